@@ -1,0 +1,50 @@
+//! The adapter through which the shared workloads reach picot's executor.
+
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use picot_executor::{Executor, Join, Spawner};
+
+use crate::scheduler::Scheduler;
+
+thread_local! {
+    static SPAWNER: RefCell<Option<Spawner>> = const { RefCell::new(None) };
+}
+
+/// picot's executor, and nothing else of picot.
+#[derive(Clone, Copy, Debug)]
+pub struct Picot;
+
+/// Waits for a task that neither panics nor is cancelled.
+#[derive(Debug)]
+pub struct Unwrap<T>(Join<T>);
+
+impl<T> Future for Unwrap<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        Pin::new(&mut self.0).poll(cx).map(Result::unwrap)
+    }
+}
+
+impl Scheduler for Picot {
+    const NAME: &'static str = "picot-executor";
+    type Join<T: 'static> = Unwrap<T>;
+
+    fn run<F: Future>(self, future: F) -> F::Output {
+        let executor = Executor::new();
+        SPAWNER.set(Some(executor.spawner().clone()));
+        let output = executor.block_on(future);
+        SPAWNER.set(None);
+        output
+    }
+
+    fn spawn<F: Future + 'static>(self, future: F) -> Unwrap<F::Output>
+    where
+        F::Output: 'static,
+    {
+        let task = SPAWNER.with_borrow(|spawner| spawner.as_ref().map(|spawner| spawner.spawn(future)));
+        Unwrap(task.expect("inside of `run`").expect("the executor is open").into_future())
+    }
+}

@@ -1,0 +1,107 @@
+//! The cooperative budget: how many leaf operations one step may complete before it has to let others run.
+//!
+//! A step starts with [`PER_STEP`]. A leaf operation (a read, a receive, a timer) asks [`poll_left`] before it tries
+//! and calls [`spend`] when it has completed; one that stays pending costs nothing. Outside of a step there is no
+//! limit. The idea is tokio's "cooperative scheduling"; without it, a task whose socket is always ready starves its
+//! siblings.
+
+use std::cell::Cell;
+use std::task::{Context, Poll};
+
+/// Leaf operations that a step may complete.
+pub const PER_STEP: u32 = 128;
+
+/// What is left of a budget. `u32::MAX` stands for "no limit", which is so outside of a step.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Left(u32);
+
+const UNLIMITED: Left = Left(u32::MAX);
+
+thread_local! {
+    static LEFT: Cell<Left> = const { Cell::new(UNLIMITED) };
+}
+
+/// Ready while the step may go on; otherwise wakes the task, so that it runs again after its siblings, and is pending.
+#[inline]
+pub fn poll_left(cx: &mut Context<'_>) -> Poll<()> {
+    if LEFT.get().0 == 0 {
+        cx.waker().wake_by_ref();
+        return Poll::Pending;
+    }
+    Poll::Ready(())
+}
+
+/// Notes that a leaf operation has completed.
+#[inline]
+pub fn spend() {
+    let Left(left) = LEFT.get();
+    if left != UNLIMITED.0 {
+        LEFT.set(Left(left.saturating_sub(1)));
+    }
+}
+
+#[inline]
+pub(crate) fn fill() {
+    LEFT.set(Left(PER_STEP));
+}
+
+/// Lifts the limit, and returns what was left.
+#[inline]
+pub(crate) fn unlimited() -> Left {
+    LEFT.replace(UNLIMITED)
+}
+
+#[inline]
+pub(crate) fn restore(outer: Left) {
+    LEFT.set(outer);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::Location;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Wake, Waker};
+
+    use super::*;
+    use crate::{Step, enter};
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_step_may_complete_exactly_its_budget() {
+        let count = Arc::new(Count::default());
+        let waker = Waker::from(count.clone());
+        let mut cx = Context::from_waker(&waker);
+
+        let _entered = enter(Step::callback(Location::caller()), None);
+        for _ in 0..PER_STEP {
+            assert!(poll_left(&mut cx).is_ready());
+            spend();
+        }
+        assert_eq!(count.0.load(Ordering::Relaxed), 0);
+        assert!(poll_left(&mut cx).is_pending());
+        assert_eq!(count.0.load(Ordering::Relaxed), 1, "who is stopped by the budget is queued again");
+
+        let inner = enter(Step::callback(Location::caller()), None);
+        assert!(poll_left(&mut cx).is_ready(), "each step has a budget of its own");
+        drop(inner);
+        assert!(poll_left(&mut cx).is_pending());
+    }
+
+    #[test]
+    fn outside_of_a_step_there_is_no_limit() {
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..10 * PER_STEP {
+            assert!(poll_left(&mut cx).is_ready());
+            spend();
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The host: whoever runs things later on this thread.
+//!
+//! Leaves (a promise, a lock, a lane of threads) know nothing of a loop; they ask the thread's host. picot's loop
+//! installs itself as one, an executor used alone can, and a test installs a [`ManualHost`](crate::ManualHost). There
+//! is one host a thread at a time; this file keeps it and does nothing else.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+
+use crate::{Place, Report};
+
+/// Runs things later on the thread it belongs to.
+pub trait Host {
+    /// Runs `call` in a later turn, behind everything that is queued now. It does not run inside this function.
+    ///
+    /// `place` is where the caller's caller asked for it, for reports.
+    ///
+    /// # Errors
+    /// [`Closed`] if the host runs nothing any more; the call is dropped.
+    fn run_later(&self, place: Place, call: Box<dyn FnOnce()>) -> Result<(), Closed>;
+
+    /// Runs `future` as a task that nobody waits for. It is not polled inside this function.
+    ///
+    /// # Errors
+    /// [`Closed`] if the host runs nothing any more; the future is dropped.
+    fn spawn(&self, place: Place, future: Pin<Box<dyn Future<Output = ()>>>) -> Result<(), Closed>;
+
+    /// Takes a report of something that went wrong, and hands it to whoever wants to know, not inside this function.
+    fn report(&self, report: Report);
+}
+
+/// The host has been closed, and runs nothing any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Closed;
+
+impl Closed {
+    /// The only value there is.
+    pub const fn new() -> Closed {
+        Closed
+    }
+}
+
+impl Default for Closed {
+    fn default() -> Closed {
+        Closed::new()
+    }
+}
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the loop is closed and runs nothing any more; do this before it is closed, or on another loop")
+    }
+}
+
+impl std::error::Error for Closed {}
+
+thread_local! {
+    static HOST: RefCell<Option<Rc<dyn Host>>> = const { RefCell::new(None) };
+}
+
+/// Makes `host` this thread's host until the returned guard is dropped; then the one before it is again.
+pub fn install(host: Rc<dyn Host>) -> HostGuard {
+    HostGuard { outer: HOST.with(|cell| cell.replace(Some(host))), _thread: std::marker::PhantomData }
+}
+
+/// This thread's host, if it has one.
+pub fn host() -> Option<Rc<dyn Host>> {
+    HOST.try_with(|cell| cell.borrow().clone()).unwrap_or(None)
+}
+
+/// Keeps a host installed; see [`install`].
+#[must_use = "the host is removed again at once if the guard is dropped"]
+pub struct HostGuard {
+    outer: Option<Rc<dyn Host>>,
+    /// A guard speaks of one thread.
+    _thread: std::marker::PhantomData<*const ()>,
+}
+
+impl Drop for HostGuard {
+    fn drop(&mut self) {
+        // Replaced, not assigned: the old host may run code in its drop, and the cell must not be borrowed then.
+        let host = HOST.try_with(|cell| cell.replace(self.outer.take()));
+        drop(host);
+    }
+}
+
+impl fmt::Debug for HostGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HostGuard").finish_non_exhaustive()
+    }
+}

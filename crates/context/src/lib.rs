@@ -1,0 +1,26 @@
+#![doc = include_str!("../README.md")]
+//!
+//! # What is where
+//! - The running step: [`Step`], [`enter`], [`Frame`], [`current`], [`TaskInfo`].
+//! - Its allowance of work: [`budget`].
+//! - Its locals: [`task_local!`], [`LocalKey`].
+//! - Whoever runs things later: [`Host`], [`install`], [`host`], and [`ManualHost`] for tests.
+//! - What went wrong: [`Report`], [`Payload`], [`catch`].
+#![forbid(unsafe_code)]
+
+pub mod budget;
+mod host;
+mod locals;
+mod manual;
+mod payload;
+mod report;
+mod step;
+
+pub use host::{Closed, Host, HostGuard, host, install};
+pub use locals::LocalKey;
+pub use manual::ManualHost;
+pub use payload::{Payload, catch};
+pub use report::{Cause, Kind, Origin, Report};
+pub use step::{
+    Details, Frame, Place, ROOT_NAME, Step, TaskId, TaskInfo, current, enter, has_made, inherited, running, take_made,
+};

@@ -1,0 +1,162 @@
+//! Task-locals: values that a task sees, its children inherit as they were at the spawn, and nobody else can change.
+//!
+//! They follow Python's `contextvars` as asyncio uses them: a child gets a snapshot, what it sets does not leak back.
+//! The map is shared until somebody writes to it, so a snapshot costs one reference count. It is not a way to share
+//! something between siblings: for that, put an `Rc` in it.
+
+use std::any::Any;
+use std::fmt;
+use std::marker::PhantomData;
+use std::rc::Rc;
+
+use crate::step;
+
+/// The values of one task, in the order in which they were first set. Few, so a list beats a map.
+#[derive(Clone, Default)]
+pub(crate) struct Locals(Option<Rc<Vec<(usize, Value)>>>);
+
+type Value = Rc<dyn Any>;
+
+impl Locals {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    fn get(&self, key: usize) -> Option<Value> {
+        self.0.as_deref()?.iter().find(|(other, _)| *other == key).map(|(_, value)| value.clone())
+    }
+
+    /// Returns the value that was there, for the caller to drop when nothing is borrowed any more.
+    fn set(&mut self, key: usize, value: Value) -> Option<Value> {
+        let values = Rc::make_mut(self.0.get_or_insert_default());
+        match values.iter_mut().find(|(other, _)| *other == key) {
+            Some((_, old)) => Some(std::mem::replace(old, value)),
+            None => {
+                values.push((key, value));
+                None
+            }
+        }
+    }
+}
+
+/// The key of a task-local, made by [`task_local!`](crate::task_local).
+pub struct LocalKey<T: 'static> {
+    /// Never read; it keeps two keys from sharing an address, which is what tells them apart.
+    _address: u8,
+    _value: PhantomData<fn() -> T>,
+}
+
+impl<T: 'static> LocalKey<T> {
+    #[doc(hidden)]
+    pub const fn new() -> LocalKey<T> {
+        LocalKey { _address: 0, _value: PhantomData }
+    }
+
+    fn key(&'static self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    /// Calls `f` with the current task's value, or with `None` where neither it nor an ancestor before its spawn has
+    /// set one.
+    pub fn with<R>(&'static self, f: impl FnOnce(Option<&T>) -> R) -> R {
+        let value = step::with_details(|details| details.and_then(|details| details.locals.borrow().get(self.key())));
+        f(value.as_deref().map(|value| value.downcast_ref().expect("a key holds values of its own type only")))
+    }
+
+    /// A copy of the current task's value.
+    pub fn get(&'static self) -> Option<T>
+    where
+        T: Clone,
+    {
+        self.with(|value| value.cloned())
+    }
+
+    /// Sets the value for the current task and for the children that it spawns from now on. Outside of a task it sets
+    /// what the tasks spawned from there start with.
+    pub fn set(&'static self, value: T) {
+        let details = step::details_or_new();
+        let old = details.locals.borrow_mut().set(self.key(), Rc::new(value));
+        drop(old);
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for LocalKey<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalKey").finish_non_exhaustive()
+    }
+}
+
+/// Declares task-locals.
+///
+/// A task that is spawned starts with the values of whoever spawned it; what it sets later stays with it and with the
+/// children that it spawns after that (Python's `contextvars`).
+///
+/// ```
+/// picot_context::task_local! {
+///     /// On whose behalf this task works.
+///     static USER: String;
+/// }
+///
+/// assert_eq!(USER.get(), None);
+/// USER.set("ada".to_string());
+/// USER.with(|user| assert_eq!(user.map(String::as_str), Some("ada")));
+/// ```
+#[macro_export]
+macro_rules! task_local {
+    ($($(#[$attr:meta])* $vis:vis static $name:ident: $type:ty;)+) => {
+        $($(#[$attr])* $vis static $name: $crate::LocalKey<$type> = $crate::LocalKey::new();)+
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU64;
+    use std::panic::Location;
+
+    use crate::{Step, TaskId, enter, inherited, take_made};
+
+    task_local! {
+        static USER: &'static str;
+        static DEPTH: u32;
+    }
+
+    fn task(number: u64) -> Step {
+        Step::task(TaskId::new(NonZeroU64::new(number).unwrap()), Location::caller())
+    }
+
+    #[test]
+    fn a_child_starts_with_a_snapshot_and_does_not_leak_back() {
+        let parent = enter(task(1), None);
+        USER.set("ada");
+        DEPTH.set(1);
+        let child_details = inherited(None);
+        USER.set("grace");
+
+        let child = enter(task(2), child_details);
+        assert_eq!((USER.get(), DEPTH.get()), (Some("ada"), Some(1)));
+        DEPTH.set(2);
+        assert!(take_made().is_none());
+        drop(child);
+
+        assert_eq!((USER.get(), DEPTH.get()), (Some("grace"), Some(1)));
+        drop(parent);
+        assert_eq!(USER.get(), None);
+    }
+
+    #[test]
+    fn what_a_step_has_set_is_there_at_its_next_step_only() {
+        let first = enter(task(1), None);
+        USER.set("ada");
+        let details = take_made();
+        assert!(details.is_some());
+        drop(first);
+        assert_eq!(USER.get(), None);
+
+        let other = enter(task(2), None);
+        assert_eq!(USER.get(), None);
+        drop(other);
+
+        let _again = enter(task(1), details);
+        assert_eq!(USER.get(), Some("ada"));
+    }
+}

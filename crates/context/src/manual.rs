@@ -1,0 +1,160 @@
+//! A host that is driven by hand: the seam through which tests see every step of a leaf.
+//!
+//! It keeps what it is given in order and does nothing until told. It is not an executor: it has no handles, no
+//! cancellation and no other threads.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::fmt;
+use std::panic::Location;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake};
+
+use crate::{Closed, Host, Kind, Origin, Place, Report, Step, catch, enter};
+
+type BoxCall = Box<dyn FnOnce()>;
+type BoxFuture = Pin<Box<dyn Future<Output = ()>>>;
+
+/// A [`Host`] with a queue that only [`step`](ManualHost::step) and its siblings move.
+///
+/// ```
+/// use std::{cell::Cell, rc::Rc};
+/// use picot_context::{Host, ManualHost};
+///
+/// let host = ManualHost::new();
+/// let ran = Rc::new(Cell::new(false));
+/// host.run_later(std::panic::Location::caller(), Box::new({ let ran = ran.clone(); move || ran.set(true) }))?;
+/// assert!(!ran.get());
+/// assert!(host.step());
+/// assert!(ran.get() && !host.step());
+/// # Ok::<(), picot_context::Closed>(())
+/// ```
+#[derive(Default)]
+pub struct ManualHost {
+    calls: RefCell<VecDeque<(Place, BoxCall)>>,
+    tasks: RefCell<Vec<Task>>,
+    reports: RefCell<Vec<Report>>,
+    closed: Cell<bool>,
+}
+
+struct Task {
+    place: Place,
+    future: BoxFuture,
+    woken: Arc<Woken>,
+}
+
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+impl ManualHost {
+    /// A host with nothing to do.
+    pub fn new() -> ManualHost {
+        ManualHost::default()
+    }
+
+    /// Installs a new host on this thread and returns it with its guard: what most tests begin with.
+    pub fn installed() -> (Rc<ManualHost>, crate::HostGuard) {
+        let host = Rc::new(ManualHost::new());
+        let guard = crate::install(host.clone());
+        (host, guard)
+    }
+
+    /// Queues `call` as if the caller of this function had scheduled it.
+    #[track_caller]
+    pub fn call(&self, call: impl FnOnce() + 'static) -> Result<(), Closed> {
+        self.run_later(Location::caller(), Box::new(call))
+    }
+
+    /// Runs the oldest call, or else polls the oldest task that was woken. Returns whether there was one.
+    pub fn step(&self) -> bool {
+        let call = self.calls.borrow_mut().pop_front();
+        if let Some((place, call)) = call {
+            self.contained(Kind::Callback, place, call);
+            return true;
+        }
+        let task = {
+            let mut tasks = self.tasks.borrow_mut();
+            tasks.iter().position(|task| task.woken.0.swap(false, Ordering::Acquire)).map(|index| tasks.remove(index))
+        };
+        let Some(mut task) = task else { return false };
+        let waker = task.woken.clone().into();
+        let poll =
+            self.contained(Kind::Task, task.place, || task.future.as_mut().poll(&mut Context::from_waker(&waker)));
+        if let Some(Poll::Pending) = poll {
+            self.tasks.borrow_mut().push(task);
+        }
+        true
+    }
+
+    /// Runs exactly what is queued now, one turn's worth. Returns how much that was.
+    pub fn turn(&self) -> usize {
+        let count = self.calls.borrow().len();
+        for _ in 0..count {
+            self.step();
+        }
+        count
+    }
+
+    /// Steps until nothing is left to do. Returns the number of steps.
+    pub fn run_until_stalled(&self) -> usize {
+        std::iter::from_fn(|| self.step().then_some(())).count()
+    }
+
+    /// Refuses everything from now on, and drops what was queued.
+    pub fn close(&self) {
+        self.closed.set(true);
+        let calls = self.calls.take();
+        let tasks = self.tasks.take();
+        drop((calls, tasks));
+    }
+
+    /// The reports so far, oldest first.
+    pub fn take_reports(&self) -> Vec<Report> {
+        self.reports.take()
+    }
+
+    fn contained<R>(&self, kind: Kind, place: Place, f: impl FnOnce() -> R) -> Option<R> {
+        let _entered = enter(Step::callback(place), None);
+        catch(f).map_err(|payload| self.report(Report::panic(Origin::new(kind).at(place), payload))).ok()
+    }
+
+    fn check(&self) -> Result<(), Closed> {
+        if self.closed.get() { Err(Closed) } else { Ok(()) }
+    }
+}
+
+impl Host for ManualHost {
+    fn run_later(&self, place: Place, call: BoxCall) -> Result<(), Closed> {
+        self.check()?;
+        self.calls.borrow_mut().push_back((place, call));
+        Ok(())
+    }
+
+    fn spawn(&self, place: Place, future: BoxFuture) -> Result<(), Closed> {
+        self.check()?;
+        let woken = Arc::new(Woken(AtomicBool::new(true)));
+        self.tasks.borrow_mut().push(Task { place, future, woken });
+        Ok(())
+    }
+
+    fn report(&self, report: Report) {
+        self.reports.borrow_mut().push(report);
+    }
+}
+
+impl fmt::Debug for ManualHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ManualHost")
+            .field("calls", &self.calls.borrow().len())
+            .field("tasks", &self.tasks.borrow().len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,126 @@
+//! What a panic carried, and the one function that catches panics.
+//!
+//! A payload may be wanted twice: by the report, and by whoever joins the task later. So it is shared, and whoever
+//! comes first may take it out. Its own drop may panic, too; that is contained here.
+
+use std::any::Any;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Calls `f`, and returns what it panicked with if it did.
+///
+/// The panic hook of std has then run already, and has printed the message unless the program replaced it.
+#[inline]
+pub fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Payload> {
+    // Unwind safety is the caller's: whatever `f` touched is either dropped next or documented to survive a panic.
+    catch_unwind(AssertUnwindSafe(f)).map_err(Payload::new)
+}
+
+/// What a panic carried: shared, and taken at most once.
+#[derive(Clone)]
+pub struct Payload(Arc<Mutex<State>>);
+
+struct State {
+    payload: Option<Contained>,
+    /// Whether somebody was told of the panic who is responsible for it from then on.
+    claimed: bool,
+}
+
+impl Payload {
+    /// Wraps what `catch_unwind` returned.
+    pub fn new(payload: Box<dyn Any + Send>) -> Payload {
+        Payload(Arc::new(Mutex::new(State { payload: Some(Contained(payload)), claimed: false })))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The message of the panic, where it was text and has not been taken.
+    pub fn message(&self) -> Option<String> {
+        let state = self.state();
+        let payload = &*state.payload.as_ref()?.0;
+        let text = payload.downcast_ref::<&str>().map(ToString::to_string);
+        text.or_else(|| payload.downcast_ref::<String>().cloned())
+    }
+
+    /// Takes the payload out, unless it was taken before. Pass it to [`std::panic::resume_unwind`] to go on with the
+    /// panic.
+    pub fn take(&self) -> Option<Box<dyn Any + Send>> {
+        let contained = self.state().payload.take();
+        contained.map(Contained::into_inner)
+    }
+
+    /// Notes that somebody was told of the panic who is responsible for it from now on, such as whoever waited for the
+    /// task. It needs no report any more.
+    pub fn claim(&self) {
+        self.state().claimed = true;
+    }
+
+    /// Whether somebody has [claimed](Payload::claim) the panic.
+    pub fn is_claimed(&self) -> bool {
+        self.state().claimed
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Payload").field(&self.message()).finish()
+    }
+}
+
+impl fmt::Display for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.message() {
+            Some(message) => write!(f, "{message:?}"),
+            None => f.write_str("a payload that is not text"),
+        }
+    }
+}
+
+/// A payload whose drop cannot panic.
+struct Contained(Box<dyn Any + Send>);
+
+impl Contained {
+    fn into_inner(mut self) -> Box<dyn Any + Send> {
+        // Replaced, as a type with a drop cannot be taken apart; a box of `()` costs neither an allocation nor a drop.
+        std::mem::replace(&mut self.0, Box::new(()))
+    }
+}
+
+impl Drop for Contained {
+    fn drop(&mut self) {
+        let payload = std::mem::replace(&mut self.0, Box::new(()));
+        if let Err(second) = catch_unwind(AssertUnwindSafe(move || drop(payload))) {
+            // A payload that panics while it is dropped may do so again and again; leaking it ends that.
+            std::mem::forget(second);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_is_taken_once() {
+        let payload = catch(|| std::panic::resume_unwind(Box::new("boom"))).unwrap_err();
+        let second = payload.clone();
+        assert_eq!(second.message().as_deref(), Some("boom"));
+        assert_eq!(payload.take().unwrap().downcast_ref::<&str>(), Some(&"boom"));
+        assert!(second.take().is_none());
+        assert_eq!(second.message(), None);
+    }
+
+    #[test]
+    fn a_payload_that_panics_in_its_drop_is_contained() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                std::panic::resume_unwind(Box::new(Bomb));
+            }
+        }
+        drop(Payload::new(Box::new(Bomb)));
+    }
+}

@@ -1,0 +1,361 @@
+//! The step that runs now on this thread: one poll of a task, or one callback.
+//!
+//! The invariant: whoever [`enter`]s a step leaves it again, also while unwinding, and what was entered before is then
+//! current again. This file does not decide what runs; executors do.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::num::NonZeroU64;
+use std::panic::Location;
+use std::rc::Rc;
+
+use crate::budget;
+use crate::locals::Locals;
+
+/// Where in the source something was spawned or scheduled.
+pub type Place = &'static Location<'static>;
+
+/// A task's number, unique within its executor and increasing in spawn order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskId(NonZeroU64);
+
+impl TaskId {
+    /// The id with this number. Executors make ids; everybody else gets them.
+    pub const fn new(number: NonZeroU64) -> TaskId {
+        TaskId(number)
+    }
+
+    /// The bare number.
+    pub const fn get(self) -> u64 {
+        self.0.get()
+    }
+}
+
+impl fmt::Debug for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TaskId({})", self.0)
+    }
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What one step is: a poll of a task, or a callback, and where it came from.
+#[derive(Clone, Copy)]
+pub struct Step {
+    /// 0 for a callback; otherwise the task's number, shifted by one, and a bit that says whether it is the root. Packed,
+    /// because every step of every task writes this.
+    what: u64,
+    place: Place,
+}
+
+impl Step {
+    /// A callback that was scheduled at `place`.
+    pub const fn callback(place: Place) -> Step {
+        Step { what: 0, place }
+    }
+
+    /// A poll of the task `id`, which was spawned at `place`.
+    pub const fn task(id: TaskId, place: Place) -> Step {
+        Step { what: id.get() << 1, place }
+    }
+
+    /// A poll of the task `id` that the loop is run for, at `place`; its name is [`ROOT_NAME`].
+    pub const fn root(id: TaskId, place: Place) -> Step {
+        Step { what: id.get() << 1 | 1, place }
+    }
+
+    const fn is_root(&self) -> bool {
+        self.what & 1 != 0
+    }
+
+    /// The task, unless this is a callback.
+    pub const fn task_id(&self) -> Option<TaskId> {
+        match NonZeroU64::new(self.what >> 1) {
+            Some(number) => Some(TaskId(number)),
+            None => None,
+        }
+    }
+
+    /// Where the task was spawned or the callback scheduled.
+    pub const fn place(&self) -> Place {
+        self.place
+    }
+}
+
+impl fmt::Debug for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Step").field("task", &self.task_id()).field("place", &self.place).finish()
+    }
+}
+
+/// The name of the task that a loop is run for.
+pub const ROOT_NAME: &str = "main";
+
+/// The part of a task or callback that most do not have: a name, and locals.
+///
+/// Executors keep it beside the task and hand it to [`enter`] at each step. Where a step that was entered without has
+/// made some, by setting a local, [`take_made`] hands them over.
+#[derive(Default)]
+pub struct Details {
+    name: Option<Box<str>>,
+    pub(crate) locals: RefCell<Locals>,
+}
+
+impl Details {
+    /// The name that was given, if any.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+}
+
+impl fmt::Debug for Details {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Details").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Which task this is: its id, its name, and where it was spawned.
+#[derive(Clone, Debug)]
+pub struct TaskInfo {
+    id: TaskId,
+    name: Option<Box<str>>,
+    place: Place,
+}
+
+impl TaskInfo {
+    /// Describes the task `id`; without a `name` it is called `task-<id>`.
+    pub fn new(id: TaskId, name: Option<&str>, place: Place) -> TaskInfo {
+        TaskInfo { id, name: name.map(Into::into), place }
+    }
+
+    /// The task's number.
+    pub fn id(&self) -> TaskId {
+        self.id
+    }
+
+    /// The name that was given at the spawn, if one was.
+    pub fn given_name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// Where the task was spawned.
+    pub fn place(&self) -> Place {
+        self.place
+    }
+}
+
+/// `fetch (task 7, spawned at src/main.rs:12:5)`, or `task 7 (spawned at …)` without a name.
+impl fmt::Display for TaskInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "{name} (task {}, spawned at {})", self.id, self.place),
+            None => write!(f, "task {} (spawned at {})", self.id, self.place),
+        }
+    }
+}
+
+/// Where the details of the running step came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Presence {
+    Absent,
+    /// The executor handed them in.
+    Given,
+    /// The step made them itself.
+    Made,
+}
+
+// What runs, and whether it has details, apart from the details themselves: a thread-local without a destructor costs a
+// plain load, and most steps need no more than these two.
+thread_local! {
+    static STEP: Cell<Option<Step>> = const { Cell::new(None) };
+    static PRESENCE: Cell<Presence> = const { Cell::new(Presence::Absent) };
+    static DETAILS: RefCell<Option<Rc<Details>>> = const { RefCell::new(None) };
+}
+
+/// The rare half of a change of steps. Out of line, so that the common half stays small.
+#[cold]
+#[inline(never)]
+fn swap_details(details: Option<Rc<Details>>, presence: Presence) -> (Option<Rc<Details>>, Presence) {
+    // During the thread's end the details are gone already, and with them whatever there was to restore.
+    let details = DETAILS.try_with(|cell| cell.replace(details)).unwrap_or(None);
+    (details, PRESENCE.replace(presence))
+}
+
+fn is_plain() -> bool {
+    PRESENCE.get() == Presence::Absent
+}
+
+/// Makes `step` the current one until the returned frame is dropped, and fills the [`budget`].
+#[inline]
+pub fn enter(step: Step, details: Option<Rc<Details>>) -> Frame {
+    let frame = Frame::new();
+    frame.begin(step, details);
+    frame
+}
+
+/// One step after the other. Whatever ran around them runs again when the frame is dropped, also while unwinding.
+#[must_use = "what ran before is current again at once if the frame is dropped"]
+#[derive(Debug)]
+pub struct Frame {
+    step: Option<Step>,
+    budget: budget::Left,
+    details: Option<Rc<Details>>,
+    presence: Presence,
+}
+
+impl Frame {
+    /// A frame without a step yet.
+    #[inline]
+    pub fn new() -> Frame {
+        let (details, presence) =
+            if is_plain() { (None, Presence::Absent) } else { swap_details(None, Presence::Absent) };
+        Frame { step: STEP.take(), budget: budget::unlimited(), details, presence }
+    }
+
+    /// Ends the step before, makes `step` the current one, and fills the [`budget`].
+    #[inline]
+    pub fn begin(&self, step: Step, details: Option<Rc<Details>>) {
+        if details.is_some() || !is_plain() {
+            change_details(details);
+        }
+        STEP.set(Some(step));
+        budget::fill();
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn change_details(details: Option<Rc<Details>>) {
+    let presence = if details.is_some() { Presence::Given } else { Presence::Absent };
+    drop(swap_details(details, presence));
+}
+
+impl Default for Frame {
+    fn default() -> Frame {
+        Frame::new()
+    }
+}
+
+impl Drop for Frame {
+    #[inline]
+    fn drop(&mut self) {
+        STEP.set(self.step);
+        if !is_plain() || self.presence != Presence::Absent {
+            drop(swap_details(self.details.take(), self.presence));
+        }
+        budget::restore(self.budget);
+    }
+}
+
+/// Whether the running step has set its task's first local; then [`take_made`] gives the details that hold it.
+#[inline]
+pub fn has_made() -> bool {
+    PRESENCE.get() == Presence::Made
+}
+
+/// The details that the running step has made by setting a local, if it was entered without any. The executor keeps
+/// them and hands them in at the task's next step.
+pub fn take_made() -> Option<Rc<Details>> {
+    if has_made() { swap_details(None, Presence::Absent).0 } else { None }
+}
+
+/// The step that runs now on this thread, if one does.
+#[inline]
+pub fn running() -> Option<Step> {
+    STEP.get()
+}
+
+/// The task that runs now on this thread: none in a callback and outside of the loop (asyncio's `current_task`).
+pub fn current() -> Option<TaskInfo> {
+    let step = running()?;
+    let id = step.task_id()?;
+    if step.is_root() {
+        return Some(TaskInfo::new(id, Some(ROOT_NAME), step.place));
+    }
+    Some(with_details(|details| TaskInfo::new(id, details.and_then(Details::name), step.place)))
+}
+
+/// The details that a task or callback made now starts with: a snapshot of the current locals, and `name`. `None` if
+/// there is neither, which is the common case and costs nothing.
+#[inline]
+pub fn inherited(name: Option<&str>) -> Option<Rc<Details>> {
+    if name.is_none() && is_plain() {
+        return None;
+    }
+    let locals = with_details(|details| details.map(|details| details.locals.borrow().clone())).unwrap_or_default();
+    if name.is_none() && locals.is_empty() {
+        return None;
+    }
+    Some(Rc::new(Details { name: name.map(Into::into), locals: RefCell::new(locals) }))
+}
+
+pub(crate) fn with_details<R>(f: impl FnOnce(Option<&Details>) -> R) -> R {
+    // Cloned out of the cell: `f` may run user code, which may enter another step.
+    let details = DETAILS.try_with(|cell| cell.borrow().clone()).unwrap_or(None);
+    f(details.as_deref())
+}
+
+pub(crate) fn details_or_new() -> Rc<Details> {
+    if is_plain() {
+        PRESENCE.set(Presence::Made);
+    }
+    DETAILS.with(|cell| cell.borrow_mut().get_or_insert_default().clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: u64) -> TaskId {
+        TaskId::new(NonZeroU64::new(number).unwrap())
+    }
+
+    #[test]
+    fn steps_nest_and_restore() {
+        assert!(running().is_none());
+        let outer = enter(Step::task(id(1), Location::caller()), None);
+        {
+            let _inner = enter(Step::callback(Location::caller()), None);
+            assert!(running().is_some());
+            assert!(current().is_none(), "a callback is no task");
+        }
+        assert_eq!(current().unwrap().id(), id(1));
+        drop(outer);
+        assert!(running().is_none());
+    }
+
+    #[test]
+    fn a_step_is_left_while_unwinding() {
+        let caught = std::panic::catch_unwind(|| {
+            let _entered = enter(Step::callback(Location::caller()), None);
+            std::panic::resume_unwind(Box::new(()));
+        });
+        assert!(caught.is_err());
+        assert!(running().is_none());
+    }
+
+    #[test]
+    fn the_name_is_seen_only_inside_its_step() {
+        let details = inherited(Some("fetch"));
+        let entered = enter(Step::task(id(7), Location::caller()), details);
+        assert_eq!(current().unwrap().given_name(), Some("fetch"));
+        {
+            let _other = enter(Step::task(id(8), Location::caller()), None);
+            assert_eq!(current().unwrap().given_name(), None);
+        }
+        assert_eq!(current().unwrap().given_name(), Some("fetch"));
+        assert!(take_made().is_none(), "details that were handed in are not handed out");
+        drop(entered);
+        assert!(inherited(None).is_none());
+    }
+
+    #[test]
+    fn the_root_is_called_main() {
+        let _entered = enter(Step::root(id(1), Location::caller()), None);
+        assert_eq!(current().unwrap().given_name(), Some(ROOT_NAME));
+    }
+}

@@ -1,0 +1,133 @@
+//! Callbacks: a closure that runs once, in its turn, unless it is cancelled first.
+//!
+//! Cancelling drops the closure at once, and with it what it captured; the empty shell stays in the queue until its turn
+//! comes and is passed over. No queue is known in here.
+
+use std::cell::Cell;
+use std::fmt;
+use std::panic::Location;
+use std::rc::Rc;
+
+use picot_context::{Details, Place};
+
+/// A callback that was scheduled, or is to be; asyncio's `Handle`.
+///
+/// Dropping the handle does nothing: the callback runs all the same.
+#[derive(Clone)]
+#[doc(alias = "Handle")]
+pub struct CallHandle(Rc<dyn Call>);
+
+/// What is the same of all callbacks, whatever the type of their closure.
+trait Call {
+    fn common(&self) -> &Common;
+    fn invoke(&self);
+    fn discard(&self);
+}
+
+struct Common {
+    place: Place,
+    details: Option<Rc<Details>>,
+    state: Cell<State>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Pending,
+    Ran,
+    Cancelled,
+}
+
+struct Callback<F> {
+    common: Common,
+    call: Cell<Option<F>>,
+}
+
+impl<F: FnOnce()> Call for Callback<F> {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn invoke(&self) {
+        if let Some(call) = self.call.take() {
+            call();
+        }
+    }
+
+    fn discard(&self) {
+        drop(self.call.take());
+    }
+}
+
+impl CallHandle {
+    /// A callback that is not scheduled yet; [`Spawner::schedule`](crate::Spawner::schedule) does that. It runs with the
+    /// task-locals that are current now, and is reported under the caller's place.
+    #[track_caller]
+    pub fn new(call: impl FnOnce() + 'static) -> CallHandle {
+        CallHandle::at(Location::caller(), picot_context::inherited(None), call)
+    }
+
+    /// As [`new`](CallHandle::new), on behalf of a caller at `place`.
+    pub fn new_at(place: Place, call: impl FnOnce() + 'static) -> CallHandle {
+        CallHandle::at(place, picot_context::inherited(None), call)
+    }
+
+    pub(crate) fn at(place: Place, details: Option<Rc<Details>>, call: impl FnOnce() + 'static) -> CallHandle {
+        let common = Common { place, details, state: Cell::new(State::Pending) };
+        CallHandle(Rc::new(Callback { common, call: Cell::new(Some(call)) }))
+    }
+
+    /// Keeps the callback from running and drops it, at once. Returns whether that was still possible: not if it has run
+    /// or runs, nor a second time.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let call = executor.call_soon(|| unreachable!());
+    /// assert!(call.cancel());
+    /// assert!(!call.cancel());
+    /// executor.run_until_stalled();
+    /// ```
+    pub fn cancel(&self) -> bool {
+        let state = &self.0.common().state;
+        if state.get() != State::Pending {
+            return false;
+        }
+        state.set(State::Cancelled);
+        self.0.discard();
+        true
+    }
+
+    /// Whether the callback was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.common().state.get() == State::Cancelled
+    }
+
+    /// Where it was scheduled.
+    pub fn place(&self) -> Place {
+        self.0.common().place
+    }
+
+    /// Marks it as run, if it is to run, and returns the details to run it with.
+    pub(crate) fn start(&self) -> Option<Option<Rc<Details>>> {
+        let common = self.0.common();
+        (common.state.get() == State::Pending).then(|| {
+            common.state.set(State::Ran);
+            common.details.clone()
+        })
+    }
+
+    pub(crate) fn invoke(&self) {
+        self.0.invoke();
+    }
+}
+
+impl fmt::Debug for CallHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let common = self.0.common();
+        let state = match common.state.get() {
+            State::Pending => "pending",
+            State::Ran => "ran",
+            State::Cancelled => "cancelled",
+        };
+        write!(f, "CallHandle({state}, from {})", common.place)
+    }
+}

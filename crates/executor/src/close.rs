@@ -1,0 +1,115 @@
+//! Closing: everything that is left is dropped, on this thread, and counted.
+//!
+//! The hard part is a waker that another thread is just using. Between the moment in which it has marked its task as
+//! scheduled and the moment in which it has pushed it, the task is in nobody's queue, and no second wake can bring it
+//! there. So close waits for that push, with yields and up to a bound; a task that has not come by then is leaked and
+//! counted, because to drop it anywhere else could drop it on the wrong thread.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+
+use picot_context::{Frame, TaskInfo};
+
+use crate::error::CancelReason;
+use crate::executor::run_task;
+use crate::shared::{Item, Local, Phase, Shared};
+use crate::spawn::Raised;
+
+/// How often close yields to threads that are in the middle of a wake. Each yield is a system call; a thread that was
+/// preempted there for longer than all of them together is in trouble.
+const YIELDS: usize = 100_000;
+
+const REASON: CancelReason = CancelReason::new("the loop that ran it was closed");
+
+/// What was still there when an executor was closed.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct CloseReport {
+    /// The tasks that had not ended, in the order in which they were spawned. Their futures have been dropped.
+    pub tasks: Vec<TaskInfo>,
+    /// How many callbacks had not run. They have been dropped.
+    pub callbacks: usize,
+    /// How many tasks had to be leaked, because a thread was stopped in the middle of waking them.
+    pub leaked: usize,
+}
+
+impl CloseReport {
+    /// Whether nothing was left.
+    pub fn is_empty(&self) -> bool {
+        self.tasks.is_empty() && self.callbacks == 0 && self.leaked == 0
+    }
+}
+
+pub(crate) fn close(shared: &Arc<Shared>, local: &Local) -> CloseReport {
+    let mut report = CloseReport::default();
+    if local.phase.get() == Phase::Closed {
+        return report;
+    }
+    assert!(!local.running.get(), "a step cannot close the executor that runs it; let it end first, or stop the loop");
+    local.phase.set(Phase::Closing);
+    let _running = Raised::new(&local.running);
+
+    report.tasks = mark_all(local);
+    let mut yields = 0;
+    loop {
+        shared.inbox.take(|item| local.accept(item));
+        while let Some(item) = local.queue.pop() {
+            drop_item(local, item, &mut report);
+        }
+        if local.table.borrow().len() == 0 {
+            break;
+        }
+        if yields == YIELDS {
+            report.leaked = local.table.borrow().len();
+            break;
+        }
+        yields += 1;
+        thread::yield_now();
+    }
+
+    // From here on a push comes back to whoever tries it. What was pushed before that is the last.
+    shared.inbox.close();
+    shared.inbox.take(|item| local.accept(item));
+    while let Some(item) = local.queue.pop() {
+        drop_item(local, item, &mut report);
+    }
+    local.phase.set(Phase::Closed);
+    local.queue.shrink();
+    if local.reports.any() {
+        local.reports.deliver();
+        // Once more, for those held back: who waited for these has been dropped.
+        local.reports.deliver();
+    }
+    local.reports.set_hook(None);
+    report
+}
+
+/// Queues each task that is not queued or on its way. Returns what is known of them.
+fn mark_all(local: &Local) -> Vec<TaskInfo> {
+    let mut table = local.table.borrow_mut();
+    let entries = table.in_spawn_order();
+    let mut tasks = Vec::with_capacity(entries.len());
+    for entry in entries {
+        tasks.push(entry.info());
+        entry.cancelled.get_or_insert_with(|| Box::new(REASON));
+        entry.waker.wake_by_ref();
+    }
+    tasks
+}
+
+fn drop_item(local: &Local, item: Item, report: &mut CloseReport) {
+    match item {
+        Item::Poll(Some(runnable)) => {
+            // The step finds the mark, and drops the future.
+            runnable.metadata().cancelled.store(true, Ordering::Relaxed);
+            run_task(local, runnable, &Frame::new(), &mut |_| ());
+        }
+        Item::Call(call) => {
+            report.callbacks += usize::from(!call.is_cancelled());
+            local.contain(|| drop(call));
+        }
+        // A root that is gone: it is its caller's to drop.
+        Item::Poll(None) => {}
+    }
+}

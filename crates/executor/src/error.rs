@@ -1,0 +1,146 @@
+//! How a task can end without a value: the error of whoever waits for it.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::fmt;
+use std::panic::Location;
+
+use picot_context::{Payload, TaskId, TaskInfo};
+
+/// Why a task was cancelled, in the words of whoever did it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CancelReason(Cow<'static, str>);
+
+impl CancelReason {
+    pub(crate) const fn new(text: &'static str) -> CancelReason {
+        CancelReason(Cow::Borrowed(text))
+    }
+
+    /// The reason as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&'static str> for CancelReason {
+    fn from(text: &'static str) -> CancelReason {
+        CancelReason::new(text)
+    }
+}
+
+impl From<String> for CancelReason {
+    fn from(text: String) -> CancelReason {
+        CancelReason(Cow::Owned(text))
+    }
+}
+
+impl fmt::Display for CancelReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Why waiting for a task gave no value: it was cancelled, or it panicked, or it waited for itself.
+///
+/// It is one pointer wide, so that a result that carries it is not wider than its value needs.
+pub struct JoinError(Box<Inner>);
+
+struct Inner {
+    task: TaskInfo,
+    cause: Cause,
+}
+
+enum Cause {
+    Cancelled(CancelReason),
+    Panicked(Payload),
+    Itself,
+}
+
+impl JoinError {
+    fn new(task: TaskInfo, cause: Cause) -> JoinError {
+        JoinError(Box::new(Inner { task, cause }))
+    }
+
+    pub(crate) fn cancelled(task: TaskInfo, reason: CancelReason) -> JoinError {
+        JoinError::new(task, Cause::Cancelled(reason))
+    }
+
+    pub(crate) fn panicked(task: TaskInfo, payload: Payload) -> JoinError {
+        JoinError::new(task, Cause::Panicked(payload))
+    }
+
+    pub(crate) fn itself(task: TaskInfo) -> JoinError {
+        JoinError::new(task, Cause::Itself)
+    }
+
+    /// Notes that somebody was told of it: a panic needs no report any more.
+    pub(crate) fn claim(&self) {
+        if let Cause::Panicked(payload) = &self.0.cause {
+            payload.claim();
+        }
+    }
+
+    /// Whether the task was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.reason().is_some()
+    }
+
+    /// Whether the task panicked.
+    pub fn is_panic(&self) -> bool {
+        matches!(self.0.cause, Cause::Panicked(_))
+    }
+
+    /// Why the task was cancelled, if it was.
+    pub fn reason(&self) -> Option<&CancelReason> {
+        match &self.0.cause {
+            Cause::Cancelled(reason) => Some(reason),
+            Cause::Panicked(_) | Cause::Itself => None,
+        }
+    }
+
+    /// What the task panicked with, to be passed to [`std::panic::resume_unwind`]; the error itself if it did not panic.
+    ///
+    /// If the error hook has taken the payload out of its report, a text that says so stands in for it.
+    pub fn into_panic(self) -> Result<Box<dyn Any + Send>, JoinError> {
+        match &self.0.cause {
+            Cause::Panicked(payload) => {
+                Ok(payload.take().unwrap_or_else(|| Box::new("the error hook took this panic's payload")))
+            }
+            Cause::Cancelled(_) | Cause::Itself => Err(self),
+        }
+    }
+
+    /// The id of the task.
+    pub fn id(&self) -> TaskId {
+        self.0.task.id()
+    }
+
+    /// The name of the task, if it was given one.
+    pub fn name(&self) -> Option<&str> {
+        self.0.task.given_name()
+    }
+
+    /// Where the task was spawned.
+    pub fn place(&self) -> &'static Location<'static> {
+        self.0.task.place()
+    }
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let task = &self.0.task;
+        match &self.0.cause {
+            Cause::Cancelled(reason) => write!(f, "{task} was cancelled: {reason}"),
+            Cause::Panicked(payload) => write!(f, "{task} panicked with {payload}"),
+            Cause::Itself => write!(f, "{task} waits for itself, which would never end"),
+        }
+    }
+}
+
+impl fmt::Debug for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JoinError({self})")
+    }
+}
+
+impl std::error::Error for JoinError {}

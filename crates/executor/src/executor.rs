@@ -1,0 +1,324 @@
+//! The executor: takes from the queue and runs, one step at a time.
+//!
+//! Policy is not here: how often the outside is looked at, when to sleep and for how long is up to whoever drives it.
+//! [`Executor::block_on`] is the one driver that comes with it.
+
+use std::fmt;
+use std::panic::Location;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Waker;
+
+use async_task::Runnable;
+use parking::Parker;
+use picot_context::{Closed, Frame, Place, Step};
+
+use crate::call::CallHandle;
+use crate::close::CloseReport;
+use crate::remote::Remote;
+use crate::root::{AnyRoot, Root};
+use crate::shared::{Item, Local, Meta, Shared};
+use crate::spawn::{Raised, Spawner};
+use crate::task::Task;
+
+/// Runs tasks and callbacks on the thread that made it, in the order in which they became ready.
+///
+/// Dropping it closes it; see [`close`](Executor::close).
+pub struct Executor {
+    spawner: Spawner,
+    /// How it sleeps, unless somebody else's sleep is interrupted.
+    parker: Option<Parker>,
+}
+
+impl Executor {
+    /// An executor that sleeps by parking its thread, in [`block_on`](Executor::block_on).
+    pub fn new() -> Executor {
+        let (parker, unparker) = parking::pair();
+        Executor { spawner: Spawner::new(Shared::new(unparker.into())), parker: Some(parker) }
+    }
+
+    /// An executor for a loop that sleeps elsewhere, such as in a reactor. `interrupt` must end that sleep, from any
+    /// thread; it is woken only between [`fall_asleep`](Executor::fall_asleep) and the end of what that returns.
+    pub fn with_interrupt(interrupt: Waker) -> Executor {
+        Executor { spawner: Spawner::new(Shared::new(interrupt)), parker: None }
+    }
+
+    #[inline]
+    fn local(&self) -> &Local {
+        self.spawner.local()
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.spawner.shared
+    }
+
+    /// The handle that makes tasks on this thread.
+    pub fn spawner(&self) -> &Spawner {
+        &self.spawner
+    }
+
+    /// The handle for other threads.
+    pub fn remote(&self) -> Remote {
+        self.spawner.remote()
+    }
+
+    /// Makes a task out of `future` and queues it; see [`Spawner::spawn`].
+    ///
+    /// # Panics
+    /// If the executor was closed.
+    #[track_caller]
+    pub fn spawn<F>(&self, future: F) -> Task<F::Output>
+    where
+        F: Future + 'static,
+    {
+        open(self.spawner.spawn_at(Location::caller(), None, future))
+    }
+
+    /// Runs `call` in a later turn; see [`Spawner::call_soon`].
+    ///
+    /// # Panics
+    /// If the executor was closed.
+    #[track_caller]
+    pub fn call_soon(&self, call: impl FnOnce() + 'static) -> CallHandle {
+        open(self.spawner.call_soon(call))
+    }
+
+    /// Runs the task or callback that is first in the queue. Returns whether there was one.
+    ///
+    /// # Panics
+    /// If called from inside of a step, or while a [`Root`] lives.
+    pub fn step(&self) -> bool {
+        self.run_batch(1) == 1
+    }
+
+    /// Runs what is in the queue now, and at most `max` of it. What that schedules stays for the next call. Returns the
+    /// number of items.
+    ///
+    /// # Panics
+    /// As for [`step`](Executor::step).
+    pub fn run_batch(&self, max: usize) -> usize {
+        assert!(!self.local().root.is_taken(), "a root lives; run the batch with it, by `run_batch_with`");
+        self.run_batch_with(max, None, |_| ())
+    }
+
+    /// Runs batch after batch, looks for what came from other threads in between, and delivers reports, until nothing is
+    /// left to do. Returns the number of items.
+    ///
+    /// # Panics
+    /// As for [`step`](Executor::step).
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let task = executor.spawn(async { "done" });
+    /// assert_eq!(executor.run_until_stalled(), 1);
+    /// assert!(task.is_finished());
+    /// ```
+    pub fn run_until_stalled(&self) -> usize {
+        let mut count = 0;
+        loop {
+            self.take_remote();
+            count += self.run_batch(usize::MAX);
+            self.deliver_reports();
+            if !self.has_work() && !self.has_remote() {
+                return count;
+            }
+        }
+    }
+
+    /// Runs `future` and everything else until it is done; sleeps while there is nothing to do. The future is a task as
+    /// the others, by the name `main`. Its panic resumes here.
+    ///
+    /// # Panics
+    /// If called from inside of a step of this executor. If the executor was made
+    /// [`with_interrupt`](Executor::with_interrupt): then the loop that it was made for drives it.
+    #[track_caller]
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        let parker = self.parker.as_ref().expect("the loop that this executor was made for drives it; use its `run_…`");
+        let mut root = pin!(self.root(Location::caller(), future));
+        loop {
+            self.take_remote();
+            self.run_batch_with(usize::MAX, Some(root.as_mut()), |_| ());
+            self.deliver_reports();
+            if let Some(output) = root.as_mut().take_output() {
+                return output;
+            }
+            if !self.has_work() {
+                if let Some(_asleep) = self.fall_asleep() {
+                    parker.park();
+                }
+            }
+        }
+    }
+
+    /// Prepares `future` to be what the executor is run for, and queues it. There is one root at a time.
+    ///
+    /// # Panics
+    /// If there is one already, or from inside of a step.
+    pub fn root<F: Future>(&self, place: Place, future: F) -> Root<F> {
+        Root::new(self.shared(), future, place)
+    }
+
+    /// [`run_batch`](Executor::run_batch) for loops: polls `root` when its turn comes, and calls `after` at the end of each
+    /// step, while it is still the [current](picot_context::running) one.
+    ///
+    /// # Panics
+    /// If called from inside of a step.
+    #[inline]
+    pub fn run_batch_with(
+        &self,
+        max: usize,
+        mut root: Option<Pin<&mut dyn AnyRoot>>,
+        mut after: impl FnMut(Step),
+    ) -> usize {
+        let local = self.local();
+        assert!(
+            !local.running.get(),
+            "this executor runs already, further up this thread's stack; await the future there, or spawn it"
+        );
+        let _running = Raised::new(&local.running);
+        let frame = Frame::new();
+        let count = local.queue.len().min(max);
+        for _ in 0..count {
+            match local.queue.pop() {
+                Some(Item::Poll(Some(runnable))) => run_task(local, runnable, &frame, &mut after),
+                Some(Item::Call(call)) => run_call(local, &call, &frame, &mut after),
+                Some(Item::Poll(None)) => {
+                    if let Some(root) = root.as_mut().filter(|_| local.root.dequeue()) {
+                        run_root(local, root.as_mut(), &frame, &mut after);
+                    }
+                }
+                None => unreachable!("only a batch takes from the queue, and it is not empty before the batch is done"),
+            }
+        }
+        count
+    }
+
+    /// How much is queued. What other threads have handed over and was not taken yet does not count.
+    #[inline]
+    pub fn ready(&self) -> usize {
+        self.local().queue.len()
+    }
+
+    /// Whether there is anything to do on this thread: something queued, or a report to deliver.
+    #[inline]
+    pub fn has_work(&self) -> bool {
+        self.ready() != 0 || self.local().reports.any()
+    }
+
+    /// Whether another thread has handed something over that was not taken yet.
+    #[inline]
+    pub fn has_remote(&self) -> bool {
+        self.shared().inbox.is_notified()
+    }
+
+    /// Queues what other threads have handed over by now. Returns how much that was. Costs a plain load if it is nothing.
+    #[inline]
+    pub fn take_remote(&self) -> usize {
+        if !self.has_remote() {
+            return 0;
+        }
+        let local = self.local();
+        self.shared().inbox.take(|item| local.accept(item))
+    }
+
+    /// Hands the reports of this turn to the error hook; to be called at the end of a turn.
+    #[inline]
+    pub fn deliver_reports(&self) {
+        if self.local().reports.any() {
+            self.local().reports.deliver();
+        }
+    }
+
+    /// Announces that the thread is about to wait. From then on other threads interrupt it, until what this returns is
+    /// dropped. `None` if they have handed something over already: then take that and do not wait.
+    pub fn fall_asleep(&self) -> Option<Asleep<'_>> {
+        self.shared().inbox.fall_asleep().then_some(Asleep { executor: self })
+    }
+
+    /// Closes the executor: refuses what is new, and drops all tasks and callbacks that are left.
+    ///
+    /// Callbacks are dropped without running. Each task's future is dropped in a step of its own: first those that are in
+    /// the queue, in its order, then the others in the order in which they were spawned. Their destructors may wake and
+    /// cancel; what they try to spawn is refused. Whoever waits for a task from elsewhere gets a cancellation.
+    ///
+    /// Wakers may be used after that, anywhere; they do nothing. Closing twice is fine.
+    ///
+    /// # Panics
+    /// If called from inside of a step.
+    pub fn close(&self) -> CloseReport {
+        crate::close::close(self.shared(), self.local())
+    }
+}
+
+#[track_caller]
+fn open<T>(result: Result<T, Closed>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(closed) => panic!("{closed}"),
+    }
+}
+
+/// Runs one task of the queue, in a step of its own.
+#[inline]
+pub(crate) fn run_task(local: &Local, runnable: Runnable<Meta>, frame: &Frame, after: &mut impl FnMut(Step)) {
+    let meta = runnable.metadata();
+    let step = Step::task(meta.id, meta.place);
+    frame.begin(step, meta.details());
+    local.current.set(Some(meta.id));
+    runnable.run();
+    after(step);
+    if let Some(joiner) = local.ended.take() {
+        local.wake(joiner);
+    }
+}
+
+fn run_call(local: &Local, call: &CallHandle, frame: &Frame, after: &mut impl FnMut(Step)) {
+    let Some(details) = call.start() else { return };
+    let step = Step::callback(call.place());
+    frame.begin(step, details);
+    local.current.set(None);
+    local.contain(|| call.invoke());
+    after(step);
+}
+
+fn run_root(local: &Local, root: Pin<&mut dyn AnyRoot>, frame: &Frame, after: &mut impl FnMut(Step)) {
+    let (step, details) = root.step();
+    frame.begin(step, details);
+    local.current.set(step.task_id());
+    root.poll_step();
+    after(step);
+}
+
+impl Default for Executor {
+    fn default() -> Executor {
+        Executor::new()
+    }
+}
+
+impl Drop for Executor {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl fmt::Debug for Executor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Executor")
+            .field("tasks", &self.local().table.borrow().len())
+            .field("ready", &self.ready())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The time in which other threads interrupt the executor's wait; see [`Executor::fall_asleep`].
+#[derive(Debug)]
+#[must_use = "the executor is awake again at once if this is dropped"]
+pub struct Asleep<'a> {
+    executor: &'a Executor,
+}
+
+impl Drop for Asleep<'_> {
+    fn drop(&mut self) {
+        self.executor.shared().inbox.wake_up();
+    }
+}

@@ -1,0 +1,172 @@
+//! The inbox: what other threads hand over, and the protocol that wakes the owner for it.
+//!
+//! The state is one of three. AWAKE: the owner runs and has looked. NOTIFIED: something was pushed that it has not looked
+//! at. ASLEEP: it waits, or is about to.
+//!
+//! - A pusher pushes first, and swaps NOTIFIED in second. If it found ASLEEP, it interrupts the sleep; otherwise the
+//!   owner will look before it sleeps, or somebody else has interrupted it.
+//! - The owner goes to sleep by exchanging AWAKE for ASLEEP. If it finds NOTIFIED instead, it does not sleep.
+//! - The owner, looking, swaps AWAKE in *before* it takes from the queue: what is pushed after that is notified again.
+//!
+//! All three read and modify one variable in one step, so they have one order, and each sees what came before it: either
+//! the owner finds NOTIFIED and the item is visible to it, or the pusher finds ASLEEP and interrupts. With a load and a
+//! store in place of any of them, both could miss each other. The model at the end of this file checks that.
+
+use concurrent_queue::{ConcurrentQueue, PushError};
+use crossbeam_utils::CachePadded;
+
+#[cfg(loom)]
+use loom::sync::atomic::{AtomicU8, Ordering};
+#[cfg(not(loom))]
+use std::sync::atomic::{AtomicU8, Ordering};
+
+const AWAKE: u8 = 0;
+const NOTIFIED: u8 = 1;
+const ASLEEP: u8 = 2;
+
+pub(crate) struct Inbox<T> {
+    queue: ConcurrentQueue<T>,
+    /// On a cache line of its own: other threads write it, the owner reads it every turn.
+    state: CachePadded<AtomicU8>,
+}
+
+impl<T> Inbox<T> {
+    pub(crate) fn new() -> Inbox<T> {
+        Inbox { queue: ConcurrentQueue::unbounded(), state: CachePadded::new(AtomicU8::new(AWAKE)) }
+    }
+
+    /// Hands something over. Returns whether the owner sleeps and must be interrupted.
+    ///
+    /// # Errors
+    /// The item, if the inbox is closed.
+    pub(crate) fn push(&self, item: T) -> Result<bool, T> {
+        match self.queue.push(item) {
+            Ok(()) => Ok(self.state.swap(NOTIFIED, Ordering::AcqRel) == ASLEEP),
+            Err(PushError::Closed(item)) => Err(item),
+            Err(PushError::Full(_)) => unreachable!("the inbox is unbounded"),
+        }
+    }
+
+    /// Whether something was pushed that the owner has not looked at. A plain load: the owner asks every turn.
+    #[inline]
+    pub(crate) fn is_notified(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == NOTIFIED
+    }
+
+    /// Takes out what is there now, and no more, so that a flood of pushes cannot keep the owner here.
+    pub(crate) fn take(&self, mut each: impl FnMut(T)) -> usize {
+        self.state.swap(AWAKE, Ordering::AcqRel);
+        let count = self.queue.len();
+        let mut taken = 0;
+        while taken < count {
+            let Ok(item) = self.queue.pop() else { break };
+            taken += 1;
+            each(item);
+        }
+        taken
+    }
+
+    /// Goes to sleep. Returns whether the owner may wait now; if not, there is something to look at.
+    pub(crate) fn fall_asleep(&self) -> bool {
+        self.state.compare_exchange(AWAKE, ASLEEP, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Wakes up after a wait, for whatever reason it ended.
+    pub(crate) fn wake_up(&self) {
+        // If somebody has notified, that stays to be looked at.
+        let _ = self.state.compare_exchange(ASLEEP, AWAKE, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// Refuses pushes from now on. What is inside stays to be taken.
+    pub(crate) fn close(&self) {
+        self.queue.close();
+    }
+}
+
+#[cfg(all(test, loom))]
+mod model {
+    use loom::sync::{Arc, Condvar, Mutex};
+    use loom::thread;
+
+    use super::*;
+
+    /// Stands for the wake-up fd or the parker: remembers one ring. Loom fails a model in which somebody waits and nobody
+    /// ever rings.
+    #[derive(Default)]
+    struct Alarm {
+        rung: Mutex<bool>,
+        changed: Condvar,
+    }
+
+    impl Alarm {
+        fn ring(&self) {
+            *self.rung.lock().unwrap() = true;
+            self.changed.notify_one();
+        }
+
+        fn wait(&self) {
+            let mut rung = self.rung.lock().unwrap();
+            while !std::mem::replace(&mut *rung, false) {
+                rung = self.changed.wait(rung).unwrap();
+            }
+        }
+    }
+
+    /// Each of the threads pushes an item. The owner works and sleeps as the loop does, and must never wait while an item
+    /// is there and nobody will ring.
+    fn owner_gets_everything(pushers: usize) {
+        let inbox = Arc::new(Inbox::new());
+        let alarm = Arc::new(Alarm::default());
+        let threads: Vec<_> = (0..pushers)
+            .map(|n| {
+                let (inbox, alarm) = (inbox.clone(), alarm.clone());
+                thread::spawn(move || {
+                    if inbox.push(n).unwrap() {
+                        alarm.ring();
+                    }
+                })
+            })
+            .collect();
+
+        let mut got = 0;
+        while got < pushers {
+            if inbox.is_notified() {
+                got += inbox.take(|_| ());
+            } else if inbox.fall_asleep() {
+                alarm.wait();
+                inbox.wake_up();
+            }
+        }
+        for thread in threads {
+            thread.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn no_wake_is_lost_with_one_pusher() {
+        loom::model(|| owner_gets_everything(1));
+    }
+
+    #[test]
+    fn no_wake_is_lost_with_two_pushers() {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(3);
+        model.check(|| owner_gets_everything(2));
+    }
+
+    #[test]
+    fn a_push_at_close_is_taken_or_given_back() {
+        loom::model(|| {
+            let inbox = Arc::new(Inbox::new());
+            let pusher = thread::spawn({
+                let inbox = inbox.clone();
+                move || inbox.push(()).is_ok()
+            });
+            inbox.close();
+            let mut taken = inbox.take(|()| ());
+            let pushed = pusher.join().unwrap();
+            taken += inbox.take(|()| ());
+            assert_eq!(taken, usize::from(pushed));
+        });
+    }
+}

@@ -1,0 +1,40 @@
+#![doc = include_str!("../README.md")]
+//!
+//! # How it fits together
+//! An [`Executor`] is owned by whoever runs it, on one thread. A [`Spawner`] is its handle on that thread, a [`Remote`]
+//! its handle on others, a [`Task`] the handle of one task, a [`CallHandle`] that of one callback.
+//!
+//! What they share is one allocation in two halves. The thread's own half (the run queue, the table of tasks) is touched
+//! by one thread only and has no lock and no atomics; the other half (the inbox) is what other threads may touch. A
+//! waker finds out on which side it is by comparing thread ids.
+//!
+//! # Driving it
+//! [`Executor::block_on`] runs until a future is done and sleeps in between. A loop that sleeps elsewhere uses the parts:
+//! [`take_remote`](Executor::take_remote), [`run_batch`](Executor::run_batch),
+//! [`deliver_reports`](Executor::deliver_reports), and [`fall_asleep`](Executor::fall_asleep) around its wait.
+
+mod body;
+mod bound;
+mod call;
+mod close;
+mod error;
+mod executor;
+mod inbox;
+mod queue;
+mod remote;
+mod report;
+mod root;
+mod shared;
+mod spawn;
+mod table;
+mod task;
+
+pub use call::CallHandle;
+pub use close::CloseReport;
+pub use error::{CancelReason, JoinError};
+pub use executor::{Asleep, Executor};
+pub use picot_context::{Closed, Place, TaskId, TaskInfo};
+pub use remote::{Refused, Remote};
+pub use root::{AnyRoot, Root};
+pub use spawn::{Spawner, TaskBuilder};
+pub use task::{Cancelled, Join, Task};

@@ -1,0 +1,204 @@
+//! The root: the future that the executor is run for, pinned on its caller's stack, and a task all the same.
+//!
+//! It stands in the one FIFO with the others, has an id, the name `main` and a place. Its waker may be used anywhere and
+//! at any time; one of an earlier run does nothing. What it is not is owned: its caller is, and its panic is the
+//! caller's.
+
+use std::cell::Cell;
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use picot_context::{Details, Payload, Place, ROOT_NAME, Step, TaskId, catch};
+use pin_project_lite::pin_project;
+
+use crate::remote::RemoteItem;
+use crate::shared::{Item, Local, Shared};
+use crate::table::Entry;
+
+/// Which root runs, and whether it stands in the queue.
+#[derive(Default)]
+pub(crate) struct RootSlot {
+    /// The number of the run; 0 between runs.
+    run: Cell<u64>,
+    last_run: Cell<u64>,
+    queued: Cell<bool>,
+    /// How many of the queue's root items, which are the first ones, belong to roots that are gone.
+    stale: Cell<usize>,
+}
+
+impl RootSlot {
+    pub(crate) fn is_taken(&self) -> bool {
+        self.run.get() != 0
+    }
+
+    fn begin(&self) -> u64 {
+        let run = self.last_run.get() + 1;
+        self.last_run.set(run);
+        self.run.set(run);
+        run
+    }
+
+    fn end(&self) {
+        self.run.set(0);
+        self.stale.set(self.stale.get() + usize::from(self.queued.take()));
+    }
+
+    /// A root item has reached the head of the queue. Returns whether it is the present root's.
+    pub(crate) fn dequeue(&self) -> bool {
+        let stale = self.stale.get();
+        if stale != 0 {
+            self.stale.set(stale - 1);
+            return false;
+        }
+        self.queued.set(false);
+        true
+    }
+}
+
+pub(crate) struct RootWaker {
+    shared: Arc<Shared>,
+    run: u64,
+    /// Whether it is in the inbox.
+    sent: AtomicBool,
+}
+
+impl RootWaker {
+    /// Has come through the inbox.
+    pub(crate) fn accept(self: &Arc<Self>, local: &Local) {
+        // Cleared before the root is queued: a wake after this sends again. The swap takes over what the waking thread
+        // has written.
+        self.sent.swap(false, Ordering::AcqRel);
+        self.queue(local);
+    }
+
+    fn queue(&self, local: &Local) {
+        if local.root.run.get() == self.run && !local.root.queued.replace(true) {
+            local.queue.push(Item::ROOT);
+        }
+    }
+}
+
+impl Wake for RootWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if let Some(local) = self.shared.local.get() {
+            self.queue(local);
+        } else if !self.sent.swap(true, Ordering::AcqRel) {
+            // A closed executor has no root: nothing is lost with the error.
+            let _ = self.shared.hand_over(RemoteItem::Root(self.clone()));
+        }
+    }
+}
+
+pin_project! {
+    /// A future that an executor is run for; made by [`Executor::root`](crate::Executor::root), for loops on top of it.
+    #[must_use = "the root is polled by `run_batch_with` only"]
+    pub struct Root<F: Future> {
+        #[pin]
+        future: Option<F>,
+        output: Option<Result<F::Output, Payload>>,
+        details: Option<Rc<Details>>,
+        entry: RootEntry,
+    }
+}
+
+/// The root's place in the table; leaves it when dropped, also while unwinding.
+struct RootEntry {
+    shared: Arc<Shared>,
+    waker: Waker,
+    slot: usize,
+    id: TaskId,
+    place: Place,
+}
+
+impl Drop for RootEntry {
+    fn drop(&mut self) {
+        if let Some(local) = self.shared.local.get() {
+            local.root.end();
+            let entry = local.table.borrow_mut().remove(self.slot);
+            drop(entry);
+        }
+    }
+}
+
+impl<F: Future> Root<F> {
+    pub(crate) fn new(shared: &Arc<Shared>, future: F, place: Place) -> Root<F> {
+        let local = shared.local.get().expect("an executor stays on its thread");
+        assert!(
+            !local.root.is_taken() && !local.running.get(),
+            "this executor runs already, further up this thread's stack; await the future there, or spawn it"
+        );
+        let run = local.root.begin();
+        let waker = Arc::new(RootWaker { shared: shared.clone(), run, sent: AtomicBool::new(false) });
+        waker.queue(local);
+        let waker = Waker::from(waker);
+        let id = local.next_id();
+        // In the table for those who list tasks; its own steps know the name without.
+        let named = picot_context::inherited(Some(ROOT_NAME));
+        let slot = local.table.borrow_mut().insert(Entry::new(id, place, waker.clone(), named));
+        let entry = RootEntry { shared: shared.clone(), waker, slot, id, place };
+        Root { future: Some(future), output: None, details: picot_context::inherited(None), entry }
+    }
+
+    /// The future's output, once it is done.
+    ///
+    /// # Panics
+    /// With the panic of the future, if that is how it ended.
+    pub fn take_output(self: Pin<&mut Self>) -> Option<F::Output> {
+        match self.project().output.take()? {
+            Ok(output) => Some(output),
+            Err(payload) => std::panic::resume_unwind(payload.take().expect("only the root's caller gets its panic")),
+        }
+    }
+}
+
+/// A [`Root`] of whatever type.
+pub trait AnyRoot: sealed::Sealed {}
+
+pub(crate) mod sealed {
+    use super::*;
+
+    pub trait Sealed {
+        fn step(&self) -> (Step, Option<Rc<Details>>);
+        fn poll_step(self: Pin<&mut Self>);
+    }
+}
+
+impl<F: Future> AnyRoot for Root<F> {}
+
+impl<F: Future> sealed::Sealed for Root<F> {
+    fn step(&self) -> (Step, Option<Rc<Details>>) {
+        (Step::root(self.entry.id, self.entry.place), self.details.clone())
+    }
+
+    /// Polls the future, inside of the step.
+    fn poll_step(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        let Some(future) = this.future.as_mut().as_pin_mut() else { return };
+        let poll = catch(|| future.poll(&mut Context::from_waker(&this.entry.waker)));
+        if let Some(details) = picot_context::take_made() {
+            *this.details = Some(details);
+        }
+        *this.output = match poll {
+            Ok(Poll::Pending) => return,
+            Ok(Poll::Ready(output)) => Some(Ok(output)),
+            Err(payload) => Some(Err(payload)),
+        };
+        if let Err(payload) = catch(|| this.future.set(None)) {
+            *this.output = Some(Err(payload));
+        }
+    }
+}
+
+impl<F: Future> fmt::Debug for Root<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Root").field("id", &self.entry.id).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,221 @@
+//! What an executor, its handles and its wakers share, and what a wake does.
+//!
+//! One allocation in two halves: [`Local`] belongs to the executor's thread, the inbox to everybody. A waker may outlive
+//! the executor; then both halves are empty, and nothing is ever pushed any more, because every task has ended.
+
+use std::cell::{Cell, RefCell};
+use std::num::NonZeroU64;
+use std::ptr::NonNull;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::Waker;
+
+use async_task::Runnable;
+use picot_context::{Closed, Details, Place, TaskId, TaskInfo};
+
+use crate::bound::Bound;
+use crate::call::CallHandle;
+use crate::error::CancelReason;
+use crate::inbox::Inbox;
+use crate::queue::Queue;
+use crate::remote::RemoteItem;
+use crate::report::Reports;
+use crate::root::{RootSlot, RootWaker};
+use crate::table::Table;
+
+pub(crate) struct Shared {
+    pub(crate) local: Bound<Local>,
+    pub(crate) inbox: Inbox<RemoteItem>,
+    /// Ends the owner's sleep.
+    pub(crate) interrupt: Waker,
+    /// Runnables that came back from the closed inbox and were leaked, because dropping one drops its future.
+    pub(crate) leaked: AtomicUsize,
+}
+
+/// The half of the executor's own thread. Cells and one queue; no borrow of any of them lives while user code runs.
+pub(crate) struct Local {
+    pub(crate) queue: Queue<Item>,
+    pub(crate) table: RefCell<Table>,
+    /// The joiner of the task that has just ended, to be woken once its step is over.
+    pub(crate) ended: Cell<Option<Waker>>,
+    pub(crate) reports: Reports,
+    pub(crate) root: RootSlot,
+    pub(crate) phase: Cell<Phase>,
+    /// Whether a step runs.
+    pub(crate) running: Cell<bool>,
+    /// The task whose step runs; stale between steps.
+    pub(crate) current: Cell<Option<TaskId>>,
+    last_id: Cell<u64>,
+}
+
+/// What waits in the one FIFO.
+pub(crate) enum Item {
+    Call(CallHandle),
+    /// A task; or the root, which has no runnable. One variant for both makes an item two words wide, not three.
+    Poll(Option<Runnable<Meta>>),
+}
+
+impl Item {
+    pub(crate) const ROOT: Item = Item::Poll(None);
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Open,
+    /// Dropping what is left. Refuses what is new.
+    Closing,
+    Closed,
+}
+
+/// What `async-task` keeps beside each task. It may be read and dropped on any thread; the flags are written on the
+/// executor's thread only, so they need no ordering.
+pub(crate) struct Meta {
+    pub(crate) owner: Arc<Shared>,
+    pub(crate) place: Place,
+    pub(crate) id: TaskId,
+    /// The task's slot in the table, for as long as it has not ended.
+    pub(crate) slot: u32,
+    /// Whether the table holds details for the task.
+    pub(crate) has_details: AtomicBool,
+    /// Whether the future is to be dropped at the next step.
+    pub(crate) cancelled: AtomicBool,
+}
+
+const _: () = {
+    const fn assert_send_sync<T: Send + Sync>() {}
+    assert_send_sync::<Meta>();
+    assert_send_sync::<Shared>();
+    assert!(size_of::<Item>() == 2 * size_of::<usize>());
+};
+
+impl Meta {
+    /// The executor's half of this thread; there is one wherever a task's step or its local handle is.
+    #[inline]
+    pub(crate) fn local(&self) -> &Local {
+        self.owner.local.get().expect("local handles and steps stay on the executor's thread")
+    }
+
+    pub(crate) fn details(&self) -> Option<Rc<Details>> {
+        if !self.has_details.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.local().table.borrow_mut().get_mut(self.slot as usize).details.clone()
+    }
+
+    /// What is known of a task that has not ended.
+    pub(crate) fn info(&self) -> TaskInfo {
+        let details = self.details();
+        TaskInfo::new(self.id, details.as_deref().and_then(Details::name), self.place)
+    }
+
+    /// Asks for the future to be dropped at the task's next step, which comes soon. The first reason stays.
+    pub(crate) fn cancel(&self, reason: CancelReason) {
+        self.cancelled.store(true, Ordering::Relaxed);
+        let mut table = self.local().table.borrow_mut();
+        let entry = table.get_mut(self.slot as usize);
+        entry.cancelled.get_or_insert_with(|| Box::new(reason));
+        // One of our own wakers: it pushes to the queue and does not look at the table.
+        entry.waker.wake_by_ref();
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(interrupt: Waker) -> Arc<Shared> {
+        Arc::new(Shared {
+            local: Bound::new(Local::new()),
+            inbox: Inbox::new(),
+            interrupt,
+            leaked: AtomicUsize::new(0),
+        })
+    }
+
+    /// Hands something over from another thread.
+    pub(crate) fn hand_over(self: &Arc<Shared>, item: RemoteItem) -> Result<(), RemoteItem> {
+        if self.inbox.push(item)? {
+            self.interrupt.wake_by_ref();
+        }
+        Ok(())
+    }
+}
+
+/// What a waker does: pushes, and wakes the owner if it sleeps elsewhere. It never runs or drops anything.
+pub(crate) fn schedule(runnable: Runnable<Meta>) {
+    let shared = NonNull::from(&*runnable.metadata().owner);
+    // SAFETY: The runnable keeps its metadata alive, and with it the `Arc` behind this reference, until it has run. It can
+    // only run on the owner's thread, which is this one, so not before `push` has returned.
+    if let Some(local) = unsafe { shared.as_ref() }.local.get() {
+        return local.queue.push(Item::Poll(Some(runnable)));
+    }
+    // On another thread it may run and be gone as soon as it is pushed: what is touched after that is held by us.
+    let shared = runnable.metadata().owner.clone();
+    if let Err(RemoteItem::Task(runnable)) = shared.hand_over(RemoteItem::Task(runnable)) {
+        // Dropping it would drop the task's future on this thread.
+        std::mem::forget(runnable);
+        shared.leaked.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Local {
+    fn new() -> Local {
+        Local {
+            queue: Queue::new(),
+            table: RefCell::default(),
+            ended: Cell::new(None),
+            reports: Reports::default(),
+            root: RootSlot::default(),
+            phase: Cell::new(Phase::Open),
+            running: Cell::new(false),
+            current: Cell::new(None),
+            last_id: Cell::new(0),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn next_id(&self) -> TaskId {
+        let id = self.last_id.get() + 1;
+        self.last_id.set(id);
+        TaskId::new(NonZeroU64::new(id).expect("fewer than 2^64 tasks"))
+    }
+
+    #[inline]
+    pub(crate) fn check_open(&self) -> Result<(), Closed> {
+        if self.phase.get() == Phase::Open { Ok(()) } else { Err(Closed::new()) }
+    }
+
+    /// Queues what another thread has handed over.
+    pub(crate) fn accept(&self, item: RemoteItem) {
+        match item {
+            RemoteItem::Task(runnable) => self.queue.push(Item::Poll(Some(runnable))),
+            RemoteItem::Call(place, call) => self.queue.push(Item::Call(CallHandle::at(place, None, call))),
+            RemoteItem::Root(waker) => RootWaker::accept(&waker, self),
+        }
+    }
+
+    /// The task's future has been dropped. Takes it out of the table, and leaves its joiner to be woken.
+    pub(crate) fn end_task(&self, slot: u32) -> (Option<CancelReason>, bool) {
+        let entry = self.table.borrow_mut().remove(slot as usize);
+        let awaited = entry.joiner.is_some();
+        self.ended.set(entry.joiner);
+        if let Some(details) = entry.details {
+            // Locals have drops of the user's.
+            self.contain(move || drop(details));
+        }
+        (entry.cancelled.map(|reason| *reason), awaited)
+    }
+
+    /// Calls a waker that may be anybody's. A panic in it is reported.
+    #[inline]
+    pub(crate) fn wake(&self, waker: Waker) {
+        if let Err(payload) = picot_context::catch(move || waker.wake()) {
+            self.reports.waker_panicked(payload);
+        }
+    }
+
+    /// Runs a piece of the user's code whose panic is a report and no more.
+    pub(crate) fn contain(&self, f: impl FnOnce()) {
+        if let Err(payload) = picot_context::catch(f) {
+            self.reports.running_panicked(payload);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Cancelling: at a step boundary, on the executor's thread, and nothing can swallow it.
+
+use std::rc::Rc;
+
+use picot_executor::Executor;
+
+use crate::trace::{Flag, Trace, yield_now};
+
+#[test]
+fn cancel_says_true_while_pending_and_the_future_is_dropped_at_the_next_step() {
+    let (executor, trace) = (Executor::new(), Trace::default());
+    let dropped = trace.on_drop("dropped");
+    let task = executor.spawn(async move {
+        let _dropped = dropped;
+        std::future::pending::<()>().await;
+    });
+    executor.run_until_stalled();
+    assert!(task.cancel("first"));
+    trace.add("asked");
+    assert!(task.cancel("second"), "still pending");
+    assert!(!task.is_finished());
+    assert_eq!(executor.run_until_stalled(), 1);
+    assert_eq!(trace.take(), ["asked", "dropped"]);
+    assert!(task.is_finished());
+    assert!(!task.cancel("third"));
+    let error = executor.block_on(async { task.await.unwrap_err() });
+    assert!(error.is_cancelled() && !error.is_panic());
+    assert_eq!(error.reason().unwrap().as_str(), "first");
+    assert!(error.to_string().contains("was cancelled: first"), "{error}");
+}
+
+#[test]
+fn a_task_that_is_cancelled_before_its_first_step_never_runs() {
+    let (executor, trace) = (Executor::new(), Trace::default());
+    let (captured, inside) = (trace.on_drop("captured dropped"), trace.clone());
+    let task = executor.spawn(async move {
+        let _captured = captured;
+        inside.add("body");
+    });
+    task.cancel("too late");
+    let error = executor.block_on(async { task.await.unwrap_err() });
+    assert_eq!(error.reason().unwrap().as_str(), "too late");
+    assert_eq!(trace.take(), ["captured dropped"]);
+}
+
+#[test]
+fn cancelling_reaches_the_innermost_wait_and_the_child_that_is_awaited() {
+    let (executor, trace) = (Rc::new(Executor::new()), Trace::default());
+    let (inner, spawner) = (trace.clone(), executor.spawner().clone());
+    let parent = executor.spawn(async move {
+        let _parent = inner.on_drop("parent dropped");
+        let child = spawner.spawn({
+            let inner = inner.clone();
+            async move {
+                let _child = inner.on_drop("child dropped");
+                async { std::future::pending::<()>().await }.await;
+            }
+        });
+        child.unwrap().await.unwrap();
+    });
+    executor.run_until_stalled();
+    parent.cancel("all of it");
+    executor.run_until_stalled();
+    assert_eq!(trace.take(), ["parent dropped", "child dropped"]);
+}
+
+#[test]
+fn cancelling_the_awaited_task_ends_the_wait_with_the_reason() {
+    let executor = Rc::new(Executor::new());
+    let flag = Flag::default();
+    let spawner = executor.spawner().clone();
+    let text = executor.block_on(async move {
+        let child = spawner.spawn(async move { flag.wait().await }).unwrap();
+        let mut child = child;
+        child.cancel("no longer wanted");
+        (&mut child).await.unwrap_err().to_string()
+    });
+    assert!(text.ends_with("was cancelled: no longer wanted"), "{text}");
+}
+
+#[test]
+fn cancelled_waits_for_the_destructor_and_gives_a_value_that_was_there() {
+    let (executor, trace) = (Rc::new(Executor::new()), Trace::default());
+    let spawner = executor.spawner().clone();
+    executor.block_on(async {
+        let dropped = trace.on_drop("dropped");
+        let pending = spawner
+            .spawn(async move {
+                let _dropped = dropped;
+                std::future::pending::<()>().await;
+            })
+            .unwrap();
+        yield_now().await;
+        assert!(pending.cancelled().await.is_none());
+        trace.add("waited");
+
+        let done = spawner.spawn(async { 7 }).unwrap();
+        yield_now().await;
+        assert_eq!(done.cancelled().await.unwrap().unwrap(), 7);
+    });
+    assert_eq!(trace.take(), ["dropped", "waited"]);
+}
+
+#[test]
+fn a_task_that_returns_from_the_poll_in_which_it_was_cancelled_keeps_its_value() {
+    let executor = Rc::new(Executor::new());
+    let own = Rc::new(std::cell::OnceCell::<picot_executor::Task<i32>>::new());
+    let inner = own.clone();
+    let task = executor.spawn(async move {
+        assert!(inner.get().unwrap().cancel("by itself"));
+        8
+    });
+    assert!(own.set(task).is_ok());
+    executor.run_until_stalled();
+    let task = Rc::try_unwrap(own).unwrap().into_inner().unwrap();
+    assert_eq!(executor.block_on(async { task.await.unwrap() }), 8);
+}
+
+#[test]
+fn a_destructor_may_wake_cancel_and_spawn() {
+    let (executor, trace) = (Rc::new(Executor::new()), Trace::default());
+    let sibling = executor.spawn(std::future::pending::<()>());
+    struct Busy(picot_executor::Spawner, Option<picot_executor::Task<()>>, Trace);
+    impl Drop for Busy {
+        fn drop(&mut self) {
+            let trace = self.2.clone();
+            drop(self.0.spawn(async move { trace.add("spawned by a destructor") }));
+            self.1.take().unwrap().cancel("by a destructor");
+        }
+    }
+    let busy = Busy(executor.spawner().clone(), Some(sibling), trace.clone());
+    let task = executor.spawn(async move {
+        let _busy = busy;
+        std::future::pending::<()>().await;
+    });
+    executor.run_until_stalled();
+    task.cancel("go");
+    executor.run_until_stalled();
+    assert_eq!(trace.take(), ["spawned by a destructor"]);
+    assert!(executor.spawner().tasks().is_empty());
+}

@@ -1,0 +1,158 @@
+//! Closing: everything is dropped on the thread, in order, and counted; what comes later is refused.
+
+use std::rc::Rc;
+
+use picot_executor::Executor;
+
+use crate::trace::{Trace, quiet_panic, reports, yield_now};
+
+#[test]
+fn close_drops_what_is_queued_first_and_the_rest_in_spawn_order() {
+    let (executor, trace) = (Executor::new(), Trace::default());
+    for n in 0..4 {
+        let dropped = trace.on_drop(format!("task {n}"));
+        drop(executor.spawn(async move {
+            let _dropped = dropped;
+            std::future::pending::<()>().await;
+        }));
+    }
+    executor.run_until_stalled();
+    let held = trace.on_drop("callback");
+    executor.call_soon(move || drop(held));
+    let late = trace.on_drop("task that never ran");
+    drop(executor.spawner().task().name("late").spawn(async move { drop(late) }));
+
+    let report = executor.close();
+    assert_eq!(trace.take(), ["callback", "task that never ran", "task 0", "task 1", "task 2", "task 3"]);
+    assert_eq!((report.tasks.len(), report.callbacks, report.leaked), (5, 1, 0));
+    assert_eq!(report.tasks[4].given_name(), Some("late"));
+    assert!(executor.close().is_empty(), "a second time there is nothing left");
+}
+
+#[test]
+fn after_close_everything_is_refused_and_what_is_refused_is_dropped() {
+    let (executor, trace) = (Executor::new(), Trace::default());
+    let (spawner, remote) = (executor.spawner().clone(), executor.remote());
+    executor.close();
+    assert!(spawner.is_closed());
+    let held = trace.on_drop("future disposed");
+    assert!(spawner.spawn(async move { drop(held) }).is_err());
+    assert_eq!(trace.take(), ["future disposed"]);
+    assert!(spawner.call_soon(|| ()).is_err());
+    let refused = remote.call_soon(|| ()).unwrap_err();
+    (refused.into_call())();
+    drop(executor);
+    assert!(spawner.spawn(async {}).is_err());
+}
+
+#[test]
+fn destructors_may_spawn_wake_and_cancel_while_it_closes() {
+    struct Busy(picot_executor::Spawner, Trace);
+    impl Drop for Busy {
+        fn drop(&mut self) {
+            self.1.add(format!("spawn refused: {}", self.0.spawn(async {}).is_err()));
+        }
+    }
+    let (executor, trace) = (Executor::new(), Trace::default());
+    let second = executor.spawn(std::future::pending::<()>());
+    let busy = Busy(executor.spawner().clone(), trace.clone());
+    drop(executor.spawn(async move {
+        let (_busy, second) = (busy, second);
+        second.cancel("while it closes");
+        std::future::pending::<()>().await;
+    }));
+    let report = executor.close();
+    assert_eq!(trace.take(), ["spawn refused: true"]);
+    assert_eq!(report.tasks.len(), 2);
+}
+
+#[test]
+fn a_destructor_that_panics_while_it_closes_is_reported_and_the_rest_is_dropped() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            quiet_panic("in close");
+        }
+    }
+    let (executor, trace) = (Executor::new(), Trace::default());
+    let reports = reports(&executor);
+    let bomb = Bomb;
+    drop(executor.spawn(async move {
+        let _bomb = bomb;
+        std::future::pending::<()>().await;
+    }));
+    let bomb = Bomb;
+    executor.call_soon(move || drop(bomb));
+    let after = trace.on_drop("the next one");
+    drop(executor.spawn(async move {
+        let _after = after;
+        std::future::pending::<()>().await;
+    }));
+    executor.close();
+    assert_eq!(trace.take(), ["the next one"]);
+    assert_eq!(reports.take().len(), 2);
+}
+
+#[test]
+fn whoever_waits_from_elsewhere_gets_a_cancellation() {
+    let (inner, outer) = (Executor::new(), Executor::new());
+    let task = inner.spawn(std::future::pending::<()>());
+    let waiter = outer.spawn(async move { task.await.unwrap_err().to_string() });
+    outer.run_until_stalled();
+    drop(inner);
+    let text = outer.block_on(async { waiter.await.unwrap() });
+    assert!(text.ends_with("was cancelled: the loop that ran it was closed"), "{text}");
+}
+
+#[test]
+fn a_panic_that_unwinds_past_the_executor_drops_its_tasks() {
+    let trace = Trace::default();
+    let dropped = trace.on_drop("dropped");
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let executor = Executor::new();
+        drop(executor.spawn(async move {
+            let _dropped = dropped;
+            std::future::pending::<()>().await;
+        }));
+        executor.run_until_stalled();
+        quiet_panic("outside");
+    }));
+    assert!(result.is_err());
+    assert_eq!(trace.take(), ["dropped"]);
+}
+
+#[test]
+fn a_step_cannot_close_its_executor() {
+    let executor = Rc::new(Executor::new());
+    let reports = reports(&executor);
+    let inner = executor.clone();
+    executor.call_soon(move || {
+        inner.close();
+    });
+    executor.run_until_stalled();
+    assert!(reports.take()[0].contains("cannot close the executor that runs it"));
+    executor.block_on(yield_now());
+}
+
+#[test]
+fn wakers_outlive_it() {
+    let executor = Executor::new();
+    let waker = executor.block_on(std::future::poll_fn(|cx| std::task::Poll::Ready(cx.waker().clone())));
+    let task_waker = Rc::new(std::cell::RefCell::new(None));
+    let inner = task_waker.clone();
+    drop(executor.spawn(std::future::poll_fn(move |cx| {
+        inner.replace(Some(cx.waker().clone()));
+        std::task::Poll::<()>::Pending
+    })));
+    executor.run_until_stalled();
+    drop(executor);
+    waker.wake_by_ref();
+    let task_waker = task_waker.take().unwrap();
+    task_waker.wake_by_ref();
+    std::thread::spawn(move || {
+        waker.wake();
+        task_waker.wake();
+    })
+    .join()
+    .unwrap();
+}

@@ -1,0 +1,149 @@
+//! Waiting for a task: taking it, watching it, letting go of it.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use picot_executor::{Executor, Task};
+
+use crate::trace::{Flag, Trace, yield_now};
+
+#[test]
+fn waiting_gives_the_value_whether_before_or_after_the_end() {
+    let executor = Executor::new();
+    let early = executor.spawn(async { 1 });
+    let late = executor.spawn(async { 2 });
+    executor.run_until_stalled();
+    let sum = executor.block_on(async { early.await.unwrap() + late.await.unwrap() });
+    assert_eq!(sum, 3);
+    let task = executor.spawn(async { 3 });
+    assert_eq!(executor.block_on(async { task.await.unwrap() }), 3);
+}
+
+#[test]
+fn waiting_for_a_finished_task_does_not_suspend() {
+    let executor = Executor::new();
+    let mut task = executor.spawn(async { 5 });
+    executor.run_until_stalled();
+    let polled = Pin::new(&mut &mut task).poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+    assert!(matches!(polled, Poll::Ready(Ok(5))));
+}
+
+#[test]
+fn dropping_the_handle_detaches() {
+    let (executor, trace) = (Executor::new(), Trace::default());
+    let inside = trace.clone();
+    drop(executor.spawn(async move {
+        yield_now().await;
+        inside.add("ran on");
+    }));
+    executor.run_until_stalled();
+    assert_eq!(trace.take(), ["ran on"]);
+}
+
+#[test]
+fn dropping_a_wait_cancels_the_task() {
+    let (executor, trace) = (Rc::new(Executor::new()), Trace::default());
+    let dropped = trace.on_drop("child dropped");
+    let child = executor.spawn(async move {
+        let _dropped = dropped;
+        std::future::pending::<()>().await;
+    });
+    let parent = executor.spawn(async move { child.await.unwrap() });
+    executor.run_until_stalled();
+    parent.cancel("changed my mind");
+    executor.run_until_stalled();
+    assert_eq!(trace.take(), ["child dropped"]);
+    assert!(executor.spawner().tasks().is_empty());
+}
+
+#[test]
+fn dropping_a_watch_does_nothing_and_it_can_be_watched_again() {
+    let executor = Executor::new();
+    let flag = Flag::default();
+    let mut task = executor.spawn({
+        let flag = flag.clone();
+        async move {
+            flag.wait().await;
+            "done"
+        }
+    });
+    executor.block_on(async {
+        let watched = futures_lite::future::poll_once(&mut task).await;
+        assert!(watched.is_none());
+        yield_now().await;
+        assert!(!task.is_finished());
+        flag.raise();
+        assert_eq!((&mut task).await.unwrap(), "done");
+    });
+}
+
+#[test]
+fn a_new_waiter_takes_the_place_of_the_old_one() {
+    let executor = Rc::new(Executor::new());
+    let flag = Flag::default();
+    let task = Rc::new(RefCell::new(executor.spawn({
+        let flag = flag.clone();
+        async move { flag.wait().await }
+    })));
+    let watch = |task: Rc<RefCell<Task<()>>>| async move {
+        poll_fn(|cx| Pin::new(&mut &mut *task.borrow_mut()).poll(cx)).await.unwrap();
+    };
+    let first = executor.spawn(watch(task.clone()));
+    executor.run_until_stalled();
+    let second = executor.spawn(watch(task.clone()));
+    executor.run_until_stalled();
+    flag.raise();
+    executor.run_until_stalled();
+    assert!(second.is_finished());
+    assert!(!first.is_finished());
+}
+
+#[test]
+fn waiting_for_oneself_is_an_error_not_a_hang() {
+    let executor = Executor::new();
+    let own = Rc::new(RefCell::new(None::<Task<String>>));
+    let task = executor.spawn({
+        let own = own.clone();
+        async move {
+            yield_now().await;
+            let mut own = own.take().unwrap();
+            (&mut own).await.unwrap_err().to_string()
+        }
+    });
+    own.replace(Some(task));
+    // The handle goes into the task and is dropped there, so the text is taken out by a second task.
+    let text = Trace::default();
+    let inside = text.clone();
+    let own2 = Rc::new(RefCell::new(None::<Task<()>>));
+    let task = executor.spawn({
+        let own = own2.clone();
+        async move {
+            let mut own = own.take().unwrap();
+            inside.add((&mut own).await.unwrap_err());
+        }
+    });
+    own2.replace(Some(task));
+    executor.run_until_stalled();
+    let events = text.take();
+    assert_eq!(events.len(), 1);
+    assert!(events[0].contains("waits for itself"), "{}", events[0]);
+}
+
+#[test]
+fn a_value_whose_drop_panics_does_no_harm_when_nobody_takes_it() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            crate::trace::quiet_panic("bomb");
+        }
+    }
+    let executor = Executor::new();
+    drop(executor.spawn(async { Bomb }));
+    let kept = executor.spawn(async { Bomb });
+    executor.run_until_stalled();
+    drop(kept);
+    assert_eq!(executor.block_on(async { 1 }), 1);
+}

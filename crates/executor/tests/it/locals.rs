@@ -1,0 +1,80 @@
+//! Task-locals: inherited as they were at the spawn, kept between steps, never shared by accident.
+
+use std::rc::Rc;
+
+use picot_executor::Executor;
+
+use crate::trace::{Trace, yield_now};
+
+picot_context::task_local! {
+    static NUMBER: u32;
+}
+
+#[test]
+fn a_hundred_tasks_keep_their_locals_apart() {
+    let executor = Executor::new();
+    let tasks: Vec<_> = (0..100)
+        .map(|n| {
+            executor.spawn(async move {
+                for step in 0..10 {
+                    NUMBER.set(n * 10 + step);
+                    yield_now().await;
+                    assert_eq!(NUMBER.get(), Some(n * 10 + step));
+                }
+            })
+        })
+        .collect();
+    executor.block_on(async {
+        assert_eq!(NUMBER.get(), None);
+        for task in tasks {
+            task.await.unwrap();
+        }
+        assert_eq!(NUMBER.get(), None);
+    });
+}
+
+#[test]
+fn children_and_callbacks_start_with_a_snapshot_and_do_not_leak_back() {
+    let (executor, trace) = (Rc::new(Executor::new()), Trace::default());
+    let (inside, spawner) = (trace.clone(), executor.spawner().clone());
+    executor.block_on(async move {
+        NUMBER.set(1);
+        let child = spawner.task().name("child").spawn({
+            let trace = inside.clone();
+            async move {
+                trace.add(format!("child {:?}", NUMBER.get()));
+                NUMBER.set(2);
+                yield_now().await;
+                trace.add(format!("child {:?}", NUMBER.get()));
+            }
+        });
+        let event = inside.clone();
+        spawner.call_soon(move || event.add(format!("call {:?}", NUMBER.get()))).unwrap();
+        NUMBER.set(3);
+        child.unwrap().await.unwrap();
+        inside.add(format!("parent {:?}", NUMBER.get()));
+    });
+    assert_eq!(NUMBER.get(), None);
+    assert_eq!(trace.take(), ["child Some(1)", "call Some(1)", "child Some(2)", "parent Some(3)"]);
+}
+
+#[test]
+fn the_budget_is_full_at_each_step() {
+    let (executor, trace) = (Executor::new(), Trace::default());
+    let inside = trace.clone();
+    drop(executor.spawn(async move {
+        let mut completed = 0;
+        std::future::poll_fn(|cx| {
+            while completed < 300 {
+                std::task::ready!(picot_context::budget::poll_left(cx));
+                picot_context::budget::spend();
+                completed += 1;
+            }
+            std::task::Poll::Ready(())
+        })
+        .await;
+        inside.add(completed);
+    }));
+    assert_eq!(executor.run_until_stalled(), 3, "128 + 128 + 44");
+    assert_eq!(trace.take(), ["300"]);
+}

@@ -1,0 +1,15 @@
+//! The executor's behaviour, theme by theme. Each test records what happens as a list of events and compares the list.
+
+// The models under loom are in the library; nothing here runs under it.
+#![cfg(not(loom))]
+
+mod allocations;
+mod calls;
+mod cancel;
+mod close;
+mod join;
+mod locals;
+mod order;
+mod panics;
+mod threads;
+mod trace;

@@ -1,0 +1,302 @@
+//! The wheel: levels above a cursor, and what is overdue.
+//!
+//! Invariants: every pending deadline is at or after the cursor, and lies on the level of the highest digit in which it
+//! differs from it; every overdue deadline lies before it. The cursor never moves back, and never past a timer.
+
+use core::fmt;
+use core::iter::FusedIterator;
+
+use crate::entries::{Entries, NONE, TimerKey};
+use crate::nodes::{BITS, Content, Holder, LEVELS, Nodes, digit};
+
+/// A list of at most this many entries is looked through for its earliest; a longer one is split first.
+const LOOK_THROUGH: usize = 8;
+
+/// Timers by their deadlines, each with a value of type `T`.
+///
+/// Times are nanoseconds since an origin that the caller picks, from 0 to `u64::MAX`; a
+/// [`Duration`](core::time::Duration) becomes one by [`saturating_nanos`](crate::saturating_nanos).
+pub struct Wheel<T> {
+    entries: Entries<T>,
+    nodes: Nodes,
+    /// What lies at or after `cursor`.
+    pending: Levels,
+    /// What was inserted with a deadline before `cursor`: few and rare, and yet in order. Levels above the time 0.
+    overdue: Levels,
+    cursor: u64,
+    /// The earliest entry, where it is known.
+    first: Option<u32>,
+}
+
+/// The top nodes of one hierarchy of levels.
+struct Levels {
+    /// Which levels hold something.
+    occupied: u16,
+    tops: [u32; LEVELS],
+}
+
+impl Levels {
+    const fn new() -> Self {
+        Levels { occupied: 0, tops: [NONE; LEVELS] }
+    }
+
+    fn lowest(&self) -> Option<u32> {
+        (self.occupied != 0).then(|| self.tops[self.occupied.trailing_zeros() as usize])
+    }
+
+    fn set(&mut self, level: u8, node: u32) {
+        self.occupied |= 1 << level;
+        self.tops[usize::from(level)] = node;
+    }
+
+    fn clear(&mut self, level: u8) {
+        self.occupied &= !(1 << level);
+    }
+
+    /// The top node of `level`, made if there is none.
+    fn top(&mut self, level: u8, nodes: &mut Nodes) -> u32 {
+        if self.occupied & (1 << level) == 0 {
+            self.set(level, nodes.insert(level, Holder::Top, 0));
+        }
+        self.tops[usize::from(level)]
+    }
+}
+
+/// The highest digit in which `a` and `b` differ; 0 if they are equal.
+fn level_between(a: u64, b: u64) -> u8 {
+    (((a ^ b) | 1).ilog2() / BITS) as u8
+}
+
+impl<T> Wheel<T> {
+    /// A wheel without timers, at the time 0. It allocates nothing until the first is inserted.
+    pub const fn new() -> Self {
+        Wheel {
+            entries: Entries::new(),
+            nodes: Nodes::new(),
+            pending: Levels::new(),
+            overdue: Levels::new(),
+            cursor: 0,
+            first: None,
+        }
+    }
+
+    /// The number of timers.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are no timers.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Adds a timer. O(1). A deadline in the past is fine: it expires at the next call, before what is later.
+    ///
+    /// # Panics
+    /// With 2³² − 1 timers in the wheel.
+    pub fn insert(&mut self, deadline: u64, value: T) -> TimerKey {
+        let key = self.entries.insert(deadline, value);
+        self.place(key.index);
+        key
+    }
+
+    /// Removes a timer and returns its value, or `None` if `key` names none any more. O(1).
+    pub fn cancel(&mut self, key: TimerKey) -> Option<T> {
+        let index = self.entries.find(key)?;
+        self.unlink(index);
+        Some(self.entries.remove(index))
+    }
+
+    /// Moves a timer to another deadline. Among equal deadlines it then counts as inserted now. Returns whether `key`
+    /// still named one. O(1).
+    pub fn reset(&mut self, key: TimerKey, deadline: u64) -> bool {
+        let Some(index) = self.entries.find(key) else { return false };
+        self.unlink(index);
+        self.entries.get_mut(index).deadline = deadline;
+        self.place(index);
+        true
+    }
+
+    /// The deadline of a timer, or `None` if `key` names none any more.
+    pub fn deadline(&self, key: TimerKey) -> Option<u64> {
+        Some(self.entries.get(self.entries.find(key)?).deadline)
+    }
+
+    /// The earliest deadline, exactly; it may be in the past. O(1) amortised.
+    ///
+    /// This takes `&mut self` because it may sort the next timers further.
+    pub fn next_deadline(&mut self) -> Option<u64> {
+        let first = self.first()?;
+        Some(self.entries.get(first).deadline)
+    }
+
+    /// Takes out the timers whose deadline is `now` or earlier, in the order of their deadlines, and in the order of
+    /// insertion where these are equal. O(1) amortised a timer, however much time has passed.
+    ///
+    /// What is not taken from the iterator stays in the wheel, so [`take`](Iterator::take) bounds how many expire at
+    /// once, and the rest comes in order at the next call. A `now` before that of an earlier call finds what is due at
+    /// that time, and does no harm.
+    ///
+    /// ```
+    /// let mut wheel = picot_timers::Wheel::new();
+    /// for (deadline, name) in [(30, 'c'), (10, 'a'), (20, 'b'), (40, 'd')] {
+    ///     wheel.insert(deadline, name);
+    /// }
+    /// assert_eq!(wheel.expire(30).take(2).collect::<String>(), "ab");
+    /// assert_eq!(wheel.expire(30).collect::<String>(), "c");
+    /// assert_eq!(wheel.next_deadline(), Some(40));
+    /// ```
+    pub fn expire(&mut self, now: u64) -> Expire<'_, T> {
+        Expire { wheel: self, now }
+    }
+
+    /// Takes out the earliest timer if it is due at `now`; otherwise moves the cursor there.
+    fn pop(&mut self, now: u64) -> Option<T> {
+        let due = self.first().filter(|&index| self.entries.get(index).deadline <= now);
+        let Some(index) = due else {
+            self.advance(now);
+            return None;
+        };
+        self.unlink(index);
+        Some(self.entries.remove(index))
+    }
+
+    /// Puts an entry that is in no list where it belongs.
+    fn place(&mut self, index: u32) {
+        let deadline = self.entries.get(index).deadline;
+        let (levels, origin) =
+            if deadline < self.cursor { (&mut self.overdue, 0) } else { (&mut self.pending, self.cursor) };
+        let top = levels.top(level_between(deadline, origin), &mut self.nodes);
+        self.nodes.push(top, &mut self.entries, index);
+        // The earliest stays known: this one only takes its place if it is earlier, not if it is equal. (In an empty
+        // wheel it is the earliest.)
+        let earlier = match self.first {
+            Some(first) => deadline < self.entries.get(first).deadline,
+            None => self.entries.len() == 1,
+        };
+        if earlier {
+            self.first = Some(index);
+        }
+    }
+
+    fn unlink(&mut self, index: u32) {
+        if self.first == Some(index) {
+            self.first = None;
+        }
+        if let Some(level) = self.nodes.unlink(&mut self.entries, index) {
+            let overdue = self.entries.get(index).deadline < self.cursor;
+            if overdue { self.overdue.clear(level) } else { self.pending.clear(level) }
+        }
+    }
+
+    /// The earliest entry: the first of the earliest in the first slot of the lowest level.
+    fn first(&mut self) -> Option<u32> {
+        if self.first.is_none() {
+            let top = self.overdue.lowest().or_else(|| self.pending.lowest())?;
+            self.first = Some(self.find_first(top));
+        }
+        self.first
+    }
+
+    fn find_first(&mut self, mut node: u32) -> u32 {
+        loop {
+            let slot = self.nodes.first_slot(node);
+            node = match self.nodes.content(node, slot) {
+                Content::Node(child) => child,
+                Content::List(head) => match self.look_through(head) {
+                    Some(first) => return first,
+                    // On the lowest level all deadlines of a slot are equal, and the list is in insertion order.
+                    None if self.nodes.level(node) == 0 => return head,
+                    None => self.nodes.split(node, slot, &mut self.entries),
+                },
+            };
+        }
+    }
+
+    /// The first of the earliest entries in a list, or `None` if the list is too long to look through.
+    fn look_through(&self, head: u32) -> Option<u32> {
+        let mut first = head;
+        let mut index = head;
+        for _ in 0..LOOK_THROUGH {
+            let entry = self.entries.get(index);
+            if entry.deadline < self.entries.get(first).deadline {
+                first = index;
+            }
+            index = entry.next;
+            if index == NONE {
+                return Some(first);
+            }
+        }
+        None
+    }
+
+    /// Moves the cursor to `now`, before which nothing is left. Only the slot that it enters is touched: what it holds
+    /// shares one more digit with the cursor from then on, and belongs on a lower level.
+    fn advance(&mut self, now: u64) {
+        if now <= self.cursor {
+            return;
+        }
+        let mut level = level_between(now, self.cursor);
+        self.cursor = now;
+        while self.pending.occupied & (1 << level) != 0 {
+            let node = self.pending.tops[usize::from(level)];
+            let slot = digit(now, level);
+            // On the lowest level, and only there, a timer may share every digit with the cursor.
+            if level == 0 || !self.nodes.is_occupied(node, slot) {
+                return;
+            }
+            match self.nodes.content(node, slot) {
+                Content::Node(child) => {
+                    if let Some(level) = self.nodes.lift(node, slot, child) {
+                        self.pending.clear(level);
+                    }
+                    level -= 1;
+                    self.pending.set(level, child);
+                }
+                Content::List(head) => {
+                    if let Some(level) = self.nodes.clear(node, slot) {
+                        self.pending.clear(level);
+                    }
+                    return self.place_list(head);
+                }
+            }
+        }
+    }
+
+    fn place_list(&mut self, mut index: u32) {
+        while index != NONE {
+            let next = self.entries.get(index).next;
+            self.place(index);
+            index = next;
+        }
+    }
+}
+
+impl<T> Default for Wheel<T> {
+    fn default() -> Self {
+        Wheel::new()
+    }
+}
+
+impl<T> fmt::Debug for Wheel<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wheel").field("len", &self.len()).field("cursor", &self.cursor).finish_non_exhaustive()
+    }
+}
+
+/// The timers that are due, each taken out of the wheel as it is returned; see [`Wheel::expire`].
+#[derive(Debug)]
+pub struct Expire<'a, T> {
+    wheel: &'a mut Wheel<T>,
+    now: u64,
+}
+
+impl<T> Iterator for Expire<'_, T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.wheel.pop(self.now)
+    }
+}
+
+impl<T> FusedIterator for Expire<'_, T> {}

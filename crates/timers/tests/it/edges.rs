@@ -1,0 +1,137 @@
+//! The edges: of levels, of slots, of the 64 bits, and of time itself.
+
+use std::rc::Rc;
+
+use picot_timers::{Wheel, saturating_nanos};
+
+const MILLISECOND: u64 = 1_000_000;
+
+#[test]
+fn an_empty_wheel_has_nothing() {
+    let mut wheel: Wheel<()> = Wheel::new();
+    assert_eq!((wheel.len(), wheel.next_deadline(), wheel.expire(u64::MAX).count()), (0, None, 0));
+}
+
+#[test]
+fn expires_at_its_deadline_and_not_a_nanosecond_early_at_every_level() {
+    for bit in 0..64 {
+        for deadline in [(1u64 << bit) - 1, 1 << bit, (1 << bit) + 1] {
+            for start in [0, deadline / 2, deadline.saturating_sub(1)] {
+                let mut wheel = Wheel::new();
+                wheel.expire(start).for_each(drop);
+                wheel.insert(deadline, deadline);
+                if let Some(before) = deadline.checked_sub(1).filter(|before| *before >= start) {
+                    assert_eq!(wheel.expire(before).next(), None, "{deadline} from {start}");
+                }
+                assert_eq!(wheel.next_deadline(), Some(deadline));
+                assert_eq!(wheel.expire(deadline).next(), Some(deadline));
+                assert!(wheel.is_empty());
+            }
+        }
+    }
+}
+
+#[test]
+fn equal_deadlines_expire_in_insertion_order_also_across_a_move_to_a_lower_level() {
+    let mut wheel = Wheel::new();
+    let deadline = 5_000 * MILLISECOND;
+    for order in 0..20 {
+        wheel.insert(deadline, order);
+    }
+    wheel.expire(4_999 * MILLISECOND).for_each(drop);
+    for order in 20..40 {
+        wheel.insert(deadline, order);
+    }
+    assert!(wheel.expire(deadline).eq(0..40));
+}
+
+#[test]
+fn what_is_in_the_past_expires_first_and_in_order() {
+    let mut wheel = Wheel::new();
+    wheel.expire(1_000).for_each(drop);
+    wheel.insert(1_000, "now");
+    wheel.insert(999, "just missed");
+    wheel.insert(0, "long ago");
+    wheel.insert(999, "just missed, second");
+    assert_eq!(wheel.next_deadline(), Some(0));
+    assert_eq!(wheel.expire(1_000).collect::<Vec<_>>(), ["long ago", "just missed", "just missed, second", "now"]);
+}
+
+#[test]
+fn time_that_goes_backwards_is_ignored() {
+    let mut wheel = Wheel::new();
+    wheel.expire(1_000).for_each(drop);
+    wheel.insert(2_000, ());
+    assert_eq!(wheel.expire(500).count(), 0);
+    assert_eq!(wheel.next_deadline(), Some(2_000));
+    assert_eq!(wheel.expire(2_000).count(), 1);
+}
+
+/// The bug of tokio 1.53.1: with one very long sleep pending, short ones stopped once the uptime passed 2^30 ms.
+#[test]
+fn a_short_sleep_is_on_time_at_any_uptime_beside_a_very_long_one() {
+    for uptime in [1u64 << 30, 1 << 32, 1 << 36].map(|ms| ms * MILLISECOND) {
+        for start in [0, uptime - 1, uptime] {
+            let mut wheel = Wheel::new();
+            wheel.expire(start).for_each(drop);
+            wheel.insert(u64::MAX, "long");
+            let mut now = start;
+            while now < uptime + 20 * MILLISECOND {
+                now = now.max(uptime - 10 * MILLISECOND) + MILLISECOND;
+                wheel.insert(now + 5 * MILLISECOND, "short");
+                assert_eq!(wheel.next_deadline(), Some(now + 5 * MILLISECOND));
+                assert_eq!(wheel.expire(now + 5 * MILLISECOND - 1).next(), None);
+                now += 5 * MILLISECOND;
+                assert!(wheel.expire(now).eq(["short"]));
+            }
+            assert_eq!(wheel.next_deadline(), Some(u64::MAX));
+        }
+    }
+}
+
+#[test]
+fn the_longest_duration_is_a_deadline_like_others() {
+    let mut wheel = Wheel::new();
+    let key = wheel.insert(saturating_nanos(std::time::Duration::MAX), ());
+    assert_eq!(wheel.expire(u64::MAX - 1).count(), 0);
+    assert_eq!(wheel.deadline(key), Some(u64::MAX));
+    assert_eq!(wheel.expire(u64::MAX).count(), 1);
+}
+
+#[test]
+fn a_stale_key_names_nothing_even_when_its_place_is_taken() {
+    let mut wheel = Wheel::new();
+    let old = wheel.insert(1, 'a');
+    assert_eq!(wheel.cancel(old), Some('a'));
+    let new = wheel.insert(1, 'b');
+    assert_ne!(old, new);
+    assert_eq!((wheel.cancel(old), wheel.reset(old, 2), wheel.deadline(old)), (None, false, None));
+    assert!(wheel.expire(1).eq(['b']));
+    assert_eq!(wheel.cancel(new), None);
+}
+
+#[test]
+fn a_cancelled_or_expired_value_is_given_back_at_once() {
+    let value = Rc::new(());
+    let mut wheel = Wheel::new();
+    let key = wheel.insert(u64::MAX, value.clone());
+    wheel.insert(1, value.clone());
+    drop(wheel.cancel(key));
+    assert_eq!(Rc::strong_count(&value), 2);
+    drop(wheel.expire(1).next());
+    assert_eq!(Rc::strong_count(&value), 1);
+}
+
+#[test]
+fn what_is_inserted_before_the_known_next_timers_is_still_the_next() {
+    let mut wheel = Wheel::new();
+    // A crowd far away is sorted when the next deadline is asked for; something nearer comes after that.
+    for n in (0..1_000).rev() {
+        wheel.insert(60_000 * MILLISECOND + n, n);
+    }
+    assert_eq!(wheel.next_deadline(), Some(60_000 * MILLISECOND));
+    wheel.insert(MILLISECOND, u64::MAX);
+    assert_eq!(wheel.next_deadline(), Some(MILLISECOND));
+    assert!(wheel.expire(MILLISECOND).eq([u64::MAX]));
+    assert!(wheel.expire(61_000 * MILLISECOND).eq(0..1_000));
+}
