@@ -1,0 +1,39 @@
+//! Keys: which source an event is for, in the one word that the kernel gives back.
+//!
+//! A key holds a slot and its generation. When a source is gone its slot's generation moves on, so an event that was
+//! collected before, or comes from a duplicate of a closed descriptor, finds nobody.
+
+/// Bits for the slot. The rest is the generation: 32 bits, or 12 where a word has 32.
+const SLOT_BITS: u32 = if usize::BITS == 64 { 32 } else { 20 };
+
+/// The highest generation. A slot that has reached it is not used again.
+pub(crate) const LAST_GENERATION: usize = (1 << (usize::BITS - SLOT_BITS)) - 1;
+
+/// Slots are below this. The two highest keys are thereby free: `polling` uses the one for itself, and we the other.
+pub(crate) const SLOTS: usize = (1 << SLOT_BITS) - 2;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Key(usize);
+
+impl Key {
+    pub(crate) fn new(slot: usize, generation: usize) -> Key {
+        debug_assert!(slot < SLOTS && generation <= LAST_GENERATION);
+        Key(generation << SLOT_BITS | slot)
+    }
+
+    pub(crate) fn from_bits(bits: usize) -> Key {
+        Key(bits)
+    }
+
+    pub(crate) fn bits(self) -> usize {
+        self.0
+    }
+
+    pub(crate) fn slot(self) -> usize {
+        self.0 & ((1 << SLOT_BITS) - 1)
+    }
+
+    pub(crate) fn generation(self) -> usize {
+        self.0 >> SLOT_BITS
+    }
+}

@@ -1,0 +1,150 @@
+//! The reactor: waits, brings readiness up to date, wakes.
+//!
+//! The invariants: all events of a wait are noted before the first waker is called; no borrow of ours lives while one is;
+//! an event whose source is gone reaches nobody. It reads no clock: how long to wait is up to the caller.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::driver::{Active, Driver, WakeHandle};
+use crate::pollable::{Pollable, borrow};
+use crate::source::{Source, State};
+use crate::table::Table;
+
+/// No wait is longer. Kernels differ in what they do with very long ones; whoever wants to wait on waits again.
+const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Waits for events of the I/O objects that are registered with it, on one thread. Clones are handles of the same reactor.
+#[derive(Clone)]
+pub struct Reactor {
+    inner: Rc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) driver: Active,
+    pub(crate) table: RefCell<Table>,
+    /// How many wakers wait for readiness.
+    pub(crate) waiting: Cell<usize>,
+    /// The sources that a wait has brought news of: its buffer, kept between waits.
+    told: RefCell<Vec<Rc<State>>>,
+}
+
+impl Reactor {
+    /// A reactor without sources.
+    ///
+    /// # Errors
+    /// If the operating system has no more descriptors, or offers no way to poll.
+    pub fn new() -> io::Result<Reactor> {
+        let inner = Inner {
+            driver: Active::new()?,
+            table: RefCell::default(),
+            waiting: Cell::new(0),
+            told: RefCell::default(),
+        };
+        Ok(Reactor { inner: Rc::new(inner) })
+    }
+
+    /// Registers an I/O object, for both directions. It must be in non-blocking mode, or its operations block the thread.
+    ///
+    /// The source starts as not ready. From the first time that somebody tries or waits, each [`wait`](Reactor::wait) brings
+    /// it up to date; [`Source::assume_ready`] saves the first of these where the first operation is likely to succeed. An object that cannot be
+    /// polled, such as a regular file, is ready at all times.
+    ///
+    /// # Errors
+    /// What the operating system says, with the object: for example that it is registered already, or that there is no
+    /// memory. The error becomes an [`io::Error`] by `?`.
+    pub fn register<T: Pollable>(&self, io: T) -> Result<Source<T>, RegisterError<T>> {
+        match State::register(&self.inner, borrow(&io)) {
+            Ok(state) => Ok(Source::new(self.inner.clone(), state, io)),
+            Err(error) => Err(RegisterError { error, io }),
+        }
+    }
+
+    /// Waits until there are events, for at most `timeout` (`None`: without a limit), and at most for 24 hours. Then wakes
+    /// whoever waits for what has come. Returns the number of events.
+    ///
+    /// Timeouts are rounded up to what the backend can do: a millisecond on Linux. A signal ends the wait without events.
+    /// A waker that panics is reported to the thread's host, and the others are woken all the same.
+    ///
+    /// # Errors
+    /// What the operating system says; the reactor can be used on.
+    pub fn wait(&self, timeout: Option<Duration>) -> io::Result<usize> {
+        let inner = &*self.inner;
+        let mut told = inner.told.take();
+        let result = inner.driver.wait(timeout.map(|timeout| timeout.min(WAIT_MAX)), |key, readiness| {
+            if let Some(state) = inner.table.borrow().get(key) {
+                state.note(&inner.driver, readiness);
+                told.push(state.clone());
+            }
+        });
+        let count = told.len();
+        for state in told.drain(..) {
+            state.wake(inner);
+        }
+        // Put back for its memory; a waker that has waited itself may have left another one.
+        inner.told.replace(told);
+        result.map(|()| count)
+    }
+
+    /// A handle that ends a wait from any thread.
+    pub fn wake_handle(&self) -> WakeHandle {
+        WakeHandle::of(&self.inner.driver)
+    }
+
+    /// The number of sources.
+    pub fn sources(&self) -> usize {
+        self.inner.table.borrow().len()
+    }
+
+    /// The number of wakers that wait for a source. One that was left behind by a future which is gone counts until its
+    /// source is ready or dropped.
+    pub fn waiting(&self) -> usize {
+        self.inner.waiting.get()
+    }
+}
+
+impl fmt::Debug for Reactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reactor").field("sources", &self.sources()).field("waiting", &self.waiting()).finish()
+    }
+}
+
+/// A registration that failed: the reason, and the object, to be used otherwise.
+pub struct RegisterError<T> {
+    error: io::Error,
+    io: T,
+}
+
+impl<T> RegisterError<T> {
+    /// The reason and the object.
+    pub fn into_parts(self) -> (io::Error, T) {
+        (self.error, self.io)
+    }
+}
+
+impl<T> From<RegisterError<T>> for io::Error {
+    fn from(error: RegisterError<T>) -> io::Error {
+        error.error
+    }
+}
+
+impl<T> fmt::Debug for RegisterError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RegisterError").field("error", &self.error).finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Display for RegisterError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the I/O object could not be registered with the reactor: {}", self.error)
+    }
+}
+
+impl<T> std::error::Error for RegisterError<T> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}

@@ -1,0 +1,448 @@
+//! Sources: an I/O object with what is known of its readiness, and who waits for it.
+//!
+//! The invariants: readiness is set by events and by `assume_ready`, and cleared only after an operation has said "would
+//! block" (or has moved less than it could, where that means the same); whoever waits in a direction is woken when it
+//! becomes ready; dropping a source takes it out of the table and the kernel's set before its object is closed.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+
+use picot_context::{Kind, Origin, Report, budget};
+
+use crate::driver::{Active, Driver, Interest, Registration};
+use crate::key::Key;
+use crate::pollable::{BorrowedIo, Pollable};
+use crate::reactor::Inner;
+use crate::ready::{Direction, Readiness};
+
+/// An I/O object that is registered with a reactor.
+///
+/// Operations that move data go through [`try_io`](Source::try_io) or [`poll_io`](Source::poll_io), which keep the
+/// readiness up to date.
+pub struct Source<T> {
+    // In this order: it is deregistered first, and closed second.
+    registered: Registered,
+    io: T,
+}
+
+struct Registered {
+    inner: Rc<Inner>,
+    state: Rc<State>,
+}
+
+/// What the reactor knows of a source.
+pub(crate) struct State {
+    key: Key,
+    registration: Registration,
+    readiness: Cell<Readiness>,
+    /// The directions that were asked for by a try. Where events must be asked for, this counts as waiting.
+    tried: Cell<Readiness>,
+    readers: Waiters,
+    writers: Waiters,
+    /// The source has been dropped; events that are still on their way are for nobody.
+    gone: Cell<bool>,
+}
+
+/// Who waits in one direction.
+#[derive(Default)]
+struct Waiters {
+    /// The task that polls. Its waker is kept when it has been woken, because it is likely to wait again.
+    polling: Cell<Option<Waker>>,
+    is_polling: Cell<bool>,
+    /// The others: each a future of its own.
+    others: RefCell<Vec<(u64, Waker)>>,
+    last_id: Cell<u64>,
+}
+
+impl State {
+    fn new(key: Key, registration: Registration) -> State {
+        let always = Readiness::READABLE | Readiness::WRITABLE;
+        State {
+            key,
+            readiness: Cell::new(always.when(Active::is_always_ready(&registration))),
+            registration,
+            tried: Cell::new(Readiness::NONE),
+            readers: Waiters::default(),
+            writers: Waiters::default(),
+            gone: Cell::new(false),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_test(key: Key) -> State {
+        let (driver, io) = (Active::new().unwrap(), std::net::UdpSocket::bind("127.0.0.1:0").unwrap());
+        let registration = driver.register(crate::pollable::borrow(&io), key).unwrap();
+        State::new(key, registration)
+    }
+
+    /// Registers an object that outlives its registration.
+    pub(crate) fn register(inner: &Inner, io: BorrowedIo<'_>) -> io::Result<Rc<State>> {
+        let mut table = inner.table.borrow_mut();
+        let key = table.vacant_key().ok_or_else(|| io::Error::other("the reactor has no room for more sources"))?;
+        let state = Rc::new(State::new(key, inner.driver.register(io, key)?));
+        table.insert(state.clone());
+        Ok(state)
+    }
+
+    pub(crate) fn key(&self) -> Key {
+        self.key
+    }
+
+    fn waiters(&self, direction: Direction) -> &Waiters {
+        match direction {
+            Direction::Read => &self.readers,
+            Direction::Write => &self.writers,
+        }
+    }
+
+    fn is_ready(&self, direction: Direction) -> bool {
+        self.readiness.get().contains(Readiness::of(direction))
+    }
+
+    fn set_ready(&self, readiness: Readiness) {
+        self.readiness.set(self.readiness.get() | readiness);
+        self.tried.set(self.tried.get().without(readiness));
+    }
+
+    fn clear_ready(&self, direction: Direction) {
+        if !Active::is_always_ready(&self.registration) {
+            self.readiness.set(self.readiness.get().without(Readiness::of(direction)));
+        }
+    }
+
+    /// Notes an event. Calls nobody.
+    pub(crate) fn note(&self, driver: &Active, readiness: Readiness) {
+        self.set_ready(readiness);
+        driver.told(&self.registration, readiness);
+    }
+
+    /// Wakes whoever waits in a direction that is ready now, and arms the source for those who wait on.
+    pub(crate) fn wake(&self, inner: &Inner) {
+        for direction in [Direction::Read, Direction::Write] {
+            if self.is_ready(direction) {
+                self.wake_direction(inner, direction);
+            }
+        }
+        if self.arm(inner).is_err() {
+            // Nobody would tell them. So they try, and find out.
+            self.wake_direction(inner, Direction::Read);
+            self.wake_direction(inner, Direction::Write);
+        }
+    }
+
+    fn wake_direction(&self, inner: &Inner, direction: Direction) {
+        let waiters = self.waiters(direction);
+        if waiters.is_polling.take() {
+            inner.waiting.set(inner.waiting.get() - 1);
+            if let Some(waker) = waiters.polling.take() {
+                contain(|| waker.wake_by_ref());
+                let newer = waiters.polling.take();
+                // Kept, unless the woken code has put another one there or is done with the source.
+                let kept = newer.or(Some(waker)).filter(|_| !self.gone.get());
+                waiters.polling.set(kept);
+            }
+        }
+        let others = waiters.others.take();
+        inner.waiting.set(inner.waiting.get() - others.len());
+        for (_, waker) in others {
+            contain(|| waker.wake());
+        }
+    }
+
+    /// Asks the driver for the directions that are waited for or were tried, where it must be asked.
+    fn arm(&self, inner: &Inner) -> io::Result<()> {
+        if inner.driver.is_edge() || self.gone.get() {
+            return Ok(());
+        }
+        let is_asked =
+            |direction| self.tried.get().contains(Readiness::of(direction)) || self.waiters(direction).is_waited_for();
+        let interest = Interest { read: is_asked(Direction::Read), write: is_asked(Direction::Write) };
+        if !(interest.read || interest.write) {
+            return Ok(());
+        }
+        inner.driver.set_interest(&self.registration, self.key, interest)
+    }
+
+    /// An operation was tried, or was not because it would have blocked.
+    fn would_block(&self, inner: &Inner, direction: Direction) -> io::Result<()> {
+        self.clear_ready(direction);
+        self.tried.set(self.tried.get() | Readiness::of(direction));
+        self.arm(inner)
+    }
+
+    /// The task of `cx` waits for a direction, instead of whichever has polled it before.
+    fn wait_polling(&self, inner: &Inner, direction: Direction, cx: &Context<'_>) -> io::Result<()> {
+        let waiters = self.waiters(direction);
+        let known = waiters.polling.take().filter(|known| known.will_wake(cx.waker()));
+        waiters.polling.set(Some(known.unwrap_or_else(|| cx.waker().clone())));
+        if !waiters.is_polling.replace(true) {
+            inner.waiting.set(inner.waiting.get() + 1);
+        }
+        self.arm(inner)
+    }
+}
+
+/// Wakers are anybody's code.
+fn contain(wake: impl FnOnce()) {
+    if let (Err(payload), Some(host)) = (picot_context::catch(wake), picot_context::host()) {
+        host.report(Report::panic(Origin::new(Kind::Waker), payload));
+    }
+}
+
+impl Waiters {
+    fn is_waited_for(&self) -> bool {
+        self.is_polling.get() || !self.others.borrow().is_empty()
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let Registered { inner, state } = self;
+        state.gone.set(true);
+        let removed = inner.table.borrow_mut().remove(state.key);
+        inner.driver.deregister(&state.registration);
+        for waiters in [&state.readers, &state.writers] {
+            // Futures of `ready` borrow the source, so of these there are only such as were leaked.
+            let others = waiters.others.take();
+            inner.waiting.set(inner.waiting.get() - others.len() - usize::from(waiters.is_polling.take()));
+            drop((others, waiters.polling.take()));
+        }
+        drop(removed);
+    }
+}
+
+impl<T> Source<T> {
+    pub(crate) fn new(inner: Rc<Inner>, state: Rc<State>, io: T) -> Source<T> {
+        Source { registered: Registered { inner, state }, io }
+    }
+
+    fn state(&self) -> &State {
+        &self.registered.state
+    }
+
+    /// The I/O object. What is done with it directly does not bring the readiness up to date.
+    pub fn get_ref(&self) -> &T {
+        &self.io
+    }
+
+    /// Deregisters the I/O object and gives it back.
+    pub fn into_inner(self) -> T {
+        let Source { registered, io } = self;
+        drop(registered);
+        io
+    }
+
+    /// Takes a direction to be ready, until an operation finds that it is not. For objects that probably are: an accepted
+    /// connection has its first data soon, a connected one can be written to.
+    pub fn assume_ready(&self, direction: Direction) {
+        self.state().set_ready(Readiness::of(direction));
+    }
+
+    /// Whether the peer has closed its side or the connection, or there was an error, as far as events have told. Once
+    /// true it stays.
+    pub fn is_hung_up(&self) -> bool {
+        self.state().readiness.get().contains(Readiness::HANGUP)
+    }
+
+    /// Tries `operation` if the direction is ready as far as is known. If it says [`WouldBlock`](io::ErrorKind::WouldBlock),
+    /// the direction is known not to be ready, and is the next time it becomes so.
+    ///
+    /// # Errors
+    /// What `operation` says, and `WouldBlock` without calling it if the direction is not ready. If readiness cannot be
+    /// asked for, that error.
+    pub fn try_io<R>(&self, direction: Direction, operation: impl FnOnce(&T) -> io::Result<R>) -> io::Result<R> {
+        let Registered { inner, state } = &self.registered;
+        if !state.is_ready(direction) {
+            state.would_block(inner, direction)?;
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let result = operation(&self.io);
+        if let Err(error) = &result {
+            if error.kind() == io::ErrorKind::WouldBlock {
+                state.would_block(inner, direction)?;
+            }
+        }
+        result
+    }
+
+    /// Does `operation` as soon as the direction is ready; until then the task of `cx` waits. It is tried again if it says
+    /// that it would block or was interrupted. It spends the task's [budget].
+    ///
+    /// This is for the traits that poll: there is one such waiter a direction, and the last to poll is the one. Others use
+    /// [`ready`](Source::ready).
+    ///
+    /// # Errors
+    /// What `operation` says. If readiness cannot be asked for, that error.
+    pub fn poll_io<R>(
+        &self,
+        cx: &mut Context<'_>,
+        direction: Direction,
+        mut operation: impl FnMut(&T) -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        ready!(budget::poll_left(cx));
+        loop {
+            ready!(self.poll_ready(cx, direction))?;
+            match self.try_io(direction, &mut operation) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => {
+                    budget::spend();
+                    return Poll::Ready(result);
+                }
+            }
+        }
+    }
+
+    /// [`poll_io`](Source::poll_io) for an operation that moves up to `length` bytes over a stream socket. If it moves
+    /// fewer (but some), the kernel has no more, or has no more room; where that can be relied upon, the call that would
+    /// only find out is saved.
+    ///
+    /// Only for stream sockets: of terminals and datagrams it is not true.
+    ///
+    /// # Errors
+    /// As for [`poll_io`](Source::poll_io).
+    pub fn poll_transfer(
+        &self,
+        cx: &mut Context<'_>,
+        direction: Direction,
+        length: usize,
+        operation: impl FnMut(&T) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        let poll = self.poll_io(cx, direction, operation);
+        if let Poll::Ready(Ok(moved)) = poll {
+            // After a hang-up there may be no further edge: then only "would block" counts.
+            let partial = 0 < moved && moved < length;
+            if partial && !self.is_hung_up() && self.registered.inner.driver.trusts_partial_transfers() {
+                self.state().clear_ready(direction);
+            }
+        }
+        poll
+    }
+
+    /// Ready when the direction is, as far as is known; until then the task of `cx` waits. See [`poll_io`](Source::poll_io)
+    /// on who that is.
+    ///
+    /// # Errors
+    /// If readiness cannot be asked for.
+    pub fn poll_ready(&self, cx: &mut Context<'_>, direction: Direction) -> Poll<io::Result<()>> {
+        let state = self.state();
+        if state.is_ready(direction) {
+            return Poll::Ready(Ok(()));
+        }
+        match state.wait_polling(&self.registered.inner, direction, cx) {
+            Ok(()) => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+
+    /// Waits until the direction is ready, as far as is known. It is a hint: an operation may still say that it would
+    /// block, after which [`try_io`](Source::try_io) knows better and this waits again. Any number of futures may wait.
+    ///
+    /// # Errors
+    /// If readiness cannot be asked for.
+    ///
+    /// # If dropped
+    /// Nothing happens.
+    pub fn ready(&self, direction: Direction) -> Ready<'_> {
+        Ready { registered: &self.registered, direction, id: None }
+    }
+
+    /// Waits for data, an end or an error to read; see [`ready`](Source::ready).
+    ///
+    /// # Errors
+    /// As for [`ready`](Source::ready).
+    ///
+    /// # If dropped
+    /// Nothing happens.
+    pub fn readable(&self) -> Ready<'_> {
+        self.ready(Direction::Read)
+    }
+
+    /// Waits for room to write, or an error; see [`ready`](Source::ready).
+    ///
+    /// # Errors
+    /// As for [`ready`](Source::ready).
+    ///
+    /// # If dropped
+    /// Nothing happens.
+    pub fn writable(&self) -> Ready<'_> {
+        self.ready(Direction::Write)
+    }
+}
+
+impl<T: Pollable> AsRef<T> for Source<T> {
+    fn as_ref(&self) -> &T {
+        &self.io
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Source<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source").field("io", &self.io).finish_non_exhaustive()
+    }
+}
+
+/// Waits for a direction of a source; see [`Source::ready`].
+#[must_use = "futures do nothing unless they are awaited"]
+pub struct Ready<'a> {
+    registered: &'a Registered,
+    direction: Direction,
+    /// Its number among the waiters, once it waits.
+    id: Option<u64>,
+}
+
+impl Future for Ready<'_> {
+    type Output = io::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Registered { inner, state } = self.registered;
+        if state.is_ready(self.direction) {
+            return Poll::Ready(Ok(()));
+        }
+        let waiters = state.waiters(self.direction);
+        let id = *self.id.get_or_insert_with(|| {
+            waiters.last_id.set(waiters.last_id.get() + 1);
+            waiters.last_id.get()
+        });
+        // Cloned and dropped outside of the borrow: both may be anybody's code.
+        let waker = cx.waker().clone();
+        let mut others = waiters.others.borrow_mut();
+        let old = match others.iter_mut().find(|(other, _)| *other == id) {
+            Some((_, old)) => Some(std::mem::replace(old, waker)),
+            None => {
+                others.push((id, waker));
+                inner.waiting.set(inner.waiting.get() + 1);
+                None
+            }
+        };
+        drop(others);
+        drop(old);
+        match state.arm(inner) {
+            Ok(()) => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+}
+
+impl Drop for Ready<'_> {
+    fn drop(&mut self) {
+        let Some(id) = self.id else { return };
+        let Registered { inner, state } = self.registered;
+        let mut others = state.waiters(self.direction).others.borrow_mut();
+        let Some(index) = others.iter().position(|(other, _)| *other == id) else { return };
+        let waiter = others.swap_remove(index);
+        inner.waiting.set(inner.waiting.get() - 1);
+        drop(others);
+        drop(waiter);
+    }
+}
+
+impl fmt::Debug for Ready<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ready").field("direction", &self.direction).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,181 @@
+//! Readiness of each direction: told once, cached, cleared by "would block" and by nothing else.
+
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::pin::pin;
+
+use picot_reactor::{Direction, Reactor};
+
+use crate::support::{Count, drain, registered, wait_until};
+
+fn would_block<T>(result: io::Result<T>) -> bool {
+    result.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+}
+
+#[test]
+fn a_new_source_learns_its_readiness_in_the_next_wait() {
+    let reactor = Reactor::new().unwrap();
+    let (source, _peer) = registered(&reactor);
+    let mut called = false;
+    assert!(would_block(source.try_io(Direction::Write, |_| {
+        called = true;
+        Ok(())
+    })));
+    assert!(!called, "what is not ready is not tried");
+
+    // Nobody waits, but it was asked for.
+    reactor.wait(Some(std::time::Duration::from_secs(10))).unwrap();
+    assert!(source.try_io(Direction::Write, |_| Ok(())).is_ok());
+    assert!(would_block(source.try_io(Direction::Read, |_| Ok(()))));
+}
+
+#[test]
+fn readiness_stays_until_an_operation_would_block_and_then_the_next_data_wakes() {
+    let reactor = Reactor::new().unwrap();
+    let (source, mut peer) = registered(&reactor);
+    let count = Count::default();
+    for round in 1..=3 {
+        assert!(count.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
+        peer.write_all(b"ab").unwrap();
+        wait_until(&reactor, || count.get() == round);
+
+        let mut byte = [0];
+        for expected in *b"ab" {
+            assert_eq!(source.try_io(Direction::Read, |mut io| io.read(&mut byte)).unwrap(), 1);
+            assert_eq!(byte[0], expected);
+        }
+        assert!(count.poll(|cx| source.poll_ready(cx, Direction::Read)).is_ready());
+        assert!(would_block(source.try_io(Direction::Read, |mut io| io.read(&mut byte))));
+    }
+    drain(&reactor);
+    assert_eq!(count.get(), 3);
+}
+
+#[test]
+fn the_two_directions_do_not_wake_each_other() {
+    let reactor = Reactor::new().unwrap();
+    let (source, mut peer) = registered(&reactor);
+    // Fill the way out, so that neither direction is ready.
+    let block = [0_u8; 65536];
+    source.assume_ready(Direction::Write);
+    let mut written = 0;
+    while let Ok(n) = source.try_io(Direction::Write, |mut io| io.write(&block)) {
+        written += n;
+    }
+    drain(&reactor);
+    source.assume_ready(Direction::Write);
+    while let Ok(n) = source.try_io(Direction::Write, |mut io| io.write(&block)) {
+        written += n;
+    }
+
+    let (readers, writers) = (Count::default(), Count::default());
+    assert!(readers.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
+    assert!(writers.poll(|cx| source.poll_ready(cx, Direction::Write)).is_pending());
+    assert_eq!(reactor.waiting(), 2);
+    peer.write_all(b"x").unwrap();
+    wait_until(&reactor, || readers.get() == 1);
+    assert_eq!((writers.get(), reactor.waiting()), (0, 1));
+
+    let mut sink = vec![0; written];
+    peer.read_exact(&mut sink).unwrap();
+    wait_until(&reactor, || writers.get() == 1);
+    assert_eq!((readers.get(), reactor.waiting()), (1, 0));
+}
+
+#[test]
+fn any_number_of_futures_may_wait_and_a_dropped_one_is_forgotten() {
+    let reactor = Reactor::new().unwrap();
+    let (source, mut peer) = registered(&reactor);
+    let counts: Vec<_> = (0..3).map(|_| Count::default()).collect();
+    let mut first = pin!(source.readable());
+    let mut second = Box::pin(source.readable());
+    let mut third = pin!(source.readable());
+    assert!(counts[0].poll(|cx| first.as_mut().poll(cx)).is_pending());
+    assert!(counts[1].poll(|cx| second.as_mut().poll(cx)).is_pending());
+    assert!(counts[2].poll(|cx| third.as_mut().poll(cx)).is_pending());
+    assert!(counts[2].poll(|cx| third.as_mut().poll(cx)).is_pending(), "polled twice, it waits once");
+    let polling = Count::default();
+    assert!(polling.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
+    assert_eq!(reactor.waiting(), 4);
+    drop(second);
+    assert_eq!(reactor.waiting(), 3);
+
+    peer.write_all(b"x").unwrap();
+    wait_until(&reactor, || counts[0].get() == 1);
+    assert_eq!((counts[1].get(), counts[2].get(), polling.get()), (0, 1, 1));
+    assert_eq!(reactor.waiting(), 0);
+    assert!(counts[0].poll(|cx| first.as_mut().poll(cx)).is_ready());
+}
+
+#[test]
+fn the_end_of_a_stream_wakes_the_reader_and_leaves_the_writer_its_direction() {
+    let reactor = Reactor::new().unwrap();
+    let (source, mut peer) = registered(&reactor);
+    let count = Count::default();
+    assert!(count.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
+    peer.shutdown(Shutdown::Write).unwrap();
+    wait_until(&reactor, || count.get() == 1);
+    assert_eq!(source.try_io(Direction::Read, |mut io| io.read(&mut [0; 8])).unwrap(), 0);
+    assert_eq!(source.try_io(Direction::Read, |mut io| io.read(&mut [0; 8])).unwrap(), 0, "and it stays ready");
+
+    source.assume_ready(Direction::Write);
+    source.try_io(Direction::Write, |mut io| io.write_all(b"still here")).unwrap();
+    let mut text = [0; 10];
+    peer.read_exact(&mut text).unwrap();
+    assert_eq!(&text, b"still here");
+}
+
+/// The kernel tells data and the end that follows it in one event. Whoever takes a short read for "nothing more" must not
+/// wait for a second event that never comes.
+#[test]
+fn the_end_is_seen_after_a_short_read_although_no_further_event_comes() {
+    let reactor = Reactor::new().unwrap();
+    let (source, mut peer) = registered(&reactor);
+    let count = Count::default();
+    let mut buffer = [0; 64];
+    let mut read = |count: &Count| {
+        count.poll(|cx| source.poll_transfer(cx, Direction::Read, buffer.len(), |mut io| io.read(&mut buffer)))
+    };
+    assert!(read(&count).is_pending());
+    peer.write_all(b"data").unwrap();
+    drop(peer);
+    wait_until(&reactor, || count.get() == 1);
+    // The end may have come with the data or after it; let it arrive.
+    drain(&reactor);
+    assert!(matches!(read(&count), std::task::Poll::Ready(Ok(4))));
+    let mut end = read(&count);
+    if end.is_pending() {
+        wait_until(&reactor, || count.get() == 2);
+        end = read(&count);
+    }
+    assert!(matches!(end, std::task::Poll::Ready(Ok(0))));
+    assert!(matches!(read(&count), std::task::Poll::Ready(Ok(0))));
+}
+
+#[test]
+fn a_reset_is_told_to_both_directions() {
+    let reactor = Reactor::new().unwrap();
+    let (source, peer) = registered(&reactor);
+    source.assume_ready(Direction::Write);
+    let block = [0_u8; 65536];
+    loop {
+        while source.try_io(Direction::Write, |mut io| io.write(&block)).is_ok() {}
+        let before = reactor.wait(Some(std::time::Duration::ZERO)).unwrap();
+        source.assume_ready(Direction::Write);
+        if before == 0 && would_block(source.try_io(Direction::Write, |mut io| io.write(&block))) {
+            break;
+        }
+    }
+    let (readers, writers) = (Count::default(), Count::default());
+    assert!(readers.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
+    assert!(writers.poll(|cx| source.poll_ready(cx, Direction::Write)).is_pending());
+    // Closing with unread data resets the connection.
+    drop(peer);
+    wait_until(&reactor, || readers.get() == 1 && writers.get() == 1);
+    assert!(source.is_hung_up());
+    assert!(
+        source
+            .try_io(Direction::Write, |mut io| io.write(&block))
+            .is_err_and(|e| e.kind() != io::ErrorKind::WouldBlock)
+    );
+}

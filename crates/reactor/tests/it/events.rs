@@ -1,0 +1,169 @@
+//! Events reach whom they are for, and nobody else: not the dropped, not the successor with the same number.
+
+use std::cell::RefCell;
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Context;
+use std::time::Duration;
+
+use picot_context::ManualHost;
+use picot_reactor::{Direction, Reactor};
+
+use crate::support::{Count, drain, pair, registered, wait_until, waker_fn};
+
+#[test]
+fn an_event_for_a_source_that_was_dropped_before_the_wait_reaches_nobody() {
+    let reactor = Reactor::new().unwrap();
+    let (source, mut peer) = registered(&reactor);
+    let count = Count::default();
+    assert!(count.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
+    peer.write_all(b"x").unwrap();
+    drop(source);
+    drain(&reactor);
+    assert_eq!((count.get(), reactor.sources(), reactor.waiting()), (0, 0, 0));
+}
+
+thread_local! {
+    static VICTIM: RefCell<Option<picot_reactor::Source<std::net::TcpStream>>> = const { RefCell::new(None) };
+}
+
+/// Both sources are ready in one batch; whichever is woken first drops the other. The other's waker must then be silent.
+#[test]
+fn an_event_for_a_source_that_was_dropped_earlier_in_the_same_batch_reaches_nobody() {
+    static WOKEN: AtomicUsize = AtomicUsize::new(0);
+    let reactor = Reactor::new().unwrap();
+    let (first, mut first_peer) = registered(&reactor);
+    let (second, mut second_peer) = registered(&reactor);
+    let killer = waker_fn(|| {
+        WOKEN.fetch_add(1, Ordering::Relaxed);
+        drop(VICTIM.take());
+    });
+    let victim = waker_fn(|| {
+        WOKEN.fetch_add(100, Ordering::Relaxed);
+    });
+    assert!(first.poll_ready(&mut Context::from_waker(&killer), Direction::Read).is_pending());
+    assert!(second.poll_ready(&mut Context::from_waker(&victim), Direction::Read).is_pending());
+    VICTIM.set(Some(second));
+    // The kernel tells in the order of arrival, so the killer comes first.
+    first_peer.write_all(b"x").unwrap();
+    second_peer.write_all(b"x").unwrap();
+    wait_until(&reactor, || WOKEN.load(Ordering::Relaxed) != 0);
+    drain(&reactor);
+    if cfg!(not(polling_test_poll_backend)) {
+        assert_eq!(WOKEN.load(Ordering::Relaxed), 1);
+    } else {
+        // poll(2) tells in no particular order.
+        assert!(matches!(WOKEN.load(Ordering::Relaxed), 1 | 101));
+    }
+}
+
+#[test]
+fn a_successor_with_the_same_number_does_not_get_the_events_of_its_predecessor() {
+    let reactor = Reactor::new().unwrap();
+    let mut reused = 0;
+    for _ in 0..1_000 {
+        let (source, mut peer) = registered(&reactor);
+        let (fresh, _fresh_peer) = pair();
+        let number = source.get_ref().as_raw_fd();
+        // A duplicate keeps the old file alive in the kernel, as a forked child would.
+        let _duplicate = source.get_ref().try_clone().unwrap();
+        peer.write_all(b"x").unwrap();
+        drop(source);
+
+        // The lowest free number is given next; others below it may be free, or another test may take it.
+        let mut clones: Vec<_> = (0..16).map_while(|_| fresh.try_clone().ok()).collect();
+        let same = clones.iter().position(|clone| clone.as_raw_fd() == number);
+        reused += usize::from(same.is_some());
+        let next = reactor.register(clones.swap_remove(same.unwrap_or(0))).unwrap();
+        let count = Count::default();
+        assert!(count.poll(|cx| next.poll_ready(cx, Direction::Read)).is_pending());
+        reactor.wait(Some(Duration::ZERO)).unwrap();
+        assert_eq!(count.get(), 0);
+    }
+    assert!(reused > 500, "the numbers were reused in {reused} of 1000 rounds");
+    assert_eq!(reactor.sources(), 0);
+}
+
+#[test]
+fn a_source_may_be_dropped_by_its_own_waker() {
+    let reactor = Reactor::new().unwrap();
+    let (source, mut peer) = registered(&reactor);
+    let own = waker_fn(|| drop(VICTIM.take()));
+    assert!(source.poll_ready(&mut Context::from_waker(&own), Direction::Read).is_pending());
+    VICTIM.set(Some(source));
+    peer.write_all(b"x").unwrap();
+    wait_until(&reactor, || reactor.sources() == 0);
+    assert_eq!(reactor.waiting(), 0);
+    // The reactor holds nothing of it: the peer sees the connection end.
+    drain(&reactor);
+    assert!(matches!(peer.read(&mut [0]), Ok(0) | Err(_)));
+}
+
+#[test]
+fn a_waker_that_panics_is_reported_and_the_others_are_woken() {
+    let (host, _guard) = ManualHost::installed();
+    let reactor = Reactor::new().unwrap();
+    let (angry_source, mut angry_peer) = registered(&reactor);
+    let angry = waker_fn(|| std::panic::resume_unwind(Box::new("angry")));
+    assert!(angry_source.poll_ready(&mut Context::from_waker(&angry), Direction::Read).is_pending());
+    let calm: Vec<_> = (0..3).map(|_| registered(&reactor)).collect();
+    let count = Count::default();
+    for (source, peer) in &calm {
+        assert!(count.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
+        (&*peer).write_all(b"x").unwrap();
+    }
+    angry_peer.write_all(b"x").unwrap();
+    wait_until(&reactor, || count.get() == 3 && !host.take_reports().is_empty());
+}
+
+#[test]
+fn a_wakers_code_may_wait_register_and_poll() {
+    let reactor = Rc::new(Reactor::new().unwrap());
+    thread_local! {
+        static INNER: RefCell<Option<Rc<Reactor>>> = const { RefCell::new(None) };
+    }
+    INNER.set(Some(reactor.clone()));
+    let (source, mut peer) = registered(&reactor);
+    static CALLED: AtomicUsize = AtomicUsize::new(0);
+    let busy = waker_fn(|| {
+        let reactor = INNER.with_borrow(|inner| inner.clone().unwrap());
+        let (other, _peer) = registered(&reactor);
+        let count = Count::default();
+        assert!(count.poll(|cx| other.poll_ready(cx, Direction::Write)).is_pending());
+        wait_until(&reactor, || count.get() == 1);
+        CALLED.fetch_add(1, Ordering::Relaxed);
+    });
+    assert!(source.poll_ready(&mut Context::from_waker(&busy), Direction::Read).is_pending());
+    peer.write_all(b"x").unwrap();
+    wait_until(&reactor, || CALLED.load(Ordering::Relaxed) == 1);
+    INNER.set(None);
+}
+
+#[test]
+fn many_sources_of_which_few_are_ready() {
+    let reactor = Reactor::new().unwrap();
+    let all: Vec<_> = (0..400).map(|_| registered(&reactor)).collect();
+    let counts: Vec<_> = (0..400).map(|_| Count::default()).collect();
+    for ((source, _), count) in all.iter().zip(&counts) {
+        assert!(count.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
+    }
+    // More than fit into one batch, too.
+    for step in [100, 1] {
+        let before: Vec<_> = counts.iter().map(Count::get).collect();
+        for (_, peer) in all.iter().step_by(step) {
+            (&*peer).write_all(b"x").unwrap();
+        }
+        wait_until(&reactor, || {
+            counts.iter().zip(&before).enumerate().all(|(n, (count, before))| n % step != 0 || count.get() > *before)
+        });
+        for (n, ((source, _), count)) in all.iter().zip(&counts).enumerate() {
+            assert_eq!(count.get() - before[n], usize::from(n % step == 0), "source {n}");
+            if n % step == 0 {
+                while source.try_io(Direction::Read, |mut io| io.read(&mut [0; 8])).is_ok() {}
+                assert!(count.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
+            }
+        }
+    }
+}

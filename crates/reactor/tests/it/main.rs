@@ -1,0 +1,9 @@
+//! The reactor's behaviour on real sockets, files and threads. The same tests run on the portable path, under
+//! `--cfg polling_test_poll_backend`.
+
+mod direction;
+mod events;
+mod operations;
+mod registration;
+mod support;
+mod wake;

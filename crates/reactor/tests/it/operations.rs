@@ -1,0 +1,72 @@
+//! Operations through a source: tried first, tried again, paid for.
+
+use std::cell::Cell;
+use std::io;
+use std::panic::Location;
+use std::task::Poll;
+
+use picot_context::{Step, budget, enter};
+use picot_reactor::{Direction, Reactor};
+
+use crate::support::{Count, registered};
+
+#[test]
+fn an_interrupted_operation_is_tried_again_and_one_that_would_block_waits() {
+    let reactor = Reactor::new().unwrap();
+    let (source, _peer) = registered(&reactor);
+    source.assume_ready(Direction::Read);
+    let calls = Cell::new(0);
+    let count = Count::default();
+    let poll = count.poll(|cx| {
+        source.poll_io(cx, Direction::Read, |_| -> io::Result<()> {
+            calls.set(calls.get() + 1);
+            match calls.get() {
+                1 | 2 => Err(io::ErrorKind::Interrupted.into()),
+                _ => Err(io::ErrorKind::WouldBlock.into()),
+            }
+        })
+    });
+    assert!(poll.is_pending());
+    assert_eq!((calls.get(), reactor.waiting()), (3, 1));
+}
+
+#[test]
+fn errors_are_passed_on_and_leave_the_direction_ready() {
+    let reactor = Reactor::new().unwrap();
+    let (source, _peer) = registered(&reactor);
+    source.assume_ready(Direction::Read);
+    for _ in 0..2 {
+        let poll = Count::default().poll(|cx| {
+            source.poll_io(cx, Direction::Read, |_| -> io::Result<()> { Err(io::ErrorKind::ConnectionReset.into()) })
+        });
+        assert!(matches!(poll, Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset));
+    }
+}
+
+#[test]
+fn a_step_completes_no_more_operations_than_its_budget() {
+    let reactor = Reactor::new().unwrap();
+    let (source, _peer) = registered(&reactor);
+    source.assume_ready(Direction::Read);
+    let count = Count::default();
+    let operation = || count.poll(|cx| source.poll_io(cx, Direction::Read, |_| Ok(())));
+    let _step = enter(Step::callback(Location::caller()), None);
+    for _ in 0..budget::PER_STEP {
+        assert!(operation().is_ready());
+    }
+    assert!(operation().is_pending());
+    assert_eq!((count.get(), reactor.waiting()), (1, 0), "queued again at once, and not waiting for the socket");
+}
+
+#[test]
+fn only_a_partial_transfer_is_taken_for_the_last() {
+    let reactor = Reactor::new().unwrap();
+    let (source, _peer) = registered(&reactor);
+    let count = Count::default();
+    for (moved, ready_after) in [(0, true), (10, false), (64, true)] {
+        source.assume_ready(Direction::Read);
+        assert!(count.poll(|cx| source.poll_transfer(cx, Direction::Read, 64, |_| Ok(moved))).is_ready());
+        let ready = source.try_io(Direction::Read, |_| Ok(())).is_ok();
+        assert_eq!(ready, ready_after, "after {moved} of 64 bytes");
+    }
+}

@@ -1,0 +1,81 @@
+//! What the tests share: wakers that count, connected sockets, and a wait that ends when something has come.
+
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use picot_reactor::{Reactor, Source};
+
+/// A waker that counts how often it is woken.
+#[derive(Clone, Default)]
+pub(crate) struct Count(Arc<Counter>);
+
+#[derive(Default)]
+struct Counter(AtomicUsize);
+
+impl Wake for Counter {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Count {
+    pub(crate) fn waker(&self) -> Waker {
+        self.0.clone().into()
+    }
+
+    pub(crate) fn get(&self) -> usize {
+        self.0.0.load(Ordering::Relaxed)
+    }
+
+    /// Polls `f` with this waker.
+    pub(crate) fn poll<R>(&self, f: impl FnOnce(&mut Context<'_>) -> Poll<R>) -> Poll<R> {
+        f(&mut Context::from_waker(&self.waker()))
+    }
+}
+
+/// A waker that runs a function.
+pub(crate) fn waker_fn(f: impl Fn() + Send + Sync + 'static) -> Waker {
+    struct Call<F>(F);
+    impl<F: Fn() + Send + Sync> Wake for Call<F> {
+        fn wake(self: Arc<Self>) {
+            (self.0)();
+        }
+    }
+    Arc::new(Call(f)).into()
+}
+
+/// Two connected sockets: one in non-blocking mode for the reactor, and its peer.
+pub(crate) fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (stream, _) = listener.accept().unwrap();
+    stream.set_nonblocking(true).unwrap();
+    stream.set_nodelay(true).unwrap();
+    peer.set_nodelay(true).unwrap();
+    (stream, peer)
+}
+
+/// A registered socket and its peer.
+pub(crate) fn registered(reactor: &Reactor) -> (Source<TcpStream>, TcpStream) {
+    let (stream, peer) = pair();
+    (reactor.register(stream).unwrap(), peer)
+}
+
+/// Waits until `done`, turn by turn. Loopback delivers at once, so the limit is only there to fail rather than hang.
+pub(crate) fn wait_until(reactor: &Reactor, mut done: impl FnMut() -> bool) {
+    for _ in 0..100 {
+        if done() {
+            return;
+        }
+        reactor.wait(Some(Duration::from_millis(100))).unwrap();
+    }
+    panic!("nothing came in ten seconds");
+}
+
+/// Takes out what is on its way, without waiting.
+pub(crate) fn drain(reactor: &Reactor) {
+    while reactor.wait(Some(Duration::ZERO)).unwrap() != 0 {}
+}

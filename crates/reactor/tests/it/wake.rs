@@ -1,0 +1,75 @@
+//! Waits, and what ends them: events, the time, other threads.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use picot_reactor::Reactor;
+
+const LONG: Duration = Duration::from_secs(60);
+
+#[expect(clippy::disallowed_methods, reason = "the reactor has no clock, and this is about how long it waits")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[test]
+fn a_wait_without_events_ends_at_its_timeout_and_not_before() {
+    let reactor = Reactor::new().unwrap();
+    for micros in [0, 100, 1_500, 20_000] {
+        let timeout = Duration::from_micros(micros);
+        let start = now();
+        assert_eq!(reactor.wait(Some(timeout)).unwrap(), 0);
+        assert!(start.elapsed() >= timeout, "{:?} is shorter than {timeout:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn a_wake_before_the_wait_ends_it_and_is_used_up_by_that() {
+    let reactor = Reactor::new().unwrap();
+    let handle = reactor.wake_handle();
+    for _ in 0..3 {
+        handle.wake();
+        handle.wake();
+        reactor.wait(Some(LONG)).unwrap();
+        // Many wakes before one wait may end one more, but they do not pile up.
+        reactor.wait(Some(Duration::ZERO)).unwrap();
+        let start = now();
+        reactor.wait(Some(Duration::from_millis(5))).unwrap();
+        assert!(start.elapsed() >= Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_wake_from_another_thread_ends_a_wait_that_has_no_limit() {
+    let reactor = Reactor::new().unwrap();
+    let handle = reactor.wake_handle();
+    let thread = thread::spawn(move || {
+        for _ in 0..100 {
+            handle.wake();
+            thread::yield_now();
+        }
+    });
+    reactor.wait(None).unwrap();
+    thread.join().unwrap();
+}
+
+#[test]
+fn the_handle_is_a_waker_and_outlives_the_reactor() {
+    let reactor = Reactor::new().unwrap();
+    let handle = reactor.wake_handle();
+    let waker: std::task::Waker = handle.clone().into();
+    waker.wake_by_ref();
+    reactor.wait(Some(LONG)).unwrap();
+    drop(reactor);
+    waker.wake();
+    thread::spawn(move || handle.wake()).join().unwrap();
+}
+
+#[test]
+fn a_very_long_timeout_is_accepted() {
+    let reactor = Reactor::new().unwrap();
+    for timeout in [Some(Duration::MAX), Some(Duration::from_secs(1 << 40)), None] {
+        reactor.wake_handle().wake();
+        reactor.wait(timeout).unwrap();
+    }
+}
