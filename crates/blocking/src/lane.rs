@@ -1,0 +1,231 @@
+//! The lane: takes jobs, starts threads within its bound, and knows what runs.
+
+use std::fmt;
+use std::io;
+use std::panic::Location;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use concurrent_queue::ConcurrentQueue;
+use picot_context::Place;
+
+use crate::job::{Cell, Job, Work};
+use crate::worker::{self, Worker};
+
+/// Where a job was submitted: what it is called by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct JobInfo {
+    /// Where it was submitted.
+    pub place: Place,
+}
+
+impl JobInfo {
+    pub(crate) fn new(place: Place) -> JobInfo {
+        JobInfo { place }
+    }
+}
+
+impl fmt::Display for JobInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the blocking job from {}", self.place)
+    }
+}
+
+/// A bounded number of threads that run blocking jobs, in the order in which they were submitted. It starts without any,
+/// and a thread that has been idle for ten seconds ends.
+///
+/// Dropping it closes it; see [`close`](Lane::close).
+pub struct Lane {
+    shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) name: String,
+    threads_max: usize,
+    pub(crate) jobs: ConcurrentQueue<Arc<dyn Work>>,
+    pool: Mutex<Pool>,
+    pending: Arc<AtomicUsize>,
+}
+
+#[derive(Default)]
+pub(crate) struct Pool {
+    pub(crate) workers: Vec<Arc<Worker>>,
+    /// Those that sleep, the latest last: it is woken first, so that the others can end.
+    pub(crate) idle: Vec<Arc<Worker>>,
+    pub(crate) is_closed: bool,
+}
+
+/// Counts one job as pending for as long as it lives.
+pub(crate) struct Pending(Arc<AtomicUsize>);
+
+impl Pending {
+    fn new(count: &Arc<AtomicUsize>) -> Pending {
+        count.fetch_add(1, Ordering::Relaxed);
+        Pending(count.clone())
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        // Releases what the job has done to whoever sees the count.
+        self.0.fetch_sub(1, Ordering::Release);
+    }
+}
+
+impl Shared {
+    pub(crate) fn pool(&self) -> MutexGuard<'_, Pool> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lane {
+    /// A lane of at most `threads_max` threads, which carry its name.
+    ///
+    /// # Panics
+    /// If `threads_max` is 0: such a lane could never run a job.
+    pub fn new(name: impl Into<String>, threads_max: usize) -> Lane {
+        assert!(threads_max > 0, "a lane needs at least one thread to run jobs");
+        Lane {
+            shared: Arc::new(Shared {
+                name: name.into(),
+                threads_max,
+                jobs: ConcurrentQueue::unbounded(),
+                pool: Mutex::default(),
+                pending: Arc::default(),
+            }),
+        }
+    }
+
+    /// Hands a job to the lane's threads. It starts as soon as one is free, whether the returned [`Job`] is polled or not.
+    ///
+    /// # Errors
+    /// If the lane is closed, or if it has no thread and the operating system gives none. The job is dropped.
+    #[track_caller]
+    pub fn submit<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<Job<T>, SubmitError> {
+        self.submit_at(Location::caller(), job)
+    }
+
+    /// As [`submit`](Lane::submit), on behalf of a caller at `place`.
+    ///
+    /// # Errors
+    /// As for [`submit`](Lane::submit).
+    pub fn submit_at<T: Send + 'static>(
+        &self,
+        place: Place,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<Job<T>, SubmitError> {
+        let cell = Cell::new(place, Pending::new(&self.shared.pending), job);
+        let mut pool = self.shared.pool();
+        if pool.is_closed {
+            return Err(SubmitError::Closed);
+        }
+        if pool.idle.is_empty() && pool.workers.len() < self.shared.threads_max {
+            match worker::start(&self.shared) {
+                Ok(worker) => pool.workers.push(worker),
+                Err(error) if pool.workers.is_empty() => return Err(SubmitError::NoThread(error)),
+                // The threads that there are will come to it.
+                Err(_) => {}
+            }
+        }
+        if self.shared.jobs.push(cell.clone()).is_err() {
+            unreachable!("the queue is unbounded, and closed under the pool's lock only");
+        }
+        let woken = pool.idle.pop();
+        drop(pool);
+        if let Some(worker) = woken {
+            worker.wake();
+        }
+        Ok(Job::new(cell))
+    }
+
+    /// The jobs that run now.
+    pub fn running(&self) -> Vec<JobInfo> {
+        self.shared.pool().workers.iter().filter_map(|worker| worker.running()).collect()
+    }
+
+    /// How many jobs are not over: those that wait or run, and those whose result was not taken yet. One that was abandoned
+    /// counts only while it runs.
+    pub fn pending(&self) -> usize {
+        self.shared.pending.load(Ordering::Acquire)
+    }
+
+    /// How many threads the lane has now.
+    pub fn threads(&self) -> usize {
+        self.shared.pool().workers.len()
+    }
+
+    /// Closes the lane: refuses new jobs, and drops those that have not started, whose waiters get an error. What runs is
+    /// not waited for; each thread ends after its job. Closing twice is fine.
+    pub fn close(&self) -> CloseReport {
+        let mut pool = self.shared.pool();
+        pool.is_closed = true;
+        self.shared.jobs.close();
+        let idle = std::mem::take(&mut pool.idle);
+        let running = pool.workers.iter().filter_map(|worker| worker.running()).collect();
+        drop(pool);
+        let mut report = CloseReport { running, dropped: Vec::new() };
+        while let Ok(job) = self.shared.jobs.pop() {
+            report.dropped.push(*job.info());
+            job.refuse();
+        }
+        for worker in idle {
+            worker.wake();
+        }
+        report
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl fmt::Debug for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lane")
+            .field("name", &self.shared.name)
+            .field("threads", &self.threads())
+            .field("pending", &self.pending())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What was in a lane when it was closed.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct CloseReport {
+    /// The jobs that run on.
+    pub running: Vec<JobInfo>,
+    /// The jobs that had not started and have been dropped.
+    pub dropped: Vec<JobInfo>,
+}
+
+/// Why a lane did not take a job.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SubmitError {
+    /// The lane is closed.
+    Closed,
+    /// It has no thread, and the operating system gives none.
+    NoThread(io::Error),
+}
+
+impl fmt::Display for SubmitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SubmitError::Closed => f.write_str("the lane is closed and takes no more blocking jobs"),
+            SubmitError::NoThread(error) => write!(f, "no thread could be started for a blocking job: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for SubmitError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            SubmitError::Closed => None,
+            SubmitError::NoThread(error) => Some(error),
+        }
+    }
+}

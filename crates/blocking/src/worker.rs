@@ -1,0 +1,75 @@
+//! One thread of a lane: takes jobs, and sleeps when there is none.
+//!
+//! A worker goes idle under the pool's lock and looks at the queue once more there; a submitter pushes under the same lock
+//! and then wakes an idle worker. So either the worker sees the job, or the submitter sees the worker.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use parking::{Parker, Unparker};
+
+use crate::lane::{JobInfo, Shared};
+
+/// How long a thread without a job stays.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+pub(crate) struct Worker {
+    unparker: Unparker,
+    running: Mutex<Option<JobInfo>>,
+}
+
+impl Worker {
+    pub(crate) fn wake(&self) {
+        self.unparker.unpark();
+    }
+
+    pub(crate) fn running(&self) -> Option<JobInfo> {
+        *self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_running(&self, job: Option<JobInfo>) {
+        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = job;
+    }
+}
+
+/// Starts a thread. The caller holds the pool's lock, and adds the worker to it.
+pub(crate) fn start(shared: &Arc<Shared>) -> io::Result<Arc<Worker>> {
+    let (parker, unparker) = parking::pair();
+    let worker = Arc::new(Worker { unparker, running: Mutex::new(None) });
+    let (shared, this) = (shared.clone(), worker.clone());
+    thread::Builder::new().name(shared.name.clone()).spawn(move || work(&shared, &this, &parker))?;
+    Ok(worker)
+}
+
+fn work(shared: &Shared, this: &Arc<Worker>, parker: &Parker) {
+    loop {
+        while let Ok(job) = shared.jobs.pop() {
+            this.set_running(Some(*job.info()));
+            job.run(&|| this.set_running(None));
+            // Also where the job was abandoned and did not run.
+            this.set_running(None);
+        }
+        let mut pool = shared.pool();
+        if !shared.jobs.is_empty() {
+            continue;
+        }
+        if pool.is_closed {
+            pool.workers.retain(|worker| !Arc::ptr_eq(worker, this));
+            return;
+        }
+        pool.idle.push(this.clone());
+        drop(pool);
+        if parker.park_timeout(KEEP_ALIVE) {
+            continue;
+        }
+        // Nobody has woken this thread. If it is still listed as idle, nobody is about to, and it can end.
+        let mut pool = shared.pool();
+        if let Some(index) = pool.idle.iter().position(|worker| Arc::ptr_eq(worker, this)) {
+            pool.idle.remove(index);
+            pool.workers.retain(|worker| !Arc::ptr_eq(worker, this));
+            return;
+        }
+    }
+}

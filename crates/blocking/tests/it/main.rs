@@ -1,0 +1,198 @@
+//! The lane on real threads. Jobs are held and let go by channels, so nothing here waits for time to pass.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+
+use futures_lite::future::{block_on, poll_once};
+use picot_blocking::{JobError, Lane, SubmitError};
+
+/// A job that says when it has started, and runs until it is told to end.
+fn held(lane: &Lane) -> (picot_blocking::Job<thread::ThreadId>, mpsc::Receiver<()>, mpsc::Sender<()>) {
+    let (started, has_started) = mpsc::channel();
+    let (end, ended) = mpsc::channel::<()>();
+    let job = lane.submit(move || {
+        started.send(()).unwrap();
+        let _ = ended.recv();
+        thread::current().id()
+    });
+    (job.unwrap(), has_started, end)
+}
+
+#[test]
+fn a_job_runs_on_another_thread_which_carries_the_lanes_name() {
+    let lane = Lane::new("files", 2);
+    let job = lane.submit(|| (thread::current().id(), thread::current().name().map(str::to_string)));
+    let (id, name) = block_on(job.unwrap()).unwrap();
+    assert_ne!(id, thread::current().id());
+    assert_eq!(name.as_deref(), Some("files"));
+}
+
+#[test]
+fn it_starts_no_thread_before_the_first_job_and_never_more_than_its_bound() {
+    let lane = Lane::new("bounded", 2);
+    assert_eq!(lane.threads(), 0);
+    let at_once = Arc::new((AtomicUsize::new(0), AtomicUsize::new(0)));
+    let jobs: Vec<_> = (0..50)
+        .map(|_| {
+            let at_once = at_once.clone();
+            lane.submit(move || {
+                let now = at_once.0.fetch_add(1, Ordering::SeqCst) + 1;
+                at_once.1.fetch_max(now, Ordering::SeqCst);
+                thread::yield_now();
+                at_once.0.fetch_sub(1, Ordering::SeqCst);
+            })
+            .unwrap()
+        })
+        .collect();
+    assert!(lane.threads() <= 2);
+    for job in jobs {
+        block_on(job).unwrap();
+    }
+    assert!(at_once.1.load(Ordering::SeqCst) <= 2);
+    assert_eq!(lane.pending(), 0);
+}
+
+#[test]
+fn jobs_wait_in_the_order_in_which_they_were_submitted() {
+    let lane = Lane::new("one", 1);
+    let (first, started, end) = held(&lane);
+    started.recv().unwrap();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let jobs: Vec<_> = (0..10)
+        .map(|n| {
+            let order = order.clone();
+            lane.submit(move || order.lock().unwrap().push(n)).unwrap()
+        })
+        .collect();
+    assert_eq!(lane.pending(), 11);
+    drop(end);
+    block_on(first).unwrap();
+    for job in jobs {
+        block_on(job).unwrap();
+    }
+    assert_eq!(*order.lock().unwrap(), (0..10).collect::<Vec<_>>());
+}
+
+#[test]
+fn it_says_which_jobs_run_by_the_place_where_they_were_submitted() {
+    let lane = Lane::new("named", 2);
+    assert!(lane.running().is_empty());
+    let (job, started, end) = held(&lane);
+    started.recv().unwrap();
+    let running = lane.running();
+    assert_eq!(running.len(), 1);
+    assert_eq!(running[0].place.file(), file!());
+    assert!(running[0].to_string().starts_with("the blocking job from "), "{}", running[0]);
+    drop(end);
+    block_on(job).unwrap();
+}
+
+#[test]
+fn a_job_that_panics_gives_its_payload_and_the_lane_goes_on() {
+    let lane = Lane::new("panics", 1);
+    let job = lane.submit(|| std::panic::resume_unwind(Box::new("boom"))).unwrap();
+    match block_on(job) {
+        Err(JobError::Panicked(payload)) => assert_eq!(payload.message().as_deref(), Some("boom")),
+        Err(other) => panic!("{other}"),
+        Ok(()) => panic!("it did not panic"),
+    }
+    assert_eq!(block_on(lane.submit(|| 1).unwrap()).unwrap(), 1);
+    assert_eq!(lane.threads(), 1);
+}
+
+#[test]
+fn a_job_that_is_abandoned_before_it_starts_never_runs_and_its_closure_is_dropped_at_once() {
+    let lane = Lane::new("abandoned", 1);
+    let (first, started, end) = held(&lane);
+    started.recv().unwrap();
+    let held = Arc::new(());
+    let inside = held.clone();
+    let second = lane.submit(move || drop(inside)).unwrap();
+    assert_eq!((lane.pending(), Arc::strong_count(&held)), (2, 2));
+    drop(second);
+    assert_eq!((lane.pending(), Arc::strong_count(&held)), (1, 1));
+    drop(end);
+    block_on(first).unwrap();
+    assert_eq!(block_on(lane.submit(|| 3).unwrap()).unwrap(), 3);
+}
+
+#[test]
+fn the_result_of_a_job_that_is_abandoned_while_it_runs_is_dropped_on_its_thread() {
+    struct Dropped(mpsc::Sender<thread::ThreadId>);
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            self.0.send(thread::current().id()).unwrap();
+        }
+    }
+    let lane = Lane::new("result", 1);
+    let (sender, dropped) = mpsc::channel();
+    let (started, has_started) = mpsc::channel();
+    let (end, ended) = mpsc::channel::<()>();
+    let job = lane.submit(move || {
+        started.send(()).unwrap();
+        let _ = ended.recv();
+        Dropped(sender)
+    });
+    has_started.recv().unwrap();
+    drop(job);
+    drop(end);
+    assert_ne!(dropped.recv().unwrap(), thread::current().id());
+}
+
+#[test]
+fn closing_refuses_drops_and_names_and_does_not_wait() {
+    let lane = Lane::new("closed", 1);
+    let (running, started, end) = held(&lane);
+    started.recv().unwrap();
+    let waiting = lane.submit(|| ()).unwrap();
+    let report = lane.close();
+    assert_eq!((report.running.len(), report.dropped.len()), (1, 1));
+    assert_eq!(report.dropped[0].place.line(), line!() - 3);
+    assert!(matches!(block_on(waiting), Err(JobError::Refused)));
+    assert!(matches!(lane.submit(|| ()), Err(SubmitError::Closed)));
+    drop(end);
+    assert!(block_on(running).is_ok(), "what ran has ended as if nothing had happened");
+    let again = lane.close();
+    assert!(again.dropped.is_empty());
+}
+
+#[test]
+fn a_waiter_is_woken_when_the_job_ends() {
+    let lane = Lane::new("woken", 1);
+    let (mut job, started, end) = held(&lane);
+    started.recv().unwrap();
+    block_on(async {
+        assert!(poll_once(&mut job).await.is_none());
+        assert!(!job.is_finished());
+        drop(end);
+        assert!((&mut job).await.is_ok());
+    });
+}
+
+#[test]
+fn many_submitters_lose_nothing() {
+    let lane = Arc::new(Lane::new("many", 4));
+    let ran = Arc::new(AtomicUsize::new(0));
+    let threads: Vec<_> = (0..4)
+        .map(|_| {
+            let (lane, ran) = (lane.clone(), ran.clone());
+            thread::spawn(move || {
+                for _ in 0..1_000 {
+                    let ran = ran.clone();
+                    block_on(lane.submit(move || _ = ran.fetch_add(1, Ordering::Relaxed)).unwrap()).unwrap();
+                }
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    assert_eq!((ran.load(Ordering::Relaxed), lane.pending()), (4_000, 0));
+}
+
+#[test]
+#[should_panic(expected = "at least one thread")]
+fn a_lane_without_threads_is_refused() {
+    Lane::new("none", 0);
+}
