@@ -41,8 +41,8 @@ pub(crate) trait Work: Send + Sync {
     /// Runs the closure, unless the job was abandoned. Calls `ended` before anybody can have the result.
     fn run(&self, ended: &dyn Fn());
 
-    /// Ends a job that will not run.
-    fn refuse(&self);
+    /// Ends a job that will not run. Returns whether somebody still waited for it.
+    fn refuse(&self) -> bool;
 }
 
 impl<T: Send + 'static> Cell<T> {
@@ -101,11 +101,11 @@ impl<T: Send + 'static> Work for Cell<T> {
         }
     }
 
-    fn refuse(&self) {
-        if let Some(closure) = self.start() {
-            let _ = catch(move || drop(closure));
-            self.finish(Err(JobError::Refused));
-        }
+    fn refuse(&self) -> bool {
+        let Some(closure) = self.start() else { return false };
+        let _ = catch(move || drop(closure));
+        self.finish(Err(JobError::Refused));
+        true
     }
 }
 

@@ -166,8 +166,9 @@ impl Lane {
         drop(pool);
         let mut report = CloseReport { running, dropped: Vec::new() };
         while let Ok(job) = self.shared.jobs.pop() {
-            report.dropped.push(*job.info());
-            job.refuse();
+            if job.refuse() {
+                report.dropped.push(*job.info());
+            }
         }
         for worker in idle {
             worker.wake();
@@ -198,7 +199,7 @@ impl fmt::Debug for Lane {
 pub struct CloseReport {
     /// The jobs that run on.
     pub running: Vec<JobInfo>,
-    /// The jobs that had not started and have been dropped.
+    /// The jobs that had not started and have been dropped. Those that were abandoned before are not among them.
     pub dropped: Vec<JobInfo>,
 }
 

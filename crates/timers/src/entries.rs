@@ -83,6 +83,11 @@ impl<T> Entries<T> {
         value
     }
 
+    /// The value of an entry in use.
+    pub(crate) fn value_mut(&mut self, index: u32) -> &mut T {
+        self.all[index as usize].value.as_mut().expect("only entries in use are asked for their value")
+    }
+
     pub(crate) fn get(&self, index: u32) -> &Entry<T> {
         &self.all[index as usize]
     }

@@ -117,6 +117,12 @@ impl<T> Wheel<T> {
         true
     }
 
+    /// The value of a timer, or `None` if `key` names none any more. O(1).
+    pub fn get_mut(&mut self, key: TimerKey) -> Option<&mut T> {
+        let index = self.entries.find(key)?;
+        Some(self.entries.value_mut(index))
+    }
+
     /// The deadline of a timer, or `None` if `key` names none any more.
     pub fn deadline(&self, key: TimerKey) -> Option<u64> {
         Some(self.entries.get(self.entries.find(key)?).deadline)

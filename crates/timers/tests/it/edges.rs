@@ -111,6 +111,15 @@ fn a_stale_key_names_nothing_even_when_its_place_is_taken() {
 }
 
 #[test]
+fn the_value_of_a_timer_can_be_changed_while_it_is_there() {
+    let mut wheel = Wheel::new();
+    let key = wheel.insert(1, "old");
+    *wheel.get_mut(key).unwrap() = "new";
+    assert!(wheel.expire(1).eq(["new"]));
+    assert_eq!(wheel.get_mut(key), None);
+}
+
+#[test]
 fn a_cancelled_or_expired_value_is_given_back_at_once() {
     let value = Rc::new(());
     let mut wheel = Wheel::new();

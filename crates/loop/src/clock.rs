@@ -1,0 +1,97 @@
+//! Clocks: the only place of picot that reads the time.
+//!
+//! A loop's time is a number of nanoseconds since its clock began. The coarse time is for measuring steps: it may lag by
+//! a few milliseconds, and costs a few nanoseconds.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use picot_timers::saturating_nanos;
+
+/// The clock of one loop.
+#[derive(Debug)]
+pub(crate) enum Clock {
+    Monotonic { origin: std::time::Instant },
+    Virtual(VirtualClock),
+}
+
+impl Clock {
+    /// The operating system's monotonic clock, from now on.
+    pub(crate) fn monotonic() -> Clock {
+        Clock::Monotonic { origin: read() }
+    }
+
+    pub(crate) fn now(&self) -> u64 {
+        match self {
+            Clock::Monotonic { origin } => saturating_nanos(read().saturating_duration_since(*origin)),
+            Clock::Virtual(clock) => clock.nanos(),
+        }
+    }
+
+    /// The time that steps are measured by. Its origin is not that of [`now`](Clock::now).
+    #[inline]
+    pub(crate) fn coarse(&self) -> u64 {
+        match self {
+            #[cfg(target_os = "linux")]
+            Clock::Monotonic { .. } => {
+                let time = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
+                time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+            }
+            #[cfg(not(target_os = "linux"))]
+            Clock::Monotonic { .. } => self.now(),
+            Clock::Virtual(clock) => clock.nanos(),
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the loop's clock")]
+fn read() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
+/// A clock for tests. Its time passes only by [`advance`](VirtualClock::advance), and by jumping to the next deadline when
+/// the loop has nothing else to do.
+///
+/// It jumps when nothing is ready, no blocking job is pending and no I/O is there; while a task waits for I/O, only after
+/// that has not come for a while in real time ([`Builder::grace`](crate::Builder::grace)).
+///
+/// ```
+/// use std::time::Duration;
+/// use picot_loop::{EventLoop, VirtualClock, sleep};
+///
+/// let clock = VirtualClock::new();
+/// let event_loop = EventLoop::builder().clock(&clock).build().unwrap();
+/// event_loop.run_until_complete(sleep(Duration::from_secs(3600))).unwrap();
+/// assert_eq!(clock.elapsed(), Duration::from_secs(3600)); // and no time has passed
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct VirtualClock {
+    nanos: Rc<Cell<u64>>,
+}
+
+impl VirtualClock {
+    /// A clock that stands at zero. Clones show the same time.
+    pub fn new() -> VirtualClock {
+        VirtualClock::default()
+    }
+
+    /// Lets time pass. Timers that become due by it run in the loop's next turn.
+    pub fn advance(&self, by: Duration) {
+        self.nanos.set(self.nanos.get().saturating_add(saturating_nanos(by)));
+    }
+
+    /// How much time has passed since the clock was made.
+    pub fn elapsed(&self) -> Duration {
+        Duration::from_nanos(self.nanos())
+    }
+
+    fn nanos(&self) -> u64 {
+        self.nanos.get()
+    }
+
+    /// Moves to a time that is not in the past.
+    pub(crate) fn jump(&self, to: u64) {
+        self.nanos.set(self.nanos.get().max(to));
+    }
+}

@@ -1,0 +1,58 @@
+//! Closing: in an order in which whatever a destructor needs is still there, and with a report of what was left.
+
+use std::rc::Rc;
+
+use picot_blocking::JobInfo;
+use picot_context::{Cause, Kind, TaskInfo, catch};
+
+use crate::inner::{Inner, is_current, set_current};
+use crate::timer::Due;
+
+/// What was still there when a loop was closed.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct CloseReport {
+    /// The tasks that were not done, in the order in which they were spawned. They have been dropped.
+    pub tasks: Vec<TaskInfo>,
+    /// How many callbacks of timers had not run. They have been dropped.
+    pub timers: usize,
+    /// How many other callbacks had not run, from this thread and from others. They have been dropped.
+    pub callbacks: usize,
+    /// How many I/O objects are still registered, by owners outside of the loop.
+    pub sources: usize,
+    /// The blocking jobs that run on, on their threads.
+    pub running_jobs: Vec<JobInfo>,
+    /// How many tasks had to be leaked, because a thread was stopped in the middle of waking them.
+    pub leaked: usize,
+}
+
+pub(crate) fn close(inner: &Rc<Inner>) -> CloseReport {
+    let mut report = CloseReport::default();
+    if inner.is_closed.replace(true) {
+        return report;
+    }
+    // Callbacks of timers first: while these are dropped, reports still reach the hook.
+    for due in take_timers(inner) {
+        report.timers += usize::from(matches!(&due, Due::Call(call) if !call.is_cancelled()));
+        if let Err(payload) = catch(move || drop(due)) {
+            inner.report(Kind::Callback, Cause::Panic(payload));
+        }
+    }
+    // Tasks and callbacks, with the reactor, the wheel and the lane alive: their destructors deregister and abandon.
+    let executor = inner.executor.close();
+    (report.tasks, report.callbacks, report.leaked) = (executor.tasks, executor.callbacks, executor.leaked);
+    // A job belongs to a task. What had not started was abandoned with that; what is left runs.
+    report.running_jobs = inner.lane.close().running;
+    report.sources = inner.reactor.sources();
+    // From here on the thread may have another loop.
+    if is_current(inner) {
+        set_current(None);
+    }
+    report
+}
+
+fn take_timers(inner: &Inner) -> Vec<Due> {
+    // Taken out first: what they hold may be anybody's code.
+    let mut wheel = inner.wheel.borrow_mut();
+    wheel.expire(u64::MAX).collect()
+}

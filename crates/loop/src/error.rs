@@ -1,0 +1,92 @@
+//! What can go wrong with loops, in words that say what to do.
+
+use std::fmt;
+use std::io;
+
+use picot_context::Place;
+
+/// Why there is no loop: why one could not be built, or was not found.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum LoopError {
+    /// This thread has a loop already. There is one a thread.
+    Exists {
+        /// Where that loop was built.
+        built_at: Place,
+    },
+    /// This thread has no loop.
+    None,
+    /// The operating system does not give what a loop needs.
+    Io(io::Error),
+}
+
+impl fmt::Display for LoopError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LoopError::Exists { built_at } => write!(
+                f,
+                "this thread has an event loop already, built at {built_at}, and there is one a thread: reach it by \
+                 `LoopHandle::current()` (inside of it, await or `spawn`), close it before building another, or build the \
+                 other on a thread of its own"
+            ),
+            LoopError::None => f.write_str(
+                "this thread has no event loop: call this from inside of `picot::run(…)` or `#[picot::main]`, or build an \
+                 `EventLoop` on this thread first; from another thread, use a `RemoteHandle` of the loop",
+            ),
+            LoopError::Io(error) => write!(f, "the operating system does not give what an event loop needs: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for LoopError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            LoopError::Io(error) => Some(error),
+            LoopError::Exists { .. } | LoopError::None => None,
+        }
+    }
+}
+
+impl From<io::Error> for LoopError {
+    fn from(error: io::Error) -> LoopError {
+        LoopError::Io(error)
+    }
+}
+
+impl From<LoopError> for io::Error {
+    fn from(error: LoopError) -> io::Error {
+        match error {
+            LoopError::Io(error) => error,
+            other => io::Error::other(other),
+        }
+    }
+}
+
+/// Why a run ended without a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The loop was stopped before the future was done.
+    Stopped,
+    /// The loop is closed.
+    Closed,
+    /// The loop runs already, further up this thread's stack.
+    Nested,
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RunError::Stopped => {
+                "the loop was stopped before the future was done; to go on with it later, run `pin!(future).as_mut()`"
+            }
+            RunError::Closed => "the loop is closed and runs nothing any more; build another one",
+            RunError::Nested => {
+                "this loop runs already, further up this thread's stack: await the future there, `spawn` it, or run another \
+                 loop on another thread; to end the loop from inside, `stop` it"
+            }
+        })
+    }
+}
+
+impl std::error::Error for RunError {}

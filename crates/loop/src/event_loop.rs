@@ -1,0 +1,191 @@
+//! The loop as its owner sees it: built, run, stopped, closed.
+
+use std::cell::Cell;
+use std::fmt;
+use std::panic::Location;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+
+use picot_context::{HostGuard, Place};
+use picot_executor::AnyRoot;
+
+use crate::builder::Builder;
+use crate::close::{CloseReport, close};
+use crate::error::{LoopError, RunError};
+use crate::handle::LoopHandle;
+use crate::inner::{Inner, current, set_current};
+
+/// An event loop: the one of the thread that built it.
+///
+/// It is this thread's loop from the moment it is built until it is closed. Dropping it closes it.
+///
+/// ```compile_fail
+/// fn send<T: Send>(_: T) {}
+/// send(picot_loop::EventLoop::new()); // it stays on its thread
+/// ```
+pub struct EventLoop {
+    inner: Rc<Inner>,
+    /// The loop is its thread's host until it is closed.
+    host: Cell<Option<HostGuard>>,
+}
+
+impl EventLoop {
+    /// Builds a loop on this thread, with the defaults.
+    ///
+    /// # Errors
+    /// [`LoopError::Exists`] if the thread has a loop that is not closed; [`LoopError::Io`] if the operating system does not
+    /// give what a loop needs.
+    #[doc(alias = "new_event_loop")]
+    #[track_caller]
+    pub fn new() -> Result<EventLoop, LoopError> {
+        EventLoop::build(Builder::new(), Location::caller())
+    }
+
+    /// Options for a loop.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    pub(crate) fn build(builder: Builder, built_at: Place) -> Result<EventLoop, LoopError> {
+        if let Some(existing) = current() {
+            return Err(LoopError::Exists { built_at: existing.inner.built_at });
+        }
+        let inner = Rc::new(Inner::new(&builder, built_at)?);
+        let host = picot_context::install(Rc::new(inner.executor.spawner().clone()));
+        set_current(Some(LoopHandle { inner: inner.clone() }));
+        Ok(EventLoop { inner, host: Cell::new(Some(host)) })
+    }
+
+    /// The handle of this loop on its thread.
+    pub fn handle(&self) -> LoopHandle {
+        LoopHandle { inner: self.inner.clone() }
+    }
+
+    /// Runs the loop until `future` is done, and returns its value. The future is a task as the others, by the name `main`;
+    /// it may borrow. Other tasks that are not done stay as they are, for the next run.
+    ///
+    /// # Errors
+    /// [`RunError::Stopped`] if the loop was [stopped](LoopHandle::stop) first. The future is dropped then; to go on with it
+    /// in a later run, pass `pin!(future).as_mut()`. [`RunError::Closed`] and [`RunError::Nested`] as they say.
+    ///
+    /// # Panics
+    /// With the panic of the future.
+    #[track_caller]
+    pub fn run_until_complete<F: Future>(&self, future: F) -> Result<F::Output, RunError> {
+        let _running = self.begin()?;
+        let mut root = pin!(self.inner.executor.root(Location::caller(), future));
+        loop {
+            let stopped = self.turn(Some(root.as_mut()));
+            if let Some(output) = root.as_mut().take_output() {
+                return Ok(output);
+            }
+            if stopped {
+                return Err(RunError::Stopped);
+            }
+        }
+    }
+
+    /// Runs the loop until it is [stopped](LoopHandle::stop).
+    ///
+    /// # Errors
+    /// [`RunError::Closed`] and [`RunError::Nested`] as they say.
+    pub fn run_forever(&self) -> Result<(), RunError> {
+        let _running = self.begin()?;
+        while !self.turn(None) {}
+        Ok(())
+    }
+
+    /// Stops the loop; see [`LoopHandle::stop`].
+    pub fn stop(&self) {
+        self.inner.is_stopping.set(true);
+    }
+
+    /// Whether the loop runs, somewhere up this thread's stack.
+    pub fn is_running(&self) -> bool {
+        self.inner.is_running.get()
+    }
+
+    /// Closes the loop: drops everything that is left, on this thread, and says what that was. After that the thread may
+    /// have another loop, and everything that needs this one is an error. Closing twice is fine.
+    ///
+    /// The order: callbacks of timers; then what is queued, callbacks and tasks, in its order; then the other tasks, in the
+    /// order in which they were spawned. With a task goes its blocking job, if that has not started; those that run are not
+    /// waited for. Sources close when their owners drop them.
+    ///
+    /// # Errors
+    /// [`RunError::Nested`] if it runs, somewhere up this thread's stack.
+    pub fn close(&self) -> Result<CloseReport, RunError> {
+        if self.is_running() {
+            return Err(RunError::Nested);
+        }
+        let report = close(&self.inner);
+        drop(self.host.take());
+        Ok(report)
+    }
+
+    /// Marks the loop as running, until what this returns is dropped.
+    fn begin(&self) -> Result<Running<'_>, RunError> {
+        if self.inner.is_closed.get() {
+            return Err(RunError::Closed);
+        }
+        if self.inner.is_running.replace(true) {
+            return Err(RunError::Nested);
+        }
+        Ok(Running(&self.inner))
+    }
+
+    /// One turn. Returns whether the loop was stopped, by now or before.
+    fn turn(&self, root: Option<Pin<&mut dyn AnyRoot>>) -> bool {
+        self.inner.turn(root);
+        self.inner.is_stopping.get()
+    }
+}
+
+impl Drop for EventLoop {
+    fn drop(&mut self) {
+        // Only a leaked `Running` could stand in the way, and there is none.
+        let _ = self.close();
+    }
+}
+
+impl fmt::Debug for EventLoop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventLoop")
+            .field("running", &self.is_running())
+            .field("closed", &self.inner.is_closed.get())
+            .field("built_at", &format_args!("{}", self.inner.built_at))
+            .finish_non_exhaustive()
+    }
+}
+
+/// A run, which ends when this is dropped, also while unwinding. A stop is for one run.
+struct Running<'a>(&'a Inner);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.is_running.set(false);
+        self.0.is_stopping.set(false);
+    }
+}
+
+/// Builds a loop on this thread, runs it until `future` is done, and closes it (asyncio's `run`).
+///
+/// # Panics
+/// If this thread has a loop, or none can be built, or it is stopped before the future is done. With the panic of the
+/// future.
+///
+/// ```
+/// let answer = picot_loop::run(async { 6 * 7 });
+/// assert_eq!(answer, 42);
+/// ```
+#[track_caller]
+pub fn run<F: Future>(future: F) -> F::Output {
+    let event_loop = match EventLoop::new() {
+        Ok(event_loop) => event_loop,
+        Err(error) => panic!("{error}"),
+    };
+    match event_loop.run_until_complete(future) {
+        Ok(output) => output,
+        Err(error) => panic!("{error}"),
+    }
+}

@@ -1,0 +1,206 @@
+//! The loop as everybody on its thread sees it.
+
+use std::fmt;
+use std::io;
+use std::panic::Location;
+use std::rc::Rc;
+use std::time::Duration;
+
+use picot_context::{Closed, Place, Report, TaskInfo};
+use picot_executor::{CallHandle, Task, TaskBuilder};
+use picot_reactor::{Pollable, Source};
+
+use crate::error::LoopError;
+use crate::inner::{self, Inner};
+use crate::remote::RemoteHandle;
+use crate::time::Instant;
+use crate::timer::TimerHandle;
+
+/// A handle of a loop, on the loop's own thread. For other threads there is [`remote`](LoopHandle::remote).
+///
+/// It may outlive the loop. What it is asked for after the loop was closed is a mistake of the program, and a panic that
+/// says so; [`is_closed`](LoopHandle::is_closed) tells before.
+///
+/// ```compile_fail
+/// fn send<T: Send>(_: T) {}
+/// send(picot_loop::LoopHandle::current()); // it stays on its thread
+/// ```
+#[derive(Clone)]
+pub struct LoopHandle {
+    pub(crate) inner: Rc<Inner>,
+}
+
+impl LoopHandle {
+    /// This thread's loop.
+    ///
+    /// # Panics
+    /// If it has none.
+    #[doc(alias = "get_running_loop")]
+    #[doc(alias = "get_event_loop")]
+    #[track_caller]
+    pub fn current() -> LoopHandle {
+        match LoopHandle::try_current() {
+            Ok(handle) => handle,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// This thread's loop.
+    ///
+    /// # Errors
+    /// [`LoopError::None`] if it has none.
+    pub fn try_current() -> Result<LoopHandle, LoopError> {
+        inner::current().ok_or(LoopError::None)
+    }
+
+    /// Runs `call` in the next turn. Callbacks run in the order in which they were scheduled, in one order with tasks.
+    /// Dropping the handle does not cancel the callback.
+    ///
+    /// # Panics
+    /// If the loop is closed.
+    #[track_caller]
+    pub fn call_soon(&self, call: impl FnOnce() + 'static) -> CallHandle {
+        open(self.inner.executor.spawner().call_soon(call))
+    }
+
+    /// Runs `call` when `delay` has passed. Dropping the handle does not cancel the callback.
+    ///
+    /// # Panics
+    /// If the loop is closed.
+    #[track_caller]
+    pub fn call_later(&self, delay: Duration, call: impl FnOnce() + 'static) -> TimerHandle {
+        self.call_at(self.now() + delay, call)
+    }
+
+    /// Runs `call` at the time `when`, in the next turn if that has passed. What is due together runs in the order of the
+    /// deadlines, and in the order of scheduling where these are equal.
+    ///
+    /// # Panics
+    /// If the loop is closed.
+    #[track_caller]
+    pub fn call_at(&self, when: Instant, call: impl FnOnce() + 'static) -> TimerHandle {
+        open(self.check_open());
+        TimerHandle::new(&self.inner, when, CallHandle::new(call))
+    }
+
+    /// The loop's time. It is read from the loop's clock at each call.
+    #[doc(alias = "time")]
+    pub fn now(&self) -> Instant {
+        Instant::from_nanos(self.inner.clock.now())
+    }
+
+    /// Makes a task out of `future`. It is first polled in the next turn. Dropping the task's handle lets it run on.
+    ///
+    /// # Panics
+    /// If the loop is closed; the future is dropped.
+    #[doc(alias = "create_task")]
+    #[doc(alias = "ensure_future")]
+    #[track_caller]
+    pub fn spawn<F: Future + 'static>(&self, future: F) -> Task<F::Output> {
+        self.spawn_at(Location::caller(), future)
+    }
+
+    #[track_caller]
+    pub(crate) fn spawn_at<F: Future + 'static>(&self, place: Place, future: F) -> Task<F::Output> {
+        open(self.inner.executor.spawner().spawn_at(place, None, future))
+    }
+
+    /// Sets options of a task before it is spawned, such as its name.
+    pub fn task(&self) -> TaskBuilder<'_> {
+        self.inner.executor.spawner().task()
+    }
+
+    /// The tasks that are not done, in the order in which they were spawned.
+    #[doc(alias = "all_tasks")]
+    pub fn tasks(&self) -> Vec<TaskInfo> {
+        self.inner.executor.spawner().tasks()
+    }
+
+    /// Runs a closure that blocks on a thread of the loop's lane, and gives its result as a task. It starts as soon as a
+    /// thread is free, whether the task is awaited or not. Cancelling the task abandons the closure: if it has not started,
+    /// it never runs; if it runs, it goes on.
+    ///
+    /// If the closure panics, so does the task.
+    ///
+    /// # Panics
+    /// If the loop is closed.
+    #[doc(alias = "run_in_executor")]
+    #[doc(alias = "to_thread")]
+    #[track_caller]
+    pub fn spawn_blocking<T: Send + 'static>(&self, closure: impl FnOnce() -> T + Send + 'static) -> Task<T> {
+        crate::blocking::spawn_on(self, Location::caller(), closure)
+    }
+
+    /// Stops the loop: what is queued in this turn runs, and then the run ends. What was scheduled meanwhile stays for the
+    /// next run. A loop that is stopped before it runs makes one turn that waits for nothing.
+    pub fn stop(&self) {
+        self.inner.is_stopping.set(true);
+    }
+
+    /// Whether the loop runs, somewhere up this thread's stack.
+    pub fn is_running(&self) -> bool {
+        self.inner.is_running.get()
+    }
+
+    /// Whether the loop is closed, or closing.
+    pub fn is_closed(&self) -> bool {
+        self.inner.is_closed.get()
+    }
+
+    /// The handle for other threads.
+    #[doc(alias = "call_soon_threadsafe")]
+    pub fn remote(&self) -> RemoteHandle {
+        RemoteHandle::new(self.inner.executor.remote())
+    }
+
+    /// Registers an I/O object with the loop's reactor. It must be in non-blocking mode.
+    ///
+    /// # Errors
+    /// What the operating system says; an error of its own if the loop is closed. The object is dropped.
+    pub fn register<T: Pollable>(&self, io: T) -> io::Result<Source<T>> {
+        self.check_open().map_err(io::Error::other)?;
+        Ok(self.inner.reactor.register(io)?)
+    }
+
+    /// Replaces the error hook: who is told, at the end of each turn, of panics that nobody waits for, of steps that were
+    /// slow, and of whatever else went wrong. Unless one is set, a line is printed on standard error. If the hook panics, the
+    /// default takes over for that report.
+    #[doc(alias = "set_exception_handler")]
+    pub fn set_error_hook(&self, hook: impl Fn(&Report) + 'static) {
+        self.inner.executor.spawner().set_error_hook(hook);
+    }
+
+    /// Puts the default error hook back.
+    pub fn reset_error_hook(&self) {
+        self.inner.executor.spawner().reset_error_hook();
+    }
+
+    pub(crate) fn check_open(&self) -> Result<(), Closed> {
+        if self.is_closed() { Err(Closed::new()) } else { Ok(()) }
+    }
+}
+
+impl fmt::Debug for LoopHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoopHandle").field("closed", &self.is_closed()).finish_non_exhaustive()
+    }
+}
+
+/// What a closed loop is asked for is a mistake of the program.
+#[track_caller]
+pub(crate) fn open<T>(result: Result<T, Closed>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(closed) => panic!("{closed}"),
+    }
+}
+
+/// Makes a task out of `future` on this thread's loop; see [`LoopHandle::spawn`].
+///
+/// # Panics
+/// If this thread has no loop, or it is closed.
+#[doc(alias = "create_task")]
+#[track_caller]
+pub fn spawn<F: Future + 'static>(future: F) -> Task<F::Output> {
+    LoopHandle::current().spawn(future)
+}

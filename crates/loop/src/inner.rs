@@ -1,0 +1,98 @@
+//! What a loop is made of, and which loop is this thread's.
+//!
+//! The thread-local holds a handle. The loop itself is owned by its `EventLoop`, which clears the handle when it closes,
+//! also while unwinding: no task is ever dropped by the end of a thread-local.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use picot_blocking::Lane;
+use picot_context::{Cause, Kind, Origin, Place, Report};
+use picot_executor::Executor;
+use picot_reactor::Reactor;
+use picot_timers::{Wheel, saturating_nanos};
+
+use crate::builder::Builder;
+use crate::clock::Clock;
+use crate::error::LoopError;
+use crate::handle::LoopHandle;
+use crate::timer::Due;
+
+pub(crate) struct Inner {
+    pub(crate) executor: Executor,
+    pub(crate) reactor: Reactor,
+    pub(crate) wheel: RefCell<Wheel<Due>>,
+    pub(crate) lane: Lane,
+    pub(crate) clock: Clock,
+    pub(crate) grace: Duration,
+    pub(crate) slow_step: u64,
+    /// The turn's notes on itself; see `turn.rs`.
+    pub(crate) pace: Pace,
+    pub(crate) is_stopping: Cell<bool>,
+    pub(crate) is_running: Cell<bool>,
+    pub(crate) is_closed: Cell<bool>,
+    pub(crate) built_at: Place,
+}
+
+/// When the loop has last looked outside, and what has run since.
+#[derive(Default)]
+pub(crate) struct Pace {
+    /// Steps since the last look.
+    pub(crate) steps: Cell<u32>,
+    /// The coarse time of the last look.
+    pub(crate) looked_at: Cell<u64>,
+    /// The coarse time at the end of the last step.
+    pub(crate) coarse: Cell<u64>,
+    /// Whether the last wait has failed, which was then reported.
+    pub(crate) has_failed: Cell<bool>,
+    /// The timers that are due in this turn: a buffer, kept for its memory.
+    pub(crate) due: RefCell<Vec<Due>>,
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<LoopHandle>> = const { RefCell::new(None) };
+}
+
+impl Inner {
+    pub(crate) fn new(builder: &Builder, built_at: Place) -> Result<Inner, LoopError> {
+        let reactor = Reactor::new()?;
+        let inner = Inner {
+            executor: Executor::with_interrupt(reactor.wake_handle().into()),
+            reactor,
+            wheel: RefCell::default(),
+            lane: Lane::new("picot-blocking", builder.blocking_threads),
+            clock: builder.make_clock(),
+            grace: builder.grace,
+            slow_step: saturating_nanos(builder.slow_step),
+            pace: Pace::default(),
+            is_stopping: Cell::new(false),
+            is_running: Cell::new(false),
+            is_closed: Cell::new(false),
+            built_at,
+        };
+        inner.pace.coarse.set(inner.clock.coarse());
+        Ok(inner)
+    }
+
+    /// Something of the loop's own went wrong.
+    pub(crate) fn report(&self, kind: Kind, cause: Cause) {
+        self.executor.spawner().report(Report::new(Origin::new(kind), cause));
+    }
+}
+
+/// This thread's loop, if it has one. None while a thread ends.
+pub(crate) fn current() -> Option<LoopHandle> {
+    CURRENT.try_with(|current| current.borrow().clone()).unwrap_or(None)
+}
+
+/// Makes `handle` this thread's loop, or no loop.
+pub(crate) fn set_current(handle: Option<LoopHandle>) {
+    let old = CURRENT.try_with(|current| current.replace(handle));
+    drop(old);
+}
+
+/// Whether `inner` is this thread's loop.
+pub(crate) fn is_current(inner: &Rc<Inner>) -> bool {
+    current().is_some_and(|handle| Rc::ptr_eq(&handle.inner, inner))
+}

@@ -1,0 +1,41 @@
+#![doc = include_str!("../README.md")]
+//!
+//! # The turn
+//! 1. The timeout: zero if anything is ready, here or from other threads, or if the loop is stopping; else until the next
+//!    deadline, at most 24 hours; else none.
+//! 2. Wait for I/O.
+//! 3. Queue the tasks whose sources are ready.
+//! 4. Queue the timers that are due, by deadline, then by insertion.
+//! 5. Take what came from other threads.
+//! 6. Run exactly what is queued now. What that schedules waits for the next turn.
+//!
+//! Phases 2 to 4 are skipped together, and the clock is not read, while work is queued, fewer than 61 steps have run since
+//! they were last gone through, and the coarse clock stands still.
+#![forbid(unsafe_code)]
+
+mod blocking;
+mod builder;
+mod clock;
+mod close;
+mod error;
+mod event_loop;
+mod handle;
+mod inner;
+mod remote;
+mod time;
+mod timer;
+mod turn;
+
+pub use blocking::spawn_blocking;
+pub use builder::Builder;
+pub use clock::VirtualClock;
+pub use close::CloseReport;
+pub use error::{LoopError, RunError};
+pub use event_loop::{EventLoop, run};
+pub use handle::{LoopHandle, spawn};
+pub use remote::RemoteHandle;
+pub use time::{Instant, Sleep, YieldNow, sleep, sleep_until, yield_now};
+pub use timer::TimerHandle;
+
+pub use picot_context::{Cause, Closed, Kind, Origin, Payload, Place, Report, TaskId, TaskInfo, current, task_local};
+pub use picot_executor::{CallHandle, CancelReason, Cancelled, Join, JoinError, Refused, Task, TaskBuilder};

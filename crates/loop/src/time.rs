@@ -1,0 +1,225 @@
+//! The loop's time, and waiting for it.
+
+use std::fmt;
+use std::ops::{Add, Sub};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use picot_timers::{TimerKey, saturating_nanos};
+
+use crate::handle::{LoopHandle, open};
+use crate::timer::Due;
+
+/// A time of a loop's clock. It is not std's: under a virtual clock, that one would not stand still.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instant(u64);
+
+impl Instant {
+    /// The time of this thread's loop.
+    ///
+    /// # Panics
+    /// If this thread has no loop.
+    #[track_caller]
+    pub fn now() -> Instant {
+        LoopHandle::current().now()
+    }
+
+    /// How long ago this was, by the clock of this thread's loop; zero if it is yet to come.
+    ///
+    /// # Panics
+    /// If this thread has no loop.
+    #[track_caller]
+    pub fn elapsed(self) -> Duration {
+        Instant::now() - self
+    }
+
+    pub(crate) const fn from_nanos(nanos: u64) -> Instant {
+        Instant(nanos)
+    }
+
+    pub(crate) const fn nanos(self) -> u64 {
+        self.0
+    }
+}
+
+/// Later by a duration. The end of time is 584 years after the clock began; nothing is later than that.
+impl Add<Duration> for Instant {
+    type Output = Instant;
+
+    fn add(self, duration: Duration) -> Instant {
+        Instant(self.0.saturating_add(saturating_nanos(duration)))
+    }
+}
+
+/// Earlier by a duration, but not before the clock began.
+impl Sub<Duration> for Instant {
+    type Output = Instant;
+
+    fn sub(self, duration: Duration) -> Instant {
+        Instant(self.0.saturating_sub(saturating_nanos(duration)))
+    }
+}
+
+/// The time between two instants; zero if the other is later.
+impl Sub for Instant {
+    type Output = Duration;
+
+    fn sub(self, other: Instant) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(other.0))
+    }
+}
+
+impl fmt::Debug for Instant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Instant({:?})", Duration::from_nanos(self.0))
+    }
+}
+
+/// Waits until `duration` has passed, and never less. A duration of zero lets everything else that is ready run once.
+///
+/// # Panics
+/// If this thread has no loop.
+///
+/// # If dropped
+/// The timer is cancelled.
+#[track_caller]
+pub fn sleep(duration: Duration) -> Sleep {
+    let handle = LoopHandle::current();
+    let state = if duration.is_zero() { State::Yield } else { State::New };
+    Sleep { deadline: handle.now() + duration, handle, state }
+}
+
+/// Waits until the time `deadline`, and never less. If that has passed, it lets everything else that is ready run once.
+///
+/// # Panics
+/// If this thread has no loop.
+///
+/// # If dropped
+/// The timer is cancelled.
+#[track_caller]
+pub fn sleep_until(deadline: Instant) -> Sleep {
+    let handle = LoopHandle::current();
+    let state = if deadline <= handle.now() { State::Yield } else { State::New };
+    Sleep { deadline, handle, state }
+}
+
+/// A sleep; made by [`sleep`] and [`sleep_until`].
+#[must_use = "futures do nothing unless they are awaited"]
+pub struct Sleep {
+    handle: LoopHandle,
+    deadline: Instant,
+    state: State,
+}
+
+#[derive(Clone, Copy)]
+enum State {
+    /// There is nothing to wait for; the others get their turn.
+    Yield,
+    /// Not polled yet.
+    New,
+    /// In the wheel, until it is due.
+    Waiting(TimerKey),
+    Done,
+}
+
+impl Sleep {
+    /// When it ends.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    /// # Panics
+    /// If the loop is closed: the time would never come.
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        match this.state {
+            State::Yield => {
+                this.state = State::Done;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            State::New => {
+                open(this.handle.check_open());
+                let due = Due::Wake(cx.waker().clone());
+                let key = this.handle.inner.wheel.borrow_mut().insert(this.deadline.nanos(), due);
+                this.state = State::Waiting(key);
+                return Poll::Pending;
+            }
+            State::Waiting(key) => {
+                // The wheel takes out what is due. As long as it is there, whoever polls is the one to be woken.
+                let mut wheel = this.handle.inner.wheel.borrow_mut();
+                if let Some(due) = wheel.get_mut(key) {
+                    if matches!(due, Due::Wake(known) if known.will_wake(cx.waker())) {
+                        return Poll::Pending;
+                    }
+                    drop(wheel);
+                    this.replace_waker(key, cx);
+                    return Poll::Pending;
+                }
+                drop(wheel);
+                open(this.handle.check_open());
+                this.state = State::Done;
+            }
+            State::Done => {}
+        }
+        Poll::Ready(())
+    }
+}
+
+impl Sleep {
+    /// Cloning and dropping wakers may be anybody's code, so the wheel is not borrowed then.
+    fn replace_waker(&self, key: TimerKey, cx: &Context<'_>) {
+        let mut new = Due::Wake(cx.waker().clone());
+        if let Some(due) = self.handle.inner.wheel.borrow_mut().get_mut(key) {
+            std::mem::swap(due, &mut new);
+        }
+        drop(new);
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        if let State::Waiting(key) = self.state {
+            let due = self.handle.inner.wheel.borrow_mut().cancel(key);
+            drop(due);
+        }
+    }
+}
+
+impl fmt::Debug for Sleep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sleep").field("deadline", &self.deadline).finish_non_exhaustive()
+    }
+}
+
+/// Lets everything else that is ready run once.
+///
+/// # If dropped
+/// Nothing happens.
+pub fn yield_now() -> YieldNow {
+    YieldNow { has_yielded: false }
+}
+
+/// A yield; made by [`yield_now`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless they are awaited"]
+pub struct YieldNow {
+    has_yielded: bool,
+}
+
+impl Future for YieldNow {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if std::mem::replace(&mut self.has_yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}

@@ -1,0 +1,101 @@
+//! Blocking jobs: elsewhere they run, here they end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread;
+
+use picot_loop::{EventLoop, spawn_blocking, yield_now};
+
+use crate::trace::{one_turn, quiet_panic};
+
+#[test]
+fn a_job_runs_on_another_thread_and_its_result_comes_to_the_loop() {
+    let event_loop = EventLoop::new().unwrap();
+    let here = thread::current().id();
+    let there = event_loop
+        .run_until_complete(async {
+            let there = spawn_blocking(|| thread::current().id()).await.unwrap();
+            assert_eq!(thread::current().id(), here);
+            there
+        })
+        .unwrap();
+    assert_ne!(there, here);
+}
+
+#[test]
+fn a_job_starts_whether_it_is_awaited_or_not() {
+    let event_loop = EventLoop::new().unwrap();
+    let (sender, receiver) = mpsc::channel();
+    let task = event_loop.handle().spawn_blocking(move || sender.send(()).unwrap());
+    receiver.recv().unwrap();
+    drop(task);
+}
+
+#[test]
+fn many_jobs_wait_for_their_turn_within_the_bound() {
+    let event_loop = EventLoop::builder().blocking_threads(2).build().unwrap();
+    let sum: u64 = event_loop
+        .run_until_complete(async {
+            let jobs: Vec<_> = (0..100).map(|n| spawn_blocking(move || n)).collect();
+            let mut sum = 0;
+            for job in jobs {
+                sum += job.await.unwrap();
+            }
+            sum
+        })
+        .unwrap();
+    assert_eq!(sum, 4950);
+}
+
+#[test]
+fn a_job_that_panics_is_a_task_that_panics() {
+    let event_loop = EventLoop::new().unwrap();
+    let error = event_loop.run_until_complete(async {
+        let job: picot_loop::Task<()> = spawn_blocking(|| quiet_panic("boom"));
+        job.await.unwrap_err()
+    });
+    let payload = error.unwrap().into_panic().unwrap();
+    assert_eq!(payload.downcast_ref::<&str>(), Some(&"boom"));
+}
+
+#[test]
+fn cancelling_abandons_a_job_that_has_not_started_and_lets_the_others_be() {
+    let event_loop = EventLoop::builder().blocking_threads(1).build().unwrap();
+    let (end, ended) = mpsc::channel::<()>();
+    let ran = Arc::new(AtomicBool::new(false));
+    event_loop
+        .run_until_complete(async {
+            let first = spawn_blocking(move || ended.recv().is_err());
+            let inside = ran.clone();
+            let second = spawn_blocking(move || inside.store(true, Ordering::Relaxed));
+            yield_now().await;
+            assert!(second.cancelled().await.is_none());
+            drop(end);
+            assert!(first.await.unwrap());
+            assert_eq!(spawn_blocking(|| 3).await.unwrap(), 3);
+        })
+        .unwrap();
+    assert!(!ran.load(Ordering::Relaxed));
+}
+
+#[test]
+fn a_job_that_runs_when_the_loop_is_closed_is_named_and_not_waited_for() {
+    let event_loop = EventLoop::builder().blocking_threads(1).build().unwrap();
+    let (started, has_started) = mpsc::channel();
+    let (end, ended) = mpsc::channel::<()>();
+    let line = line!() + 1;
+    let running = event_loop.handle().spawn_blocking(move || {
+        started.send(()).unwrap();
+        let _ = ended.recv();
+    });
+    has_started.recv().unwrap();
+    let waiting = event_loop.handle().spawn_blocking(|| unreachable!());
+    one_turn(&event_loop);
+    let report = event_loop.close().unwrap();
+    assert_eq!(report.running_jobs.len(), 1);
+    assert_eq!(report.running_jobs[0].place.line(), line);
+    assert_eq!(report.tasks.len(), 2);
+    drop((running, waiting));
+    drop(end);
+}

@@ -1,0 +1,127 @@
+//! Closing: everything is dropped, in order; what comes after that is an error that says so.
+
+use std::time::Duration;
+
+use picot_loop::{Closed, EventLoop, LoopHandle, RunError, sleep};
+
+use crate::trace::{Trace, quiet_panic, reports, virtual_loop};
+
+fn refused<R>(f: impl FnOnce() -> R) -> bool {
+    let text = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).err().unwrap();
+    text.downcast_ref::<String>().unwrap() == &Closed::new().to_string()
+}
+
+#[test]
+fn after_close_every_request_fails_and_closing_again_is_fine() {
+    let event_loop = EventLoop::new().unwrap();
+    let (handle, remote) = (event_loop.handle(), event_loop.handle().remote());
+    event_loop.close().unwrap();
+    assert!(event_loop.close().unwrap().tasks.is_empty());
+
+    assert_eq!(event_loop.run_until_complete(async {}), Err(RunError::Closed));
+    assert_eq!(event_loop.run_forever(), Err(RunError::Closed));
+    assert!(refused(|| handle.call_soon(|| ())));
+    assert!(refused(|| handle.call_later(Duration::ZERO, || ())));
+    assert!(refused(|| handle.call_at(handle.now(), || ())));
+    assert!(refused(|| handle.spawn(async {})));
+    assert!(refused(|| handle.spawn_blocking(|| ())));
+    assert!(handle.task().spawn(async {}).is_err());
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    assert!(handle.register(socket).unwrap_err().to_string().contains("the loop is closed"));
+    assert!(remote.call_soon(|| ()).is_err() && remote.stop().is_err());
+    assert!(handle.is_closed());
+}
+
+#[test]
+fn the_report_says_what_was_left() {
+    let (event_loop, trace, _clock) = virtual_loop();
+    let handle = event_loop.handle();
+    drop(handle.task().name("sleeper").spawn(sleep(Duration::from_secs(1))));
+    drop(handle.spawn(std::future::pending::<()>()));
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let source = handle.register(socket).unwrap();
+    crate::trace::one_turn(&event_loop);
+    handle.call_later(Duration::from_secs(1), trace.adds("timer"));
+    handle.call_later(Duration::from_secs(1), trace.adds("timer")).cancel();
+    handle.call_soon(trace.adds("call"));
+    let remote = handle.remote();
+    std::thread::spawn(move || remote.call_soon(|| ()).unwrap()).join().unwrap();
+
+    let report = event_loop.close().unwrap();
+    assert_eq!(report.tasks.len(), 2);
+    assert_eq!(report.tasks[0].given_name(), Some("sleeper"));
+    assert_eq!((report.timers, report.callbacks, report.sources, report.leaked), (1, 2, 1, 0));
+    assert!(trace.take().is_empty(), "nothing ran");
+    drop(source);
+}
+
+#[test]
+fn timers_are_dropped_before_callbacks_and_callbacks_before_tasks() {
+    let (event_loop, trace, _clock) = virtual_loop();
+    let handle = event_loop.handle();
+    for (name, kind) in [("task", 0), ("callback", 1), ("timer", 2)] {
+        let held = trace.on_drop(name);
+        match kind {
+            0 => drop(handle.spawn(async move {
+                let _held = held;
+                std::future::pending::<()>().await;
+            })),
+            1 => drop(handle.call_soon(move || drop(held))),
+            _ => drop(handle.call_later(Duration::from_secs(1), move || drop(held))),
+        }
+    }
+    drop(event_loop);
+    assert_eq!(trace.take(), ["timer", "task", "callback"], "the task was queued before the callback");
+}
+
+#[test]
+fn destructors_still_have_their_loop_while_it_closes_but_get_nothing_new_from_it() {
+    struct Asks(Trace);
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            let handle = LoopHandle::try_current();
+            self.0.add(handle.is_ok_and(|handle| handle.is_closed()));
+            self.0.add(
+                picot_context::host().unwrap().run_later(std::panic::Location::caller(), Box::new(|| ())).is_err(),
+            );
+        }
+    }
+    let event_loop = EventLoop::new().unwrap();
+    let trace = Trace::default();
+    let asks = Asks(trace.clone());
+    drop(event_loop.handle().spawn(async move {
+        let _asks = asks;
+        std::future::pending::<()>().await;
+    }));
+    drop(event_loop);
+    assert_eq!(trace.take(), ["true", "true"]);
+    assert!(LoopHandle::try_current().is_err());
+}
+
+#[test]
+fn panics_of_destructors_are_reported_and_the_rest_is_dropped() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            quiet_panic("in drop");
+        }
+    }
+    let event_loop = EventLoop::new().unwrap();
+    let reports = reports(&event_loop);
+    let bomb = Bomb;
+    event_loop.handle().call_later(Duration::from_secs(1), move || drop(bomb));
+    let bomb = Bomb;
+    drop(event_loop.handle().spawn(async move {
+        let _bomb = bomb;
+        std::future::pending::<()>().await;
+    }));
+    let trace = Trace::default();
+    let held = trace.on_drop("the last");
+    drop(event_loop.handle().spawn(async move {
+        let _held = held;
+        std::future::pending::<()>().await;
+    }));
+    event_loop.close().unwrap();
+    assert_eq!(trace.take(), ["the last"]);
+    assert_eq!(reports.take().len(), 2);
+}

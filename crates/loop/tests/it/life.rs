@@ -1,0 +1,197 @@
+//! A loop's life: built once a thread, run, stopped, run again, closed.
+
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use picot_loop::{EventLoop, LoopError, LoopHandle, RunError, sleep, spawn, yield_now};
+
+use crate::trace::{Trace, one_turn, reports, virtual_loop};
+
+#[test]
+fn a_second_loop_on_a_thread_is_an_error_that_names_the_first() {
+    let first = EventLoop::new().unwrap();
+    let line = line!() - 1;
+    let error = EventLoop::new().unwrap_err();
+    assert!(matches!(error, LoopError::Exists { built_at } if built_at.line() == line));
+    let text = error.to_string();
+    assert!(text.contains(&format!("life.rs:{line}:")) && text.contains("LoopHandle::current()"), "{text}");
+    std::thread::spawn(|| drop(EventLoop::new().unwrap())).join().unwrap();
+    drop(first);
+    drop(EventLoop::new().unwrap());
+}
+
+#[test]
+fn the_loop_is_its_threads_from_building_to_closing() {
+    assert!(matches!(LoopHandle::try_current(), Err(LoopError::None)));
+    let event_loop = EventLoop::new().unwrap();
+    assert!(LoopHandle::try_current().is_ok());
+    assert!(std::thread::spawn(|| LoopHandle::try_current().is_err()).join().unwrap());
+    event_loop.close().unwrap();
+    assert!(LoopHandle::try_current().is_err());
+    let second = EventLoop::new().unwrap();
+    drop(event_loop);
+    assert!(LoopHandle::try_current().is_ok(), "the end of a closed loop does not touch its successor");
+    drop(second);
+}
+
+#[test]
+fn a_loop_that_a_panic_has_unwound_past_leaves_its_thread_free() {
+    let trace = Trace::default();
+    let dropped = trace.on_drop("task dropped");
+    let unwound = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let event_loop = EventLoop::new().unwrap();
+        event_loop.handle().call_soon(trace.adds("callback"));
+        drop(event_loop.handle().spawn(async move {
+            let _dropped = dropped;
+            std::future::pending::<()>().await;
+        }));
+        event_loop.run_until_complete(async {
+            yield_now().await;
+            crate::trace::quiet_panic("out of the loop");
+        })
+    }));
+    assert!(unwound.is_err());
+    assert_eq!(trace.take(), ["callback", "task dropped"]);
+    assert_eq!(picot_loop::run(async { 1 }), 1);
+}
+
+#[test]
+#[should_panic(expected = "this thread has no event loop: call this from inside of `picot::run(…)`")]
+fn spawning_off_a_loop_says_what_to_do() {
+    drop(spawn(async {}));
+}
+
+#[test]
+fn running_it_from_inside_is_refused_and_the_outer_run_goes_on() {
+    let event_loop = Rc::new(EventLoop::new().unwrap());
+    let inner = event_loop.clone();
+    let errors = event_loop.run_until_complete(async move {
+        let errors = (
+            inner.run_until_complete(async {}).unwrap_err(),
+            inner.run_forever().unwrap_err(),
+            inner.close().unwrap_err(),
+            EventLoop::new().is_err(),
+        );
+        sleep(Duration::from_millis(1)).await;
+        errors
+    });
+    assert_eq!(errors, Ok((RunError::Nested, RunError::Nested, RunError::Nested, true)));
+    assert!(RunError::Nested.to_string().contains("await the future there"));
+    assert_eq!(event_loop.run_until_complete(async { 2 }), Ok(2));
+}
+
+#[test]
+fn stopping_before_the_run_makes_one_turn() {
+    let (event_loop, trace, _clock) = virtual_loop();
+    let handle = event_loop.handle();
+    let (again, inside) = (event_loop.handle(), trace.clone());
+    handle.call_soon(move || {
+        inside.add("first turn");
+        again.call_soon(inside.adds("second turn"));
+    });
+    handle.call_later(Duration::from_secs(1), trace.adds("later"));
+    event_loop.stop();
+    event_loop.run_forever().unwrap();
+    assert_eq!(trace.take(), ["first turn"]);
+    one_turn(&event_loop);
+    assert_eq!(trace.take(), ["second turn"]);
+}
+
+#[test]
+fn what_is_scheduled_in_the_turn_of_the_stop_stays_for_the_next_run() {
+    let (event_loop, trace, _clock) = virtual_loop();
+    let (handle, inside) = (event_loop.handle(), trace.clone());
+    event_loop.handle().call_soon(move || {
+        handle.stop();
+        handle.call_soon(inside.adds("scheduled by it"));
+        inside.add("stops");
+    });
+    event_loop.handle().call_soon(trace.adds("queued with it"));
+    event_loop.run_forever().unwrap();
+    assert_eq!(trace.take(), ["stops", "queued with it"]);
+    assert!(!event_loop.is_running());
+    one_turn(&event_loop);
+    assert_eq!(trace.take(), ["scheduled by it"]);
+}
+
+#[test]
+fn a_run_that_is_stopped_early_is_an_error_and_the_future_can_go_on_later() {
+    let (event_loop, trace, _clock) = virtual_loop();
+    let handle = event_loop.handle();
+    let mut future = pin!(async {
+        trace.add("begins");
+        sleep(Duration::from_secs(2)).await;
+        trace.add("ends");
+        7
+    });
+    handle.call_later(Duration::from_secs(1), {
+        let handle = handle.clone();
+        move || handle.stop()
+    });
+    assert_eq!(event_loop.run_until_complete(future.as_mut()), Err(RunError::Stopped));
+    assert_eq!(trace.take(), ["begins"]);
+    assert_eq!(event_loop.run_until_complete(future.as_mut()), Ok(7));
+    assert_eq!(trace.take(), ["ends"]);
+}
+
+#[test]
+fn the_future_may_borrow_and_other_tasks_stay_for_the_next_run() {
+    let (event_loop, trace, _clock) = virtual_loop();
+    let mut number = 1;
+    let other = trace.clone();
+    event_loop
+        .run_until_complete(async {
+            drop(spawn(async move {
+                sleep(Duration::from_secs(1)).await;
+                other.add("other task");
+            }));
+            number += 1;
+        })
+        .unwrap();
+    assert_eq!(number, 2);
+    assert!(trace.take().is_empty());
+    event_loop.run_until_complete(sleep(Duration::from_secs(2))).unwrap();
+    assert_eq!(trace.take(), ["other task"]);
+}
+
+#[test]
+fn the_root_is_a_task_by_the_name_of_main() {
+    let event_loop = EventLoop::new().unwrap();
+    let line = line!() + 2;
+    let (task, tasks) = event_loop
+        .run_until_complete(async { (picot_loop::current().unwrap(), LoopHandle::current().tasks()) })
+        .unwrap();
+    assert_eq!((task.given_name(), task.place().line()), (Some("main"), line));
+    assert_eq!(tasks.len(), 1);
+    assert_eq!(tasks[0].id(), task.id());
+}
+
+#[test]
+fn run_forever_ends_by_a_stop_from_another_thread() {
+    let event_loop = EventLoop::new().unwrap();
+    let remote = event_loop.handle().remote();
+    let thread = std::thread::spawn(move || remote.stop().unwrap());
+    event_loop.run_forever().unwrap();
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_loop_does_not_wait_for_reports() {
+    // A held-back report is delivered although nothing else would make another turn.
+    let event_loop = EventLoop::new().unwrap();
+    let reports = reports(&event_loop);
+    let mut task = event_loop.handle().spawn(async {
+        yield_now().await;
+        crate::trace::quiet_panic("boom")
+    });
+    event_loop
+        .run_until_complete(async {
+            let _: Option<Result<(), _>> = futures_lite::future::poll_once(&mut task).await;
+        })
+        .unwrap();
+    for _ in 0..3 {
+        one_turn(&event_loop);
+    }
+    assert_eq!(reports.take().len(), 1);
+}

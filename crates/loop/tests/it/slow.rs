@@ -1,0 +1,86 @@
+//! Who stalls the loop: a slow step is reported, once, by its name and place.
+
+use std::time::Duration;
+
+use picot_loop::{Cause, EventLoop, VirtualClock, spawn, yield_now};
+
+use crate::trace::{Trace, one_turn, reports};
+
+fn slow_loop(limit_millis: u64) -> (EventLoop, Trace, VirtualClock) {
+    let clock = VirtualClock::new();
+    let event_loop = EventLoop::builder().clock(&clock).slow_step(Duration::from_millis(limit_millis)).build().unwrap();
+    let reports = reports(&event_loop);
+    (event_loop, reports, clock)
+}
+
+#[test]
+fn a_callback_that_takes_long_is_reported_once_by_its_place() {
+    let (event_loop, reports, clock) = slow_loop(20);
+    let line = line!() + 1;
+    event_loop.handle().call_soon(move || clock.advance(Duration::from_millis(50)));
+    event_loop.handle().call_soon(|| ());
+    for _ in 0..3 {
+        one_turn(&event_loop);
+    }
+    let texts = reports.take();
+    assert_eq!(texts.len(), 1);
+    assert!(texts[0].starts_with("the callback from "), "{}", texts[0]);
+    assert!(texts[0].contains(&format!("slow.rs:{line}:")) && texts[0].contains("50ms"), "{}", texts[0]);
+}
+
+#[test]
+fn a_poll_that_takes_long_is_reported_by_the_tasks_name_and_place() {
+    let (event_loop, reports, clock) = slow_loop(20);
+    let task = event_loop.handle().task().name("sorter").spawn(async move {
+        yield_now().await;
+        clock.advance(Duration::from_millis(20));
+    });
+    let line = line!() - 4;
+    event_loop.run_until_complete(task.unwrap().into_future()).unwrap().unwrap();
+    let texts = reports.take();
+    assert_eq!(texts.len(), 1);
+    assert!(texts[0].starts_with("sorter (task 1, spawned at "), "{}", texts[0]);
+    assert!(texts[0].contains(&format!("slow.rs:{line}:")), "{}", texts[0]);
+}
+
+#[test]
+fn the_root_is_reported_as_main() {
+    let (event_loop, reports, clock) = slow_loop(20);
+    event_loop.run_until_complete(async { clock.advance(Duration::from_secs(1)) }).unwrap();
+    one_turn(&event_loop);
+    assert!(reports.take()[0].starts_with("main (task 1, "));
+}
+
+#[test]
+fn what_is_faster_than_the_limit_is_not_reported() {
+    let (event_loop, reports, clock) = slow_loop(20);
+    event_loop
+        .run_until_complete(async move {
+            for _ in 0..10 {
+                let clock = clock.clone();
+                spawn(async move { clock.advance(Duration::from_millis(19)) }).await.unwrap();
+            }
+        })
+        .unwrap();
+    assert!(reports.take().is_empty());
+}
+
+#[test]
+fn real_time_that_a_callback_spends_is_noticed() {
+    let event_loop = EventLoop::builder().slow_step(Duration::from_millis(20)).build().unwrap();
+    let took = Trace::default();
+    let inside = took.clone();
+    event_loop.handle().set_error_hook(move |report| match report.cause {
+        Cause::SlowStep(took) => inside.add(took.as_millis()),
+        ref other => panic!("{other}"),
+    });
+    event_loop.handle().call_soon(|| {
+        #[expect(clippy::disallowed_methods, reason = "this is what blocks the loop")]
+        std::thread::sleep(Duration::from_millis(50));
+    });
+    one_turn(&event_loop);
+    let took = took.take();
+    assert_eq!(took.len(), 1);
+    // The coarse clock ticks at least a hundred times a second.
+    assert!(took[0].parse::<u32>().unwrap() >= 40, "{took:?}");
+}

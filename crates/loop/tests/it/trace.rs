@@ -1,0 +1,66 @@
+//! What the tests share: a list of events, and loops.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use picot_loop::{EventLoop, VirtualClock};
+
+/// A list of events that tasks, callbacks and the test write to in turn.
+#[derive(Clone, Default)]
+pub(crate) struct Trace(Rc<RefCell<Vec<String>>>);
+
+impl Trace {
+    pub(crate) fn add(&self, event: impl ToString) {
+        self.0.borrow_mut().push(event.to_string());
+    }
+
+    /// A callback that adds an event.
+    pub(crate) fn adds(&self, event: impl ToString) -> impl FnOnce() + 'static {
+        let (trace, event) = (self.clone(), event.to_string());
+        move || trace.add(event)
+    }
+
+    /// Adds an event when it is dropped.
+    pub(crate) fn on_drop(&self, event: impl ToString) -> OnDrop {
+        OnDrop(self.clone(), event.to_string())
+    }
+
+    /// The events so far, which are forgotten.
+    pub(crate) fn take(&self) -> Vec<String> {
+        self.0.take()
+    }
+}
+
+pub(crate) struct OnDrop(Trace, String);
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        self.0.add(&self.1);
+    }
+}
+
+/// A loop under a virtual clock, a trace, and the clock.
+pub(crate) fn virtual_loop() -> (EventLoop, Trace, VirtualClock) {
+    let clock = VirtualClock::new();
+    let event_loop = EventLoop::builder().clock(&clock).build().unwrap();
+    (event_loop, Trace::default(), clock)
+}
+
+/// Collects the texts of reports.
+pub(crate) fn reports(event_loop: &EventLoop) -> Trace {
+    let trace = Trace::default();
+    let hook = trace.clone();
+    event_loop.handle().set_error_hook(move |report| hook.add(report));
+    trace
+}
+
+/// Makes exactly one turn.
+pub(crate) fn one_turn(event_loop: &EventLoop) {
+    event_loop.stop();
+    event_loop.run_forever().unwrap();
+}
+
+/// Panics without a message on the test's output.
+pub(crate) fn quiet_panic(payload: &'static str) -> ! {
+    std::panic::resume_unwind(Box::new(payload))
+}

@@ -1,0 +1,113 @@
+//! The virtual clock: when it jumps, and when it does not.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use picot_loop::{LoopHandle, sleep, spawn, spawn_blocking, yield_now};
+use picot_reactor::Direction;
+
+use crate::trace::virtual_loop;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[test]
+fn it_jumps_to_the_next_deadline_and_no_further() {
+    let (event_loop, trace, clock) = virtual_loop();
+    event_loop
+        .run_until_complete(async {
+            for _ in 0..3 {
+                sleep(HOUR).await;
+                trace.add(clock.elapsed().as_secs());
+            }
+        })
+        .unwrap();
+    assert_eq!(trace.take(), ["3600", "7200", "10800"]);
+}
+
+#[test]
+fn it_stands_still_while_anything_is_ready() {
+    let (event_loop, _trace, clock) = virtual_loop();
+    let later = event_loop.handle().call_later(HOUR, || unreachable!());
+    event_loop
+        .run_until_complete(async {
+            for _ in 0..1_000 {
+                yield_now().await;
+            }
+        })
+        .unwrap();
+    assert_eq!(clock.elapsed(), Duration::ZERO);
+    later.cancel();
+}
+
+#[test]
+fn it_does_not_jump_while_a_blocking_job_is_pending() {
+    let (event_loop, trace, clock) = virtual_loop();
+    let (end, ended) = mpsc::channel::<()>();
+    let timer = event_loop.handle().call_later(HOUR, || unreachable!("the clock jumped"));
+    let inside = clock.clone();
+    event_loop
+        .run_until_complete(async {
+            let job = spawn_blocking(move || ended.recv().is_err());
+            yield_now().await;
+            // Ends the job from outside, when the loop waits for it.
+            std::thread::spawn(move || drop(end));
+            assert!(job.await.unwrap());
+            trace.add(inside.elapsed().as_secs());
+        })
+        .unwrap();
+    assert_eq!(trace.take(), ["0"]);
+    timer.cancel();
+}
+
+#[test]
+fn it_waits_in_real_time_for_io_that_is_on_its_way() {
+    let (event_loop, trace, clock) = virtual_loop();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (stream, _) = listener.accept().unwrap();
+    stream.set_nonblocking(true).unwrap();
+    event_loop
+        .run_until_complete(async {
+            let source = LoopHandle::current().register(stream).unwrap();
+            let reader = spawn(async move {
+                source.readable().await.unwrap();
+                source.try_io(Direction::Read, |mut io| io.read(&mut [0; 8])).unwrap()
+            });
+            yield_now().await;
+            peer.write_all(b"hello").unwrap();
+            let late = spawn(sleep(HOUR));
+            trace.add(reader.await.unwrap());
+            trace.add(clock.elapsed().as_secs());
+            late.cancel("done");
+        })
+        .unwrap();
+    assert_eq!(trace.take(), ["5", "0"]);
+}
+
+#[test]
+fn it_jumps_past_io_that_does_not_come() {
+    let (event_loop, _trace, clock) = virtual_loop();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    event_loop
+        .run_until_complete(async {
+            let source = LoopHandle::current().register(listener).unwrap();
+            let waits = spawn(async move { source.readable().await });
+            sleep(HOUR).await;
+            assert!(!waits.is_finished());
+        })
+        .unwrap();
+    assert_eq!(clock.elapsed(), HOUR);
+}
+
+#[test]
+fn advancing_it_makes_timers_due() {
+    let (event_loop, trace, clock) = virtual_loop();
+    event_loop.handle().call_later(HOUR, trace.adds("an hour"));
+    event_loop.handle().call_later(2 * HOUR, trace.adds("two hours"));
+    clock.advance(HOUR);
+    crate::trace::one_turn(&event_loop);
+    assert_eq!(trace.take(), ["an hour"]);
+}
