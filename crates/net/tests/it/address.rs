@@ -1,0 +1,40 @@
+//! Numbers and names.
+
+use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
+
+use picot_net::{Address, lookup};
+
+use crate::run;
+
+#[test]
+fn numbers_are_given_back_without_a_loop() {
+    let address = SocketAddr::from(([127, 0, 0, 1], 80));
+    for form in ["127.0.0.1:80".into(), address.into(), ("127.0.0.1", 80).into(), Address::from((address.ip(), 80))] {
+        let found = futures_lite::future::block_on(lookup(form)).unwrap();
+        assert_eq!(found, [address]);
+    }
+    let six = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 80, 0, 0);
+    assert_eq!(futures_lite::future::block_on(lookup("[::1]:80")).unwrap(), [SocketAddr::V6(six)]);
+    assert_eq!(futures_lite::future::block_on(lookup(("::1", 80))).unwrap(), [SocketAddr::V6(six)]);
+}
+
+#[test]
+fn names_are_looked_up_off_the_loop() {
+    run(async {
+        for form in [Address::from("localhost:80"), ("localhost", 80).into()] {
+            let found = lookup(form).await?;
+            assert!(found.iter().all(|address| address.ip().is_loopback() && address.port() == 80), "{found:?}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn what_is_no_address_is_an_error() {
+    run(async {
+        for text in ["", "localhost", "localhost:port", "127.0.0.1:99999"] {
+            assert!(lookup(text).await.is_err(), "{text:?}");
+        }
+        Ok(())
+    });
+}

@@ -1,0 +1,196 @@
+//! Data through connections: all of it, in order, both ways at once, under pressure.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::rc::Rc;
+
+use futures_lite::future::poll_once;
+use futures_lite::{AsyncReadExt, AsyncWriteExt};
+use picot_loop::{spawn, yield_now};
+use picot_net::{TcpListener, TcpStream};
+
+use crate::{pair, run};
+
+async fn echo(stream: TcpStream) -> io::Result<()> {
+    let mut buffer = [0; 1024];
+    loop {
+        match (&stream).read(&mut buffer).await? {
+            0 => return Ok(()),
+            read => (&stream).write_all(&buffer[..read]).await?,
+        }
+    }
+}
+
+#[test]
+fn sixty_four_clients_each_get_their_own_back() {
+    run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let server = spawn(async move {
+            let mut connections = Vec::new();
+            for _ in 0..64 {
+                connections.push(spawn(echo(listener.accept().await?.0)));
+            }
+            for connection in connections {
+                connection.await.unwrap()?;
+            }
+            io::Result::Ok(())
+        });
+        let clients: Vec<_> = (0..64_u32)
+            .map(|n| {
+                spawn(async move {
+                    let mut stream = TcpStream::connect(address).await?;
+                    for round in 0..50_u32 {
+                        let message = (n << 16 | round).to_ne_bytes().repeat(16);
+                        stream.write_all(&message).await?;
+                        let mut back = vec![0; message.len()];
+                        stream.read_exact(&mut back).await?;
+                        assert_eq!(back, message);
+                    }
+                    io::Result::Ok(())
+                })
+            })
+            .collect();
+        for client in clients {
+            client.await.unwrap()?;
+        }
+        server.await.unwrap()
+    });
+}
+
+#[test]
+fn more_than_the_buffers_hold_goes_through_both_ways_at_once() {
+    const LENGTH: usize = 8 << 20;
+    run(async {
+        let (client, server) = pair().await?;
+        let server = spawn(echo(server));
+        let client = Rc::new(client);
+        let writer = spawn({
+            let client = client.clone();
+            async move {
+                let bytes: Vec<u8> = (0..LENGTH).map(|n| (n % 251) as u8).collect();
+                (&*client).write_all(&bytes).await?;
+                (&*client).close().await
+            }
+        });
+        let mut back = Vec::new();
+        (&*client).read_to_end(&mut back).await?;
+        writer.await.unwrap()?;
+        server.await.unwrap()?;
+        assert_eq!(back.len(), LENGTH);
+        assert!(back.iter().enumerate().all(|(n, byte)| *byte == (n % 251) as u8));
+        Ok(())
+    });
+}
+
+#[test]
+fn a_dropped_read_loses_nothing_and_the_next_one_works() {
+    run(async {
+        let (mut client, mut server) = pair().await?;
+        let mut buffer = [0; 8];
+        for _ in 0..3 {
+            assert!(poll_once(server.read(&mut buffer)).await.is_none());
+        }
+        client.write_all(b"hello").await?;
+        assert_eq!(server.read(&mut buffer).await?, 5);
+        assert_eq!(&buffer[..5], b"hello");
+        Ok(())
+    });
+}
+
+#[test]
+fn another_task_may_take_over_a_direction() {
+    run(async {
+        let (mut client, server) = pair().await?;
+        let server = Rc::new(server);
+        let read = |server: Rc<TcpStream>| async move { (&*server).read(&mut [0; 8]).await };
+        let first = spawn(read(server.clone()));
+        yield_now().await;
+        first.cancel("the other one reads");
+        let second = spawn(read(server));
+        yield_now().await;
+        yield_now().await;
+        client.write_all(b"x").await?;
+        assert_eq!(second.await.unwrap()?, 1);
+        Ok(())
+    });
+}
+
+#[test]
+fn one_byte_at_a_time_arrives_as_well() {
+    run(async {
+        let (mut client, mut server) = pair().await?;
+        let text = b"one byte at a time";
+        let writer = spawn(async move {
+            for byte in text {
+                client.write_all(&[*byte]).await?;
+                yield_now().await;
+            }
+            client.close().await
+        });
+        let mut back = Vec::new();
+        server.read_to_end(&mut back).await?;
+        writer.await.unwrap()?;
+        assert_eq!(back, text);
+        Ok(())
+    });
+}
+
+#[test]
+fn vectored_transfers_move_several_buffers() {
+    run(async {
+        let (mut client, mut server) = pair().await?;
+        let sent = client.write_vectored(&[IoSlice::new(b"ab"), IoSlice::new(b"cde")]).await?;
+        assert_eq!(sent, 5);
+        let (mut first, mut second) = ([0; 3], [0; 3]);
+        let mut buffers = [IoSliceMut::new(&mut first), IoSliceMut::new(&mut second)];
+        let read = server.read_vectored(&mut buffers).await?;
+        assert_eq!((read, &first, &second), (5, b"abc", b"de\0"));
+        Ok(())
+    });
+}
+
+#[test]
+fn a_peer_that_is_gone_is_an_end_or_an_error_and_never_a_hang() {
+    run(async {
+        let (client, mut server) = pair().await?;
+        drop(client);
+        assert_eq!(server.read(&mut [0; 8]).await?, 0);
+        let block = [0; 65536];
+        let error = loop {
+            if let Err(error) = server.write_all(&block).await {
+                break error;
+            }
+        };
+        assert!(matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset), "{error}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_greedy_connection_lets_the_others_work() {
+    run(async {
+        let (client, server) = pair().await?;
+        // A reader whose peer never lets it wait: without a budget it would keep the loop.
+        let greedy = spawn(async move {
+            let mut total = 0;
+            let mut buffer = [0; 16];
+            loop {
+                match (&server).read(&mut buffer).await? {
+                    0 => return io::Result::Ok(total),
+                    read => total += read,
+                }
+            }
+        });
+        (&client).write_all(&[0; 16 * 1_000]).await?;
+        let others = std::cell::Cell::new(0);
+        // The data is there already; only the budget lets this task run in between.
+        while !greedy.is_finished() && others.get() < 7 {
+            yield_now().await;
+            others.set(others.get() + 1);
+        }
+        assert_eq!(others.get(), 7, "a thousand reads take at least seven steps of 128");
+        drop(client);
+        assert_eq!(greedy.await.unwrap()?, 16_000);
+        Ok(())
+    });
+}
