@@ -131,6 +131,7 @@ impl EventLoop {
         if self.inner.is_running.replace(true) {
             return Err(RunError::Nested);
         }
+        self.inner.begin_run();
         Ok(Running(&self.inner))
     }
 

@@ -57,7 +57,7 @@ thread_local! {
 impl Inner {
     pub(crate) fn new(builder: &Builder, built_at: Place) -> Result<Inner, LoopError> {
         let reactor = Reactor::new()?;
-        let inner = Inner {
+        Ok(Inner {
             executor: Executor::with_interrupt(reactor.wake_handle().into()),
             reactor,
             wheel: RefCell::default(),
@@ -70,9 +70,7 @@ impl Inner {
             is_running: Cell::new(false),
             is_closed: Cell::new(false),
             built_at,
-        };
-        inner.pace.coarse.set(inner.clock.coarse());
-        Ok(inner)
+        })
     }
 
     /// Something of the loop's own went wrong.

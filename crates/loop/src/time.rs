@@ -90,7 +90,8 @@ pub fn sleep(duration: Duration) -> Sleep {
     Sleep { deadline: handle.now() + duration, handle, state }
 }
 
-/// Waits until the time `deadline`, and never less. If that has passed, it lets everything else that is ready run once.
+/// Waits until the time `deadline`, and never less. If that has passed, it ends in a later turn all the same, in the order of
+/// the deadlines.
 ///
 /// # Panics
 /// If this thread has no loop.
@@ -99,9 +100,7 @@ pub fn sleep(duration: Duration) -> Sleep {
 /// The timer is cancelled.
 #[track_caller]
 pub fn sleep_until(deadline: Instant) -> Sleep {
-    let handle = LoopHandle::current();
-    let state = if deadline <= handle.now() { State::Yield } else { State::New };
-    Sleep { deadline, handle, state }
+    Sleep { deadline, handle: LoopHandle::current(), state: State::New }
 }
 
 /// A sleep; made by [`sleep`] and [`sleep_until`].

@@ -45,6 +45,11 @@ impl Inner {
         self.executor.deliver_reports();
     }
 
+    /// A run begins. The time since the last one is no step's.
+    pub(crate) fn begin_run(&self) {
+        self.pace.coarse.set(self.clock.coarse());
+    }
+
     /// Whether the outside is to be looked at, or the turn may go straight to what is queued.
     fn must_look(&self) -> bool {
         !self.executor.has_work()

@@ -66,6 +66,17 @@ fn what_is_faster_than_the_limit_is_not_reported() {
 }
 
 #[test]
+fn no_step_is_to_blame_for_what_passes_between_runs_or_in_a_wait() {
+    let (event_loop, reports, clock) = slow_loop(20);
+    for _ in 0..3 {
+        clock.advance(Duration::from_secs(1));
+        event_loop.run_until_complete(picot_loop::sleep(Duration::from_secs(1))).unwrap();
+    }
+    one_turn(&event_loop);
+    assert!(reports.take().is_empty());
+}
+
+#[test]
 fn real_time_that_a_callback_spends_is_noticed() {
     let event_loop = EventLoop::builder().slow_step(Duration::from_millis(20)).build().unwrap();
     let took = Trace::default();

@@ -143,6 +143,22 @@ fn sleeping_for_no_time_lets_what_is_queued_run_once() {
 }
 
 #[test]
+fn sleeps_that_are_overdue_end_in_the_order_of_their_deadlines() {
+    let (event_loop, trace, clock) = virtual_loop();
+    let start = event_loop.handle().now();
+    clock.advance(10 * SECOND);
+    for n in [3, 1, 2, 0] {
+        let trace = trace.clone();
+        drop(event_loop.handle().spawn(async move {
+            sleep_until(start + n * SECOND).await;
+            trace.add(n);
+        }));
+    }
+    event_loop.run_until_complete(sleep(SECOND)).unwrap();
+    assert_eq!(trace.take(), ["0", "1", "2", "3"]);
+}
+
+#[test]
 fn a_dropped_sleep_cancels_its_timer() {
     let (event_loop, _trace, clock) = virtual_loop();
     event_loop

@@ -1,0 +1,64 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+#[doc(no_inline)]
+pub use picot_deferred::{Deferred, Promise, when};
+#[doc(no_inline)]
+pub use picot_loop::{
+    CallHandle, EventLoop, JoinError, LoopHandle, RemoteHandle, Task, TimerHandle, VirtualClock, run, sleep,
+    sleep_until, spawn, spawn_blocking, task_local, yield_now,
+};
+#[doc(no_inline)]
+pub use picot_macros::main;
+
+/// Promises: what `Deferred`, `Promise` and `when` at the root come from.
+pub mod deferred {
+    #[doc(no_inline)]
+    pub use picot_deferred::*;
+}
+
+/// The I/O traits that picot's streams implement, and their extensions, as `futures-lite` has them.
+pub mod io {
+    #[doc(no_inline)]
+    pub use futures_lite::io::{
+        AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, BufWriter,
+    };
+}
+
+/// The loop: what `EventLoop` and `LoopHandle` at the root come from, with its options, errors and reports.
+pub mod event_loop {
+    #[doc(no_inline)]
+    pub use picot_loop::{
+        Builder, Cause, CloseReport, Closed, EventLoop, Kind, LoopError, LoopHandle, Origin, Payload, Place, Refused,
+        RemoteHandle, Report, RunError, VirtualClock, run,
+    };
+}
+
+/// Internet connections.
+pub mod net {
+    #[doc(no_inline)]
+    pub use picot_net::*;
+}
+
+/// Tasks: their handles, what waiting for them gives, and which one runs.
+pub mod task {
+    #[doc(no_inline)]
+    pub use picot_loop::{
+        CancelReason, Cancelled, Join, JoinError, Task, TaskBuilder, TaskId, TaskInfo, YieldNow, current, spawn,
+        spawn_blocking, yield_now,
+    };
+}
+
+/// The loop's time.
+pub mod time {
+    #[doc(no_inline)]
+    pub use picot_loop::{Instant, Sleep, sleep, sleep_until};
+}
+
+/// What most programs use: `use picot::prelude::*`.
+pub mod prelude {
+    #[doc(no_inline)]
+    pub use crate::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
+    #[doc(no_inline)]
+    pub use crate::{Deferred, EventLoop, LoopHandle, Promise, Task, sleep, spawn, spawn_blocking, when};
+}

@@ -1,0 +1,4 @@
+//! The umbrella: everything that the crates below export can be reached through it, and the macro works from outside.
+
+mod main_macro;
+mod names;
