@@ -122,35 +122,39 @@ impl State {
 
     /// Wakes whoever waits in a direction that is ready now, and arms the source for those who wait on.
     pub(crate) fn wake(&self, inner: &Inner) {
-        for direction in [Direction::Read, Direction::Write] {
-            if self.is_ready(direction) {
-                self.wake_direction(inner, direction);
-            }
+        let readiness = self.readiness.get();
+        if readiness.contains(Readiness::READABLE) {
+            self.wake_all(inner, &self.readers);
+        }
+        if readiness.contains(Readiness::WRITABLE) {
+            self.wake_all(inner, &self.writers);
         }
         if self.arm(inner).is_err() {
             // Nobody would tell them. So they try, and find out.
-            self.wake_direction(inner, Direction::Read);
-            self.wake_direction(inner, Direction::Write);
+            self.wake_all(inner, &self.readers);
+            self.wake_all(inner, &self.writers);
         }
     }
 
-    fn wake_direction(&self, inner: &Inner, direction: Direction) {
-        let waiters = self.waiters(direction);
-        if waiters.is_polling.take() {
-            inner.waiting.set(inner.waiting.get() - 1);
-            if let Some(waker) = waiters.polling.take() {
-                contain(|| waker.wake_by_ref());
-                let newer = waiters.polling.take();
-                // Kept, unless the woken code has put another one there or is done with the source.
-                let kept = newer.or(Some(waker)).filter(|_| !self.gone.get());
-                waiters.polling.set(kept);
-            }
+    #[inline]
+    fn wake_all(&self, inner: &Inner, waiters: &Waiters) {
+        if waiters.is_polling.get() {
+            self.wake_polling(inner, waiters);
         }
-        let others = waiters.others.take();
-        inner.waiting.set(inner.waiting.get() - others.len());
-        for (_, waker) in others {
-            contain(|| waker.wake());
+        if waiters.has_others() {
+            waiters.wake_others(inner);
         }
+    }
+
+    fn wake_polling(&self, inner: &Inner, waiters: &Waiters) {
+        waiters.is_polling.set(false);
+        inner.waiting.set(inner.waiting.get() - 1);
+        let Some(waker) = waiters.polling.take() else { return };
+        contain(|| waker.wake_by_ref());
+        // Kept, unless the woken code has put another one there or is done with the source.
+        let newer = waiters.polling.take();
+        let kept = newer.or(Some(waker)).filter(|_| !self.gone.get());
+        waiters.polling.set(kept);
     }
 
     /// Asks the driver for the directions that are waited for or were tried, where it must be asked.
@@ -174,15 +178,18 @@ impl State {
         self.arm(inner)
     }
 
-    /// The task of `cx` waits for a direction, instead of whichever has polled it before.
-    fn wait_polling(&self, inner: &Inner, direction: Direction, cx: &Context<'_>) -> io::Result<()> {
+    /// The task of `cx` waits for a direction, instead of whichever has polled it before. Ready only with an error.
+    fn wait_polling(&self, inner: &Inner, direction: Direction, cx: &Context<'_>) -> Poll<io::Result<()>> {
         let waiters = self.waiters(direction);
         let known = waiters.polling.take().filter(|known| known.will_wake(cx.waker()));
         waiters.polling.set(Some(known.unwrap_or_else(|| cx.waker().clone())));
         if !waiters.is_polling.replace(true) {
             inner.waiting.set(inner.waiting.get() + 1);
         }
-        self.arm(inner)
+        match self.arm(inner) {
+            Ok(()) => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
+        }
     }
 }
 
@@ -194,8 +201,20 @@ fn contain(wake: impl FnOnce()) {
 }
 
 impl Waiters {
+    fn wake_others(&self, inner: &Inner) {
+        let others = self.others.take();
+        inner.waiting.set(inner.waiting.get() - others.len());
+        for (_, waker) in others {
+            contain(|| waker.wake());
+        }
+    }
+
+    fn has_others(&self) -> bool {
+        !self.others.borrow().is_empty()
+    }
+
     fn is_waited_for(&self) -> bool {
-        self.is_polling.get() || !self.others.borrow().is_empty()
+        self.is_polling.get() || self.has_others()
     }
 }
 
@@ -277,6 +296,7 @@ impl<T> Source<T> {
     ///
     /// # Errors
     /// What `operation` says. If readiness cannot be asked for, that error.
+    #[inline]
     pub fn poll_io<R>(
         &self,
         cx: &mut Context<'_>,
@@ -284,10 +304,13 @@ impl<T> Source<T> {
         mut operation: impl FnMut(&T) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
         ready!(budget::poll_left(cx));
+        let Registered { inner, state } = &self.registered;
         loop {
-            ready!(self.poll_ready(cx, direction))?;
-            match self.try_io(direction, &mut operation) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            if !state.is_ready(direction) {
+                ready!(state.wait_polling(inner, direction, cx))?;
+            }
+            match operation(&self.io) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => state.clear_ready(direction),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => {
                     budget::spend();
@@ -333,10 +356,7 @@ impl<T> Source<T> {
         if state.is_ready(direction) {
             return Poll::Ready(Ok(()));
         }
-        match state.wait_polling(&self.registered.inner, direction, cx) {
-            Ok(()) => Poll::Pending,
-            Err(error) => Poll::Ready(Err(error)),
-        }
+        state.wait_polling(&self.registered.inner, direction, cx)
     }
 
     /// Waits until the direction is ready, as far as is known. It is a hint: an operation may still say that it would
