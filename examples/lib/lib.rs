@@ -1,18 +1,38 @@
 //! What several examples share, and the pages of the documentation whose code the tests run.
 
 mod echo;
+pub mod program;
 mod sort;
 
 pub use echo::{echo, round_trip};
 pub use sort::{pseudo_random, sort};
 
-/// Everything in the README and in `docs/` that looks like code is compiled and run.
+/// Everything in the README and in `docs/` that looks like code is compiled and run. The tidy test sees to it that no page is
+/// missing here.
 #[cfg(doctest)]
 mod documentation {
-    #[doc = include_str!("../../README.md")]
-    struct Readme;
-    #[doc = include_str!("../../docs/architecture.md")]
-    struct Architecture;
-    #[doc = include_str!("../../docs/non-goals.md")]
-    struct NonGoals;
+    macro_rules! pages {
+        ($($name:ident: $path:literal;)+) => {
+            $(#[doc = include_str!(concat!("../../", $path))] struct $name;)+
+        };
+    }
+
+    pages! {
+        Readme: "README.md";
+        Changelog: "CHANGELOG.md";
+        Contributing: "CONTRIBUTING.md";
+        Benches: "benches/README.md";
+        Architecture: "docs/architecture.md";
+        NonGoals: "docs/non-goals.md";
+        DesignBlocking: "docs/design/blocking.md";
+        DesignContext: "docs/design/context.md";
+        DesignDeferred: "docs/design/deferred.md";
+        DesignExecutor: "docs/design/executor.md";
+        DesignLoop: "docs/design/loop.md";
+        DesignMacros: "docs/design/macros.md";
+        DesignNet: "docs/design/net.md";
+        DesignPicot: "docs/design/picot.md";
+        DesignReactor: "docs/design/reactor.md";
+        DesignTimers: "docs/design/timers.md";
+    }
 }

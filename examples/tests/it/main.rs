@@ -1,0 +1,4 @@
+//! Every example is run as a program: what it prints, and with which status it ends.
+
+mod echo;
+mod sort_chunks;

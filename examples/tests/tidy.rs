@@ -1,0 +1,160 @@
+//! The rules of docs/architecture.md that neither the compiler nor clippy can check.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The files below `folder` with this extension, as paths from the root.
+fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && path.file_name().unwrap() != "target" {
+                folders.push(path);
+            } else if path.extension().is_some_and(|found| found == extension) {
+                found.push(path.strip_prefix(root()).unwrap().to_path_buf());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn crates() -> Vec<String> {
+    let mut crates: Vec<_> = fs::read_dir(root().join("crates"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    crates.sort();
+    crates
+}
+
+/// The crates of ours that a crate's manifest names under `[dependencies]`, without the prefix.
+fn dependencies(name: &str) -> Vec<String> {
+    let manifest = read(format!("crates/{name}/Cargo.toml"));
+    let section = manifest.split("\n[dependencies]\n").nth(1).map_or("", |rest| rest.split("\n[").next().unwrap());
+    section
+        .lines()
+        .filter_map(|line| line.strip_prefix("picot-"))
+        .map(|line| line.split(['.', ' ']).next().unwrap().to_string())
+        .collect()
+}
+
+#[test]
+fn dependencies_point_downwards_and_leaves_do_not_know_each_other() {
+    let allowed: &[(&str, &[&str])] = &[
+        ("blocking", &["context"]),
+        ("context", &[]),
+        ("deferred", &["context"]),
+        ("executor", &["context"]),
+        ("loop", &["blocking", "context", "executor", "reactor", "timers"]),
+        ("macros", &[]),
+        ("net", &["context", "loop", "reactor"]),
+        ("picot", &["deferred", "loop", "macros", "net"]),
+        ("reactor", &["context"]),
+        ("timers", &[]),
+    ];
+    assert_eq!(crates(), allowed.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+    for (name, allowed) in allowed {
+        let mut found = dependencies(name);
+        found.sort();
+        assert_eq!(found, *allowed, "the crates that {name} depends on");
+    }
+}
+
+#[test]
+fn unsafe_code_is_forbidden_but_where_it_earns_its_place() {
+    for name in crates() {
+        let forbids = read(format!("crates/{name}/src/lib.rs")).contains("#![forbid(unsafe_code)]");
+        assert_eq!(forbids, !matches!(&*name, "executor" | "reactor"), "{name}");
+    }
+    let found: Vec<_> = files("crates", "rs")
+        .into_iter()
+        .filter(|file| file.components().any(|part| part.as_os_str() == "src"))
+        .filter(|file| read(file).lines().any(|line| !line.trim().starts_with("//") && line.contains("unsafe ")))
+        .collect();
+    let allowed = [
+        "crates/executor/src/bound.rs",
+        "crates/executor/src/queue.rs",
+        "crates/executor/src/shared.rs",
+        "crates/executor/src/spawn.rs",
+        "crates/reactor/src/driver/direct.rs",
+        "crates/reactor/src/driver/portable.rs",
+        "crates/reactor/src/pollable.rs",
+    ];
+    assert_eq!(found, allowed.map(PathBuf::from));
+}
+
+#[test]
+fn every_source_file_opens_with_what_it_is() {
+    for folder in ["crates", "examples", "benches"] {
+        for file in files(folder, "rs") {
+            let text = read(&file);
+            assert!(text.starts_with("//! ") || text.starts_with("#![doc = include_str!"), "{}", file.display());
+        }
+    }
+}
+
+#[test]
+fn no_two_files_open_with_the_same_words() {
+    let mut headers: Vec<_> = files("crates", "rs")
+        .into_iter()
+        .map(|file| (read(&file).lines().next().unwrap().to_string(), file))
+        .filter(|(header, _)| header.starts_with("//! "))
+        .collect();
+    headers.sort();
+    for pair in headers.windows(2) {
+        assert_ne!(pair[0].0, pair[1].0, "{} and {}", pair[0].1.display(), pair[1].1.display());
+    }
+}
+
+#[test]
+fn every_crate_shares_the_fields_the_lints_and_the_manner() {
+    for name in crates() {
+        let manifest = read(format!("crates/{name}/Cargo.toml"));
+        for line in ["version.workspace = true", "rust-version.workspace = true", "[lints]\nworkspace = true"] {
+            assert!(manifest.contains(line), "{name} lacks {line:?}");
+        }
+        let package = if name == "picot" { name.clone() } else { format!("picot-{name}") };
+        assert!(manifest.contains(&format!("name = \"{package}\"\n")), "the package of crates/{name} is {package}");
+        assert!(read(format!("crates/{name}/README.md")).starts_with(&format!("# {package}\n")), "{name}");
+        assert!(read(format!("docs/design/{name}.md")).starts_with("# "), "{name}");
+    }
+}
+
+#[test]
+fn every_page_is_compiled() {
+    let library = read("examples/lib/lib.rs");
+    let mut pages: Vec<_> = files("docs", "md");
+    pages.extend(["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "benches/README.md"].map(PathBuf::from));
+    for page in pages {
+        let page = page.to_str().unwrap().replace('\\', "/");
+        assert!(library.contains(&format!("\"{page}\"")), "{page} is not among the pages of examples/lib/lib.rs");
+    }
+}
+
+#[test]
+fn every_link_between_pages_leads_somewhere() {
+    let mut pages = files("docs", "md");
+    pages.extend(["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "benches/README.md"].map(PathBuf::from));
+    for page in pages {
+        let text = read(&page);
+        for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            if link.contains("://") || link.starts_with('#') {
+                continue;
+            }
+            let target = page.parent().unwrap().join(link.split('#').next().unwrap());
+            assert!(root().join(&target).exists(), "{}: {link}", page.display());
+        }
+    }
+}
