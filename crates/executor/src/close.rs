@@ -75,7 +75,11 @@ pub(crate) fn close(shared: &Arc<Shared>, local: &Local) -> CloseReport {
         drop_item(local, item, &mut report);
     }
     local.phase.set(Phase::Closed);
+    // Wakers may hold what is left of the executor for long, and on any thread: it holds no memory of its own.
     local.queue.shrink();
+    if report.leaked == 0 {
+        drop(local.table.take());
+    }
     if local.reports.any() {
         local.reports.deliver();
         // Once more, for those held back: who waited for these has been dropped.

@@ -281,8 +281,8 @@ fn run_call(local: &Local, call: &CallHandle, frame: &Frame, after: &mut impl Fn
     after(step);
 }
 
-fn run_root(local: &Local, root: Pin<&mut dyn AnyRoot>, frame: &Frame, after: &mut impl FnMut(Step)) {
-    let (step, details) = root.step();
+fn run_root(local: &Local, mut root: Pin<&mut dyn AnyRoot>, frame: &Frame, after: &mut impl FnMut(Step)) {
+    let (step, details) = root.as_mut().step();
     frame.begin(step, details);
     local.current.set(step.task_id());
     root.poll_step();

@@ -166,7 +166,9 @@ pub(crate) mod sealed {
     use super::*;
 
     pub trait Sealed {
-        fn step(&self) -> (Step, Option<Rc<Details>>);
+        /// By a pinned reference, although it only reads: a shared one to the whole would invalidate the references that
+        /// the future holds into itself.
+        fn step(self: Pin<&mut Self>) -> (Step, Option<Rc<Details>>);
         fn poll_step(self: Pin<&mut Self>);
     }
 }
@@ -174,8 +176,9 @@ pub(crate) mod sealed {
 impl<F: Future> AnyRoot for Root<F> {}
 
 impl<F: Future> sealed::Sealed for Root<F> {
-    fn step(&self) -> (Step, Option<Rc<Details>>) {
-        (Step::root(self.entry.id, self.entry.place), self.details.clone())
+    fn step(self: Pin<&mut Self>) -> (Step, Option<Rc<Details>>) {
+        let this = self.project();
+        (Step::root(this.entry.id, this.entry.place), this.details.clone())
     }
 
     /// Polls the future, inside of the step.

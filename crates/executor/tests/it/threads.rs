@@ -120,7 +120,7 @@ fn calls_that_come_before_close_are_dropped_on_the_thread_and_counted() {
 fn every_wake_leads_to_a_poll_that_begins_after_it() {
     const THREADS: usize = 4;
     const TASKS: usize = 8;
-    const WAKES: u64 = 20_000;
+    const WAKES: u64 = if cfg!(miri) { 40 } else { 20_000 };
 
     let executor = Executor::new();
     let wakers: Arc<Mutex<Vec<Waker>>> = Arc::default();
@@ -178,7 +178,9 @@ fn closing_under_fire_loses_nothing_and_drops_everything_at_home() {
             self.1.fetch_add(1, Ordering::Relaxed);
         }
     }
-    for round in 0..100 {
+    const ROUNDS: usize = if cfg!(miri) { 5 } else { 100 };
+    const CALLS: usize = if cfg!(miri) { 20 } else { 500 };
+    for round in 0..ROUNDS {
         let executor = Executor::new();
         let dropped = Arc::new(AtomicUsize::new(0));
         let wakers: Arc<Mutex<Vec<Waker>>> = Arc::default();
@@ -203,7 +205,7 @@ fn closing_under_fire_loses_nothing_and_drops_everything_at_home() {
                 let (all, remote) = (all.clone(), executor.remote());
                 let (ran, made, refused) = (ran.clone(), made.clone(), refused.clone());
                 thread::spawn(move || {
-                    for _ in 0..500 {
+                    for _ in 0..CALLS {
                         all.iter().for_each(Waker::wake_by_ref);
                         let ran = ran.clone();
                         made.fetch_add(1, Ordering::Relaxed);
