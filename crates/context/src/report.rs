@@ -38,6 +38,8 @@ pub enum Kind {
     Task,
     /// A callback, from `call_soon`, `call_later` or `call_at`.
     Callback,
+    /// A callback of `add_reader` or `add_writer`.
+    Reader,
     /// A callback or handler of a promise.
     Promise,
     /// A waker that the loop called.
@@ -93,6 +95,36 @@ pub enum Cause {
     SlowStep(Duration),
     /// An operating system call of the loop failed.
     Io(io::Error),
+    /// The loop has nothing to do and knows of nothing that could change that, while these tasks have not ended.
+    DeadEnd(Vec<Waiting>),
+}
+
+/// A task that has not ended, and what it waits for.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Waiting {
+    /// The task.
+    pub task: TaskInfo,
+    /// The task whose end it waits for, where it is known to wait for one.
+    pub waits_for: Option<TaskInfo>,
+}
+
+impl Waiting {
+    /// Says that `task` waits, and for what if that is known.
+    pub fn new(task: TaskInfo, waits_for: Option<TaskInfo>) -> Waiting {
+        Waiting { task, waits_for }
+    }
+}
+
+/// `fetch (task 7, spawned at src/main.rs:12:5)`, with what it waits for where that is known.
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.task.fmt(f)?;
+        match &self.waits_for {
+            Some(other) => write!(f, ", which waits for task {}", other.id()),
+            None => Ok(()),
+        }
+    }
 }
 
 impl fmt::Display for Origin {
@@ -100,6 +132,7 @@ impl fmt::Display for Origin {
         let what = match self.kind {
             Kind::Task => "a task",
             Kind::Callback => "the callback",
+            Kind::Reader => "the reader or writer",
             Kind::Promise => "a promise's callback",
             Kind::Waker => "a waker",
             Kind::Hook => "the error hook",
@@ -122,6 +155,12 @@ impl fmt::Display for Cause {
                 "kept the loop from everything else for {took:.0?}; move the work to `spawn_blocking`, or yield in between"
             ),
             Cause::Io(error) => write!(f, "met an error of the operating system: {error}"),
+            Cause::DeadEnd(tasks) => {
+                f.write_str(
+                    "cannot go on: nothing is ready, and no timer, no I/O and no blocking job is left that could change that",
+                )?;
+                tasks.iter().try_for_each(|waiting| write!(f, "; still there: {waiting}"))
+            }
         }
     }
 }

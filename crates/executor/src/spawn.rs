@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use picot_context::{Closed, Details, Host, Place, Report, TaskInfo};
+use picot_context::{Closed, Details, Host, Place, Report, TaskInfo, Waiting};
 
 use crate::body::Body;
 use crate::call::CallHandle;
@@ -131,6 +131,12 @@ impl Spawner {
     #[doc(alias = "all_tasks")]
     pub fn tasks(&self) -> Vec<TaskInfo> {
         self.local().table.borrow_mut().in_spawn_order().into_iter().map(|entry| entry.info()).collect()
+    }
+
+    /// The tasks that have not ended, in the order in which they were spawned, each with the task whose end it awaits, if it
+    /// does so itself and not through a combinator.
+    pub fn waiting(&self) -> Vec<Waiting> {
+        self.local().table.borrow_mut().waiting()
     }
 
     /// Whether the executor is closed, or closing.

@@ -5,7 +5,9 @@
 //! then woken, when all events of the wait are noted and nothing is borrowed. How events are had is a driver's matter:
 //! on Linux an epoll instance is waited on directly, everywhere else `polling` does it. Both run the same tests.
 
+mod check;
 mod driver;
+mod fork;
 mod key;
 mod pollable;
 mod reactor;

@@ -223,7 +223,7 @@ impl Drop for Registered {
         let Registered { inner, state } = self;
         state.gone.set(true);
         let removed = inner.table.borrow_mut().remove(state.key);
-        inner.driver.deregister(&state.registration);
+        inner.deregister(&state.registration);
         for waiters in [&state.readers, &state.writers] {
             // Futures of `ready` borrow the source, so of these there are only such as were leaked.
             let others = waiters.others.take();
