@@ -157,7 +157,7 @@ impl fmt::Display for Cause {
             Cause::Io(error) => write!(f, "met an error of the operating system: {error}"),
             Cause::DeadEnd(tasks) => {
                 f.write_str(
-                    "cannot go on: nothing is ready, and no timer, no I/O and no blocking job is left that could change that",
+                    "cannot go on, unless another thread helps: nothing is ready, and no timer, no I/O and no blocking job is left",
                 )?;
                 tasks.iter().try_for_each(|waiting| write!(f, "; still there: {waiting}"))
             }

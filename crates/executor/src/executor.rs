@@ -231,6 +231,8 @@ impl Executor {
 
     /// Announces that the thread is about to wait. From then on other threads interrupt it, until what this returns is
     /// dropped. `None` if they have handed something over already: then take that and do not wait.
+    ///
+    /// If what this returns is forgotten, they interrupt on, until it is called again and that is dropped.
     pub fn fall_asleep(&self) -> Option<Asleep<'_>> {
         self.shared().inbox.fall_asleep().then_some(Asleep { executor: self })
     }

@@ -133,6 +133,11 @@ impl Spawner {
         self.local().table.borrow_mut().in_spawn_order().into_iter().map(|entry| entry.info()).collect()
     }
 
+    /// How many tasks have not ended.
+    pub fn task_count(&self) -> usize {
+        self.local().table.borrow().len()
+    }
+
     /// The tasks that have not ended, in the order in which they were spawned, each with the task whose end it awaits, if it
     /// does so itself and not through a combinator.
     pub fn waiting(&self) -> Vec<Waiting> {

@@ -1,10 +1,11 @@
 //! What can be chosen when a loop is built.
 
 use std::panic::Location;
+use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
-use crate::clock::{Clock, VirtualClock};
+use crate::clock::{Clock, Timepiece};
 use crate::error::LoopError;
 use crate::event_loop::EventLoop;
 
@@ -20,9 +21,11 @@ use crate::event_loop::EventLoop;
 #[derive(Debug)]
 #[must_use = "no loop is built until `build` is called"]
 pub struct Builder {
-    pub(crate) clock: Option<VirtualClock>,
+    clock: Option<Rc<dyn Clock>>,
     pub(crate) slow_step: Duration,
     pub(crate) grace: Duration,
+    pub(crate) fails_at_dead_ends: bool,
+    pub(crate) patience: Duration,
     pub(crate) blocking_threads: usize,
 }
 
@@ -33,15 +36,18 @@ impl Builder {
             clock: None,
             slow_step: Duration::from_millis(100),
             grace: Duration::from_millis(10),
+            fails_at_dead_ends: false,
+            patience: Duration::from_secs(1),
             // As Python's ThreadPoolExecutor: a few more than there are cores, as most of them wait.
             blocking_threads: (cores + 4).min(32),
         }
     }
 
-    /// Uses a virtual clock instead of the operating system's monotonic one.
+    /// Uses another clock than the operating system's monotonic one, such as a [`VirtualClock`](crate::VirtualClock). The
+    /// loop keeps a clone.
     #[doc(alias = "time")]
-    pub fn clock(self, clock: &VirtualClock) -> Builder {
-        Builder { clock: Some(clock.clone()), ..self }
+    pub fn clock(self, clock: &(impl Clock + Clone + 'static)) -> Builder {
+        Builder { clock: Some(Rc::new(clock.clone())), ..self }
     }
 
     /// Reports every step (a poll of a task, or a callback) that takes this long or longer; 100 ms unless set.
@@ -50,6 +56,22 @@ impl Builder {
     #[doc(alias = "slow_callback_duration")]
     pub fn slow_step(self, limit: Duration) -> Builder {
         Builder { slow_step: limit, ..self }
+    }
+
+    /// Makes a dead end an error of [`run_until_complete`](EventLoop::run_until_complete):
+    /// [`RunError::DeadEnd`](crate::RunError::DeadEnd). Unless this is called, it is one only where no other thread exists that
+    /// could bring the loop on; otherwise the dead end is reported, and the loop keeps waiting. `#[picot::test]` calls this.
+    ///
+    /// A dead end is a loop in which tasks are left, but nothing is ready, no timer is set, no task waits for I/O and no
+    /// blocking job is pending.
+    pub fn fail_at_dead_ends(self) -> Builder {
+        Builder { fails_at_dead_ends: true, ..self }
+    }
+
+    /// How long, in real time, a loop waits for other threads before it takes a dead end for one; 1 second unless set.
+    /// Where there is no other thread, it does not wait.
+    pub fn patience(self, patience: Duration) -> Builder {
+        Builder { patience, ..self }
     }
 
     /// How long, in real time, a virtual clock waits for I/O that a task waits for before it jumps; 10 ms unless set.
@@ -75,10 +97,7 @@ impl Builder {
         EventLoop::build(self, Location::caller())
     }
 
-    pub(crate) fn make_clock(&self) -> Clock {
-        match &self.clock {
-            Some(clock) => Clock::Virtual(clock.clone()),
-            None => Clock::monotonic(),
-        }
+    pub(crate) fn timepiece(&self) -> Timepiece {
+        self.clock.clone().map_or_else(Timepiece::monotonic, Timepiece::Chosen)
     }
 }

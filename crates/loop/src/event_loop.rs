@@ -3,11 +3,11 @@
 use std::cell::Cell;
 use std::fmt;
 use std::panic::Location;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
+use std::time::Duration;
 
 use picot_context::{HostGuard, Place};
-use picot_executor::AnyRoot;
 
 use crate::builder::Builder;
 use crate::close::{CloseReport, close};
@@ -24,7 +24,7 @@ use crate::inner::{Inner, current, set_current};
 /// send(picot_loop::EventLoop::new()); // it stays on its thread
 /// ```
 pub struct EventLoop {
-    inner: Rc<Inner>,
+    pub(crate) inner: Rc<Inner>,
     /// The loop is its thread's host until it is closed.
     host: Cell<Option<HostGuard>>,
 }
@@ -47,7 +47,8 @@ impl EventLoop {
     }
 
     pub(crate) fn build(builder: Builder, built_at: Place) -> Result<EventLoop, LoopError> {
-        if let Some(existing) = current() {
+        // One that was inherited from the process that this one was forked from is nobody's here.
+        if let Some(existing) = current().filter(|existing| !existing.inner.reactor.is_forked()) {
             return Err(LoopError::Exists { built_at: existing.inner.built_at });
         }
         let inner = Rc::new(Inner::new(&builder, built_at)?);
@@ -66,7 +67,9 @@ impl EventLoop {
     ///
     /// # Errors
     /// [`RunError::Stopped`] if the loop was [stopped](LoopHandle::stop) first. The future is dropped then; to go on with it
-    /// in a later run, pass `pin!(future).as_mut()`. [`RunError::Closed`] and [`RunError::Nested`] as they say.
+    /// in a later run, pass `pin!(future).as_mut()`. [`RunError::DeadEnd`] if the loop cannot go on and no other thread exists
+    /// that could bring it on, or the builder says so. [`RunError::Closed`], [`RunError::Nested`] and [`RunError::Forked`] as
+    /// they say.
     ///
     /// # Panics
     /// With the panic of the future.
@@ -75,12 +78,16 @@ impl EventLoop {
         let _running = self.begin()?;
         let mut root = pin!(self.inner.executor.root(Location::caller(), future));
         loop {
-            let stopped = self.turn(Some(root.as_mut()));
+            self.inner.turn(Some(root.as_mut()), None);
             if let Some(output) = root.as_mut().take_output() {
                 return Ok(output);
             }
-            if stopped {
+            if self.inner.is_stopping.get() {
                 return Err(RunError::Stopped);
+            }
+            self.inner.check_process()?;
+            if self.inner.fails_at_dead_end() {
+                return Err(RunError::DeadEnd);
             }
         }
     }
@@ -88,11 +95,16 @@ impl EventLoop {
     /// Runs the loop until it is [stopped](LoopHandle::stop).
     ///
     /// # Errors
-    /// [`RunError::Closed`] and [`RunError::Nested`] as they say.
+    /// [`RunError::Closed`], [`RunError::Nested`] and [`RunError::Forked`] as they say.
     pub fn run_forever(&self) -> Result<(), RunError> {
         let _running = self.begin()?;
-        while !self.turn(None) {}
-        Ok(())
+        loop {
+            self.inner.turn(None, None);
+            self.inner.check_process()?;
+            if self.inner.is_stopping.get() {
+                return Ok(());
+            }
+        }
     }
 
     /// Stops the loop; see [`LoopHandle::stop`].
@@ -115,16 +127,36 @@ impl EventLoop {
     /// # Errors
     /// [`RunError::Nested`] if it runs, somewhere up this thread's stack.
     pub fn close(&self) -> Result<CloseReport, RunError> {
+        self.close_within(Duration::ZERO)
+    }
+
+    /// [Closes](EventLoop::close) the loop, and waits for the blocking jobs that run, for at most `limit`. The report names those
+    /// that run on after it. Name lookups are not waited for.
+    ///
+    /// # Errors
+    /// As for [`close`](EventLoop::close).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let event_loop = picot_loop::EventLoop::new().unwrap();
+    /// let job = event_loop.handle().spawn_blocking(|| std::thread::yield_now());
+    /// drop(job);
+    /// assert!(event_loop.close_within(Duration::from_secs(10)).unwrap().running_jobs.is_empty());
+    /// ```
+    #[doc(alias = "shutdown_default_executor")]
+    pub fn close_within(&self, limit: Duration) -> Result<CloseReport, RunError> {
         if self.is_running() {
             return Err(RunError::Nested);
         }
-        let report = close(&self.inner);
+        let report = close(&self.inner, limit);
         drop(self.host.take());
         Ok(report)
     }
 
     /// Marks the loop as running, until what this returns is dropped.
-    fn begin(&self) -> Result<Running<'_>, RunError> {
+    pub(crate) fn begin(&self) -> Result<Running<'_>, RunError> {
+        self.inner.check_process()?;
         if self.inner.is_closed.get() {
             return Err(RunError::Closed);
         }
@@ -133,12 +165,6 @@ impl EventLoop {
         }
         self.inner.begin_run();
         Ok(Running(&self.inner))
-    }
-
-    /// One turn. Returns whether the loop was stopped, by now or before.
-    fn turn(&self, root: Option<Pin<&mut dyn AnyRoot>>) -> bool {
-        self.inner.turn(root);
-        self.inner.is_stopping.get()
     }
 }
 
@@ -160,7 +186,7 @@ impl fmt::Debug for EventLoop {
 }
 
 /// A run, which ends when this is dropped, also while unwinding. A stop is for one run.
-struct Running<'a>(&'a Inner);
+pub(crate) struct Running<'a>(&'a Inner);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {

@@ -48,9 +48,10 @@ impl LoopHandle {
     /// This thread's loop.
     ///
     /// # Errors
-    /// [`LoopError::None`] if it has none.
+    /// [`LoopError::None`] if it has none; [`LoopError::Forked`] if it was built in the process that this one was forked from.
     pub fn try_current() -> Result<LoopHandle, LoopError> {
-        inner::current().ok_or(LoopError::None)
+        let handle = inner::current().ok_or(LoopError::None)?;
+        if handle.inner.reactor.is_forked() { Err(LoopError::Forked) } else { Ok(handle) }
     }
 
     /// Runs `call` in the next turn. Callbacks run in the order in which they were scheduled, in one order with tasks.
@@ -114,21 +115,6 @@ impl LoopHandle {
     #[doc(alias = "all_tasks")]
     pub fn tasks(&self) -> Vec<TaskInfo> {
         self.inner.executor.spawner().tasks()
-    }
-
-    /// Runs a closure that blocks on a thread of the loop's lane, and gives its result as a task. It starts as soon as a
-    /// thread is free, whether the task is awaited or not. Cancelling the task abandons the closure: if it has not started,
-    /// it never runs; if it runs, it goes on.
-    ///
-    /// If the closure panics, so does the task.
-    ///
-    /// # Panics
-    /// If the loop is closed.
-    #[doc(alias = "run_in_executor")]
-    #[doc(alias = "to_thread")]
-    #[track_caller]
-    pub fn spawn_blocking<T: Send + 'static>(&self, closure: impl FnOnce() -> T + Send + 'static) -> Task<T> {
-        crate::blocking::spawn_on(self, Location::caller(), closure)
     }
 
     /// Stops the loop: what is queued in this turn runs, and then the run ends. What was scheduled meanwhile stays for the

@@ -9,7 +9,8 @@ use std::time::Duration;
 use picot_context::{Cause, Kind, Origin, Report, catch};
 use picot_executor::AnyRoot;
 
-use crate::clock::{Clock, VirtualClock};
+use crate::clock::Clock;
+use crate::error::RunError;
 use crate::inner::Inner;
 use crate::timer::Due;
 
@@ -23,31 +24,45 @@ const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 const REST: Duration = Duration::from_millis(10);
 
 impl Inner {
-    /// One turn of the loop.
-    pub(crate) fn turn(&self, root: Option<Pin<&mut dyn AnyRoot>>) {
+    /// One turn of the loop, whose wait takes no longer than `limit`. Returns the number of steps.
+    pub(crate) fn turn(&self, root: Option<Pin<&mut dyn AnyRoot>>, limit: Option<Duration>) -> usize {
         if self.must_look() {
+            self.hooks.run_before_wait(self);
             // 1. How long to wait.
             // 2. Wait for I/O.
             // 3. Queue the tasks whose sources are ready: the wait wakes them.
-            match &self.clock {
-                Clock::Monotonic { .. } => self.wait(self.timeout()),
-                Clock::Virtual(clock) => self.wait_virtually(clock),
+            match self.clock.as_virtual() {
+                None => self.wait_for_next(limit),
+                Some(clock) => self.wait_virtually(clock, limit),
             }
             // 4. Queue the timers that are due.
             self.queue_due_timers();
             self.has_looked();
+            self.hooks.run_after_wait(self);
         }
         // 5. Take what came from other threads.
         self.executor.take_remote();
         // 6. Run exactly what is queued now.
-        self.executor.run_batch_with(usize::MAX, root, |_| self.after_step());
+        let steps = self.executor.run_batch_with(usize::MAX, root, |_| self.after_step());
         // What went wrong in this turn is told at its end.
         self.executor.deliver_reports();
+        self.metrics.has_turned(self, steps);
+        steps
     }
 
     /// A run begins. The time since the last one is no step's.
     pub(crate) fn begin_run(&self) {
         self.pace.coarse.set(self.clock.coarse());
+        self.pace.has_met_dead_end.set(false);
+        if self.pace.host_waits.replace(false) {
+            // Falling asleep once more and waking up: other threads need not interrupt any more.
+            drop(self.executor.fall_asleep());
+        }
+    }
+
+    /// An error in a process that was forked from the loop's.
+    pub(crate) fn check_process(&self) -> Result<(), RunError> {
+        if self.reactor.is_forked() { Err(RunError::Forked) } else { Ok(()) }
     }
 
     /// Whether the outside is to be looked at, or the turn may go straight to what is queued.
@@ -66,12 +81,12 @@ impl Inner {
         self.pace.looked_at.set(coarse);
     }
 
-    fn has_something_to_do(&self) -> bool {
-        self.is_stopping.get() || self.executor.has_work() || self.executor.has_remote()
+    pub(crate) fn has_something_to_do(&self) -> bool {
+        self.is_stopping.get() || self.executor.has_work() || self.executor.has_remote() || self.hooks.is_idling()
     }
 
     /// How long nothing is to be done, as far as is known. `None`: until something comes.
-    fn timeout(&self) -> Option<Duration> {
+    pub(crate) fn timeout(&self) -> Option<Duration> {
         if self.has_something_to_do() {
             return Some(Duration::ZERO);
         }
@@ -79,13 +94,24 @@ impl Inner {
         Some(Duration::from_nanos(deadline.saturating_sub(self.clock.now())).min(WAIT_MAX))
     }
 
+    /// Waits for I/O until the next thing is to be done.
+    fn wait_for_next(&self, limit: Option<Duration>) {
+        match self.timeout() {
+            Some(timeout) => self.wait(Some(limit.map_or(timeout, |limit| limit.min(timeout)))),
+            None if limit.is_some() => self.wait(limit),
+            None => self.wait_without_deadline(),
+        }
+    }
+
     /// Waits for I/O, and wakes whoever waits for it.
-    fn wait(&self, timeout: Option<Duration>) {
+    pub(crate) fn wait(&self, timeout: Option<Duration>) {
         // Other threads may interrupt the wait only while it is announced. If one has come before, there is none.
         let asleep = if timeout == Some(Duration::ZERO) { None } else { self.executor.fall_asleep() };
         let timeout = if asleep.is_some() { timeout } else { Some(Duration::ZERO) };
+        let since = asleep.as_ref().map(|_| self.clock.now());
         let result = self.reactor.wait(timeout);
         drop(asleep);
+        self.metrics.has_waited(self, since.map(|since| self.clock.now().saturating_sub(since)));
         if let Err(error) = result {
             if !self.pace.has_failed.replace(true) {
                 self.report(Kind::Loop, Cause::Io(error));
@@ -98,25 +124,26 @@ impl Inner {
 
     /// The same under a virtual clock: instead of waiting for a deadline, it jumps there, if that can be the next thing to
     /// happen.
-    fn wait_virtually(&self, clock: &VirtualClock) {
+    fn wait_virtually(&self, clock: &dyn Clock, limit: Option<Duration>) {
+        let at_most = |timeout: Duration| limit.map_or(timeout, |limit| limit.min(timeout));
         self.wait(Some(Duration::ZERO));
         if self.has_something_to_do() || self.is_timer_due() {
             return;
         }
-        if self.lane.pending() > 0 {
-            return self.wait(None);
+        if self.lanes.pending() > 0 {
+            return self.wait(limit);
         }
         if self.reactor.waiting() > 0 {
-            self.wait(Some(self.grace));
+            self.wait(Some(at_most(self.grace)));
             if self.has_something_to_do() {
                 return;
             }
         }
         let next = self.wheel.borrow_mut().next_deadline();
         match next {
-            Some(deadline) => clock.jump(deadline),
-            // Only another thread can bring anything now.
-            None => self.wait(None),
+            Some(deadline) => clock.jump(Duration::from_nanos(deadline)),
+            None if limit.is_some() => self.wait(limit),
+            None => self.wait_without_deadline(),
         }
     }
 
@@ -149,16 +176,24 @@ impl Inner {
 
     /// Times the step that ends here, and reports it if it was slow. It is still the running one, and so has a name.
     #[inline]
-    fn after_step(&self) {
+    pub(crate) fn after_step(&self) {
         self.pace.steps.set(self.pace.steps.get() + 1);
         let now = self.clock.coarse();
         let took = now.saturating_sub(self.pace.coarse.replace(now));
-        if took >= self.slow_step && took > 0 {
+        if took != 0 {
+            self.has_taken(took);
+        }
+    }
+
+    /// A step has taken some time that the coarse clock could see.
+    #[cold]
+    fn has_taken(&self, took: u64) {
+        self.metrics.has_stepped(took);
+        if took >= self.slow_step {
             self.report_slow_step(Duration::from_nanos(took));
         }
     }
 
-    #[cold]
     fn report_slow_step(&self, took: Duration) {
         let origin = Origin::running().unwrap_or(Origin::new(Kind::Loop));
         self.executor.spawner().report(Report::new(origin, Cause::SlowStep(took)));

@@ -3,7 +3,7 @@
 use std::ops::BitOr;
 
 /// One of the two directions of an I/O object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// Reading, receiving, accepting.
     Read,
