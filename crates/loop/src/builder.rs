@@ -97,6 +97,29 @@ impl Builder {
         EventLoop::build(self, Location::caller())
     }
 
+    /// Builds a loop on this thread, runs it until `future` is done, and closes it: [`run`](crate::run) with options.
+    ///
+    /// # Panics
+    /// As [`run`](crate::run).
+    ///
+    /// ```
+    /// use picot_loop::{EventLoop, VirtualClock, sleep};
+    ///
+    /// // No time passes.
+    /// EventLoop::builder().clock(&VirtualClock::new()).run(sleep(std::time::Duration::from_secs(3600)));
+    /// ```
+    #[track_caller]
+    pub fn run<F: Future>(self, future: F) -> F::Output {
+        let event_loop = match self.build() {
+            Ok(event_loop) => event_loop,
+            Err(error) => panic!("{error}"),
+        };
+        match event_loop.run_until_complete(future) {
+            Ok(output) => output,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
     pub(crate) fn timepiece(&self) -> Timepiece {
         self.clock.clone().map_or_else(Timepiece::monotonic, Timepiece::Chosen)
     }

@@ -198,8 +198,8 @@ impl Drop for Running<'_> {
 /// Builds a loop on this thread, runs it until `future` is done, and closes it (asyncio's `run`).
 ///
 /// # Panics
-/// If this thread has a loop, or none can be built, or it is stopped before the future is done. With the panic of the
-/// future.
+/// If this thread has a loop, or none can be built, or it is stopped before the future is done, or cannot go on. With the
+/// panic of the future.
 ///
 /// ```
 /// let answer = picot_loop::run(async { 6 * 7 });
@@ -207,12 +207,5 @@ impl Drop for Running<'_> {
 /// ```
 #[track_caller]
 pub fn run<F: Future>(future: F) -> F::Output {
-    let event_loop = match EventLoop::new() {
-        Ok(event_loop) => event_loop,
-        Err(error) => panic!("{error}"),
-    };
-    match event_loop.run_until_complete(future) {
-        Ok(output) => output,
-        Err(error) => panic!("{error}"),
-    }
+    Builder::new().run(future)
 }

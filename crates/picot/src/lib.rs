@@ -9,7 +9,7 @@ pub use picot_loop::{
     sleep_until, spawn, spawn_blocking, task_local, yield_now,
 };
 #[doc(no_inline)]
-pub use picot_macros::main;
+pub use picot_macros::{main, test};
 
 /// Promises: what `Deferred`, `Promise` and `when` at the root come from.
 pub mod deferred {
@@ -29,8 +29,9 @@ pub mod io {
 pub mod event_loop {
     #[doc(no_inline)]
     pub use picot_loop::{
-        Builder, Cause, CloseReport, Closed, EventLoop, Kind, LoopError, LoopHandle, Origin, Payload, Place, Refused,
-        RemoteHandle, Report, RunError, VirtualClock, run,
+        Builder, Cause, Clock, CloseReport, Closed, Direction, EventLoop, Kind, LoopError, LoopHandle, Metrics, Origin,
+        Payload, Place, Pollable, Refused, RemoteHandle, Report, RunError, Snapshot, Source, TurnHook, VirtualClock,
+        Waiting, run,
     };
 }
 

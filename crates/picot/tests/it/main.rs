@@ -2,3 +2,4 @@
 
 mod main_macro;
 mod names;
+mod test_macro;
