@@ -80,7 +80,8 @@ fn expand_test(arguments: proc_macro2::TokenStream, function: ItemFn) -> syn::Re
         false => {
             let argument: syn::Ident = syn::parse2(arguments)?;
             if argument != "real_time" {
-                let message = "`#[picot::test]` knows the argument `real_time`; for other options, build an `EventLoop`";
+                let message =
+                    "`#[picot::test]` knows the argument `real_time`; for other options, build an `EventLoop`";
                 return Err(syn::Error::new(argument.span(), message));
             }
             true
@@ -96,7 +97,8 @@ fn expand_test(arguments: proc_macro2::TokenStream, function: ItemFn) -> syn::Re
             let #parameter = ::core::clone::Clone::clone(&clock);
         },
         (Some(parameter), _) => {
-            let message = "a test under the virtual clock has one parameter at most, which gets the clock; others have none";
+            let message =
+                "a test under the virtual clock has one parameter at most, which gets the clock; others have none";
             return Err(syn::Error::new(parameter.span(), message));
         }
     };
