@@ -44,7 +44,7 @@ pub enum Kind {
     Promise,
     /// A waker that the loop called.
     Waker,
-    /// The error hook itself.
+    /// The error hook itself, or another hook.
     Hook,
     /// The loop.
     Loop,
@@ -95,6 +95,8 @@ pub enum Cause {
     SlowStep(Duration),
     /// An operating system call of the loop failed.
     Io(io::Error),
+    /// It waits for this task, which is held back by the exclusive section that the waiting task itself is in.
+    WaitsForHeld(TaskInfo),
     /// The loop has nothing to do and knows of nothing that could change that, while these tasks have not ended.
     DeadEnd(Vec<Waiting>),
 }
@@ -135,7 +137,7 @@ impl fmt::Display for Origin {
             Kind::Reader => "the reader or writer",
             Kind::Promise => "a promise's callback",
             Kind::Waker => "a waker",
-            Kind::Hook => "the error hook",
+            Kind::Hook => "a hook",
             Kind::Loop => "the loop",
         };
         match (&self.task, self.place) {
@@ -153,6 +155,10 @@ impl fmt::Display for Cause {
             Cause::SlowStep(took) => write!(
                 f,
                 "kept the loop from everything else for {took:.0?}; move the work to `spawn_blocking`, or yield in between"
+            ),
+            Cause::WaitsForHeld(task) => write!(
+                f,
+                "waits for {task}, which its own exclusive section holds back; drop the section's guard before the wait"
             ),
             Cause::Io(error) => write!(f, "met an error of the operating system: {error}"),
             Cause::DeadEnd(tasks) => {

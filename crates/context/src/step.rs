@@ -110,6 +110,13 @@ impl Details {
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
+
+    /// Lets go of the locals, at the end of a task or callback. Their destructors run in here, with nothing borrowed, and
+    /// may panic; whoever ends the task contains that. A set that is shared stays with whoever else has it.
+    pub fn clear_locals(&self) {
+        let locals = self.locals.take();
+        drop(locals);
+    }
 }
 
 impl fmt::Debug for Details {
@@ -286,11 +293,18 @@ pub fn inherited(name: Option<&str>) -> Option<Rc<Details>> {
     if name.is_none() && is_plain() {
         return None;
     }
-    let locals = with_details(|details| details.map(|details| details.locals.borrow().clone())).unwrap_or_default();
+    let locals = with_details(|details| details.map(|details| details.locals.borrow().snapshot())).unwrap_or_default();
     if name.is_none() && locals.is_empty() {
         return None;
     }
-    Some(Rc::new(Details { name: name.map(Into::into), locals: RefCell::new(locals) }))
+    Some(Rc::new(Details { name: name.map(Into::into), locals: RefCell::new(Locals::Own(locals)) }))
+}
+
+/// The details of a task that shares the current locals: each sees what the other sets from now on, as asyncio's
+/// `create_task(…, context=…)` with the caller's own context. Outside of a task it shares what is set there.
+pub fn shared(name: Option<&str>) -> Rc<Details> {
+    let locals = details_or_new().locals.borrow_mut().share();
+    Rc::new(Details { name: name.map(Into::into), locals: RefCell::new(locals) })
 }
 
 pub(crate) fn with_details<R>(f: impl FnOnce(Option<&Details>) -> R) -> R {
