@@ -16,11 +16,18 @@ use crate::timer::Due;
 /// So many steps may run before the outside is looked at again.
 const STEPS_BETWEEN_LOOKS: u32 = 61;
 
-/// No wait is longer than this (asyncio's `MAXIMUM_SELECT_TIMEOUT`).
-const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
-
 /// How long the thread rests after a wait that has failed, so that a wait which fails for ever does not spin.
 const REST: Duration = Duration::from_millis(10);
+
+/// How long a wait may take. The reactor caps it at 24 hours (asyncio's `MAXIMUM_SELECT_TIMEOUT`).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Limit {
+    Zero,
+    After(Duration),
+    /// Until this time of the loop's clock.
+    Deadline(u64),
+    None,
+}
 
 impl Inner {
     /// One turn of the loop.
@@ -30,7 +37,7 @@ impl Inner {
             // 2. Wait for I/O.
             // 3. Queue the tasks whose sources are ready: the wait wakes them.
             match &self.clock {
-                Clock::Monotonic { .. } => self.wait(self.timeout()),
+                Clock::Monotonic { .. } => self.wait(self.limit()),
                 Clock::Virtual(clock) => self.wait_virtually(clock),
             }
             // 4. Queue the timers that are due.
@@ -70,27 +77,36 @@ impl Inner {
         self.is_stopping.get() || self.executor.has_work() || self.executor.has_remote()
     }
 
-    /// How long nothing is to be done, as far as is known. `None`: until something comes.
-    fn timeout(&self) -> Option<Duration> {
+    /// How long nothing is to be done, as far as is known.
+    fn limit(&self) -> Limit {
         if self.has_something_to_do() {
-            return Some(Duration::ZERO);
+            return Limit::Zero;
         }
-        let deadline = self.wheel.borrow_mut().next_deadline()?;
-        Some(Duration::from_nanos(deadline.saturating_sub(self.clock.now())).min(WAIT_MAX))
+        self.wheel.borrow_mut().next_deadline().map_or(Limit::None, Limit::Deadline)
     }
 
     /// Waits for I/O, and wakes whoever waits for it.
-    fn wait(&self, timeout: Option<Duration>) {
+    fn wait(&self, limit: Limit) {
         // Other threads may interrupt the wait only while it is announced. If one has come before, there is none.
-        let asleep = if timeout == Some(Duration::ZERO) { None } else { self.executor.fall_asleep() };
-        let timeout = if asleep.is_some() { timeout } else { Some(Duration::ZERO) };
-        let result = self.reactor.wait(timeout);
+        let asleep = if limit == Limit::Zero { None } else { self.executor.fall_asleep() };
+        let limit = if asleep.is_some() { limit } else { Limit::Zero };
+        let result = match limit {
+            Limit::Zero => self.reactor.wait(Some(Duration::ZERO)),
+            Limit::After(time) => self.reactor.wait(Some(time)),
+            // The reactor does with it what it can at no further system call while the deadline stays the same.
+            Limit::Deadline(deadline) => self.reactor.wait_until(deadline, self.clock.now()),
+            Limit::None => self.reactor.wait(None),
+        };
         drop(asleep);
         if let Err(error) = result {
             if !self.pace.has_failed.replace(true) {
                 self.report(Kind::Loop, Cause::Io(error));
             }
-            std::thread::park_timeout(timeout.map_or(REST, |timeout| timeout.min(REST)));
+            std::thread::park_timeout(match limit {
+                Limit::Zero => Duration::ZERO,
+                Limit::Deadline(deadline) => Duration::from_nanos(deadline.saturating_sub(self.clock.now())).min(REST),
+                Limit::After(_) | Limit::None => REST,
+            });
         } else {
             self.pace.has_failed.set(false);
         }
@@ -99,15 +115,15 @@ impl Inner {
     /// The same under a virtual clock: instead of waiting for a deadline, it jumps there, if that can be the next thing to
     /// happen.
     fn wait_virtually(&self, clock: &VirtualClock) {
-        self.wait(Some(Duration::ZERO));
+        self.wait(Limit::Zero);
         if self.has_something_to_do() || self.is_timer_due() {
             return;
         }
         if self.lane.pending() > 0 {
-            return self.wait(None);
+            return self.wait(Limit::None);
         }
         if self.reactor.waiting() > 0 {
-            self.wait(Some(self.grace));
+            self.wait(Limit::After(self.grace));
             if self.has_something_to_do() {
                 return;
             }
@@ -116,7 +132,7 @@ impl Inner {
         match next {
             Some(deadline) => clock.jump(deadline),
             // Only another thread can bring anything now.
-            None => self.wait(None),
+            None => self.wait(Limit::None),
         }
     }
 
