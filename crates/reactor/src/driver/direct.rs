@@ -50,8 +50,11 @@ impl Direct {
     /// # Errors
     /// If the operating system has no more descriptors, or knows no epoll.
     pub fn new() -> io::Result<Direct> {
+        Direct::with_alarm(Alarm::new()?)
+    }
+
+    fn with_alarm(alarm: Alarm) -> io::Result<Direct> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let alarm = Alarm::new()?;
         epoll::add(&epoll, alarm.heard(), EventData::new_u64(ALARM), EventFlags::IN | EventFlags::ET)?;
         let timer = Timer::new(&epoll);
         Ok(Direct { epoll, alarm: Arc::new(alarm), timer, events: RefCell::new(Vec::with_capacity(EVENTS)) })
@@ -173,6 +176,10 @@ impl Alarm {
         if let Ok(eventfd) = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK) {
             return Ok(Alarm { rung: eventfd, pipe: None });
         }
+        Alarm::of_a_pipe()
+    }
+
+    fn of_a_pipe() -> io::Result<Alarm> {
         let (heard, rung) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         Ok(Alarm { rung, pipe: Some(heard) })
     }
@@ -247,5 +254,62 @@ impl Timer {
 
     fn has_gone_off(&self) {
         self.set_for.set(None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rustix::time::timerfd_gettime;
+
+    use super::*;
+
+    fn wait(driver: &Direct, timeout: Duration) {
+        driver.wait(Some(timeout), None, &mut |_, _| panic!("there is no source")).unwrap();
+    }
+
+    /// What a kernel without eventfds gets.
+    #[test]
+    fn a_pipe_does_for_the_alarm_however_often_it_is_rung() {
+        let driver = Direct::with_alarm(Alarm::of_a_pipe().unwrap()).unwrap();
+        let waker = driver.waker();
+        for rings in [1, 2, 20_000] {
+            (0..rings).for_each(|_| waker.wake_by_ref());
+            driver.wait(None, None, &mut |_, _| panic!("there is no source")).unwrap();
+        }
+        // Emptied and silent: only this one ends the next wait.
+        assert!(rustix::io::read(driver.alarm.heard(), &mut [0; 8]).is_err());
+        std::thread::spawn(move || waker.wake()).join().unwrap();
+        driver.wait(None, None, &mut |_, _| panic!("there is no source")).unwrap();
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri has no timerfd")]
+    fn the_timer_is_set_once_for_a_deadline_and_again_when_that_has_moved() {
+        let driver = Direct::new().unwrap();
+        let timer = driver.timer.as_ref().unwrap();
+        let left = || timerfd_gettime(&timer.fd).unwrap().it_value.tv_nsec;
+        timer.set(Duration::from_millis(200), Some(1));
+        timer.set(Duration::from_millis(900), Some(1));
+        assert!(left() <= 200_000_000, "the same deadline");
+        timer.set(Duration::from_millis(900), Some(2));
+        assert!(left() > 200_000_000, "another one");
+        // Without a name it cannot be the same.
+        timer.set(Duration::from_millis(100), None);
+        assert!(left() <= 100_000_000);
+        timer.set(Duration::from_micros(1), Some(2));
+        wait(&driver, Duration::from_secs(10));
+        assert_eq!(timer.set_for.get(), None, "it has gone off");
+    }
+
+    #[test]
+    fn a_wait_for_a_far_deadline_ends_before_it_and_one_without_a_name_after_it() {
+        let driver = Direct::new().unwrap();
+        let far = Duration::from_micros(600_900);
+        assert_eq!(driver.timeout(far, Some(1)), Duration::from_millis(599));
+        assert_eq!(driver.timeout(far, None), far);
+        assert_eq!(driver.timeout(Duration::from_micros(1_001), Some(1)), MILLISECOND);
+        assert_eq!(driver.timeout(Duration::ZERO, Some(1)), Duration::ZERO);
     }
 }

@@ -2,8 +2,10 @@
 //! `--cfg polling_test_poll_backend`.
 
 mod direction;
+mod drivers;
 mod events;
 mod operations;
 mod registration;
+mod scripted;
 mod support;
 mod wake;

@@ -72,6 +72,7 @@ fn a_regular_file_is_always_ready() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "Miri has no datagrams")]
 fn datagrams_are_sources_like_others() {
     let reactor = Reactor::new().unwrap();
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
