@@ -106,7 +106,7 @@ impl Builder {
     /// use picot_loop::{EventLoop, VirtualClock, sleep};
     ///
     /// // No time passes.
-    /// EventLoop::builder().clock(&VirtualClock::new()).run(sleep(std::time::Duration::from_secs(3600)));
+    /// EventLoop::builder().clock(&VirtualClock::new()).run(async { sleep(std::time::Duration::from_secs(3600)).await });
     /// ```
     #[track_caller]
     pub fn run<F: Future>(self, future: F) -> F::Output {

@@ -6,15 +6,16 @@
 use picot_context::{Cause, Kind};
 
 use crate::inner::Inner;
+use crate::turn::Limit;
 
 impl Inner {
     /// Waits while nothing is ready and no timer is set.
     pub(crate) fn wait_without_deadline(&self) {
         if self.pace.has_met_dead_end.get() || !self.may_be_dead_end() {
-            return self.wait(None);
+            return self.wait(Limit::None);
         }
         if !self.is_alone() {
-            self.wait(Some(self.patience));
+            self.wait(Limit::of(Some(self.patience)));
             if self.has_something_to_do() || self.pace.has_failed.get() || !self.may_be_dead_end() {
                 return;
             }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::error::RunError;
 use crate::event_loop::EventLoop;
+use crate::turn::Limit;
 
 impl EventLoop {
     /// Makes one turn: looks outside, waits there for at most `limit` if nothing is ready (`None`: for as long as it takes), and
@@ -36,16 +37,18 @@ impl EventLoop {
     /// assert_eq!(event_loop.turn(Some(Duration::ZERO)), Ok(1));
     /// ```
     pub fn next_timeout(&self) -> Option<Duration> {
-        let timeout = self.inner.timeout();
-        if timeout == Some(Duration::ZERO) {
-            return timeout;
-        }
+        let timeout = match self.inner.limit() {
+            Limit::Zero => return Some(Duration::ZERO),
+            Limit::Deadline(_) if self.inner.clock.as_virtual().is_some() => Some(Duration::ZERO),
+            Limit::Deadline(deadline) => Some(self.inner.until(deadline)),
+            Limit::After(_) | Limit::None => None,
+        };
         match self.inner.executor.fall_asleep() {
             // Forgotten: the next turn wakes up.
             Some(asleep) => std::mem::forget(asleep),
             None => return Some(Duration::ZERO),
         }
         self.inner.pace.host_waits.set(true);
-        if self.inner.clock.as_virtual().is_some() { timeout.map(|_| Duration::ZERO) } else { timeout }
+        timeout
     }
 }

@@ -17,11 +17,29 @@ use crate::timer::Due;
 /// So many steps may run before the outside is looked at again.
 const STEPS_BETWEEN_LOOKS: u32 = 61;
 
-/// No wait is longer than this (asyncio's `MAXIMUM_SELECT_TIMEOUT`).
-const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
-
 /// How long the thread rests after a wait that has failed, so that a wait which fails for ever does not spin.
 const REST: Duration = Duration::from_millis(10);
+
+/// How long a wait may take. The reactor caps it at 24 hours (asyncio's `MAXIMUM_SELECT_TIMEOUT`).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Limit {
+    Zero,
+    After(Duration),
+    /// Until this time of the loop's clock.
+    Deadline(u64),
+    None,
+}
+
+impl Limit {
+    /// A time that somebody chose, or none.
+    pub(crate) fn of(time: Option<Duration>) -> Limit {
+        match time {
+            Some(Duration::ZERO) => Limit::Zero,
+            Some(time) => Limit::After(time),
+            None => Limit::None,
+        }
+    }
+}
 
 impl Inner {
     /// One turn of the loop, whose wait takes no longer than `limit`. Returns the number of steps.
@@ -85,38 +103,56 @@ impl Inner {
         self.is_stopping.get() || self.executor.has_work() || self.executor.has_remote() || self.hooks.is_idling()
     }
 
-    /// How long nothing is to be done, as far as is known. `None`: until something comes.
-    pub(crate) fn timeout(&self) -> Option<Duration> {
+    /// How long nothing is to be done, as far as is known.
+    pub(crate) fn limit(&self) -> Limit {
         if self.has_something_to_do() {
-            return Some(Duration::ZERO);
+            return Limit::Zero;
         }
-        let deadline = self.wheel.borrow_mut().next_deadline()?;
-        Some(Duration::from_nanos(deadline.saturating_sub(self.clock.now())).min(WAIT_MAX))
+        self.wheel.borrow_mut().next_deadline().map_or(Limit::None, Limit::Deadline)
     }
 
-    /// Waits for I/O until the next thing is to be done.
+    /// Waits for I/O until the next thing is to be done, and for at most `limit`.
     fn wait_for_next(&self, limit: Option<Duration>) {
-        match self.timeout() {
-            Some(timeout) => self.wait(Some(limit.map_or(timeout, |limit| limit.min(timeout)))),
-            None if limit.is_some() => self.wait(limit),
-            None => self.wait_without_deadline(),
+        match (self.limit(), limit) {
+            (Limit::None, None) => self.wait_without_deadline(),
+            (Limit::None, Some(_)) => self.wait(Limit::of(limit)),
+            (Limit::Deadline(deadline), Some(_)) => match self.until(deadline) {
+                time if limit > Some(time) => self.wait(Limit::Deadline(deadline)),
+                _ => self.wait(Limit::of(limit)),
+            },
+            (next, _) => self.wait(next),
         }
+    }
+
+    /// How long it is until a deadline.
+    pub(crate) fn until(&self, deadline: u64) -> Duration {
+        Duration::from_nanos(deadline.saturating_sub(self.clock.now()))
     }
 
     /// Waits for I/O, and wakes whoever waits for it.
-    pub(crate) fn wait(&self, timeout: Option<Duration>) {
+    pub(crate) fn wait(&self, limit: Limit) {
         // Other threads may interrupt the wait only while it is announced. If one has come before, there is none.
-        let asleep = if timeout == Some(Duration::ZERO) { None } else { self.executor.fall_asleep() };
-        let timeout = if asleep.is_some() { timeout } else { Some(Duration::ZERO) };
-        let since = asleep.as_ref().map(|_| self.clock.now());
-        let result = self.reactor.wait(timeout);
+        let asleep = if limit == Limit::Zero { None } else { self.executor.fall_asleep() };
+        let limit = if asleep.is_some() { limit } else { Limit::Zero };
+        let since = if limit == Limit::Zero { None } else { Some(self.clock.now()) };
+        let result = match (limit, since) {
+            (Limit::After(time), _) => self.reactor.wait(Some(time)),
+            // The reactor does with it what it can at no further system call while the deadline stays the same.
+            (Limit::Deadline(deadline), Some(now)) => self.reactor.wait_until(deadline, now),
+            (Limit::None, _) => self.reactor.wait(None),
+            (Limit::Zero | Limit::Deadline(_), _) => self.reactor.wait(Some(Duration::ZERO)),
+        };
         drop(asleep);
         self.metrics.has_waited(self, since.map(|since| self.clock.now().saturating_sub(since)));
         if let Err(error) = result {
             if !self.pace.has_failed.replace(true) {
                 self.report(Kind::Loop, Cause::Io(error));
             }
-            std::thread::park_timeout(timeout.map_or(REST, |timeout| timeout.min(REST)));
+            std::thread::park_timeout(match limit {
+                Limit::Zero => Duration::ZERO,
+                Limit::Deadline(deadline) => Duration::from_nanos(deadline.saturating_sub(self.clock.now())).min(REST),
+                Limit::After(_) | Limit::None => REST,
+            });
         } else {
             self.pace.has_failed.set(false);
         }
@@ -125,16 +161,15 @@ impl Inner {
     /// The same under a virtual clock: instead of waiting for a deadline, it jumps there, if that can be the next thing to
     /// happen.
     fn wait_virtually(&self, clock: &dyn Clock, limit: Option<Duration>) {
-        let at_most = |timeout: Duration| limit.map_or(timeout, |limit| limit.min(timeout));
-        self.wait(Some(Duration::ZERO));
+        self.wait(Limit::Zero);
         if self.has_something_to_do() || self.is_timer_due() {
             return;
         }
         if self.lanes.pending() > 0 {
-            return self.wait(limit);
+            return self.wait(Limit::of(limit));
         }
         if self.reactor.waiting() > 0 {
-            self.wait(Some(at_most(self.grace)));
+            self.wait(Limit::of(Some(limit.map_or(self.grace, |limit| limit.min(self.grace)))));
             if self.has_something_to_do() {
                 return;
             }
@@ -142,7 +177,7 @@ impl Inner {
         let next = self.wheel.borrow_mut().next_deadline();
         match next {
             Some(deadline) => clock.jump(Duration::from_nanos(deadline)),
-            None if limit.is_some() => self.wait(limit),
+            None if limit.is_some() => self.wait(Limit::of(limit)),
             None => self.wait_without_deadline(),
         }
     }

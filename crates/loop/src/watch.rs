@@ -77,7 +77,7 @@ impl LoopHandle {
     /// ```
     #[track_caller]
     pub fn add_reader<T: Pollable + 'static>(&self, source: &Rc<Source<T>>, call: impl FnMut(&Source<T>) + 'static) {
-        self.watch(source, Direction::Read, Location::caller(), call);
+        self.watch("reader", source, Direction::Read, Location::caller(), call);
     }
 
     /// As [`add_reader`](LoopHandle::add_reader), for turns in which `source` can be written to. That is nearly always so; remove
@@ -87,7 +87,7 @@ impl LoopHandle {
     /// If the loop is closed.
     #[track_caller]
     pub fn add_writer<T: Pollable + 'static>(&self, source: &Rc<Source<T>>, call: impl FnMut(&Source<T>) + 'static) {
-        self.watch(source, Direction::Write, Location::caller(), call);
+        self.watch("writer", source, Direction::Write, Location::caller(), call);
     }
 
     /// Removes the reader of `source`; it is not called any more. Returns whether there was one: not if the loop is closed.
@@ -103,15 +103,12 @@ impl LoopHandle {
     #[track_caller]
     fn watch<T: Pollable + 'static>(
         &self,
+        name: &str,
         source: &Rc<Source<T>>,
         direction: Direction,
         place: Place,
         call: impl FnMut(&Source<T>) + 'static,
     ) {
-        let name = match direction {
-            Direction::Read => "reader",
-            Direction::Write => "writer",
-        };
         let watching = watch(source.clone(), direction, place, call);
         let task = open(self.inner.executor.spawner().spawn_at(place, Some(name), watching));
         self.inner.watches.set(Watches::key(source, direction), task);

@@ -20,8 +20,9 @@ impl<T: Pollable> Source<T> {
     pub fn check(&self, direction: Direction) -> io::Result<()> {
         self.try_io(direction, |io| {
             let flags = match direction {
-                Direction::Read => PollFlags::IN | PollFlags::PRI,
+                Direction::Read => PollFlags::IN,
                 Direction::Write => PollFlags::OUT,
+                Direction::Priority => PollFlags::PRI,
             };
             let mut asked = [PollFd::new(io, flags)];
             match poll(&mut asked, Some(&Timespec::default()))? {

@@ -9,7 +9,6 @@ pub(crate) use mark::Mark;
 
 #[cfg(all(target_os = "linux", not(miri)))]
 mod mark {
-    use std::io;
     use std::ptr::{self, NonNull};
     use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -22,22 +21,17 @@ mod mark {
     pub(crate) struct Mark(NonNull<AtomicU8>);
 
     impl Mark {
-        pub(crate) fn new() -> io::Result<Mark> {
+        pub(crate) fn new() -> Mark {
+            let protection = ProtFlags::READ | ProtFlags::WRITE;
             // SAFETY: A new mapping at an address of the kernel's choice touches no other memory.
-            let page = unsafe {
-                rustix::mm::mmap_anonymous(
-                    ptr::null_mut(),
-                    LENGTH,
-                    ProtFlags::READ | ProtFlags::WRITE,
-                    MapFlags::PRIVATE,
-                )?
-            };
+            let page = unsafe { rustix::mm::mmap_anonymous(ptr::null_mut(), LENGTH, protection, MapFlags::PRIVATE) };
+            let page = page.expect("there is memory for one more page");
             let mark = Mark(NonNull::new(page).expect("the kernel maps nothing at address 0").cast());
             // SAFETY: The advice is about the mapping made above, and changes nothing of it in this process. A kernel older than
             // 4.14 refuses it; then forks are not noticed, which is all that can be had there.
             let _ = unsafe { rustix::mm::madvise(page, LENGTH, Advice::LinuxWipeOnFork) };
             mark.get().store(1, Ordering::Relaxed);
-            Ok(mark)
+            mark
         }
 
         fn get(&self) -> &AtomicU8 {
@@ -63,15 +57,14 @@ mod mark {
 
 #[cfg(not(all(target_os = "linux", not(miri))))]
 mod mark {
-    use std::io;
     use std::process;
 
     /// The id of the process that made the reactor.
     pub(crate) struct Mark(u32);
 
     impl Mark {
-        pub(crate) fn new() -> io::Result<Mark> {
-            Ok(Mark(process::id()))
+        pub(crate) fn new() -> Mark {
+            Mark(process::id())
         }
 
         pub(crate) fn is_forked(&self) -> bool {

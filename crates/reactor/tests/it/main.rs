@@ -3,10 +3,12 @@
 
 mod check;
 mod direction;
+mod drivers;
 mod events;
 #[cfg(unix)]
 mod fork;
 mod operations;
 mod registration;
+mod scripted;
 mod support;
 mod wake;
