@@ -218,6 +218,12 @@ impl Executor {
         self.ready() != 0 || self.local().reports.any()
     }
 
+    /// Whether an [exclusive section](Spawner::exclusive) lasts.
+    #[inline]
+    pub fn is_exclusive(&self) -> bool {
+        self.local().uses(extra::SECTION)
+    }
+
     /// Whether another thread has handed something over that was not taken yet.
     #[inline]
     pub fn has_remote(&self) -> bool {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::clock::{Clock, Timepiece};
 use crate::error::LoopError;
 use crate::event_loop::EventLoop;
+use crate::watchdog::{Stuck, WatchdogOptions};
 
 /// Options of a loop; made by [`EventLoop::builder`].
 ///
@@ -27,6 +28,8 @@ pub struct Builder {
     pub(crate) fails_at_dead_ends: bool,
     pub(crate) patience: Duration,
     pub(crate) blocking_threads: usize,
+    pub(crate) seed: Option<u64>,
+    pub(crate) watchdog: Option<WatchdogOptions>,
 }
 
 impl Builder {
@@ -40,6 +43,8 @@ impl Builder {
             patience: Duration::from_secs(1),
             // As Python's ThreadPoolExecutor: a few more than there are cores, as most of them wait.
             blocking_threads: (cores + 4).min(32),
+            seed: None,
+            watchdog: None,
         }
     }
 
@@ -72,6 +77,32 @@ impl Builder {
     /// Where there is no other thread, it does not wait.
     pub fn patience(self, patience: Duration) -> Builder {
         Builder { patience, ..self }
+    }
+
+    /// Shuffles what is queued in each turn, by a sequence that only the seed decides. Whatever wrongly relies on an order among
+    /// things that became ready together is found by running it with a few hundred seeds; the same seed gives the same order
+    /// again.
+    pub fn seed(self, seed: u64) -> Builder {
+        Builder { seed: Some(seed), ..self }
+    }
+
+    /// Starts a thread that calls `hook` when a step has taken longer than `limit` and still runs: once a step, at the earliest
+    /// after `limit`, at the latest after twice that. [`slow_step`](Builder::slow_step) tells of a step when it has ended, at next
+    /// to no cost; this is for steps that may never end, and costs a thread, and two locks a step.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use picot_loop::EventLoop;
+    ///
+    /// let event_loop = EventLoop::builder().watchdog(Duration::from_secs(1), |stuck| eprintln!("{stuck}")).build()?;
+    /// # Ok::<(), picot_loop::LoopError>(())
+    /// ```
+    ///
+    /// # Panics
+    /// If `limit` is zero.
+    pub fn watchdog(self, limit: Duration, hook: impl FnMut(&Stuck) + Send + 'static) -> Builder {
+        assert!(!limit.is_zero(), "a watchdog needs a limit: every step takes longer than none");
+        Builder { watchdog: Some(WatchdogOptions { limit, hook: Box::new(hook) }), ..self }
     }
 
     /// How long, in real time, a virtual clock waits for I/O that a task waits for before it jumps; 10 ms unless set.

@@ -48,6 +48,9 @@ pub(crate) fn close(inner: &Rc<Inner>, limit: Duration) -> CloseReport {
     // A job belongs to a task. What had not started was abandoned with that; what is left runs.
     report.running_jobs = inner.lanes.close(limit).running;
     report.sources = inner.reactor.sources();
+    let watchdog = inner.watchdog.take();
+    drop(watchdog);
+    inner.executor.spawner().reset_hooks();
     // From here on the thread may have another loop.
     if is_current(inner) {
         set_current(None);

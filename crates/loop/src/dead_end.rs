@@ -34,9 +34,10 @@ impl Inner {
         self.pace.has_met_dead_end.get() && (self.fails_at_dead_ends || self.is_alone())
     }
 
-    /// Whether this process has no other thread that could bring anything. Idle threads of the loop's own cannot.
+    /// Whether this process has no other thread that could bring anything. The watchdog and idle threads of lanes cannot.
     fn is_alone(&self) -> bool {
-        threads_of_process().is_some_and(|threads| threads <= 1 + self.lanes.threads())
+        let own = 1 + self.lanes.threads() + usize::from(self.watchdog.borrow().is_some());
+        threads_of_process().is_some_and(|threads| threads <= own)
     }
 }
 

@@ -14,6 +14,7 @@ use crate::close::{CloseReport, close};
 use crate::error::{LoopError, RunError};
 use crate::handle::LoopHandle;
 use crate::inner::{Inner, current, set_current};
+use crate::watchdog::Watchdog;
 
 /// An event loop: the one of the thread that built it.
 ///
@@ -52,6 +53,11 @@ impl EventLoop {
             return Err(LoopError::Exists { built_at: existing.inner.built_at });
         }
         let inner = Rc::new(Inner::new(&builder, built_at)?);
+        inner.executor.shuffle(builder.seed);
+        if let Some(options) = builder.watchdog {
+            inner.watchdog.replace(Some(Rc::new(Watchdog::start(options)?)));
+            LoopHandle { inner: inner.clone() }.install_hooks(None);
+        }
         let host = picot_context::install(Rc::new(inner.executor.spawner().clone()));
         set_current(Some(LoopHandle { inner: inner.clone() }));
         Ok(EventLoop { inner, host: Cell::new(Some(host)) })

@@ -21,6 +21,7 @@ use crate::hooks::Hooks;
 use crate::metrics::Metrics;
 use crate::timer::Due;
 use crate::watch::Watches;
+use crate::watchdog::Watchdog;
 
 pub(crate) struct Inner {
     pub(crate) executor: Executor,
@@ -37,6 +38,8 @@ pub(crate) struct Inner {
     pub(crate) hooks: Hooks,
     pub(crate) watches: Watches,
     pub(crate) metrics: Metrics,
+    /// There if it was asked for; ends with the loop.
+    pub(crate) watchdog: RefCell<Option<Rc<Watchdog>>>,
     pub(crate) is_stopping: Cell<bool>,
     pub(crate) is_running: Cell<bool>,
     pub(crate) is_closed: Cell<bool>,
@@ -83,6 +86,7 @@ impl Inner {
             hooks: Hooks::default(),
             watches: Watches::default(),
             metrics: Metrics::default(),
+            watchdog: RefCell::default(),
             is_stopping: Cell::new(false),
             is_running: Cell::new(false),
             is_closed: Cell::new(false),

@@ -29,9 +29,9 @@ pub mod io {
 pub mod event_loop {
     #[doc(no_inline)]
     pub use picot_loop::{
-        Builder, Cause, Clock, CloseReport, Closed, Direction, EventLoop, Kind, LoopError, LoopHandle, Metrics, Origin,
-        Payload, Place, Pollable, Refused, RemoteHandle, Report, RunError, Snapshot, Source, TurnHook, VirtualClock,
-        Waiting, run,
+        Builder, Cause, Clock, CloseReport, Closed, Direction, EventLoop, Exit, Hooks, Kind, LoopError, LoopHandle,
+        Metrics, Origin, Payload, Place, Pollable, Refused, RemoteHandle, Report, RunError, Snapshot, Source, Step,
+        Stuck, TurnHook, VirtualClock, Waiting, blocking_section, exclusive, run,
     };
 }
 
@@ -45,8 +45,8 @@ pub mod net {
 pub mod task {
     #[doc(no_inline)]
     pub use picot_loop::{
-        CancelReason, Cancelled, Join, JoinError, Task, TaskBuilder, TaskId, TaskInfo, YieldNow, current, spawn,
-        spawn_blocking, yield_now,
+        CancelReason, Cancelled, Exclusive, ExclusiveGuard, Join, JoinError, RemoteJoin, RemoteTask, Task, TaskBuilder,
+        TaskId, TaskInfo, WaitError, YieldNow, current, spawn, spawn_blocking, yield_now,
     };
 }
 

@@ -19,3 +19,4 @@ mod trace;
 mod turn;
 mod virtual_clock;
 mod watch;
+mod watchdog;
