@@ -24,6 +24,7 @@ mod documentation {
         Benches: "benches/README.md";
         Architecture: "docs/architecture.md";
         NonGoals: "docs/non-goals.md";
+        GuideTrouble: "docs/guide/when-something-goes-wrong.md";
         Benchmarks: "docs/benchmarks.md";
         DesignBlocking: "docs/design/blocking.md";
         DesignContext: "docs/design/context.md";

@@ -1,5 +1,7 @@
 //! The loop as a guest: a host that has a loop of its own makes picot's turns, and waits in its stead.
 
+#[cfg(unix)]
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use crate::error::RunError;
@@ -50,5 +52,14 @@ impl EventLoop {
         }
         self.inner.pace.host_waits.set(true);
         timeout
+    }
+
+    /// The descriptor that is readable when I/O is ready, or when another thread has handed something over since
+    /// [`next_timeout`](EventLoop::next_timeout) was called: for the wait of a host. `None` where the platform's way to poll has no
+    /// descriptor; there let the loop wait, in short turns.
+    #[cfg(unix)]
+    #[doc(alias = "AsFd")]
+    pub fn backend_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.inner.reactor.backend_fd()
     }
 }

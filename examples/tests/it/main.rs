@@ -1,4 +1,7 @@
 //! Every example is run as a program: what it prints, and with which status it ends.
 
 mod echo;
+#[cfg(unix)]
+mod embed;
 mod sort_chunks;
+mod trouble;
