@@ -28,6 +28,11 @@ impl Report {
     pub fn panic(origin: Origin, payload: Payload) -> Report {
         Report::new(origin, Cause::Panic(payload))
     }
+
+    /// A report of a promise, made at `place`, whose rejection nobody has looked at.
+    pub fn unhandled(place: Place, reason: impl Into<Box<str>>) -> Report {
+        Report::new(Origin::new(Kind::Rejection).at(place), Cause::Unhandled(reason.into()))
+    }
 }
 
 /// What a report speaks of.
@@ -40,6 +45,8 @@ pub enum Kind {
     Callback,
     /// A callback or handler of a promise.
     Promise,
+    /// A promise itself: that it was rejected.
+    Rejection,
     /// A waker that the loop called.
     Waker,
     /// The error hook itself.
@@ -89,6 +96,8 @@ impl Origin {
 pub enum Cause {
     /// It panicked, with this payload.
     Panic(Payload),
+    /// It was rejected for this reason, and nobody has looked at it.
+    Unhandled(Box<str>),
     /// It kept the loop from everything else for this long.
     SlowStep(Duration),
     /// An operating system call of the loop failed.
@@ -101,6 +110,7 @@ impl fmt::Display for Origin {
             Kind::Task => "a task",
             Kind::Callback => "the callback",
             Kind::Promise => "a promise's callback",
+            Kind::Rejection => "the promise",
             Kind::Waker => "a waker",
             Kind::Hook => "the error hook",
             Kind::Loop => "the loop",
@@ -117,6 +127,10 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Cause::Panic(payload) => write!(f, "panicked with {payload}"),
+            Cause::Unhandled(reason) => write!(
+                f,
+                "was rejected, which nothing handles ({reason}); await it, or add `fail`, `catch` or `always`"
+            ),
             Cause::SlowStep(took) => write!(
                 f,
                 "kept the loop from everything else for {took:.0?}; move the work to `spawn_blocking`, or yield in between"
