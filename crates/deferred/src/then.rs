@@ -127,7 +127,13 @@ impl<T: Clone + 'static, E: Clone + 'static, P: 'static> Promise<T, E, P> {
     #[track_caller]
     pub fn finally<R: Chained<(), E>>(&self, f: impl FnOnce() -> R + 'static) -> Promise<T, E> {
         self.handle(Location::caller(), |outcome, next, place| {
-            f().settle(next, place, |finished| finished.and(outcome));
+            let passes = next.passes();
+            f().settle(next, place, |finished| {
+                finished.and_then(|()| {
+                    passes();
+                    outcome
+                })
+            });
         })
     }
 
@@ -203,11 +209,19 @@ pub(crate) struct Next<T: 'static, E: 'static> {
 impl<T: 'static, E: 'static> Next<T, E> {
     /// Settles it by an outcome that passes by the handler.
     fn pass(&self, outcome: Outcome<T, E>) {
-        if self.is_told {
-            self.deferred.shared.is_handled.set(true);
-            self.deferred.shared.is_told.set(true);
-        }
+        self.passes()();
         self.deferred.settle(outcome);
+    }
+
+    /// To be called before it is settled by such an outcome: a rejection is reported once on its way.
+    fn passes(&self) -> impl FnOnce() + use<T, E> {
+        let told = self.is_told.then(|| self.deferred.shared.clone());
+        move || {
+            if let Some(shared) = told {
+                shared.is_handled.set(true);
+                shared.is_told.set(true);
+            }
+        }
     }
 
     /// Settles it by what `promise` is settled with.

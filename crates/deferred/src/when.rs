@@ -130,7 +130,12 @@ where
             if members[index].state() == State::Rejected {
                 return members.swap_remove(index).into_outcome().map(|_| Vec::new());
             }
-            members.into_iter().map(Promise::into_outcome).collect()
+            // Not collected into a `Result`, which would not know how many there are.
+            let mut values = Vec::with_capacity(members.len());
+            for member in members {
+                values.push(member.into_outcome()?);
+            }
+            Ok(values)
         },
     )
 }
