@@ -1,6 +1,8 @@
 //! The adapters through which the shared workloads reach other runtimes. Each is the plainest use of that runtime that
 //! spawns tasks which need not be `Send`.
 
+mod oneshots;
 mod schedulers;
 
+pub use oneshots::{FuturesOneshot, TokioOneshot};
 pub use schedulers::{Compio, Monoio, SmolLocalExecutor, TokioLocalRuntime, TokioLocalSet};

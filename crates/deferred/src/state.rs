@@ -222,7 +222,10 @@ impl<T: 'static, E: 'static, P: 'static> Shared<T, E, P> {
                 Some(Callback::Call(place, callback)) => {
                     self.contain(Kind::Promise, Some(place), || callback(outcome.as_ref()));
                 }
-                Some(Callback::Member(group, index)) => group.member_settled(index, outcome.is_err()),
+                Some(Callback::Member(group, index)) => {
+                    // What the group lets go of is the user's.
+                    self.contain(Kind::Promise, Some(self.place), || group.member_settled(index, outcome.is_err()));
+                }
             }
         }
         self.is_firing.set(false);

@@ -128,14 +128,17 @@ where
         |is_rejected, is_last| is_rejected || is_last,
         |mut members, index| {
             if members[index].state() == State::Rejected {
-                return members.swap_remove(index).into_outcome().map(|_| Vec::new());
+                return (members.swap_remove(index).into_outcome().map(|_| Vec::new()), Some(members));
             }
             // Not collected into a `Result`, which would not know how many there are.
             let mut values = Vec::with_capacity(members.len());
             for member in members {
-                values.push(member.into_outcome()?);
+                match member.into_outcome() {
+                    Ok(value) => values.push(value),
+                    Err(rejection) => return (Err(rejection), None),
+                }
             }
-            Ok(values)
+            (Ok(values), None)
         },
     )
 }
@@ -168,7 +171,11 @@ where
     if members.is_empty() {
         return Promise::settled(Ok(Vec::new()));
     }
-    start(members, |_, is_last| is_last, |members, _| Ok(members.into_iter().map(Promise::into_outcome).collect()))
+    start(
+        members,
+        |_, is_last| is_last,
+        |members, _| (Ok(members.into_iter().map(Promise::into_outcome).collect()), None),
+    )
 }
 
 /// Waits for the first member that is resolved, and is resolved with its value. Where all are rejected, and where there are
@@ -201,10 +208,11 @@ where
         |is_rejected, is_last| !is_rejected || is_last,
         |mut members, index| {
             if members[index].state() == State::Resolved {
-                return members.swap_remove(index).into_outcome().map_err(|_| Rejection::Error(Vec::new()));
+                let outcome = members.swap_remove(index).into_outcome();
+                return (outcome.map_err(|_| Rejection::Error(Vec::new())), Some(members));
             }
             let rejections = members.into_iter().filter_map(|member| member.into_outcome().err());
-            Err(Rejection::Error(rejections.collect()))
+            (Err(Rejection::Error(rejections.collect())), None)
         },
     )
 }
@@ -236,7 +244,14 @@ where
     if members.is_empty() {
         return Promise::settled(Err(Rejection::Abandoned));
     }
-    start(members, |_, _| true, |mut members, index| members.swap_remove(index).into_outcome())
+    start(
+        members,
+        |_, _| true,
+        |mut members, index| {
+            let outcome = members.swap_remove(index).into_outcome();
+            (outcome, Some(members))
+        },
+    )
 }
 
 type PromiseOf<A> = Promise<<A as Awaited>::Value, <A as Awaited>::Error, <A as Awaited>::Progress>;
@@ -308,7 +323,7 @@ struct Waiting<M, D, F, V: 'static, E: 'static> {
     left: Cell<usize>,
     /// Whether the settling of a member settles the group: it is rejected or not, and the last or not.
     decides: D,
-    /// The outcome, of the members and the index of the one that has decided.
+    /// The outcome, of the members and the index of the one that has decided, and the members that are left over.
     outcome: F,
     deferred: Deferred<V, E>,
 }
@@ -319,7 +334,7 @@ fn start<M, D, F, V, E>(members: M, decides: D, outcome: F) -> Promise<V, E>
 where
     M: Members,
     D: Fn(bool, bool) -> bool + 'static,
-    F: Fn(M, usize) -> Outcome<V, E> + 'static,
+    F: Fn(M, usize) -> (Outcome<V, E>, Option<M>) + 'static,
     V: 'static,
     E: 'static,
 {
@@ -346,7 +361,7 @@ where
 impl<M, D, F, V, E> Watch for Waiting<M, D, F, V, E>
 where
     D: Fn(bool, bool) -> bool,
-    F: Fn(M, usize) -> Outcome<V, E>,
+    F: Fn(M, usize) -> (Outcome<V, E>, Option<M>),
     V: 'static,
     E: 'static,
 {
@@ -359,12 +374,14 @@ where
         let members = self.members.take();
         let Some(members) = members else { return };
         // Clones of values are the user's code.
-        let outcome = catch(|| (self.outcome)(members, index)).unwrap_or_else(|payload| {
+        let (outcome, left_over) = catch(|| (self.outcome)(members, index)).unwrap_or_else(|payload| {
             let shared = &self.deferred.shared;
             shared.host.report(Report::panic(Origin::new(Kind::Promise).at(shared.place), payload));
-            Err(Rejection::Panicked)
+            (Err(Rejection::Panicked), None)
         });
         self.deferred.settle(outcome);
+        // After the settling, because this may cancel them, and a canceller may do anything.
+        drop(left_over);
     }
 }
 
@@ -434,12 +451,13 @@ macro_rules! group {
                 $(members.$index.shared.is_handled.set(true);)+
                 start(members, |is_rejected, is_last| is_rejected || is_last, |members, index| {
                     $(if index == $index && members.$index.state() == State::Rejected {
-                        return match members.$index.into_outcome() {
-                            Err(rejection) => Err(rejection),
-                            Ok(_) => unreachable!("it is rejected"),
+                        return match members.$index.shared.outcome() {
+                            Some(Err(rejection)) => (Err(rejection.clone()), Some(members)),
+                            _ => unreachable!("it is rejected"),
                         };
                     })+
-                    Ok(($(members.$index.into_outcome()?,)+))
+                    let values = || Ok(($(members.$index.into_outcome()?,)+));
+                    (values(), None)
                 })
             }
         }

@@ -248,8 +248,21 @@ fn a_race_cancels_the_losers_that_can_be() {
     let held = kept.promise();
     when_race([winner.promise(), loser.promise(), kept.promise()]).done(trace.note("race"));
     winner.resolve(1);
-    assert_eq!(trace.take(), ["cancel loser", "race 1"]);
+    assert_eq!(trace.take(), ["race 1", "cancel loser"]);
     assert_eq!(held.state(), State::Pending);
+}
+
+#[test]
+fn a_canceller_of_a_loser_cannot_take_the_outcome_from_the_race() {
+    let (_host, _guard) = ManualHost::installed();
+    let own = Rc::new(std::cell::RefCell::new(None::<Promise<i32, &'static str>>));
+    let (winner, loser, inside) = (Deferred::new(), Deferred::new(), own.clone());
+    loser.on_cancel(move |_| assert!(!inside.take().unwrap().cancel()));
+    let race = when_race([winner.promise(), loser.promise()]);
+    own.replace(Some(race.clone()));
+    winner.resolve(1);
+    assert_eq!(race.outcome(), Some(Ok(&1)));
+    assert!(own.take().is_none(), "the canceller ran");
 }
 
 #[test]

@@ -5,7 +5,9 @@
 
 mod allocations;
 mod cancel;
+mod conformance;
 mod future;
+mod model;
 mod order;
 mod panics;
 mod progress;
