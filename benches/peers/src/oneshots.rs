@@ -17,7 +17,7 @@ pub struct FuturesOneshot;
 pub struct TokioOneshot;
 
 /// Polls once, which is how a future begins to wait.
-fn begin<F: Future>(future: Pin<&mut F>) {
+fn begin<F: Future + ?Sized>(future: Pin<&mut F>) {
     assert!(future.poll(&mut Context::from_waker(Waker::noop())).is_pending());
 }
 
