@@ -8,7 +8,8 @@ pub(crate) enum Line<T> {
     #[default]
     Empty,
     One(T),
-    Many(VecDeque<T>),
+    #[expect(clippy::box_collection, reason = "so that a line of one is no larger than its entry")]
+    Many(Box<VecDeque<T>>),
 }
 
 impl<T> Line<T> {
@@ -18,7 +19,7 @@ impl<T> Line<T> {
             Line::Many(entries) => entries.push_back(entry),
             Line::One(_) => {
                 let Line::One(first) = std::mem::take(self) else { unreachable!("it was one a line ago") };
-                *self = Line::Many(VecDeque::from([first, entry]));
+                *self = Line::Many(Box::new(VecDeque::from([first, entry])));
             }
         }
     }
@@ -49,7 +50,7 @@ impl<T> Line<T> {
             Line::One(entry) => (Some(entry), None),
             Line::Many(entries) => (None, Some(entries)),
         };
-        one.into_iter().chain(many.into_iter().flatten())
+        one.into_iter().chain(many.into_iter().flat_map(|entries| entries.iter()))
     }
 
     pub(crate) fn find(&mut self, wanted: impl Fn(&T) -> bool) -> Option<&mut T> {

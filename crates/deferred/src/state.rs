@@ -52,9 +52,10 @@ enum Later {
 
 pub(crate) struct Shared<T: 'static, E: 'static, P: 'static> {
     outcome: OnceCell<Outcome<T, E>>,
-    callbacks: RefCell<Line<Callback<T, E>>>,
-    /// With their numbers, by which they are removed.
-    later: RefCell<Line<(u64, Later)>>,
+    /// Taken out for as long as somebody looks at it, which is never longer than a line of code of ours.
+    callbacks: Cell<Line<Callback<T, E>>>,
+    /// With their numbers, by which they are removed; as `callbacks`.
+    later: Cell<Line<(u64, Later)>>,
     last_number: Cell<u64>,
     /// Whether callbacks are running, further up the stack.
     is_firing: Cell<bool>,
@@ -65,11 +66,11 @@ pub(crate) struct Shared<T: 'static, E: 'static, P: 'static> {
     /// Whether a promise was ever asked for, so that somebody may wait.
     pub(crate) is_promised: Cell<bool>,
     /// How many deferreds can still settle it.
-    pub(crate) settlers: Cell<usize>,
+    pub(crate) settlers: Cell<u32>,
     /// How many promises of it there are.
-    pub(crate) promises: Cell<usize>,
+    pub(crate) promises: Cell<u32>,
     /// What this waits for, which is not wanted any more if this is cancelled.
-    pub(crate) upstream: RefCell<Option<(Weak<dyn Upstream>, u64)>>,
+    pub(crate) upstream: Cell<Option<(Weak<dyn Upstream>, u64)>>,
     extra: OnceCell<Box<Extra<T, E, P>>>,
     pub(crate) host: Rc<dyn Host>,
     /// Where it was made.
@@ -87,8 +88,8 @@ impl<T: 'static, E: 'static, P: 'static> Shared<T, E, P> {
     pub(crate) fn new(host: Rc<dyn Host>, place: Place) -> Rc<Self> {
         Rc::new(Shared {
             outcome: OnceCell::new(),
-            callbacks: RefCell::default(),
-            later: RefCell::default(),
+            callbacks: Cell::default(),
+            later: Cell::default(),
             last_number: Cell::new(0),
             is_firing: Cell::new(false),
             is_handled: Cell::new(false),
@@ -96,7 +97,7 @@ impl<T: 'static, E: 'static, P: 'static> Shared<T, E, P> {
             is_promised: Cell::new(false),
             settlers: Cell::new(1),
             promises: Cell::new(0),
-            upstream: RefCell::new(None),
+            upstream: Cell::new(None),
             extra: OnceCell::new(),
             host,
             place,
@@ -153,7 +154,7 @@ impl<T: 'static, E: 'static, P: 'static> Shared<T, E, P> {
 
     /// Adds a callback, which runs before this returns if it is settled, unless callbacks are running already.
     pub(crate) fn add_callback(&self, callback: Callback<T, E>) {
-        self.callbacks.borrow_mut().push(callback);
+        with(&self.callbacks, |callbacks| callbacks.push(callback));
         self.fire();
     }
 
@@ -162,7 +163,7 @@ impl<T: 'static, E: 'static, P: 'static> Shared<T, E, P> {
         let number = self.next_number();
         let handler = Box::new(handler);
         if self.is_pending() {
-            self.later.borrow_mut().push((number, Later::Handler(place, handler)));
+            with(&self.later, |later| later.push((number, Later::Handler(place, handler))));
         } else {
             self.schedule(place, handler);
         }
@@ -172,31 +173,36 @@ impl<T: 'static, E: 'static, P: 'static> Shared<T, E, P> {
     /// Makes `waker` the waiter of this number; a new one gets its number.
     pub(crate) fn wait(&self, number: &mut Option<u64>, waker: &Waker) {
         let number = *number.get_or_insert_with(|| self.next_number());
-        let mut later = self.later.borrow_mut();
-        let old = match later.find(|(other, _)| *other == number) {
-            Some((_, Later::Waiter(old))) if old.will_wake(waker) => return,
-            Some((_, old)) => Some(std::mem::replace(old, Later::Waiter(waker.clone()))),
+        let is_same = with(&self.later, |later| match later.find(|(other, _)| *other == number) {
+            Some((_, Later::Waiter(old))) => old.will_wake(waker),
+            _ => false,
+        });
+        if is_same {
+            return;
+        }
+        // Cloning and dropping a waker may be anybody's code.
+        let waker = waker.clone();
+        let old = with(&self.later, |later| match later.find(|(other, _)| *other == number) {
+            Some((_, old)) => Some(std::mem::replace(old, Later::Waiter(waker))),
             None => {
-                later.push((number, Later::Waiter(waker.clone())));
+                later.push((number, Later::Waiter(waker)));
                 None
             }
-        };
-        // Dropping a waker may be anybody's code.
-        drop(later);
+        });
         drop(old);
     }
 
     /// Removes the handler or waiter of this number. Returns whether there was one.
     pub(crate) fn remove(&self, number: u64) -> bool {
-        let removed = self.later.borrow_mut().remove(|(other, _)| *other == number);
+        let removed = with(&self.later, |later| later.remove(|(other, _)| *other == number));
         removed.is_some()
     }
 
     /// Whether nobody has asked for the outcome, or whoever did has gone. A group asks by its promises.
     pub(crate) fn is_unwanted(&self) -> bool {
         self.promises.get() == 0
-            && self.callbacks.borrow().iter().all(|callback| matches!(callback, Callback::Member(..)))
-            && self.later.borrow().iter().all(|(_, later)| matches!(later, Later::Waiter(_)))
+            && with(&self.callbacks, |all| all.iter().all(|callback| matches!(callback, Callback::Member(..))))
+            && with(&self.later, |all| all.iter().all(|(_, later)| matches!(later, Later::Waiter(_))))
     }
 
     fn next_number(&self) -> u64 {
@@ -216,7 +222,7 @@ impl<T: 'static, E: 'static, P: 'static> Shared<T, E, P> {
             return;
         }
         loop {
-            let next = self.callbacks.borrow_mut().pop();
+            let next = with(&self.callbacks, Line::pop);
             match next {
                 None => break,
                 Some(Callback::Call(place, callback)) => {
@@ -262,6 +268,14 @@ impl<T: 'static, E: 'static, P: 'static> Shared<T, E, P> {
             self.host.report(Report::panic(place.map_or(origin.clone(), |place| origin.at(place)), payload));
         }
     }
+}
+
+/// Takes a line out of its cell while `f` looks at it. No code of the user runs in `f`.
+fn with<T, R>(cell: &Cell<Line<T>>, f: impl FnOnce(&mut Line<T>) -> R) -> R {
+    let mut line = cell.take();
+    let result = f(&mut line);
+    cell.set(line);
+    result
 }
 
 impl<T: Clone, E: Clone, P> Shared<T, E, P> {

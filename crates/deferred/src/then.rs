@@ -249,7 +249,7 @@ impl<T: 'static, E: 'static, P: 'static> Shared<T, E, P> {
     fn wait_for<U: 'static, F: 'static, Q: 'static>(&self, upstream: &Rc<Shared<U, F, Q>>, number: u64) {
         if upstream.is_pending() {
             let upstream: Weak<Shared<U, F, Q>> = Rc::downgrade(upstream);
-            self.upstream.replace(Some((upstream, number)));
+            self.upstream.set(Some((upstream, number)));
         }
     }
 }

@@ -348,7 +348,7 @@ where
     });
     let promise = group.deferred.promise();
     let upstream: Weak<Waiting<M, D, F, V, E>> = Rc::downgrade(&group);
-    promise.shared.upstream.replace(Some((upstream, 0)));
+    promise.shared.upstream.set(Some((upstream, 0)));
     for index in 0..count {
         // No borrow of the members lives while one is watched, which may settle the group.
         let member = group.members.borrow().as_ref().map(|members| members.member(index));
