@@ -185,17 +185,20 @@ fn the_future_of_a_spawned_promise_is_dropped_at_its_next_step() {
     }
     let (host, _guard) = ManualHost::installed();
     let is_dropped = Rc::new(Cell::new(false));
-    let dropped = Dropped(is_dropped.clone());
-    let promise = Promise::<(), ()>::spawn(async move {
-        let _dropped = dropped;
-        std::future::pending().await
-    });
+    let (dropped, polls) = (Dropped(is_dropped.clone()), Rc::new(Cell::new(0)));
+    let counted = polls.clone();
+    let promise = Promise::<(), ()>::spawn(std::future::poll_fn(move |_| {
+        let _dropped = &dropped;
+        counted.set(counted.get() + 1);
+        Poll::Pending
+    }));
     host.run_until_stalled();
     assert!(promise.cancel());
     assert!(!is_dropped.get(), "never inside of cancel");
     assert_eq!(promise.outcome(), Some(Err(&Rejection::Cancelled)));
     assert_eq!(host.run_until_stalled(), 1);
     assert!(is_dropped.get());
+    assert_eq!(polls.get(), 1, "it is not polled again");
 
     let trace = Trace::default();
     let inside = trace.clone();
