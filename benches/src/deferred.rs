@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::task::{Context, Poll, Waker};
 
 use picot_context::ManualHost;
-use picot_deferred::{Deferred, Promise, when_all};
+use picot_deferred::{Deferred, when_all};
 
 use crate::{Table, count_allocations, measure};
 
@@ -122,9 +122,9 @@ impl Promises for Picot {
 
     fn all(self, members: usize) -> Vec<usize> {
         self.on_host(|_| {
-            let (deferreds, promises): (Vec<Deferred<usize, ()>>, Vec<Promise<usize, ()>>) = (0..members)
+            let (deferreds, promises): (Vec<_>, Vec<_>) = (0..members)
                 .map(|_| {
-                    let deferred = Deferred::new();
+                    let deferred = Deferred::<usize, ()>::new();
                     let promise = deferred.promise();
                     (deferred, promise)
                 })
