@@ -4,6 +4,9 @@
 //! user-mode instructions are counted beside it where the processor has counters that this process may use. Compare
 //! figures of one run with each other, not with those of another day.
 
+mod allocations;
+#[cfg(feature = "deferred")]
+pub mod deferred;
 mod measure;
 #[cfg(feature = "executor")]
 pub mod picot;
@@ -11,4 +14,5 @@ pub mod scheduler;
 #[cfg(feature = "loop")]
 pub mod turn;
 
+pub use allocations::{Allocations, count_allocations};
 pub use measure::{Figures, Table, measure};

@@ -36,5 +36,7 @@ mod documentation {
         DesignPicot: "docs/design/picot.md";
         DesignReactor: "docs/design/reactor.md";
         DesignTimers: "docs/design/timers.md";
+        GuideFromDeferred: "docs/guide/from-deferred.md";
+        ReferenceDeferredConformance: "docs/reference/deferred-conformance.md";
     }
 }

@@ -159,3 +159,19 @@ fn every_link_between_pages_leads_somewhere() {
         }
     }
 }
+
+#[test]
+fn every_test_that_the_conformance_table_names_exists() {
+    let table = read("docs/reference/deferred-conformance.md");
+    let names: Vec<_> = table.split('`').skip(1).step_by(2).filter_map(|name| name.split_once("::")).collect();
+    assert!(names.len() > 60, "the table names {} tests", names.len());
+    for (file, test) in names {
+        let tests = read(format!("crates/deferred/tests/it/{file}.rs"));
+        assert!(tests.contains(&format!("#[test]\nfn {test}() {{")), "{file}::{test}");
+    }
+    for row in table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| case")) {
+        let is_told =
+            ["::", "JavaScript: ", "Rust: ", "left out: ", "see 2.3", "| test |"].iter().any(|told| row.contains(told));
+        assert!(is_told, "neither a test nor a reason: {row}");
+    }
+}

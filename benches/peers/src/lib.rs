@@ -3,6 +3,8 @@
 
 #[cfg(target_os = "linux")]
 pub mod echo;
+mod oneshots;
 mod schedulers;
 
+pub use oneshots::{FuturesOneshot, TokioOneshot};
 pub use schedulers::{Compio, Monoio, SmolLocalExecutor, TokioLocalRuntime, TokioLocalSet};

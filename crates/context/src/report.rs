@@ -28,6 +28,11 @@ impl Report {
     pub fn panic(origin: Origin, payload: Payload) -> Report {
         Report::new(origin, Cause::Panic(payload))
     }
+
+    /// A report of a promise, made at `place`, whose rejection nobody has looked at.
+    pub fn unhandled(place: Place, reason: impl Into<Box<str>>) -> Report {
+        Report::new(Origin::new(Kind::Rejection).at(place), Cause::Unhandled(reason.into()))
+    }
 }
 
 /// What a report speaks of.
@@ -42,6 +47,8 @@ pub enum Kind {
     Reader,
     /// A callback or handler of a promise.
     Promise,
+    /// A promise itself: that it was rejected.
+    Rejection,
     /// A waker that the loop called.
     Waker,
     /// The error hook itself, or another hook.
@@ -91,6 +98,8 @@ impl Origin {
 pub enum Cause {
     /// It panicked, with this payload.
     Panic(Payload),
+    /// It was rejected for this reason, and nobody has looked at it.
+    Unhandled(Box<str>),
     /// It kept the loop from everything else for this long.
     SlowStep(Duration),
     /// An operating system call of the loop failed.
@@ -136,6 +145,7 @@ impl fmt::Display for Origin {
             Kind::Callback => "the callback",
             Kind::Reader => "the reader or writer",
             Kind::Promise => "a promise's callback",
+            Kind::Rejection => "the promise",
             Kind::Waker => "a waker",
             Kind::Hook => "a hook",
             Kind::Loop => "the loop",
@@ -152,6 +162,10 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Cause::Panic(payload) => write!(f, "panicked with {payload}"),
+            Cause::Unhandled(reason) => write!(
+                f,
+                "was rejected, which nothing handles ({reason}); await it, or add `fail`, `catch` or `always`"
+            ),
             Cause::SlowStep(took) => write!(
                 f,
                 "kept the loop from everything else for {took:.0?}; move the work to `spawn_blocking`, or yield in between"

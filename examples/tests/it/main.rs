@@ -3,5 +3,6 @@
 mod echo;
 #[cfg(unix)]
 mod embed;
+mod only_deferred;
 mod sort_chunks;
 mod trouble;
