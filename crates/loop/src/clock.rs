@@ -12,19 +12,19 @@ use picot_timers::saturating_nanos;
 /// The clock of one loop.
 #[derive(Debug)]
 pub(crate) enum Clock {
-    Monotonic { origin: std::time::Instant },
+    Monotonic { origin: Origin },
     Virtual(VirtualClock),
 }
 
 impl Clock {
     /// The operating system's monotonic clock, from now on.
     pub(crate) fn monotonic() -> Clock {
-        Clock::Monotonic { origin: read() }
+        Clock::Monotonic { origin: Origin::now() }
     }
 
     pub(crate) fn now(&self) -> u64 {
         match self {
-            Clock::Monotonic { origin } => saturating_nanos(read().saturating_duration_since(*origin)),
+            Clock::Monotonic { origin } => origin.elapsed(),
             Clock::Virtual(clock) => clock.nanos(),
         }
     }
@@ -34,10 +34,7 @@ impl Clock {
     pub(crate) fn coarse(&self) -> u64 {
         match self {
             #[cfg(target_os = "linux")]
-            Clock::Monotonic { .. } => {
-                let time = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
-                time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
-            }
+            Clock::Monotonic { .. } => nanos(rustix::time::ClockId::MonotonicCoarse),
             #[cfg(not(target_os = "linux"))]
             Clock::Monotonic { .. } => self.now(),
             Clock::Virtual(clock) => clock.nanos(),
@@ -45,9 +42,45 @@ impl Clock {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the loop's clock")]
-fn read() -> std::time::Instant {
-    std::time::Instant::now()
+/// When a clock began.
+#[cfg(target_os = "linux")]
+#[derive(Debug)]
+pub(crate) struct Origin(u64);
+
+/// The kernel's own numbers, because every sleep asks: less arithmetic than through std's.
+#[cfg(target_os = "linux")]
+impl Origin {
+    fn now() -> Origin {
+        Origin(nanos(rustix::time::ClockId::Monotonic))
+    }
+
+    #[inline]
+    fn elapsed(&self) -> u64 {
+        nanos(rustix::time::ClockId::Monotonic).saturating_sub(self.0)
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[inline]
+fn nanos(clock: rustix::time::ClockId) -> u64 {
+    let time = rustix::time::clock_gettime(clock);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+#[cfg(not(target_os = "linux"))]
+#[derive(Debug)]
+pub(crate) struct Origin(std::time::Instant);
+
+#[cfg(not(target_os = "linux"))]
+impl Origin {
+    #[expect(clippy::disallowed_methods, reason = "this is the loop's clock")]
+    fn now() -> Origin {
+        Origin(std::time::Instant::now())
+    }
+
+    fn elapsed(&self) -> u64 {
+        saturating_nanos(Origin::now().0.saturating_duration_since(self.0))
+    }
 }
 
 /// A clock for tests. Its time passes only by [`advance`](VirtualClock::advance), and by jumping to the next deadline when

@@ -5,6 +5,7 @@ mod blocking;
 mod calls;
 mod close;
 mod errors;
+mod interval;
 mod life;
 mod reactor;
 mod slow;
