@@ -4,9 +4,14 @@
 //! user-mode instructions are counted beside it where the processor has counters that this process may use. Compare
 //! figures of one run with each other, not with those of another day.
 
+#[cfg(feature = "timers")]
+pub mod deadlines;
 mod measure;
+mod memory;
 #[cfg(feature = "executor")]
 pub mod picot;
 pub mod scheduler;
+pub mod sleepers;
 
-pub use measure::{Figures, Table, measure};
+pub use measure::{Figures, Table, Time, measure, measure_async, measure_by};
+pub use memory::{Counting, live_bytes};

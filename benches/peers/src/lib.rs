@@ -2,5 +2,9 @@
 //! spawns tasks which need not be `Send`.
 
 mod schedulers;
+mod sleepers;
+mod wheels;
 
 pub use schedulers::{Compio, Monoio, SmolLocalExecutor, TokioLocalRuntime, TokioLocalSet};
+pub use sleepers::{MonoioTimed, PicotLoop, Smol};
+pub use wheels::QuadWheel;

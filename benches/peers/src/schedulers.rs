@@ -29,7 +29,7 @@ pub struct Compio;
 
 /// A handle whose future gives a `Result`: unwrapped.
 #[derive(Debug)]
-pub struct Unwrap<J>(J);
+pub struct Unwrap<J>(pub(crate) J);
 
 impl<J: Future<Output = Result<T, E>> + Unpin, T, E: std::fmt::Debug> Future for Unwrap<J> {
     type Output = T;

@@ -1,0 +1,31 @@
+//! An allocator that knows how many bytes are in use: as many as the program asked for, without what the system's allocator
+//! adds to them.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// The system's allocator, counted. A benchmark that asks for [`live_bytes`] makes it its global allocator.
+#[derive(Debug)]
+pub struct Counting;
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+
+/// How many bytes are in use.
+pub fn live_bytes() -> usize {
+    LIVE.load(Ordering::Relaxed)
+}
+
+// SAFETY: Every call is passed on to the system's allocator as it came. `realloc` is the trait's own, which calls these two.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        LIVE.fetch_add(layout.size(), Ordering::Relaxed);
+        // SAFETY: The caller's contract is the same.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: The caller's contract is the same.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
