@@ -73,7 +73,8 @@ impl Scheduler for TokioLocalSet {
 }
 
 thread_local! {
-    static SMOL: RefCell<Option<Rc<async_executor::LocalExecutor<'static>>>> = const { RefCell::new(None) };
+    /// What tasks are spawned on, inside of `run`.
+    pub(crate) static SMOL: RefCell<Option<Rc<async_executor::LocalExecutor<'static>>>> = const { RefCell::new(None) };
 }
 
 impl Scheduler for SmolLocalExecutor {

@@ -1,13 +1,12 @@
 //! Runtimes that have timers, picot's loop among them, as the workloads of `picot_benches::sleepers` see them.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
 use picot_benches::scheduler::Scheduler;
 use picot_benches::sleepers::Sleeper;
 
-use crate::schedulers::{Compio, TokioLocalRuntime, Unwrap};
+use crate::schedulers::{Compio, Monoio, SMOL, SmolLocalExecutor, TokioLocalRuntime, Unwrap};
 
 /// picot's loop.
 #[derive(Clone, Copy, Debug)]
@@ -49,10 +48,6 @@ impl Sleeper for TokioLocalRuntime {
     }
 }
 
-thread_local! {
-    static SMOL: RefCell<Option<Rc<async_executor::LocalExecutor<'static>>>> = const { RefCell::new(None) };
-}
-
 impl Scheduler for Smol {
     const NAME: &'static str = "smol";
     type Join<T: 'static> = async_executor::Task<T>;
@@ -69,7 +64,7 @@ impl Scheduler for Smol {
     where
         F::Output: 'static,
     {
-        SMOL.with_borrow(|executor| executor.as_ref().expect("inside of `run`").spawn(future))
+        SmolLocalExecutor.spawn(future)
     }
 }
 
@@ -92,7 +87,7 @@ impl Scheduler for MonoioTimed {
     where
         F::Output: 'static,
     {
-        monoio::spawn(future)
+        Monoio.spawn(future)
     }
 }
 
