@@ -24,7 +24,7 @@ const LATE: Duration = Duration::from_millis(5);
 /// for _ in 0..3 {
 ///     heartbeat.tick().await;
 /// }
-/// # }).unwrap();
+/// # });
 /// ```
 ///
 /// # Panics

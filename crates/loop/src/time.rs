@@ -148,7 +148,7 @@ impl Sleep {
     /// let mut idle = sleep(Duration::from_secs(60));
     /// // … and when a message has come:
     /// idle.reset(Instant::now() + Duration::from_secs(60));
-    /// # }).unwrap();
+    /// # });
     /// ```
     #[doc(alias = "reschedule")]
     pub fn reset(&mut self, deadline: Instant) {
