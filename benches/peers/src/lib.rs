@@ -5,6 +5,10 @@
 pub mod echo;
 mod oneshots;
 mod schedulers;
+mod sleepers;
+mod wheels;
 
 pub use oneshots::{FuturesOneshot, TokioOneshot};
 pub use schedulers::{Compio, Monoio, SmolLocalExecutor, TokioLocalRuntime, TokioLocalSet};
+pub use sleepers::{MonoioTimed, PicotLoop, Smol};
+pub use wheels::QuadWheel;

@@ -53,7 +53,7 @@ pub trait Clock: fmt::Debug {
 pub(crate) enum Timepiece {
     /// The common one, without a call through a table.
     Monotonic {
-        origin: std::time::Instant,
+        origin: Origin,
     },
     Chosen(Rc<dyn Clock>),
 }
@@ -61,13 +61,13 @@ pub(crate) enum Timepiece {
 impl Timepiece {
     /// The operating system's monotonic clock, from now on.
     pub(crate) fn monotonic() -> Timepiece {
-        Timepiece::Monotonic { origin: read() }
+        Timepiece::Monotonic { origin: Origin::now() }
     }
 
     #[inline]
     pub(crate) fn now(&self) -> u64 {
         match self {
-            Timepiece::Monotonic { origin } => saturating_nanos(read().saturating_duration_since(*origin)),
+            Timepiece::Monotonic { origin } => origin.elapsed(),
             Timepiece::Chosen(clock) => saturating_nanos(clock.now()),
         }
     }
@@ -85,10 +85,7 @@ impl Timepiece {
     pub(crate) fn coarse(&self) -> u64 {
         match self {
             #[cfg(target_os = "linux")]
-            Timepiece::Monotonic { .. } => {
-                let time = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
-                time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
-            }
+            Timepiece::Monotonic { .. } => nanos(rustix::time::ClockId::MonotonicCoarse),
             #[cfg(not(target_os = "linux"))]
             Timepiece::Monotonic { .. } => self.now(),
             Timepiece::Chosen(_) => self.now(),
@@ -96,9 +93,45 @@ impl Timepiece {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the loop's clock")]
-fn read() -> std::time::Instant {
-    std::time::Instant::now()
+/// When a clock began.
+#[cfg(target_os = "linux")]
+#[derive(Debug)]
+pub(crate) struct Origin(u64);
+
+/// The kernel's own numbers, because every sleep asks: less arithmetic than through std's.
+#[cfg(target_os = "linux")]
+impl Origin {
+    fn now() -> Origin {
+        Origin(nanos(rustix::time::ClockId::Monotonic))
+    }
+
+    #[inline]
+    fn elapsed(&self) -> u64 {
+        nanos(rustix::time::ClockId::Monotonic).saturating_sub(self.0)
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[inline]
+fn nanos(clock: rustix::time::ClockId) -> u64 {
+    let time = rustix::time::clock_gettime(clock);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+#[cfg(not(target_os = "linux"))]
+#[derive(Debug)]
+pub(crate) struct Origin(std::time::Instant);
+
+#[cfg(not(target_os = "linux"))]
+impl Origin {
+    #[expect(clippy::disallowed_methods, reason = "this is the loop's clock")]
+    fn now() -> Origin {
+        Origin(std::time::Instant::now())
+    }
+
+    fn elapsed(&self) -> u64 {
+        saturating_nanos(Origin::now().0.saturating_duration_since(self.0))
+    }
 }
 
 /// A clock for tests. Its time passes only by [`advance`](VirtualClock::advance), and by jumping to the next deadline when

@@ -84,7 +84,8 @@ impl LoopHandle {
         TimerHandle::new(&self.inner, when, CallHandle::new(call))
     }
 
-    /// The loop's time. It is read from the loop's clock at each call.
+    /// The loop's time. It is read from the loop's clock at each call, so that a delay counts from the call and nothing is
+    /// early, however long the step has taken that asks. What is due is found by one time a turn.
     #[doc(alias = "time")]
     pub fn now(&self) -> Instant {
         Instant::from_nanos(self.inner.clock.now())

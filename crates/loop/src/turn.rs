@@ -17,6 +17,9 @@ use crate::timer::Due;
 /// So many steps may run before the outside is looked at again.
 const STEPS_BETWEEN_LOOKS: u32 = 61;
 
+/// No more timers than this become due in one turn, so that after a long standstill the outside is looked at in between.
+const TIMERS_A_TURN: usize = 1024;
+
 /// How long the thread rests after a wait that has failed, so that a wait which fails for ever does not spin.
 const REST: Duration = Duration::from_millis(10);
 
@@ -187,14 +190,14 @@ impl Inner {
         next.is_some_and(|deadline| deadline <= self.clock.now())
     }
 
-    /// Queues what is due, by deadline, then by insertion.
+    /// Queues what is due, by deadline, then by insertion. What is more than fits into a turn stays, in order, for the next.
     fn queue_due_timers(&self) {
         if self.wheel.borrow().is_empty() {
             return;
         }
         // Taken out first, and queued second: a waker may be anybody's code, and may insert timers.
         let mut due = self.pace.due.take();
-        due.extend(self.wheel.borrow_mut().expire(self.clock.now()));
+        due.extend(self.wheel.borrow_mut().expire(self.clock.now()).take(TIMERS_A_TURN));
         for timer in due.drain(..) {
             match timer {
                 Due::Wake(waker) => {

@@ -5,7 +5,7 @@
 pub use picot_deferred::{Deferred, Promise, when};
 #[doc(no_inline)]
 pub use picot_loop::{
-    CallHandle, EventLoop, JoinError, LoopHandle, RemoteHandle, Task, TimerHandle, VirtualClock, run, sleep,
+    CallHandle, EventLoop, JoinError, LoopHandle, RemoteHandle, Task, TimerHandle, VirtualClock, interval, run, sleep,
     sleep_until, spawn, spawn_blocking, task_local, yield_now,
 };
 #[doc(no_inline)]
@@ -53,7 +53,7 @@ pub mod task {
 /// The loop's time.
 pub mod time {
     #[doc(no_inline)]
-    pub use picot_loop::{Instant, Sleep, sleep, sleep_until};
+    pub use picot_loop::{Instant, Interval, MissedTick, Sleep, interval, interval_at, sleep, sleep_until};
 }
 
 /// What most programs use: `use picot::prelude::*`.

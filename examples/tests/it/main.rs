@@ -4,5 +4,6 @@ mod echo;
 #[cfg(unix)]
 mod embed;
 mod only_deferred;
+mod only_timers;
 mod sort_chunks;
 mod trouble;

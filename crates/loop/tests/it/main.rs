@@ -10,6 +10,7 @@ mod errors;
 #[cfg(unix)]
 mod fork;
 mod hooks;
+mod interval;
 mod life;
 mod metrics;
 mod reactor;
