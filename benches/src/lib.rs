@@ -8,5 +8,7 @@ mod measure;
 #[cfg(feature = "executor")]
 pub mod picot;
 pub mod scheduler;
+#[cfg(feature = "sync")]
+pub mod sync;
 
 pub use measure::{Figures, Table, measure};

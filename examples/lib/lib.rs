@@ -34,6 +34,8 @@ mod documentation {
         DesignNet: "docs/design/net.md";
         DesignPicot: "docs/design/picot.md";
         DesignReactor: "docs/design/reactor.md";
+        DesignSync: "docs/design/sync.md";
         DesignTimers: "docs/design/timers.md";
+        GuideSharing: "docs/guide/sharing-between-loops.md";
     }
 }

@@ -2,5 +2,7 @@
 //! spawns tasks which need not be `Send`.
 
 mod schedulers;
+mod sync;
 
 pub use schedulers::{Compio, Monoio, SmolLocalExecutor, TokioLocalRuntime, TokioLocalSet};
+pub use sync::{LocalSync, Smol, TokioSync};

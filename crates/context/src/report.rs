@@ -93,6 +93,40 @@ pub enum Cause {
     SlowStep(Duration),
     /// An operating system call of the loop failed.
     Io(io::Error),
+    /// It has closed a circle of locks: each of these waits for a lock that the next one holds, and the last for one
+    /// that the first holds.
+    Deadlock(Vec<LockWait>),
+}
+
+/// Who waits for which lock: one member of a [`Cause::Deadlock`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LockWait {
+    /// The task that waits; `None` under an executor that does not say what runs.
+    pub task: Option<TaskInfo>,
+    /// Where it waits.
+    pub place: Place,
+    /// Where the lock was made.
+    pub lock: Place,
+    /// Where the holder, which is the next member, asked for the lock.
+    pub held_since: Place,
+}
+
+impl LockWait {
+    /// `task` waits at `place` for the lock made at `lock`, which somebody asked for at `held_since` and holds.
+    pub fn new(task: Option<TaskInfo>, place: Place, lock: Place, held_since: Place) -> LockWait {
+        LockWait { task, place, lock, held_since }
+    }
+}
+
+impl fmt::Display for LockWait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.task {
+            Some(task) => task.fmt(f)?,
+            None => f.write_str("somebody")?,
+        }
+        write!(f, " waits at {} for the lock made at {}, held since {}", self.place, self.lock, self.held_since)
+    }
 }
 
 impl fmt::Display for Origin {
@@ -122,6 +156,13 @@ impl fmt::Display for Cause {
                 "kept the loop from everything else for {took:.0?}; move the work to `spawn_blocking`, or yield in between"
             ),
             Cause::Io(error) => write!(f, "met an error of the operating system: {error}"),
+            Cause::Deadlock(circle) => {
+                f.write_str("has closed a circle of locks, in which nobody goes on unless one lets go: ")?;
+                for wait in circle {
+                    write!(f, "{wait} by ")?;
+                }
+                f.write_str(if circle.len() == 1 { "itself" } else { "the first" })
+            }
         }
     }
 }

@@ -29,7 +29,7 @@ pub mod io {
 pub mod event_loop {
     #[doc(no_inline)]
     pub use picot_loop::{
-        Builder, Cause, CloseReport, Closed, EventLoop, Kind, LoopError, LoopHandle, Origin, Payload, Place, Refused,
+        Builder, Cause, CloseReport, Closed, EventLoop, Kind, LockWait, LoopError, LoopHandle, Origin, Payload, Place, Refused,
         RemoteHandle, Report, RunError, VirtualClock, run,
     };
 }
@@ -38,6 +38,12 @@ pub mod event_loop {
 pub mod net {
     #[doc(no_inline)]
     pub use picot_net::*;
+}
+
+/// Locks, events, semaphores, barriers and queues for the tasks of one loop.
+pub mod sync {
+    #[doc(no_inline)]
+    pub use picot_sync::*;
 }
 
 /// Tasks: their handles, what waiting for them gives, and which one runs.
