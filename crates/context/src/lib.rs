@@ -22,5 +22,6 @@ pub use manual::ManualHost;
 pub use payload::{Payload, catch};
 pub use report::{Cause, Kind, LockWait, Origin, Report};
 pub use step::{
-    Details, Frame, Place, ROOT_NAME, Step, TaskId, TaskInfo, current, enter, has_made, inherited, running, take_made,
+    Details, Frame, Place, ROOT_NAME, Running, Step, TaskId, TaskInfo, current, enter, has_made, inherited, running,
+    take_made,
 };

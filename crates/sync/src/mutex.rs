@@ -224,12 +224,17 @@ impl<'a, T: ?Sized> Future for Lock<'a, T> {
         let Lock { mutex, waiter, .. } = &mut *self;
         let (lock, place, is_new) = (&mutex.lock, waiter.place, !waiter.is_in_line());
         let waker = cx.waker().data().addr();
-        let try_lock = || lock.try_lock(|| Who { waker, ..Who::running(None) }, place);
+        let mut has_it = false;
+        let try_lock = || {
+            has_it = lock.try_lock(|| Who { waker, ..Who::running(None) }, place);
+            has_it
+        };
         if lock.waiters.poll_with(waiter, 1, cx, try_lock).is_ready() {
             self.end_edge();
             return Poll::Ready(self.mutex.guard());
         }
-        if is_new {
+        // If its step's budget is spent, it may have the lock and be pending.
+        if is_new && !has_it {
             self.edge = self.mutex.lock.look_for_circle(&self.waiter, cx);
         }
         Poll::Pending

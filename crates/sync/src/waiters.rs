@@ -1,7 +1,7 @@
 //! Who waits: the one list that all primitives share.
 //!
-//! All waiters of a thread lie in one slab; each primitive has a list through it, by indices. So a wait allocates
-//! nothing once the slab has grown, and everybody who waits on the thread can be listed.
+//! All waiters of a thread lie in one arena; each primitive has a list through it, by indices. So a wait allocates
+//! nothing once the arena has grown, and everybody who waits on the thread can be listed.
 //!
 //! The invariants, which every primitive inherits:
 //! - **First in, first out.** A waiter is in line from its first poll on, whatever is left of its step's budget, and is
@@ -11,32 +11,34 @@
 //!   polled or dropped. If it is dropped, [`Waiters::leave`] hands back what it was given, for the primitive to pass on.
 //! - **No borrow is live when a waker is woken, cloned or dropped.** Whoever notifies gets the waker, and wakes last.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::fmt;
 use std::panic::Location;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use picot_context::{Place, TaskInfo, budget};
-use slab::Slab;
+use picot_context::{Place, Running, TaskId, budget};
 
 use crate::dump::Waiting;
+use crate::wake::wake;
 
 /// The end of a list.
 const NONE: u32 = u32::MAX;
 
-/// A slab that is empty again gives back its memory if it has room for more waiters than this.
+/// When nobody waits any more, the thread gives back the memory for waiters if it is more than for so many.
 const KEPT: usize = 1024;
 
 struct Node {
     prev: u32,
+    /// Of those that are free, the next that is free.
     next: u32,
     /// `None` once notified: the node is in no list then.
     waker: Option<Waker>,
     /// What it asks for; once notified, what it was given.
     amount: usize,
-    /// Grows from wait to wait, so that they can be listed by age.
+    /// Grows from wait to wait, so that they can be listed by age; 0 of those that are free.
     age: u64,
-    task: Option<TaskInfo>,
+    running: Running,
     place: Place,
     origin: Origin,
 }
@@ -48,17 +50,52 @@ struct Origin {
     made: Place,
 }
 
+/// Nodes are written and read where they lie: they are large, and a slab that moves them in and out costs more than the
+/// rest of a wait.
 struct Arena {
-    nodes: Slab<Node>,
+    nodes: Vec<Node>,
+    /// The first that is free.
+    free: u32,
+    used: usize,
     last_age: u64,
 }
 
+impl Default for Arena {
+    fn default() -> Arena {
+        Arena { nodes: Vec::new(), free: NONE, used: 0, last_age: 0 }
+    }
+}
+
 impl Arena {
+    #[inline]
     fn node(&mut self, key: u32) -> &mut Node {
         &mut self.nodes[key as usize]
     }
 
-    /// Takes `node` out of `list`, not out of the slab.
+    /// A node that is in no list yet.
+    #[inline]
+    fn insert(&mut self, waker: Waker, amount: usize, running: Running, place: Place, origin: Origin) -> u32 {
+        self.used += 1;
+        self.last_age += 1;
+        let age = self.last_age;
+        if self.free == NONE {
+            let key = u32::try_from(self.nodes.len()).ok().filter(|key| *key != NONE);
+            let waker = Some(waker);
+            self.nodes.push(Node { prev: NONE, next: NONE, waker, amount, age, running, place, origin });
+            return key.expect("fewer than 2^32 - 1 waiters on a thread");
+        }
+        let key = self.free;
+        let node = self.node(key);
+        let free = std::mem::replace(&mut node.next, NONE);
+        // A free node has neither a waker nor details, so nothing is dropped here.
+        (node.waker, node.running) = (Some(waker), running);
+        (node.amount, node.age, node.place, node.origin) = (amount, age, place, origin);
+        self.free = free;
+        key
+    }
+
+    /// Takes `node` out of `list`; it is not free yet.
+    #[inline]
     fn unlink(&mut self, list: &Waiters, prev: u32, next: u32) {
         match prev {
             NONE => list.head.set(next),
@@ -71,33 +108,49 @@ impl Arena {
         list.len.set(list.len.get() - 1);
     }
 
-    fn remove(&mut self, key: u32) -> Node {
-        let node = self.nodes.remove(key as usize);
-        if self.nodes.is_empty() && self.nodes.capacity() > KEPT {
-            self.nodes = Slab::new();
+    /// Frees a node that is in no list and has no waker. The caller drops what is returned, with no borrow live.
+    #[inline]
+    fn release(&mut self, key: u32) -> Running {
+        let free = self.free;
+        let node = self.node(key);
+        node.next = free;
+        node.age = 0;
+        let running = std::mem::take(&mut node.running);
+        self.free = key;
+        self.used -= 1;
+        if self.used == 0 && self.nodes.capacity() > KEPT {
+            self.nodes = Vec::new();
+            self.free = NONE;
         }
-        node
+        running
     }
 }
 
 thread_local! {
-    static ARENA: RefCell<Arena> = const { RefCell::new(Arena { nodes: Slab::new(), last_age: 0 }) };
+    static ARENA: Shared = Shared::default();
 }
 
-fn with<R>(f: impl FnOnce(&mut Arena) -> R) -> R {
-    ARENA.with_borrow_mut(f)
+/// The arena of a thread. Each primitive keeps it from its first waiter on, so that only that one has to look for it.
+type Shared = Rc<RefCell<Arena>>;
+
+/// Out of line: it is called once a primitive. At the thread's end, when its arena is gone, the primitive gets one of its own.
+#[cold]
+fn thread_arena() -> Shared {
+    ARENA.try_with(Rc::clone).unwrap_or_default()
 }
 
 /// Everybody who waits on this thread, the longest first.
 pub(crate) fn everybody() -> Vec<Waiting> {
-    let mut nodes = with(|arena| arena.nodes.iter().map(|(_, node)| (node.age, describe(node))).collect::<Vec<_>>());
+    let mut nodes: Vec<_> = ARENA.with(|arena| {
+        arena.borrow().nodes.iter().filter(|node| node.age != 0).map(|node| (node.age, describe(node))).collect()
+    });
     nodes.sort_by_key(|(age, _)| *age);
     nodes.into_iter().map(|(_, waiting)| waiting).collect()
 }
 
 fn describe(node: &Node) -> Waiting {
     let Origin { what, made } = node.origin;
-    Waiting { what, made, task: node.task.clone(), place: node.place, is_notified: node.waker.is_none() }
+    Waiting { what, made, task: node.running.task(), place: node.place, is_notified: node.waker.is_none() }
 }
 
 /// The waiters of one primitive, in order.
@@ -106,6 +159,8 @@ pub(crate) struct Waiters {
     tail: Cell<u32>,
     len: Cell<usize>,
     origin: Origin,
+    /// Set with the first waiter.
+    arena: OnceCell<Shared>,
 }
 
 /// A future's place in line, or the place that it has not taken yet.
@@ -152,13 +207,19 @@ pub(crate) struct Notified {
     pub(crate) waker: Waker,
     pub(crate) asked: usize,
     pub(crate) place: Place,
-    pub(crate) task: Option<picot_context::TaskId>,
+    pub(crate) task: Option<TaskId>,
 }
 
 impl Waiters {
     /// `what` is how a list of waiters calls it, such as `"Mutex::lock"`; `made` is where the primitive was made.
     pub(crate) const fn new(what: &'static str, made: Place) -> Waiters {
-        Waiters { head: Cell::new(NONE), tail: Cell::new(NONE), len: Cell::new(0), origin: Origin { what, made } }
+        let (head, tail) = (Cell::new(NONE), Cell::new(NONE));
+        Waiters { head, tail, len: Cell::new(0), origin: Origin { what, made }, arena: OnceCell::new() }
+    }
+
+    #[inline]
+    fn arena(&self) -> RefMut<'_, Arena> {
+        self.arena.get_or_init(thread_arena).borrow_mut()
     }
 
     /// Whether nobody waits. Those who are notified do not wait any more.
@@ -176,16 +237,15 @@ impl Waiters {
 
     /// Those in line, the first first.
     pub(crate) fn list(&self) -> Vec<Waiting> {
-        with(|arena| {
-            let mut list = Vec::with_capacity(self.len());
-            let mut at = self.head.get();
-            while at != NONE {
-                let node = arena.node(at);
-                list.push(describe(node));
-                at = node.next;
-            }
-            list
-        })
+        let mut arena = self.arena();
+        let mut list = Vec::with_capacity(self.len());
+        let mut at = self.head.get();
+        while at != NONE {
+            let node = arena.node(at);
+            list.push(describe(node));
+            at = node.next;
+        }
+        list
     }
 
     /// One poll of a leaf operation that takes `asked` of something: at once if `at_once` manages to take it, else once
@@ -216,64 +276,60 @@ impl Waiters {
         }
         // It has its turn now, and completes in the next step; `poll_left` has woken it.
         self.enter(waiter, asked, cx.waker().clone());
-        let waker = with(|arena| self.take_out(arena, waiter.key, asked));
+        let waker = self.take_out(&mut self.arena(), waiter.key, asked);
         drop(waker);
         Poll::Pending
     }
 
     /// Joins the line.
     pub(crate) fn enter(&self, waiter: &mut Waiter, asked: usize, waker: Waker) {
-        let task = picot_context::current();
-        let place = waiter.place;
-        waiter.key = with(|arena| {
-            arena.last_age += 1;
-            let prev = self.tail.get();
-            let node = Node {
-                prev,
-                next: NONE,
-                waker: Some(waker),
-                amount: asked,
-                age: arena.last_age,
-                task,
-                place,
-                origin: self.origin,
-            };
-            let key = u32::try_from(arena.nodes.insert(node)).expect("fewer than 2^32 waiters on a thread");
-            match prev {
-                NONE => self.head.set(key),
-                prev => arena.node(prev).next = key,
-            }
-            self.tail.set(key);
-            self.len.set(self.len.get() + 1);
-            key
-        });
+        let running = Running::now();
+        let mut arena = self.arena();
+        let key = arena.insert(waker, asked, running, waiter.place, self.origin);
+        let prev = self.tail.replace(key);
+        arena.node(key).prev = prev;
+        match prev {
+            NONE => self.head.set(key),
+            prev => arena.node(prev).next = key,
+        }
+        self.len.set(self.len.get() + 1);
+        waiter.key = key;
     }
 
     /// Ready with what was given, once notified; the slot is free then.
     fn collect(&self, waiter: &mut Waiter, cx: &mut Context<'_>) -> Poll<usize> {
-        let given = with(|arena| match &arena.node(waiter.key).waker {
-            None => Ok(arena.remove(waiter.key).amount),
-            Some(waker) => Err(waker.will_wake(cx.waker())),
-        });
-        match given {
-            Ok(amount) => {
-                waiter.key = NONE;
-                budget::spend();
-                Poll::Ready(amount)
+        let mut arena = self.arena();
+        let node = arena.node(waiter.key);
+        if let Some(waker) = &node.waker {
+            let is_same = waker.will_wake(cx.waker());
+            drop(arena);
+            if !is_same {
+                self.change_waker(waiter.key, cx.waker().clone());
             }
-            Err(true) => Poll::Pending,
-            Err(false) => {
-                let new = cx.waker().clone();
-                // Cloning is anybody's code and may have notified this waiter; then the wake went to the old waker.
-                let (old, late) = with(|arena| match &mut arena.node(waiter.key).waker {
-                    Some(waker) => (Some(std::mem::replace(waker, new)), None),
-                    None => (None, Some(new)),
-                });
+            return Poll::Pending;
+        }
+        let amount = node.amount;
+        let running = arena.release(waiter.key);
+        drop(arena);
+        drop(running);
+        waiter.key = NONE;
+        budget::spend();
+        Poll::Ready(amount)
+    }
+
+    #[cold]
+    fn change_waker(&self, key: u32, new: Waker) {
+        // Cloning the new one is anybody's code, and may have notified this waiter: then the wake went to the old one.
+        let mut arena = self.arena();
+        match &mut arena.node(key).waker {
+            Some(waker) => {
+                let old = std::mem::replace(waker, new);
+                drop(arena);
                 drop(old);
-                if let Some(waker) = late {
-                    waker.wake();
-                }
-                Poll::Pending
+            }
+            None => {
+                drop(arena);
+                wake(new);
             }
         }
     }
@@ -285,33 +341,36 @@ impl Waiters {
         if key == NONE {
             return None;
         }
-        with(|arena| {
-            let node = arena.node(key);
-            let (asked, place) = (node.amount, node.place);
-            if !suits(asked) {
-                return None;
-            }
-            let task = node.task.as_ref().map(TaskInfo::id);
-            let waker = self.take_out(arena, key, asked)?;
-            Some(Notified { waker, asked, place, task })
-        })
+        let mut arena = self.arena();
+        let node = arena.node(key);
+        let (asked, place, task) = (node.amount, node.place, node.running.task_id());
+        if !suits(asked) {
+            return None;
+        }
+        let waker = self.take_out(&mut arena, key, asked)?;
+        Some(Notified { waker, asked, place, task })
     }
 
     /// Notifies the first in line, and gives it `given`.
     pub(crate) fn notify_first(&self, given: usize) -> Option<Waker> {
         let key = self.head.get();
-        if key == NONE { None } else { with(|arena| self.take_out(arena, key, given)) }
+        if key == NONE { None } else { self.take_out(&mut self.arena(), key, given) }
     }
 
     /// Notifies everybody who is in line now. Those who come while the others are woken are not meant.
     pub(crate) fn notify_all(&self, given: usize) -> Vec<Waker> {
         let mut wakers = Vec::with_capacity(self.len());
         if !self.is_empty() {
-            with(|arena| {
-                while self.head.get() != NONE {
-                    wakers.extend(self.take_out(arena, self.head.get(), given));
-                }
-            });
+            let mut arena = self.arena();
+            let mut at = self.head.replace(NONE);
+            self.tail.set(NONE);
+            self.len.set(0);
+            while at != NONE {
+                let node = arena.node(at);
+                node.amount = given;
+                wakers.extend(node.waker.take());
+                at = node.next;
+            }
         }
         wakers
     }
@@ -336,20 +395,16 @@ impl Waiters {
     #[cold]
     fn leave_line(&self, waiter: &mut Waiter) -> Left {
         let key = std::mem::replace(&mut waiter.key, NONE);
-        // A future that outlives the thread's slab ends with its thread, and so does everybody it could pass something to.
-        let node = ARENA.try_with(|arena| {
-            let mut arena = arena.borrow_mut();
-            let node = arena.remove(key);
-            if node.waker.is_some() {
-                arena.unlink(self, node.prev, node.next);
-            }
-            node
-        });
-        match node {
-            Ok(Node { waker: None, amount, .. }) => Left::Notified(amount),
-            Ok(_) => Left::Waiting,
-            Err(_) => Left::Outside,
-        }
+        let mut arena = self.arena();
+        let node = arena.node(key);
+        let (left, waker) = match node.waker {
+            None => (Left::Notified(node.amount), None),
+            Some(_) => (Left::Waiting, self.take_out(&mut arena, key, 0)),
+        };
+        let running = arena.release(key);
+        drop(arena);
+        drop((waker, running));
+        left
     }
 }
 

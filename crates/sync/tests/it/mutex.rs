@@ -1,6 +1,6 @@
 //! One holder at a time, in the order of asking.
 
-use picot_context::{Step, TaskId, budget, enter};
+use picot_context::{ManualHost, Step, TaskId, budget, enter};
 use picot_sync::Mutex;
 
 use crate::hands::{Hand, Tasks, Trace, now, yield_now};
@@ -90,6 +90,7 @@ fn it_may_hold_what_has_no_size() {
 
 #[test]
 fn a_task_that_locks_again_and_again_stops_when_its_budget_is_spent_and_keeps_its_place() {
+    let (host, _guard) = ManualHost::installed();
     let mutex = Mutex::new(());
     let id = TaskId::new(1.try_into().unwrap());
     let entered = enter(Step::task(id, std::panic::Location::caller()), None);
@@ -103,4 +104,5 @@ fn a_task_that_locks_again_and_again_stops_when_its_budget_is_spent_and_keeps_it
     let late = Hand::pending(mutex.lock());
     drop(poor.ready());
     assert_eq!(late.wakes(), 1);
+    assert!(host.take_reports().is_empty(), "it does not wait for itself");
 }
