@@ -7,26 +7,24 @@ use picot_benches_peers::{LocalSync, Smol, TokioSync};
 
 fn main() {
     let filter = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
-    let (mut both, mut local) = (Table::default(), Table::default());
-    locks(&mut both, PicotSync, &filter);
-    locks(&mut both, TokioSync, &filter);
-    locks(&mut both, Smol, &filter);
-    permits(&mut both, PicotSync, &filter);
-    permits(&mut both, TokioSync, &filter);
-    permits(&mut both, Smol, &filter);
-    queues(&mut both, PicotSync, &filter);
-    queues(&mut both, TokioSync, &filter);
-    queues(&mut both, Smol, &filter);
-    broadcasts(&mut both, PicotSync, &filter);
-    broadcasts(&mut both, TokioSync, &filter);
-    broadcasts(&mut both, Smol, &filter);
-    both.print();
+    let (mut table, mut local) = (Table::default(), Table::default());
+    locks(&mut table, PicotSync, &filter);
+    locks(&mut table, TokioSync, &filter);
+    locks(&mut table, Smol, &filter);
+    permits(&mut table, PicotSync, &filter);
+    permits(&mut table, TokioSync, &filter);
+    permits(&mut table, Smol, &filter);
+    queues(&mut table, PicotSync, &filter);
+    queues(&mut table, TokioSync, &filter);
+    queues(&mut table, Smol, &filter);
+    broadcasts(&mut table, PicotSync, &filter);
+    broadcasts(&mut table, TokioSync, &filter);
+    broadcasts(&mut table, Smol, &filter);
+    table.print();
 
-    // local-sync has no lock and no event.
+    // local-sync has no lock and no event, so it has a table of its own.
     println!();
-    permits(&mut local, PicotSync, &filter);
     permits(&mut local, LocalSync, &filter);
-    queues(&mut local, PicotSync, &filter);
     queues(&mut local, LocalSync, &filter);
     local.print();
 }

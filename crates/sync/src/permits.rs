@@ -26,11 +26,11 @@ impl Permits {
         self.available.get()
     }
 
-    /// Takes `asked`, if there is as much and nobody waits.
+    /// Takes `asked`, if there is as much and nobody waits. None at all can always be taken, so nobody waits for that.
     #[inline]
     pub(crate) fn try_take(&self, asked: usize) -> bool {
         match self.available.get().checked_sub(asked) {
-            Some(left) if self.waiters.is_empty() => {
+            Some(left) if asked == 0 || self.waiters.is_empty() => {
                 self.available.set(left);
                 true
             }
@@ -56,6 +56,9 @@ impl Permits {
     fn distribute(&self) {
         loop {
             let available = self.available.get();
+            if available == 0 {
+                return;
+            }
             let Some(notified) = self.waiters.notify_first_if(|asked| asked <= available) else { return };
             self.available.set(available - notified.asked);
             // A waker may do anything, so what is available is read anew after it.

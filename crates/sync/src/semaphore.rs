@@ -63,7 +63,7 @@ impl Semaphore {
         self.acquire_many(1)
     }
 
-    /// Waits for `count` permits at once. Those behind it wait until it has them.
+    /// Waits for `count` permits at once. Those behind it wait until it has them. For 0 permits nobody waits.
     ///
     /// # Panics
     /// If the semaphore is [bounded](Semaphore::bounded) to fewer permits: it would wait for ever.

@@ -72,26 +72,25 @@ impl Arena {
         &mut self.nodes[key as usize]
     }
 
-    /// A node that is in no list yet.
+    /// Puts a node where one is free. The key.
     #[inline]
-    fn insert(&mut self, waker: Waker, amount: usize, running: Running, place: Place, origin: Origin) -> u32 {
+    fn insert(&mut self, mut new: Node) -> u32 {
         self.used += 1;
         self.last_age += 1;
-        let age = self.last_age;
-        if self.free == NONE {
-            let key = u32::try_from(self.nodes.len()).ok().filter(|key| *key != NONE);
-            let waker = Some(waker);
-            self.nodes.push(Node { prev: NONE, next: NONE, waker, amount, age, running, place, origin });
-            return key.expect("fewer than 2^32 - 1 waiters on a thread");
-        }
+        new.age = self.last_age;
         let key = self.free;
-        let node = self.node(key);
-        let free = std::mem::replace(&mut node.next, NONE);
+        let Some(node) = self.nodes.get_mut(key as usize) else { return self.grow(new) };
+        self.free = node.next;
         // A free node has neither a waker nor details, so nothing is dropped here.
-        (node.waker, node.running) = (Some(waker), running);
-        (node.amount, node.age, node.place, node.origin) = (amount, age, place, origin);
-        self.free = free;
+        *node = new;
         key
+    }
+
+    #[cold]
+    fn grow(&mut self, new: Node) -> u32 {
+        let key = u32::try_from(self.nodes.len()).ok().filter(|key| *key != NONE);
+        self.nodes.push(new);
+        key.expect("fewer than 2^32 - 1 waiters on a thread")
     }
 
     /// Takes `node` out of `list`; it is not free yet.
@@ -283,11 +282,12 @@ impl Waiters {
 
     /// Joins the line.
     pub(crate) fn enter(&self, waiter: &mut Waiter, asked: usize, waker: Waker) {
-        let running = Running::now();
+        let prev = self.tail.get();
+        let (running, place, origin) = (Running::now(), waiter.place, self.origin);
         let mut arena = self.arena();
-        let key = arena.insert(waker, asked, running, waiter.place, self.origin);
-        let prev = self.tail.replace(key);
-        arena.node(key).prev = prev;
+        let key =
+            arena.insert(Node { prev, next: NONE, waker: Some(waker), amount: asked, age: 0, running, place, origin });
+        self.tail.set(key);
         match prev {
             NONE => self.head.set(key),
             prev => arena.node(prev).next = key,
@@ -368,8 +368,10 @@ impl Waiters {
             while at != NONE {
                 let node = arena.node(at);
                 node.amount = given;
-                wakers.extend(node.waker.take());
                 at = node.next;
+                if let Some(waker) = node.waker.take() {
+                    wakers.push(waker);
+                }
             }
         }
         wakers

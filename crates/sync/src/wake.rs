@@ -17,7 +17,11 @@ pub(crate) fn wake(waker: Waker) {
 }
 
 pub(crate) fn wake_all(wakers: Vec<Waker>) {
-    wakers.into_iter().for_each(wake);
+    let mut wakers = wakers.into_iter();
+    // One `catch` for all of them, unless one panics.
+    while let Err(payload) = catch(|| wakers.by_ref().for_each(Waker::wake)) {
+        report(Report::panic(Origin::new(Kind::Waker), payload));
+    }
 }
 
 #[cold]

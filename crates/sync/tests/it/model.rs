@@ -65,7 +65,7 @@ impl PermitModel {
     }
 
     fn try_take(&mut self, asked: usize) -> bool {
-        let takes = self.line.is_empty() && asked <= self.available;
+        let takes = asked == 0 || self.line.is_empty() && asked <= self.available;
         self.available -= if takes { asked } else { 0 };
         takes
     }
