@@ -1,5 +1,6 @@
 //! The primitives of picot-sync, polled by hand, so that every step and every wake is seen.
 
+mod allocations;
 mod barrier;
 mod condvar;
 mod deadlock;
