@@ -51,7 +51,7 @@ fn deadlock(pool: &mut LocalPool) {
         });
     }
     let (sender, receiver) = oneshot::channel();
-    spawn(&spawner, async move { drop(sender.send("the third task goes on")) });
+    spawn(&spawner, async move { sender.send("the third task goes on").expect("it is received") });
     println!("{}", pool.run_until(receiver).expect("it is sent"));
     pool.run_until_stalled();
     for waiting in waiting() {

@@ -37,5 +37,7 @@ pub use remote::RemoteHandle;
 pub use time::{Instant, Sleep, YieldNow, sleep, sleep_until, yield_now};
 pub use timer::TimerHandle;
 
-pub use picot_context::{Cause, Closed, Kind, LockWait, Origin, Payload, Place, Report, TaskId, TaskInfo, current, task_local};
+pub use picot_context::{
+    Cause, Closed, Kind, LockWait, Origin, Payload, Place, Report, TaskId, TaskInfo, current, task_local,
+};
 pub use picot_executor::{CallHandle, CancelReason, Cancelled, Join, JoinError, Refused, Task, TaskBuilder};

@@ -29,8 +29,8 @@ pub mod io {
 pub mod event_loop {
     #[doc(no_inline)]
     pub use picot_loop::{
-        Builder, Cause, CloseReport, Closed, EventLoop, Kind, LockWait, LoopError, LoopHandle, Origin, Payload, Place, Refused,
-        RemoteHandle, Report, RunError, VirtualClock, run,
+        Builder, Cause, CloseReport, Closed, EventLoop, Kind, LockWait, LoopError, LoopHandle, Origin, Payload, Place,
+        Refused, RemoteHandle, Report, RunError, VirtualClock, run,
     };
 }
 
