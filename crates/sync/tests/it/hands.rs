@@ -112,9 +112,8 @@ impl<'a> Tasks<'a> {
         let next = self.queue.lock().unwrap().pop_front();
         let Some(index) = next else { return false };
         self.in_task(index, |slot| {
-            if let Some(future) = &mut slot.future
-                && future.as_mut().poll(&mut Context::from_waker(&slot.waker)).is_ready()
-            {
+            let Some(future) = &mut slot.future else { return };
+            if future.as_mut().poll(&mut Context::from_waker(&slot.waker)).is_ready() {
                 slot.future = None;
             }
         });
