@@ -14,6 +14,8 @@ mod memory;
 pub mod picot;
 pub mod scheduler;
 pub mod sleepers;
+#[cfg(feature = "sync")]
+pub mod sync;
 #[cfg(feature = "loop")]
 pub mod turn;
 

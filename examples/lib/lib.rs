@@ -35,8 +35,10 @@ mod documentation {
         DesignNet: "docs/design/net.md";
         DesignPicot: "docs/design/picot.md";
         DesignReactor: "docs/design/reactor.md";
+        DesignSync: "docs/design/sync.md";
         DesignTimers: "docs/design/timers.md";
         GuideFromDeferred: "docs/guide/from-deferred.md";
         ReferenceDeferredConformance: "docs/reference/deferred-conformance.md";
+        GuideSharing: "docs/guide/sharing-between-loops.md";
     }
 }

@@ -6,9 +6,11 @@ pub mod echo;
 mod oneshots;
 mod schedulers;
 mod sleepers;
+mod sync;
 mod wheels;
 
 pub use oneshots::{FuturesOneshot, TokioOneshot};
 pub use schedulers::{Compio, Monoio, SmolLocalExecutor, TokioLocalRuntime, TokioLocalSet};
 pub use sleepers::{MonoioTimed, PicotLoop, Smol};
+pub use sync::{LocalSync, SmolSync, TokioSync};
 pub use wheels::QuadWheel;

@@ -108,6 +108,9 @@ pub enum Cause {
     WaitsForHeld(TaskInfo),
     /// The loop has nothing to do and knows of nothing that could change that, while these tasks have not ended.
     DeadEnd(Vec<Waiting>),
+    /// It has closed a circle of locks: each of these waits for a lock that the next one holds, and the last for one
+    /// that the first holds.
+    Deadlock(Vec<LockWait>),
 }
 
 /// A task that has not ended, and what it waits for.
@@ -135,6 +138,37 @@ impl fmt::Display for Waiting {
             Some(other) => write!(f, ", which waits for task {}", other.id()),
             None => Ok(()),
         }
+    }
+}
+
+/// Who waits for which lock: one member of a [`Cause::Deadlock`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LockWait {
+    /// The task that waits; `None` under an executor that does not say what runs.
+    pub task: Option<TaskInfo>,
+    /// Where it waits.
+    pub place: Place,
+    /// Where the lock was made.
+    pub lock: Place,
+    /// Where the holder, which is the next member, asked for the lock.
+    pub held_since: Place,
+}
+
+impl LockWait {
+    /// `task` waits at `place` for the lock made at `lock`, which somebody asked for at `held_since` and holds.
+    pub fn new(task: Option<TaskInfo>, place: Place, lock: Place, held_since: Place) -> LockWait {
+        LockWait { task, place, lock, held_since }
+    }
+}
+
+impl fmt::Display for LockWait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.task {
+            Some(task) => task.fmt(f)?,
+            None => f.write_str("somebody")?,
+        }
+        write!(f, " waits at {} for the lock made at {}, held since {}", self.place, self.lock, self.held_since)
     }
 }
 
@@ -180,6 +214,13 @@ impl fmt::Display for Cause {
                     "cannot go on, unless another thread helps: nothing is ready, and no timer, no I/O and no blocking job is left",
                 )?;
                 tasks.iter().try_for_each(|waiting| write!(f, "; still there: {waiting}"))
+            }
+            Cause::Deadlock(circle) => {
+                f.write_str("has closed a circle of locks, in which nobody goes on unless one lets go: ")?;
+                for wait in circle {
+                    write!(f, "{wait} by ")?;
+                }
+                f.write_str(if circle.len() == 1 { "itself" } else { "the first" })
             }
         }
     }

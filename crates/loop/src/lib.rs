@@ -51,7 +51,7 @@ pub use timer::TimerHandle;
 pub use watchdog::Stuck;
 
 pub use picot_context::{
-    Cause, Closed, Kind, Origin, Payload, Place, Report, TaskId, TaskInfo, Waiting, current, task_local,
+    Cause, Closed, Kind, LockWait, Origin, Payload, Place, Report, TaskId, TaskInfo, Waiting, current, task_local,
 };
 pub use picot_executor::{
     CallHandle, CancelReason, Cancelled, Exclusive, ExclusiveGuard, Exit, Hooks, Join, JoinError, Refused, RemoteJoin,

@@ -29,9 +29,9 @@ pub mod io {
 pub mod event_loop {
     #[doc(no_inline)]
     pub use picot_loop::{
-        Builder, Cause, Clock, CloseReport, Closed, Direction, EventLoop, Exit, Hooks, Kind, LoopError, LoopHandle,
-        Metrics, Origin, Payload, Place, Pollable, Refused, RemoteHandle, Report, RunError, Snapshot, Source, Step,
-        Stuck, TurnHook, VirtualClock, Waiting, blocking_section, exclusive, run,
+        Builder, Cause, Clock, CloseReport, Closed, Direction, EventLoop, Exit, Hooks, Kind, LockWait, LoopError,
+        LoopHandle, Metrics, Origin, Payload, Place, Pollable, Refused, RemoteHandle, Report, RunError, Snapshot,
+        Source, Step, Stuck, TurnHook, VirtualClock, Waiting, blocking_section, exclusive, run,
     };
 }
 
@@ -39,6 +39,12 @@ pub mod event_loop {
 pub mod net {
     #[doc(no_inline)]
     pub use picot_net::*;
+}
+
+/// Locks, events, semaphores, barriers and queues for the tasks of one loop.
+pub mod sync {
+    #[doc(no_inline)]
+    pub use picot_sync::*;
 }
 
 /// Tasks: their handles, what waiting for them gives, and which one runs.

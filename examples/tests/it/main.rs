@@ -4,6 +4,7 @@ mod echo;
 #[cfg(unix)]
 mod embed;
 mod only_deferred;
+mod only_sync;
 mod only_timers;
 mod sort_chunks;
 mod trouble;
