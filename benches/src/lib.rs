@@ -7,6 +7,8 @@
 mod measure;
 #[cfg(feature = "executor")]
 pub mod picot;
+#[cfg(feature = "reactor")]
+pub mod reactor;
 pub mod scheduler;
 
 pub use measure::{Figures, Table, measure};
