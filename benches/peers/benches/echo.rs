@@ -62,7 +62,8 @@ mod linux {
     fn callgrind(title: &str, connections: usize) {
         println!("| {title:17} | user instr. |");
         println!("|{:-<19}|{:-<13}|", "", "");
-        for (name, _) in SERVERS {
+        // valgrind cannot run the others: it hangs where they enter the ring.
+        for (name, _) in SERVERS.iter().filter(|(name, _)| !name.ends_with("io_uring")) {
             match Server::callgrind(name, connections, 10_000.max(5 * connections)) {
                 Ok(instructions) => println!("| {name:17} | {instructions:11.0} |"),
                 Err(error) => println!("| {name:17} | {error} |"),

@@ -72,6 +72,7 @@ impl Readiness {
     }
 
     /// The readiness that these bits stand for: those of the three directions are what poll(2) has for them.
+    #[cfg(target_os = "linux")]
     pub(crate) const fn of_directions(bits: u8) -> Readiness {
         Readiness(bits & 7)
     }
