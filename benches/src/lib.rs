@@ -12,6 +12,8 @@ mod measure;
 mod memory;
 #[cfg(feature = "executor")]
 pub mod picot;
+#[cfg(feature = "reactor")]
+pub mod reactor;
 pub mod scheduler;
 pub mod sleepers;
 #[cfg(feature = "sync")]

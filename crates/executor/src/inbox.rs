@@ -86,6 +86,7 @@ impl<T> Inbox<T> {
 
 #[cfg(all(test, loom))]
 mod model {
+    use loom::sync::atomic::AtomicBool;
     use loom::sync::{Arc, Condvar, Mutex};
     use loom::thread;
 
@@ -111,6 +112,50 @@ mod model {
                 rung = self.changed.wait(rung).unwrap();
             }
         }
+    }
+
+    /// Stands for an eventfd that is registered for edges and never read, as the reactor's is: nothing in it orders
+    /// memory, so the state alone must.
+    #[derive(Default)]
+    struct SilentAlarm(AtomicBool);
+
+    impl SilentAlarm {
+        fn ring(&self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+
+        fn wait(&self) {
+            while !self.0.load(Ordering::Relaxed) {
+                thread::yield_now();
+            }
+            self.0.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// The owner sleeps, wakes up by an alarm that orders nothing, and finds what was pushed before it rang.
+    #[test]
+    fn no_wake_is_lost_by_an_alarm_that_is_no_barrier() {
+        loom::model(|| {
+            let inbox = Arc::new(Inbox::new());
+            let alarm = Arc::new(SilentAlarm::default());
+            let pusher = thread::spawn({
+                let (inbox, alarm) = (inbox.clone(), alarm.clone());
+                move || {
+                    if inbox.push(7).unwrap() {
+                        alarm.ring();
+                    }
+                }
+            });
+            if inbox.fall_asleep() {
+                alarm.wait();
+                inbox.wake_up();
+            }
+            assert!(inbox.is_notified(), "whoever does not sleep, or was woken, has something to look at");
+            let mut got = None;
+            assert_eq!(inbox.take(|item| got = Some(item)), 1);
+            assert_eq!(got, Some(7));
+            pusher.join().unwrap();
+        });
     }
 
     /// Each of the threads pushes an item. The owner works and sleeps as the loop does, and must never wait while an item
