@@ -9,4 +9,4 @@ mod measure;
 pub mod picot;
 pub mod scheduler;
 
-pub use measure::{Figures, Table, allocated, begin_part, end_part, measure};
+pub use measure::{Figures, Table, begin_part, end_part, measure};

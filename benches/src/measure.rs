@@ -6,38 +6,23 @@ use std::hint::black_box;
 use std::time::Instant;
 
 /// How often a block is run; the fastest counts.
-const RUNS: usize = 5;
+const RUNS: usize = 3;
 
 /// What one operation of a block costs.
 #[derive(Clone, Copy, Debug)]
 pub struct Figures {
-    /// Nanoseconds of wall time, the least of all runs; or bytes.
-    pub amount: f64,
+    /// Nanoseconds of wall time, the least of all runs.
+    pub nanos: f64,
     /// User-mode instructions, the least of all runs; `None` where they cannot be counted.
     pub instructions: Option<f64>,
-    unit: Unit,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Unit {
-    Nanos,
-    Bytes,
-}
-
-impl Figures {
-    /// An amount of memory, which is the same in every run.
-    pub fn bytes(bytes: f64) -> Figures {
-        Figures { amount: bytes, instructions: None, unit: Unit::Bytes }
-    }
 }
 
 impl std::fmt::Display for Figures {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut text = format!("{:.0}", self.amount);
-        match (self.unit, self.instructions) {
-            (Unit::Bytes, _) => text.push_str(" B"),
-            (Unit::Nanos, Some(instructions)) => write!(text, " / {instructions:.0}")?,
-            (Unit::Nanos, None) => text.push_str(" / –"),
+        let mut text = format!("{:.0}", self.nanos);
+        match self.instructions {
+            Some(instructions) => write!(text, " / {instructions:.0}")?,
+            None => text.push_str(" / –"),
         }
         f.pad(&text)
     }
@@ -66,25 +51,13 @@ pub fn end_part() {
     PART.set(Part { start: None, nanos: start.map(|start| start.elapsed().as_nanos()) });
 }
 
-/// The bytes that this process has allocated now, with what the allocator adds to each; `None` where it does not say.
-pub fn allocated() -> Option<usize> {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    {
-        // SAFETY: The function reads the allocator's own counters, and has no precondition.
-        let info = unsafe { libc::mallinfo2() };
-        Some(info.uordblks + info.hblkhd)
-    }
-    #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-    None
-}
-
 /// Runs `block`, which does `operations` of something, and says what one of them costs.
 ///
 /// With the environment variable `PICOT_BENCH_ONCE` set it runs once: for a run under a tool that counts instructions
 /// itself, such as callgrind.
 pub fn measure(operations: usize, mut block: impl FnMut()) -> Figures {
     let runs = if std::env::var_os("PICOT_BENCH_ONCE").is_some() { 1 } else { RUNS };
-    let mut best = Figures { amount: f64::INFINITY, instructions: None, unit: Unit::Nanos };
+    let mut best = Figures { nanos: f64::INFINITY, instructions: None };
     for _ in 0..runs {
         let mut counter = counter::start();
         #[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
@@ -95,7 +68,7 @@ pub fn measure(operations: usize, mut block: impl FnMut()) -> Figures {
         let nanos = part.unwrap_or(whole) as f64 / operations as f64;
         let counted = counter::stop(&mut counter).filter(|_| part.is_none());
         let instructions = counted.map(|count| count as f64 / operations as f64);
-        best.amount = best.amount.min(nanos);
+        best.nanos = best.nanos.min(nanos);
         best.instructions = match (best.instructions, instructions) {
             (Some(best), Some(new)) => Some(best.min(new)),
             (best, new) => best.or(new),
@@ -156,7 +129,7 @@ impl Table {
         }
     }
 
-    /// Prints the table: nanoseconds / user instructions per operation, or bytes. An empty cell: the contestant cannot do
+    /// Prints the table: nanoseconds / user instructions per operation. An empty cell: the contestant cannot do
     /// that.
     pub fn print(&self) {
         let width = self.rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
@@ -187,22 +160,21 @@ impl Table {
         let mut body = String::new();
         let mut y = 44;
         for (name, cells) in &self.rows {
-            let worst = cells.iter().map(|(_, figures)| figures.amount).fold(0.0, f64::max);
-            let _ = write!(body, "<text x='10' y='{}' font-weight='bold'>{name}</text>\n", y + 12);
+            let worst = cells.iter().map(|(_, figures)| figures.nanos).fold(0.0, f64::max);
+            let _ = writeln!(body, "<text x='10' y='{}' font-weight='bold'>{name}</text>", y + 12);
             y += BAR + 6;
             for (n, (column, figures)) in cells.iter().enumerate() {
-                let unit = if figures.unit == Unit::Bytes { "bytes" } else { "ns" };
-                let width = (figures.amount / worst * BARS as f64).round();
+                let width = (figures.nanos / worst * BARS as f64).round();
                 let colour = if n == 0 { "#2a6f97" } else { "#b8c4cc" };
                 let (middle, end) = (y + 10, NAMES as f64 + width + 6.0);
                 let _ = write!(
                     body,
                     "<text x='{}' y='{middle}' text-anchor='end'>{column}</text>\n\
                      <rect x='{NAMES}' y='{y}' width='{width}' height='{}' fill='{colour}'/>\n\
-                     <text x='{end}' y='{middle}'>{:.0} {unit}</text>\n",
+                     <text x='{end}' y='{middle}'>{:.0} ns</text>\n",
                     NAMES - 8,
                     BAR - 2,
-                    figures.amount,
+                    figures.nanos,
                 );
                 y += BAR;
             }

@@ -40,10 +40,6 @@ impl Scheduler for Picot {
         output
     }
 
-    fn detach<T: 'static>(self, join: Unwrap<T>) {
-        drop(join);
-    }
-
     fn spawn<F: Future + 'static>(self, future: F) -> Unwrap<F::Output>
     where
         F::Output: 'static,

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::task::{Poll, Waker};
 
-use crate::{Figures, Table, allocated, begin_part, end_part, measure};
+use crate::{Table, begin_part, end_part, measure};
 
 /// What a workload needs of an executor.
 pub trait Scheduler: Copy + 'static {
@@ -24,22 +24,18 @@ pub trait Scheduler: Copy + 'static {
     /// Runs the future and all tasks that it spawns, on a new executor.
     fn run<F: Future>(self, future: F) -> F::Output;
 
-    /// Lets go of a task, which runs on.
-    fn detach<T: 'static>(self, join: Self::Join<T>);
-
     /// Spawns a task, from inside of `run`.
     fn spawn<F: Future + 'static>(self, future: F) -> Self::Join<F::Output>
     where
         F::Output: 'static;
 }
 
-const SPAWNS: usize = 200_000;
+const SPAWNS: usize = 100_000;
 const CROWD: usize = 1_000;
 const YIELDS: usize = 1_000_000;
 const ROUND_TRIPS: usize = 200_000;
 const REMOTE_WAKES: usize = 200_000;
 const REMOTE_ROUND_TRIPS: usize = 10_000;
-const PARKED: usize = 100_000;
 
 /// Measures all workloads on `scheduler`, but for those whose name does not contain `filter`.
 pub fn all<S: Scheduler>(table: &mut Table, scheduler: S, filter: &str) {
@@ -67,18 +63,16 @@ pub fn all<S: Scheduler>(table: &mut Table, scheduler: S, filter: &str) {
         row("remote wake", REMOTE_WAKES, &mut || scheduler.run(remote_wakes(scheduler)));
         row("remote round trip", REMOTE_ROUND_TRIPS, &mut || scheduler.run(remote_ping_pong(scheduler)));
     }
-    let name = "a parked task of 64 B";
-    if let Some(bytes) = name.contains(filter).then(|| scheduler.run(parked(scheduler))).flatten() {
-        table.add(name, S::NAME, Figures::bytes(bytes));
-    }
 }
 
-const YIELDS_OF_ALL: usize = 2_000_000;
+const YIELDS_OF_ALL: usize = 1_000_000;
 
 /// Yields of so many tasks that all are ready all the time. Making and ending them does not count.
 async fn yields_of<S: Scheduler>(scheduler: S, tasks: usize) {
-    let (left, ready, go) = (Rc::new(Cell::new(tasks)), Rc::new(Signal::default()), Rc::new(Cell::new(false)));
-    let yields = |left: Rc<Cell<usize>>, ready: Rc<Signal>, go: Rc<Cell<bool>>| async move {
+    let (left, ready) = (Rc::new(Cell::new(tasks)), Rc::new(Signal::default()));
+    // All wait at the gate until all are there.
+    let gate: Rc<RefCell<Vec<Waker>>> = Rc::default();
+    let yields = |left: Rc<Cell<usize>>, ready: Rc<Signal>, gate: Rc<RefCell<Vec<Waker>>>| async move {
         let arrive = || {
             left.set(left.get() - 1);
             if left.get() == 0 {
@@ -86,20 +80,27 @@ async fn yields_of<S: Scheduler>(scheduler: S, tasks: usize) {
             }
         };
         arrive();
-        while !go.get() {
-            yield_now().await;
-        }
+        let mut waited = false;
+        poll_fn(|cx| {
+            if std::mem::replace(&mut waited, true) {
+                return Poll::Ready(());
+            }
+            gate.borrow_mut().push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
         for _ in 0..YIELDS_OF_ALL / tasks {
             yield_now().await;
         }
         arrive();
     };
     let handles: Vec<_> =
-        (0..tasks).map(|_| scheduler.spawn(yields(left.clone(), ready.clone(), go.clone()))).collect();
+        (0..tasks).map(|_| scheduler.spawn(yields(left.clone(), ready.clone(), gate.clone()))).collect();
     ready.wait().await;
     left.set(tasks);
-    go.set(true);
+    let wakers = gate.take();
     begin_part();
+    wakers.into_iter().for_each(Waker::wake);
     ready.wait().await;
     end_part();
     for handle in handles {
@@ -169,27 +170,6 @@ async fn remote_ping_pong<S: Scheduler>(scheduler: S) {
     });
     task.await;
     thread.join().unwrap();
-}
-
-/// The bytes of a task that holds 64 bytes and waits for ever, with everything that the executor keeps for it.
-async fn parked<S: Scheduler>(scheduler: S) -> Option<f64> {
-    let (arrived, all) = (Rc::new(Cell::new(0)), Rc::new(Signal::default()));
-    let before = allocated()?;
-    for _ in 0..PARKED {
-        let (arrived, all) = (arrived.clone(), all.clone());
-        scheduler.detach(scheduler.spawn(async move {
-            let held = std::hint::black_box([0_u8; 64]);
-            arrived.set(arrived.get() + 1);
-            if arrived.get() == PARKED {
-                all.raise();
-            }
-            drop((arrived, all));
-            std::future::pending::<()>().await;
-            std::hint::black_box(held);
-        }));
-    }
-    all.wait().await;
-    Some((allocated()? - before) as f64 / PARKED as f64)
 }
 
 async fn spawn_one_join_it<S: Scheduler>(scheduler: S) {

@@ -58,10 +58,6 @@ impl Scheduler for TokioLocalRuntime {
         tokio::runtime::LocalRuntime::new().unwrap().block_on(future)
     }
 
-    fn detach<T: 'static>(self, join: Self::Join<T>) {
-        drop(join);
-    }
-
     fn spawn<F: Future + 'static>(self, future: F) -> Self::Join<F::Output>
     where
         F::Output: 'static,
@@ -77,10 +73,6 @@ impl Scheduler for TokioLocalSet {
     fn run<F: Future>(self, future: F) -> F::Output {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         tokio::task::LocalSet::new().block_on(&runtime, future)
-    }
-
-    fn detach<T: 'static>(self, join: Self::Join<T>) {
-        drop(join);
     }
 
     fn spawn<F: Future + 'static>(self, future: F) -> Self::Join<F::Output>
@@ -107,10 +99,6 @@ impl Scheduler for SmolLocalExecutor {
         output
     }
 
-    fn detach<T: 'static>(self, join: Self::Join<T>) {
-        join.detach();
-    }
-
     fn spawn<F: Future + 'static>(self, future: F) -> Self::Join<F::Output>
     where
         F::Output: 'static,
@@ -134,10 +122,6 @@ impl Scheduler for SmolStaticExecutor {
         futures_lite::future::block_on(executor.run(future))
     }
 
-    fn detach<T: 'static>(self, join: Self::Join<T>) {
-        join.detach();
-    }
-
     fn spawn<F: Future + 'static>(self, future: F) -> Self::Join<F::Output>
     where
         F::Output: 'static,
@@ -156,10 +140,6 @@ impl Scheduler for FuturesLocalPool {
         let output = pool.run_until(future);
         FUTURES.set(None);
         output
-    }
-
-    fn detach<T: 'static>(self, join: Self::Join<T>) {
-        join.forget();
     }
 
     fn spawn<F: Future + 'static>(self, future: F) -> Self::Join<F::Output>
@@ -182,10 +162,6 @@ impl Scheduler for Monoio {
         monoio::RuntimeBuilder::<monoio::LegacyDriver>::new().build().unwrap().block_on(future)
     }
 
-    fn detach<T: 'static>(self, join: Self::Join<T>) {
-        drop(join);
-    }
-
     fn spawn<F: Future + 'static>(self, future: F) -> Self::Join<F::Output>
     where
         F::Output: 'static,
@@ -202,10 +178,6 @@ impl Scheduler for Compio {
 
     fn run<F: Future>(self, future: F) -> F::Output {
         compio::runtime::Runtime::new().unwrap().block_on(future)
-    }
-
-    fn detach<T: 'static>(self, join: Self::Join<T>) {
-        join.0.detach();
     }
 
     fn spawn<F: Future + 'static>(self, future: F) -> Self::Join<F::Output>

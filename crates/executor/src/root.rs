@@ -175,6 +175,12 @@ impl<F: Future> Root<F> {
         Root { future: Some(future), output: None, details: picot_context::inherited(None), entry }
     }
 
+    /// Whether the future is done.
+    #[inline]
+    pub(crate) fn is_done(&self) -> bool {
+        self.output.is_some()
+    }
+
     /// The future's output, once it is done.
     ///
     /// # Panics
