@@ -145,7 +145,7 @@ impl Executor {
                 let frame = Frame::new();
                 loop {
                     run_queued(local, usize::MAX, Some(root.as_mut()), &frame, &mut |_| ());
-                    if !self.has_work() || local.reports.any() || root.is_done() || self.has_remote() {
+                    if !self.has_work() || local.reports.any() || root.as_mut().is_done() || self.has_remote() {
                         break;
                     }
                 }
