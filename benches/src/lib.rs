@@ -21,5 +21,5 @@ pub mod sync;
 #[cfg(feature = "loop")]
 pub mod turn;
 
-pub use measure::{Figures, Table, Time, measure, measure_async, measure_by};
+pub use measure::{Figures, Table, Time, begin_part, end_part, measure, measure_async, measure_by};
 pub use memory::{Counting, count_allocations, live_bytes};

@@ -6,6 +6,7 @@ mod embed;
 #[cfg(target_os = "linux")]
 mod faults;
 mod only_deferred;
+mod only_executor;
 mod only_reactor;
 mod only_sync;
 mod only_timers;
