@@ -38,6 +38,7 @@ mod documentation {
         DesignSync: "docs/design/sync.md";
         DesignTimers: "docs/design/timers.md";
         GuideFromDeferred: "docs/guide/from-deferred.md";
+        ReferenceAsyncio: "docs/reference/asyncio.md";
         ReferenceDeferredConformance: "docs/reference/deferred-conformance.md";
         GuideSharing: "docs/guide/sharing-between-loops.md";
     }

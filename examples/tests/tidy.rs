@@ -163,6 +163,57 @@ fn every_link_between_pages_leads_somewhere() {
     }
 }
 
+/// Rust without the arguments of its turbofishes, so that `Mutex::<()>::lock` reads `Mutex::lock`.
+fn without_turbofish(code: &str) -> String {
+    let mut rest = code.split("::<");
+    let mut stripped = rest.next().unwrap().to_string();
+    for rest in rest {
+        let mut depth = 1;
+        let is_end = |c: char| {
+            depth += i32::from(c == '<') - i32::from(c == '>');
+            depth == 0
+        };
+        stripped.push_str(&rest[rest.find(is_end).expect("a turbofish ends") + 1..]);
+    }
+    stripped
+}
+
+#[test]
+fn every_name_of_asyncio_has_one_row_and_what_the_row_names_is_compiled() {
+    let page = read("docs/reference/asyncio.md");
+    let code = page.split("```rust").nth(1).and_then(|rest| rest.split("```").next()).expect("the page has code");
+    let code = without_turbofish(code);
+    let is_part_of_name = |c: char| c.is_alphanumeric() || c == '_';
+    let is_compiled = |path: &str| {
+        let mut found = code.match_indices(path).map(|(at, _)| (&code[..at], &code[at + path.len()..]));
+        found.any(|(before, after)| !before.ends_with(is_part_of_name) && !after.starts_with(is_part_of_name))
+    };
+
+    let mut rows = Vec::new();
+    for row in page.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        let [_, asyncio, picot, differs, _] = cells[..] else { panic!("not three cells: {row}") };
+        rows.extend(asyncio.split('`').skip(1).step_by(2));
+        let paths: Vec<_> = picot.split('`').skip(1).step_by(2).collect();
+        assert!(!paths.is_empty() || differs.starts_with("Absent") || differs.starts_with("Not yet"), "why? {row}");
+        assert!(!differs.is_empty(), "the same, or how different? {row}");
+        for path in paths {
+            // Of a path, a type and its method count, or else the last name: the modules come by the imports.
+            let names: Vec<_> = path.split("::").collect();
+            let start = names.iter().position(|name| name.starts_with(char::is_uppercase)).unwrap_or(names.len() - 1);
+            let path = names[start..].join("::");
+            assert!(is_compiled(&path), "{path} is not in the code of the page: {row}");
+        }
+    }
+    rows.sort_unstable();
+
+    let names = read("docs/reference/asyncio-names.txt");
+    let mut names: Vec<_> = names.lines().filter(|line| !line.starts_with('#')).collect();
+    names.sort_unstable();
+    assert!(names.len() > 300, "{} names", names.len());
+    assert_eq!(rows, names);
+}
+
 #[test]
 fn every_test_that_the_conformance_table_names_exists() {
     let table = read("docs/reference/deferred-conformance.md");

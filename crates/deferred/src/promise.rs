@@ -17,6 +17,7 @@ use crate::state::{Callback, Shared, State};
 ///
 /// It has no way to settle. Awaiting it gives a `Result<T, Rejection<E>>`: the value itself if nobody else can ask for it
 /// any more, else a clone. What cannot be cloned is promised in an `Rc`.
+#[doc(alias = "Future")]
 pub struct Promise<T: 'static, E: 'static, P: 'static = Infallible> {
     pub(crate) shared: Rc<Shared<T, E, P>>,
 }

@@ -15,6 +15,7 @@ pub enum Rejection<E> {
     /// Whoever was to settle it is gone, or the host was closed.
     Abandoned,
     /// It was [cancelled](crate::Promise::cancel), or nobody waited for it any more.
+    #[doc(alias = "CancelledError")]
     Cancelled,
     /// It was to be settled by itself.
     Cycle,

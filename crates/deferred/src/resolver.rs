@@ -21,6 +21,7 @@ use crate::deferred::Deferred;
 /// # If dropped
 /// It is as if a deferred was dropped: the promise is rejected as abandoned, unless there is another deferred.
 #[derive(Debug)]
+#[doc(alias = "wrap_future")]
 pub struct Resolver<T, E>(Sender<Result<T, E>>);
 
 impl<T: Send + 'static, E: Send + 'static> Resolver<T, E> {

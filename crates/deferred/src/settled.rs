@@ -27,6 +27,7 @@ impl<T: 'static, E: 'static> Promise<T, E> {
     /// promise.done(|n| assert_eq!(*n, 7));
     /// ```
     #[track_caller]
+    #[doc(alias = "ensure_future")]
     pub fn spawn(future: impl Future<Output = Result<T, E>> + 'static) -> Promise<T, E> {
         let deferred = Deferred::new();
         let promise = deferred.promise();

@@ -115,6 +115,7 @@ impl Builder {
     ///
     /// # Panics
     /// [`build`](Builder::build) does, if it is 0.
+    #[doc(alias = "set_default_executor")]
     pub fn blocking_threads(self, threads: usize) -> Builder {
         Builder { blocking_threads: threads, ..self }
     }

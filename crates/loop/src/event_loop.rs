@@ -24,6 +24,9 @@ use crate::watchdog::Watchdog;
 /// fn send<T: Send>(_: T) {}
 /// send(picot_loop::EventLoop::new()); // it stays on its thread
 /// ```
+#[doc(alias = "AbstractEventLoop")]
+#[doc(alias = "SelectorEventLoop")]
+#[doc(alias = "Runner")]
 pub struct EventLoop {
     pub(crate) inner: Rc<Inner>,
     /// The loop is its thread's host until it is closed.
@@ -43,6 +46,7 @@ impl EventLoop {
     }
 
     /// Options for a loop.
+    #[doc(alias = "loop_factory")]
     pub fn builder() -> Builder {
         Builder::new()
     }
@@ -64,6 +68,7 @@ impl EventLoop {
     }
 
     /// The handle of this loop on its thread.
+    #[doc(alias = "get_loop")]
     pub fn handle(&self) -> LoopHandle {
         LoopHandle { inner: self.inner.clone() }
     }

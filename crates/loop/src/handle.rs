@@ -26,6 +26,7 @@ use crate::timer::TimerHandle;
 /// send(picot_loop::LoopHandle::current()); // it stays on its thread
 /// ```
 #[derive(Clone)]
+#[doc(alias = "AbstractEventLoop")]
 pub struct LoopHandle {
     pub(crate) inner: Rc<Inner>,
 }
@@ -144,6 +145,8 @@ impl LoopHandle {
     ///
     /// # Errors
     /// What the operating system says; an error of its own if the loop is closed. The object is dropped.
+    #[doc(alias = "connect_read_pipe")]
+    #[doc(alias = "connect_write_pipe")]
     pub fn register<T: Pollable>(&self, io: T) -> io::Result<Source<T>> {
         self.check_open().map_err(io::Error::other)?;
         Ok(self.inner.reactor.register(io)?)
@@ -158,6 +161,7 @@ impl LoopHandle {
     }
 
     /// Puts the default error hook back.
+    #[doc(alias = "default_exception_handler")]
     pub fn reset_error_hook(&self) {
         self.inner.executor.spawner().reset_error_hook();
     }

@@ -49,6 +49,7 @@ impl TimerHandle {
     }
 
     /// Whether the callback was cancelled.
+    #[doc(alias = "cancelled")]
     pub fn is_cancelled(&self) -> bool {
         self.call.is_cancelled()
     }

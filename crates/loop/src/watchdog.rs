@@ -181,6 +181,7 @@ impl Hooks for Watched {
 
 impl LoopHandle {
     /// Watches the loop: `hooks` is told of every task, every step and every wait. One takes the place of the other.
+    #[doc(alias = "set_task_factory")]
     pub fn set_hooks(&self, hooks: Rc<dyn Hooks>) {
         self.install_hooks(Some(hooks));
     }

@@ -79,6 +79,7 @@ impl Barrier {
     }
 
     /// Whether it is broken.
+    #[doc(alias = "broken")]
     pub fn is_broken(&self) -> bool {
         self.is_broken.get()
     }

@@ -259,6 +259,7 @@ impl<T: ?Sized> fmt::Debug for Lock<'_, T> {
 
 /// A lock that is held, with access to its value; dropping it unlocks.
 #[must_use = "the lock is released at once if the guard is dropped"]
+#[doc(alias = "release")]
 pub struct MutexGuard<'a, T: ?Sized> {
     // In this order: the borrow of the value ends before the next holder gets the lock.
     value: RefMut<'a, T>,

@@ -42,6 +42,7 @@ struct Shared<T> {
 /// assert_eq!(receiver.try_recv(), Ok(7)); // or `receiver.await`
 /// ```
 #[track_caller]
+#[doc(alias = "create_future")]
 pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
     let made = Location::caller();
     let shared = Rc::new(Shared {

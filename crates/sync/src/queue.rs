@@ -146,6 +146,7 @@ impl<T, O: Order<T>> Queue<T, O> {
     /// # If dropped
     /// As with [`get`](Queue::get).
     #[track_caller]
+    #[doc(alias = "task_done")]
     pub fn lease(&self) -> GetLease<'_, T, O> {
         GetLease { get: self.get() }
     }
@@ -204,6 +205,7 @@ impl<T, O: Order<T>> Queue<T, O> {
 
     /// Closes it, and takes out what is in, in order; all of this counts as done (asyncio's `shutdown(immediate=True)`).
     /// What is leased is not done before its lease is dropped.
+    #[doc(alias = "shutdown")]
     pub fn close_now(&self) -> Vec<T> {
         self.is_closed.set(true);
         let mut items = self.items.take();

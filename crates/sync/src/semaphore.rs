@@ -231,6 +231,7 @@ impl fmt::Debug for Acquire<'_> {
 
 /// One permit, or several that were acquired at once; dropping it gives them back.
 #[must_use = "the permit is given back at once if it is dropped"]
+#[doc(alias = "release")]
 pub struct Permit<'a> {
     semaphore: Handle<'a>,
     count: usize,
