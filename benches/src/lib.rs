@@ -8,5 +8,8 @@ mod measure;
 #[cfg(feature = "executor")]
 pub mod picot;
 pub mod scheduler;
+#[cfg(feature = "tasks")]
+pub mod tasks;
+pub mod waiting;
 
 pub use measure::{Figures, Table, measure};

@@ -34,6 +34,9 @@ mod documentation {
         DesignNet: "docs/design/net.md";
         DesignPicot: "docs/design/picot.md";
         DesignReactor: "docs/design/reactor.md";
+        DesignTasks: "docs/design/tasks.md";
         DesignTimers: "docs/design/timers.md";
+        GuideCancelling: "docs/guide/cancelling.md";
+        GuideWaitingForMany: "docs/guide/waiting-for-many.md";
     }
 }

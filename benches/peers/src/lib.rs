@@ -2,5 +2,7 @@
 //! spawns tasks which need not be `Send`.
 
 mod schedulers;
+mod waiting;
 
 pub use schedulers::{Compio, Monoio, SmolLocalExecutor, TokioLocalRuntime, TokioLocalSet};
+pub use waiting::{FuturesUnordered, JoinAll, TokioJoinSet};

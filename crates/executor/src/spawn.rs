@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use picot_context::{Closed, Details, Host, Place, Report, TaskInfo};
+use picot_context::{Closed, Details, Host, Place, Report, TaskId, TaskInfo};
 
 use crate::body::Body;
 use crate::call::CallHandle;
@@ -125,6 +125,12 @@ impl Spawner {
         local.check_open()?;
         local.queue.push(Item::Call(call));
         Ok(())
+    }
+
+    /// A number for a task that somebody else runs, inside of a step of one of ours: such as the children of a scope, which
+    /// are polled by their parent. It is in one order with those that are spawned.
+    pub fn allocate_id(&self) -> TaskId {
+        self.local().next_id()
     }
 
     /// The tasks that have not ended, in the order in which they were spawned (asyncio's `all_tasks`).

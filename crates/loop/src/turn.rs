@@ -40,7 +40,7 @@ impl Inner {
         // 5. Take what came from other threads.
         self.executor.take_remote();
         // 6. Run exactly what is queued now.
-        self.executor.run_batch_with(usize::MAX, root, |_| self.after_step());
+        self.executor.run_batch_with(usize::MAX, root, |_| _ = self.after_step());
         // What went wrong in this turn is told at its end.
         self.executor.deliver_reports();
     }
@@ -147,15 +147,17 @@ impl Inner {
         self.pace.due.replace(due);
     }
 
-    /// Times the step that ends here, and reports it if it was slow. It is still the running one, and so has a name.
+    /// Times the step that ends here, and reports it if it was slow. It is still the running one, and so has a name. Returns
+    /// whether the coarse clock has moved.
     #[inline]
-    fn after_step(&self) {
+    pub(crate) fn after_step(&self) -> bool {
         self.pace.steps.set(self.pace.steps.get() + 1);
         let now = self.clock.coarse();
         let took = now.saturating_sub(self.pace.coarse.replace(now));
         if took >= self.slow_step && took > 0 {
             self.report_slow_step(Duration::from_nanos(took));
         }
+        took > 0
     }
 
     #[cold]

@@ -10,6 +10,11 @@ pub use picot_loop::{
 };
 #[doc(no_inline)]
 pub use picot_macros::main;
+#[doc(no_inline)]
+pub use picot_tasks::{
+    CancelScope, JoinSet, as_completed, gather, gather_settled, move_on_after, race, scope, shield, supervised,
+    timeout, wait,
+};
 
 /// Promises: what `Deferred`, `Promise` and `when` at the root come from.
 pub mod deferred {
@@ -47,12 +52,16 @@ pub mod task {
         CancelReason, Cancelled, Join, JoinError, Task, TaskBuilder, TaskId, TaskInfo, YieldNow, current, spawn,
         spawn_blocking, yield_now,
     };
+    #[doc(no_inline)]
+    pub use picot_tasks::*;
 }
 
 /// The loop's time.
 pub mod time {
     #[doc(no_inline)]
     pub use picot_loop::{Instant, Sleep, sleep, sleep_until};
+    #[doc(no_inline)]
+    pub use picot_tasks::{Elapsed, effective_deadline, move_on_after, move_on_at, timeout, timeout_at};
 }
 
 /// What most programs use: `use picot::prelude::*`.
@@ -60,5 +69,7 @@ pub mod prelude {
     #[doc(no_inline)]
     pub use crate::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
     #[doc(no_inline)]
-    pub use crate::{Deferred, EventLoop, LoopHandle, Promise, Task, sleep, spawn, spawn_blocking, when};
+    pub use crate::{
+        Deferred, EventLoop, LoopHandle, Promise, Task, gather, scope, sleep, spawn, spawn_blocking, timeout, when,
+    };
 }
