@@ -41,7 +41,10 @@ impl Waiting for Children {
                 let all = scope(async |s| {
                     for n in 0..count as u64 {
                         let (member, sum) = (meeting.clone().member(n), &sum);
-                        drop(s.spawn(async move { sum.set(sum.get() + member.await) }));
+                        drop(s.spawn(async move {
+                            let n = member.await;
+                            sum.set(sum.get() + n);
+                        }));
                     }
                     Ok::<_, Infallible>(())
                 });

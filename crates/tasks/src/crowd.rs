@@ -5,12 +5,11 @@
 //! know what its members are.
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Waker;
 
 use slab::Slab;
 
-use crate::wake::{Entry, Key, Ready};
+use crate::wake::{Key, Ready};
 
 /// So many members are polled in one poll of whoever owns the crowd. If more are ready, it lets the rest of the loop run
 /// before it goes on.
@@ -25,7 +24,6 @@ pub(crate) struct Crowd<T> {
 struct Member<T> {
     /// What is polled, and by which waker; `None` while it is out.
     inside: Option<(T, Waker)>,
-    entry: Arc<Entry>,
     generation: u32,
 }
 
@@ -49,12 +47,11 @@ impl<T> Crowd<T> {
     /// Adds a member that is made with a look at its waker.
     pub(crate) fn insert_with(&mut self, value: impl FnOnce(&Waker) -> T) -> Key {
         let vacant = self.members.vacant_entry();
-        self.last_generation = self.last_generation.wrapping_add(1);
+        self.last_generation = self.last_generation.checked_add(1).unwrap_or(1);
         let index = u32::try_from(vacant.key()).expect("fewer than 2^32 members");
         let key = Key { index, generation: self.last_generation };
-        let entry = self.ready.entry(key);
-        let waker = Waker::from(entry.clone());
-        vacant.insert(Member { inside: Some((value(&waker), waker)), entry, generation: key.generation });
+        let waker = self.ready.add(key);
+        vacant.insert(Member { inside: Some((value(&waker), waker)), generation: key.generation });
         key
     }
 
@@ -89,12 +86,10 @@ impl<T> Crowd<T> {
     pub(crate) fn take(&mut self) -> Option<Out<T>> {
         loop {
             let key = self.ready.pop()?;
-            let member = self.members.get_mut(key.index as usize).filter(|member| member.generation == key.generation);
-            // It may be gone; and it may be out, if whoever polls it polls the crowd as well.
-            let Some(member) = member else { continue };
-            let Some((value, waker)) = member.inside.take() else { continue };
-            member.entry.clear();
-            return Some(Out { key, value, waker });
+            // It may be out, if whoever polls it polls the crowd as well.
+            if let Some((value, waker)) = self.members[key.index as usize].inside.take() {
+                return Some(Out { key, value, waker });
+            }
         }
     }
 
@@ -108,6 +103,7 @@ impl<T> Crowd<T> {
     #[inline]
     pub(crate) fn remove(&mut self, key: Key) {
         self.members.remove(key.index as usize);
+        self.ready.remove(key);
     }
 
     /// The members that are inside, in no order.
@@ -123,6 +119,9 @@ impl<T> Crowd<T> {
     /// Takes out all members for good, in no order, for the caller to drop when nothing is borrowed any more.
     pub(crate) fn drain(&mut self) -> Vec<T> {
         let members = std::mem::take(&mut self.members);
+        for (index, member) in &members {
+            self.ready.remove(Key { index: index as u32, generation: member.generation });
+        }
         members.into_iter().filter_map(|(_, member)| member.inside).map(|(value, _)| value).collect()
     }
 }

@@ -14,7 +14,7 @@ use std::thread::{self, ThreadId};
 
 use slab::Slab;
 
-/// Names a member: where it is kept, and which of those that were ever kept there it is.
+/// Names a member: where it is kept, and which of those that were ever kept there it is. Generations begin at 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
     pub(crate) index: u32,
@@ -32,11 +32,30 @@ thread_local! {
 struct List {
     /// Tells this list from one that had the same place before.
     number: u64,
-    ready: RefCell<VecDeque<Key>>,
+    members: RefCell<Members>,
     /// Whoever polls the crowd.
     parent: Cell<Option<Waker>>,
     /// Whether the parent has been woken since it last polled.
     is_woken: Cell<bool>,
+}
+
+/// No code but that of this file runs while it is borrowed.
+#[derive(Default)]
+struct Members {
+    ready: VecDeque<Key>,
+    /// By index: which member is there, and whether it is queued.
+    slots: Vec<(u32, bool)>,
+}
+
+impl Members {
+    /// Queues a member, unless it is queued or gone.
+    #[inline]
+    fn push(&mut self, key: Key) {
+        let (generation, is_queued) = &mut self.slots[key.index as usize];
+        if *generation == key.generation && !std::mem::replace(is_queued, true) {
+            self.ready.push_back(key);
+        }
+    }
 }
 
 impl List {
@@ -67,6 +86,8 @@ struct Shared {
 #[derive(Default)]
 struct Others {
     ready: Vec<Key>,
+    /// By index: the generation that is in `ready`; 0, which none has, if none is.
+    sent: Vec<u32>,
     parent: Option<Waker>,
 }
 
@@ -75,32 +96,44 @@ impl Shared {
         self.others.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn list(&self) -> Option<Rc<List>> {
-        let find = |lists: &RefCell<Slab<Rc<List>>>| lists.borrow().get(self.slot).cloned();
-        LISTS.try_with(find).ok().flatten().filter(|list| list.number == self.number)
+    /// A wake on the crowd's own thread.
+    fn wake_here(&self, key: Key) {
+        let push = |lists: &RefCell<Slab<Rc<List>>>| {
+            let lists = lists.borrow();
+            let list = lists.get(self.slot).filter(|list| list.number == self.number)?;
+            list.members.borrow_mut().push(key);
+            (!list.is_woken.get()).then(|| list.clone())
+        };
+        // If the thread-local is gone, so is the thread, and with it whoever could poll.
+        if let Ok(Some(list)) = LISTS.try_with(push) {
+            list.wake_parent();
+        }
+    }
+
+    /// A wake on another thread.
+    fn wake_elsewhere(&self, key: Key) {
+        let mut others = self.lock();
+        let index = key.index as usize;
+        if others.sent.len() <= index {
+            others.sent.resize(index + 1, 0);
+        }
+        if std::mem::replace(&mut others.sent[index], key.generation) == key.generation {
+            return;
+        }
+        others.ready.push(key);
+        let parent = others.parent.take();
+        self.is_touched.store(true, Ordering::Release);
+        drop(others);
+        if let Some(parent) = parent {
+            parent.wake();
+        }
     }
 }
 
 /// What a member's waker is made of.
-pub(crate) struct Entry {
+struct Entry {
     shared: Arc<Shared>,
     key: Key,
-    /// Whether the own thread has queued the member. Read and written there only.
-    is_queued: AtomicBool,
-    /// Whether another thread has.
-    is_sent: AtomicBool,
-}
-
-impl Entry {
-    /// The member is about to be polled: what wakes it from here on queues it again.
-    #[inline]
-    pub(crate) fn clear(&self) {
-        self.is_queued.store(false, Ordering::Relaxed);
-        if self.is_sent.load(Ordering::Relaxed) {
-            // Takes over what the waking threads have written, also those that found the mark and did not push.
-            self.is_sent.swap(false, Ordering::AcqRel);
-        }
-    }
 }
 
 impl Wake for Entry {
@@ -109,25 +142,10 @@ impl Wake for Entry {
     }
 
     fn wake_by_ref(self: &Arc<Entry>) {
-        let shared = &self.shared;
-        if HERE.get() == Some(shared.owner) {
-            if self.is_queued.load(Ordering::Relaxed) {
-                return;
-            }
-            if let Some(list) = shared.list() {
-                self.is_queued.store(true, Ordering::Relaxed);
-                list.ready.borrow_mut().push_back(self.key);
-                list.wake_parent();
-            }
-        } else if !self.is_sent.swap(true, Ordering::AcqRel) {
-            let mut others = shared.lock();
-            others.ready.push(self.key);
-            let parent = others.parent.take();
-            shared.is_touched.store(true, Ordering::Release);
-            drop(others);
-            if let Some(parent) = parent {
-                parent.wake();
-            }
+        if HERE.get() == Some(self.shared.owner) {
+            self.shared.wake_here(self.key);
+        } else {
+            self.shared.wake_elsewhere(self.key);
         }
     }
 }
@@ -145,18 +163,29 @@ impl Ready {
         let number = LAST_NUMBER.get() + 1;
         LAST_NUMBER.set(number);
         let list =
-            Rc::new(List { number, ready: RefCell::default(), parent: Cell::new(None), is_woken: Cell::new(false) });
+            Rc::new(List { number, members: RefCell::default(), parent: Cell::new(None), is_woken: Cell::new(false) });
         let slot = LISTS.with(|lists| lists.borrow_mut().insert(list.clone()));
         let (is_touched, others) = (AtomicBool::new(false), Mutex::default());
         Ready { shared: Arc::new(Shared { owner, slot, number, is_touched, others }), list }
     }
 
-    /// A new member's entry. The member is queued.
+    /// Adds a member, which is ready, and gives its waker.
     #[inline]
-    pub(crate) fn entry(&self, key: Key) -> Arc<Entry> {
-        let (is_queued, is_sent) = (AtomicBool::new(true), AtomicBool::new(false));
-        self.list.ready.borrow_mut().push_back(key);
-        Arc::new(Entry { shared: self.shared.clone(), key, is_queued, is_sent })
+    pub(crate) fn add(&self, key: Key) -> Waker {
+        let mut members = self.list.members.borrow_mut();
+        let index = key.index as usize;
+        if members.slots.len() <= index {
+            members.slots.resize(index + 1, (0, false));
+        }
+        members.slots[index] = (key.generation, true);
+        members.ready.push_back(key);
+        Waker::from(Arc::new(Entry { shared: self.shared.clone(), key }))
+    }
+
+    /// Forgets a member: its wakers do nothing from here on.
+    #[inline]
+    pub(crate) fn remove(&self, key: Key) {
+        self.list.members.borrow_mut().slots[key.index as usize] = (0, false);
     }
 
     /// The crowd is polled by the task of `parent`, which is woken from here on, and what came from other threads is taken.
@@ -177,19 +206,31 @@ impl Ready {
         let mut others = self.shared.lock();
         self.shared.is_touched.store(false, Ordering::Relaxed);
         let ready = std::mem::take(&mut others.ready);
+        others.sent.clear();
         let old = others.parent.replace(parent);
         drop(others);
         drop(old);
-        self.list.ready.borrow_mut().extend(ready);
+        let mut members = self.list.members.borrow_mut();
+        ready.into_iter().for_each(|key| members.push(key));
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.list.ready.borrow().len()
+        self.list.members.borrow().ready.len()
     }
 
+    /// Takes the next member that is ready. What wakes it from here on queues it again.
     #[inline]
     pub(crate) fn pop(&self) -> Option<Key> {
-        self.list.ready.borrow_mut().pop_front()
+        let mut members = self.list.members.borrow_mut();
+        loop {
+            let key = members.ready.pop_front()?;
+            let (generation, is_queued) = &mut members.slots[key.index as usize];
+            // One that has ended after it was woken is gone.
+            if *generation == key.generation {
+                *is_queued = false;
+                return Some(key);
+            }
+        }
     }
 
     /// Has whoever polls the crowd poll it again, if there is something ready.
@@ -235,23 +276,20 @@ mod tests {
 
     const KEYS: [Key; 2] = [Key { index: 0, generation: 1 }, Key { index: 1, generation: 2 }];
 
-    /// A list with two members that are not queued, its parent, and the members' entries.
-    fn two() -> (Ready, Arc<Count>, [Arc<Entry>; 2]) {
+    /// A list with two members that are not queued, its parent, and the members' wakers.
+    fn two() -> (Ready, Arc<Count>, [Waker; 2]) {
         let (ready, count) = (Ready::new(), Arc::new(Count::default()));
-        let entries = KEYS.map(|key| ready.entry(key));
+        let wakers = KEYS.map(|key| ready.add(key));
         assert_eq!(ready.begin(&Waker::from(count.clone())), 2, "new members are queued");
-        for entry in &entries {
-            ready.pop();
-            entry.clear();
-        }
-        (ready, count, entries)
+        assert_eq!([ready.pop(), ready.pop(), ready.pop()], [Some(KEYS[0]), Some(KEYS[1]), None]);
+        (ready, count, wakers)
     }
 
     #[test]
     fn many_wakes_queue_a_member_once_and_wake_the_parent_once() {
-        let (ready, count, entries) = two();
-        for entry in entries.iter().rev().chain(&entries) {
-            entry.wake_by_ref();
+        let (ready, count, wakers) = two();
+        for waker in wakers.iter().rev().chain(&wakers) {
+            waker.wake_by_ref();
         }
         assert_eq!(count.take(), 1);
         assert_eq!([ready.pop(), ready.pop(), ready.pop()], [Some(KEYS[1]), Some(KEYS[0]), None]);
@@ -261,34 +299,53 @@ mod tests {
     fn a_wake_from_another_thread_wakes_the_parent_and_arrives_at_the_next_poll() {
         let (ready, count, own) = two();
         for _ in 0..3 {
-            let entries = own.clone();
-            thread::spawn(move || entries.iter().chain(&entries).for_each(Wake::wake_by_ref)).join().unwrap();
+            let wakers = own.clone();
+            thread::spawn(move || wakers.iter().chain(&wakers).for_each(Waker::wake_by_ref)).join().unwrap();
             assert_eq!((count.take(), ready.len()), (1, 0));
             assert_eq!(ready.begin(&Waker::from(count.clone())), 2, "each once");
             while ready.pop().is_some() {}
-            own.iter().for_each(|entry| entry.clear());
         }
     }
 
     #[test]
     fn wakers_outlive_the_list_and_do_not_reach_the_next_one() {
-        let (ready, count, entries) = two();
+        let (ready, count, wakers) = two();
         drop(ready);
-        let (next, next_count, _entries) = two();
-        entries[0].wake_by_ref();
-        let other = entries[1].clone();
+        let (next, next_count, _wakers) = two();
+        wakers[0].wake_by_ref();
+        let other = wakers[1].clone();
         thread::spawn(move || other.wake()).join().unwrap();
         assert_eq!((count.take(), next_count.take(), next.len()), (0, 0, 0));
     }
 
     #[test]
     fn a_new_parent_is_the_one_that_is_woken() {
-        let (ready, old, entries) = two();
+        let (ready, old, wakers) = two();
         let new = Arc::new(Count::default());
         ready.begin(&Waker::from(new.clone()));
-        entries[0].wake_by_ref();
-        let other = entries[1].clone();
+        wakers[0].wake_by_ref();
+        let other = wakers[1].clone();
         thread::spawn(move || other.wake()).join().unwrap();
         assert_eq!((old.take(), new.take()), (0, 2));
+    }
+
+    #[test]
+    fn a_member_that_is_gone_is_not_woken_and_hides_nobody_who_has_its_place() {
+        let (ready, count, wakers) = two();
+        wakers[0].wake_by_ref();
+        ready.remove(KEYS[0]);
+        let next = Key { index: 0, generation: 3 };
+        let waker = ready.add(next);
+        let old = wakers[0].clone();
+        thread::spawn(move || old.wake()).join().unwrap();
+        ready.begin(&Waker::from(count.clone()));
+        assert_eq!([ready.pop(), ready.pop()], [Some(next), None]);
+        count.take();
+        wakers[0].wake_by_ref();
+        assert_eq!((count.take(), ready.pop()), (1, None));
+        ready.begin(&Waker::from(count.clone()));
+        thread::spawn(move || waker.wake()).join().unwrap();
+        ready.begin(&Waker::from(count.clone()));
+        assert_eq!((count.take(), ready.pop()), (1, Some(next)));
     }
 }

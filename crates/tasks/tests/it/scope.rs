@@ -524,6 +524,52 @@ fn a_wake_polls_one_child_and_a_step_a_bounded_number() {
 }
 
 #[test]
+fn a_sibling_that_has_not_begun_when_one_fails_ends_before_its_first_poll() {
+    run(|trace| async move {
+        let result = scope(async |s| {
+            let _ = s.spawn(async { Err::<(), _>("at once") });
+            let _ = s.spawn(async { trace.add("polled") });
+            pending::<Result<(), _>>().await
+        });
+        assert_eq!(texts(result.await), ["at once"]);
+        assert_eq!(trace.take(), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn after_a_child_that_took_long_the_rest_of_the_loop_runs_before_the_next() {
+    let clock = VirtualClock::new();
+    let event_loop = EventLoop::builder().clock(&clock).slow_step(std::time::Duration::MAX).build().unwrap();
+    let trace = Trace::default();
+    let other = event_loop.handle().spawn({
+        let trace = trace.clone();
+        async move {
+            for _ in 0..4 {
+                trace.add("other");
+                yield_now().await;
+            }
+        }
+    });
+    let work = scope(async |s| {
+        for name in ["one", "two", "three"] {
+            let (trace, clock) = (&trace, &clock);
+            let _ = s.spawn(async move {
+                trace.add(name);
+                clock.advance(millis(30));
+            });
+        }
+        Ok::<_, Infallible>(())
+    });
+    event_loop
+        .run_until_complete(async {
+            work.await.unwrap();
+            other.await.unwrap();
+        })
+        .unwrap();
+    assert_eq!(trace.take(), ["other", "other", "one", "other", "two", "other", "three"]);
+}
+
+#[test]
 fn a_panic_in_the_drop_of_a_child_or_its_value_goes_no_further() {
     struct Bomb;
     impl Drop for Bomb {
