@@ -124,7 +124,7 @@ impl<F: Future, T> All<F, T> {
         let mut count = 0;
         while let Some(first) = members.next() {
             let (block, held) = Block::new(first, &mut members);
-            blocks.push(Box::pin(block));
+            blocks.push(block);
             count += held;
         }
         let crowd = (count > BLOCK).then(|| {
@@ -145,10 +145,8 @@ impl<F: Future, T> All<F, T> {
             }
         };
         match polled {
-            Err(error) => {
-                self.members.clear();
-                Poll::Ready(Err(error))
-            }
+            // The others are dropped with this, before anybody sees the error.
+            Err(error) => Poll::Ready(Err(error)),
             Ok(()) if self.left == 0 => {
                 let values = std::mem::take(&mut self.values);
                 Poll::Ready(Ok(values.into_iter().map(|value| value.expect("every member is done")).collect()))
@@ -217,12 +215,13 @@ pin_project! {
 
 impl<F> Block<F> {
     /// The first and the next ones, as far as there are. Returns how many these are.
-    fn new(first: F, rest: &mut impl Iterator<Item = F>) -> (Block<F>, usize) {
+    #[inline]
+    fn new(first: F, rest: &mut impl Iterator<Item = F>) -> (Pin<Box<Block<F>>>, usize) {
         let mut held = 1;
         let mut next = || rest.next().inspect(|_| held += 1);
         let (b, c, d, e, f, g, h) = (next(), next(), next(), next(), next(), next(), next());
         let (i, j, k, l, m, n, o, p) = (next(), next(), next(), next(), next(), next(), next(), next());
-        (Block { a: Some(first), b, c, d, e, f, g, h, i, j, k, l, m, n, o, p }, held)
+        (Box::pin(Block { a: Some(first), b, c, d, e, f, g, h, i, j, k, l, m, n, o, p }), held)
     }
 
     #[inline]

@@ -2,7 +2,7 @@
 
 use std::future::{pending, ready};
 
-use picot_loop::{sleep, spawn, yield_now};
+use picot_loop::{Instant, sleep, spawn, yield_now};
 use picot_tasks::{race, race_staggered};
 
 use crate::trace::{millis, run};
@@ -48,8 +48,14 @@ fn attempts_start_after_the_delay_or_a_failure_and_the_first_value_ends_the_othe
             attempt("good", 20, Ok(2)),
             attempt("never", 0, Ok(3)),
         ];
+        let start = Instant::now();
         let won = race_staggered(attempts, millis(25)).await;
         assert_eq!(won, Ok((2, 2)));
+        assert_eq!(
+            start.elapsed(),
+            millis(25 + 3 + 20),
+            "the second starts after the delay, the third after the failure"
+        );
         assert_eq!(
             trace.take(),
             ["slow starts", "bad starts", "bad", "bad dropped", "good starts", "good", "good dropped", "slow dropped"]

@@ -406,6 +406,26 @@ fn a_child_has_an_id_a_name_a_place_and_locals_of_its_own() {
 }
 
 #[test]
+fn a_child_keeps_the_first_local_that_it_sets() {
+    run(|_| async {
+        scope(async |s| {
+            for name in ["ada", "grace"] {
+                let _ = s.spawn(async move {
+                    assert_eq!(USER.get(), None);
+                    USER.set(name);
+                    sleep(millis(1)).await;
+                    assert_eq!(USER.get(), Some(name));
+                });
+            }
+            Ok::<_, Infallible>(())
+        })
+        .await
+        .unwrap();
+        assert_eq!(USER.get(), None);
+    });
+}
+
+#[test]
 fn a_child_is_dropped_in_its_own_step_whatever_ends_it() {
     run(|_| async {
         struct Last<'a>(&'a Cell<Option<u64>>);
