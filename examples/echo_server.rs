@@ -5,10 +5,9 @@
 use std::env;
 use std::io;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use picot::net::TcpListener;
-use picot::{sleep, spawn};
+use picot::spawn;
 use picot_examples::echo;
 
 #[picot::main]
@@ -32,11 +31,8 @@ async fn serve(address: &str) -> io::Result<std::convert::Infallible> {
         match listener.accept().await {
             // A connection that fails is its client's matter.
             Ok((stream, _)) => drop(spawn(echo(stream))),
-            Err(error) => {
-                // Most likely there are too many open files. The open connections go on meanwhile.
-                eprintln!("echo_server: cannot accept, and tries again in a second: {error}");
-                sleep(Duration::from_secs(1)).await;
-            }
+            // Most likely there are too many open files. The listener rests for a while then, and the open connections go on.
+            Err(error) => eprintln!("echo_server: cannot accept just now: {error}"),
         }
     }
 }

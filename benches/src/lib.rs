@@ -4,12 +4,23 @@
 //! user-mode instructions are counted beside it where the processor has counters that this process may use. Compare
 //! figures of one run with each other, not with those of another day.
 
+#[cfg(feature = "timers")]
+pub mod deadlines;
+#[cfg(feature = "deferred")]
+pub mod deferred;
 mod measure;
+mod memory;
 #[cfg(feature = "executor")]
 pub mod picot;
 pub mod scheduler;
+pub mod sleepers;
+#[cfg(feature = "sync")]
+pub mod sync;
 #[cfg(feature = "tasks")]
 pub mod tasks;
+#[cfg(feature = "loop")]
+pub mod turn;
 pub mod waiting;
 
-pub use measure::{Figures, Table, measure};
+pub use measure::{Figures, Table, Time, measure, measure_async, measure_by};
+pub use memory::{Counting, count_allocations, live_bytes};

@@ -1,8 +1,9 @@
 //! Measuring one block: the fastest of several runs, with instructions where they can be counted.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 use std::hint::black_box;
-use std::time::Instant;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 /// How often a block is run; the fastest counts.
 const RUNS: usize = 7;
@@ -27,27 +28,105 @@ impl std::fmt::Display for Figures {
     }
 }
 
+impl Figures {
+    fn best(self, other: Figures) -> Figures {
+        let instructions = match (self.instructions, other.instructions) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        Figures { nanos: self.nanos.min(other.nanos), instructions }
+    }
+}
+
+/// Which time counts.
+#[derive(Clone, Copy, Debug)]
+pub enum Time {
+    /// That of the clock on the wall.
+    Wall,
+    /// What the processor has spent on this process, in user mode and in the kernel: for what waits in between.
+    Cpu,
+}
+
 /// Runs `block`, which does `operations` of something, and says what one of them costs.
 ///
 /// With the environment variable `PICOT_BENCH_ONCE` set it runs once: for a run under a tool that counts instructions
 /// itself, such as callgrind.
-pub fn measure(operations: usize, mut block: impl FnMut()) -> Figures {
-    let runs = if std::env::var_os("PICOT_BENCH_ONCE").is_some() { 1 } else { RUNS };
-    let mut best = Figures { nanos: f64::INFINITY, instructions: None };
-    for _ in 0..runs {
-        let mut counter = counter::start();
-        #[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
-        let start = Instant::now();
+pub fn measure(operations: usize, block: impl FnMut()) -> Figures {
+    measure_by(Time::Wall, operations, block)
+}
+
+/// The same by a time of choice.
+pub fn measure_by(time: Time, operations: usize, mut block: impl FnMut()) -> Figures {
+    let mut all = runs().map(|_| {
+        let run = Run::begin(time);
         run_measured(&mut block);
-        let nanos = start.elapsed().as_nanos() as f64 / operations as f64;
-        let instructions = counter::stop(&mut counter).map(|count| count as f64 / operations as f64);
-        best.nanos = best.nanos.min(nanos);
-        best.instructions = match (best.instructions, instructions) {
-            (Some(best), Some(new)) => Some(best.min(new)),
-            (best, new) => best.or(new),
-        };
+        run.end(operations)
+    });
+    let first = all.next().expect("at least one run");
+    all.fold(first, Figures::best)
+}
+
+/// The same for a block that has to wait in between, inside of a runtime.
+pub async fn measure_async(operations: usize, mut block: impl AsyncFnMut()) -> Figures {
+    let mut best: Option<Figures> = None;
+    for _ in runs() {
+        let run = Run::begin(Time::Wall);
+        block().await;
+        let figures = run.end(operations);
+        best = Some(best.map_or(figures, |best| best.best(figures)));
     }
-    best
+    best.expect("at least one run")
+}
+
+fn runs() -> std::ops::Range<usize> {
+    0..if std::env::var_os("PICOT_BENCH_ONCE").is_some() { 1 } else { RUNS }
+}
+
+/// One run of a block, from its begin to its end.
+struct Run {
+    time: Time,
+    counter: counter::Counting,
+    start: Duration,
+}
+
+impl Run {
+    fn begin(time: Time) -> Run {
+        Run { time, counter: counter::start(), start: time.now() }
+    }
+
+    fn end(mut self, operations: usize) -> Figures {
+        let nanos = (self.time.now() - self.start).as_nanos() as f64 / operations as f64;
+        let instructions = counter::stop(&mut self.counter).map(|count| count as f64 / operations as f64);
+        Figures { nanos, instructions }
+    }
+}
+
+impl Time {
+    fn now(self) -> Duration {
+        match self {
+            Time::Wall => wall_time(),
+            Time::Cpu => cpu_time(),
+        }
+    }
+}
+
+/// The time since this was first asked for.
+fn wall_time() -> Duration {
+    static ORIGIN: OnceLock<Instant> = OnceLock::new();
+    #[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
+    let now = Instant::now();
+    now - *ORIGIN.get_or_init(|| now)
+}
+
+#[cfg(unix)]
+fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+#[cfg(not(unix))]
+fn cpu_time() -> Duration {
+    wall_time()
 }
 
 /// A function of its own, so that a tool can be told to look at this and nothing else.
@@ -61,13 +140,15 @@ mod counter {
     use perf_event::events::Hardware;
     use perf_event::{Builder, Counter};
 
-    pub(super) fn start() -> Option<Counter> {
+    pub(super) type Counting = Option<Counter>;
+
+    pub(super) fn start() -> Counting {
         let mut counter = Builder::new(Hardware::INSTRUCTIONS).exclude_kernel(true).build().ok()?;
         counter.enable().ok()?;
         Some(counter)
     }
 
-    pub(super) fn stop(counter: &mut Option<Counter>) -> Option<u64> {
+    pub(super) fn stop(counter: &mut Counting) -> Option<u64> {
         let counter = counter.as_mut()?;
         counter.disable().ok()?;
         counter.read().ok()
@@ -76,46 +157,68 @@ mod counter {
 
 #[cfg(not(target_os = "linux"))]
 mod counter {
-    pub(super) fn start() {}
+    pub(super) type Counting = ();
 
-    pub(super) fn stop((): &mut ()) -> Option<u64> {
+    pub(super) fn start() -> Counting {}
+
+    pub(super) fn stop((): &mut Counting) -> Option<u64> {
         None
     }
 }
 
 /// A table with a row a workload and a column a contestant, printed as Markdown.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Table {
+    title: &'static str,
     columns: Vec<&'static str>,
-    rows: Vec<(&'static str, Vec<Figures>)>,
+    rows: Vec<(&'static str, Vec<String>)>,
+}
+
+impl Default for Table {
+    fn default() -> Table {
+        Table::new("ns / instructions")
+    }
 }
 
 impl Table {
-    /// Adds a figure; columns and rows come in the order in which they are first named.
-    pub fn add(&mut self, row: &'static str, column: &'static str, figures: Figures) {
-        if !self.columns.contains(&column) {
-            self.columns.push(column);
-        }
-        match self.rows.iter_mut().find(|(name, _)| *name == row) {
-            Some((_, figures_of_row)) => figures_of_row.push(figures),
-            None => self.rows.push((row, vec![figures])),
-        }
+    /// A table of something else than [`Figures`].
+    pub fn new(title: &'static str) -> Table {
+        Table { title, columns: Vec::new(), rows: Vec::new() }
     }
 
-    /// Prints the table: nanoseconds / user instructions per operation.
+    /// Adds a figure; columns and rows come in the order in which they are first named.
+    pub fn add(&mut self, row: &'static str, column: &'static str, figure: impl Display) {
+        let column = self.columns.iter().position(|name| *name == column).unwrap_or_else(|| {
+            self.columns.push(column);
+            self.columns.len() - 1
+        });
+        let row = self.rows.iter().position(|(name, _)| *name == row).unwrap_or_else(|| {
+            self.rows.push((row, Vec::new()));
+            self.rows.len() - 1
+        });
+        let cells = &mut self.rows[row].1;
+        cells.resize(cells.len().max(column + 1), String::from("–"));
+        cells[column] = figure.to_string();
+    }
+
+    /// Prints the table, if there is anything in it.
     pub fn print(&self) {
-        let width = self.rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        if self.rows.is_empty() {
+            return;
+        }
+        let names = self.rows.iter().map(|(name, _)| name.chars().count());
+        let width = names.max().unwrap_or(0).max(self.title.chars().count());
         let cell = self.columns.iter().map(|name| name.len()).max().unwrap_or(0).max(13);
-        print!("| {:width$} ", "ns / instructions");
+        print!("| {:width$} ", self.title);
         for column in &self.columns {
             print!("| {column:cell$} ");
         }
         println!("|");
         println!("|{:-<1$}|", "", width + 2 + self.columns.len() * (cell + 3));
-        for (name, figures) in &self.rows {
+        for (name, cells) in &self.rows {
             print!("| {name:width$} ");
-            for figure in figures {
-                print!("| {figure:cell$} ");
+            for n in 0..self.columns.len() {
+                print!("| {:cell$} ", cells.get(n).map_or("–", |figure| figure));
             }
             println!("|");
         }

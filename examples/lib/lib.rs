@@ -24,6 +24,7 @@ mod documentation {
         Benches: "benches/README.md";
         Architecture: "docs/architecture.md";
         NonGoals: "docs/non-goals.md";
+        GuideTrouble: "docs/guide/when-something-goes-wrong.md";
         Benchmarks: "docs/benchmarks.md";
         DesignBlocking: "docs/design/blocking.md";
         DesignContext: "docs/design/context.md";
@@ -38,5 +39,10 @@ mod documentation {
         DesignTimers: "docs/design/timers.md";
         GuideCancelling: "docs/guide/cancelling.md";
         GuideWaitingForMany: "docs/guide/waiting-for-many.md";
+        DesignSync: "docs/design/sync.md";
+        DesignTimers: "docs/design/timers.md";
+        GuideFromDeferred: "docs/guide/from-deferred.md";
+        ReferenceDeferredConformance: "docs/reference/deferred-conformance.md";
+        GuideSharing: "docs/guide/sharing-between-loops.md";
     }
 }

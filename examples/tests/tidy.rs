@@ -60,8 +60,9 @@ fn dependencies_point_downwards_and_leaves_do_not_know_each_other() {
         ("loop", &["blocking", "context", "executor", "reactor", "timers"]),
         ("macros", &[]),
         ("net", &["context", "loop", "reactor"]),
-        ("picot", &["deferred", "loop", "macros", "net", "tasks"]),
+        ("picot", &["deferred", "loop", "macros", "net", "sync", "tasks"]),
         ("reactor", &["context"]),
+        ("sync", &["context"]),
         ("tasks", &["context", "loop"]),
         ("timers", &[]),
     ];
@@ -91,6 +92,7 @@ fn unsafe_code_is_forbidden_but_where_it_earns_its_place() {
         "crates/executor/src/spawn.rs",
         "crates/reactor/src/driver/direct.rs",
         "crates/reactor/src/driver/portable.rs",
+        "crates/reactor/src/fork.rs",
         "crates/reactor/src/pollable.rs",
     ];
     assert_eq!(found, allowed.map(PathBuf::from));
@@ -157,5 +159,21 @@ fn every_link_between_pages_leads_somewhere() {
             let target = page.parent().unwrap().join(link.split('#').next().unwrap());
             assert!(root().join(&target).exists(), "{}: {link}", page.display());
         }
+    }
+}
+
+#[test]
+fn every_test_that_the_conformance_table_names_exists() {
+    let table = read("docs/reference/deferred-conformance.md");
+    let names: Vec<_> = table.split('`').skip(1).step_by(2).filter_map(|name| name.split_once("::")).collect();
+    assert!(names.len() > 60, "the table names {} tests", names.len());
+    for (file, test) in names {
+        let tests = read(format!("crates/deferred/tests/it/{file}.rs"));
+        assert!(tests.contains(&format!("#[test]\nfn {test}() {{")), "{file}::{test}");
+    }
+    for row in table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| case")) {
+        let is_told =
+            ["::", "JavaScript: ", "Rust: ", "left out: ", "see 2.3", "| test |"].iter().any(|told| row.contains(told));
+        assert!(is_told, "neither a test nor a reason: {row}");
     }
 }

@@ -1,8 +1,18 @@
 //! The adapters through which the shared workloads reach other runtimes. Each is the plainest use of that runtime that
 //! spawns tasks which need not be `Send`.
 
+#[cfg(target_os = "linux")]
+pub mod echo;
+mod oneshots;
 mod schedulers;
+mod sleepers;
+mod sync;
 mod waiting;
+mod wheels;
 
+pub use oneshots::{FuturesOneshot, TokioOneshot};
 pub use schedulers::{Compio, Monoio, SmolLocalExecutor, TokioLocalRuntime, TokioLocalSet};
+pub use sleepers::{MonoioTimed, PicotLoop, Smol};
+pub use sync::{LocalSync, SmolSync, TokioSync};
 pub use waiting::{FuturesUnordered, JoinAll, TokioJoinSet};
+pub use wheels::QuadWheel;

@@ -29,7 +29,7 @@ pub struct Compio;
 
 /// A handle whose future gives a `Result`: unwrapped.
 #[derive(Debug)]
-pub struct Unwrap<J>(J);
+pub struct Unwrap<J>(pub(crate) J);
 
 impl<J: Future<Output = Result<T, E>> + Unpin, T, E: std::fmt::Debug> Future for Unwrap<J> {
     type Output = T;
@@ -73,7 +73,8 @@ impl Scheduler for TokioLocalSet {
 }
 
 thread_local! {
-    static SMOL: RefCell<Option<Rc<async_executor::LocalExecutor<'static>>>> = const { RefCell::new(None) };
+    /// What tasks are spawned on, inside of `run`.
+    pub(crate) static SMOL: RefCell<Option<Rc<async_executor::LocalExecutor<'static>>>> = const { RefCell::new(None) };
 }
 
 impl Scheduler for SmolLocalExecutor {

@@ -4,7 +4,8 @@ use std::fmt;
 use std::io;
 use std::panic::Location;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use concurrent_queue::ConcurrentQueue;
 use picot_context::Place;
@@ -45,6 +46,8 @@ pub(crate) struct Shared {
     threads_max: usize,
     pub(crate) jobs: ConcurrentQueue<Arc<dyn Work>>,
     pool: Mutex<Pool>,
+    /// A worker has left the pool.
+    pub(crate) has_ended: Condvar,
     pending: Arc<AtomicUsize>,
 }
 
@@ -77,6 +80,13 @@ impl Shared {
     pub(crate) fn pool(&self) -> MutexGuard<'_, Pool> {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// A worker ends, and leaves the pool for good.
+    pub(crate) fn dismiss(&self, mut pool: MutexGuard<'_, Pool>, worker: &Arc<Worker>) {
+        pool.workers.retain(|other| !Arc::ptr_eq(other, worker));
+        drop(pool);
+        self.has_ended.notify_all();
+    }
 }
 
 impl Lane {
@@ -92,6 +102,7 @@ impl Lane {
                 threads_max,
                 jobs: ConcurrentQueue::unbounded(),
                 pool: Mutex::default(),
+                has_ended: Condvar::new(),
                 pending: Arc::default(),
             }),
         }
@@ -158,22 +169,48 @@ impl Lane {
     /// Closes the lane: refuses new jobs, and drops those that have not started, whose waiters get an error. What runs is
     /// not waited for; each thread ends after its job. Closing twice is fine.
     pub fn close(&self) -> CloseReport {
+        self.close_within(Duration::ZERO)
+    }
+
+    /// [Closes](Lane::close) the lane, and blocks this thread until what runs has ended, for at most `limit`. The report names
+    /// what runs on after that.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use picot_blocking::Lane;
+    ///
+    /// let lane = Lane::new("files", 1);
+    /// drop(lane.submit(|| std::thread::yield_now()).unwrap());
+    /// assert!(lane.close_within(Duration::from_secs(10)).running.is_empty());
+    /// assert_eq!(lane.threads(), 0);
+    /// ```
+    pub fn close_within(&self, limit: Duration) -> CloseReport {
         let mut pool = self.shared.pool();
         pool.is_closed = true;
         self.shared.jobs.close();
         let idle = std::mem::take(&mut pool.idle);
-        let running = pool.workers.iter().filter_map(|worker| worker.running()).collect();
         drop(pool);
-        let mut report = CloseReport { running, dropped: Vec::new() };
-        while let Ok(job) = self.shared.jobs.pop() {
-            if job.refuse() {
-                report.dropped.push(*job.info());
-            }
-        }
+        let dropped = self.drop_waiting_jobs();
         for worker in idle {
             worker.wake();
         }
-        report
+        let mut pool = self.shared.pool();
+        if limit != Duration::ZERO {
+            let waited = self.shared.has_ended.wait_timeout_while(pool, limit, |pool| !pool.workers.is_empty());
+            pool = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let running = pool.workers.iter().filter_map(|worker| worker.running()).collect();
+        CloseReport { running, dropped }
+    }
+
+    fn drop_waiting_jobs(&self) -> Vec<JobInfo> {
+        let mut dropped = Vec::new();
+        while let Ok(job) = self.shared.jobs.pop() {
+            if job.refuse() {
+                dropped.push(*job.info());
+            }
+        }
+        dropped
     }
 }
 

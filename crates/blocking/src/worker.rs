@@ -56,8 +56,7 @@ fn work(shared: &Shared, this: &Arc<Worker>, parker: &Parker) {
             continue;
         }
         if pool.is_closed {
-            pool.workers.retain(|worker| !Arc::ptr_eq(worker, this));
-            return;
+            return shared.dismiss(pool, this);
         }
         pool.idle.push(this.clone());
         drop(pool);
@@ -68,8 +67,7 @@ fn work(shared: &Shared, this: &Arc<Worker>, parker: &Parker) {
         let mut pool = shared.pool();
         if let Some(index) = pool.idle.iter().position(|worker| Arc::ptr_eq(worker, this)) {
             pool.idle.remove(index);
-            pool.workers.retain(|worker| !Arc::ptr_eq(worker, this));
-            return;
+            return shared.dismiss(pool, this);
         }
     }
 }

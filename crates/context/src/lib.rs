@@ -20,7 +20,8 @@ pub use host::{Closed, Host, HostGuard, host, install};
 pub use locals::LocalKey;
 pub use manual::ManualHost;
 pub use payload::{Payload, catch};
-pub use report::{Cause, Kind, Origin, Report};
+pub use report::{Cause, Kind, LockWait, Origin, Report, Waiting};
 pub use step::{
-    Details, Frame, Place, ROOT_NAME, Step, TaskId, TaskInfo, current, enter, has_made, inherited, running, take_made,
+    Details, Frame, Place, ROOT_NAME, Running, Step, TaskId, TaskInfo, current, enter, has_made, inherited, running,
+    shared, take_made,
 };

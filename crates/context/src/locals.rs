@@ -1,23 +1,70 @@
 //! Task-locals: values that a task sees, its children inherit as they were at the spawn, and nobody else can change.
 //!
 //! They follow Python's `contextvars` as asyncio uses them: a child gets a snapshot, what it sets does not leak back.
-//! The map is shared until somebody writes to it, so a snapshot costs one reference count. It is not a way to share
-//! something between siblings: for that, put an `Rc` in it.
+//! The map is shared until somebody writes to it, so a snapshot costs one reference count. Two tasks see each other's
+//! writes only if one was spawned to [share](crate::shared) the other's.
 
 use std::any::Any;
+use std::cell::RefCell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::rc::Rc;
 
 use crate::step;
 
-/// The values of one task, in the order in which they were first set. Few, so a list beats a map.
+/// The values that a step sees: its own, or a set that it shares with others on purpose.
+pub(crate) enum Locals {
+    Own(Values),
+    Shared(Rc<RefCell<Values>>),
+}
+
+impl Default for Locals {
+    fn default() -> Locals {
+        Locals::Own(Values::default())
+    }
+}
+
+impl Locals {
+    /// The values as they are now, for a child that goes its own way.
+    pub(crate) fn snapshot(&self) -> Values {
+        match self {
+            Locals::Own(values) => values.clone(),
+            Locals::Shared(values) => values.borrow().clone(),
+        }
+    }
+
+    /// The same set for a second owner: from now on each sees what the other sets.
+    pub(crate) fn share(&mut self) -> Locals {
+        let shared = match self {
+            Locals::Own(values) => Rc::new(RefCell::new(std::mem::take(values))),
+            Locals::Shared(values) => values.clone(),
+        };
+        *self = Locals::Shared(shared.clone());
+        Locals::Shared(shared)
+    }
+
+    fn get(&self, key: usize) -> Option<Value> {
+        match self {
+            Locals::Own(values) => values.get(key),
+            Locals::Shared(values) => values.borrow().get(key),
+        }
+    }
+
+    fn set(&mut self, key: usize, value: Value) -> Option<Value> {
+        match self {
+            Locals::Own(values) => values.set(key, value),
+            Locals::Shared(values) => values.borrow_mut().set(key, value),
+        }
+    }
+}
+
+/// A list of values, in the order in which they were first set. Few, so a list beats a map.
 #[derive(Clone, Default)]
-pub(crate) struct Locals(Option<Rc<Vec<(usize, Value)>>>);
+pub(crate) struct Values(Option<Rc<Vec<(usize, Value)>>>);
 
 type Value = Rc<dyn Any>;
 
-impl Locals {
+impl Values {
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_none()
     }
@@ -113,7 +160,7 @@ mod tests {
     use std::num::NonZeroU64;
     use std::panic::Location;
 
-    use crate::{Step, TaskId, enter, inherited, take_made};
+    use crate::{Step, TaskId, enter, inherited, shared, take_made};
 
     task_local! {
         static USER: &'static str;
@@ -141,6 +188,23 @@ mod tests {
         assert_eq!((USER.get(), DEPTH.get()), (Some("grace"), Some(1)));
         drop(parent);
         assert_eq!(USER.get(), None);
+    }
+
+    #[test]
+    fn a_set_that_is_shared_on_purpose_is_seen_from_both_sides() {
+        let parent = enter(task(1), None);
+        USER.set("ada");
+        let child = enter(task(2), Some(shared(Some("child"))));
+        assert_eq!(USER.get(), Some("ada"));
+        USER.set("grace");
+        let grandchild = enter(task(3), inherited(None));
+        USER.set("mary");
+        drop((grandchild, child));
+        assert_eq!(USER.get(), Some("grace"), "a snapshot of a shared set is a snapshot");
+        DEPTH.set(1);
+        let other = enter(task(4), Some(shared(None)));
+        assert_eq!((USER.get(), DEPTH.get()), (Some("grace"), Some(1)));
+        drop((other, parent));
     }
 
     #[test]

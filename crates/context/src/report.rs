@@ -28,6 +28,11 @@ impl Report {
     pub fn panic(origin: Origin, payload: Payload) -> Report {
         Report::new(origin, Cause::Panic(payload))
     }
+
+    /// A report of a promise, made at `place`, whose rejection nobody has looked at.
+    pub fn unhandled(place: Place, reason: impl Into<Box<str>>) -> Report {
+        Report::new(Origin::new(Kind::Rejection).at(place), Cause::Unhandled(reason.into()))
+    }
 }
 
 /// What a report speaks of.
@@ -38,11 +43,15 @@ pub enum Kind {
     Task,
     /// A callback, from `call_soon`, `call_later` or `call_at`.
     Callback,
+    /// A callback of `add_reader` or `add_writer`.
+    Reader,
     /// A callback or handler of a promise.
     Promise,
+    /// A promise itself: that it was rejected.
+    Rejection,
     /// A waker that the loop called.
     Waker,
-    /// The error hook itself.
+    /// The error hook itself, or another hook.
     Hook,
     /// The loop.
     Loop,
@@ -89,10 +98,78 @@ impl Origin {
 pub enum Cause {
     /// It panicked, with this payload.
     Panic(Payload),
+    /// It was rejected for this reason, and nobody has looked at it.
+    Unhandled(Box<str>),
     /// It kept the loop from everything else for this long.
     SlowStep(Duration),
     /// An operating system call of the loop failed.
     Io(io::Error),
+    /// It waits for this task, which is held back by the exclusive section that the waiting task itself is in.
+    WaitsForHeld(TaskInfo),
+    /// The loop has nothing to do and knows of nothing that could change that, while these tasks have not ended.
+    DeadEnd(Vec<Waiting>),
+    /// It has closed a circle of locks: each of these waits for a lock that the next one holds, and the last for one
+    /// that the first holds.
+    Deadlock(Vec<LockWait>),
+}
+
+/// A task that has not ended, and what it waits for.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Waiting {
+    /// The task.
+    pub task: TaskInfo,
+    /// The task whose end it waits for, where it is known to wait for one.
+    pub waits_for: Option<TaskInfo>,
+}
+
+impl Waiting {
+    /// Says that `task` waits, and for what if that is known.
+    pub fn new(task: TaskInfo, waits_for: Option<TaskInfo>) -> Waiting {
+        Waiting { task, waits_for }
+    }
+}
+
+/// `fetch (task 7, spawned at src/main.rs:12:5)`, with what it waits for where that is known.
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.task.fmt(f)?;
+        match &self.waits_for {
+            Some(other) => write!(f, ", which waits for task {}", other.id()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Who waits for which lock: one member of a [`Cause::Deadlock`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LockWait {
+    /// The task that waits; `None` under an executor that does not say what runs.
+    pub task: Option<TaskInfo>,
+    /// Where it waits.
+    pub place: Place,
+    /// Where the lock was made.
+    pub lock: Place,
+    /// Where the holder, which is the next member, asked for the lock.
+    pub held_since: Place,
+}
+
+impl LockWait {
+    /// `task` waits at `place` for the lock made at `lock`, which somebody asked for at `held_since` and holds.
+    pub fn new(task: Option<TaskInfo>, place: Place, lock: Place, held_since: Place) -> LockWait {
+        LockWait { task, place, lock, held_since }
+    }
+}
+
+impl fmt::Display for LockWait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.task {
+            Some(task) => task.fmt(f)?,
+            None => f.write_str("somebody")?,
+        }
+        write!(f, " waits at {} for the lock made at {}, held since {}", self.place, self.lock, self.held_since)
+    }
 }
 
 impl fmt::Display for Origin {
@@ -100,9 +177,11 @@ impl fmt::Display for Origin {
         let what = match self.kind {
             Kind::Task => "a task",
             Kind::Callback => "the callback",
+            Kind::Reader => "the reader or writer",
             Kind::Promise => "a promise's callback",
+            Kind::Rejection => "the promise",
             Kind::Waker => "a waker",
-            Kind::Hook => "the error hook",
+            Kind::Hook => "a hook",
             Kind::Loop => "the loop",
         };
         match (&self.task, self.place) {
@@ -117,11 +196,32 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Cause::Panic(payload) => write!(f, "panicked with {payload}"),
+            Cause::Unhandled(reason) => write!(
+                f,
+                "was rejected, which nothing handles ({reason}); await it, or add `fail`, `catch` or `always`"
+            ),
             Cause::SlowStep(took) => write!(
                 f,
                 "kept the loop from everything else for {took:.0?}; move the work to `spawn_blocking`, or yield in between"
             ),
+            Cause::WaitsForHeld(task) => write!(
+                f,
+                "waits for {task}, which its own exclusive section holds back; drop the section's guard before the wait"
+            ),
             Cause::Io(error) => write!(f, "met an error of the operating system: {error}"),
+            Cause::DeadEnd(tasks) => {
+                f.write_str(
+                    "cannot go on, unless another thread helps: nothing is ready, and no timer, no I/O and no blocking job is left",
+                )?;
+                tasks.iter().try_for_each(|waiting| write!(f, "; still there: {waiting}"))
+            }
+            Cause::Deadlock(circle) => {
+                f.write_str("has closed a circle of locks, in which nobody goes on unless one lets go: ")?;
+                for wait in circle {
+                    write!(f, "{wait} by ")?;
+                }
+                f.write_str(if circle.len() == 1 { "itself" } else { "the first" })
+            }
         }
     }
 }

@@ -110,6 +110,13 @@ impl Details {
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
+
+    /// Lets go of the locals, at the end of a task or callback. Their destructors run in here, with nothing borrowed, and
+    /// may panic; whoever ends the task contains that. A set that is shared stays with whoever else has it.
+    pub fn clear_locals(&self) {
+        let locals = self.locals.take();
+        drop(locals);
+    }
 }
 
 impl fmt::Debug for Details {
@@ -271,12 +278,38 @@ pub fn running() -> Option<Step> {
 
 /// The task that runs now on this thread: none in a callback and outside of the loop (asyncio's `current_task`).
 pub fn current() -> Option<TaskInfo> {
-    let step = running()?;
-    let id = step.task_id()?;
-    if step.is_root() {
-        return Some(TaskInfo::new(id, Some(ROOT_NAME), step.place));
+    Running::now().task()
+}
+
+/// What runs at a moment, to be described later if anybody asks: taking it copies no name, as [`current`] does.
+///
+/// The default is that nothing runs. It keeps the task's locals alive, so drop it where their destructors may run.
+#[derive(Clone, Debug, Default)]
+pub struct Running {
+    step: Option<Step>,
+    details: Option<Rc<Details>>,
+}
+
+impl Running {
+    /// What runs now on this thread.
+    #[inline]
+    pub fn now() -> Running {
+        let details = if is_plain() { None } else { shared_details() };
+        Running { step: STEP.get(), details }
     }
-    Some(with_details(|details| TaskInfo::new(id, details.and_then(Details::name), step.place)))
+
+    /// The task's number, if it was a task.
+    #[inline]
+    pub fn task_id(&self) -> Option<TaskId> {
+        self.step.as_ref().and_then(Step::task_id)
+    }
+
+    /// The task, if it was one.
+    pub fn task(&self) -> Option<TaskInfo> {
+        let step = self.step?;
+        let name = if step.is_root() { Some(ROOT_NAME) } else { self.details.as_deref().and_then(Details::name) };
+        Some(TaskInfo::new(step.task_id()?, name, step.place))
+    }
 }
 
 /// The details that a task or callback made now starts with: a snapshot of the current locals, and `name`. `None` if
@@ -286,17 +319,27 @@ pub fn inherited(name: Option<&str>) -> Option<Rc<Details>> {
     if name.is_none() && is_plain() {
         return None;
     }
-    let locals = with_details(|details| details.map(|details| details.locals.borrow().clone())).unwrap_or_default();
+    let locals = with_details(|details| details.map(|details| details.locals.borrow().snapshot())).unwrap_or_default();
     if name.is_none() && locals.is_empty() {
         return None;
     }
-    Some(Rc::new(Details { name: name.map(Into::into), locals: RefCell::new(locals) }))
+    Some(Rc::new(Details { name: name.map(Into::into), locals: RefCell::new(Locals::Own(locals)) }))
+}
+
+/// The details of a task that shares the current locals: each sees what the other sets from now on, as asyncio's
+/// `create_task(…, context=…)` with the caller's own context. Outside of a task it shares what is set there.
+pub fn shared(name: Option<&str>) -> Rc<Details> {
+    let locals = details_or_new().locals.borrow_mut().share();
+    Rc::new(Details { name: name.map(Into::into), locals: RefCell::new(locals) })
 }
 
 pub(crate) fn with_details<R>(f: impl FnOnce(Option<&Details>) -> R) -> R {
     // Cloned out of the cell: `f` may run user code, which may enter another step.
-    let details = DETAILS.try_with(|cell| cell.borrow().clone()).unwrap_or(None);
-    f(details.as_deref())
+    f(shared_details().as_deref())
+}
+
+fn shared_details() -> Option<Rc<Details>> {
+    DETAILS.try_with(|cell| cell.borrow().clone()).unwrap_or(None)
 }
 
 pub(crate) fn details_or_new() -> Rc<Details> {
@@ -357,5 +400,15 @@ mod tests {
     fn the_root_is_called_main() {
         let _entered = enter(Step::root(id(1), Location::caller()), None);
         assert_eq!(current().unwrap().given_name(), Some(ROOT_NAME));
+    }
+
+    #[test]
+    fn what_ran_can_be_described_after_its_step() {
+        assert!(Running::now().task().is_none());
+        let details = inherited(Some("fetch"));
+        let entered = enter(Step::task(id(7), Location::caller()), details);
+        let running = Running::now();
+        drop(entered);
+        assert_eq!((running.task_id(), running.task().unwrap().given_name()), (Some(id(7)), Some("fetch")));
     }
 }

@@ -7,8 +7,10 @@ use std::rc::Rc;
 
 use picot_context::{Host, Kind, Place, host};
 
+use crate::handover::{self, Abandon};
 use crate::promise::Promise;
 use crate::rejection::Rejection;
+use crate::resolver::Resolver;
 use crate::state::{Outcome, Shared, State};
 
 /// A value that will be settled once: [resolved](Deferred::resolve) with a `T`, or [rejected](Deferred::reject) with an
@@ -28,6 +30,8 @@ use crate::state::{Outcome, Shared, State};
 /// assert!(!deferred.reject("too late".into()));
 /// assert_eq!(promise.state(), State::Resolved);
 /// ```
+#[doc(alias = "Future")]
+#[doc(alias = "create_future")]
 pub struct Deferred<T: 'static, E: 'static, P: 'static = Infallible> {
     pub(crate) shared: Rc<Shared<T, E, P>>,
 }
@@ -43,14 +47,23 @@ impl<T: 'static, E: 'static> Deferred<T, E> {
     }
 
     /// A deferred on a host of its own.
+    #[track_caller]
     pub fn on(host: Rc<dyn Host>) -> Deferred<T, E> {
-        Deferred::from_host(host)
+        Deferred::from_host(host, Location::caller())
     }
 
     /// A deferred that `initialize` has been called with: jQuery's `$.Deferred(fn)`.
     ///
     /// # Panics
     /// If this thread has no host.
+    ///
+    /// ```
+    /// # let (_host, _guard) = picot_context::ManualHost::installed();
+    /// let deferred = picot_deferred::Deferred::<i32, String>::with(|deferred| {
+    ///     deferred.resolve(7);
+    /// });
+    /// assert_eq!(deferred.promise().outcome(), Some(Ok(&7)));
+    /// ```
     #[track_caller]
     pub fn with(initialize: impl FnOnce(&Deferred<T, E>)) -> Deferred<T, E> {
         let deferred = Deferred::new();
@@ -60,9 +73,25 @@ impl<T: 'static, E: 'static> Deferred<T, E> {
 }
 
 impl<T: 'static, E: 'static> Default for Deferred<T, E> {
+    #[track_caller]
     fn default() -> Self {
         Deferred::new()
     }
+}
+
+/// This thread's host.
+#[track_caller]
+pub(crate) fn this_host() -> Rc<dyn Host> {
+    host().unwrap_or_else(no_host)
+}
+
+#[cold]
+#[track_caller]
+fn no_host() -> Rc<dyn Host> {
+    panic!(
+        "a deferred needs a host to run its handlers, and this thread has none: make it inside of a loop's run, install a \
+         host by `picot_context::install`, or pass one to `Deferred::on`"
+    )
 }
 
 impl<T: 'static, E: 'static, P: 'static> Deferred<T, E, P> {
@@ -79,29 +108,30 @@ impl<T: 'static, E: 'static, P: 'static> Deferred<T, E, P> {
     /// ```
     #[track_caller]
     pub fn with_progress() -> Deferred<T, E, P> {
-        let Some(host) = host() else {
-            panic!(
-                "a deferred needs a host to run its handlers, and this thread has none: make it inside of a loop's run, \
-                 install a host by `picot_context::install`, or pass one to `Deferred::on`"
-            )
-        };
-        Deferred::from_host(host)
+        Deferred::from_host(this_host(), Location::caller())
     }
 
-    pub(crate) fn from_host(host: Rc<dyn Host>) -> Deferred<T, E, P> {
-        let shared = Shared::new(host);
-        shared.settlers.set(1);
-        Deferred { shared }
+    /// A deferred that was made at `place`.
+    pub(crate) fn from_host(host: Rc<dyn Host>, place: Place) -> Deferred<T, E, P> {
+        Deferred { shared: Shared::new(host, place) }
+    }
+
+    /// One more deferred of a state that is not settled.
+    pub(crate) fn of(shared: &Rc<Shared<T, E, P>>) -> Deferred<T, E, P> {
+        shared.settlers.set(shared.settlers.get() + 1);
+        Deferred { shared: shared.clone() }
     }
 
     /// Resolves the promise with `value`. Runs its callbacks before it returns. Returns whether it was the first to
     /// settle; if not, the value is dropped.
+    #[doc(alias = "set_result")]
     pub fn resolve(&self, value: T) -> bool {
         self.shared.settle(Ok(value))
     }
 
     /// Rejects the promise with `error`. Runs its callbacks before it returns. Returns whether it was the first to settle;
     /// if not, the error is dropped.
+    #[doc(alias = "set_exception")]
     pub fn reject(&self, error: E) -> bool {
         self.shared.settle(Err(Rejection::Error(error)))
     }
@@ -110,20 +140,46 @@ impl<T: 'static, E: 'static, P: 'static> Deferred<T, E, P> {
         self.shared.settle(outcome)
     }
 
-    /// Tells the promise's progress callbacks. Returns `false`, and does nothing, if it is settled.
+    /// Tells the promise's progress callbacks, and whoever asks for progress later, until the next notification. Returns
+    /// `false`, and does nothing, if it is settled.
     #[track_caller]
     pub fn notify(&self, progress: P) -> bool {
-        if self.state() != State::Pending {
+        if !self.shared.is_pending() {
             return false;
         }
         let place: Place = Location::caller();
-        self.shared.progress.notify(progress, |call| self.shared.contain(Kind::Promise, Some(place), call));
+        let contain = |call: &mut dyn FnMut()| self.shared.contain(Kind::Promise, Some(place), call);
+        self.shared.extra_or_new().progress.notify(progress, contain);
         true
+    }
+
+    /// Sets what [`Promise::cancel`] calls, such as a function that stops the work. It may settle the deferred that it
+    /// gets; if it does not, the promise is rejected as [cancelled](Rejection::Cancelled). It is called at most once, and
+    /// dropped when the deferred is settled. A second one replaces the first.
+    ///
+    /// A deferred that has one is also cancelled when nobody waits any more: when its last promise is dropped while it is
+    /// pending and has neither callbacks nor handlers. (Twisted's canceller.)
+    ///
+    /// ```
+    /// # let (_host, _guard) = picot_context::ManualHost::installed();
+    /// let deferred = picot_deferred::Deferred::<(), String>::new();
+    /// deferred.on_cancel(|_| println!("stop the work"));
+    /// let promise = deferred.promise();
+    /// drop(promise); // prints it
+    /// assert!(!deferred.resolve(()));
+    /// ```
+    pub fn on_cancel(&self, canceller: impl FnOnce(&Deferred<T, E, P>) + 'static) {
+        if !self.shared.is_pending() {
+            return;
+        }
+        let old = self.shared.extra_or_new().canceller.replace(Some(Box::new(canceller)));
+        drop(old);
     }
 
     /// The promise that this settles. It can be asked for at any time, and any number of times.
     pub fn promise(&self) -> Promise<T, E, P> {
-        Promise { shared: self.shared.clone() }
+        self.shared.is_promised.set(true);
+        Promise::of(&self.shared)
     }
 
     /// Whether it is settled, and how.
@@ -132,10 +188,28 @@ impl<T: 'static, E: 'static, P: 'static> Deferred<T, E, P> {
     }
 }
 
+impl<T: Send + 'static, E: Send + 'static, P: 'static> Deferred<T, E, P> {
+    /// A handle that settles it from another thread. It counts as one more deferred: while it lives, the promise is not
+    /// abandoned.
+    ///
+    /// ```
+    /// # let (host, _guard) = picot_context::ManualHost::installed();
+    /// let deferred = picot_deferred::Deferred::<i32, String>::new();
+    /// let resolver = deferred.resolver();
+    /// std::thread::spawn(move || resolver.resolve(7).unwrap()).join().unwrap();
+    /// # host.run_until_stalled();
+    /// deferred.promise().done(|n| assert_eq!(*n, 7)); // delivered by the host, on this thread
+    /// ```
+    #[doc(alias = "call_soon_threadsafe")]
+    #[track_caller]
+    pub fn resolver(&self) -> Resolver<T, E> {
+        Resolver::new(self.clone(), Location::caller())
+    }
+}
+
 impl<T: 'static, E: 'static, P: 'static> Clone for Deferred<T, E, P> {
     fn clone(&self) -> Self {
-        self.shared.settlers.set(self.shared.settlers.get() + 1);
-        Deferred { shared: self.shared.clone() }
+        Deferred::of(&self.shared)
     }
 }
 
@@ -143,9 +217,15 @@ impl<T: 'static, E: 'static, P: 'static> Drop for Deferred<T, E, P> {
     fn drop(&mut self) {
         let left = self.shared.settlers.get() - 1;
         self.shared.settlers.set(left);
-        if left == 0 && self.state() == State::Pending {
-            self.shared.settle(Err(Rejection::Abandoned));
+        if left == 0 && self.shared.is_pending() {
+            handover::abandon(self.shared.clone());
         }
+    }
+}
+
+impl<T: 'static, E: 'static, P: 'static> Abandon for Shared<T, E, P> {
+    fn abandon(self: Rc<Self>) {
+        self.settle(Err(Rejection::Abandoned));
     }
 }
 

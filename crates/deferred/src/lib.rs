@@ -6,17 +6,24 @@
 //! may do anything to it: settle, add callbacks, drop handles.
 #![forbid(unsafe_code)]
 
+mod cancel;
 mod deferred;
+mod handover;
+mod line;
 mod progress;
 mod promise;
 mod rejection;
+mod resolver;
+mod settled;
 mod state;
 mod then;
 mod when;
 
 pub use deferred::Deferred;
-pub use promise::{Promise, Settled};
+pub use promise::Promise;
 pub use rejection::Rejection;
+pub use resolver::Resolver;
+pub use settled::Settled;
 pub use state::State;
-pub use then::Chained;
-pub use when::{Awaited, Group, when, when_all};
+pub use then::{CallbackId, Chained};
+pub use when::{Awaited, Group, when, when_all, when_any, when_race, when_settled};

@@ -1,18 +1,17 @@
-//! The side that waits: by callbacks, by handlers, or by awaiting.
+//! The side that waits: by callbacks that run while it is settled, and by what may be asked at any time.
+//!
+//! Handlers that run later, and awaiting, are in files of their own.
 
 use std::convert::Infallible;
 use std::fmt;
 use std::panic::Location;
-use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll};
 
-use picot_context::{Kind, Origin, Place, Report, catch};
+use picot_context::{Kind, Place};
 
-use crate::deferred::Deferred;
+use crate::deferred::{Deferred, this_host};
 use crate::rejection::Rejection;
-use crate::state::{Outcome, Shared, State};
-use crate::then::Chained;
+use crate::state::{Callback, Shared, State};
 
 /// What a [`Deferred`] will be settled with. Clones are handles of the same promise.
 ///
@@ -23,68 +22,73 @@ pub struct Promise<T: 'static, E: 'static, P: 'static = Infallible> {
 }
 
 impl<T: 'static, E: 'static> Promise<T, E> {
-    /// A promise that a future settles, which this thread's host runs: with a value by `Ok`, with a rejection by `Err`. If
-    /// it panics, the promise is rejected as [panicked](Rejection::Panicked), and the panic is reported.
+    /// A promise that is settled already.
     ///
     /// # Panics
     /// If this thread has no host.
+    ///
+    /// ```
+    /// use picot_deferred::{Promise, Rejection};
+    ///
+    /// # let (_host, _guard) = picot_context::ManualHost::installed();
+    /// # let deferred = picot_deferred::Deferred::<i32, String>::new();
+    /// // Replaces an error, and passes on the other reasons.
+    /// let promise = deferred.promise().catch(|rejection| {
+    ///     Promise::settled(match rejection {
+    ///         Rejection::Error(_) => Ok(0),
+    ///         other => Err(other),
+    ///     })
+    /// });
+    /// # drop(promise);
+    /// ```
     #[track_caller]
-    pub fn spawn(future: impl Future<Output = Result<T, E>> + 'static) -> Promise<T, E> {
-        let deferred = Deferred::new();
+    pub fn settled(outcome: Result<T, Rejection<E>>) -> Promise<T, E> {
+        let deferred = Deferred::from_host(this_host(), Location::caller());
         let promise = deferred.promise();
-        let place = Location::caller();
-        let host = promise.shared.host.clone();
-        // A closed host drops the future and the deferred, which abandons the promise.
-        let _ = host.spawn(place, Box::pin(settle_by(deferred, place, future)));
+        deferred.settle(outcome);
         promise
     }
 }
 
-async fn settle_by<T, E>(deferred: Deferred<T, E>, place: Place, future: impl Future<Output = Result<T, E>>) {
-    let mut future = pin!(future);
-    let outcome = std::future::poll_fn(|cx| match catch(|| future.as_mut().poll(cx)) {
-        Ok(poll) => poll.map_err(Rejection::Error),
-        Err(payload) => {
-            deferred
-                .shared
-                .host
-                .report(Report::panic(Origin::running().unwrap_or(Origin::new(Kind::Promise).at(place)), payload));
-            Poll::Ready(Err(Rejection::Panicked))
-        }
-    })
-    .await;
-    deferred.settle(outcome);
-}
-
 impl<T: 'static, E: 'static, P: 'static> Promise<T, E, P> {
+    /// One more promise of this state.
+    pub(crate) fn of(shared: &Rc<Shared<T, E, P>>) -> Promise<T, E, P> {
+        shared.promises.set(shared.promises.get() + 1);
+        Promise { shared: shared.clone() }
+    }
+
     /// Calls `f` with the value when there is one: at once if there is, else while it is resolved, before
     /// [`resolve`](Deferred::resolve) returns. Callbacks run in the order in which they were added. If `f` panics, that is
     /// reported, and the others run all the same.
     #[track_caller]
     pub fn done(&self, f: impl FnOnce(&T) + 'static) -> &Self {
-        self.shared.add_callback(Location::caller(), |outcome| {
+        self.add(Location::caller(), |outcome| {
             if let Ok(value) = outcome {
                 f(value);
             }
-        });
-        self
+        })
     }
 
     /// Calls `f` with the rejection when there is one; otherwise as [`done`](Promise::done).
     #[track_caller]
     pub fn fail(&self, f: impl FnOnce(&Rejection<E>) + 'static) -> &Self {
-        self.shared.add_callback(Location::caller(), |outcome| {
+        self.shared.is_handled.set(true);
+        self.add(Location::caller(), |outcome| {
             if let Err(rejection) = outcome {
                 f(rejection);
             }
-        });
-        self
+        })
     }
 
     /// Calls `f` with the outcome, whichever it is; otherwise as [`done`](Promise::done).
     #[track_caller]
     pub fn always(&self, f: impl FnOnce(Result<&T, &Rejection<E>>) + 'static) -> &Self {
-        self.shared.add_callback(Location::caller(), f);
+        self.shared.is_handled.set(true);
+        self.add(Location::caller(), f)
+    }
+
+    fn add(&self, place: Place, f: impl FnOnce(Result<&T, &Rejection<E>>) + 'static) -> &Self {
+        self.shared.add_callback(Callback::Call(place, Box::new(f)));
         self
     }
 
@@ -92,13 +96,46 @@ impl<T: 'static, E: 'static, P: 'static> Promise<T, E, P> {
     #[track_caller]
     pub fn progress(&self, f: impl FnMut(&P) + 'static) -> &Self {
         let place: Place = Location::caller();
-        self.shared.progress.add(f, |call| self.shared.contain(Kind::Promise, Some(place), call));
+        let contain = |call: &mut dyn FnMut()| self.shared.contain(Kind::Promise, Some(place), call);
+        self.shared.extra_or_new().progress.add(f, !self.shared.is_pending(), contain);
         self
     }
 
+    /// Cancels it: calls what [`on_cancel`](Deferred::on_cancel) has set, and rejects it as
+    /// [cancelled](Rejection::Cancelled) unless that has settled it. Returns whether it was pending.
+    ///
+    /// Whatever it waits for by a handler of [`then`](Promise::then) and the like, or as a group by
+    /// [`when`](crate::when()), is cancelled as well if nobody else waits for that; the handler does not run. The future of
+    /// a promise that was [spawned](Promise::spawn) is dropped at its next step.
+    ///
+    /// ```
+    /// use picot_deferred::{Deferred, Rejection};
+    ///
+    /// # let (_host, _guard) = picot_context::ManualHost::installed();
+    /// let deferred = Deferred::<i32, String>::new();
+    /// deferred.on_cancel(|_| println!("the work stops"));
+    /// let next = deferred.promise().then(|n| Ok(n + 1));
+    /// assert!(next.cancel()); // prints it
+    /// assert_eq!(next.outcome(), Some(Err(&Rejection::Cancelled)));
+    /// assert!(!next.cancel());
+    /// ```
+    pub fn cancel(&self) -> bool {
+        self.shared.cancel()
+    }
+
     /// Whether it is settled, and how.
+    #[doc(alias = "cancelled")]
     pub fn state(&self) -> State {
         self.shared.state()
+    }
+
+    /// The outcome, if it is settled.
+    #[doc(alias = "result")]
+    #[doc(alias = "exception")]
+    pub fn outcome(&self) -> Option<Result<&T, &Rejection<E>>> {
+        let outcome = self.shared.outcome()?.as_ref();
+        self.shared.is_handled.set(true);
+        Some(outcome)
     }
 
     /// Whether this is a handle of the same promise as `other`.
@@ -107,101 +144,24 @@ impl<T: 'static, E: 'static, P: 'static> Promise<T, E, P> {
     }
 }
 
-impl<T: Clone + 'static, E: Clone + 'static, P: 'static> Promise<T, E, P> {
-    /// Calls `f` with the value, in a later turn than that of the settling, always. What it returns settles the promise
-    /// that this returns: `Ok` and `Err` do so at once, another promise does when it is settled itself. A rejection passes
-    /// by `f` to that promise. If `f` panics, that promise is rejected as [panicked](Rejection::Panicked), and the panic is
-    /// reported.
-    ///
-    /// ```
-    /// # let (host, _guard) = picot_context::ManualHost::installed();
-    /// let deferred = picot_deferred::Deferred::<i32, String>::new();
-    /// let next = deferred.promise().then(|n| if n > 0 { Ok(n + 1) } else { Err("not positive".into()) });
-    /// deferred.resolve(1);
-    /// # host.run_until_stalled();
-    /// next.done(|n| assert_eq!(*n, 2));
-    /// ```
-    #[track_caller]
-    pub fn then<U: 'static, R: Chained<U, E>>(&self, f: impl FnOnce(T) -> R + 'static) -> Promise<U, E> {
-        let place: Place = Location::caller();
-        let next = Deferred::from_host(self.shared.host.clone());
-        let promise = next.promise();
-        self.shared.add_handler(place, move |shared| {
-            let returned = shared.into_outcome().map(|value| catch(|| f(value)));
-            match returned {
-                Ok(Ok(returned)) => returned.settle(next, place),
-                Ok(Err(payload)) => {
-                    next.shared.host.report(Report::panic(Origin::new(Kind::Promise).at(place), payload));
-                    next.settle(Err(Rejection::Panicked));
-                }
-                Err(rejection) => {
-                    next.settle(Err(rejection));
-                }
-            }
-        });
-        promise
+impl<T: 'static, E: 'static, P: 'static> Clone for Promise<T, E, P> {
+    fn clone(&self) -> Self {
+        Promise::of(&self.shared)
     }
 }
 
-impl<T: 'static, E: 'static, P: 'static> Clone for Promise<T, E, P> {
-    fn clone(&self) -> Self {
-        Promise { shared: self.shared.clone() }
+impl<T: 'static, E: 'static, P: 'static> Drop for Promise<T, E, P> {
+    fn drop(&mut self) {
+        let left = self.shared.promises.get() - 1;
+        self.shared.promises.set(left);
+        if left == 0 {
+            self.shared.cancel_if_unwanted();
+        }
     }
 }
 
 impl<T: 'static, E: 'static, P: 'static> fmt::Debug for Promise<T, E, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Promise({:?})", self.state())
-    }
-}
-
-impl<T: Clone + 'static, E: Clone + 'static, P: 'static> IntoFuture for Promise<T, E, P> {
-    type Output = Outcome<T, E>;
-    type IntoFuture = Settled<T, E, P>;
-
-    fn into_future(self) -> Settled<T, E, P> {
-        Settled { shared: Some(self.shared), number: None }
-    }
-}
-
-/// Waits until a promise is settled: what `promise.await` makes. If it is settled already, awaiting does not suspend.
-///
-/// # If dropped
-/// Nothing happens.
-#[must_use = "futures do nothing unless they are awaited"]
-pub struct Settled<T: 'static, E: 'static, P: 'static> {
-    /// `None` once the outcome was given.
-    shared: Option<Rc<Shared<T, E, P>>>,
-    number: Option<u64>,
-}
-
-impl<T: Clone + 'static, E: Clone + 'static, P: 'static> Future for Settled<T, E, P> {
-    type Output = Outcome<T, E>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<T, E>> {
-        let this = &mut *self;
-        let shared = this.shared.as_ref().expect("a future is not polled after it has given its output");
-        if shared.outcome().is_none() {
-            shared.wait(&mut this.number, cx.waker().clone());
-            return Poll::Pending;
-        }
-        let shared = this.shared.take().expect("it was there two lines ago");
-        Poll::Ready(shared.into_outcome())
-    }
-}
-
-impl<T: 'static, E: 'static, P: 'static> Drop for Settled<T, E, P> {
-    fn drop(&mut self) {
-        if let (Some(shared), Some(number)) = (&self.shared, self.number) {
-            shared.stop_waiting(number);
-        }
-    }
-}
-
-impl<T: 'static, E: 'static, P: 'static> Unpin for Settled<T, E, P> {}
-
-impl<T: 'static, E: 'static, P: 'static> fmt::Debug for Settled<T, E, P> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settled").finish_non_exhaustive()
     }
 }

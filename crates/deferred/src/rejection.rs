@@ -1,5 +1,7 @@
 //! Why a promise was rejected.
 
+use std::any::{Any, type_name};
+use std::error::Error;
 use std::fmt;
 
 /// Why a promise was rejected: by an error of its own, or because nobody will ever settle it.
@@ -8,10 +10,12 @@ use std::fmt;
 pub enum Rejection<E> {
     /// It was rejected with this.
     Error(E),
-    /// The handler that was to give its value has panicked. The panic itself was reported.
+    /// The handler or future that was to give its value has panicked. The panic itself was reported.
     Panicked,
     /// Whoever was to settle it is gone, or the host was closed.
     Abandoned,
+    /// It was [cancelled](crate::Promise::cancel), or nobody waited for it any more.
+    Cancelled,
     /// It was to be settled by itself.
     Cycle,
 }
@@ -24,21 +28,53 @@ impl<E> Rejection<E> {
             _ => None,
         }
     }
+
+    /// The reason in words, or `None` for an error, which may have none.
+    fn words(&self) -> Option<&'static str> {
+        match self {
+            Rejection::Error(_) => None,
+            Rejection::Panicked => Some("the handler of this promise panicked"),
+            Rejection::Abandoned => Some("this promise was abandoned: its deferred was dropped unsettled"),
+            Rejection::Cancelled => Some("this promise was cancelled"),
+            Rejection::Cycle => Some("this promise was to be settled by itself"),
+        }
+    }
+}
+
+impl<E: 'static> Rejection<E> {
+    /// The reason for a report. An error need not have words; those of the usual types are found, and of others the type is
+    /// named.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Rejection::Error(error) => {
+                words_of(error).unwrap_or_else(|| format!("with an error of the type `{}`", type_name::<E>()))
+            }
+            _ => self.words().unwrap_or_default().into(),
+        }
+    }
+}
+
+fn words_of(error: &dyn Any) -> Option<String> {
+    error
+        .downcast_ref::<&str>()
+        .map(ToString::to_string)
+        .or_else(|| error.downcast_ref::<String>().cloned())
+        .or_else(|| error.downcast_ref::<std::io::Error>().map(ToString::to_string))
+        .or_else(|| error.downcast_ref::<Box<dyn Error>>().map(ToString::to_string))
+        .or_else(|| error.downcast_ref::<std::rc::Rc<dyn Error>>().map(ToString::to_string))
 }
 
 impl<E: fmt::Display> fmt::Display for Rejection<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Rejection::Error(error) => error.fmt(f),
-            Rejection::Panicked => f.write_str("the handler of this promise panicked"),
-            Rejection::Abandoned => f.write_str("this promise was abandoned: its deferred was dropped unsettled"),
-            Rejection::Cycle => f.write_str("this promise was to be settled by itself"),
+            _ => f.write_str(self.words().unwrap_or_default()),
         }
     }
 }
 
-impl<E: std::error::Error + 'static> std::error::Error for Rejection<E> {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+impl<E: Error + 'static> Error for Rejection<E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.error().map(|error| error as _)
     }
 }

@@ -1,36 +1,44 @@
-//! Waiting for several: jQuery's `$.when`.
+//! Waiting for several: jQuery's `$.when`, and the others that promises have.
 //!
-//! The group is resolved when the last member is, with the values in the order of the members, and rejected by the first
-//! rejection; the other members go on. Each completion costs the same, however many members there are.
+//! A group knows its members by their index and counts what is left, so each completion costs the same, however many
+//! members there are, and none costs an allocation. Whatever else the members do, they go on.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::future::Ready;
 use std::panic::Location;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
-use picot_context::Place;
+use picot_context::{Kind, Origin, Report, catch};
 
-use crate::deferred::Deferred;
+use crate::cancel::Upstream;
+use crate::deferred::{Deferred, this_host};
 use crate::promise::Promise;
-use crate::state::Shared;
+use crate::rejection::Rejection;
+use crate::state::{Callback, Outcome, Shared, State, Watch};
 
-/// What can be waited for by [`when`]: a promise, or a future of a `Result`, which this thread's host then runs. A value
-/// that is there already is `std::future::ready(Ok(value))`.
+/// What can be waited for by [`when()`]: a promise, or a future of a `Result`, which this thread's host then runs. A value
+/// that is there already is `std::future::ready(Ok(value))`, and is resolved at once.
 pub trait Awaited {
     /// The value.
     type Value: Clone + 'static;
     /// The error.
     type Error: Clone + 'static;
+    /// The progress, of which a group tells nothing.
+    type Progress: 'static;
 
     /// The promise of it.
     #[track_caller]
-    fn into_promise(self) -> Promise<Self::Value, Self::Error>;
+    fn into_promise(self) -> Promise<Self::Value, Self::Error, Self::Progress>;
 }
 
-impl<T: Clone + 'static, E: Clone + 'static> Awaited for Promise<T, E> {
+impl<T: Clone + 'static, E: Clone + 'static, P: 'static> Awaited for Promise<T, E, P> {
     type Value = T;
     type Error = E;
+    type Progress = P;
 
-    fn into_promise(self) -> Promise<T, E> {
+    fn into_promise(self) -> Promise<T, E, P> {
         self
     }
 }
@@ -41,27 +49,33 @@ where
 {
     type Value = T;
     type Error = E;
+    type Progress = Infallible;
 
     #[track_caller]
     fn into_promise(self) -> Promise<T, E> {
-        Promise::spawn(self)
+        let mut future = Some(self);
+        match (&mut future as &mut dyn Any).downcast_mut::<Option<Ready<Result<T, E>>>>().and_then(Option::take) {
+            Some(ready) => Promise::settled(ready.into_inner().map_err(Rejection::Error)),
+            None => Promise::spawn(future.expect("it was not taken")),
+        }
     }
 }
 
-/// A tuple of up to eight members for [`when`].
+/// What [`when()`] waits for: a promise, or a tuple of up to eight members.
 pub trait Group {
-    /// The tuple of their values.
+    /// The value, or the tuple of the members' values.
     type Values: Clone + 'static;
     /// The error that they share.
     type Error: Clone + 'static;
 
-    /// Settles when they do; see [`when`].
+    /// Settles when they do; see [`when()`].
     #[track_caller]
     fn when(self) -> Promise<Self::Values, Self::Error>;
 }
 
 /// Waits for all members of a tuple. The promise that it returns is resolved with the tuple of their values when the last
-/// one is, in the same call; at once if all are already. It is rejected with the first rejection; the others go on.
+/// one is, in the same call; at once if all are already. It is rejected with the first rejection; the others go on. A
+/// promise alone is a group of itself, and makes a new promise.
 ///
 /// # Panics
 /// If this thread has no host.
@@ -75,13 +89,14 @@ pub trait Group {
 /// deferred.resolve(1);
 /// # host.run_until_stalled();
 /// ```
+#[doc(alias = "gather")]
 #[track_caller]
 pub fn when<G: Group>(group: G) -> Promise<G::Values, G::Error> {
     group.when()
 }
 
-/// [`when`] for any number of members of one type: resolved with their values in order. Without members it is resolved
-/// from the start.
+/// [`when()`] for any number of members of one type: resolved with their values in order. Without members it is resolved
+/// from the start. (`Promise.all`.)
 ///
 /// # Panics
 /// If this thread has no host.
@@ -96,112 +111,364 @@ pub fn when<G: Group>(group: G) -> Promise<G::Values, G::Error> {
 ///     deferred.resolve(n);
 /// }
 /// ```
+#[doc(alias = "join_all")]
+#[doc(alias = "gather")]
 #[track_caller]
 pub fn when_all<I>(members: I) -> Promise<Vec<<I::Item as Awaited>::Value>, <I::Item as Awaited>::Error>
 where
     I: IntoIterator,
     I::Item: Awaited,
 {
-    let place = Location::caller();
-    let mut members = Vec::from_iter(members.into_iter().map(Awaited::into_promise));
-    let countdown = Countdown::new(members.len());
-    let promise = countdown.promise();
-    let states: Rc<RefCell<Vec<_>>> =
-        Rc::new(RefCell::new(members.iter().map(|member| member.shared.clone()).collect()));
-    let values = move || {
-        let states = states.take();
-        states.into_iter().map(value).collect()
-    };
-    countdown.start(values);
-    for member in members.drain(..) {
-        countdown.watch(place, &member);
+    let members = promises(members);
+    if members.is_empty() {
+        return Promise::settled(Ok(Vec::new()));
     }
-    promise
+    start(
+        members,
+        |is_rejected, is_last| is_rejected || is_last,
+        |mut members, index| {
+            if members[index].state() == State::Rejected {
+                return (members.swap_remove(index).into_outcome().map(|_| Vec::new()), Some(members));
+            }
+            // Not collected into a `Result`, which would not know how many there are.
+            let mut values = Vec::with_capacity(members.len());
+            for member in members {
+                match member.into_outcome() {
+                    Ok(value) => values.push(value),
+                    Err(rejection) => return (Err(rejection), None),
+                }
+            }
+            (Ok(values), None)
+        },
+    )
 }
 
-/// The value of a member that is resolved.
-fn value<T: Clone, E: Clone, P>(state: Rc<Shared<T, E, P>>) -> T {
-    match state.into_outcome() {
-        Ok(value) => value,
-        Err(_) => unreachable!("a group collects its values when all members are resolved"),
+/// Waits until all members are settled, and is resolved with their outcomes in order. (`Promise.allSettled`; asyncio's
+/// `gather(…, return_exceptions=True)`.)
+///
+/// # Panics
+/// If this thread has no host.
+///
+/// ```
+/// use std::future::ready;
+/// use picot_deferred::{Rejection, when_settled};
+///
+/// # let (_host, _guard) = picot_context::ManualHost::installed();
+/// when_settled([ready(Ok(1)), ready(Err("no"))])
+///     .done(|outcomes| assert_eq!(*outcomes, [Ok(1), Err(Rejection::Error("no"))]));
+/// ```
+#[doc(alias = "allSettled")]
+#[doc(alias = "return_exceptions")]
+#[track_caller]
+pub fn when_settled<I, T, E>(members: I) -> Promise<Vec<Result<T, Rejection<E>>>, Infallible>
+where
+    I: IntoIterator,
+    I::Item: Awaited<Value = T, Error = E>,
+    T: Clone + 'static,
+    E: Clone + 'static,
+{
+    let members = promises(members);
+    if members.is_empty() {
+        return Promise::settled(Ok(Vec::new()));
+    }
+    start(
+        members,
+        |_, is_last| is_last,
+        |members, _| (Ok(members.into_iter().map(Promise::into_outcome).collect()), None),
+    )
+}
+
+/// Waits for the first member that is resolved, and is resolved with its value. Where all are rejected, and where there are
+/// none, it is rejected with all rejections in order. (`Promise.any`.)
+///
+/// # Panics
+/// If this thread has no host.
+///
+/// ```
+/// use std::future::ready;
+/// use picot_deferred::when_any;
+///
+/// # let (_host, _guard) = picot_context::ManualHost::installed();
+/// when_any([ready(Err("no")), ready(Ok(2))]).done(|value| assert_eq!(*value, 2));
+/// ```
+#[track_caller]
+pub fn when_any<I, T, E>(members: I) -> Promise<T, Vec<Rejection<E>>>
+where
+    I: IntoIterator,
+    I::Item: Awaited<Value = T, Error = E>,
+    T: Clone + 'static,
+    E: Clone + 'static,
+{
+    let members = promises(members);
+    if members.is_empty() {
+        return Promise::settled(Err(Rejection::Error(Vec::new())));
+    }
+    start(
+        members,
+        |is_rejected, is_last| !is_rejected || is_last,
+        |mut members, index| {
+            if members[index].state() == State::Resolved {
+                let outcome = members.swap_remove(index).into_outcome();
+                return (outcome.map_err(|_| Rejection::Error(Vec::new())), Some(members));
+            }
+            let rejections = members.into_iter().filter_map(|member| member.into_outcome().err());
+            (Err(Rejection::Error(rejections.collect())), None)
+        },
+    )
+}
+
+/// Waits for the first member that is settled, and is settled with its outcome. Without members it is rejected as
+/// [abandoned](Rejection::Abandoned), because nobody will ever settle it. (`Promise.race`.)
+///
+/// # Panics
+/// If this thread has no host.
+///
+/// ```
+/// use picot_deferred::{Deferred, when_race};
+///
+/// # let (_host, _guard) = picot_context::ManualHost::installed();
+/// let (one, other) = (Deferred::<i32, String>::new(), Deferred::new());
+/// when_race([one.promise(), other.promise()]).done(|value| assert_eq!(*value, 2));
+/// other.resolve(2);
+/// ```
+#[doc(alias = "select")]
+#[track_caller]
+pub fn when_race<I, T, E>(members: I) -> Promise<T, E>
+where
+    I: IntoIterator,
+    I::Item: Awaited<Value = T, Error = E>,
+    T: Clone + 'static,
+    E: Clone + 'static,
+{
+    let members = promises(members);
+    if members.is_empty() {
+        return Promise::settled(Err(Rejection::Abandoned));
+    }
+    start(
+        members,
+        |_, _| true,
+        |mut members, index| {
+            let outcome = members.swap_remove(index).into_outcome();
+            (outcome, Some(members))
+        },
+    )
+}
+
+type PromiseOf<A> = Promise<<A as Awaited>::Value, <A as Awaited>::Error, <A as Awaited>::Progress>;
+
+#[track_caller]
+fn promises<I: IntoIterator<Item: Awaited>>(members: I) -> Vec<PromiseOf<I::Item>> {
+    // A loop, because a closure would hide the caller's place.
+    let members = members.into_iter();
+    let mut promises = Vec::with_capacity(members.size_hint().0);
+    for member in members {
+        let promise = member.into_promise();
+        // The group answers for it, also where it is rejected after the group is settled.
+        promise.shared.is_handled.set(true);
+        promises.push(promise);
+    }
+    promises
+}
+
+/// The members of a group, whatever their types.
+trait Members: 'static {
+    fn count(&self) -> usize;
+
+    fn member(&self, index: usize) -> Rc<dyn Member>;
+
+    /// Lets them go, and cancels those that nobody else waits for.
+    fn cancel(self);
+}
+
+/// One of them.
+trait Member {
+    /// Has `group` told when it is settled, or at once if it is.
+    fn watch(&self, group: Rc<dyn Watch>, index: usize);
+}
+
+impl<T: 'static, E: 'static, P: 'static> Member for Shared<T, E, P> {
+    fn watch(&self, group: Rc<dyn Watch>, index: usize) {
+        self.add_callback(Callback::Member(group, index));
     }
 }
 
-/// Counts the members that are not resolved yet, and settles the group.
-struct Countdown<V: 'static, E: 'static> {
-    deferred: Deferred<V, E>,
-    left: Cell<usize>,
-    /// Makes the group's values out of those of the members.
-    collect: RefCell<Option<Box<dyn FnOnce() -> V>>>,
-}
-
-impl<V: 'static, E: Clone + 'static> Countdown<V, E> {
-    #[track_caller]
-    fn new(members: usize) -> Rc<Self> {
-        Rc::new(Countdown { deferred: Deferred::new(), left: Cell::new(members), collect: RefCell::new(None) })
-    }
-
-    fn promise(&self) -> Promise<V, E> {
-        self.deferred.promise()
-    }
-
-    /// To be called before the first member is watched.
-    fn start(&self, collect: impl FnOnce() -> V + 'static) {
-        self.collect.replace(Some(Box::new(collect)));
-        self.check();
-    }
-
-    fn watch<T: 'static, P: 'static>(self: &Rc<Self>, place: Place, member: &Promise<T, E, P>) {
-        let this = self.clone();
-        member.shared.add_callback(place, move |outcome| match outcome {
-            Ok(_) => {
-                this.left.set(this.left.get() - 1);
-                this.check();
-            }
-            Err(rejection) => {
-                // What the members have given so far is let go with this.
-                let collect = this.collect.take();
-                this.deferred.settle(Err(rejection.clone()));
-                drop(collect);
-            }
-        });
-    }
-
-    fn check(&self) {
-        if self.left.get() == 0 {
-            if let Some(collect) = self.collect.take() {
-                self.deferred.resolve(collect());
-            }
+impl<T: 'static, E: 'static, P: 'static> Promise<T, E, P> {
+    fn cancel_unless_wanted(self) {
+        let shared = self.shared.clone();
+        drop(self);
+        if shared.is_unwanted() {
+            shared.cancel();
         }
     }
 }
 
+impl<T: 'static, E: 'static, P: 'static> Members for Vec<Promise<T, E, P>> {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn member(&self, index: usize) -> Rc<dyn Member> {
+        self[index].shared.clone()
+    }
+
+    fn cancel(self) {
+        self.into_iter().for_each(Promise::cancel_unless_wanted);
+    }
+}
+
+/// A group of which members are left.
+struct Waiting<M, D, F, V: 'static, E: 'static> {
+    /// `None` once it is settled, so that it holds on to nothing.
+    members: RefCell<Option<M>>,
+    left: Cell<usize>,
+    /// Whether the settling of a member settles the group: it is rejected or not, and the last or not.
+    decides: D,
+    /// The outcome, of the members and the index of the one that has decided, and the members that are left over.
+    outcome: F,
+    deferred: Deferred<V, E>,
+}
+
+/// Makes the group's promise. There is at least one member.
+#[track_caller]
+fn start<M, D, F, V, E>(members: M, decides: D, outcome: F) -> Promise<V, E>
+where
+    M: Members,
+    D: Fn(bool, bool) -> bool + 'static,
+    F: Fn(M, usize) -> (Outcome<V, E>, Option<M>) + 'static,
+    V: 'static,
+    E: 'static,
+{
+    let count = members.count();
+    let group = Rc::new(Waiting {
+        members: RefCell::new(Some(members)),
+        left: Cell::new(count),
+        decides,
+        outcome,
+        deferred: Deferred::from_host(this_host(), Location::caller()),
+    });
+    let promise = group.deferred.promise();
+    let upstream: Weak<Waiting<M, D, F, V, E>> = Rc::downgrade(&group);
+    promise.shared.upstream.set(Some((upstream, 0)));
+    for index in 0..count {
+        // No borrow of the members lives while one is watched, which may settle the group.
+        let member = group.members.borrow().as_ref().map(|members| members.member(index));
+        let Some(member) = member else { break };
+        member.watch(group.clone(), index);
+    }
+    promise
+}
+
+impl<M, D, F, V, E> Watch for Waiting<M, D, F, V, E>
+where
+    D: Fn(bool, bool) -> bool,
+    F: Fn(M, usize) -> (Outcome<V, E>, Option<M>),
+    V: 'static,
+    E: 'static,
+{
+    fn member_settled(&self, index: usize, is_rejected: bool) {
+        let left = self.left.get() - 1;
+        self.left.set(left);
+        if !(self.decides)(is_rejected, left == 0) {
+            return;
+        }
+        let members = self.members.take();
+        let Some(members) = members else { return };
+        // Clones of values are the user's code.
+        let (outcome, left_over) = catch(|| (self.outcome)(members, index)).unwrap_or_else(|payload| {
+            let shared = &self.deferred.shared;
+            shared.host.report(Report::panic(Origin::new(Kind::Promise).at(shared.place), payload));
+            (Err(Rejection::Panicked), None)
+        });
+        self.deferred.settle(outcome);
+        // After the settling, because this may cancel them, and a canceller may do anything.
+        drop(left_over);
+    }
+}
+
+impl<M, D, F, V, E> Upstream for Waiting<M, D, F, V, E>
+where
+    M: Members,
+    V: 'static,
+    E: 'static,
+{
+    fn let_go(self: Rc<Self>, _: u64) -> Option<(Weak<dyn Upstream>, u64)> {
+        let members = self.members.take();
+        if let Some(members) = members {
+            members.cancel();
+        }
+        None
+    }
+}
+
+impl<T: Clone + 'static, E: Clone + 'static, P: 'static> Group for Promise<T, E, P> {
+    type Values = T;
+    type Error = E;
+
+    #[track_caller]
+    fn when(self) -> Promise<T, E> {
+        when_race([self])
+    }
+}
+
+impl Group for () {
+    type Values = ();
+    type Error = Infallible;
+
+    #[track_caller]
+    fn when(self) -> Promise<(), Infallible> {
+        Promise::settled(Ok(()))
+    }
+}
+
 macro_rules! group {
-    ($($member:ident: $index:tt),+) => {
+    ($($member:ident $error:ident $progress:ident: $index:tt),+) => {
+        impl<$($member: 'static, $error: 'static, $progress: 'static),+> Members
+            for ($(Promise<$member, $error, $progress>,)+)
+        {
+            fn count(&self) -> usize {
+                [$($index),+].len()
+            }
+
+            fn member(&self, index: usize) -> Rc<dyn Member> {
+                match index {
+                    $($index => self.$index.shared.clone(),)+
+                    _ => unreachable!("an index is below the count"),
+                }
+            }
+
+            fn cancel(self) {
+                $(self.$index.cancel_unless_wanted();)+
+            }
+        }
+
         impl<Error: Clone + 'static, $($member: Awaited<Error = Error>),+> Group for ($($member,)+) {
             type Values = ($($member::Value,)+);
             type Error = Error;
 
             #[track_caller]
             fn when(self) -> Promise<Self::Values, Error> {
-                let place = Location::caller();
                 let members = ($(self.$index.into_promise(),)+);
-                let countdown = Countdown::new([$($index),+].len());
-                let promise = countdown.promise();
-                let states = ($(members.$index.shared.clone(),)+);
-                countdown.start(move || ($(value(states.$index),)+));
-                $(countdown.watch(place, &members.$index);)+
-                promise
+                $(members.$index.shared.is_handled.set(true);)+
+                start(members, |is_rejected, is_last| is_rejected || is_last, |members, index| {
+                    $(if index == $index && members.$index.state() == State::Rejected {
+                        return match members.$index.shared.outcome() {
+                            Some(Err(rejection)) => (Err(rejection.clone()), Some(members)),
+                            _ => unreachable!("it is rejected"),
+                        };
+                    })+
+                    let values = || Ok(($(members.$index.into_outcome()?,)+));
+                    (values(), None)
+                })
             }
         }
     };
 }
 
-group!(A: 0);
-group!(A: 0, B: 1);
-group!(A: 0, B: 1, C: 2);
-group!(A: 0, B: 1, C: 2, D: 3);
-group!(A: 0, B: 1, C: 2, D: 3, E: 4);
-group!(A: 0, B: 1, C: 2, D: 3, E: 4, F: 5);
-group!(A: 0, B: 1, C: 2, D: 3, E: 4, F: 5, G: 6);
-group!(A: 0, B: 1, C: 2, D: 3, E: 4, F: 5, G: 6, H: 7);
+group!(A AE AP: 0);
+group!(A AE AP: 0, B BE BP: 1);
+group!(A AE AP: 0, B BE BP: 1, C CE CP: 2);
+group!(A AE AP: 0, B BE BP: 1, C CE CP: 2, D DE DP: 3);
+group!(A AE AP: 0, B BE BP: 1, C CE CP: 2, D DE DP: 3, E EE EP: 4);
+group!(A AE AP: 0, B BE BP: 1, C CE CP: 2, D DE DP: 3, E EE EP: 4, F FE FP: 5);
+group!(A AE AP: 0, B BE BP: 1, C CE CP: 2, D DE DP: 3, E EE EP: 4, F FE FP: 5, G GE GP: 6);
+group!(A AE AP: 0, B BE BP: 1, C CE CP: 2, D DE DP: 3, E EE EP: 4, F FE FP: 5, G GE GP: 6, H HE HP: 7);

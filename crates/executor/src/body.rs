@@ -4,14 +4,14 @@
 //! drop does not leave this file; when the output appears, the task is out of the table.
 
 use std::pin::Pin;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use picot_context::{Payload, catch};
 use pin_project_lite::pin_project;
 
 use crate::error::{CancelReason, JoinError};
-use crate::shared::Meta;
+use crate::hooks::{Exit, extra};
+use crate::shared::{Meta, flag};
 
 pin_project! {
     pub(crate) struct Body<'a, F> {
@@ -41,7 +41,7 @@ impl<F: Future> Future for Body<'_, F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<F::Output>> {
         let mut this = self.project();
         let meta: &Meta = this.meta;
-        let end = if meta.cancelled.load(Ordering::Relaxed) {
+        let end = if meta.is(flag::CANCELLED) {
             End::Cancelled
         } else {
             let future = this.future.as_mut().as_pin_mut().expect("a task is not polled after its end");
@@ -57,7 +57,7 @@ impl<F: Future> Future for Body<'_, F> {
             }
         };
         let dropped = catch(|| this.future.set(None));
-        Poll::Ready(Outcome(Some(finish(meta, end, dropped))))
+        Poll::Ready(finish(meta, end, dropped))
     }
 }
 
@@ -66,55 +66,58 @@ impl<F: Future> Future for Body<'_, F> {
 fn keep_made_details(meta: &Meta) {
     if let Some(details) = picot_context::take_made() {
         meta.local().table.borrow_mut().get_mut(meta.slot as usize).details = Some(details);
-        meta.has_details.store(true, Ordering::Relaxed);
+        meta.set(flag::HAS_DETAILS);
     }
 }
 
-fn finish<T>(meta: &Meta, end: End<T>, dropped: Result<(), Payload>) -> Result<T, JoinError> {
+fn finish<T>(meta: &Meta, end: End<T>, dropped: Result<(), Payload>) -> Outcome<T> {
     let local = meta.local();
+    let watched = local.uses(extra::HOOKS);
     // A plain end needs no description, and making one costs.
-    let info = (!matches!((&end, &dropped), (End::Returned(_), Ok(())))).then(|| meta.info());
-    let (reason, awaited) = local.end_task(meta.slot);
-    let Some(info) = info else {
-        let End::Returned(value) = end else { unreachable!("every other end has a description") };
-        return Ok(value);
+    let info = (watched || !matches!((&end, &dropped), (End::Returned(_), Ok(())))).then(|| meta.info());
+    let (reason, awaited) = local.end_task(meta);
+    let result = match (end, info) {
+        (End::Returned(value), None) => Ok(value),
+        (_, None) => unreachable!("every other end has a description"),
+        (end, Some(info)) => {
+            if watched {
+                local.hook(|hooks| hooks.exited(&info, end.exit()));
+            }
+            if let Err(payload) = dropped {
+                local.reports.task_panicked(info.clone(), payload, false);
+            }
+            match end {
+                End::Returned(value) => Ok(value),
+                End::Panicked(payload) => {
+                    local.reports.task_panicked(info.clone(), payload.clone(), awaited);
+                    Err(JoinError::panicked(info, payload))
+                }
+                End::Cancelled => {
+                    let reason = reason.unwrap_or(CancelReason::new("no reason was given"));
+                    Err(JoinError::cancelled(info, reason))
+                }
+            }
+        }
     };
-    if let Err(payload) = dropped {
-        local.reports.task_panicked(info.clone(), payload, false);
+    if !meta.is(flag::DETACHED) {
+        return Some(result);
     }
-    match end {
-        End::Returned(value) => Ok(value),
-        End::Panicked(payload) => {
-            local.reports.task_panicked(info.clone(), payload.clone(), awaited);
-            Err(JoinError::panicked(info, payload))
-        }
-        End::Cancelled => {
-            let reason = reason.unwrap_or(CancelReason::new("no reason was given"));
-            Err(JoinError::cancelled(info, reason))
+    // Nobody will take it. Dropped here, in the task's step, a panic in that is the task's; `async-task` would abort.
+    if std::mem::needs_drop::<T>() {
+        local.contain(move || drop(result));
+    }
+    None
+}
+
+impl<T> End<T> {
+    fn exit(&self) -> Exit {
+        match self {
+            End::Returned(_) => Exit::Returned,
+            End::Panicked(_) => Exit::Panicked,
+            End::Cancelled => Exit::Cancelled,
         }
     }
 }
 
-/// What a task leaves for whoever joins it. If nobody does, `async-task` drops it, and a panic in that must not reach
-/// `async-task`, which would abort.
-pub(crate) struct Outcome<T>(Option<Result<T, JoinError>>);
-
-impl<T> Outcome<T> {
-    pub(crate) fn into_result(mut self) -> Result<T, JoinError> {
-        self.0.take().expect("an outcome is taken once")
-    }
-}
-
-impl<T> Drop for Outcome<T> {
-    fn drop(&mut self) {
-        if !std::mem::needs_drop::<T>() {
-            return;
-        }
-        let value = self.0.take();
-        if let (Err(payload), Some(host)) = (catch(move || drop(value)), picot_context::host()) {
-            use picot_context::{Kind, Origin, Report};
-            let origin = Origin::running().unwrap_or(Origin::new(Kind::Task));
-            host.report(Report::panic(origin, payload));
-        }
-    }
-}
+/// What a task leaves for whoever has its handle; `None` if nobody had one when it ended.
+pub(crate) type Outcome<T> = Option<Result<T, JoinError>>;

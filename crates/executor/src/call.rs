@@ -93,12 +93,17 @@ impl CallHandle {
         }
         state.set(State::Cancelled);
         self.0.discard();
+        self.clear_locals();
         true
     }
 
     /// Whether the callback was cancelled.
     pub fn is_cancelled(&self) -> bool {
         self.0.common().state.get() == State::Cancelled
+    }
+
+    pub(crate) fn is_pending(&self) -> bool {
+        self.0.common().state.get() == State::Pending
     }
 
     /// Where it was scheduled.
@@ -117,6 +122,17 @@ impl CallHandle {
 
     pub(crate) fn invoke(&self) {
         self.0.invoke();
+    }
+
+    /// Lets go of the locals that the callback ran with, or would have.
+    pub(crate) fn clear_locals(&self) {
+        if let Some(details) = &self.0.common().details {
+            details.clear_locals();
+        }
+    }
+
+    pub(crate) fn has_details(&self) -> bool {
+        self.0.common().details.is_some()
     }
 }
 

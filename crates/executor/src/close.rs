@@ -6,14 +6,15 @@
 //! counted, because to drop it anywhere else could drop it on the wrong thread.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread;
 
 use picot_context::{Frame, TaskInfo};
 
 use crate::error::CancelReason;
-use crate::executor::run_task;
-use crate::shared::{Item, Local, Phase, Shared};
+use crate::executor::run_item;
+use crate::hooks::extra;
+use crate::remote::RemoteItem;
+use crate::shared::{Item, Local, Phase, Shared, flag};
 use crate::spawn::Raised;
 
 /// How often close yields to threads that are in the middle of a wake. Each yield is a system call; a thread that was
@@ -48,12 +49,14 @@ pub(crate) fn close(shared: &Arc<Shared>, local: &Local) -> CloseReport {
     }
     assert!(!local.running.get(), "a step cannot close the executor that runs it; let it end first, or stop the loop");
     local.phase.set(Phase::Closing);
+    // A section ends here: what it has held back is dropped with the rest.
+    local.end_section();
     let _running = Raised::new(&local.running);
 
     report.tasks = mark_all(local);
     let mut yields = 0;
     loop {
-        shared.inbox.take(|item| local.accept(item));
+        take_inbox(shared, local, &mut report);
         while let Some(item) = local.queue.pop() {
             drop_item(local, item, &mut report);
         }
@@ -70,7 +73,7 @@ pub(crate) fn close(shared: &Arc<Shared>, local: &Local) -> CloseReport {
 
     // From here on a push comes back to whoever tries it. What was pushed before that is the last.
     shared.inbox.close();
-    shared.inbox.take(|item| local.accept(item));
+    take_inbox(shared, local, &mut report);
     while let Some(item) = local.queue.pop() {
         drop_item(local, item, &mut report);
     }
@@ -79,6 +82,8 @@ pub(crate) fn close(shared: &Arc<Shared>, local: &Local) -> CloseReport {
     local.queue.shrink();
     if report.leaked == 0 {
         drop(local.table.take());
+    } else {
+        end_waits_for_leaked(local);
     }
     if local.reports.any() {
         local.reports.deliver();
@@ -86,7 +91,28 @@ pub(crate) fn close(shared: &Arc<Shared>, local: &Local) -> CloseReport {
         local.reports.deliver();
     }
     local.reports.set_hook(None);
+    local.set_hooks(None);
     report
+}
+
+/// Takes what other threads have handed over by now. A task that one of them has just spawned is made, so that whoever
+/// waits for it hears of its end, and is counted as one that was left.
+fn take_inbox(shared: &Arc<Shared>, local: &Local, report: &mut CloseReport) {
+    shared.inbox.take(|item| match item {
+        RemoteItem::Spawn(request) => report.tasks.push(request.start(shared, Some(REASON))),
+        item => shared.accept(local, item),
+    });
+}
+
+/// Whoever waits for a task that was leaked would wait for ever: it asks again, and is told that the loop is closed.
+fn end_waits_for_leaked(local: &Local) {
+    let mut joiners = Vec::new();
+    for entry in local.table.borrow_mut().in_spawn_order() {
+        joiners.extend(entry.joiner.take());
+    }
+    for joiner in joiners {
+        local.wake(joiner);
+    }
 }
 
 /// Queues each task that is not queued or on its way. Returns what is known of them.
@@ -106,12 +132,19 @@ fn drop_item(local: &Local, item: Item, report: &mut CloseReport) {
     match item {
         Item::Poll(Some(runnable)) => {
             // The step finds the mark, and drops the future.
-            runnable.metadata().cancelled.store(true, Ordering::Relaxed);
-            run_task(local, runnable, &Frame::new(), &mut |_| ());
+            runnable.metadata().set(flag::CANCELLED);
+            let item = Item::Poll(Some(runnable));
+            let watched = local.uses(extra::HOOKS);
+            if watched {
+                run_item::<true>(local, item, &Frame::new(), None, &mut |_| ());
+            } else {
+                run_item::<false>(local, item, &Frame::new(), None, &mut |_| ());
+            }
         }
         Item::Call(call) => {
-            report.callbacks += usize::from(!call.is_cancelled());
-            local.contain(|| drop(call));
+            report.callbacks += usize::from(call.is_pending());
+            // Cancelled rather than dropped: whoever still has its handle must not keep alive what it held.
+            local.contain(|| _ = call.cancel());
         }
         // A root that is gone: it is its caller's to drop.
         Item::Poll(None) => {}

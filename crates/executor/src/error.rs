@@ -129,6 +129,39 @@ impl JoinError {
     }
 }
 
+/// Why [`RemoteTask::wait`](crate::RemoteTask::wait) gave no value.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// The task was cancelled, or it panicked.
+    Join(JoinError),
+    /// The limit has passed. The task runs on.
+    TimedOut,
+    /// The task runs on the very thread that would wait, so it would never end.
+    OwnThread,
+}
+
+impl fmt::Display for WaitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WaitError::Join(error) => error.fmt(f),
+            WaitError::TimedOut => f.write_str("the task has not ended within the limit; it runs on"),
+            WaitError::OwnThread => {
+                f.write_str("the task runs on this thread, which must not block for it; await it there instead")
+            }
+        }
+    }
+}
+
+impl std::error::Error for WaitError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            WaitError::Join(error) => Some(error),
+            WaitError::TimedOut | WaitError::OwnThread => None,
+        }
+    }
+}
+
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let task = &self.0.task;

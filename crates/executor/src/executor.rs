@@ -15,6 +15,7 @@ use picot_context::{Closed, Frame, Place, Step};
 
 use crate::call::CallHandle;
 use crate::close::CloseReport;
+use crate::hooks::extra;
 use crate::remote::Remote;
 use crate::root::{AnyRoot, Root};
 use crate::shared::{Item, Local, Meta, Shared};
@@ -177,32 +178,50 @@ impl Executor {
         );
         let _running = Raised::new(&local.running);
         let frame = Frame::new();
+        if local.uses(extra::SECTION) {
+            local.set_aside();
+        }
         let count = local.queue.len().min(max);
-        for _ in 0..count {
-            match local.queue.pop() {
-                Some(Item::Poll(Some(runnable))) => run_task(local, runnable, &frame, &mut after),
-                Some(Item::Call(call)) => run_call(local, &call, &frame, &mut after),
-                Some(Item::Poll(None)) => {
-                    if let Some(root) = root.as_mut().filter(|_| local.root.dequeue()) {
-                        run_root(local, root.as_mut(), &frame, &mut after);
-                    }
-                }
-                None => unreachable!("only a batch takes from the queue, and it is not empty before the batch is done"),
+        if local.uses(extra::SHUFFLE) {
+            local.shuffle(count);
+        }
+        let mut held = 0;
+        for done in 0..count {
+            // Only a section that begins on the way can leave less in the queue than there was.
+            let Some(item) = local.queue.pop() else { return done - held };
+            if local.extras.get() == 0 {
+                run_item::<false>(local, item, &frame, root.as_mut(), &mut after);
+            } else if local.must_hold(&item) {
+                local.hold(item);
+                held += 1;
+            } else {
+                run_item::<true>(local, item, &frame, root.as_mut(), &mut after);
             }
         }
-        count
+        count - held
     }
 
-    /// How much is queued. What other threads have handed over and was not taken yet does not count.
+    /// How much is queued. What other threads have handed over and was not taken yet does not count, and neither does what
+    /// an [exclusive section](Spawner::exclusive) holds back.
     #[inline]
     pub fn ready(&self) -> usize {
-        self.local().queue.len()
+        let local = self.local();
+        if local.uses(extra::SECTION) {
+            local.set_aside();
+        }
+        local.queue.len()
     }
 
     /// Whether there is anything to do on this thread: something queued, or a report to deliver.
     #[inline]
     pub fn has_work(&self) -> bool {
         self.ready() != 0 || self.local().reports.any()
+    }
+
+    /// Whether an [exclusive section](Spawner::exclusive) lasts.
+    #[inline]
+    pub fn is_exclusive(&self) -> bool {
+        self.local().uses(extra::SECTION)
     }
 
     /// Whether another thread has handed something over that was not taken yet.
@@ -218,7 +237,7 @@ impl Executor {
             return 0;
         }
         let local = self.local();
-        self.shared().inbox.take(|item| local.accept(item))
+        self.shared().inbox.take(|item| self.shared().accept(local, item))
     }
 
     /// Hands the reports of this turn to the error hook; to be called at the end of a turn.
@@ -231,8 +250,43 @@ impl Executor {
 
     /// Announces that the thread is about to wait. From then on other threads interrupt it, until what this returns is
     /// dropped. `None` if they have handed something over already: then take that and do not wait.
+    ///
+    /// If what this returns is forgotten, they interrupt on, until it is called again and that is dropped.
     pub fn fall_asleep(&self) -> Option<Asleep<'_>> {
+        let local = self.local();
+        if local.uses(extra::HOOKS) {
+            local.hook(|hooks| hooks.park());
+            // Made before the question, so that `unpark` follows whatever the answer is.
+            let asleep = Asleep { executor: self };
+            return (!self.has_work() && self.shared().inbox.fall_asleep()).then_some(asleep);
+        }
         self.shared().inbox.fall_asleep().then_some(Asleep { executor: self })
+    }
+
+    /// Shuffles each batch by a sequence that only the seed decides, or no longer shuffles: the same seed and the same
+    /// program give the same order again. Whatever wrongly relies on an order among things that became ready together is
+    /// found by running it with a few hundred seeds. [`step`](Executor::step) then picks anything that is queued.
+    ///
+    /// ```
+    /// use std::{cell::RefCell, rc::Rc};
+    /// use picot_executor::Executor;
+    ///
+    /// let order = |seed| {
+    ///     let executor = Executor::new();
+    ///     executor.shuffle(Some(seed));
+    ///     let order = Rc::new(RefCell::new(Vec::new()));
+    ///     for n in 0..8 {
+    ///         let order = order.clone();
+    ///         executor.call_soon(move || order.borrow_mut().push(n));
+    ///     }
+    ///     executor.run_until_stalled();
+    ///     order.take()
+    /// };
+    /// assert_eq!(order(1), order(1));
+    /// assert_ne!(order(1), order(2));
+    /// ```
+    pub fn shuffle(&self, seed: Option<u64>) {
+        self.local().set_seed(seed);
     }
 
     /// Closes the executor: refuses what is new, and drops all tasks and callbacks that are left.
@@ -258,34 +312,85 @@ fn open<T>(result: Result<T, Closed>) -> T {
     }
 }
 
-/// Runs one task of the queue, in a step of its own.
+/// Runs one item of the queue, in a step of its own. `WATCHED` is whether there may be hooks.
 #[inline]
-pub(crate) fn run_task(local: &Local, runnable: Runnable<Meta>, frame: &Frame, after: &mut impl FnMut(Step)) {
+pub(crate) fn run_item<const WATCHED: bool>(
+    local: &Local,
+    item: Item,
+    frame: &Frame,
+    root: Option<&mut Pin<&mut dyn AnyRoot>>,
+    after: &mut impl FnMut(Step),
+) {
+    match item {
+        Item::Poll(Some(runnable)) => run_task::<WATCHED>(local, runnable, frame, after),
+        Item::Call(call) => run_call::<WATCHED>(local, &call, frame, after),
+        Item::Poll(None) => {
+            if let Some(root) = root.filter(|_| local.root.dequeue()) {
+                run_root::<WATCHED>(local, root.as_mut(), frame, after);
+            }
+        }
+    }
+}
+
+#[inline]
+pub(crate) fn run_task<const WATCHED: bool>(
+    local: &Local,
+    runnable: Runnable<Meta>,
+    frame: &Frame,
+    after: &mut impl FnMut(Step),
+) {
     let meta = runnable.metadata();
     let step = Step::task(meta.id, meta.place);
     frame.begin(step, meta.details());
     local.current.set(Some(meta.id));
+    before::<WATCHED>(local, step);
     runnable.run();
-    after(step);
+    ended::<WATCHED>(local, step, after);
     if let Some(joiner) = local.ended.take() {
         local.wake(joiner);
     }
 }
 
-fn run_call(local: &Local, call: &CallHandle, frame: &Frame, after: &mut impl FnMut(Step)) {
+fn run_call<const WATCHED: bool>(local: &Local, call: &CallHandle, frame: &Frame, after: &mut impl FnMut(Step)) {
     let Some(details) = call.start() else { return };
     let step = Step::callback(call.place());
     frame.begin(step, details);
     local.current.set(None);
+    before::<WATCHED>(local, step);
     local.contain(|| call.invoke());
-    after(step);
+    if call.has_details() {
+        local.contain(|| call.clear_locals());
+    }
+    local.drop_made();
+    ended::<WATCHED>(local, step, after);
 }
 
-fn run_root(local: &Local, mut root: Pin<&mut dyn AnyRoot>, frame: &Frame, after: &mut impl FnMut(Step)) {
+fn run_root<const WATCHED: bool>(
+    local: &Local,
+    mut root: Pin<&mut dyn AnyRoot>,
+    frame: &Frame,
+    after: &mut impl FnMut(Step),
+) {
     let (step, details) = root.as_mut().step();
     frame.begin(step, details);
     local.current.set(step.task_id());
+    before::<WATCHED>(local, step);
     root.poll_step();
+    ended::<WATCHED>(local, step, after);
+}
+
+#[inline]
+fn before<const WATCHED: bool>(local: &Local, step: Step) {
+    if WATCHED {
+        local.hook(|hooks| hooks.before_step(step));
+    }
+}
+
+#[inline]
+fn ended<const WATCHED: bool>(local: &Local, step: Step, after: &mut impl FnMut(Step)) {
+    if WATCHED {
+        local.hook(|hooks| hooks.after_step(step));
+    }
     after(step);
 }
 
@@ -320,5 +425,9 @@ pub struct Asleep<'a> {
 impl Drop for Asleep<'_> {
     fn drop(&mut self) {
         self.executor.shared().inbox.wake_up();
+        let local = self.executor.local();
+        if local.uses(extra::HOOKS) {
+            local.hook(|hooks| hooks.unpark());
+        }
     }
 }

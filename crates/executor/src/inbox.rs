@@ -66,9 +66,10 @@ impl<T> Inbox<T> {
         taken
     }
 
-    /// Goes to sleep. Returns whether the owner may wait now; if not, there is something to look at.
+    /// Goes to sleep, or stays asleep. Returns whether the owner may wait now; if not, there is something to look at.
     pub(crate) fn fall_asleep(&self) -> bool {
-        self.state.compare_exchange(AWAKE, ASLEEP, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        let result = self.state.compare_exchange(AWAKE, ASLEEP, Ordering::AcqRel, Ordering::Acquire);
+        matches!(result, Ok(_) | Err(ASLEEP))
     }
 
     /// Wakes up after a wait, for whatever reason it ended.

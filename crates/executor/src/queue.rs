@@ -10,6 +10,12 @@ pub(crate) struct Queue<T> {
     items: UnsafeCell<VecDeque<T>>,
 }
 
+impl<T> Default for Queue<T> {
+    fn default() -> Queue<T> {
+        Queue::new()
+    }
+}
+
 impl<T> Queue<T> {
     pub(crate) const fn new() -> Queue<T> {
         Queue { items: UnsafeCell::new(VecDeque::new()) }
@@ -32,6 +38,18 @@ impl<T> Queue<T> {
     pub(crate) fn len(&self) -> usize {
         // SAFETY: As in `push`.
         unsafe { (*self.items.get()).len() }
+    }
+
+    /// Exchanges two items, both of which are there.
+    pub(crate) fn swap(&self, one: usize, other: usize) {
+        // SAFETY: As in `push`; the items are moved, not dropped.
+        unsafe { (*self.items.get()).swap(one, other) }
+    }
+
+    /// Exchanges all items with those of another queue.
+    pub(crate) fn exchange(&self, other: &Queue<T>) {
+        // SAFETY: As in `push`, for both of them; they may be one.
+        unsafe { std::ptr::swap(self.items.get(), other.items.get()) }
     }
 
     /// Gives the memory of an empty queue back.

@@ -11,6 +11,7 @@ use async_task::Runnable;
 use picot_context::Place;
 
 use crate::call::CallHandle;
+use crate::remote_task::{Delivery, RemoteTask, Request, Start};
 use crate::root::RootWaker;
 use crate::shared::{Item, Meta, Shared};
 
@@ -21,6 +22,8 @@ pub(crate) enum RemoteItem {
     Task(Runnable<Meta>),
     Call(Place, RemoteCall),
     Root(Arc<RootWaker>),
+    Spawn(Box<dyn Start>),
+    Cancel(Arc<dyn Delivery>),
 }
 
 /// A handle for other threads: the only way in from outside.
@@ -63,8 +66,56 @@ impl Remote {
         }
         self.shared.hand_over(RemoteItem::Call(place, Box::new(call))).map_err(|item| match item {
             RemoteItem::Call(_, call) => Refused { call },
-            RemoteItem::Task(_) | RemoteItem::Root(_) => unreachable!("a refused push gives back what was pushed"),
+            _ => unreachable!("a refused push gives back what was pushed"),
         })
+    }
+
+    /// Makes a task on the executor's thread: `make` is called there, in the task's first step, and what it makes is the
+    /// task's future, which need not be `Send` and never leaves that thread. The handle works on any thread. Spawns and
+    /// calls from one thread keep their order.
+    ///
+    /// # Errors
+    /// [`Refused`] with `make`, if the executor is closed. If it is closed later, the task is dropped on its thread and
+    /// counted in the [`CloseReport`](crate::CloseReport), and whoever waits for it gets a cancellation.
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use picot_executor::Executor;
+    ///
+    /// let executor = Executor::new();
+    /// let remote = executor.remote();
+    /// let thread = std::thread::spawn(move || {
+    ///     let mut task = remote.spawn(|| async { *Rc::new(6) * 7 }).unwrap();
+    ///     task.wait(None).unwrap()
+    /// });
+    /// while !thread.is_finished() {
+    ///     executor.run_until_stalled();
+    /// }
+    /// assert_eq!(thread.join().unwrap(), 42);
+    /// ```
+    #[doc(alias = "run_coroutine_threadsafe")]
+    #[track_caller]
+    pub fn spawn<M, F>(&self, make: M) -> Result<RemoteTask<F::Output>, Refused<M>>
+    where
+        M: FnOnce() -> F + Send + 'static,
+        F: Future + 'static,
+        F::Output: Send + 'static,
+    {
+        let (request, task) = Request::pair(Location::caller(), self.shared.clone(), make);
+        let refused = match self.shared.local.get() {
+            Some(local) if local.check_open().is_ok() => {
+                request.start(&self.shared, None);
+                return Ok(task);
+            }
+            Some(_) => request,
+            None => match self.shared.hand_over(RemoteItem::Spawn(request)) {
+                Ok(()) => return Ok(task),
+                Err(RemoteItem::Spawn(request)) => request,
+                Err(_) => unreachable!("a refused push gives back what was pushed"),
+            },
+        };
+        let make = refused.into_make().downcast().expect("a refused push gives back what was pushed");
+        Err(Refused { call: *make })
     }
 }
 
@@ -74,25 +125,25 @@ impl fmt::Debug for Remote {
     }
 }
 
-/// A call that a closed executor did not take.
-pub struct Refused {
-    call: RemoteCall,
+/// A call, or the making of a task, that a closed executor did not take.
+pub struct Refused<C = Box<dyn FnOnce() + Send>> {
+    call: C,
 }
 
-impl Refused {
-    /// The call, to be run elsewhere or dropped.
-    pub fn into_call(self) -> Box<dyn FnOnce() + Send> {
+impl<C> Refused<C> {
+    /// The closure, to be run elsewhere or dropped.
+    pub fn into_call(self) -> C {
         self.call
     }
 }
 
-impl fmt::Debug for Refused {
+impl<C> fmt::Debug for Refused<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Refused").finish_non_exhaustive()
     }
 }
 
-impl fmt::Display for Refused {
+impl<C> fmt::Display for Refused<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
             "the loop is closed and takes no more calls; this error holds the call, to be run elsewhere or dropped",
@@ -100,4 +151,4 @@ impl fmt::Display for Refused {
     }
 }
 
-impl std::error::Error for Refused {}
+impl<C> std::error::Error for Refused<C> {}

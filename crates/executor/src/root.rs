@@ -12,9 +12,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use picot_context::{Details, Payload, Place, ROOT_NAME, Step, TaskId, catch};
+use picot_context::{Details, Payload, Place, ROOT_NAME, Step, TaskId, TaskInfo, catch};
 use pin_project_lite::pin_project;
 
+use crate::hooks::{Exit, extra};
 use crate::remote::RemoteItem;
 use crate::shared::{Item, Local, Shared};
 use crate::table::Entry;
@@ -24,6 +25,8 @@ use crate::table::Entry;
 pub(crate) struct RootSlot {
     /// The number of the run; 0 between runs.
     run: Cell<u64>,
+    /// The task that the root is, while there is one.
+    id: Cell<Option<TaskId>>,
     last_run: Cell<u64>,
     queued: Cell<bool>,
     /// How many of the queue's root items, which are the first ones, belong to roots that are gone.
@@ -35,6 +38,10 @@ impl RootSlot {
         self.run.get() != 0
     }
 
+    pub(crate) fn id(&self) -> Option<TaskId> {
+        self.id.get()
+    }
+
     fn begin(&self) -> u64 {
         let run = self.last_run.get() + 1;
         self.last_run.set(run);
@@ -44,6 +51,7 @@ impl RootSlot {
 
     fn end(&self) {
         self.run.set(0);
+        self.id.set(None);
         self.stale.set(self.stale.get() + usize::from(self.queued.take()));
     }
 
@@ -118,9 +126,25 @@ struct RootEntry {
     place: Place,
 }
 
+impl RootEntry {
+    fn info(&self) -> TaskInfo {
+        TaskInfo::new(self.id, Some(ROOT_NAME), self.place)
+    }
+
+    /// Tells the hooks of the root's end, if there are any.
+    fn exited(&self, exit: Exit) {
+        if let Some(local) = self.shared.local.get().filter(|local| local.uses(extra::HOOKS)) {
+            local.hook(|hooks| hooks.exited(&self.info(), exit));
+        }
+    }
+}
+
 impl Drop for RootEntry {
     fn drop(&mut self) {
         if let Some(local) = self.shared.local.get() {
+            if local.is_holder(self.id) {
+                local.end_section();
+            }
             local.root.end();
             let entry = local.table.borrow_mut().remove(self.slot);
             drop(entry);
@@ -136,14 +160,18 @@ impl<F: Future> Root<F> {
             "this executor runs already, further up this thread's stack; await the future there, or spawn it"
         );
         let run = local.root.begin();
-        let waker = Arc::new(RootWaker { shared: shared.clone(), run, sent: AtomicBool::new(false) });
-        waker.queue(local);
-        let waker = Waker::from(waker);
         let id = local.next_id();
+        local.root.id.set(Some(id));
+        let root_waker = Arc::new(RootWaker { shared: shared.clone(), run, sent: AtomicBool::new(false) });
+        let waker = Waker::from(root_waker.clone());
         // In the table for those who list tasks; its own steps know the name without.
         let named = picot_context::inherited(Some(ROOT_NAME));
         let slot = local.table.borrow_mut().insert(Entry::new(id, place, waker.clone(), named));
         let entry = RootEntry { shared: shared.clone(), waker, slot, id, place };
+        if local.uses(extra::HOOKS) {
+            local.hook(|hooks| hooks.spawned(&entry.info()));
+        }
+        root_waker.queue(local);
         Root { future: Some(future), output: None, details: picot_context::inherited(None), entry }
     }
 
@@ -197,6 +225,7 @@ impl<F: Future> sealed::Sealed for Root<F> {
         if let Err(payload) = catch(|| this.future.set(None)) {
             *this.output = Some(Err(payload));
         }
+        this.entry.exited(if matches!(this.output, Some(Ok(_))) { Exit::Returned } else { Exit::Panicked });
     }
 }
 

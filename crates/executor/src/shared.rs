@@ -8,7 +8,7 @@ use std::num::NonZeroU64;
 use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::task::Waker;
 
 use async_task::Runnable;
@@ -17,11 +17,13 @@ use picot_context::{Closed, Details, Place, TaskId, TaskInfo};
 use crate::bound::Bound;
 use crate::call::CallHandle;
 use crate::error::CancelReason;
+use crate::hooks::Hooks;
 use crate::inbox::Inbox;
 use crate::queue::Queue;
 use crate::remote::RemoteItem;
 use crate::report::Reports;
 use crate::root::{RootSlot, RootWaker};
+use crate::section::Section;
 use crate::table::Table;
 
 pub(crate) struct Shared {
@@ -46,6 +48,12 @@ pub(crate) struct Local {
     pub(crate) running: Cell<bool>,
     /// The task whose step runs; stale between steps.
     pub(crate) current: Cell<Option<TaskId>>,
+    /// What is in use of what follows: bits of [`extra`](crate::hooks::extra).
+    pub(crate) extras: Cell<u8>,
+    pub(crate) hooks: RefCell<Option<Rc<dyn Hooks>>>,
+    /// The state of the random sequence that shuffles.
+    pub(crate) random: Cell<u64>,
+    pub(crate) section: Section,
     last_id: Cell<u64>,
 }
 
@@ -68,18 +76,27 @@ pub(crate) enum Phase {
     Closed,
 }
 
-/// What `async-task` keeps beside each task. It may be read and dropped on any thread; the flags are written on the
-/// executor's thread only, so they need no ordering.
+/// What `async-task` keeps beside each task. It may be read and dropped on any thread; the flags are read and written on
+/// the executor's thread only, so they need no ordering and no read-modify-write.
 pub(crate) struct Meta {
     pub(crate) owner: Arc<Shared>,
     pub(crate) place: Place,
     pub(crate) id: TaskId,
     /// The task's slot in the table, for as long as it has not ended.
     pub(crate) slot: u32,
-    /// Whether the table holds details for the task.
-    pub(crate) has_details: AtomicBool,
-    /// Whether the future is to be dropped at the next step.
-    pub(crate) cancelled: AtomicBool,
+    flags: AtomicU8,
+}
+
+/// The flags of a [`Meta`].
+pub(crate) mod flag {
+    /// The table holds details for the task.
+    pub(crate) const HAS_DETAILS: u8 = 1;
+    /// The future is to be dropped at the next step.
+    pub(crate) const CANCELLED: u8 = 2;
+    /// Nobody has the task's handle any more, so nobody will take its outcome.
+    pub(crate) const DETACHED: u8 = 4;
+    /// The task has left the table: its slot may be another's.
+    pub(crate) const ENDED: u8 = 8;
 }
 
 const _: () = {
@@ -90,6 +107,21 @@ const _: () = {
 };
 
 impl Meta {
+    pub(crate) fn new(owner: Arc<Shared>, place: Place, id: TaskId, slot: u32, has_details: bool) -> Meta {
+        let flags = if has_details { flag::HAS_DETAILS } else { 0 };
+        Meta { owner, place, id, slot, flags: AtomicU8::new(flags) }
+    }
+
+    #[inline]
+    pub(crate) fn is(&self, flag: u8) -> bool {
+        self.flags.load(Ordering::Relaxed) & flag != 0
+    }
+
+    #[inline]
+    pub(crate) fn set(&self, flag: u8) {
+        self.flags.store(self.flags.load(Ordering::Relaxed) | flag, Ordering::Relaxed);
+    }
+
     /// The executor's half of this thread; there is one wherever a task's step or its local handle is.
     #[inline]
     pub(crate) fn local(&self) -> &Local {
@@ -97,7 +129,7 @@ impl Meta {
     }
 
     pub(crate) fn details(&self) -> Option<Rc<Details>> {
-        if !self.has_details.load(Ordering::Relaxed) {
+        if !self.is(flag::HAS_DETAILS) || self.is(flag::ENDED) {
             return None;
         }
         self.local().table.borrow_mut().get_mut(self.slot as usize).details.clone()
@@ -110,8 +142,12 @@ impl Meta {
     }
 
     /// Asks for the future to be dropped at the task's next step, which comes soon. The first reason stays.
+    /// Nothing happens to a task that has ended, in whose slot another may be.
     pub(crate) fn cancel(&self, reason: CancelReason) {
-        self.cancelled.store(true, Ordering::Relaxed);
+        if self.is(flag::ENDED) {
+            return;
+        }
+        self.set(flag::CANCELLED);
         let mut table = self.local().table.borrow_mut();
         let entry = table.get_mut(self.slot as usize);
         entry.cancelled.get_or_insert_with(|| Box::new(reason));
@@ -121,6 +157,17 @@ impl Meta {
 }
 
 impl Shared {
+    /// Queues what another thread has handed over.
+    pub(crate) fn accept(self: &Arc<Shared>, local: &Local, item: RemoteItem) {
+        match item {
+            RemoteItem::Task(runnable) => local.queue.push(Item::Poll(Some(runnable))),
+            RemoteItem::Call(place, call) => local.queue.push(Item::Call(CallHandle::at(place, None, call))),
+            RemoteItem::Root(waker) => RootWaker::accept(&waker, local),
+            RemoteItem::Spawn(request) => _ = request.start(self, None),
+            RemoteItem::Cancel(task) => task.cancel_at_home(),
+        }
+    }
+
     pub(crate) fn new(interrupt: Waker) -> Arc<Shared> {
         Arc::new(Shared {
             local: Bound::new(Local::new()),
@@ -167,6 +214,10 @@ impl Local {
             phase: Cell::new(Phase::Open),
             running: Cell::new(false),
             current: Cell::new(None),
+            extras: Cell::new(0),
+            hooks: RefCell::default(),
+            random: Cell::new(0),
+            section: Section::default(),
             last_id: Cell::new(0),
         }
     }
@@ -183,25 +234,30 @@ impl Local {
         if self.phase.get() == Phase::Open { Ok(()) } else { Err(Closed::new()) }
     }
 
-    /// Queues what another thread has handed over.
-    pub(crate) fn accept(&self, item: RemoteItem) {
-        match item {
-            RemoteItem::Task(runnable) => self.queue.push(Item::Poll(Some(runnable))),
-            RemoteItem::Call(place, call) => self.queue.push(Item::Call(CallHandle::at(place, None, call))),
-            RemoteItem::Root(waker) => RootWaker::accept(&waker, self),
+    /// The task's future has been dropped. Takes it out of the table, and leaves its joiner to be woken.
+    pub(crate) fn end_task(&self, meta: &Meta) -> (Option<CancelReason>, bool) {
+        if self.is_holder(meta.id) {
+            // Its guard was leaked, or handed to somebody who never runs.
+            self.end_section();
         }
+        meta.set(flag::ENDED);
+        let entry = self.table.borrow_mut().remove(meta.slot as usize);
+        let awaited = entry.joiner.is_some();
+        if let Some(details) = entry.details {
+            // The values only: the name is still wanted, for whatever else goes wrong in this step.
+            self.contain(|| details.clear_locals());
+        }
+        self.drop_made();
+        self.ended.set(entry.joiner);
+        (entry.cancelled.map(|reason| *reason), awaited)
     }
 
-    /// The task's future has been dropped. Takes it out of the table, and leaves its joiner to be woken.
-    pub(crate) fn end_task(&self, slot: u32) -> (Option<CancelReason>, bool) {
-        let entry = self.table.borrow_mut().remove(slot as usize);
-        let awaited = entry.joiner.is_some();
-        self.ended.set(entry.joiner);
-        if let Some(details) = entry.details {
-            // Locals have drops of the user's.
-            self.contain(move || drop(details));
+    /// Drops the locals that the running step has made, which are its last.
+    #[inline]
+    pub(crate) fn drop_made(&self) {
+        if picot_context::has_made() {
+            self.contain(|| drop(picot_context::take_made()));
         }
-        (entry.cancelled.map(|reason| *reason), awaited)
     }
 
     /// Calls a waker that may be anybody's. A panic in it is reported.

@@ -7,13 +7,16 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
-use picot_context::{Closed, Details, Host, Place, Report, TaskId, TaskInfo};
+use async_task::Runnable;
+use picot_context::{Closed, Details, Frame, Host, Place, Report, TaskId, TaskInfo, Waiting};
 
 use crate::body::Body;
 use crate::call::CallHandle;
+use crate::executor::run_task;
+use crate::hooks::{Hooks, extra};
 use crate::remote::Remote;
+use crate::section::Exclusive;
 use crate::shared::{Item, Local, Meta, Shared, schedule};
 use crate::table::Entry;
 use crate::task::Task;
@@ -59,7 +62,7 @@ impl Spawner {
     /// # Ok::<(), picot_executor::Closed>(())
     /// ```
     pub fn task(&self) -> TaskBuilder<'_> {
-        TaskBuilder { spawner: self, name: None }
+        TaskBuilder { spawner: self, name: None, eager: false, shares_locals: false }
     }
 
     /// Makes a task on behalf of a caller at `place`.
@@ -72,24 +75,26 @@ impl Spawner {
     {
         let local = self.local();
         local.check_open()?;
-        Ok(self.spawn_inner(local, place, picot_context::inherited(name), future))
+        let (runnable, task) = self.make(local, place, picot_context::inherited(name), future);
+        local.queue.push(Item::Poll(Some(runnable)));
+        Ok(task)
     }
 
     #[inline]
-    fn spawn_inner<F>(&self, local: &Local, place: Place, details: Option<Rc<Details>>, future: F) -> Task<F::Output>
+    pub(crate) fn make<F>(
+        &self,
+        local: &Local,
+        place: Place,
+        details: Option<Rc<Details>>,
+        future: F,
+    ) -> (Runnable<Meta>, Task<F::Output>)
     where
         F: Future + 'static,
     {
         let mut table = local.table.borrow_mut();
         let id = local.next_id();
-        let meta = Meta {
-            owner: self.shared.clone(),
-            place,
-            id,
-            slot: u32::try_from(table.vacant_slot()).expect("fewer than 2^32 tasks at a time"),
-            has_details: AtomicBool::new(details.is_some()),
-            cancelled: AtomicBool::new(false),
-        };
+        let slot = u32::try_from(table.vacant_slot()).expect("fewer than 2^32 tasks at a time");
+        let meta = Meta::new(self.shared.clone(), place, id, slot, details.is_some());
         // SAFETY: The contract of `spawn_unchecked`, clause by clause.
         // - The future is not `Send`, so its runnable must be used and dropped on this thread. `schedule` puts it into the
         //   local queue only on this thread, and otherwise into the inbox, which only the executor takes from, on this
@@ -101,8 +106,77 @@ impl Spawner {
         };
         table.insert(Entry::new(id, place, runnable.waker(), details));
         drop(table);
-        local.queue.push(Item::Poll(Some(runnable)));
-        Task::new(handle)
+        if local.uses(extra::HOOKS) {
+            local.hook(|hooks| hooks.spawned(&runnable.metadata().info()));
+        }
+        (runnable, Task::new(handle))
+    }
+
+    /// Polls a new task at once, inside of whatever runs now, which goes on as if nothing had happened.
+    fn run_inside(local: &Local, runnable: Runnable<Meta>) {
+        let _running = Raised::new(&local.running);
+        let outer = (local.current.get(), local.ended.take());
+        let frame = Frame::new();
+        if local.uses(extra::HOOKS) {
+            run_task::<true>(local, runnable, &frame, &mut |_| ());
+        } else {
+            run_task::<false>(local, runnable, &frame, &mut |_| ());
+        }
+        local.current.set(outer.0);
+        local.ended.set(outer.1);
+    }
+
+    /// Keeps everything but the calling task from running, for as long as the guard lives that this gives: the way to
+    /// block the entire loop in the open, for a piece of work whose steps must not be interleaved with anything.
+    ///
+    /// - Whatever else becomes ready, callbacks included, is held back in order, does not count as
+    ///   [ready](crate::Executor::ready), and runs after the section, before what became ready later.
+    /// - I/O, timers and what other threads hand over are still collected.
+    /// - A held task that is cancelled ends after the section. One that is waited for by the section's own task would never
+    ///   end: that is told to the error hook.
+    /// - The section ends when its guard is dropped, and when its task ends, whatever became of the guard. Its task may enter
+    ///   again; then the last guard counts.
+    ///
+    /// ```
+    /// use std::{cell::Cell, rc::Rc};
+    /// use picot_executor::Executor;
+    /// # async fn yield_now() {
+    /// #     let mut first = true;
+    /// #     std::future::poll_fn(|cx| {
+    /// #         if !std::mem::take(&mut first) {
+    /// #             return std::task::Poll::Ready(());
+    /// #         }
+    /// #         cx.waker().wake_by_ref();
+    /// #         std::task::Poll::Pending
+    /// #     })
+    /// #     .await
+    /// # }
+    ///
+    /// let executor = Executor::new();
+    /// let spawner = executor.spawner().clone();
+    /// executor.block_on(async move {
+    ///     let ran = Rc::new(Cell::new(false));
+    ///     let guard = spawner.exclusive().await;
+    ///     spawner.call_soon({ let ran = ran.clone(); move || ran.set(true) }).unwrap();
+    ///     yield_now().await;
+    ///     assert!(!ran.get());
+    ///     drop(guard);
+    ///     yield_now().await;
+    ///     assert!(ran.get());
+    /// });
+    /// ```
+    pub fn exclusive(&self) -> Exclusive {
+        Exclusive::new(self.shared.clone())
+    }
+
+    /// Has `hooks` watch the executor from now on, instead of those before. They are dropped when it is closed.
+    pub fn set_hooks(&self, hooks: Rc<dyn Hooks>) {
+        self.local().set_hooks(Some(hooks));
+    }
+
+    /// Has nobody watch the executor any more.
+    pub fn reset_hooks(&self) {
+        self.local().set_hooks(None);
     }
 
     /// Runs `call` in a later turn, in one order with the tasks that are queued (asyncio's `call_soon`).
@@ -133,10 +207,30 @@ impl Spawner {
         self.local().next_id()
     }
 
+    /// Tells the hooks something, if there are any; for those who run tasks inside of ours, as with
+    /// [`allocate_id`](Spawner::allocate_id).
+    pub fn tell_hooks(&self, tell: impl FnOnce(&dyn Hooks)) {
+        let local = self.local();
+        if local.uses(extra::HOOKS) {
+            local.hook(tell);
+        }
+    }
+
     /// The tasks that have not ended, in the order in which they were spawned (asyncio's `all_tasks`).
     #[doc(alias = "all_tasks")]
     pub fn tasks(&self) -> Vec<TaskInfo> {
         self.local().table.borrow_mut().in_spawn_order().into_iter().map(|entry| entry.info()).collect()
+    }
+
+    /// How many tasks have not ended.
+    pub fn task_count(&self) -> usize {
+        self.local().table.borrow().len()
+    }
+
+    /// The tasks that have not ended, in the order in which they were spawned, each with the task whose end it awaits, if it
+    /// does so itself and not through a combinator.
+    pub fn waiting(&self) -> Vec<Waiting> {
+        self.local().table.borrow_mut().waiting()
     }
 
     /// Whether the executor is closed, or closing.
@@ -193,12 +287,52 @@ impl Host for Spawner {
 pub struct TaskBuilder<'a> {
     spawner: &'a Spawner,
     name: Option<String>,
+    eager: bool,
+    shares_locals: bool,
 }
 
 impl TaskBuilder<'_> {
     /// Names the task, for reports. A task without a name is called by its number.
     pub fn name(self, name: impl Into<String>) -> Self {
         TaskBuilder { name: Some(name.into()), ..self }
+    }
+
+    /// Polls the task once before `spawn` returns, inside of whatever runs then (asyncio's `eager_task_factory`). A task
+    /// that never suspends is then finished, without a round through the queue; any other goes on in its turns.
+    ///
+    /// This gives up the promise that a task does not run inside of the function that spawns it, so nothing that the task
+    /// touches may be borrowed there. While an [exclusive section](Spawner::exclusive) lasts, the task is queued as any
+    /// other.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let task = executor.spawner().task().eager().spawn(async { 7 })?;
+    /// assert!(task.is_finished());
+    /// # Ok::<(), picot_executor::Closed>(())
+    /// ```
+    #[doc(alias = "eager_task_factory")]
+    #[doc(alias = "eager_start")]
+    pub fn eager(self) -> Self {
+        TaskBuilder { eager: true, ..self }
+    }
+
+    /// Has the task share the task-locals of whoever spawns it, instead of starting with a snapshot: each sees what the
+    /// other sets (asyncio's `create_task(…, context=…)`).
+    ///
+    /// ```
+    /// picot_context::task_local! {
+    ///     static DEPTH: u32;
+    /// }
+    ///
+    /// let executor = picot_executor::Executor::new();
+    /// let spawner = executor.spawner().clone();
+    /// executor.block_on(async move {
+    ///     spawner.task().share_locals().spawn(async { DEPTH.set(2) }).unwrap().await.unwrap();
+    ///     assert_eq!(DEPTH.get(), Some(2));
+    /// });
+    /// ```
+    pub fn share_locals(self) -> Self {
+        TaskBuilder { shares_locals: true, ..self }
     }
 
     /// Makes the task; see [`Spawner::spawn`].
@@ -210,22 +344,32 @@ impl TaskBuilder<'_> {
     where
         F: Future + 'static,
     {
-        self.spawner.spawn_at(Location::caller(), self.name.as_deref(), future)
+        let local = self.spawner.local();
+        local.check_open()?;
+        let name = self.name.as_deref();
+        let details =
+            if self.shares_locals { Some(picot_context::shared(name)) } else { picot_context::inherited(name) };
+        let (runnable, task) = self.spawner.make(local, Location::caller(), details, future);
+        if self.eager && !local.uses(extra::SECTION) {
+            Spawner::run_inside(local, runnable);
+        } else {
+            local.queue.push(Item::Poll(Some(runnable)));
+        }
+        Ok(task)
     }
 }
 
-/// Sets a flag for as long as it lives, also while unwinding.
-pub(crate) struct Raised<'a>(&'a Cell<bool>);
+/// Sets a flag for as long as it lives, also while unwinding; then it is again what it was.
+pub(crate) struct Raised<'a>(&'a Cell<bool>, bool);
 
 impl<'a> Raised<'a> {
     pub(crate) fn new(flag: &'a Cell<bool>) -> Raised<'a> {
-        flag.set(true);
-        Raised(flag)
+        Raised(flag, flag.replace(true))
     }
 }
 
 impl Drop for Raised<'_> {
     fn drop(&mut self) {
-        self.0.set(false);
+        self.0.set(self.1);
     }
 }

@@ -3,10 +3,11 @@
 //! Each entry holds a waker of its task, so that the task stays alive until it ends, can be reached to be cancelled, and
 //! is dropped at close. Looking things up by slot and id is all this does; no user code runs in here.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::task::Waker;
 
-use picot_context::{Details, Place, TaskId, TaskInfo};
+use picot_context::{Details, Place, TaskId, TaskInfo, Waiting};
 use slab::Slab;
 
 use crate::error::CancelReason;
@@ -67,5 +68,15 @@ impl Table {
         let mut entries: Vec<_> = self.entries.iter_mut().map(|(_, entry)| entry).collect();
         entries.sort_unstable_by_key(|entry| entry.id);
         entries
+    }
+
+    /// What each task waits for, as far as it is the end of another task that it awaits itself.
+    pub(crate) fn waiting(&mut self) -> Vec<Waiting> {
+        // A waker of ours is told by its data: there is one a task.
+        let awaited: HashMap<_, _> = (self.entries.iter())
+            .filter_map(|(_, entry)| Some((entry.joiner.as_ref()?.data(), entry.info())))
+            .collect();
+        let entries = self.in_spawn_order().into_iter();
+        entries.map(|entry| Waiting::new(entry.info(), awaited.get(&entry.waker.data()).cloned())).collect()
     }
 }

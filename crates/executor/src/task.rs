@@ -5,15 +5,17 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::Deref;
 use std::panic::Location;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use picot_context::{Place, TaskId};
+use picot_context::{Place, TaskId, TaskInfo};
 
 use crate::body::Outcome;
 use crate::error::{CancelReason, JoinError};
-use crate::shared::Meta;
+use crate::shared::{Meta, Phase, Shared, flag};
 
 /// A task that was spawned.
 ///
@@ -22,6 +24,7 @@ use crate::shared::Meta;
 ///   a lost race takes it along (as asyncio's `await task`).
 /// - `(&mut task).await` only watches: dropping it does nothing.
 /// - [`cancel`](Task::cancel) asks for its end, [`cancelled`](Task::cancelled) waits for it.
+/// - [`cancel_on_drop`](Task::cancel_on_drop) makes a handle whose drop cancels, awaited or not.
 ///
 /// ```
 /// use picot_executor::Executor;
@@ -77,7 +80,7 @@ impl<T> Task<T> {
 
     /// Whether the task has ended, in whatever way; then waiting for it does not suspend.
     pub fn is_finished(&self) -> bool {
-        self.handle.as_ref().is_none_or(async_task::Task::is_finished)
+        self.handle.as_ref().is_none_or(|handle| handle.metadata().is(flag::ENDED) || handle.is_finished())
     }
 
     /// Asks for the task to be cancelled, and says whether it still could be: `false` if it has ended.
@@ -103,26 +106,51 @@ impl<T> Task<T> {
         Cancelled { task: self }
     }
 
-    fn poll_join(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, JoinError>> {
-        let handle = self.handle.as_mut().expect("the outcome of this task was taken already");
-        if !handle.is_finished() {
-            return handle.metadata().register(cx.waker()).map(Err);
-        }
-        // Finished means completed: only the executor drops runnables, and it does not.
-        match Pin::new(handle).poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(outcome) => {
-                self.detach();
-                Poll::Ready(outcome.into_result().inspect_err(JoinError::claim))
-            }
-            Poll::Pending => unreachable!("a finished task has an outcome"),
-        }
+    /// A handle whose drop cancels the task, whether it was awaited or not: for tasks that must not outlive their owner.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let owned = executor.spawn(std::future::pending::<()>()).cancel_on_drop();
+    /// drop(owned);
+    /// executor.run_until_stalled();
+    /// assert!(executor.spawner().tasks().is_empty());
+    /// ```
+    #[doc(alias = "abort_on_drop")]
+    pub fn cancel_on_drop(self) -> Join<T> {
+        self.into_future()
     }
 
-    /// Lets go of the task without cancelling it, which `async-task` would do.
-    fn detach(&mut self) {
-        if let Some(handle) = self.handle.take() {
-            handle.detach();
+    fn poll_join(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, JoinError>> {
+        self.poll_join_with(cx.waker()).map(|outcome| outcome.inspect_err(JoinError::claim))
+    }
+
+    /// As a poll, but that nobody is told of a panic yet.
+    pub(crate) fn poll_join_with(&mut self, waker: &Waker) -> Poll<Result<T, JoinError>> {
+        if !self.handle().is_finished() {
+            return self.meta().register(waker).map(Err);
         }
+        Poll::Ready(self.take_outcome())
+    }
+
+    /// Takes the outcome of a task that is finished, which is as much as completed: only the executor drops runnables, and
+    /// it does not.
+    pub(crate) fn take_outcome(&mut self) -> Result<T, JoinError> {
+        let mut handle = self.handle.take().expect("the outcome of this task was taken already");
+        let Poll::Ready(outcome) = Pin::new(&mut handle).poll(&mut Context::from_waker(Waker::noop())) else {
+            unreachable!("a finished task has an outcome")
+        };
+        // Let go of, not dropped, which would try to cancel it.
+        handle.detach();
+        outcome.expect("a task that has a handle leaves its outcome")
+    }
+
+    pub(crate) fn owner(&self) -> &Arc<Shared> {
+        &self.meta().owner
+    }
+
+    /// Makes `waker` the one that is woken when the task has ended.
+    pub(crate) fn set_joiner(&self, waker: &Waker) {
+        let _ = self.meta().register(waker);
     }
 }
 
@@ -130,8 +158,22 @@ impl Meta {
     /// Makes `waker` the one to be woken at the task's end. An error if that would be the task's own.
     fn register(&self, waker: &Waker) -> Poll<JoinError> {
         let local = self.local();
-        if local.running.get() && local.current.get() == Some(self.id) {
-            return Poll::Ready(JoinError::itself(self.info()));
+        if let Some(current) = local.current.get().filter(|_| local.running.get()) {
+            if current == self.id {
+                return Poll::Ready(JoinError::itself(self.info()));
+            }
+            if local.is_holder(current) {
+                local.report_wait_for_held(self.info());
+            }
+        }
+        if self.is(flag::ENDED) {
+            // Somebody whom its last step has dropped or polled asks, before that step is over.
+            waker.wake_by_ref();
+            return Poll::Pending;
+        }
+        if local.phase.get() == Phase::Closed {
+            let reason = CancelReason::new("the loop that ran it was closed, and its future could not be dropped");
+            return Poll::Ready(JoinError::cancelled(self.info(), reason));
         }
         let slot = self.slot as usize;
         let known = local.table.borrow_mut().get_mut(slot).joiner.as_ref().is_some_and(|old| old.will_wake(waker));
@@ -146,8 +188,29 @@ impl Meta {
 }
 
 impl<T> Drop for Task<T> {
+    /// Lets go of the task. An outcome that is there is dropped with it, and a panic in that is reported.
     fn drop(&mut self) {
-        self.detach();
+        let Some(handle) = self.handle.as_ref() else { return };
+        handle.metadata().set(flag::DETACHED);
+        if std::mem::needs_drop::<T>() && handle.is_finished() {
+            return drop_outcome(self);
+        }
+        if let Some(handle) = self.handle.take() {
+            handle.detach();
+        }
+    }
+}
+
+#[cold]
+fn drop_outcome<T>(task: &mut Task<T>) {
+    let (id, place, shared) = (task.id(), task.meta().place, task.meta().owner.clone());
+    let outcome = task.take_outcome();
+    let (Err(payload), Some(local)) = (picot_context::catch(move || drop(outcome)), shared.local.get()) else { return };
+    // Its name is gone with its entry in the table.
+    local.reports.task_panicked(TaskInfo::new(id, None, place), payload, false);
+    if local.phase.get() == Phase::Closed {
+        // No turn comes any more.
+        local.reports.deliver();
     }
 }
 
@@ -190,7 +253,8 @@ impl<T> fmt::Debug for Task<T> {
     }
 }
 
-/// Waits for a task: what `task.await` makes.
+/// A handle whose drop cancels its task, and that waits for it when it is awaited: what `task.await` and
+/// [`cancel_on_drop`](Task::cancel_on_drop) make. The methods of [`Task`] that need no ownership are there, too.
 ///
 /// # If dropped
 /// The task is cancelled, if it has not ended.
@@ -205,6 +269,14 @@ impl<T> Future for Join<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.task.poll_join(cx)
+    }
+}
+
+impl<T> Deref for Join<T> {
+    type Target = Task<T>;
+
+    fn deref(&self) -> &Task<T> {
+        &self.task
     }
 }
 

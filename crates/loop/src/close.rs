@@ -1,6 +1,7 @@
 //! Closing: in an order in which whatever a destructor needs is still there, and with a report of what was left.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use picot_blocking::JobInfo;
 use picot_context::{Cause, Kind, TaskInfo, catch};
@@ -26,11 +27,14 @@ pub struct CloseReport {
     pub leaked: usize,
 }
 
-pub(crate) fn close(inner: &Rc<Inner>) -> CloseReport {
+/// Closes the loop, and waits for blocking jobs that run, up to `limit`.
+pub(crate) fn close(inner: &Rc<Inner>, limit: Duration) -> CloseReport {
     let mut report = CloseReport::default();
     if inner.is_closed.replace(true) {
         return report;
     }
+    inner.hooks.clear();
+    inner.watches.clear();
     // Callbacks of timers first: while these are dropped, reports still reach the hook.
     for due in take_timers(inner) {
         report.timers += usize::from(matches!(&due, Due::Call(call) if !call.is_cancelled()));
@@ -42,8 +46,11 @@ pub(crate) fn close(inner: &Rc<Inner>) -> CloseReport {
     let executor = inner.executor.close();
     (report.tasks, report.callbacks, report.leaked) = (executor.tasks, executor.callbacks, executor.leaked);
     // A job belongs to a task. What had not started was abandoned with that; what is left runs.
-    report.running_jobs = inner.lane.close().running;
+    report.running_jobs = inner.lanes.close(limit).running;
     report.sources = inner.reactor.sources();
+    let watchdog = inner.watchdog.take();
+    drop(watchdog);
+    inner.executor.spawner().reset_hooks();
     // From here on the thread may have another loop.
     if is_current(inner) {
         set_current(None);

@@ -16,6 +16,8 @@ pub enum LoopError {
     },
     /// This thread has no loop.
     None,
+    /// This thread's loop was built in the process that this one was forked from.
+    Forked,
     /// The operating system does not give what a loop needs.
     Io(io::Error),
 }
@@ -33,6 +35,10 @@ impl fmt::Display for LoopError {
                 "this thread has no event loop: call this from inside of `picot::run(…)` or `#[picot::main]`, or build an \
                  `EventLoop` on this thread first; from another thread, use a `RemoteHandle` of the loop",
             ),
+            LoopError::Forked => f.write_str(
+                "this process was forked from the one that built this thread's event loop, and a loop does not survive that: \
+                 build an `EventLoop` of this process, or fork before the first is built",
+            ),
             LoopError::Io(error) => write!(f, "the operating system does not give what an event loop needs: {error}"),
         }
     }
@@ -42,7 +48,7 @@ impl std::error::Error for LoopError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             LoopError::Io(error) => Some(error),
-            LoopError::Exists { .. } | LoopError::None => None,
+            LoopError::Exists { .. } | LoopError::None | LoopError::Forked => None,
         }
     }
 }
@@ -72,6 +78,23 @@ pub enum RunError {
     Closed,
     /// The loop runs already, further up this thread's stack.
     Nested,
+    /// The loop has nothing to do, and nothing that it knows of could change that: see
+    /// [`Builder::fail_at_dead_ends`](crate::Builder::fail_at_dead_ends). The report that went to the error hook lists the
+    /// tasks.
+    ///
+    /// On Linux, a process without another thread is told at once:
+    ///
+    /// ```standalone_crate
+    /// use picot_loop::{EventLoop, RunError};
+    ///
+    /// # if cfg!(target_os = "linux") {
+    /// let event_loop = EventLoop::new().unwrap();
+    /// assert_eq!(event_loop.run_until_complete(std::future::pending::<()>()), Err(RunError::DeadEnd));
+    /// # }
+    /// ```
+    DeadEnd,
+    /// The loop was built in the process that this one was forked from.
+    Forked,
 }
 
 impl fmt::Display for RunError {
@@ -84,6 +107,13 @@ impl fmt::Display for RunError {
             RunError::Nested => {
                 "this loop runs already, further up this thread's stack: await the future there, `spawn` it, or run another \
                  loop on another thread; to end the loop from inside, `stop` it"
+            }
+            RunError::DeadEnd => {
+                "the loop cannot go on: its tasks wait for each other, or for something that nobody is left to do; the error \
+                 hook was told which tasks these are"
+            }
+            RunError::Forked => {
+                "this loop was built in the process that this one was forked from; build an `EventLoop` of this process"
             }
         })
     }

@@ -3,17 +3,18 @@
 use std::cell::Cell;
 use std::fmt;
 use std::panic::Location;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
+use std::time::Duration;
 
 use picot_context::{HostGuard, Place};
-use picot_executor::AnyRoot;
 
 use crate::builder::Builder;
 use crate::close::{CloseReport, close};
 use crate::error::{LoopError, RunError};
 use crate::handle::LoopHandle;
 use crate::inner::{Inner, current, set_current};
+use crate::watchdog::Watchdog;
 
 /// An event loop: the one of the thread that built it.
 ///
@@ -24,7 +25,7 @@ use crate::inner::{Inner, current, set_current};
 /// send(picot_loop::EventLoop::new()); // it stays on its thread
 /// ```
 pub struct EventLoop {
-    inner: Rc<Inner>,
+    pub(crate) inner: Rc<Inner>,
     /// The loop is its thread's host until it is closed.
     host: Cell<Option<HostGuard>>,
 }
@@ -47,10 +48,16 @@ impl EventLoop {
     }
 
     pub(crate) fn build(builder: Builder, built_at: Place) -> Result<EventLoop, LoopError> {
-        if let Some(existing) = current() {
+        // One that was inherited from the process that this one was forked from is nobody's here.
+        if let Some(existing) = current().filter(|existing| !existing.inner.reactor.is_forked()) {
             return Err(LoopError::Exists { built_at: existing.inner.built_at });
         }
         let inner = Rc::new(Inner::new(&builder, built_at)?);
+        inner.executor.shuffle(builder.seed);
+        if let Some(options) = builder.watchdog {
+            inner.watchdog.replace(Some(Rc::new(Watchdog::start(options)?)));
+            LoopHandle { inner: inner.clone() }.install_hooks(None);
+        }
         let host = picot_context::install(Rc::new(inner.executor.spawner().clone()));
         set_current(Some(LoopHandle { inner: inner.clone() }));
         Ok(EventLoop { inner, host: Cell::new(Some(host)) })
@@ -66,7 +73,9 @@ impl EventLoop {
     ///
     /// # Errors
     /// [`RunError::Stopped`] if the loop was [stopped](LoopHandle::stop) first. The future is dropped then; to go on with it
-    /// in a later run, pass `pin!(future).as_mut()`. [`RunError::Closed`] and [`RunError::Nested`] as they say.
+    /// in a later run, pass `pin!(future).as_mut()`. [`RunError::DeadEnd`] if the loop cannot go on and no other thread exists
+    /// that could bring it on, or the builder says so. [`RunError::Closed`], [`RunError::Nested`] and [`RunError::Forked`] as
+    /// they say.
     ///
     /// # Panics
     /// With the panic of the future.
@@ -75,12 +84,16 @@ impl EventLoop {
         let _running = self.begin()?;
         let mut root = pin!(self.inner.executor.root(Location::caller(), future));
         loop {
-            let stopped = self.turn(Some(root.as_mut()));
+            self.inner.turn(Some(root.as_mut()), None);
             if let Some(output) = root.as_mut().take_output() {
                 return Ok(output);
             }
-            if stopped {
+            if self.inner.is_stopping.get() {
                 return Err(RunError::Stopped);
+            }
+            self.inner.check_process()?;
+            if self.inner.fails_at_dead_end() {
+                return Err(RunError::DeadEnd);
             }
         }
     }
@@ -88,11 +101,16 @@ impl EventLoop {
     /// Runs the loop until it is [stopped](LoopHandle::stop).
     ///
     /// # Errors
-    /// [`RunError::Closed`] and [`RunError::Nested`] as they say.
+    /// [`RunError::Closed`], [`RunError::Nested`] and [`RunError::Forked`] as they say.
     pub fn run_forever(&self) -> Result<(), RunError> {
         let _running = self.begin()?;
-        while !self.turn(None) {}
-        Ok(())
+        loop {
+            self.inner.turn(None, None);
+            self.inner.check_process()?;
+            if self.inner.is_stopping.get() {
+                return Ok(());
+            }
+        }
     }
 
     /// Stops the loop; see [`LoopHandle::stop`].
@@ -115,16 +133,36 @@ impl EventLoop {
     /// # Errors
     /// [`RunError::Nested`] if it runs, somewhere up this thread's stack.
     pub fn close(&self) -> Result<CloseReport, RunError> {
+        self.close_within(Duration::ZERO)
+    }
+
+    /// [Closes](EventLoop::close) the loop, and waits for the blocking jobs that run, for at most `limit`. The report names those
+    /// that run on after it. Name lookups are not waited for.
+    ///
+    /// # Errors
+    /// As for [`close`](EventLoop::close).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let event_loop = picot_loop::EventLoop::new().unwrap();
+    /// let job = event_loop.handle().spawn_blocking(|| std::thread::yield_now());
+    /// drop(job);
+    /// assert!(event_loop.close_within(Duration::from_secs(10)).unwrap().running_jobs.is_empty());
+    /// ```
+    #[doc(alias = "shutdown_default_executor")]
+    pub fn close_within(&self, limit: Duration) -> Result<CloseReport, RunError> {
         if self.is_running() {
             return Err(RunError::Nested);
         }
-        let report = close(&self.inner);
+        let report = close(&self.inner, limit);
         drop(self.host.take());
         Ok(report)
     }
 
     /// Marks the loop as running, until what this returns is dropped.
-    fn begin(&self) -> Result<Running<'_>, RunError> {
+    pub(crate) fn begin(&self) -> Result<Running<'_>, RunError> {
+        self.inner.check_process()?;
         if self.inner.is_closed.get() {
             return Err(RunError::Closed);
         }
@@ -133,12 +171,6 @@ impl EventLoop {
         }
         self.inner.begin_run();
         Ok(Running(&self.inner))
-    }
-
-    /// One turn. Returns whether the loop was stopped, by now or before.
-    fn turn(&self, root: Option<Pin<&mut dyn AnyRoot>>) -> bool {
-        self.inner.turn(root);
-        self.inner.is_stopping.get()
     }
 }
 
@@ -160,7 +192,7 @@ impl fmt::Debug for EventLoop {
 }
 
 /// A run, which ends when this is dropped, also while unwinding. A stop is for one run.
-struct Running<'a>(&'a Inner);
+pub(crate) struct Running<'a>(&'a Inner);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
@@ -172,8 +204,8 @@ impl Drop for Running<'_> {
 /// Builds a loop on this thread, runs it until `future` is done, and closes it (asyncio's `run`).
 ///
 /// # Panics
-/// If this thread has a loop, or none can be built, or it is stopped before the future is done. With the panic of the
-/// future.
+/// If this thread has a loop, or none can be built, or it is stopped before the future is done, or cannot go on. With the
+/// panic of the future.
 ///
 /// ```
 /// let answer = picot_loop::run(async { 6 * 7 });
@@ -181,12 +213,5 @@ impl Drop for Running<'_> {
 /// ```
 #[track_caller]
 pub fn run<F: Future>(future: F) -> F::Output {
-    let event_loop = match EventLoop::new() {
-        Ok(event_loop) => event_loop,
-        Err(error) => panic!("{error}"),
-    };
-    match event_loop.run_until_complete(future) {
-        Ok(output) => output,
-        Err(error) => panic!("{error}"),
-    }
+    Builder::new().run(future)
 }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use picot_context::{Closed, Place, Report, TaskId, TaskInfo};
-use picot_executor::{CallHandle, Task, TaskBuilder};
+use picot_executor::{CallHandle, Hooks, Task, TaskBuilder};
 use picot_reactor::{Pollable, Source};
 
 use crate::error::LoopError;
@@ -48,9 +48,10 @@ impl LoopHandle {
     /// This thread's loop.
     ///
     /// # Errors
-    /// [`LoopError::None`] if it has none.
+    /// [`LoopError::None`] if it has none; [`LoopError::Forked`] if it was built in the process that this one was forked from.
     pub fn try_current() -> Result<LoopHandle, LoopError> {
-        inner::current().ok_or(LoopError::None)
+        let handle = inner::current().ok_or(LoopError::None)?;
+        if handle.inner.reactor.is_forked() { Err(LoopError::Forked) } else { Ok(handle) }
     }
 
     /// Runs `call` in the next turn. Callbacks run in the order in which they were scheduled, in one order with tasks.
@@ -83,7 +84,8 @@ impl LoopHandle {
         TimerHandle::new(&self.inner, when, CallHandle::new(call))
     }
 
-    /// The loop's time. It is read from the loop's clock at each call.
+    /// The loop's time. It is read from the loop's clock at each call, so that a delay counts from the call and nothing is
+    /// early, however long the step has taken that asks. What is due is found by one time a turn.
     #[doc(alias = "time")]
     pub fn now(&self) -> Instant {
         Instant::from_nanos(self.inner.clock.now())
@@ -116,24 +118,14 @@ impl LoopHandle {
         self.inner.executor.spawner().tasks()
     }
 
-    /// Runs a closure that blocks on a thread of the loop's lane, and gives its result as a task. It starts as soon as a
-    /// thread is free, whether the task is awaited or not. Cancelling the task abandons the closure: if it has not started,
-    /// it never runs; if it runs, it goes on.
-    ///
-    /// If the closure panics, so does the task.
-    ///
-    /// # Panics
-    /// If the loop is closed.
-    #[doc(alias = "run_in_executor")]
-    #[doc(alias = "to_thread")]
-    #[track_caller]
-    pub fn spawn_blocking<T: Send + 'static>(&self, closure: impl FnOnce() -> T + Send + 'static) -> Task<T> {
-        crate::blocking::spawn_on(self, Location::caller(), closure)
-    }
-
     /// A number for a task that is run inside of another one's step, as a scope does with its children.
     pub fn allocate_id(&self) -> TaskId {
         self.inner.executor.spawner().allocate_id()
+    }
+
+    /// Tells the hooks something, if there are any; for those who run tasks inside of another one's step.
+    pub fn tell_hooks(&self, tell: impl FnOnce(&dyn Hooks)) {
+        self.inner.executor.spawner().tell_hooks(tell);
     }
 
     /// Counts and times what has run since the last step ended as a step of its own, which is what

@@ -7,28 +7,39 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use picot_blocking::Lane;
 use picot_context::{Cause, Kind, Origin, Place, Report};
 use picot_executor::Executor;
 use picot_reactor::Reactor;
 use picot_timers::{Wheel, saturating_nanos};
 
+use crate::blocking::Lanes;
 use crate::builder::Builder;
-use crate::clock::Clock;
+use crate::clock::Timepiece;
 use crate::error::LoopError;
 use crate::handle::LoopHandle;
+use crate::hooks::Hooks;
+use crate::metrics::Metrics;
 use crate::timer::Due;
+use crate::watch::Watches;
+use crate::watchdog::Watchdog;
 
 pub(crate) struct Inner {
     pub(crate) executor: Executor,
     pub(crate) reactor: Reactor,
     pub(crate) wheel: RefCell<Wheel<Due>>,
-    pub(crate) lane: Lane,
-    pub(crate) clock: Clock,
+    pub(crate) lanes: Lanes,
+    pub(crate) clock: Timepiece,
     pub(crate) grace: Duration,
+    pub(crate) patience: Duration,
+    pub(crate) fails_at_dead_ends: bool,
     pub(crate) slow_step: u64,
     /// The turn's notes on itself; see `turn.rs`.
     pub(crate) pace: Pace,
+    pub(crate) hooks: Hooks,
+    pub(crate) watches: Watches,
+    pub(crate) metrics: Metrics,
+    /// There if it was asked for; ends with the loop.
+    pub(crate) watchdog: RefCell<Option<Rc<Watchdog>>>,
     pub(crate) is_stopping: Cell<bool>,
     pub(crate) is_running: Cell<bool>,
     pub(crate) is_closed: Cell<bool>,
@@ -46,6 +57,10 @@ pub(crate) struct Pace {
     pub(crate) coarse: Cell<u64>,
     /// Whether the last wait has failed, which was then reported.
     pub(crate) has_failed: Cell<bool>,
+    /// Whether this run has come to a dead end, which was then reported.
+    pub(crate) has_met_dead_end: Cell<bool>,
+    /// Whether a host that waits in the loop's stead is to be interrupted by other threads.
+    pub(crate) host_waits: Cell<bool>,
     /// The timers that are due in this turn: a buffer, kept for its memory.
     pub(crate) due: RefCell<Vec<Due>>,
 }
@@ -61,11 +76,17 @@ impl Inner {
             executor: Executor::with_interrupt(reactor.wake_handle().into()),
             reactor,
             wheel: RefCell::default(),
-            lane: Lane::new("picot-blocking", builder.blocking_threads),
-            clock: builder.make_clock(),
+            lanes: Lanes::new(builder.blocking_threads),
+            clock: builder.timepiece(),
             grace: builder.grace,
+            patience: builder.patience,
+            fails_at_dead_ends: builder.fails_at_dead_ends,
             slow_step: saturating_nanos(builder.slow_step),
             pace: Pace::default(),
+            hooks: Hooks::default(),
+            watches: Watches::default(),
+            metrics: Metrics::default(),
+            watchdog: RefCell::default(),
             is_stopping: Cell::new(false),
             is_running: Cell::new(false),
             is_closed: Cell::new(false),

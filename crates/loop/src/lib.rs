@@ -17,25 +17,44 @@ mod blocking;
 mod builder;
 mod clock;
 mod close;
+mod dead_end;
+mod embed;
 mod error;
 mod event_loop;
 mod handle;
+mod hooks;
 mod inner;
+mod interval;
+mod metrics;
 mod remote;
+mod section;
 mod time;
 mod timer;
 mod turn;
+mod watch;
+mod watchdog;
 
 pub use blocking::spawn_blocking;
 pub use builder::Builder;
-pub use clock::VirtualClock;
+pub use clock::{Clock, VirtualClock};
 pub use close::CloseReport;
 pub use error::{LoopError, RunError};
 pub use event_loop::{EventLoop, run};
 pub use handle::{LoopHandle, spawn};
+pub use hooks::TurnHook;
+pub use interval::{Interval, MissedTick, interval, interval_at};
+pub use metrics::{Metrics, Snapshot};
 pub use remote::RemoteHandle;
+pub use section::{blocking_section, exclusive};
 pub use time::{Instant, Sleep, YieldNow, sleep, sleep_until, yield_now};
 pub use timer::TimerHandle;
+pub use watchdog::Stuck;
 
-pub use picot_context::{Cause, Closed, Kind, Origin, Payload, Place, Report, TaskId, TaskInfo, current, task_local};
-pub use picot_executor::{CallHandle, CancelReason, Cancelled, Join, JoinError, Refused, Task, TaskBuilder};
+pub use picot_context::{
+    Cause, Closed, Kind, LockWait, Origin, Payload, Place, Report, TaskId, TaskInfo, Waiting, current, task_local,
+};
+pub use picot_executor::{
+    CallHandle, CancelReason, Cancelled, Exclusive, ExclusiveGuard, Exit, Hooks, Join, JoinError, Refused, RemoteJoin,
+    RemoteTask, Step, Task, TaskBuilder, WaitError,
+};
+pub use picot_reactor::{Direction, Pollable, Source};

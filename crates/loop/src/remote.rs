@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use picot_executor::{Refused, Remote};
+use picot_executor::{Refused, Remote, RemoteTask};
 
 use crate::handle::LoopHandle;
 
@@ -27,6 +27,40 @@ impl RemoteHandle {
     #[track_caller]
     pub fn call_soon(&self, call: impl FnOnce() + Send + 'static) -> Result<(), Refused> {
         self.remote.call_soon(call)
+    }
+
+    /// Makes a task on the loop's thread: `make` is called there, in the task's first step, and what it makes is the task's
+    /// future, which need not be `Send`. The handle can be awaited anywhere, cancelled, and [waited for](RemoteTask::wait) with a
+    /// limit by a thread that has no loop.
+    ///
+    /// # Errors
+    /// [`Refused`] with `make`, if the loop is closed. If it is closed later, the task is dropped on the loop's thread and
+    /// counted in the [`CloseReport`](crate::CloseReport), and whoever waits for it gets a cancellation.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use picot_loop::{EventLoop, sleep};
+    ///
+    /// let event_loop = EventLoop::new().unwrap();
+    /// let remote = event_loop.handle().remote();
+    /// let thread = std::thread::spawn(move || {
+    ///     let mut task = remote.spawn(|| async { sleep(Duration::from_millis(1)).await; 42 }).unwrap();
+    ///     let answer = task.wait(Some(Duration::from_secs(10))).unwrap();
+    ///     remote.stop().unwrap();
+    ///     answer
+    /// });
+    /// event_loop.run_forever().unwrap();
+    /// assert_eq!(thread.join().unwrap(), 42);
+    /// ```
+    #[doc(alias = "run_coroutine_threadsafe")]
+    #[track_caller]
+    pub fn spawn<M, F>(&self, make: M) -> Result<RemoteTask<F::Output>, Refused<M>>
+    where
+        M: FnOnce() -> F + Send + 'static,
+        F: Future + 'static,
+        F::Output: Send + 'static,
+    {
+        self.remote.spawn(make)
     }
 
     /// Stops the loop; see [`LoopHandle::stop`].

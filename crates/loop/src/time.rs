@@ -104,6 +104,13 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 }
 
 /// A sleep; made by [`sleep`] and [`sleep_until`].
+///
+/// Its timer starts with the first poll, for the time that was set when it was made. It belongs to its loop's thread:
+///
+/// ```compile_fail
+/// fn send<T: Send>(_: T) {}
+/// send(picot_loop::sleep(std::time::Duration::ZERO));
+/// ```
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct Sleep {
     handle: LoopHandle,
@@ -126,6 +133,50 @@ impl Sleep {
     /// When it ends.
     pub fn deadline(&self) -> Instant {
         self.deadline
+    }
+
+    /// Moves the end, to an earlier time or a later one. Whoever waits for it goes on waiting, and among equal deadlines it
+    /// counts as started now. A sleep that has ended, or was not polled yet, sleeps until then when it is next polled.
+    ///
+    /// For a timeout that is put off again and again, this is cheaper than another sleep.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use picot_loop::{Instant, sleep};
+    ///
+    /// # picot_loop::run(async {
+    /// let mut idle = sleep(Duration::from_secs(60));
+    /// // … and when a message has come:
+    /// idle.reset(Instant::now() + Duration::from_secs(60));
+    /// # });
+    /// ```
+    #[doc(alias = "reschedule")]
+    pub fn reset(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+        let is_waiting = match self.state {
+            State::Waiting(key) => self.handle.inner.wheel.borrow_mut().reset(key, deadline.nanos()),
+            State::Yield | State::New | State::Done => false,
+        };
+        // If it was due already, its waker is woken all the same, and finds that there is more to wait for.
+        if !is_waiting {
+            self.state = State::New;
+        }
+    }
+}
+
+impl Sleep {
+    /// The time of the loop that it belongs to.
+    pub(crate) fn now(&self) -> Instant {
+        self.handle.now()
+    }
+
+    /// Cloning and dropping wakers may be anybody's code, so the wheel is not borrowed then.
+    fn replace_waker(&self, key: TimerKey, cx: &Context<'_>) {
+        let mut new = Due::Wake(cx.waker().clone());
+        if let Some(due) = self.handle.inner.wheel.borrow_mut().get_mut(key) {
+            std::mem::swap(due, &mut new);
+        }
+        drop(new);
     }
 }
 
@@ -167,17 +218,6 @@ impl Future for Sleep {
             State::Done => {}
         }
         Poll::Ready(())
-    }
-}
-
-impl Sleep {
-    /// Cloning and dropping wakers may be anybody's code, so the wheel is not borrowed then.
-    fn replace_waker(&self, key: TimerKey, cx: &Context<'_>) {
-        let mut new = Due::Wake(cx.waker().clone());
-        if let Some(due) = self.handle.inner.wheel.borrow_mut().get_mut(key) {
-            std::mem::swap(due, &mut new);
-        }
-        drop(new);
     }
 }
 

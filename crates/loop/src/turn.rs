@@ -9,45 +9,81 @@ use std::time::Duration;
 use picot_context::{Cause, Kind, Origin, Report, catch};
 use picot_executor::AnyRoot;
 
-use crate::clock::{Clock, VirtualClock};
+use crate::clock::Clock;
+use crate::error::RunError;
 use crate::inner::Inner;
 use crate::timer::Due;
 
 /// So many steps may run before the outside is looked at again.
 const STEPS_BETWEEN_LOOKS: u32 = 61;
 
-/// No wait is longer than this (asyncio's `MAXIMUM_SELECT_TIMEOUT`).
-const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// No more timers than this become due in one turn, so that after a long standstill the outside is looked at in between.
+const TIMERS_A_TURN: usize = 1024;
 
 /// How long the thread rests after a wait that has failed, so that a wait which fails for ever does not spin.
 const REST: Duration = Duration::from_millis(10);
 
+/// How long a wait may take. The reactor caps it at 24 hours (asyncio's `MAXIMUM_SELECT_TIMEOUT`).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Limit {
+    Zero,
+    After(Duration),
+    /// Until this time of the loop's clock.
+    Deadline(u64),
+    None,
+}
+
+impl Limit {
+    /// A time that somebody chose, or none.
+    pub(crate) fn of(time: Option<Duration>) -> Limit {
+        match time {
+            Some(Duration::ZERO) => Limit::Zero,
+            Some(time) => Limit::After(time),
+            None => Limit::None,
+        }
+    }
+}
+
 impl Inner {
-    /// One turn of the loop.
-    pub(crate) fn turn(&self, root: Option<Pin<&mut dyn AnyRoot>>) {
+    /// One turn of the loop, whose wait takes no longer than `limit`. Returns the number of steps.
+    pub(crate) fn turn(&self, root: Option<Pin<&mut dyn AnyRoot>>, limit: Option<Duration>) -> usize {
         if self.must_look() {
+            self.hooks.run_before_wait(self);
             // 1. How long to wait.
             // 2. Wait for I/O.
             // 3. Queue the tasks whose sources are ready: the wait wakes them.
-            match &self.clock {
-                Clock::Monotonic { .. } => self.wait(self.timeout()),
-                Clock::Virtual(clock) => self.wait_virtually(clock),
+            match self.clock.as_virtual() {
+                None => self.wait_for_next(limit),
+                Some(clock) => self.wait_virtually(clock, limit),
             }
             // 4. Queue the timers that are due.
             self.queue_due_timers();
             self.has_looked();
+            self.hooks.run_after_wait(self);
         }
         // 5. Take what came from other threads.
         self.executor.take_remote();
         // 6. Run exactly what is queued now.
-        self.executor.run_batch_with(usize::MAX, root, |_| _ = self.after_step());
+        let steps = self.executor.run_batch_with(usize::MAX, root, |_| _ = self.after_step());
         // What went wrong in this turn is told at its end.
         self.executor.deliver_reports();
+        self.metrics.has_turned(self, steps);
+        steps
     }
 
     /// A run begins. The time since the last one is no step's.
     pub(crate) fn begin_run(&self) {
         self.pace.coarse.set(self.clock.coarse());
+        self.pace.has_met_dead_end.set(false);
+        if self.pace.host_waits.replace(false) {
+            // Falling asleep once more and waking up: other threads need not interrupt any more.
+            drop(self.executor.fall_asleep());
+        }
+    }
+
+    /// An error in a process that was forked from the loop's.
+    pub(crate) fn check_process(&self) -> Result<(), RunError> {
+        if self.reactor.is_forked() { Err(RunError::Forked) } else { Ok(()) }
     }
 
     /// Whether the outside is to be looked at, or the turn may go straight to what is queued.
@@ -66,31 +102,60 @@ impl Inner {
         self.pace.looked_at.set(coarse);
     }
 
-    fn has_something_to_do(&self) -> bool {
-        self.is_stopping.get() || self.executor.has_work() || self.executor.has_remote()
+    pub(crate) fn has_something_to_do(&self) -> bool {
+        self.is_stopping.get() || self.executor.has_work() || self.executor.has_remote() || self.hooks.is_idling()
     }
 
-    /// How long nothing is to be done, as far as is known. `None`: until something comes.
-    fn timeout(&self) -> Option<Duration> {
+    /// How long nothing is to be done, as far as is known.
+    pub(crate) fn limit(&self) -> Limit {
         if self.has_something_to_do() {
-            return Some(Duration::ZERO);
+            return Limit::Zero;
         }
-        let deadline = self.wheel.borrow_mut().next_deadline()?;
-        Some(Duration::from_nanos(deadline.saturating_sub(self.clock.now())).min(WAIT_MAX))
+        self.wheel.borrow_mut().next_deadline().map_or(Limit::None, Limit::Deadline)
+    }
+
+    /// Waits for I/O until the next thing is to be done, and for at most `limit`.
+    fn wait_for_next(&self, limit: Option<Duration>) {
+        match (self.limit(), limit) {
+            (Limit::None, None) => self.wait_without_deadline(),
+            (Limit::None, Some(_)) => self.wait(Limit::of(limit)),
+            (Limit::Deadline(deadline), Some(_)) => match self.until(deadline) {
+                time if limit > Some(time) => self.wait(Limit::Deadline(deadline)),
+                _ => self.wait(Limit::of(limit)),
+            },
+            (next, _) => self.wait(next),
+        }
+    }
+
+    /// How long it is until a deadline.
+    pub(crate) fn until(&self, deadline: u64) -> Duration {
+        Duration::from_nanos(deadline.saturating_sub(self.clock.now()))
     }
 
     /// Waits for I/O, and wakes whoever waits for it.
-    fn wait(&self, timeout: Option<Duration>) {
+    pub(crate) fn wait(&self, limit: Limit) {
         // Other threads may interrupt the wait only while it is announced. If one has come before, there is none.
-        let asleep = if timeout == Some(Duration::ZERO) { None } else { self.executor.fall_asleep() };
-        let timeout = if asleep.is_some() { timeout } else { Some(Duration::ZERO) };
-        let result = self.reactor.wait(timeout);
+        let asleep = if limit == Limit::Zero { None } else { self.executor.fall_asleep() };
+        let limit = if asleep.is_some() { limit } else { Limit::Zero };
+        let since = if limit == Limit::Zero { None } else { Some(self.clock.now()) };
+        let result = match (limit, since) {
+            (Limit::After(time), _) => self.reactor.wait(Some(time)),
+            // The reactor does with it what it can at no further system call while the deadline stays the same.
+            (Limit::Deadline(deadline), Some(now)) => self.reactor.wait_until(deadline, now),
+            (Limit::None, _) => self.reactor.wait(None),
+            (Limit::Zero | Limit::Deadline(_), _) => self.reactor.wait(Some(Duration::ZERO)),
+        };
         drop(asleep);
+        self.metrics.has_waited(self, since.map(|since| self.clock.now().saturating_sub(since)));
         if let Err(error) = result {
             if !self.pace.has_failed.replace(true) {
                 self.report(Kind::Loop, Cause::Io(error));
             }
-            std::thread::park_timeout(timeout.map_or(REST, |timeout| timeout.min(REST)));
+            std::thread::park_timeout(match limit {
+                Limit::Zero => Duration::ZERO,
+                Limit::Deadline(deadline) => Duration::from_nanos(deadline.saturating_sub(self.clock.now())).min(REST),
+                Limit::After(_) | Limit::None => REST,
+            });
         } else {
             self.pace.has_failed.set(false);
         }
@@ -98,25 +163,25 @@ impl Inner {
 
     /// The same under a virtual clock: instead of waiting for a deadline, it jumps there, if that can be the next thing to
     /// happen.
-    fn wait_virtually(&self, clock: &VirtualClock) {
-        self.wait(Some(Duration::ZERO));
+    fn wait_virtually(&self, clock: &dyn Clock, limit: Option<Duration>) {
+        self.wait(Limit::Zero);
         if self.has_something_to_do() || self.is_timer_due() {
             return;
         }
-        if self.lane.pending() > 0 {
-            return self.wait(None);
+        if self.lanes.pending() > 0 {
+            return self.wait(Limit::of(limit));
         }
         if self.reactor.waiting() > 0 {
-            self.wait(Some(self.grace));
+            self.wait(Limit::of(Some(limit.map_or(self.grace, |limit| limit.min(self.grace)))));
             if self.has_something_to_do() {
                 return;
             }
         }
         let next = self.wheel.borrow_mut().next_deadline();
         match next {
-            Some(deadline) => clock.jump(deadline),
-            // Only another thread can bring anything now.
-            None => self.wait(None),
+            Some(deadline) => clock.jump(Duration::from_nanos(deadline)),
+            None if limit.is_some() => self.wait(Limit::of(limit)),
+            None => self.wait_without_deadline(),
         }
     }
 
@@ -125,14 +190,14 @@ impl Inner {
         next.is_some_and(|deadline| deadline <= self.clock.now())
     }
 
-    /// Queues what is due, by deadline, then by insertion.
+    /// Queues what is due, by deadline, then by insertion. What is more than fits into a turn stays, in order, for the next.
     fn queue_due_timers(&self) {
         if self.wheel.borrow().is_empty() {
             return;
         }
         // Taken out first, and queued second: a waker may be anybody's code, and may insert timers.
         let mut due = self.pace.due.take();
-        due.extend(self.wheel.borrow_mut().expire(self.clock.now()));
+        due.extend(self.wheel.borrow_mut().expire(self.clock.now()).take(TIMERS_A_TURN));
         for timer in due.drain(..) {
             match timer {
                 Due::Wake(waker) => {
@@ -154,13 +219,21 @@ impl Inner {
         self.pace.steps.set(self.pace.steps.get() + 1);
         let now = self.clock.coarse();
         let took = now.saturating_sub(self.pace.coarse.replace(now));
-        if took >= self.slow_step && took > 0 {
-            self.report_slow_step(Duration::from_nanos(took));
+        if took != 0 {
+            self.has_taken(took);
         }
-        took > 0
+        took != 0
     }
 
+    /// A step has taken some time that the coarse clock could see.
     #[cold]
+    fn has_taken(&self, took: u64) {
+        self.metrics.has_stepped(took);
+        if took >= self.slow_step && !self.executor.is_exclusive() {
+            self.report_slow_step(Duration::from_nanos(took));
+        }
+    }
+
     fn report_slow_step(&self, took: Duration) {
         let origin = Origin::running().unwrap_or(Origin::new(Kind::Loop));
         self.executor.spawner().report(Report::new(origin, Cause::SlowStep(took)));

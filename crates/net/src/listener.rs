@@ -1,12 +1,14 @@
 //! Listening for TCP connections.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::net::{self, SocketAddr};
+use std::time::Duration;
 
 use picot_context::budget;
-use picot_loop::LoopHandle;
+use picot_loop::{Instant, LoopHandle, sleep_until};
 use picot_reactor::{Direction, Source};
 
 use crate::address::{Address, first_success};
@@ -17,7 +19,12 @@ use crate::stream::TcpStream;
 /// Dropping it closes it; new connections are refused from then on.
 pub struct TcpListener {
     source: Source<net::TcpListener>,
+    /// When it may accept again, if it has met an error.
+    rests_until: Cell<Option<Instant>>,
 }
+
+/// How long a listener rests after an error.
+const REST: Duration = Duration::from_millis(100);
 
 impl TcpListener {
     /// Listens at `address`; of several, at the first that can be had. Port 0 picks a free one, which
@@ -35,33 +42,48 @@ impl TcpListener {
         first_success(address.into(), async |address| {
             let listener = net::TcpListener::bind(address)?;
             listener.set_nonblocking(true)?;
-            Ok(TcpListener { source: handle.register(listener)? })
+            Ok(TcpListener { source: handle.register(listener)?, rests_until: Cell::new(None) })
         })
         .await
     }
 
     /// Accepts the next connection, with the address of its peer. Any number of tasks may accept; each connection goes to
-    /// one of them. A connection that its peer has given up meanwhile is passed over.
+    /// one of them. A connection that its peer or the network has given up meanwhile is passed over.
     ///
     /// # Errors
-    /// What the operating system says. If that is a lack of descriptors, it will be the same at once again: wait a while
-    /// before the next try.
+    /// What the operating system says: most likely that the process has too many open files. That would be the same at
+    /// once again, so after an error the listener rests: the next call waits until 100 ms have passed. A loop that
+    /// accepts, reports an error and goes on is therefore fine as it is, and sees ten errors a second at the most, however
+    /// many tasks accept. Connections that are open already are not concerned.
     ///
     /// # If dropped
     /// No connection is lost: one that was not accepted waits for the next call.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        poll_fn(budget::poll_left).await;
         loop {
+            poll_fn(budget::poll_left).await;
+            // Asked again after each rest: another task may have met the same error meanwhile.
+            while let Some(until) = self.rests_until.get().filter(|until| *until > Instant::now()) {
+                sleep_until(until).await;
+            }
             match self.source.try_io(Direction::Read, net::TcpListener::accept) {
                 Ok((stream, peer)) => {
                     budget::spend();
-                    return Ok((TcpStream::from_accepted(stream)?, peer));
+                    return Ok((TcpStream::from_accepted(stream).inspect_err(|_| self.rest())?, peer));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.source.readable().await?,
-                Err(error) if is_passing(&error) => {}
-                Err(error) => return Err(error),
+                // Of those there may be many, so they are paid for as well.
+                Err(error) if is_passing(&error) => budget::spend(),
+                Err(error) => {
+                    self.rest();
+                    return Err(error);
+                }
             }
         }
+    }
+
+    /// Nothing is accepted for a while: what has failed would fail again.
+    fn rest(&self) {
+        self.rests_until.set(Some(Instant::now() + REST));
     }
 
     /// The address at which it listens.
@@ -73,9 +95,22 @@ impl TcpListener {
     }
 }
 
-/// Errors of a single connection, or of none: the next try may succeed at once.
+/// Errors of a single connection, or of none: the next try may succeed at once. Linux passes errors of the network on
+/// that a connection met before it was accepted, see accept(2).
 fn is_passing(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted)
+    use io::ErrorKind::{ConnectionAborted, HostUnreachable, Interrupted, NetworkDown, NetworkUnreachable};
+    matches!(error.kind(), Interrupted | ConnectionAborted | HostUnreachable | NetworkDown | NetworkUnreachable)
+        || is_protocol_error(error)
+}
+
+/// The same, of those for which std has no stable name.
+fn is_protocol_error(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    return [rustix::io::Errno::PROTO, rustix::io::Errno::NOPROTOOPT, rustix::io::Errno::HOSTDOWN]
+        .map(|errno| Some(errno.raw_os_error()))
+        .contains(&error.raw_os_error());
+    #[cfg(not(unix))]
+    return { error.kind() == io::ErrorKind::ConnectionReset };
 }
 
 impl fmt::Debug for TcpListener {

@@ -5,11 +5,11 @@
 pub use picot_deferred::{Deferred, Promise, when};
 #[doc(no_inline)]
 pub use picot_loop::{
-    CallHandle, EventLoop, JoinError, LoopHandle, RemoteHandle, Task, TimerHandle, VirtualClock, run, sleep,
+    CallHandle, EventLoop, JoinError, LoopHandle, RemoteHandle, Task, TimerHandle, VirtualClock, interval, run, sleep,
     sleep_until, spawn, spawn_blocking, task_local, yield_now,
 };
 #[doc(no_inline)]
-pub use picot_macros::main;
+pub use picot_macros::{main, test};
 #[doc(no_inline)]
 pub use picot_tasks::{
     CancelScope, JoinSet, as_completed, gather, gather_settled, move_on_after, race, scope, shield, supervised,
@@ -34,8 +34,9 @@ pub mod io {
 pub mod event_loop {
     #[doc(no_inline)]
     pub use picot_loop::{
-        Builder, Cause, CloseReport, Closed, EventLoop, Kind, LoopError, LoopHandle, Origin, Payload, Place, Refused,
-        RemoteHandle, Report, RunError, VirtualClock, run,
+        Builder, Cause, Clock, CloseReport, Closed, Direction, EventLoop, Exit, Hooks, Kind, LockWait, LoopError,
+        LoopHandle, Metrics, Origin, Payload, Place, Pollable, Refused, RemoteHandle, Report, RunError, Snapshot,
+        Source, Step, Stuck, TurnHook, VirtualClock, Waiting, blocking_section, exclusive, run,
     };
 }
 
@@ -45,12 +46,18 @@ pub mod net {
     pub use picot_net::*;
 }
 
+/// Locks, events, semaphores, barriers and queues for the tasks of one loop.
+pub mod sync {
+    #[doc(no_inline)]
+    pub use picot_sync::*;
+}
+
 /// Tasks: their handles, what waiting for them gives, and which one runs.
 pub mod task {
     #[doc(no_inline)]
     pub use picot_loop::{
-        CancelReason, Cancelled, Join, JoinError, Task, TaskBuilder, TaskId, TaskInfo, YieldNow, current, spawn,
-        spawn_blocking, yield_now,
+        CancelReason, Cancelled, Exclusive, ExclusiveGuard, Join, JoinError, RemoteJoin, RemoteTask, Task, TaskBuilder,
+        TaskId, TaskInfo, WaitError, YieldNow, current, spawn, spawn_blocking, yield_now,
     };
     #[doc(no_inline)]
     pub use picot_tasks::*;
@@ -59,7 +66,7 @@ pub mod task {
 /// The loop's time.
 pub mod time {
     #[doc(no_inline)]
-    pub use picot_loop::{Instant, Sleep, sleep, sleep_until};
+    pub use picot_loop::{Instant, Interval, MissedTick, Sleep, interval, interval_at, sleep, sleep_until};
     #[doc(no_inline)]
     pub use picot_tasks::{Elapsed, effective_deadline, move_on_after, move_on_at, timeout, timeout_at};
 }

@@ -9,11 +9,17 @@ const SLOT_BITS: u32 = if usize::BITS == 64 { 32 } else { 20 };
 /// The highest generation. A slot that has reached it is not used again.
 pub(crate) const LAST_GENERATION: usize = (1 << (usize::BITS - SLOT_BITS)) - 1;
 
-/// Slots are below this. The two highest keys are thereby free: `polling` uses the one for itself, and we the other.
-pub(crate) const SLOTS: usize = (1 << SLOT_BITS) - 2;
+/// Keys that no source has, the highest ones: drivers use them for what is their own.
+const RESERVED: usize = 4;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Key(usize);
+/// Slots are below this, so that the reserved keys belong to none.
+pub(crate) const SLOTS: usize = (1 << SLOT_BITS) - RESERVED;
+
+/// Names a source to a [`Driver`](crate::driver::Driver), which hands it back with each event.
+///
+/// The four highest words are never the key of a source: a driver may use them for descriptors of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key(usize);
 
 impl Key {
     pub(crate) fn new(slot: usize, generation: usize) -> Key {
@@ -21,11 +27,13 @@ impl Key {
         Key(generation << SLOT_BITS | slot)
     }
 
-    pub(crate) fn from_bits(bits: usize) -> Key {
+    /// The key that this word stands for. A word that was never a key finds no source.
+    pub fn from_bits(bits: usize) -> Key {
         Key(bits)
     }
 
-    pub(crate) fn bits(self) -> usize {
+    /// The key as a word, to be given to a kernel.
+    pub fn bits(self) -> usize {
         self.0
     }
 

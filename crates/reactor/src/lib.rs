@@ -2,10 +2,12 @@
 //!
 //! # How it fits together
 //! A [`Reactor`] waits for events and brings the readiness of its [`Source`]s up to date; wakers that wait for it are
-//! then woken, when all events of the wait are noted and nothing is borrowed. How events are had is a driver's matter:
+//! then woken, when all events of the wait are noted and nothing is borrowed. How events are had is a [driver]'s matter:
 //! on Linux an epoll instance is waited on directly, everywhere else `polling` does it. Both run the same tests.
 
-mod driver;
+mod check;
+pub mod driver;
+mod fork;
 mod key;
 mod pollable;
 mod reactor;
@@ -13,8 +15,7 @@ mod ready;
 mod source;
 mod table;
 
-pub use driver::WakeHandle;
 pub use pollable::Pollable;
-pub use reactor::{Reactor, RegisterError};
-pub use ready::Direction;
+pub use reactor::{Reactor, RegisterError, WakeHandle};
+pub use ready::{Direction, Readiness};
 pub use source::{Ready, Source};

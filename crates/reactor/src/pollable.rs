@@ -1,13 +1,21 @@
 //! What can be registered: I/O objects that keep their descriptor for as long as they live.
 
 #[cfg(unix)]
-use std::os::fd::AsFd as AsIo;
+use std::os::fd::{AsFd as AsIo, AsRawFd, BorrowedFd};
+#[cfg(windows)]
+use std::os::windows::io::{AsRawSocket, AsSocket as AsIo, BorrowedSocket};
+
+/// A borrowed descriptor (on Windows: socket).
 #[cfg(unix)]
-pub(crate) use std::os::fd::BorrowedFd as BorrowedIo;
+pub type BorrowedIo<'a> = BorrowedFd<'a>;
+/// A borrowed descriptor (on Windows: socket).
 #[cfg(windows)]
-use std::os::windows::io::AsSocket as AsIo;
+pub type BorrowedIo<'a> = BorrowedSocket<'a>;
+
+#[cfg(unix)]
+pub(crate) type RawIo = std::os::fd::RawFd;
 #[cfg(windows)]
-pub(crate) use std::os::windows::io::BorrowedSocket as BorrowedIo;
+pub(crate) type RawIo = std::os::windows::io::RawSocket;
 
 /// An I/O object that can be registered.
 ///
@@ -46,6 +54,13 @@ pub(crate) fn borrow<T: Pollable>(io: &T) -> BorrowedIo<'_> {
     return io.as_fd();
     #[cfg(windows)]
     return io.as_socket();
+}
+
+pub(crate) fn raw(io: BorrowedIo<'_>) -> RawIo {
+    #[cfg(unix)]
+    return io.as_raw_fd();
+    #[cfg(windows)]
+    return io.as_raw_socket();
 }
 
 macro_rules! pollable {

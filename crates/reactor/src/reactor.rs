@@ -7,9 +7,11 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
 use std::rc::Rc;
+use std::task::Waker;
 use std::time::Duration;
 
-use crate::driver::{Active, Driver, WakeHandle};
+use crate::driver::{Driver, system};
+use crate::fork::Mark;
 use crate::pollable::{Pollable, borrow};
 use crate::source::{Source, State};
 use crate::table::Table;
@@ -24,27 +26,53 @@ pub struct Reactor {
 }
 
 pub(crate) struct Inner {
-    pub(crate) driver: Active,
+    pub(crate) driver: Box<dyn Driver>,
+    /// What the driver says of itself, which is asked for in every operation.
+    pub(crate) is_edge: bool,
+    pub(crate) trusts_partial_transfers: bool,
     pub(crate) table: RefCell<Table>,
     /// How many wakers wait for readiness.
     pub(crate) waiting: Cell<usize>,
     /// The sources that a wait has brought news of: its buffer, kept between waits.
     told: RefCell<Vec<Rc<State>>>,
+    pub(crate) mark: Mark,
 }
 
 impl Reactor {
-    /// A reactor without sources.
+    /// A reactor without sources, on this platform's way to poll.
     ///
     /// # Errors
     /// If the operating system has no more descriptors, or offers no way to poll.
     pub fn new() -> io::Result<Reactor> {
+        Ok(Reactor::on(system()?))
+    }
+
+    /// A reactor without sources, on a driver of your choice.
+    ///
+    /// ```
+    /// use picot_reactor::{Reactor, driver::Portable};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let reactor = Reactor::with_driver(Portable::new()?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "SelectorEventLoop")]
+    pub fn with_driver(driver: impl Driver + 'static) -> Reactor {
+        Reactor::on(Box::new(driver))
+    }
+
+    fn on(driver: Box<dyn Driver>) -> Reactor {
         let inner = Inner {
-            driver: Active::new()?,
+            is_edge: driver.is_edge(),
+            trusts_partial_transfers: driver.trusts_partial_transfers(),
+            driver,
             table: RefCell::default(),
             waiting: Cell::new(0),
             told: RefCell::default(),
+            mark: Mark::new(),
         };
-        Ok(Reactor { inner: Rc::new(inner) })
+        Reactor { inner: Rc::new(inner) }
     }
 
     /// Registers an I/O object, for both directions. It must be in non-blocking mode, or its operations block the thread.
@@ -66,17 +94,40 @@ impl Reactor {
     /// Waits until there are events, for at most `timeout` (`None`: without a limit), and at most for 24 hours. Then wakes
     /// whoever waits for what has come. Returns the number of events.
     ///
-    /// Timeouts are rounded up to what the backend can do: a millisecond on Linux. A signal ends the wait without events.
+    /// A timeout is rounded up to what the backend can do: on Linux, to a millisecond, but one below that is exact, and
+    /// costs a system call. A signal ends the wait without events; so may a timer that was left from an earlier wait.
     /// A waker that panics is reported to the thread's host, and the others are woken all the same.
     ///
     /// # Errors
-    /// What the operating system says; the reactor can be used on.
+    /// What the operating system says; the reactor can be used on. In a process that was forked from the reactor's, always:
+    /// see [`is_forked`](Reactor::is_forked).
     pub fn wait(&self, timeout: Option<Duration>) -> io::Result<usize> {
+        self.wait_for(timeout.map(|timeout| timeout.min(WAIT_MAX)), None)
+    }
+
+    /// [`wait`](Reactor::wait) until a deadline: for the time from `now` to then, both in nanoseconds on the caller's clock.
+    ///
+    /// This is for loops that have timers. The wait is as exact as the operating system can be, at no system call more
+    /// while the deadline stays the same. It may end before the deadline without events: look at the clock, and if it is
+    /// not due yet, wait again.
+    ///
+    /// # Errors
+    /// As for [`wait`](Reactor::wait).
+    pub fn wait_until(&self, deadline: u64, now: u64) -> io::Result<usize> {
+        self.wait_for(Some(Duration::from_nanos(deadline.saturating_sub(now)).min(WAIT_MAX)), Some(deadline))
+    }
+
+    fn wait_for(&self, timeout: Option<Duration>, deadline: Option<u64>) -> io::Result<usize> {
         let inner = &*self.inner;
+        if inner.mark.is_forked() {
+            return Err(io::Error::other(
+                "this reactor belongs to the process that this one was forked from; make another",
+            ));
+        }
         let mut told = inner.told.take();
-        let result = inner.driver.wait(timeout.map(|timeout| timeout.min(WAIT_MAX)), |key, readiness| {
+        let result = inner.driver.wait(timeout, deadline, &mut |key, readiness| {
             if let Some(state) = inner.table.borrow().get(key) {
-                state.note(&inner.driver, readiness);
+                state.note(inner, readiness);
                 told.push(state.clone());
             }
         });
@@ -91,7 +142,27 @@ impl Reactor {
 
     /// A handle that ends a wait from any thread.
     pub fn wake_handle(&self) -> WakeHandle {
-        WakeHandle::of(&self.inner.driver)
+        WakeHandle(self.inner.driver.waker())
+    }
+
+    /// The descriptor that is readable when [`wait`](Reactor::wait) would return events: for hosts that have a loop of their
+    /// own, which poll it and then call `wait` with a timeout of zero. `None` where the driver has no such thing.
+    ///
+    /// This is not `AsFd`, because whether there is a descriptor depends on the driver.
+    #[cfg(unix)]
+    #[doc(alias = "AsFd")]
+    #[doc(alias = "as_fd")]
+    pub fn backend_fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        self.inner.driver.as_fd()
+    }
+
+    /// Whether this process was forked from the one that made the reactor. A child shares the kernel's set with its parent,
+    /// and would take its events away; so it cannot wait, and dropping its sources takes nothing out of the set.
+    ///
+    /// On Linux from 4.14 on, asking costs a load; elsewhere it is a system call.
+    #[inline]
+    pub fn is_forked(&self) -> bool {
+        self.inner.mark.is_forked()
     }
 
     /// The number of sources.
@@ -109,6 +180,32 @@ impl Reactor {
 impl fmt::Debug for Reactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reactor").field("sources", &self.sources()).field("waiting", &self.waiting()).finish()
+    }
+}
+
+/// Ends a wait of the reactor, from any thread; made by [`Reactor::wake_handle`].
+///
+/// If the reactor does not wait just then, its next wait ends at once. The handle may outlive the reactor; then it does
+/// nothing. It becomes a [`Waker`] by `into`.
+#[derive(Clone)]
+pub struct WakeHandle(Waker);
+
+impl WakeHandle {
+    /// Ends the wait. Each call may cost a system call: whoever wakes often keeps a flag of its own.
+    pub fn wake(&self) {
+        self.0.wake_by_ref();
+    }
+}
+
+impl From<WakeHandle> for Waker {
+    fn from(handle: WakeHandle) -> Waker {
+        handle.0
+    }
+}
+
+impl fmt::Debug for WakeHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WakeHandle").finish_non_exhaustive()
     }
 }
 

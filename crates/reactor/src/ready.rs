@@ -1,36 +1,71 @@
 //! Directions, and the bits of readiness.
 
-use std::ops::BitOr;
+use std::fmt;
+use std::ops::{BitOr, BitOrAssign};
 
-/// One of the two directions of an I/O object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What can be waited for at an I/O object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Direction {
     /// Reading, receiving, accepting.
     Read,
     /// Writing, sending, connecting.
     Write,
+    /// Urgent data (`EPOLLPRI`), which is read by other means than the rest. Backends without a word for it tell of none.
+    Priority,
 }
 
-/// What is known of a source; also what an event says.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Readiness(u8);
+impl Direction {
+    pub(crate) const ALL: [Direction; 3] = [Direction::Read, Direction::Write, Direction::Priority];
+}
+
+/// What is known of a source, and what an event says: a set of bits.
+///
+/// Readiness of a direction is cleared when an operation would block. That the peer has closed, or that there was an
+/// error, stays known.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct Readiness(u8);
 
 impl Readiness {
-    pub(crate) const NONE: Readiness = Readiness(0);
-    pub(crate) const READABLE: Readiness = Readiness(1);
-    pub(crate) const WRITABLE: Readiness = Readiness(2);
-    /// The peer has closed at least one direction, or there is an error: no further edge may come. This stays known.
-    pub(crate) const HANGUP: Readiness = Readiness(4);
+    /// Nothing.
+    pub const NONE: Readiness = Readiness(0);
+    /// There is something to read, or an end or an error to find by reading.
+    pub const READABLE: Readiness = Readiness(1);
+    /// There is room to write, or an error to find by writing.
+    pub const WRITABLE: Readiness = Readiness(2);
+    /// There is urgent data (`EPOLLPRI`).
+    pub const PRIORITY: Readiness = Readiness(4);
+    /// The peer sends no more (`EPOLLRDHUP`), or the object is hung up. Stays. Only Linux tells it without a read.
+    pub const READ_CLOSED: Readiness = Readiness(8);
+    /// Both directions are at their end (`EPOLLHUP`). Stays.
+    pub const HUNG_UP: Readiness = Readiness(16);
+    /// There was an error (`EPOLLERR`); an operation finds out which. Stays.
+    pub const ERROR: Readiness = Readiness(32);
+
+    /// The readiness of all directions.
+    pub(crate) const EVERY_DIRECTION: Readiness = Readiness(1 | 2 | 4);
 
     pub(crate) const fn of(direction: Direction) -> Readiness {
         match direction {
             Direction::Read => Readiness::READABLE,
             Direction::Write => Readiness::WRITABLE,
+            Direction::Priority => Readiness::PRIORITY,
         }
     }
 
-    pub(crate) const fn contains(self, other: Readiness) -> bool {
+    /// Whether all bits of `other` are set.
+    pub const fn contains(self, other: Readiness) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// Whether a bit of `other` is set.
+    pub const fn intersects(self, other: Readiness) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// Whether it says that no further edge may come: the peer has closed a side, or there was an error.
+    pub(crate) const fn is_hangup(self) -> bool {
+        self.intersects(Readiness(8 | 16 | 32))
     }
 
     pub(crate) const fn without(self, other: Readiness) -> Readiness {
@@ -48,5 +83,31 @@ impl BitOr for Readiness {
 
     fn bitor(self, other: Readiness) -> Readiness {
         Readiness(self.0 | other.0)
+    }
+}
+
+impl BitOrAssign for Readiness {
+    fn bitor_assign(&mut self, other: Readiness) {
+        *self = *self | other;
+    }
+}
+
+impl fmt::Debug for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = [
+            (Readiness::READABLE, "READABLE"),
+            (Readiness::WRITABLE, "WRITABLE"),
+            (Readiness::PRIORITY, "PRIORITY"),
+            (Readiness::READ_CLOSED, "READ_CLOSED"),
+            (Readiness::HUNG_UP, "HUNG_UP"),
+            (Readiness::ERROR, "ERROR"),
+        ];
+        let mut set = f.debug_set();
+        for (bit, name) in names {
+            if self.contains(bit) {
+                set.entry(&format_args!("{name}"));
+            }
+        }
+        set.finish()
     }
 }

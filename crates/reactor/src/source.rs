@@ -13,9 +13,8 @@ use std::task::{Context, Poll, Waker, ready};
 
 use picot_context::{Kind, Origin, Report, budget};
 
-use crate::driver::{Active, Driver, Interest, Registration};
 use crate::key::Key;
-use crate::pollable::{BorrowedIo, Pollable};
+use crate::pollable::{BorrowedIo, Pollable, RawIo, raw};
 use crate::reactor::Inner;
 use crate::ready::{Direction, Readiness};
 
@@ -37,14 +36,28 @@ struct Registered {
 /// What the reactor knows of a source.
 pub(crate) struct State {
     key: Key,
-    registration: Registration,
+    /// The number of the object, which is open for as long as the source is registered.
+    raw: RawIo,
+    membership: Cell<Membership>,
     readiness: Cell<Readiness>,
     /// The directions that were asked for by a try. Where events must be asked for, this counts as waiting.
     tried: Cell<Readiness>,
     readers: Waiters,
     writers: Waiters,
+    urgent: Waiters,
     /// The source has been dropped; events that are still on their way are for nobody.
     gone: Cell<bool>,
+}
+
+/// What the driver's set has of a source.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Membership {
+    /// It cannot be polled at all, and so is always ready.
+    Never,
+    /// It is not in the set.
+    Out,
+    /// It is in the set, armed for these directions.
+    In(Readiness),
 }
 
 /// Who waits in one direction.
@@ -59,33 +72,70 @@ struct Waiters {
 }
 
 impl State {
-    fn new(key: Key, registration: Registration) -> State {
-        let always = Readiness::READABLE | Readiness::WRITABLE;
+    fn new(key: Key, raw: RawIo) -> State {
         State {
             key,
-            readiness: Cell::new(always.when(Active::is_always_ready(&registration))),
-            registration,
+            raw,
+            membership: Cell::new(Membership::Out),
+            readiness: Cell::new(Readiness::NONE),
             tried: Cell::new(Readiness::NONE),
             readers: Waiters::default(),
             writers: Waiters::default(),
+            urgent: Waiters::default(),
             gone: Cell::new(false),
         }
     }
 
     #[cfg(test)]
     pub(crate) fn for_test(key: Key) -> State {
-        let (driver, io) = (Active::new().unwrap(), std::net::UdpSocket::bind("127.0.0.1:0").unwrap());
-        let registration = driver.register(crate::pollable::borrow(&io), key).unwrap();
-        State::new(key, registration)
+        State::new(key, RawIo::default())
     }
 
     /// Registers an object that outlives its registration.
     pub(crate) fn register(inner: &Inner, io: BorrowedIo<'_>) -> io::Result<Rc<State>> {
-        let mut table = inner.table.borrow_mut();
-        let key = table.vacant_key().ok_or_else(|| io::Error::other("the reactor has no room for more sources"))?;
-        let state = Rc::new(State::new(key, inner.driver.register(io, key)?));
-        table.insert(state.clone());
+        // Where there are no edges, it is armed when somebody asks.
+        let interest = if inner.is_edge { Readiness::EVERY_DIRECTION } else { Readiness::NONE };
+        let key = inner.table.borrow().vacant_key();
+        let key = key.ok_or_else(|| io::Error::other("the reactor has no room for more sources"))?;
+        let state = Rc::new(State::new(key, raw(io)));
+        state.add(inner, interest)?;
+        if state.membership.get() == Membership::Never {
+            state.readiness.set(Readiness::READABLE | Readiness::WRITABLE);
+        }
+        inner.table.borrow_mut().insert(state.clone());
         Ok(state)
+    }
+
+    /// Puts it into the driver's set.
+    fn add(&self, inner: &Inner, interest: Readiness) -> io::Result<()> {
+        // SAFETY: `Pollable` promises that the object stays open, and the same, for as long as its owner lives. That is the
+        // source, which takes the object out before it closes it or gives it away. A source that is leaked leaks its
+        // object, too.
+        let result = unsafe { inner.driver.add(self.io(), self.key, interest) };
+        self.membership.set(match result {
+            Ok(()) => Membership::In(interest),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Membership::Never,
+            Err(error) => return Err(error),
+        });
+        Ok(())
+    }
+
+    /// Takes it out of the driver's set.
+    fn delete(&self, inner: &Inner) {
+        if inner.mark.is_forked() {
+            return; // a child shares the set with its parent, where the source is to stay
+        }
+        if let Membership::In(_) = self.membership.replace(Membership::Out) {
+            // It can only fail if the object was taken out behind our back; then there is nothing to do.
+            let _ = inner.driver.delete(self.io());
+        }
+    }
+
+    /// The object.
+    fn io(&self) -> BorrowedIo<'_> {
+        // SAFETY: This is called while the object is being registered, and while it is in the table; its source takes the
+        // state out of there before it closes the object, and `Pollable` promises that it has the same number until then.
+        unsafe { BorrowedIo::borrow_raw(self.raw) }
     }
 
     pub(crate) fn key(&self) -> Key {
@@ -96,6 +146,7 @@ impl State {
         match direction {
             Direction::Read => &self.readers,
             Direction::Write => &self.writers,
+            Direction::Priority => &self.urgent,
         }
     }
 
@@ -109,15 +160,24 @@ impl State {
     }
 
     fn clear_ready(&self, direction: Direction) {
-        if !Active::is_always_ready(&self.registration) {
+        if self.membership.get() != Membership::Never {
             self.readiness.set(self.readiness.get().without(Readiness::of(direction)));
         }
     }
 
     /// Notes an event. Calls nobody.
-    pub(crate) fn note(&self, driver: &Active, readiness: Readiness) {
+    pub(crate) fn note(&self, inner: &Inner, readiness: Readiness) {
         self.set_ready(readiness);
-        driver.told(&self.registration, readiness);
+        if inner.is_edge {
+            return;
+        }
+        // The event has disarmed the source. If it was a hang-up it leaves the set, as some backends tell that in every
+        // wait, also while nobody asks.
+        if readiness.is_hangup() {
+            self.delete(inner);
+        } else {
+            self.membership.set(Membership::In(Readiness::NONE));
+        }
     }
 
     /// Wakes whoever waits in a direction that is ready now, and arms the source for those who wait on.
@@ -129,10 +189,14 @@ impl State {
         if readiness.contains(Readiness::WRITABLE) {
             self.wake_all(inner, &self.writers);
         }
+        if readiness.contains(Readiness::PRIORITY) {
+            self.wake_all(inner, &self.urgent);
+        }
         if self.arm(inner).is_err() {
             // Nobody would tell them. So they try, and find out.
-            self.wake_all(inner, &self.readers);
-            self.wake_all(inner, &self.writers);
+            for direction in Direction::ALL {
+                self.wake_all(inner, self.waiters(direction));
+            }
         }
     }
 
@@ -153,22 +217,38 @@ impl State {
         contain(|| waker.wake_by_ref());
         // Kept, unless the woken code has put another one there or is done with the source.
         let newer = waiters.polling.take();
-        let kept = newer.or(Some(waker)).filter(|_| !self.gone.get());
-        waiters.polling.set(kept);
+        if newer.is_none() && !self.gone.get() {
+            waiters.polling.set(Some(waker));
+        } else {
+            waiters.polling.set(newer);
+            contain(|| drop(waker));
+        }
     }
 
     /// Asks the driver for the directions that are waited for or were tried, where it must be asked.
+    #[inline]
     fn arm(&self, inner: &Inner) -> io::Result<()> {
-        if inner.driver.is_edge() || self.gone.get() {
+        if inner.is_edge { Ok(()) } else { self.arm_again(inner) }
+    }
+
+    fn arm_again(&self, inner: &Inner) -> io::Result<()> {
+        let mut interest = self.tried.get();
+        for direction in Direction::ALL {
+            interest |= Readiness::of(direction).when(self.waiters(direction).is_waited_for());
+        }
+        if self.gone.get() || interest == Readiness::NONE {
             return Ok(());
         }
-        let is_asked =
-            |direction| self.tried.get().contains(Readiness::of(direction)) || self.waiters(direction).is_waited_for();
-        let interest = Interest { read: is_asked(Direction::Read), write: is_asked(Direction::Write) };
-        if !(interest.read || interest.write) {
-            return Ok(());
+        match self.membership.get() {
+            Membership::Never => Ok(()),
+            Membership::In(armed) if armed == interest => Ok(()),
+            Membership::In(_) => {
+                inner.driver.modify(self.io(), self.key, interest)?;
+                self.membership.set(Membership::In(interest));
+                Ok(())
+            }
+            Membership::Out => self.add(inner, interest),
         }
-        inner.driver.set_interest(&self.registration, self.key, interest)
     }
 
     /// An operation was tried, or was not because it would have blocked.
@@ -223,8 +303,8 @@ impl Drop for Registered {
         let Registered { inner, state } = self;
         state.gone.set(true);
         let removed = inner.table.borrow_mut().remove(state.key);
-        inner.driver.deregister(&state.registration);
-        for waiters in [&state.readers, &state.writers] {
+        state.delete(inner);
+        for waiters in Direction::ALL.map(|direction| state.waiters(direction)) {
             // Futures of `ready` borrow the source, so of these there are only such as were leaked.
             let others = waiters.others.take();
             inner.waiting.set(inner.waiting.get() - others.len() - usize::from(waiters.is_polling.take()));
@@ -261,10 +341,15 @@ impl<T> Source<T> {
         self.state().set_ready(Readiness::of(direction));
     }
 
+    /// What is known of the object, as far as events and operations have told.
+    pub fn known(&self) -> Readiness {
+        self.state().readiness.get()
+    }
+
     /// Whether the peer has closed its side or the connection, or there was an error, as far as events have told. Once
-    /// true it stays.
+    /// true it stays; [`known`](Source::known) says which.
     pub fn is_hung_up(&self) -> bool {
-        self.state().readiness.get().contains(Readiness::HANGUP)
+        self.known().is_hangup()
     }
 
     /// Tries `operation` if the direction is ready as far as is known. If it says [`WouldBlock`](io::ErrorKind::WouldBlock),
@@ -339,7 +424,7 @@ impl<T> Source<T> {
         if let Poll::Ready(Ok(moved)) = poll {
             // After a hang-up there may be no further edge: then only "would block" counts.
             let partial = 0 < moved && moved < length;
-            if partial && !self.is_hung_up() && self.registered.inner.driver.trusts_partial_transfers() {
+            if partial && !self.is_hung_up() && self.registered.inner.trusts_partial_transfers {
                 self.state().clear_ready(direction);
             }
         }
@@ -454,7 +539,7 @@ impl Drop for Ready<'_> {
         let Registered { inner, state } = self.registered;
         let mut others = state.waiters(self.direction).others.borrow_mut();
         let Some(index) = others.iter().position(|(other, _)| *other == id) else { return };
-        let waiter = others.swap_remove(index);
+        let waiter = others.remove(index);
         inner.waiting.set(inner.waiting.get() - 1);
         drop(others);
         drop(waiter);

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use picot_context::{Details, Origin, Payload, Place, Report, Step, TaskId, TaskInfo, catch};
-use picot_loop::{CancelReason, JoinError, LoopHandle};
+use picot_loop::{CancelReason, Exit, JoinError, LoopHandle};
 use pin_project_lite::pin_project;
 
 use crate::request::wake;
@@ -79,12 +79,15 @@ impl Record {
     /// Runs `f` in a step of the child's.
     pub(crate) fn step<R>(&self, handle: &LoopHandle, f: impl FnOnce() -> R) -> (R, bool) {
         let details = self.details.borrow().clone();
-        let _frame = picot_context::enter(Step::task(self.id, self.place), details);
+        let step = Step::task(self.id, self.place);
+        let _frame = picot_context::enter(step, details);
+        handle.tell_hooks(|hooks| hooks.before_step(step));
         let result = f();
         if picot_context::has_made() {
             let old = self.details.replace(picot_context::take_made());
             drop(old);
         }
+        handle.tell_hooks(|hooks| hooks.after_step(step));
         (result, handle.end_inner_step())
     }
 }
@@ -179,19 +182,25 @@ impl<F: Future<Output = Result<T, E>>, T, E> Job<E> for Body<F, T> {
                 Ok(Poll::Ready(Err(error))) => Ended::Failed(error),
                 Err(payload) => Ended::Panicked(payload),
             };
-            match (catch(|| this.future.set(None)), ended) {
-                (Err(payload), Ended::Returned) => Poll::Ready(Ended::Panicked(payload)),
-                (_, ended) => Poll::Ready(ended),
-            }
+            let ended = match (catch(|| this.future.set(None)), ended) {
+                (Err(payload), Ended::Returned) => Ended::Panicked(payload),
+                (_, ended) => ended,
+            };
+            slot.record.tell_exit(handle, &ended);
+            Poll::Ready(ended)
         })
     }
 
     fn clear(self: Pin<&mut Self>, handle: &LoopHandle) -> (Ended<E>, bool) {
         let mut this = self.project();
         let record = &this.slot.record;
-        let (dropped, has_ticked) = record.step(handle, || catch(|| this.future.set(None)));
-        let reason = || record.cancelled.borrow().clone().unwrap_or(CancelReason::from("its scope was dropped"));
-        (dropped.map_or_else(Ended::Panicked, |()| Ended::Cancelled(reason())), has_ticked)
+        record.step(handle, || {
+            let reason = || record.cancelled.borrow().clone().unwrap_or(CancelReason::from("its scope was dropped"));
+            let dropped = catch(|| this.future.set(None));
+            let ended = dropped.map_or_else(Ended::Panicked, |()| Ended::Cancelled(reason()));
+            record.tell_exit(handle, &ended);
+            ended
+        })
     }
 
     fn fail(&self, error: JoinError) {
@@ -204,6 +213,18 @@ impl<F: Future<Output = Result<T, E>>, T, E> Job<E> for Body<F, T> {
 }
 
 impl Record {
+    /// Tells the hooks of the end, while the last step is still the current one.
+    fn tell_exit<E>(&self, handle: &LoopHandle, ended: &Ended<E>) {
+        handle.tell_hooks(|hooks| {
+            let exit = match ended {
+                Ended::Returned | Ended::Failed(_) => Exit::Returned,
+                Ended::Panicked(_) => Exit::Panicked,
+                Ended::Cancelled(_) => Exit::Cancelled,
+            };
+            hooks.exited(&self.info(), exit);
+        });
+    }
+
     /// The future is gone and the outcome is there. Returns whether somebody waits for it.
     pub(crate) fn end(&self) -> bool {
         self.is_ended.set(true);

@@ -351,6 +351,7 @@ impl<'env, E> Inner<'env, E> {
         }
         let record = Record::new(self.handle.allocate_id(), place, picot_context::inherited(name), is_shielded);
         let slot = Rc::new(Slot::new(record));
+        self.handle.tell_hooks(|hooks| hooks.spawned(&slot.record.info()));
         let job = Box::pin(Body::new(future, slot.clone()));
         self.crowd.borrow_mut().insert_with(|waker| {
             slot.record.set_waker(waker.clone());

@@ -1,4 +1,10 @@
 //! Every example is run as a program: what it prints, and with which status it ends.
 
 mod echo;
+#[cfg(unix)]
+mod embed;
+mod only_deferred;
+mod only_sync;
+mod only_timers;
 mod sort_chunks;
+mod trouble;

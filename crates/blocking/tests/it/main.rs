@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use futures_lite::future::{block_on, poll_once};
 use picot_blocking::{JobError, Lane, SubmitError};
@@ -156,6 +157,19 @@ fn closing_refuses_drops_and_names_and_does_not_wait() {
     assert!(block_on(running).is_ok(), "what ran has ended as if nothing had happened");
     let again = lane.close();
     assert!(again.dropped.is_empty());
+}
+
+#[test]
+fn closing_within_a_limit_waits_for_what_runs_and_names_what_runs_longer() {
+    let lane = Lane::new("limit", 1);
+    let (running, started, end) = held(&lane);
+    started.recv().unwrap();
+    let report = lane.close_within(Duration::from_millis(1));
+    assert_eq!(report.running.len(), 1, "it runs for as long as we hold it");
+    drop(end);
+    assert!(lane.close_within(Duration::from_secs(60)).running.is_empty());
+    assert_eq!(lane.threads(), 0);
+    assert!(running.is_finished());
 }
 
 #[test]

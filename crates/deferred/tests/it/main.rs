@@ -1,10 +1,20 @@
 //! Deferreds and promises on a host that is driven by hand, so that every turn is seen.
 
+// The models under loom are in the library; nothing here runs under it.
+#![cfg(not(loom))]
+
+mod allocations;
+mod cancel;
+mod conformance;
 mod future;
+mod model;
 mod order;
 mod panics;
 mod progress;
+mod resolver;
+mod scheduled;
 mod settle;
 mod then;
 mod trace;
+mod unhandled;
 mod when;

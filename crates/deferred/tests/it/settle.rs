@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use picot_context::ManualHost;
-use picot_deferred::{Rejection, State};
+use picot_deferred::{Promise, Rejection, State};
 
 use crate::trace::{Deferred, Trace};
 
@@ -61,6 +61,17 @@ fn the_first_to_settle_wins_and_the_others_are_told() {
     assert!(!deferred.reject("no"));
     assert!(!deferred.clone().resolve(3));
     assert_eq!(trace.take(), ["always Ok(1)"]);
+}
+
+#[test]
+fn there_is_no_outcome_while_it_is_pending() {
+    let (_host, _guard) = ManualHost::installed();
+    let deferred = Deferred::new();
+    let promise = deferred.promise();
+    assert_eq!(promise.outcome(), None);
+    deferred.resolve(1);
+    assert_eq!(promise.outcome(), Some(Ok(&1)));
+    assert_eq!(Promise::<(), _>::settled(Err(Rejection::Error("no"))).outcome(), Some(Err(&Rejection::Error("no"))));
 }
 
 #[test]

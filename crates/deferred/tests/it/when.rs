@@ -3,7 +3,7 @@
 use std::future::ready;
 
 use picot_context::ManualHost;
-use picot_deferred::{Promise, State, when, when_all};
+use picot_deferred::{Promise, Rejection, State, when, when_all, when_any, when_race, when_settled};
 
 use crate::trace::{Deferred, Trace};
 
@@ -96,4 +96,115 @@ fn a_large_group_settles_in_any_order() {
     let inside = trace.clone();
     group.done(move |values| inside.add(values.iter().copied().eq(0..MEMBERS)));
     assert_eq!(trace.take(), ["true"]);
+}
+
+#[test]
+fn a_value_that_is_there_is_resolved_at_once() {
+    let (_host, _guard) = ManualHost::installed();
+    let trace = Trace::default();
+    when((ready(Ok::<_, ()>("value")),)).done(trace.note("value"));
+    when((ready(Ok(1)), ready(Err::<(), _>("no")))).fail(trace.note("error"));
+    when(()).done(trace.note("nothing"));
+    assert_eq!(trace.take(), ["value (value,)", "error Error(no)", "nothing ()"]);
+}
+
+#[test]
+fn a_promise_alone_makes_a_new_promise_of_its_outcome() {
+    let (_host, _guard) = ManualHost::installed();
+    let (deferred, trace) = (Deferred::new(), Trace::default());
+    let promise = deferred.promise();
+    let group = when(promise.clone());
+    assert!(!group.is_same(&promise));
+    group.done(trace.note("when"));
+    deferred.resolve(1);
+    assert_eq!(trace.take(), ["when 1"]);
+}
+
+#[test]
+fn a_tuple_is_rejected_by_the_first_rejection_wherever_it_stands() {
+    let (_host, _guard) = ManualHost::installed();
+    for rejected in 0..3 {
+        let (members, trace) = ([Deferred::new(), Deferred::new(), Deferred::new()], Trace::default());
+        let [a, b, c] = &members;
+        when((a.promise(), b.promise(), c.promise())).fail(trace.note("fail"));
+        members[rejected].reject("first");
+        members.iter().for_each(|member| _ = member.reject("later"));
+        assert_eq!(trace.take(), ["fail Error(first)"]);
+    }
+}
+
+#[test]
+fn of_members_that_are_rejected_already_the_first_in_order_counts() {
+    let (_host, _guard) = ManualHost::installed();
+    let (pending, a, b, trace) = (Deferred::new(), Deferred::new(), Deferred::new(), Trace::default());
+    b.reject("b");
+    a.reject("a");
+    when((pending.promise(), a.promise(), b.promise())).fail(trace.note("tuple"));
+    when_all([pending.promise(), a.promise(), b.promise()]).fail(trace.note("list"));
+    assert_eq!(trace.take(), ["tuple Error(a)", "list Error(a)"]);
+}
+
+#[test]
+fn the_outcomes_of_all_come_in_order_when_all_are_settled() {
+    let (_host, _guard) = ManualHost::installed();
+    let (a, b, c, trace) = (Deferred::new(), Deferred::new(), Deferred::new(), Trace::default());
+    when_settled([a.promise(), b.promise(), c.promise()]).done(trace.note("settled"));
+    c.reject("c");
+    a.resolve(1);
+    assert!(trace.take().is_empty());
+    drop(b);
+    assert_eq!(trace.take(), ["settled [Ok(1), Err(Abandoned), Err(Error(c))]"]);
+}
+
+#[test]
+fn any_is_the_first_value_or_all_rejections_in_order() {
+    let (_host, _guard) = ManualHost::installed();
+    let (a, b, trace) = (Deferred::new(), Deferred::new(), Trace::default());
+    when_any([a.promise(), b.promise()]).done(trace.note("any"));
+    a.reject("a");
+    assert!(trace.take().is_empty());
+    b.resolve(2);
+    assert_eq!(trace.take(), ["any 2"]);
+
+    let (a, b) = (Deferred::new(), Deferred::new());
+    when_any([a.promise(), b.promise()]).fail(trace.note("none"));
+    b.reject("b");
+    a.reject("a");
+    assert_eq!(trace.take(), ["none Error([Error(a), Error(b)])"]);
+}
+
+#[test]
+fn a_race_is_settled_by_the_first_either_way() {
+    let (_host, _guard) = ManualHost::installed();
+    for settle in [|deferred: &Deferred| deferred.resolve(1), |deferred: &Deferred| deferred.reject("no")] {
+        let (a, b, trace) = (Deferred::new(), Deferred::new(), Trace::default());
+        when_race([a.promise(), b.promise()]).always(trace.outcome("race"));
+        settle(&b);
+        a.resolve(2);
+        let events = trace.take();
+        assert!(events == ["race Ok(1)"] || events == ["race Err(Error(no))"], "{events:?}");
+    }
+}
+
+#[test]
+fn groups_without_members_are_settled_from_the_start() {
+    let (_host, _guard) = ManualHost::installed();
+    let none = || std::iter::empty::<Promise<i32, &str>>();
+    assert_eq!(when_all(none()).outcome(), Some(Ok(&vec![])));
+    assert_eq!(when_settled(none()).outcome(), Some(Ok(&vec![])));
+    assert_eq!(when_any(none()).outcome(), Some(Err(&Rejection::Error(vec![]))));
+    assert_eq!(when_race(none()).outcome(), Some(Err(&Rejection::Abandoned)), "nobody will ever settle it");
+}
+
+#[test]
+fn a_group_that_is_settled_lets_its_members_go() {
+    let (_host, _guard) = ManualHost::installed();
+    let held = std::rc::Rc::new(());
+    let (a, b) = (picot_deferred::Deferred::new(), picot_deferred::Deferred::new());
+    let group = when_all([a.promise(), b.promise()]);
+    a.resolve(held.clone());
+    b.reject("no");
+    drop(a);
+    assert_eq!(std::rc::Rc::strong_count(&held), 1);
+    assert_eq!(group.outcome(), Some(Err(&Rejection::Error("no"))));
 }

@@ -139,3 +139,29 @@ fn a_destructor_may_wake_cancel_and_spawn() {
     assert_eq!(trace.take(), ["spawned by a destructor"]);
     assert!(executor.spawner().tasks().is_empty());
 }
+
+#[test]
+fn a_handle_that_cancels_on_drop_does_so_awaited_or_not() {
+    let (executor, trace) = (Executor::new(), Trace::default());
+    for waits in [false, true] {
+        let dropped = trace.on_drop("dropped");
+        let mut owned = executor
+            .spawn(async move {
+                let _dropped = dropped;
+                std::future::pending::<()>().await;
+            })
+            .cancel_on_drop();
+        executor.run_until_stalled();
+        assert!(!owned.is_finished() && owned.name().is_none());
+        if waits {
+            assert!(executor.block_on(futures_lite::future::poll_once(&mut owned)).is_none());
+        }
+        drop(owned);
+        assert!(trace.take().is_empty(), "at the next step, not inside of the drop");
+        executor.run_until_stalled();
+        assert_eq!(trace.take(), ["dropped"]);
+    }
+    let finished = executor.spawn(async { 1 }).cancel_on_drop();
+    executor.run_until_stalled();
+    assert_eq!(executor.block_on(async { finished.await.unwrap() }), 1);
+}

@@ -156,3 +156,38 @@ fn wakers_outlive_it() {
     .join()
     .unwrap();
 }
+
+#[test]
+fn close_releases_what_a_callback_held_although_its_handle_is_kept() {
+    let (executor, trace) = (Executor::new(), Trace::default());
+    let held = trace.on_drop("released");
+    let call = executor.call_soon(move || drop(held));
+    assert_eq!(executor.close().callbacks, 1);
+    assert_eq!(trace.take(), ["released"]);
+    assert!(call.is_cancelled());
+}
+
+#[test]
+fn rounds_of_destructors_end_and_each_is_refused() {
+    /// Each drop tries to spawn and to call with another of its kind inside.
+    struct Again(picot_executor::Spawner, Trace, u32);
+    impl Drop for Again {
+        fn drop(&mut self) {
+            if self.2 == 0 {
+                return;
+            }
+            let (task, call) = (Again(self.0.clone(), self.1.clone(), self.2 - 1), self.1.clone());
+            let refused =
+                self.0.spawn(async move { drop(task) }).is_err() && self.0.call_soon(move || drop(call)).is_err();
+            self.1.add(format!("{} refused: {refused}", self.2));
+        }
+    }
+    let (executor, trace) = (Executor::new(), Trace::default());
+    let again = Again(executor.spawner().clone(), trace.clone(), 3);
+    drop(executor.spawn(async move {
+        let _again = again;
+        std::future::pending::<()>().await;
+    }));
+    assert_eq!(executor.close().tasks.len(), 1);
+    assert_eq!(trace.take(), ["1 refused: true", "2 refused: true", "3 refused: true"]);
+}

@@ -78,3 +78,40 @@ fn the_budget_is_full_at_each_step() {
     assert_eq!(executor.run_until_stalled(), 3, "128 + 128 + 44");
     assert_eq!(trace.take(), ["300"]);
 }
+
+#[test]
+fn a_set_that_is_shared_on_purpose_is_seen_from_both_sides_and_by_nobody_else() {
+    let (executor, trace) = (Rc::new(Executor::new()), Trace::default());
+    let (inside, spawner) = (trace.clone(), executor.spawner().clone());
+    executor.block_on(async move {
+        NUMBER.set(1);
+        let sharing = spawner.task().name("sharing").share_locals().spawn({
+            let trace = inside.clone();
+            async move {
+                trace.add(format!("sees {:?}", NUMBER.get()));
+                NUMBER.set(2);
+                yield_now().await;
+                trace.add(format!("sees {:?}", NUMBER.get()));
+            }
+        });
+        let apart = spawner.spawn(async { NUMBER.set(9) });
+        yield_now().await;
+        inside.add(format!("parent sees {:?}", NUMBER.get()));
+        NUMBER.set(3);
+        sharing.unwrap().await.unwrap();
+        apart.unwrap().await.unwrap();
+        inside.add(format!("parent has {:?}", NUMBER.get()));
+    });
+    assert_eq!(trace.take(), ["sees Some(1)", "parent sees Some(2)", "sees Some(3)", "parent has Some(3)"]);
+}
+
+#[test]
+fn a_task_that_shares_an_empty_set_fills_it_for_its_parent() {
+    let executor = Rc::new(Executor::new());
+    let spawner = executor.spawner().clone();
+    executor.block_on(async move {
+        spawner.task().share_locals().spawn(async { NUMBER.set(5) }).unwrap().await.unwrap();
+        assert_eq!(NUMBER.get(), Some(5));
+    });
+    assert_eq!(NUMBER.get(), None);
+}

@@ -199,3 +199,147 @@ fn a_payload_that_panics_when_it_is_dropped_is_contained() {
     assert_eq!(texts.len(), 1);
     assert!(texts[0].contains("a payload that is not text"), "{}", texts[0]);
 }
+
+/// A value whose drop panics.
+struct Bomb(&'static str);
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        quiet_panic(self.0);
+    }
+}
+
+#[test]
+fn a_panic_in_the_drop_of_an_output_that_nobody_takes_is_reported_with_its_task() {
+    let executor = Executor::new();
+    let reports = reports(&executor);
+    drop(executor.spawner().task().name("detached").spawn(async { Bomb("detached output") }));
+    let kept = executor.spawn(async { Bomb("kept output") });
+    executor.run_until_stalled();
+    let texts = reports.take();
+    assert_eq!(texts.len(), 1, "{texts:?}");
+    assert!(texts[0].starts_with("Task: detached (task 1") && texts[0].contains("\"detached output\""), "{}", texts[0]);
+    drop(kept);
+    executor.deliver_reports();
+    let texts = reports.take();
+    assert_eq!(texts.len(), 1, "{texts:?}");
+    assert!(texts[0].starts_with("Task: task 2 ") && texts[0].contains("\"kept output\""), "{}", texts[0]);
+    assert_eq!(executor.block_on(async { 1 }), 1);
+}
+
+#[test]
+fn an_output_that_is_dropped_after_close_still_panics_into_a_report_only() {
+    let executor = Executor::new();
+    let kept = executor.spawn(async { Bomb("after close") });
+    executor.run_until_stalled();
+    executor.close();
+    drop(executor);
+    drop(kept);
+}
+
+#[test]
+fn a_joiners_waker_that_panics_in_its_drop_or_its_clone_ends_nothing_but_the_poll() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    struct Angry(AtomicBool);
+    impl Wake for Angry {
+        fn wake(self: Arc<Self>) {}
+    }
+    impl Drop for Angry {
+        fn drop(&mut self) {
+            if self.0.swap(false, Ordering::Relaxed) {
+                quiet_panic("waker drop");
+            }
+        }
+    }
+    let executor = Executor::new();
+    let reports = reports(&executor);
+    let mut task = executor.spawn(async { 3 });
+    let angry = Arc::new(Angry(AtomicBool::new(true)));
+    let waker = Waker::from(angry);
+    assert!(std::pin::Pin::new(&mut &mut task).poll(&mut Context::from_waker(&waker)).is_pending());
+    drop(waker);
+    // Replaced by another joiner: the old waker is dropped inside of that one's poll.
+    let joiner = executor.spawn(async move { task.await.unwrap() });
+    let other = executor.spawn(async { 4 });
+    executor.run_until_stalled();
+    assert!(executor.block_on(async { joiner.await }).is_ok_and(|value| value == 3) || reports.take().len() == 1);
+    assert_eq!(executor.block_on(async { other.await.unwrap() }), 4);
+}
+
+picot_context::task_local! {
+    static BOMB: Bomb;
+}
+
+#[test]
+fn locals_that_panic_when_they_are_dropped_are_reported_and_everything_else_runs() {
+    let (executor, trace) = (Executor::new(), Trace::default());
+    let reports = reports(&executor);
+    // Inherited by a child, made in the last step, made in an earlier step, made in a callback, kept by a cancelled call.
+    let spawner = executor.spawner().clone();
+    drop(executor.spawner().task().name("parent").spawn(async move {
+        BOMB.set(Bomb("shared with the child"));
+        drop(spawner.spawn(yield_now()));
+        yield_now().await;
+    }));
+    drop(executor.spawn(async { BOMB.set(Bomb("made in the last step")) }));
+    drop(executor.spawn(async {
+        BOMB.set(Bomb("made earlier"));
+        yield_now().await;
+    }));
+    executor.call_soon(|| BOMB.set(Bomb("made in a callback")));
+    let inside = trace.clone();
+    drop(executor.spawn(async move {
+        for _ in 0..3 {
+            yield_now().await;
+        }
+        inside.add("sibling");
+    }));
+    assert_eq!(executor.run_until_stalled(), 2 + 2 + 1 + 2 + 1 + 4);
+    assert_eq!(trace.take(), ["sibling"]);
+    let texts = reports.take();
+    for what in ["shared with the child", "made in the last step", "made earlier", "made in a callback"] {
+        assert_eq!(texts.iter().filter(|text| text.contains(&format!("{what:?}"))).count(), 1, "{what}: {texts:?}");
+    }
+    assert_eq!(texts.len(), 4, "{texts:?}");
+}
+
+#[test]
+fn what_a_last_step_drops_cannot_reach_another_task_by_the_slot_it_has_left() {
+    use picot_executor::{Spawner, Task};
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    /// Cancels, names and waits for the very task that is ending, when a new one may be in its slot.
+    #[derive(Clone)]
+    struct Meddles(Rc<RefCell<Option<Task<()>>>>, Spawner, Trace);
+    impl Drop for Meddles {
+        fn drop(&mut self) {
+            let Some(task) = self.0.take() else { return };
+            let trace = self.2.clone();
+            drop(self.1.task().name("next").spawn(async move {
+                yield_now().await;
+                trace.add("next ran");
+            }));
+            self.2.add(format!("{} {} {:?}", task.is_finished(), task.cancel("late"), task.name()));
+            let mut task = task;
+            let waker = Waker::noop();
+            let poll = std::pin::Pin::new(&mut &mut task).poll(&mut Context::from_waker(waker));
+            self.2.add(format!("{}", matches!(poll, Poll::Ready(Err(error)) if error.to_string().contains("itself"))));
+        }
+    }
+    picot_context::task_local! {
+        static MEDDLES: Meddles;
+    }
+    let (executor, trace) = (Executor::new(), Trace::default());
+    let reports = reports(&executor);
+    let own = Rc::new(RefCell::new(None));
+    let meddles = Meddles(own.clone(), executor.spawner().clone(), trace.clone());
+    *own.borrow_mut() = Some(executor.spawn(async move {
+        MEDDLES.set(meddles);
+        yield_now().await;
+    }));
+    executor.run_until_stalled();
+    assert_eq!(trace.take(), ["true false None", "true", "next ran"]);
+    assert!(reports.take().is_empty());
+    assert!(executor.spawner().tasks().is_empty());
+}

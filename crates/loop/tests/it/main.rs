@@ -4,11 +4,20 @@
 mod blocking;
 mod calls;
 mod close;
+mod dead_end;
+mod embed;
 mod errors;
+#[cfg(unix)]
+mod fork;
+mod hooks;
+mod interval;
 mod life;
+mod metrics;
 mod reactor;
 mod slow;
 mod time;
 mod trace;
 mod turn;
 mod virtual_clock;
+mod watch;
+mod watchdog;

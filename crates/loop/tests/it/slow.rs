@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use picot_loop::{Cause, EventLoop, VirtualClock, spawn, yield_now};
+use picot_loop::{Cause, EventLoop, VirtualClock, blocking_section, exclusive, spawn, yield_now};
 
 use crate::trace::{Trace, one_turn, reports};
 
@@ -94,4 +94,61 @@ fn real_time_that_a_callback_spends_is_noticed() {
     assert_eq!(took.len(), 1);
     // The coarse clock ticks at least a hundred times a second.
     assert!(took[0].parse::<u32>().unwrap() >= 40, "{took:?}");
+}
+
+#[test]
+fn deliberate_blocking_is_not_reported_and_the_rest_of_its_step_is() {
+    let (event_loop, reports, clock) = slow_loop(20);
+    let time = clock.clone();
+    event_loop.handle().call_soon(move || {
+        time.advance(Duration::from_millis(12));
+        let value = blocking_section(|| {
+            time.advance(Duration::from_secs(5));
+            7
+        });
+        assert_eq!(value, 7);
+        time.advance(Duration::from_millis(7));
+    });
+    one_turn(&event_loop);
+    assert!(reports.take().is_empty());
+
+    event_loop.handle().call_soon(move || {
+        clock.advance(Duration::from_millis(12));
+        blocking_section(|| clock.advance(Duration::from_secs(5)));
+        clock.advance(Duration::from_millis(8));
+    });
+    one_turn(&event_loop);
+    let texts = reports.take();
+    assert!(texts.len() == 1 && texts[0].contains("for 20ms"), "{texts:?}");
+    assert_eq!(blocking_section(|| 8), 8, "off a step and off a loop it just runs");
+}
+
+#[test]
+fn a_step_in_an_exclusive_section_is_not_reported() {
+    let (event_loop, reports, clock) = slow_loop(20);
+    event_loop
+        .run_until_complete(async {
+            let alone = exclusive().await;
+            clock.advance(Duration::from_secs(5));
+            yield_now().await;
+            drop(alone);
+            yield_now().await;
+        })
+        .unwrap();
+    assert!(reports.take().is_empty());
+}
+
+#[test]
+fn a_seed_decides_the_order_of_a_turn() {
+    let order = |seed| {
+        let event_loop = EventLoop::builder().seed(seed).build().unwrap();
+        let trace = Trace::default();
+        for n in 0..8 {
+            event_loop.handle().call_soon(trace.adds(n));
+        }
+        event_loop.turn(None).unwrap();
+        trace.take()
+    };
+    assert_eq!(order(1), order(1));
+    assert_ne!(order(1), order(2));
 }

@@ -1,9 +1,13 @@
 //! Timers and sleeps: never early, in order, cancelled for good.
 
+use std::cell::{Cell, RefCell};
+use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-use picot_loop::{EventLoop, Instant, LoopHandle, sleep, sleep_until, spawn, yield_now};
+use picot_loop::{EventLoop, Instant, LoopHandle, Sleep, VirtualClock, sleep, sleep_until, spawn, yield_now};
 
 use crate::trace::{one_turn, virtual_loop};
 
@@ -198,7 +202,7 @@ fn a_sleep_that_moves_to_another_task_wakes_that_one() {
 #[test]
 fn ten_thousand_sleepers_wake_in_the_order_of_their_deadlines() {
     let (event_loop, _trace, _clock) = virtual_loop();
-    let order = Rc::new(std::cell::RefCell::new(Vec::new()));
+    let order = Rc::new(RefCell::new(Vec::new()));
     event_loop
         .run_until_complete(async {
             let mut tasks = Vec::new();
@@ -259,4 +263,199 @@ fn instants_saturate() {
     assert_eq!(now - Duration::MAX, (now - Duration::MAX) - SECOND);
     assert_eq!(now - (now + SECOND), Duration::ZERO);
     assert_eq!((now + SECOND) - now, SECOND);
+}
+
+#[test]
+fn a_sleep_that_is_reset_ends_at_its_new_time_and_wakes_who_waits() {
+    for (new, expected) in [(5, 5), (1, 1), (0, 1)] {
+        let (event_loop, _trace, clock) = virtual_loop();
+        event_loop
+            .run_until_complete(async {
+                let start = Instant::now();
+                let mut sleeping = sleep(3 * SECOND);
+                assert!(futures_lite::future::poll_once(&mut sleeping).await.is_none());
+                clock.advance(SECOND);
+                sleeping.reset(start + new * SECOND);
+                assert_eq!(sleeping.deadline(), start + new * SECOND);
+                sleeping.await;
+            })
+            .unwrap();
+        assert_eq!(clock.elapsed(), expected * SECOND);
+        assert_eq!(event_loop.close().unwrap().timers, 0);
+    }
+}
+
+#[test]
+fn a_sleep_that_is_reset_while_a_task_waits_for_it_needs_no_poll() {
+    let (event_loop, trace, clock) = virtual_loop();
+    let sleeping = Rc::new(RefCell::new(sleep(SECOND)));
+    let (inside, polls) = (sleeping.clone(), trace.clone());
+    let task = event_loop.handle().spawn(std::future::poll_fn(move |cx| {
+        polls.add("polled");
+        Pin::new(&mut *inside.borrow_mut()).poll(cx)
+    }));
+    one_turn(&event_loop);
+    for n in 1..=10 {
+        sleeping.borrow_mut().reset(event_loop.handle().now() + SECOND);
+        clock.advance(SECOND - Duration::from_nanos(1));
+        one_turn(&event_loop);
+        assert!(!task.is_finished(), "{n}");
+    }
+    clock.advance(Duration::from_nanos(1));
+    one_turn(&event_loop);
+    assert!(task.is_finished());
+    assert_eq!(trace.take(), ["polled", "polled"]);
+}
+
+#[test]
+fn a_sleep_that_is_reset_when_it_is_due_but_not_polled_yet_goes_on() {
+    let (event_loop, trace, clock) = virtual_loop();
+    let handle = event_loop.handle();
+    let sleeping = Rc::new(RefCell::new(sleep(SECOND)));
+    let putting_off = sleeping.clone();
+    // Due together with the sleep, and before it.
+    handle.call_later(SECOND, move || putting_off.borrow_mut().reset(Instant::now() + SECOND));
+    let task = handle.spawn(std::future::poll_fn(move |cx| Pin::new(&mut *sleeping.borrow_mut()).poll(cx)));
+    one_turn(&event_loop);
+    clock.advance(SECOND);
+    one_turn(&event_loop);
+    assert!(!task.is_finished());
+    event_loop.run_until_complete(task.into_future()).unwrap().unwrap();
+    assert_eq!((clock.elapsed(), trace.take().len()), (2 * SECOND, 0));
+}
+
+#[test]
+fn a_sleep_that_has_ended_or_not_begun_can_be_reset_as_well() {
+    let (event_loop, _trace, clock) = virtual_loop();
+    event_loop
+        .run_until_complete(async {
+            let mut sleeping = sleep(100 * SECOND);
+            for n in 1..=3 {
+                sleeping.reset(Instant::now() + n * SECOND);
+                (&mut sleeping).await;
+            }
+            let mut no_time = sleep(Duration::ZERO);
+            no_time.reset(Instant::now() + SECOND);
+            no_time.await;
+        })
+        .unwrap();
+    assert_eq!(clock.elapsed(), 7 * SECOND);
+}
+
+#[test]
+fn a_sleep_is_first_registered_when_it_is_first_polled() {
+    let (event_loop, _trace, clock) = virtual_loop();
+    let never_polled: Vec<Sleep> =
+        event_loop.run_until_complete(async { (1..10).map(|n| sleep(n * SECOND)).collect() }).unwrap();
+    event_loop.run_until_complete(sleep(100 * SECOND)).unwrap();
+    assert_eq!(clock.elapsed(), 100 * SECOND);
+    // Their times have passed; each still takes its turn.
+    event_loop
+        .run_until_complete(async {
+            for sleep in never_polled {
+                sleep.await
+            }
+        })
+        .unwrap();
+    assert_eq!(clock.elapsed(), 100 * SECOND);
+}
+
+#[test]
+fn after_a_long_standstill_timers_come_in_order_with_turns_in_between() {
+    let (event_loop, trace, clock) = virtual_loop();
+    let handle = event_loop.handle();
+    let order = Rc::new(RefCell::new(Vec::new()));
+    for n in 0..5_000_u32 {
+        let order = order.clone();
+        handle.call_later(n * 7_919 % 5_000 * SECOND, move || order.borrow_mut().push(n * 7_919 % 5_000));
+    }
+    clock.advance(3600 * 24 * SECOND);
+    one_turn(&event_loop);
+    let first = order.borrow().len();
+    assert!((1..=1_024).contains(&first), "{first} in one turn");
+    // What comes now is not behind all of them.
+    handle.call_soon(trace.adds("a callback"));
+    one_turn(&event_loop);
+    assert_eq!(trace.take(), ["a callback"]);
+    assert!(order.borrow().len() < 5_000);
+    for _ in 0..5 {
+        one_turn(&event_loop);
+    }
+    assert!(order.borrow().iter().copied().eq(0..5_000));
+}
+
+#[test]
+fn a_timer_without_delay_that_schedules_itself_runs_once_a_turn() {
+    fn again(handle: LoopHandle, runs: Rc<Cell<u32>>) {
+        runs.set(runs.get() + 1);
+        let inside = handle.clone();
+        handle.call_later(Duration::ZERO, move || again(inside, runs));
+    }
+    let (event_loop, _trace, _clock) = virtual_loop();
+    let runs = Rc::new(Cell::new(0));
+    again(event_loop.handle(), runs.clone());
+    for turn in 1..10 {
+        assert_eq!(runs.get(), turn);
+        one_turn(&event_loop);
+    }
+}
+
+#[test]
+fn a_delay_counts_from_the_call_and_not_from_the_begin_of_the_turn() {
+    let (event_loop, trace, clock) = virtual_loop();
+    let (handle, inside) = (event_loop.handle(), clock.clone());
+    let fired = trace.adds("fired");
+    event_loop.handle().call_soon(move || {
+        inside.advance(10 * SECOND); // a long step
+        handle.call_later(SECOND, fired);
+    });
+    one_turn(&event_loop);
+    clock.advance(SECOND - Duration::from_nanos(1));
+    one_turn(&event_loop);
+    assert!(trace.take().is_empty());
+    clock.advance(Duration::from_nanos(1));
+    one_turn(&event_loop);
+    assert_eq!(trace.take(), ["fired"]);
+}
+
+#[test]
+fn short_sleeps_are_on_time_at_any_uptime_beside_a_very_long_one() {
+    for uptime in [30, 32, 36].map(|bits| Duration::from_millis(1 << bits)) {
+        let clock = VirtualClock::new();
+        let event_loop = EventLoop::builder().clock(&clock).build().unwrap();
+        let long = event_loop.handle().spawn(sleep(Duration::MAX));
+        event_loop.run_until_complete(sleep(uptime - 10 * SECOND)).unwrap();
+        for _ in 0..10 {
+            let before = clock.elapsed();
+            event_loop.run_until_complete(sleep(5 * SECOND)).unwrap();
+            assert_eq!(clock.elapsed() - before, 5 * SECOND);
+        }
+        assert!(clock.elapsed() > uptime && !long.is_finished());
+    }
+}
+
+#[test]
+fn a_waker_whose_drop_uses_the_timers_may_be_dropped_by_them() {
+    thread_local!(static DROPS: Cell<u32> = const { Cell::new(0) });
+    struct Counts;
+    impl Wake for Counts {
+        fn wake(self: Arc<Self>) {}
+    }
+    impl Drop for Counts {
+        fn drop(&mut self) {
+            assert!(LoopHandle::current().call_later(SECOND, || unreachable!()).cancel());
+            DROPS.set(DROPS.get() + 1);
+        }
+    }
+    let _event_loop = EventLoop::new().unwrap();
+    let mut sleeping = Box::pin(sleep(3600 * SECOND));
+    for round in 0..3 {
+        let waker = Waker::from(Arc::new(Counts));
+        // Takes the place of the one before, which is dropped then.
+        assert!(sleeping.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        drop(waker);
+        assert_eq!(DROPS.get(), round);
+    }
+    drop(sleeping);
+    assert_eq!(DROPS.get(), 3);
 }

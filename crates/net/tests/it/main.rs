@@ -4,6 +4,7 @@
 mod address;
 mod connect;
 mod data;
+mod duplex;
 
 use std::io;
 

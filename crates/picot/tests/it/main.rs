@@ -1,4 +1,6 @@
 //! The umbrella: everything that the crates below export can be reached through it, and the macro works from outside.
 
+mod deferred;
 mod main_macro;
 mod names;
+mod test_macro;

@@ -1,23 +1,26 @@
-//! The driver for Linux: one `epoll_pwait` a turn, on the epoll instance that `polling` owns.
+//! The driver for Linux: one `epoll_pwait` a turn, on an epoll instance of its own.
 //!
 //! `polling`'s own wait performs five system calls where one does: it sets and re-arms a timerfd, waits, reads an eventfd
-//! and re-arms that. So the wait is done here, on the same set. Sources are registered here, too, because `polling` has no
-//! word for `EPOLLRDHUP`. Its own two descriptors in the set stay silent, as nobody calls its `notify`.
+//! and re-arms that. It also has no word for `EPOLLRDHUP`. So here the set is ours, and so are the two descriptors that
+//! are in it for us: both are registered for edges and never read, so there is nothing to reset. Where the kernel lacks
+//! one of them (or Miri does), something coarser takes its place.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::task::{Wake, Waker};
 use std::time::Duration;
 
-use polling::Poller;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
 use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime};
 
-use super::{Driver, Interest};
-use crate::key::Key;
+use super::{Driver, Key};
 use crate::pollable::BorrowedIo;
 use crate::ready::Readiness;
 
@@ -25,60 +28,62 @@ use crate::ready::Readiness;
 const EVENTS: usize = 256;
 
 /// The key of the wake-up fd, which no source has.
-const WAKE: u64 = usize::MAX as u64 - 1;
+const ALARM: u64 = usize::MAX as u64 - 1;
 
-pub(crate) struct Direct {
-    poller: Poller,
+/// The key of the timer, which no source has.
+const TIMER: u64 = usize::MAX as u64 - 2;
+
+/// What epoll can tell apart. A deadline that is nearer is a matter for the timer.
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// epoll, waited on directly.
+pub struct Direct {
+    epoll: OwnedFd,
     alarm: Arc<Alarm>,
+    timer: Option<Timer>,
     events: RefCell<Vec<epoll::Event>>,
 }
 
-/// The number of the object in the epoll set; what cannot be polled is not in it.
-pub(crate) struct Registration(Option<RawFd>);
+impl Direct {
+    /// A driver with an epoll instance of its own.
+    ///
+    /// # Errors
+    /// If the operating system has no more descriptors, or knows no epoll.
+    pub fn new() -> io::Result<Direct> {
+        Direct::with_alarm(Alarm::new()?)
+    }
+
+    fn with_alarm(alarm: Alarm) -> io::Result<Direct> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        epoll::add(&epoll, alarm.heard(), EventData::new_u64(ALARM), EventFlags::IN | EventFlags::ET)?;
+        let timer = Timer::new(&epoll);
+        Ok(Direct { epoll, alarm: Arc::new(alarm), timer, events: RefCell::new(Vec::with_capacity(EVENTS)) })
+    }
+
+    /// How long epoll is to wait. If the timer ends it sooner, that is set.
+    fn timeout(&self, timeout: Duration, deadline: Option<u64>) -> Duration {
+        if timeout.is_zero() {
+            return timeout;
+        }
+        if timeout > MILLISECOND && deadline.is_some() {
+            // The kernel may be late by a thousandth of a long timeout. So the wait ends before the deadline by more than
+            // that, in whole milliseconds, and the next one is nearer.
+            let safe = timeout - timeout / 512;
+            return Duration::from_millis(safe.as_millis() as u64).max(MILLISECOND);
+        }
+        if timeout < MILLISECOND {
+            if let Some(timer) = &self.timer {
+                timer.set(timeout, deadline);
+            }
+        }
+        // rustix rounds up to milliseconds.
+        timeout
+    }
+}
 
 impl Driver for Direct {
-    type Registration = Registration;
-
-    fn new() -> io::Result<Direct> {
-        let poller = Poller::new()?;
-        let fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        epoll::add(&poller, &fd, EventData::new_u64(WAKE), EventFlags::IN | EventFlags::ET)?;
-        Ok(Direct { poller, alarm: Arc::new(Alarm(fd)), events: RefCell::new(Vec::with_capacity(EVENTS)) })
-    }
-
-    fn register(&self, io: BorrowedIo<'_>, key: Key) -> io::Result<Registration> {
-        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::PRI | EventFlags::ET;
-        match epoll::add(&self.poller, io, EventData::new_u64(key.bits() as u64), flags) {
-            Ok(()) => Ok(Registration(Some(io.as_raw_fd()))),
-            // A regular file, or another object that knows no readiness.
-            Err(Errno::PERM) => Ok(Registration(None)),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn deregister(&self, registration: &Registration) {
-        if let Some(fd) = registration.0 {
-            // SAFETY: The source that owns the object calls this before the object is closed, and `Pollable` promises that
-            // it has been open and the same since it was registered.
-            let fd = unsafe { BorrowedIo::borrow_raw(fd) };
-            // Explicitly, as closing is not enough where a duplicate of the descriptor lives on. It can only fail if the
-            // object was taken out behind our back; then there is nothing to do.
-            let _ = epoll::delete(&self.poller, fd);
-        }
-    }
-
     fn is_edge(&self) -> bool {
         true
-    }
-
-    fn set_interest(&self, _: &Registration, _: Key, _: Interest) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn told(&self, _: &Registration, _: Readiness) {}
-
-    fn is_always_ready(registration: &Registration) -> bool {
-        registration.0.is_none()
     }
 
     fn trusts_partial_transfers(&self) -> bool {
@@ -86,43 +91,225 @@ impl Driver for Direct {
         true
     }
 
-    fn wait(&self, timeout: Option<Duration>, mut each: impl FnMut(Key, Readiness)) -> io::Result<()> {
-        // A timeout too long for the kernel's type was cut by the reactor long before. rustix rounds up to milliseconds.
+    unsafe fn add(&self, io: BorrowedIo<'_>, key: Key, interest: Readiness) -> io::Result<()> {
+        let mut flags = EventFlags::RDHUP | EventFlags::ET;
+        flags.set(EventFlags::IN, interest.contains(Readiness::READABLE));
+        flags.set(EventFlags::OUT, interest.contains(Readiness::WRITABLE));
+        // Miri has no word for it.
+        flags.set(EventFlags::PRI, interest.contains(Readiness::PRIORITY) && !cfg!(miri));
+        // A regular file is refused by EPERM, which is `PermissionDenied`.
+        Ok(epoll::add(&self.epoll, io, EventData::new_u64(key.bits() as u64), flags)?)
+    }
+
+    fn modify(&self, _: BorrowedIo<'_>, _: Key, _: Readiness) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn delete(&self, io: BorrowedIo<'_>) -> io::Result<()> {
+        // Explicitly, as closing is not enough where a duplicate of the descriptor lives on.
+        Ok(epoll::delete(&self.epoll, io)?)
+    }
+
+    fn wait(
+        &self,
+        timeout: Option<Duration>,
+        deadline: Option<u64>,
+        each: &mut dyn FnMut(Key, Readiness),
+    ) -> io::Result<()> {
+        let timeout = timeout.map(|timeout| self.timeout(timeout, deadline));
+        // A timeout too long for the kernel's type was cut by the reactor long before.
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         let mut events = self.events.borrow_mut();
         events.clear();
-        match epoll::wait(&self.poller, spare_capacity(&mut events), timeout.as_ref()) {
+        match epoll::wait(&self.epoll, spare_capacity(&mut events), timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
         for event in events.iter() {
             let (data, flags) = (event.data, event.flags);
-            each(Key::from_bits(data.u64() as usize), readiness(flags));
+            match data.u64() {
+                ALARM => self.alarm.quiet(),
+                TIMER => self.timer.iter().for_each(Timer::has_gone_off),
+                bits => each(Key::from_bits(bits as usize), readiness(flags)),
+            }
         }
         Ok(())
     }
 
-    fn alarm(&self) -> &Arc<Alarm> {
-        &self.alarm
+    fn waker(&self) -> Waker {
+        self.alarm.clone().into()
+    }
+
+    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.epoll.as_fd())
     }
 }
 
-fn readiness(flags: EventFlags) -> Readiness {
-    // A hang-up or an error is for both directions to find out, by trying. RDHUP is for the reader, who will read the end.
-    let both = EventFlags::HUP | EventFlags::ERR;
-    Readiness::READABLE.when(flags.intersects(EventFlags::IN | EventFlags::PRI | EventFlags::RDHUP | both))
-        | Readiness::WRITABLE.when(flags.intersects(EventFlags::OUT | both))
-        | Readiness::HANGUP.when(flags.intersects(EventFlags::RDHUP | both))
+impl fmt::Debug for Direct {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Direct").field("epoll", &self.epoll).finish_non_exhaustive()
+    }
 }
 
-/// An eventfd that is registered for edges and never read: each write is an event, and there is nothing to reset.
-pub(crate) struct Alarm(OwnedFd);
+/// A hang-up or an error is for both directions to find out, by trying. RDHUP is for the reader, who will read the end.
+/// Urgent data is for those who wait for it.
+fn readiness(flags: EventFlags) -> Readiness {
+    let both = EventFlags::HUP | EventFlags::ERR;
+    Readiness::READABLE.when(flags.intersects(EventFlags::IN | EventFlags::RDHUP | both))
+        | Readiness::WRITABLE.when(flags.intersects(EventFlags::OUT | both))
+        | Readiness::PRIORITY.when(flags.intersects(EventFlags::PRI | both))
+        | Readiness::READ_CLOSED.when(flags.intersects(EventFlags::RDHUP | EventFlags::HUP))
+        | Readiness::HUNG_UP.when(flags.intersects(EventFlags::HUP))
+        | Readiness::ERROR.when(flags.intersects(EventFlags::ERR))
+}
+
+/// Ends a wait: an eventfd that is never read, as each write is an edge; or, where there are none, a pipe, which must be
+/// emptied, as some kernels tell only of the first byte in it.
+struct Alarm {
+    rung: OwnedFd,
+    /// Where it is heard, if that is another descriptor.
+    pipe: Option<OwnedFd>,
+}
 
 impl Alarm {
-    pub(crate) fn ring(&self) {
-        while let Err(Errno::AGAIN) = rustix::io::write(&self.0, &1_u64.to_ne_bytes()) {
-            // The counter is full, after 2^64 writes. Reading empties it, and the next write is an edge again.
-            let _ = rustix::io::read(&self.0, &mut [0_u8; 8]);
+    fn new() -> io::Result<Alarm> {
+        if let Ok(eventfd) = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK) {
+            return Ok(Alarm { rung: eventfd, pipe: None });
         }
+        Alarm::of_a_pipe()
+    }
+
+    fn of_a_pipe() -> io::Result<Alarm> {
+        let (heard, rung) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        Ok(Alarm { rung, pipe: Some(heard) })
+    }
+
+    fn heard(&self) -> &OwnedFd {
+        self.pipe.as_ref().unwrap_or(&self.rung)
+    }
+
+    fn ring(&self) {
+        loop {
+            match rustix::io::write(&self.rung, &1_u64.to_ne_bytes()) {
+                Err(Errno::INTR) => {}
+                // Full: the counter after 2^64 writes, or the pipe. Reading empties it, and the next write is an edge again.
+                Err(Errno::AGAIN) => self.empty(),
+                // There is nobody to tell, and nothing else to try.
+                Ok(_) | Err(_) => return,
+            }
+        }
+    }
+
+    /// It was heard.
+    fn quiet(&self) {
+        if self.pipe.is_some() {
+            self.empty();
+        }
+    }
+
+    fn empty(&self) {
+        while rustix::io::read(self.heard(), &mut [0_u8; 512]).is_ok_and(|read| read == 512) {}
+    }
+}
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        self.ring();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.ring();
+    }
+}
+
+/// Ends a wait at a time that epoll is too coarse for: a timerfd in the same set, never read.
+struct Timer {
+    fd: OwnedFd,
+    /// The deadline that it is set for, if it has one and the timer has not gone off.
+    set_for: Cell<Option<u64>>,
+}
+
+impl Timer {
+    /// None where there is no such thing: then waits are rounded up to milliseconds.
+    fn new(epoll: &OwnedFd) -> Option<Timer> {
+        if cfg!(miri) {
+            return None;
+        }
+        let fd = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK).ok()?;
+        epoll::add(epoll, &fd, EventData::new_u64(TIMER), EventFlags::IN | EventFlags::ET).ok()?;
+        Some(Timer { fd, set_for: Cell::new(None) })
+    }
+
+    /// Sets it, unless it is set for that already.
+    fn set(&self, timeout: Duration, deadline: Option<u64>) {
+        if deadline.is_some() && self.set_for.get() == deadline {
+            return;
+        }
+        let once = Timespec { tv_sec: 0, tv_nsec: timeout.subsec_nanos().into() };
+        let time = Itimerspec { it_interval: Timespec::default(), it_value: once };
+        // If it cannot be set, the wait is a little longer.
+        let is_set = timerfd_settime(&self.fd, TimerfdTimerFlags::empty(), &time).is_ok();
+        self.set_for.set(deadline.filter(|_| is_set));
+    }
+
+    fn has_gone_off(&self) {
+        self.set_for.set(None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rustix::time::timerfd_gettime;
+
+    use super::*;
+
+    fn wait(driver: &Direct, timeout: Duration) {
+        driver.wait(Some(timeout), None, &mut |_, _| panic!("there is no source")).unwrap();
+    }
+
+    /// What a kernel without eventfds gets.
+    #[test]
+    fn a_pipe_does_for_the_alarm_however_often_it_is_rung() {
+        let driver = Direct::with_alarm(Alarm::of_a_pipe().unwrap()).unwrap();
+        let waker = driver.waker();
+        for rings in [1, 2, 20_000] {
+            (0..rings).for_each(|_| waker.wake_by_ref());
+            driver.wait(None, None, &mut |_, _| panic!("there is no source")).unwrap();
+        }
+        // Emptied and silent: only this one ends the next wait.
+        assert!(rustix::io::read(driver.alarm.heard(), &mut [0; 8]).is_err());
+        std::thread::spawn(move || waker.wake()).join().unwrap();
+        driver.wait(None, None, &mut |_, _| panic!("there is no source")).unwrap();
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri has no timerfd")]
+    fn the_timer_is_set_once_for_a_deadline_and_again_when_that_has_moved() {
+        let driver = Direct::new().unwrap();
+        let timer = driver.timer.as_ref().unwrap();
+        let left = || timerfd_gettime(&timer.fd).unwrap().it_value.tv_nsec;
+        timer.set(Duration::from_millis(200), Some(1));
+        timer.set(Duration::from_millis(900), Some(1));
+        assert!(left() <= 200_000_000, "the same deadline");
+        timer.set(Duration::from_millis(900), Some(2));
+        assert!(left() > 200_000_000, "another one");
+        // Without a name it cannot be the same.
+        timer.set(Duration::from_millis(100), None);
+        assert!(left() <= 100_000_000);
+        timer.set(Duration::from_micros(1), Some(2));
+        wait(&driver, Duration::from_secs(10));
+        assert_eq!(timer.set_for.get(), None, "it has gone off");
+    }
+
+    #[test]
+    fn a_wait_for_a_far_deadline_ends_before_it_and_one_without_a_name_after_it() {
+        let driver = Direct::new().unwrap();
+        let far = Duration::from_micros(600_900);
+        assert_eq!(driver.timeout(far, Some(1)), Duration::from_millis(599));
+        assert_eq!(driver.timeout(far, None), far);
+        assert_eq!(driver.timeout(Duration::from_micros(1_001), Some(1)), MILLISECOND);
+        assert_eq!(driver.timeout(Duration::ZERO, Some(1)), Duration::ZERO);
     }
 }

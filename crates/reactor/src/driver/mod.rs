@@ -1,111 +1,96 @@
 //! The seam between the reactor and the operating system: how events are had.
 //!
-//! There is one driver a build. On Linux it is [`direct`], everywhere else, and under `--cfg polling_test_poll_backend`
-//! on Linux, [`portable`]. Nothing outside of this folder knows which one it is.
+//! [`Driver`] is what the reactor asks of a backend; [`system`] picks this platform's. Nothing outside of this folder knows
+//! which one it is, and other drivers may take its place: one that is simulated, one that injects faults.
 
-#[cfg(all(target_os = "linux", not(polling_test_poll_backend)))]
+#[cfg(target_os = "linux")]
 mod direct;
-#[cfg(all(target_os = "linux", not(polling_test_poll_backend)))]
-use direct::{Alarm, Direct as Chosen};
-
-#[cfg(not(all(target_os = "linux", not(polling_test_poll_backend))))]
 mod portable;
-#[cfg(not(all(target_os = "linux", not(polling_test_poll_backend))))]
-use portable::{Alarm, Portable as Chosen};
 
-use std::fmt;
 use std::io;
-use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use crate::key::Key;
-use crate::pollable::BorrowedIo;
+#[cfg(target_os = "linux")]
+pub use direct::Direct;
+pub use portable::Portable;
+
+pub use crate::key::Key;
+pub use crate::pollable::BorrowedIo;
 use crate::ready::Readiness;
 
-/// The driver of this build.
-pub(crate) type Active = Chosen;
-
-/// What the driver keeps of each source.
-pub(crate) type Registration = <Active as Driver>::Registration;
-
-/// Which directions are asked for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Interest {
-    pub(crate) read: bool,
-    pub(crate) write: bool,
-}
-
-pub(crate) trait Driver: Sized {
-    type Registration;
-
-    fn new() -> io::Result<Self>;
-
-    /// Registers an object for both directions. Its owner sees to it that it is deregistered before it is closed.
-    fn register(&self, io: BorrowedIo<'_>, key: Key) -> io::Result<Self::Registration>;
-
-    /// Takes an object out that is still open.
-    fn deregister(&self, registration: &Self::Registration);
-
-    /// Whether every change to ready is told once, for both directions and whoever asks. If not, a source is told of only
-    /// what [`set_interest`](Driver::set_interest) has asked for.
+/// What a reactor asks of the operating system, or of whatever stands for it.
+///
+/// [`Reactor::new`](crate::Reactor::new) takes this platform's; [`Reactor::with_driver`](crate::Reactor::with_driver) takes
+/// any other, for example one that wraps another and fails now and then, or a simulation. asyncio has the same seam: the
+/// selector of its `SelectorEventLoop`.
+///
+/// All methods are called on the reactor's thread, and none while another one runs, but for those that [`wait`](Driver::wait)
+/// names.
+#[doc(alias = "selector")]
+#[doc(alias = "BaseSelector")]
+pub trait Driver {
+    /// Whether every change to ready is told once, whoever asks. Then a source is added for all directions and never
+    /// modified. If not, each event disarms its source, which is armed again for what somebody asks for. The answer is
+    /// always the same.
     fn is_edge(&self) -> bool;
 
-    /// Asks for the next event of these directions.
-    fn set_interest(&self, registration: &Self::Registration, key: Key, interest: Interest) -> io::Result<()>;
-
-    /// An event of the last wait was for this source.
-    fn told(&self, registration: &Self::Registration, readiness: Readiness);
-
-    /// Whether the object is one that no kernel polls, and so ready at all times.
-    fn is_always_ready(registration: &Self::Registration) -> bool;
-
-    /// Whether a stream socket whose last transfer was a partial one can be taken to be not ready: what comes after it,
-    /// an end of the stream included, will be told.
+    /// Whether a stream socket whose last transfer moved less than it could can be taken to be not ready: what comes after
+    /// it, an end of the stream included, will be told. The answer is always the same.
     fn trusts_partial_transfers(&self) -> bool;
 
-    /// Waits for events, at most for `timeout`, and passes each on. An interruption by a signal counts as no events.
-    fn wait(&self, timeout: Option<Duration>, each: impl FnMut(Key, Readiness)) -> io::Result<()>;
+    /// Adds an object to the set. `interest` has bits of directions only.
+    ///
+    /// # Errors
+    /// [`PermissionDenied`](io::ErrorKind::PermissionDenied) says that the object is of a kind that no kernel polls: it
+    /// is taken to be ready at all times, and is not in the set. Other errors are whoever registers to handle.
+    ///
+    /// # Safety
+    /// The object must stay open, and keep its descriptor, until [`delete`](Driver::delete) was called for it.
+    unsafe fn add(&self, io: BorrowedIo<'_>, key: Key, interest: Readiness) -> io::Result<()>;
 
-    fn alarm(&self) -> &Arc<Alarm>;
+    /// Asks for the next event of these directions. Called only if [`is_edge`](Driver::is_edge) is false.
+    ///
+    /// # Errors
+    /// What the operating system says. Those who wait are woken then, try, and find out.
+    fn modify(&self, io: BorrowedIo<'_>, key: Key, interest: Readiness) -> io::Result<()>;
+
+    /// Takes an object out that was added and is still open. Events of it that are on their way may still be told.
+    ///
+    /// # Errors
+    /// What the operating system says. There is nobody who could do anything about it, so nobody is told.
+    fn delete(&self, io: BorrowedIo<'_>) -> io::Result<()>;
+
+    /// Waits until there are events, at most for `timeout`, and passes each on. An interruption by a signal counts as no
+    /// events. `each` may delete objects, and calls nobody else's code.
+    ///
+    /// `deadline` names the moment at which the timeout ends, in a way of the caller's own: the same number in the next wait
+    /// says that the moment has not moved. With a deadline the wait may end a little early, if that saves work; the
+    /// caller looks at its clock and waits again.
+    ///
+    /// # Errors
+    /// What the operating system says. The driver can be used on.
+    fn wait(
+        &self,
+        timeout: Option<Duration>,
+        deadline: Option<u64>,
+        each: &mut dyn FnMut(Key, Readiness),
+    ) -> io::Result<()>;
+
+    /// Ends a wait from any thread: the one that is under way, or else the next. It may outlive the driver.
+    fn waker(&self) -> Waker;
+
+    /// The descriptor that is readable when a wait would return events, if there is such a thing.
+    #[cfg(unix)]
+    fn as_fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        None
+    }
 }
 
-/// Ends a wait of the reactor, from any thread; made by [`Reactor::wake_handle`](crate::Reactor::wake_handle).
-///
-/// If the reactor does not wait just then, its next wait ends at once. The handle may outlive the reactor; then it does
-/// nothing. It becomes a [`Waker`] by `into`.
-#[derive(Clone)]
-pub struct WakeHandle(Arc<Alarm>);
-
-impl WakeHandle {
-    pub(crate) fn of(driver: &Active) -> WakeHandle {
-        WakeHandle(driver.alarm().clone())
-    }
-
-    /// Ends the wait. Each call may cost a system call: whoever wakes often keeps a flag of its own.
-    pub fn wake(&self) {
-        self.0.ring();
-    }
-}
-
-impl From<WakeHandle> for Waker {
-    fn from(handle: WakeHandle) -> Waker {
-        handle.0.into()
-    }
-}
-
-impl fmt::Debug for WakeHandle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WakeHandle").finish_non_exhaustive()
-    }
-}
-
-impl std::task::Wake for Alarm {
-    fn wake(self: Arc<Self>) {
-        self.ring();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.ring();
-    }
+/// This platform's driver.
+pub(crate) fn system() -> io::Result<Box<dyn Driver>> {
+    #[cfg(all(target_os = "linux", not(polling_test_poll_backend)))]
+    return Ok(Box::new(Direct::new()?));
+    #[cfg(not(all(target_os = "linux", not(polling_test_poll_backend))))]
+    return Ok(Box::new(Portable::new()?));
 }

@@ -1,147 +1,58 @@
-//! The driver for everything else: `polling` alone.
+//! The driver for everything else: `polling` alone, in whichever mode it has on the platform.
 //!
-//! Where `polling` knows edges, a source is registered once, for both directions. Where it does not, events are told once
-//! each, and the source is armed again for the directions that somebody asks for. A level that stays (a hang-up) would
-//! be told in every wait by some backends even while nobody asks, so a source that was hung up is taken out until somebody
-//! asks for it again.
+//! Where `polling` knows edges, they are used. Where it does not, events are told once each, and the reactor arms a source
+//! again for the directions that somebody asks for.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
+use std::fmt;
 use std::io;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::task::{Wake, Waker};
 use std::time::Duration;
 
 use polling::{Event, Events, PollMode, Poller};
 
-use super::{Driver, Interest};
-use crate::key::Key;
-use crate::pollable::BorrowedIo;
+use super::{Driver, Key};
+use crate::pollable::{BorrowedIo, raw};
 use crate::ready::Readiness;
 
-#[cfg(unix)]
-use std::os::fd::{AsRawFd, RawFd as RawIo};
-#[cfg(windows)]
-use std::os::windows::io::{AsRawSocket, RawSocket as RawIo};
-
-/// Events a turn. A flood of more waits for the next turn, so that it cannot keep ready tasks from running.
+/// Events a turn, where the backend has a limit. A flood of more waits for the next turn.
 const EVENTS: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 
-pub(crate) struct Portable {
+/// `polling`, on every platform that it knows.
+pub struct Portable {
     alarm: Arc<Alarm>,
     mode: PollMode,
     events: RefCell<Events>,
 }
 
-/// What is registered with `polling`, and for what.
-pub(crate) struct Registration {
-    raw: RawIo,
-    state: Cell<Armed>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Armed {
-    /// Cannot be polled at all.
-    Never,
-    /// Not in the set.
-    Out,
-    /// In the set, with this interest.
-    In(Interest),
-}
-
-const NOTHING: Interest = Interest { read: false, write: false };
-const BOTH: Interest = Interest { read: true, write: true };
-
-fn raw(io: BorrowedIo<'_>) -> RawIo {
-    #[cfg(unix)]
-    return io.as_raw_fd();
-    #[cfg(windows)]
-    return io.as_raw_socket();
-}
-
 impl Portable {
-    fn poller(&self) -> &Poller {
-        &self.alarm.0
-    }
-
-    fn add(&self, registration: &Registration, key: Key, interest: Interest) -> io::Result<()> {
-        let event = Event::new(key.bits(), interest.read, interest.write);
-        // SAFETY: The source that owns the object takes it out in `deregister` before the object is closed, and `Pollable`
-        // promises that it stays open and the same until then. A source that is leaked leaks its object, too.
-        unsafe { self.poller().add_with_mode(registration.raw, event, self.mode)? };
-        registration.state.set(Armed::In(interest));
-        Ok(())
-    }
-
-    /// The object of a registration that is alive.
-    fn borrow(registration: &Registration) -> BorrowedIo<'_> {
-        // SAFETY: A registration lives in the state of a source, whose object is open until it is deregistered; after that
-        // nobody calls this.
-        unsafe { BorrowedIo::borrow_raw(registration.raw) }
-    }
-}
-
-impl Driver for Portable {
-    type Registration = Registration;
-
-    fn new() -> io::Result<Portable> {
+    /// A driver with a poller of its own.
+    ///
+    /// # Errors
+    /// If the operating system has no more descriptors, or offers no way to poll.
+    pub fn new() -> io::Result<Portable> {
         let poller = Poller::new()?;
         let mode = if poller.supports_edge() { PollMode::Edge } else { PollMode::Oneshot };
         Ok(Portable { alarm: Arc::new(Alarm(poller)), mode, events: RefCell::new(Events::with_capacity(EVENTS)) })
     }
 
-    fn register(&self, io: BorrowedIo<'_>, key: Key) -> io::Result<Registration> {
-        let registration = Registration { raw: raw(io), state: Cell::new(Armed::Out) };
-        let interest = if self.is_edge() { BOTH } else { NOTHING };
-        match self.add(&registration, key, interest) {
-            Ok(()) => Ok(registration),
-            // A regular file, or another object that knows no readiness.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                registration.state.set(Armed::Never);
-                Ok(registration)
-            }
-            Err(error) => Err(error),
-        }
+    fn poller(&self) -> &Poller {
+        &self.alarm.0
     }
+}
 
-    fn deregister(&self, registration: &Registration) {
-        if let Armed::In(_) = registration.state.replace(Armed::Out) {
-            // It can only fail if the object was taken out behind our back; then there is nothing to do.
-            let _ = self.poller().delete(Self::borrow(registration));
-        }
-    }
+fn event(key: Key, interest: Readiness) -> Event {
+    let mut event =
+        Event::new(key.bits(), interest.contains(Readiness::READABLE), interest.contains(Readiness::WRITABLE));
+    event.set_priority(interest.contains(Readiness::PRIORITY));
+    event
+}
 
+impl Driver for Portable {
     fn is_edge(&self) -> bool {
         self.mode == PollMode::Edge
-    }
-
-    fn set_interest(&self, registration: &Registration, key: Key, interest: Interest) -> io::Result<()> {
-        match registration.state.get() {
-            Armed::Never => Ok(()),
-            Armed::In(armed) if armed == interest => Ok(()),
-            Armed::In(_) => {
-                let event = Event::new(key.bits(), interest.read, interest.write);
-                self.poller().modify_with_mode(Self::borrow(registration), event, self.mode)?;
-                registration.state.set(Armed::In(interest));
-                Ok(())
-            }
-            Armed::Out => self.add(registration, key, interest),
-        }
-    }
-
-    fn told(&self, registration: &Registration, readiness: Readiness) {
-        if self.is_edge() {
-            return;
-        }
-        // In one-shot mode the event has disarmed the source. If it was a hang-up, the source leaves the set.
-        if readiness.contains(Readiness::HANGUP) {
-            self.deregister(registration);
-        } else {
-            registration.state.set(Armed::In(NOTHING));
-        }
-    }
-
-    fn is_always_ready(registration: &Registration) -> bool {
-        registration.state.get() == Armed::Never
     }
 
     fn trusts_partial_transfers(&self) -> bool {
@@ -149,29 +60,55 @@ impl Driver for Portable {
         !self.is_edge()
     }
 
-    fn wait(&self, timeout: Option<Duration>, mut each: impl FnMut(Key, Readiness)) -> io::Result<()> {
+    unsafe fn add(&self, io: BorrowedIo<'_>, key: Key, interest: Readiness) -> io::Result<()> {
+        // SAFETY: Our caller promises that the object stays open, and the same, until it is deleted.
+        unsafe { self.poller().add_with_mode(raw(io), event(key, interest), self.mode) }
+    }
+
+    fn modify(&self, io: BorrowedIo<'_>, key: Key, interest: Readiness) -> io::Result<()> {
+        self.poller().modify_with_mode(io, event(key, interest), self.mode)
+    }
+
+    fn delete(&self, io: BorrowedIo<'_>) -> io::Result<()> {
+        self.poller().delete(io)
+    }
+
+    fn wait(&self, timeout: Option<Duration>, _: Option<u64>, each: &mut dyn FnMut(Key, Readiness)) -> io::Result<()> {
         let mut events = self.events.borrow_mut();
         events.clear();
         self.poller().wait(&mut events, timeout)?;
         for event in events.iter() {
-            let hangup = event.is_interrupt() || event.is_err() == Some(true);
-            let readiness = Readiness::READABLE.when(event.readable || hangup)
-                | Readiness::WRITABLE.when(event.writable || hangup)
-                | Readiness::HANGUP.when(hangup);
+            let (hung_up, error) = (event.is_interrupt(), event.is_err() == Some(true));
+            let readiness = Readiness::READABLE.when(event.readable || hung_up || error)
+                | Readiness::WRITABLE.when(event.writable || hung_up || error)
+                | Readiness::PRIORITY.when(event.is_priority() || hung_up || error)
+                | (Readiness::HUNG_UP | Readiness::READ_CLOSED).when(hung_up)
+                | Readiness::ERROR.when(error);
             each(Key::from_bits(event.key), readiness);
         }
         Ok(())
     }
 
-    fn alarm(&self) -> &Arc<Alarm> {
-        &self.alarm
+    fn waker(&self) -> Waker {
+        self.alarm.clone().into()
     }
 }
 
-pub(crate) struct Alarm(Poller);
+impl fmt::Debug for Portable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Portable").field("poller", self.poller()).field("mode", &self.mode).finish_non_exhaustive()
+    }
+}
 
-impl Alarm {
-    pub(crate) fn ring(&self) {
+/// Ends a wait by `polling`'s own notification. It keeps the poller alive for whoever wakes late.
+struct Alarm(Poller);
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
         // There is nobody to tell if this fails, and nothing else to try.
         let _ = self.0.notify();
     }

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::pin::pin;
 
-use picot_reactor::{Direction, Reactor};
+use picot_reactor::{Direction, Reactor, Readiness};
 
 use crate::support::{Count, drain, registered, wait_until};
 
@@ -178,4 +178,79 @@ fn a_reset_is_told_to_both_directions() {
             .try_io(Direction::Write, |mut io| io.write(&block))
             .is_err_and(|e| e.kind() != io::ErrorKind::WouldBlock)
     );
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+#[cfg_attr(miri, ignore = "Miri has no urgent data")]
+fn urgent_data_wakes_those_who_wait_for_it_and_is_no_data_to_read() {
+    use rustix::net::{RecvFlags, SendFlags, recv, send};
+    let reactor = Reactor::new().unwrap();
+    let (source, peer) = registered(&reactor);
+    let (readers, urgent) = (Count::default(), Count::default());
+    assert!(readers.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
+    assert!(urgent.poll(|cx| source.poll_ready(cx, Direction::Priority)).is_pending());
+    send(&peer, b"!", SendFlags::OOB).unwrap();
+    wait_until(&reactor, || urgent.get() == 1);
+    assert!(source.known().contains(Readiness::PRIORITY));
+    if cfg!(not(polling_test_poll_backend)) {
+        // `polling` does not tell the two apart, so there a reader tries in vain.
+        assert_eq!((readers.get(), source.known().contains(Readiness::READABLE)), (0, false));
+    }
+    let mut byte = [0];
+    source.try_io(Direction::Priority, |io| Ok(recv(io, &mut byte, RecvFlags::OOB)?)).unwrap();
+    assert_eq!(byte, *b"!");
+    assert!(would_block(
+        source.try_io(Direction::Priority, |_| io::Result::<()>::Err(io::ErrorKind::WouldBlock.into()))
+    ));
+    assert!(!source.known().contains(Readiness::PRIORITY));
+}
+
+/// The writer of a pipe leaves: that is a hang-up without anything to read, and the reader must learn of it.
+#[test]
+#[cfg(target_os = "linux")]
+fn the_reader_of_a_pipe_is_woken_when_the_writer_leaves_and_the_other_way_round() {
+    let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK).unwrap();
+    let reactor = Reactor::new().unwrap();
+    let count = Count::default();
+    let (reader, writer) = pipe();
+    let reader = reactor.register(reader).unwrap();
+    assert!(count.poll(|cx| reader.poll_ready(cx, Direction::Read)).is_pending());
+    drop(writer);
+    wait_until(&reactor, || count.get() == 1);
+    assert!(reader.is_hung_up());
+    assert_eq!(reader.try_io(Direction::Read, |io| Ok(rustix::io::read(io, &mut [0; 8])?)).unwrap(), 0);
+
+    let (reader, writer) = pipe();
+    let writer = reactor.register(writer).unwrap();
+    writer.assume_ready(Direction::Write);
+    while writer.try_io(Direction::Write, |io| Ok(rustix::io::write(io, &[0; 4096])?)).is_ok() {}
+    drain(&reactor);
+    if writer.known().contains(Readiness::WRITABLE) {
+        // The event of the registration came after the pipe was full.
+        assert!(would_block(writer.try_io(Direction::Write, |io| Ok(rustix::io::write(io, &[0; 4096])?))));
+    }
+    assert!(count.poll(|cx| writer.poll_ready(cx, Direction::Write)).is_pending());
+    drop(reader);
+    wait_until(&reactor, || count.get() == 2);
+    assert!(writer.is_hung_up());
+}
+
+#[test]
+fn half_a_close_is_known_as_that_and_a_whole_one_as_a_hang_up() {
+    let reactor = Reactor::new().unwrap();
+    let (source, peer) = registered(&reactor);
+    let count = Count::default();
+    assert!(count.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
+    peer.shutdown(Shutdown::Write).unwrap();
+    wait_until(&reactor, || count.get() == 1);
+    assert!(!source.known().contains(Readiness::HUNG_UP));
+    // `polling` has no word for it.
+    assert_eq!(source.known().contains(Readiness::READ_CLOSED), cfg!(not(polling_test_poll_backend)));
+
+    source.get_ref().shutdown(Shutdown::Write).unwrap();
+    let _ = source.try_io(Direction::Read, |_| io::Result::<()>::Err(io::ErrorKind::WouldBlock.into()));
+    wait_until(&reactor, || source.known().contains(Readiness::HUNG_UP));
+    let _ = source.try_io(Direction::Read, |_| io::Result::<()>::Err(io::ErrorKind::WouldBlock.into()));
+    assert!(source.known().contains(Readiness::HUNG_UP | Readiness::READ_CLOSED), "it stays known");
 }

@@ -167,3 +167,43 @@ fn many_sources_of_which_few_are_ready() {
         }
     }
 }
+
+/// More than one batch is ready at once. What does not fit comes with the next waits, and nobody is told twice.
+#[test]
+#[cfg_attr(miri, ignore = "too slow")]
+fn a_flood_comes_in_batches_and_everybody_is_woken_once() {
+    let reactor = Reactor::new().unwrap();
+    let all: Vec<_> = (0..600).map(|_| registered(&reactor)).collect();
+    let count = Count::default();
+    for (source, _) in &all {
+        assert!(count.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
+    }
+    drain(&reactor);
+    for (_, peer) in &all {
+        (&*peer).write_all(b"x").unwrap();
+    }
+    let mut batches = Vec::new();
+    while batches.iter().sum::<usize>() < all.len() {
+        batches.push(reactor.wait(Some(Duration::from_secs(10))).unwrap());
+        assert_ne!(batches.last(), Some(&0));
+    }
+    assert_eq!(count.get(), all.len());
+    // poll(2) has no limit.
+    assert_eq!(batches, if cfg!(polling_test_poll_backend) { vec![600] } else { vec![256, 256, 88] });
+}
+
+#[test]
+fn of_several_waiters_one_that_panics_does_not_keep_the_others_from_being_woken() {
+    let (host, _guard) = ManualHost::installed();
+    let reactor = Reactor::new().unwrap();
+    let (source, mut peer) = registered(&reactor);
+    let angry = waker_fn(|| std::panic::resume_unwind(Box::new("angry")));
+    let counts = [Count::default(), Count::default()];
+    let mut waits: Vec<_> = (0..3).map(|_| Box::pin(source.readable())).collect();
+    assert!(counts[0].poll(|cx| waits[0].as_mut().poll(cx)).is_pending());
+    assert!(waits[1].as_mut().poll(&mut Context::from_waker(&angry)).is_pending());
+    assert!(counts[1].poll(|cx| waits[2].as_mut().poll(cx)).is_pending());
+    peer.write_all(b"x").unwrap();
+    wait_until(&reactor, || reactor.waiting() == 0);
+    assert_eq!((counts[0].get(), counts[1].get(), host.take_reports().len()), (1, 1, 1));
+}

@@ -1,9 +1,14 @@
 //! The reactor's behaviour on real sockets, files and threads. The same tests run on the portable path, under
 //! `--cfg polling_test_poll_backend`.
 
+mod check;
 mod direction;
+mod drivers;
 mod events;
+#[cfg(unix)]
+mod fork;
 mod operations;
 mod registration;
+mod scripted;
 mod support;
 mod wake;

@@ -73,3 +73,23 @@ fn a_very_long_timeout_is_accepted() {
         reactor.wait(timeout).unwrap();
     }
 }
+
+/// Rounded up to a millisecond, not one of them could be shorter than that.
+#[test]
+#[cfg_attr(miri, ignore = "Miri has no timerfd")]
+fn a_wait_below_a_millisecond_is_not_rounded_up() {
+    let reactor = Reactor::new().unwrap();
+    let timeout = Duration::from_micros(200);
+    let wait = |deadline: Option<u64>| {
+        let start = now();
+        match deadline {
+            Some(deadline) => reactor.wait_until(deadline, deadline - 200_000).unwrap(),
+            None => reactor.wait(Some(timeout)).unwrap(),
+        };
+        start.elapsed()
+    };
+    let shortest = (0..50).map(|_| wait(None)).min().unwrap();
+    assert!((timeout..Duration::from_millis(1)).contains(&shortest), "{shortest:?}");
+    let shortest = (1..=50).map(|n| wait(Some(n * 1_000_000))).min().unwrap();
+    assert!((timeout..Duration::from_millis(1)).contains(&shortest), "{shortest:?}");
+}

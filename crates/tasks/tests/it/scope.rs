@@ -8,7 +8,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use picot_context::budget;
-use picot_loop::{EventLoop, VirtualClock, current, sleep, spawn, task_local, yield_now};
+use picot_loop::{
+    EventLoop, Exit, Hooks, LoopHandle, Step, TaskInfo, VirtualClock, current, exclusive, sleep, spawn, task_local,
+    yield_now,
+};
 use picot_tasks::{Failure, Scope, ScopeError, Started, gather, scope, timeout};
 
 use crate::trace::{Trace, millis, reports, run};
@@ -454,6 +457,89 @@ fn a_child_is_dropped_in_its_own_step_whatever_ends_it() {
         });
         assert!(timeout(millis(1), all).await.is_err());
         assert_eq!(seen.map(Cell::into_inner).to_vec(), ids.take());
+    });
+}
+
+struct Watch(Trace);
+
+impl Hooks for Watch {
+    fn spawned(&self, task: &TaskInfo) {
+        self.0.add(format!("spawned {}", task.given_name().unwrap_or("?")));
+    }
+
+    fn before_step(&self, step: Step) {
+        let name = current().filter(|task| Some(task.id()) == step.task_id()).unwrap();
+        self.0.add(format!("{} begins", name.given_name().unwrap_or("?")));
+    }
+
+    fn after_step(&self, step: Step) {
+        let name = current().filter(|task| Some(task.id()) == step.task_id()).unwrap();
+        self.0.add(format!("{} rests", name.given_name().unwrap_or("?")));
+    }
+
+    fn exited(&self, task: &TaskInfo, exit: Exit) {
+        assert_eq!(current().unwrap().id(), task.id());
+        self.0.add(format!("{} {exit:?}", task.given_name().unwrap_or("?")));
+    }
+}
+
+#[test]
+fn the_hooks_see_a_child_as_a_task() {
+    run(|trace| async move {
+        LoopHandle::current().set_hooks(Rc::new(Watch(trace.clone())));
+        scope(async |s| {
+            let _ = s.spawn_named("child", async { yield_now().await });
+            let never = s.spawn_named("never", pending::<()>());
+            never.cancel("before its first step");
+            Ok::<_, Infallible>(())
+        })
+        .await
+        .unwrap();
+        LoopHandle::current().reset_hooks();
+        let events = trace.take();
+        let of = |name: &str| events.iter().filter(|event| event.contains(name)).cloned().collect::<Vec<_>>();
+        assert_eq!(
+            of("child"),
+            ["spawned child", "child begins", "child rests", "child begins", "child Returned", "child rests"]
+        );
+        assert_eq!(of("never"), ["spawned never", "never begins", "never Cancelled", "never rests"]);
+    });
+}
+
+#[test]
+fn an_exclusive_section_of_a_child_is_its_parents_and_covers_the_siblings() {
+    run(|trace| async move {
+        let inside = trace.clone();
+        let other = spawn(async move {
+            for _ in 0..3 {
+                inside.add("other");
+                yield_now().await;
+            }
+        });
+        scope(async |s| {
+            let _ = s.spawn(async {
+                let alone = exclusive().await;
+                trace.add("begins");
+                for _ in 0..3 {
+                    yield_now().await;
+                }
+                trace.add("ends");
+                drop(alone);
+            });
+            let _ = s.spawn(async {
+                yield_now().await;
+                trace.add("sibling");
+            });
+            Ok::<_, Infallible>(())
+        })
+        .await
+        .unwrap();
+        other.await.unwrap();
+        let events = trace.take();
+        let at = |name: &str| events.iter().position(|event| event == name).unwrap();
+        assert!(!events[at("begins")..at("ends")].contains(&"other".to_string()), "{events:?}");
+        assert!(events[at("begins")..at("ends")].contains(&"sibling".to_string()), "{events:?}");
+        assert_eq!(events.iter().filter(|event| *event == "other").count(), 3);
     });
 }
 

@@ -144,3 +144,61 @@ fn what_is_inserted_before_the_known_next_timers_is_still_the_next() {
     assert!(wheel.expire(MILLISECOND).eq([u64::MAX]));
     assert!(wheel.expire(61_000 * MILLISECOND).eq(0..1_000));
 }
+
+#[test]
+fn what_exceeds_a_bound_comes_next_time_and_in_order_also_with_what_came_in_between() {
+    let mut wheel = Wheel::new();
+    for n in (0..1_000).rev() {
+        wheel.insert(n * MILLISECOND, n);
+    }
+    let now = 10_000 * MILLISECOND;
+    assert!(wheel.expire(now).take(300).eq(0..300));
+    wheel.insert(100 * MILLISECOND, 5_000);
+    wheel.insert(9_999 * MILLISECOND, 6_000);
+    assert_eq!(wheel.next_deadline(), Some(100 * MILLISECOND));
+    assert!(wheel.expire(now).take(300).eq(std::iter::once(5_000).chain(300..599)));
+    assert!(wheel.expire(now).eq((599..1_000).chain([6_000])));
+}
+
+#[test]
+fn a_timer_that_is_moved_keeps_its_key_and_takes_its_place_anew() {
+    let mut wheel = Wheel::new();
+    wheel.expire(100).for_each(drop);
+    let moved = wheel.insert(200, "moved");
+    wheel.insert(300, "other");
+    for deadline in [u64::MAX, 50, 0, 1 << 40, 200, 100, 299] {
+        assert!(wheel.reset(moved, deadline));
+        assert_eq!((wheel.deadline(moved), wheel.len()), (Some(deadline), 2));
+        assert_eq!(wheel.next_deadline(), Some(deadline.min(300)));
+    }
+    // Among equals it comes last, as if it had been inserted now.
+    assert!(wheel.reset(moved, 300));
+    assert!(wheel.expire(300).eq(["other", "moved"]));
+    assert!(!wheel.reset(moved, 400));
+    assert_eq!(wheel.next_deadline(), None);
+}
+
+#[test]
+fn jumping_to_the_end_of_time_takes_no_steps() {
+    let mut wheel = Wheel::new();
+    for bit in 0..64 {
+        wheel.insert(1 << bit, bit);
+    }
+    // Were it to step, this would not end.
+    assert!(wheel.expire(u64::MAX).eq(0..64));
+    wheel.insert(u64::MAX, 64);
+    assert_eq!(wheel.expire(u64::MAX).next(), Some(64));
+}
+
+#[test]
+fn of_a_hundred_thousand_idle_timeouts_in_one_slot_the_earliest_is_known_whichever_is_cancelled() {
+    let mut wheel = Wheel::new();
+    let deadline = |n: u64| 60_000 * MILLISECOND + n * 7_919 % 100_000 * 1_000;
+    let mut keys: Vec<_> = (0..100_000).map(|n| (deadline(n), wheel.insert(deadline(n), n))).collect();
+    keys.sort_unstable_by_key(|(deadline, _)| *deadline);
+    for (deadline, key) in keys {
+        assert_eq!(wheel.next_deadline(), Some(deadline));
+        assert!(wheel.cancel(key).is_some());
+    }
+    assert_eq!(wheel.next_deadline(), None);
+}

@@ -1,0 +1,101 @@
+//! One allocation for a deferred with its promise, one for a callback, none for a member of a group.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use picot_context::ManualHost;
+use picot_deferred::{Promise, when_all};
+
+use crate::trace::Deferred;
+
+struct Counting;
+
+thread_local! {
+    static COUNT: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: Every call is passed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.set(COUNT.get() + 1);
+        // SAFETY: The caller's contract is the same.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: The caller's contract is the same.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn allocations<R>(f: impl FnOnce() -> R) -> (usize, R) {
+    let before = COUNT.get();
+    let result = f();
+    (COUNT.get() - before, result)
+}
+
+#[test]
+fn a_deferred_with_its_promise_is_one_allocation_and_settling_is_none() {
+    let (_host, _guard) = ManualHost::installed();
+    let (count, (deferred, promise)) = allocations(|| {
+        let deferred = Deferred::new();
+        let promise = deferred.promise();
+        (deferred, promise)
+    });
+    assert_eq!(count, 1);
+    assert_eq!(allocations(|| deferred.resolve(1)).0, 0);
+    assert_eq!(allocations(|| promise.clone()).0, 0);
+}
+
+#[test]
+fn a_callback_is_one_and_one_that_holds_nothing_is_none() {
+    let (_host, _guard) = ManualHost::installed();
+    let deferred = Deferred::new();
+    let promise = deferred.promise();
+    let held = std::rc::Rc::new(());
+    assert_eq!(allocations(|| _ = promise.done(move |_| drop(held))).0, 1);
+    assert_eq!(allocations(|| deferred.resolve(1)).0, 0);
+    assert_eq!(allocations(|| _ = promise.done(|_| {})).0, 0);
+}
+
+#[test]
+fn a_then_is_its_promise_and_its_handler() {
+    let (host, _guard) = ManualHost::installed();
+    let deferred = Deferred::new();
+    // The host's queue grows to its size first.
+    drop(deferred.promise().then(Ok));
+    deferred.resolve(1);
+    host.run_until_stalled();
+    let deferred = Deferred::new();
+    let (count, next) = allocations(|| deferred.promise().then(|n| Ok(n + 1)));
+    assert_eq!(count, 2);
+    let (count, _) = allocations(|| {
+        deferred.resolve(1);
+        host.run_until_stalled()
+    });
+    assert_eq!(count, 0, "the handler is handed to the host as it is");
+    assert_eq!(next.outcome(), Some(Ok(&2)));
+}
+
+#[test]
+fn a_group_allocates_the_same_for_ten_members_as_for_ten_thousand() {
+    let (_host, _guard) = ManualHost::installed();
+    let count = |members: usize| {
+        let members: Vec<_> = (0..members).map(|_| Deferred::new()).collect();
+        let (made, group) = allocations(|| when_all(members.iter().map(Deferred::promise)));
+        let (settled, _) = allocations(|| members.iter().for_each(|member| _ = member.resolve(1)));
+        assert_eq!(group.outcome().map(|values| values.map(Vec::len)), Some(Ok(members.len())));
+        (made, settled)
+    };
+    assert_eq!(count(10), count(if cfg!(miri) { 100 } else { 10_000 }));
+    assert_eq!(count(10).0, 3, "the list of the members, the group, its promise");
+}
+
+#[test]
+fn a_promise_that_is_settled_is_one() {
+    let (_host, _guard) = ManualHost::installed();
+    assert_eq!(allocations(|| Promise::<i32, ()>::settled(Ok(1))).0, 1);
+}

@@ -1,0 +1,348 @@
+//! Cases of jQuery's own tests and of the Promises/A+ suite that no other file here holds. The table in
+//! `docs/reference/deferred-conformance.md` names the test of each case.
+
+use std::cell::RefCell;
+use std::future::ready;
+use std::rc::Rc;
+
+use picot_context::ManualHost;
+use picot_deferred::{Promise, Rejection, State, when, when_all};
+
+use crate::trace::{Deferred, Trace};
+
+type P = Promise<i32, &'static str>;
+
+fn boom() -> Result<i32, &'static str> {
+    std::panic::resume_unwind(Box::new("boom"))
+}
+
+#[test]
+fn done_fail_always_and_progress_return_the_promise_itself() {
+    let (_host, _guard) = ManualHost::installed();
+    let promise = picot_deferred::Deferred::<i32, (), i32>::with_progress().promise();
+    let returned = promise.done(|_| {}).fail(|_| {}).always(|_| {}).progress(|_| {});
+    assert!(returned.is_same(&promise));
+}
+
+#[test]
+fn several_values_are_a_tuple_for_every_kind_of_handler() {
+    let (host, _guard) = ManualHost::installed();
+    let trace = Trace::default();
+    let (resolved, rejected) =
+        (picot_deferred::Deferred::<(i32, i32), ()>::new(), picot_deferred::Deferred::<(), (i32, i32)>::new());
+    resolved.promise().then(|(a, b)| Ok(a * b)).done(trace.note("then"));
+    rejected
+        .promise()
+        .catch(|rejection| Err(rejection.error().map(|(a, b)| (a * b, 0)).unwrap()))
+        .fail(trace.note("catch"));
+    resolved.resolve((2, 3));
+    rejected.reject((2, 3));
+    host.run_until_stalled();
+    assert_eq!(trace.take(), ["then 6", "catch Error((6, 0))"]);
+}
+
+#[test]
+fn a_promise_as_a_value_is_unwrapped_by_a_handler_and_not_by_a_callback() {
+    let (host, _guard) = ManualHost::installed();
+    let (inner, trace) = (Deferred::new(), Trace::default());
+    let outer = picot_deferred::Deferred::<P, &'static str>::new();
+    outer.promise().done(trace.note("done"));
+    outer.promise().then(|promise| promise).done(trace.note("then"));
+    outer.resolve(inner.promise());
+    host.run_until_stalled();
+    inner.resolve(1);
+    host.run_until_stalled();
+    assert_eq!(trace.take(), ["done Promise(Pending)", "then 1"]);
+}
+
+#[test]
+fn a_panic_in_a_handler_is_reported_with_its_place_even_if_recovered_and_errors_stay_quiet() {
+    let (host, _guard) = ManualHost::installed();
+    let (deferred, trace) = (Deferred::new(), Trace::default());
+    let panics = deferred.promise().then(|_| boom());
+    let line = line!() - 1;
+    let fails = deferred.promise().then(|_| Err::<i32, _>("make me a sandwich"));
+    when((panics.catch(|_| Ok(1)), fails.catch(|_| Ok(2)))).done(trace.note("both"));
+    deferred.resolve(0);
+    host.run_until_stalled();
+    assert_eq!(trace.take(), ["both (1, 2)"]);
+    let reports = host.take_reports();
+    assert_eq!(reports.len(), 1, "{reports:?}");
+    let place = reports[0].origin.place.unwrap();
+    assert!(place.file().ends_with("conformance.rs") && place.line() == line, "{place}");
+}
+
+#[test]
+fn every_pair_of_members_settles_as_its_parts_say() {
+    const KINDS: [&str; 7] = ["value", "resolved", "rejected", "later resolved", "later rejected", "future", "failing"];
+    for first in KINDS {
+        for second in KINDS {
+            let (host, _guard) = ManualHost::installed();
+            let later = RefCell::new(Vec::new());
+            let member = |kind: &str| -> P {
+                match kind {
+                    "value" => when(Promise::settled(Ok(1))),
+                    "resolved" | "rejected" => {
+                        let deferred = Deferred::new();
+                        assert!(if kind == "resolved" { deferred.resolve(1) } else { deferred.reject("no") });
+                        deferred.promise()
+                    }
+                    "future" => Promise::spawn(async { Ok(1) }),
+                    "failing" => Promise::spawn(async { Err("no") }),
+                    _ => {
+                        let deferred = Deferred::new();
+                        let promise = deferred.promise();
+                        later.borrow_mut().push((kind.ends_with("resolved"), deferred));
+                        promise
+                    }
+                }
+            };
+            let group = when((member(first), member(second)));
+            let trace = Trace::default();
+            group.always(trace.outcome("always"));
+            group.then(Ok).finally(|| Ok(())).always(trace.outcome("then"));
+            host.run_until_stalled();
+            for (is_resolved, deferred) in later.take() {
+                assert!(if is_resolved { deferred.resolve(1) } else { deferred.reject("no") });
+            }
+            host.run_until_stalled();
+            let fails = |kind: &str| matches!(kind, "rejected" | "later rejected" | "failing");
+            let outcome = if fails(first) || fails(second) { "Err(Error(no))" } else { "Ok((1, 1))" };
+            assert_eq!(trace.take(), [format!("always {outcome}"), format!("then {outcome}")], "{first} and {second}");
+        }
+    }
+}
+
+#[test]
+fn when_always_makes_a_new_promise() {
+    let (_host, _guard) = ManualHost::installed();
+    for promise in [P::settled(Ok(1)), P::settled(Err(Rejection::Error("no"))), Deferred::new().promise()] {
+        assert!(!when(promise.clone()).is_same(&promise));
+        let listed = when_all([promise.clone()]);
+        assert_eq!(listed.state(), promise.state());
+        listed.fail(|_| {});
+    }
+}
+
+#[test]
+fn notifications_of_members_do_not_touch_the_group() {
+    let (_host, _guard) = ManualHost::installed();
+    let trace = Trace::default();
+    let member = |notified: i32, value: i32| {
+        let deferred = picot_deferred::Deferred::<i32, (), i32>::with_progress();
+        deferred.notify(notified);
+        deferred.resolve(value);
+        deferred.promise()
+    };
+    when((member(1, 4), member(2, 5), member(3, 6))).done(trace.note("done"));
+    assert_eq!(trace.take(), ["done (4, 5, 6)"]);
+}
+
+#[test]
+fn a_group_of_what_is_settled_is_settled_before_when_returns() {
+    let (_host, _guard) = ManualHost::installed();
+    let trace = Trace::default();
+    let (good, bad) = (P::settled(Ok(1)), P::settled(Err(Rejection::Error("no"))));
+    when(()).always(trace.outcome("nothing"));
+    when((ready(Ok::<_, ()>("value")),)).always(trace.outcome("value"));
+    when(good.clone()).always(trace.outcome("resolved"));
+    when(bad.clone()).always(trace.outcome("rejected"));
+    when((good, bad)).always(trace.outcome("both"));
+    trace.add("after");
+    let expected = [
+        "nothing Ok(())",
+        "value Ok((value,))",
+        "resolved Ok(1)",
+        "rejected Err(Error(no))",
+        "both Err(Error(no))",
+        "after",
+    ];
+    assert_eq!(trace.take(), expected);
+}
+
+#[test]
+fn a_settled_promise_never_changes_whenever_somebody_tries() {
+    let (host, _guard) = ManualHost::installed();
+    for is_resolved in [true, false] {
+        for delays in [[false, false], [false, true], [true, true]] {
+            let (deferred, trace) = (Rc::new(Deferred::new()), Trace::default());
+            deferred.promise().always(trace.outcome("always"));
+            deferred.promise().then(Ok).always(trace.outcome("then"));
+            for (nth, is_delayed) in delays.into_iter().enumerate() {
+                let deferred = deferred.clone();
+                let settle = move || {
+                    let resolves = is_resolved == (nth == 0);
+                    let is_first = if resolves { deferred.resolve(1) } else { deferred.reject("no") };
+                    assert_eq!(is_first, nth == 0);
+                };
+                if is_delayed { host.call(settle).unwrap() } else { settle() }
+            }
+            host.run_until_stalled();
+            let outcome = if is_resolved { "Ok(1)" } else { "Err(Error(no))" };
+            assert_eq!(trace.take(), [format!("always {outcome}"), format!("then {outcome}")]);
+        }
+    }
+    assert!(host.take_reports().is_empty());
+}
+
+#[test]
+fn a_handler_is_called_once_after_the_settling_and_never_without_one() {
+    let (host, _guard) = ManualHost::installed();
+    let trace = Trace::default();
+    let (resolved, rejected, never) = (Deferred::new(), Deferred::new(), Deferred::new());
+    let note = |name: &'static str| {
+        let trace = trace.clone();
+        move |n: i32| {
+            trace.add(format!("{name} {n}"));
+            Ok(n)
+        }
+    };
+    let catch = |name: &'static str| {
+        let trace = trace.clone();
+        move |rejection: Rejection<&'static str>| {
+            trace.add(format!("{name} {rejection:?}"));
+            Ok(0)
+        }
+    };
+    let _kept = (
+        resolved.promise().then(note("before")),
+        resolved.promise().catch(catch("not")),
+        rejected.promise().then(note("not")).fail(|_| {}).clone(),
+        rejected.promise().catch(catch("before")),
+        never.promise().then(note("not")),
+        never.promise().catch(catch("not")),
+    );
+    host.run_until_stalled();
+    assert!(trace.take().is_empty());
+    resolved.resolve(1);
+    resolved.resolve(2);
+    rejected.reject("no");
+    let _late = (resolved.promise().then(note("after")), rejected.promise().catch(catch("after")));
+    host.run_until_stalled();
+    resolved.resolve(3);
+    host.run_until_stalled();
+    assert_eq!(trace.take(), ["before 1", "before Error(no)", "after 1", "after Error(no)"]);
+}
+
+#[test]
+fn a_handler_that_is_added_by_a_handler_runs_after_that_has_returned() {
+    let (host, _guard) = ManualHost::installed();
+    let trace = Trace::default();
+    let (good, bad) = (P::settled(Ok(1)), P::settled(Err(Rejection::Error("no"))));
+    for (outer, inner) in [(&good, &good), (&good, &bad), (&bad, &good), (&bad, &bad)] {
+        let (inner, inside) = (inner.clone(), trace.clone());
+        let nested = move || {
+            let last = inside.clone();
+            inner.finally(move || {
+                last.add("inner");
+                Ok(())
+            });
+            inside.add("outer returns");
+            Ok(())
+        };
+        outer.finally(nested);
+        trace.add("finally returned");
+        host.run_until_stalled();
+        assert_eq!(trace.take(), ["finally returned", "outer returns", "inner"]);
+    }
+}
+
+#[test]
+fn handlers_run_in_their_order_whatever_one_of_them_does_and_each_has_its_own_chain() {
+    let (host, _guard) = ManualHost::installed();
+    for is_resolved in [true, false] {
+        let (deferred, trace) = (Deferred::new(), Trace::default());
+        let promise = deferred.promise();
+        let handle = |name: &'static str, result: fn() -> Result<i32, &'static str>| {
+            let (on_value, on_rejection) = (trace.clone(), trace.clone());
+            let chain = promise.then(move |_| {
+                on_value.add(name);
+                result()
+            });
+            chain.fail(|_| {});
+            let recovered = promise.catch(move |_| {
+                on_rejection.add(name);
+                result()
+            });
+            recovered.fail(|_| {});
+            if is_resolved { chain } else { recovered }
+        };
+        let first = handle("first", || Ok(10));
+        let (again, inside) = (promise.clone(), trace.clone());
+        promise.on_settled(move |_| {
+            again.on_settled(move |_| inside.add("added inside"));
+        });
+        let second = handle("second", boom);
+        let third = handle("third", || Err("refused"));
+        assert!(if is_resolved { deferred.resolve(1) } else { deferred.reject("no") });
+        host.run_until_stalled();
+        assert_eq!(trace.take(), ["first", "second", "third", "added inside"]);
+        assert_eq!(first.outcome(), Some(Ok(&10)));
+        assert_eq!(second.outcome(), Some(Err(&Rejection::Panicked)));
+        assert_eq!(third.outcome(), Some(Err(&Rejection::Error("refused"))));
+    }
+}
+
+#[test]
+fn a_handler_of_any_kind_that_returns_its_own_promise_is_rejected() {
+    let (host, _guard) = ManualHost::installed();
+    let own = Rc::new(RefCell::new(None::<P>));
+    let inner = own.clone();
+    let caught = P::settled(Err(Rejection::Error("no"))).catch(move |_| inner.take().unwrap());
+    own.replace(Some(caught.clone()));
+    host.run_until_stalled();
+    assert_eq!(caught.outcome(), Some(Err(&Rejection::Cycle)));
+
+    let unit = Rc::new(RefCell::new(None::<Promise<(), &'static str>>));
+    let inner = unit.clone();
+    let over = Promise::settled(Ok(())).finally(move || inner.take().unwrap());
+    unit.replace(Some(over.clone()));
+    host.run_until_stalled();
+    assert_eq!(over.outcome(), Some(Err(&Rejection::Cycle)));
+}
+
+#[test]
+fn a_returned_promise_is_adopted_from_either_handler_whichever_way_and_whenever_it_goes() {
+    let (host, _guard) = ManualHost::installed();
+    for from_catch in [false, true] {
+        for is_resolved in [true, false] {
+            for is_later in [false, true] {
+                let inner = Deferred::new();
+                let settle = || assert!(if is_resolved { inner.resolve(7) } else { inner.reject("inner") });
+                let promise = inner.promise();
+                let outer = if from_catch {
+                    P::settled(Err(Rejection::Error("no"))).catch(move |_| promise)
+                } else {
+                    P::settled(Ok(1)).then(move |_| promise)
+                };
+                outer.fail(|_| {});
+                if !is_later {
+                    settle();
+                }
+                host.run_until_stalled();
+                assert_eq!(outer.state() == State::Pending, is_later);
+                if is_later {
+                    settle();
+                    host.run_until_stalled();
+                }
+                let expected = if is_resolved { Ok(&7) } else { Err(&Rejection::Error("inner")) };
+                assert_eq!(outer.outcome(), Some(expected));
+            }
+        }
+    }
+    assert!(host.take_reports().is_empty());
+}
+
+#[test]
+fn a_future_is_adopted_as_a_promise_that_is_spawned() {
+    let (host, _guard) = ManualHost::installed();
+    let adopted = P::settled(Ok(1)).then(|n| Promise::spawn(async move { Ok(n + 1) }));
+    let failed = P::settled(Ok(1)).then(|_| Promise::<i32, _>::spawn(async { Err("no") }));
+    let panicked = P::settled(Ok(1)).then(|_| Promise::spawn(async { boom() }));
+    failed.fail(|_| {});
+    host.run_until_stalled();
+    assert_eq!(adopted.outcome(), Some(Ok(&2)));
+    assert_eq!(failed.outcome(), Some(Err(&Rejection::Error("no"))));
+    assert_eq!(panicked.outcome(), Some(Err(&Rejection::Panicked)));
+    assert_eq!(host.take_reports().len(), 1, "the panic");
+}

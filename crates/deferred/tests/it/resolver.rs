@@ -1,0 +1,99 @@
+//! Settling from another thread: delivered on the host's thread, and never lost in silence.
+
+use std::sync::mpsc;
+use std::thread;
+
+use picot_context::ManualHost;
+use picot_deferred::{Rejection, State};
+
+use crate::trace::{Deferred, Trace};
+
+#[test]
+fn what_another_thread_sends_is_delivered_by_the_host() {
+    let (host, _guard) = ManualHost::installed();
+    let trace = Trace::default();
+    let (one, other) = (Deferred::new(), Deferred::new());
+    one.promise().done(trace.note("done"));
+    other.promise().fail(trace.note("fail"));
+    let (resolves, rejects) = (one.resolver(), other.resolver());
+    drop((one, other));
+    host.run_until_stalled();
+    thread::spawn(move || {
+        resolves.resolve(1).unwrap();
+        rejects.reject("no").unwrap();
+    })
+    .join()
+    .unwrap();
+    assert!(trace.take().is_empty(), "nothing runs on the other thread");
+    assert_eq!(host.run_until_stalled(), 2);
+    assert_eq!(trace.take(), ["done 1", "fail Error(no)"]);
+}
+
+#[test]
+fn it_may_be_sent_before_the_host_has_looked() {
+    let (host, _guard) = ManualHost::installed();
+    let deferred = Deferred::new();
+    let resolver = deferred.resolver();
+    thread::spawn(move || resolver.resolve(1)).join().unwrap().unwrap();
+    assert_eq!(deferred.state(), State::Pending);
+    host.run_until_stalled();
+    assert_eq!(deferred.promise().outcome(), Some(Ok(&1)));
+}
+
+#[test]
+fn a_resolver_dropped_on_another_thread_abandons() {
+    let (host, _guard) = ManualHost::installed();
+    let deferred = Deferred::new();
+    let (promise, resolver) = (deferred.promise(), deferred.resolver());
+    drop(deferred);
+    host.run_until_stalled();
+    assert_eq!(promise.state(), State::Pending, "the resolver counts as a deferred");
+    thread::spawn(move || drop(resolver)).join().unwrap();
+    host.run_until_stalled();
+    assert_eq!(promise.outcome(), Some(Err(&Rejection::Abandoned)));
+}
+
+#[test]
+fn a_value_that_comes_too_late_comes_back() {
+    let (host, _guard) = ManualHost::installed();
+    let deferred = Deferred::new();
+    let (late, later) = (deferred.resolver(), deferred.resolver());
+    host.run_until_stalled();
+    assert!(!late.is_closed());
+    deferred.promise().cancel();
+    host.run_until_stalled();
+    assert!(late.is_closed());
+    assert_eq!(late.resolve(1), Err(1));
+    assert_eq!(later.reject("no"), Err("no"));
+    assert_eq!(Deferred::new().resolver().resolve(2), Ok(()), "the host has not been told yet");
+}
+
+#[test]
+fn a_value_for_a_closed_host_comes_back_and_one_on_its_way_is_dropped_there() {
+    let (host, _guard) = ManualHost::installed();
+    let deferred = picot_deferred::Deferred::<std::sync::Arc<()>, ()>::new();
+    let value = std::sync::Arc::new(());
+    let (sent, waiting) = (deferred.resolver(), deferred.resolver());
+    sent.resolve(value.clone()).unwrap();
+    host.close();
+    assert_eq!(std::sync::Arc::strong_count(&value), 1);
+    assert!(waiting.resolve(value.clone()).is_err());
+    assert!(deferred.resolver().resolve(value).is_err());
+}
+
+#[test]
+fn many_threads_settle_in_the_order_of_their_sending() {
+    let (host, _guard) = ManualHost::installed();
+    let trace = Trace::default();
+    let (sender, receiver) = mpsc::channel();
+    for n in 0..8 {
+        let deferred = Deferred::new();
+        deferred.promise().done(trace.note("done"));
+        sender.send((n, deferred.resolver())).unwrap();
+    }
+    host.run_until_stalled();
+    drop(sender);
+    thread::spawn(move || receiver.into_iter().for_each(|(n, resolver)| resolver.resolve(n).unwrap())).join().unwrap();
+    host.run_until_stalled();
+    assert_eq!(trace.take(), (0..8).map(|n| format!("done {n}")).collect::<Vec<_>>());
+}

@@ -1,0 +1,152 @@
+//! Hooks: what tools may watch of an executor, and the order in which a test may shake it.
+//!
+//! One word says whether anything here is in use. While it is zero, a step pays for all of it with one branch; what comes
+//! after that branch is in this file and in `section.rs`.
+
+use std::rc::Rc;
+
+use picot_context::{Kind, Origin, Report, Step, TaskInfo, catch};
+
+use crate::queue::Queue;
+use crate::shared::Local;
+
+/// Watches an executor; see [`Spawner::set_hooks`](crate::Spawner::set_hooks). All methods do nothing unless they are
+/// replaced.
+///
+/// They run on the executor's thread, with none of its borrows live, so they may call anything; what they spawn, wake or
+/// cancel waits for the next turn. If one panics, the error hook is told, and all else goes on. The order for one task:
+/// `spawned`, then `before_step` and `after_step` in turns, `exited` inside of the last step.
+///
+/// ```
+/// use std::{cell::Cell, rc::Rc};
+/// use picot_executor::{Executor, Hooks, Step};
+///
+/// #[derive(Default)]
+/// struct Count(Cell<usize>);
+///
+/// impl Hooks for Count {
+///     fn before_step(&self, _: Step) {
+///         self.0.set(self.0.get() + 1);
+///     }
+/// }
+///
+/// let (executor, count) = (Executor::new(), Rc::new(Count::default()));
+/// executor.spawner().set_hooks(count.clone());
+/// drop(executor.spawn(async {}));
+/// executor.call_soon(|| ());
+/// executor.run_until_stalled();
+/// assert_eq!(count.0.get(), 2);
+/// ```
+pub trait Hooks {
+    /// A task was made. It has not been queued yet.
+    fn spawned(&self, task: &TaskInfo) {
+        let _ = task;
+    }
+
+    /// A step begins: a task's future is about to be polled, or to be dropped if it was cancelled, or a callback is about to
+    /// run. It is the [current](picot_context::running) one.
+    #[doc(alias = "before_poll")]
+    fn before_step(&self, step: Step) {
+        let _ = step;
+    }
+
+    /// A step has ended. It is still the current one.
+    #[doc(alias = "after_poll")]
+    fn after_step(&self, step: Step) {
+        let _ = step;
+    }
+
+    /// A task has ended and its future has been dropped. Its last step is still the current one.
+    fn exited(&self, task: &TaskInfo, exit: Exit) {
+        let _ = (task, exit);
+    }
+
+    /// The thread is about to wait. If this queues something, it will not.
+    fn park(&self) {}
+
+    /// The thread does not wait any more.
+    fn unpark(&self) {}
+}
+
+/// How a task ended; see [`Hooks::exited`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Exit {
+    /// With a value.
+    Returned,
+    /// By a panic.
+    Panicked,
+    /// Its future was dropped, because it was cancelled or the executor was closed.
+    Cancelled,
+}
+
+/// What is in use of the things that most executors never use. Bits, so that one load asks for all.
+pub(crate) mod extra {
+    pub(crate) const HOOKS: u8 = 1;
+    pub(crate) const SHUFFLE: u8 = 2;
+    pub(crate) const SECTION: u8 = 4;
+}
+
+impl Local {
+    #[inline]
+    pub(crate) fn uses(&self, extras: u8) -> bool {
+        self.extras.get() & extras != 0
+    }
+
+    pub(crate) fn set_extra(&self, extra: u8, on: bool) {
+        let others = self.extras.get() & !extra;
+        self.extras.set(if on { others | extra } else { others });
+    }
+
+    pub(crate) fn set_hooks(&self, hooks: Option<Rc<dyn Hooks>>) {
+        self.set_extra(extra::HOOKS, hooks.is_some());
+        let old = self.hooks.replace(hooks);
+        drop(old);
+    }
+
+    /// Calls one of the hooks, if there are any.
+    #[cold]
+    pub(crate) fn hook(&self, call: impl FnOnce(&dyn Hooks)) {
+        let hooks = self.hooks.borrow().clone();
+        let Some(hooks) = hooks else { return };
+        if let Err(payload) = catch(move || call(&*hooks)) {
+            let mut origin = Origin::running().unwrap_or(Origin::new(Kind::Hook));
+            origin.kind = Kind::Hook;
+            self.reports.push(Report::panic(origin, payload));
+        }
+    }
+
+    /// Shuffles from now on, by a sequence that only the seed decides; or no longer.
+    pub(crate) fn set_seed(&self, seed: Option<u64>) {
+        self.set_extra(extra::SHUFFLE, seed.is_some());
+        self.random.set(seed.unwrap_or(0));
+    }
+
+    /// Fills the first `count` places of the queue from all of it, each choice equally likely.
+    #[cold]
+    pub(crate) fn shuffle(&self, count: usize) {
+        let len = self.queue.len();
+        for place in 0..count {
+            let choice = self.below(len - place);
+            self.queue.swap(place, place + choice);
+        }
+    }
+
+    /// A number below `limit`: Vigna's SplitMix64, brought into range by Lemire's multiplication. The bias, of one in 2^64
+    /// divided by the length of the queue, is no matter here.
+    fn below(&self, limit: usize) -> usize {
+        let state = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.random.set(state);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let mixed = mixed ^ (mixed >> 31);
+        ((u128::from(mixed) * limit as u128) >> 64) as usize
+    }
+}
+
+/// Moves all of `from` behind what is in `to`.
+pub(crate) fn pour<T>(from: &Queue<T>, to: &Queue<T>) {
+    while let Some(item) = from.pop() {
+        to.push(item);
+    }
+}

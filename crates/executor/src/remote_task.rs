@@ -1,0 +1,337 @@
+//! A task seen from other threads: its future stays at home, its outcome comes here.
+//!
+//! The invariant: what is not `Send` (the future, the task's handle) is made, touched and dropped on the executor's thread
+//! only; what crosses is the closure that makes the future, and the outcome. The lock is held for moves, never while
+//! anybody's code runs.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use picot_context::{Place, TaskInfo};
+
+use crate::bound::Bound;
+use crate::error::{CancelReason, JoinError, WaitError};
+use crate::remote::RemoteItem;
+use crate::shared::{Item, Shared};
+use crate::spawn::Spawner;
+use crate::task::Task;
+
+/// A task that was spawned by [`Remote::spawn`](crate::Remote::spawn), seen from any thread.
+///
+/// The rules are those of [`Task`]:
+/// - Dropping the handle detaches the task.
+/// - `task.await` waits for its end and takes the handle; dropping that wait unfinished cancels the task.
+/// - `(&mut task).await` only watches, and so does [`wait`](RemoteTask::wait), which blocks its thread.
+///
+/// A panic of the task goes to whoever waited for it when it happened. If nobody did, the error hook is told, and a later
+/// wait still gets the payload.
+#[must_use = "a task runs on when its handle is dropped; write `let _ =` or `drop(…)` where that is meant"]
+pub struct RemoteTask<T> {
+    mailbox: Arc<Mailbox<T>>,
+    shared: Arc<Shared>,
+}
+
+/// Where the outcome arrives.
+struct Mailbox<T> {
+    state: Mutex<State<T>>,
+    /// Told when the outcome arrives, to threads that block.
+    arrived: Condvar,
+    /// The task, on the executor's thread, until it has ended.
+    home: OnceLock<Bound<Cell<Option<Task<T>>>>>,
+}
+
+struct State<T> {
+    outcome: Option<Result<T, JoinError>>,
+    has_ended: bool,
+    waker: Option<Waker>,
+    /// Whether a thread blocks.
+    is_waited: bool,
+    is_abandoned: bool,
+    /// Why the task is to be cancelled, if it is.
+    cancel: Option<CancelReason>,
+}
+
+impl<T> Mailbox<T> {
+    fn state(&self) -> MutexGuard<'_, State<T>> {
+        // Nothing in here panics while the lock is held.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T: Send + 'static> Mailbox<T> {
+    /// At home, after the step in which the task has ended: sends the outcome on its way.
+    fn deliver(self: &Arc<Self>) {
+        let Some(mut task) = self.home.get().and_then(Bound::get).and_then(Cell::take) else { return };
+        let shared = task.owner().clone();
+        let is_abandoned = self.state().is_abandoned;
+        if is_abandoned {
+            // As a task without a handle ends: what it leaves is dropped, and its panic is for the hook.
+            return drop(task);
+        }
+        let Poll::Ready(outcome) = task.poll_join_with(&Waker::from(self.clone())) else {
+            return self.home.get().and_then(Bound::get).map_or((), |home| home.set(Some(task)));
+        };
+        let (waker, refused) = {
+            let mut state = self.state();
+            state.has_ended = true;
+            if let (Err(error), true) = (&outcome, state.is_waited || state.waker.is_some()) {
+                error.claim();
+            }
+            let refused = if state.is_abandoned { Some(outcome) } else { state.outcome.replace(outcome) };
+            (state.waker.take(), refused)
+        };
+        self.arrived.notify_all();
+        let Some(local) = shared.local.get() else { return };
+        if let Some(waker) = waker {
+            local.wake(waker);
+        }
+        // Abandoned in between.
+        local.contain(move || drop(refused));
+    }
+}
+
+impl<T: Send + 'static> Wake for Mailbox<T> {
+    fn wake(self: Arc<Self>) {
+        self.deliver();
+    }
+}
+
+/// A mailbox of whatever type: what the inbox carries to cancel a task.
+pub(crate) trait Delivery: Send + Sync {
+    fn cancel_at_home(&self);
+}
+
+impl<T: Send + 'static> Delivery for Mailbox<T> {
+    fn cancel_at_home(&self) {
+        let reason = self.state().cancel.clone();
+        let Some((home, reason)) = self.home.get().and_then(Bound::get).zip(reason) else { return };
+        if let Some(task) = home.take() {
+            task.cancel(reason);
+            home.set(Some(task));
+        }
+    }
+}
+
+/// The making of a task, on its way to the executor's thread.
+pub(crate) struct Request<M, T> {
+    place: Place,
+    make: M,
+    mailbox: Arc<Mailbox<T>>,
+}
+
+/// A request of whatever type.
+pub(crate) trait Start: Send {
+    /// Makes the task and queues it, cancelled already if there is a reason. On the executor's thread.
+    fn start(self: Box<Self>, shared: &Arc<Shared>, cancel: Option<CancelReason>) -> TaskInfo;
+
+    /// The closure, to be given back.
+    fn into_make(self: Box<Self>) -> Box<dyn Any>;
+}
+
+impl<M, F> Request<M, F::Output>
+where
+    M: FnOnce() -> F + Send + 'static,
+    F: Future + 'static,
+    F::Output: Send + 'static,
+{
+    pub(crate) fn pair(place: Place, shared: Arc<Shared>, make: M) -> (Box<dyn Start>, RemoteTask<F::Output>) {
+        let state =
+            State { outcome: None, has_ended: false, waker: None, is_waited: false, is_abandoned: false, cancel: None };
+        let mailbox = Arc::new(Mailbox { state: Mutex::new(state), arrived: Condvar::new(), home: OnceLock::new() });
+        (Box::new(Request { place, make, mailbox: mailbox.clone() }), RemoteTask { mailbox, shared })
+    }
+}
+
+impl<M, F> Start for Request<M, F::Output>
+where
+    M: FnOnce() -> F + Send + 'static,
+    F: Future + 'static,
+    F::Output: Send + 'static,
+{
+    fn start(self: Box<Self>, shared: &Arc<Shared>, cancel: Option<CancelReason>) -> TaskInfo {
+        let Request { place, make, mailbox } = *self;
+        let local = shared.local.get().expect("requests are taken on the executor's thread");
+        let details = picot_context::inherited(None);
+        let (runnable, task) = Spawner::new(shared.clone()).make(local, place, details, async move { make().await });
+        let info = runnable.metadata().info();
+        local.queue.push(Item::Poll(Some(runnable)));
+        task.set_joiner(&Waker::from(mailbox.clone()));
+        if let Some(reason) = cancel {
+            task.cancel(reason);
+        }
+        let _ = mailbox.home.set(Bound::new(Cell::new(Some(task))));
+        // Asked for before the task was made.
+        mailbox.cancel_at_home();
+        info
+    }
+
+    fn into_make(self: Box<Self>) -> Box<dyn Any> {
+        Box::new(self.make)
+    }
+}
+
+impl<T> RemoteTask<T> {
+    /// Whether the task has ended, and its outcome has arrived.
+    pub fn is_finished(&self) -> bool {
+        self.mailbox.state().has_ended
+    }
+
+    /// Blocks this thread until the task has ended, or for as long as the limit says, and gives its value. On a thread of
+    /// another executor this blocks that executor, too.
+    ///
+    /// # Errors
+    /// - [`WaitError::TimedOut`]: it has not ended within the limit. It runs on; [`cancel`](RemoteTask::cancel) it if it is
+    ///   not wanted any more, and wait again to hear of its end.
+    /// - [`WaitError::OwnThread`]: this is the thread that the task runs on, so it would never end. Await it there.
+    /// - [`WaitError::Join`]: it was cancelled, or it panicked.
+    ///
+    /// # Panics
+    /// If the outcome was taken already.
+    pub fn wait(&mut self, limit: Option<Duration>) -> Result<T, WaitError> {
+        let mailbox = &*self.mailbox;
+        let mut state = mailbox.state();
+        if !state.has_ended {
+            if self.shared.local.get().is_some() {
+                return Err(WaitError::OwnThread);
+            }
+            state.is_waited = true;
+            let pending = |state: &mut State<T>| !state.has_ended;
+            state = match limit {
+                None => mailbox.arrived.wait_while(state, pending).unwrap_or_else(PoisonError::into_inner),
+                Some(limit) => {
+                    let waited = mailbox.arrived.wait_timeout_while(state, limit, pending);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+            state.is_waited = false;
+            if !state.has_ended {
+                return Err(WaitError::TimedOut);
+            }
+        }
+        let outcome = state.outcome.take().expect("the outcome of this task was taken already");
+        drop(state);
+        outcome.inspect_err(JoinError::claim).map_err(WaitError::Join)
+    }
+
+    fn poll_join(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, JoinError>> {
+        let mut waker = None;
+        loop {
+            let mut state = self.mailbox.state();
+            if state.has_ended {
+                let outcome = state.outcome.take().expect("the outcome of this task was taken already");
+                drop(state);
+                return Poll::Ready(outcome.inspect_err(JoinError::claim));
+            }
+            if state.waker.as_ref().is_some_and(|old| old.will_wake(cx.waker())) {
+                return Poll::Pending;
+            }
+            // Cloning a waker and dropping one may run anybody's code, so the lock is not held then.
+            let Some(waker) = waker.take() else {
+                drop(state);
+                waker = Some(cx.waker().clone());
+                continue;
+            };
+            let old = state.waker.replace(waker);
+            drop(state);
+            drop(old);
+            return Poll::Pending;
+        }
+    }
+}
+
+impl<T: Send + 'static> RemoteTask<T> {
+    /// Asks for the task to be cancelled, and says whether it still could be: `false` if it is known to have ended. Its
+    /// future is dropped on the executor's thread, soon; see [`Task::cancel`].
+    pub fn cancel(&self, reason: impl Into<CancelReason>) -> bool {
+        self.mailbox.cancel(&self.shared, reason.into())
+    }
+}
+
+impl<T: Send + 'static> Mailbox<T> {
+    fn cancel(self: &Arc<Self>, shared: &Arc<Shared>, reason: CancelReason) -> bool {
+        {
+            let mut state = self.state();
+            if state.has_ended {
+                return false;
+            }
+            state.cancel.get_or_insert(reason);
+        }
+        if shared.local.get().is_some() {
+            self.cancel_at_home();
+        } else {
+            // A closed executor has ended all its tasks.
+            let _ = shared.hand_over(RemoteItem::Cancel(self.clone()));
+        }
+        true
+    }
+}
+
+impl<T> Drop for RemoteTask<T> {
+    fn drop(&mut self) {
+        let (outcome, waker) = {
+            let mut state = self.mailbox.state();
+            state.is_abandoned = true;
+            (state.outcome.take(), state.waker.take())
+        };
+        drop((outcome, waker));
+    }
+}
+
+/// Watches the task: gives its outcome, once.
+///
+/// # If dropped
+/// Nothing happens; the task runs on, and can be waited for again.
+///
+/// # Panics
+/// If the outcome was taken already.
+impl<T> Future for &mut RemoteTask<T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.get_mut().poll_join(cx)
+    }
+}
+
+impl<T: Send + 'static> IntoFuture for RemoteTask<T> {
+    type Output = Result<T, JoinError>;
+    type IntoFuture = RemoteJoin<T>;
+
+    fn into_future(self) -> RemoteJoin<T> {
+        RemoteJoin { task: self }
+    }
+}
+
+impl<T> fmt::Debug for RemoteTask<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteTask").field("finished", &self.is_finished()).finish_non_exhaustive()
+    }
+}
+
+/// Waits for a task on another thread: what `task.await` makes of a [`RemoteTask`].
+///
+/// # If dropped
+/// The task is cancelled, if it has not ended.
+#[derive(Debug)]
+#[must_use = "dropping this cancels the task"]
+pub struct RemoteJoin<T: Send + 'static> {
+    task: RemoteTask<T>,
+}
+
+impl<T: Send + 'static> Future for RemoteJoin<T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.task.poll_join(cx)
+    }
+}
+
+impl<T: Send + 'static> Drop for RemoteJoin<T> {
+    fn drop(&mut self) {
+        self.task.cancel("the wait for it was dropped");
+    }
+}

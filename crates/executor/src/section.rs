@@ -1,0 +1,179 @@
+//! The exclusive section: while its guard lives, one task runs and nothing else does.
+//!
+//! The invariant: what is held back keeps its order, and stands before everything that became ready after it when the
+//! section ends. Wakes know nothing of a section; it is the batch that sets aside what it may not run.
+
+use std::cell::Cell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use picot_context::{Cause, Kind, Origin, Report, TaskId, TaskInfo};
+
+use crate::hooks::{extra, pour};
+use crate::queue::Queue;
+use crate::shared::{Item, Local, Shared};
+
+/// Which section lasts, and what it holds back.
+#[derive(Default)]
+pub(crate) struct Section {
+    holder: Cell<Option<TaskId>>,
+    /// The section's number: a guard that outlived its section ends none of the later ones.
+    number: Cell<u64>,
+    /// How many guards it has: the holder may enter again.
+    guards: Cell<usize>,
+    held: Queue<Item>,
+}
+
+impl Section {
+    fn enter(&self, task: TaskId) -> u64 {
+        match self.holder.get() {
+            None => {
+                self.holder.set(Some(task));
+                self.number.set(self.number.get() + 1);
+                self.guards.set(1);
+            }
+            Some(holder) => {
+                assert!(holder == task, "only the holder of an exclusive section runs");
+                self.guards.set(self.guards.get() + 1);
+            }
+        }
+        self.number.get()
+    }
+}
+
+impl Local {
+    /// Whether the item has to wait for the end of a section.
+    pub(crate) fn must_hold(&self, item: &Item) -> bool {
+        let Some(holder) = self.section.holder.get() else { return false };
+        match item {
+            Item::Call(_) => true,
+            Item::Poll(Some(runnable)) => runnable.metadata().id != holder,
+            Item::Poll(None) => self.root.id() != Some(holder),
+        }
+    }
+
+    pub(crate) fn hold(&self, item: Item) {
+        self.section.held.push(item);
+    }
+
+    /// Sets everything in the queue aside that has to wait for the end of a section, if one lasts.
+    #[cold]
+    pub(crate) fn set_aside(&self) {
+        for _ in 0..self.queue.len() {
+            let Some(item) = self.queue.pop() else { return };
+            if self.must_hold(&item) {
+                self.hold(item);
+            } else {
+                self.queue.push(item);
+            }
+        }
+    }
+
+    /// How many items are held back.
+    pub(crate) fn held(&self) -> usize {
+        self.section.held.len()
+    }
+
+    /// Whether that task is in a section.
+    pub(crate) fn is_holder(&self, task: TaskId) -> bool {
+        self.uses(extra::SECTION) && self.section.holder.get() == Some(task)
+    }
+
+    /// Ends the section, if one lasts: what was held back stands in front again.
+    #[cold]
+    pub(crate) fn end_section(&self) {
+        self.section.holder.set(None);
+        self.section.guards.set(0);
+        self.set_extra(extra::SECTION, false);
+        pour(&self.queue, &self.section.held);
+        self.queue.exchange(&self.section.held);
+    }
+
+    /// The holder waits for a task that cannot run before it lets go.
+    #[cold]
+    pub(crate) fn report_wait_for_held(&self, task: TaskInfo) {
+        let origin = Origin::running().unwrap_or(Origin::new(Kind::Task));
+        self.reports.push(Report::new(origin, Cause::WaitsForHeld(task)));
+    }
+}
+
+/// Enters an exclusive section; made by [`Spawner::exclusive`](crate::Spawner::exclusive).
+///
+/// # If dropped
+/// Before it was polled, nothing has happened; after that the section is the guard's.
+///
+/// # Panics
+/// If it is polled by anything but a task of the executor, such as a callback: there would be nobody to run.
+#[must_use = "futures do nothing unless they are awaited"]
+pub struct Exclusive {
+    shared: Arc<Shared>,
+    /// It speaks of one thread.
+    _thread: PhantomData<*const ()>,
+}
+
+impl Exclusive {
+    pub(crate) fn new(shared: Arc<Shared>) -> Exclusive {
+        Exclusive { shared, _thread: PhantomData }
+    }
+}
+
+impl Future for Exclusive {
+    type Output = ExclusiveGuard;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<ExclusiveGuard> {
+        let local = self.shared.local.get().expect("it stays on its executor's thread");
+        let task = local.current.get().filter(|_| local.running.get());
+        let task =
+            task.expect("only a task of this executor can hold back its others; spawn one that awaits `exclusive`");
+        let number = local.section.enter(task);
+        local.set_extra(extra::SECTION, true);
+        Poll::Ready(ExclusiveGuard { shared: self.shared.clone(), number, _thread: PhantomData })
+    }
+}
+
+impl fmt::Debug for Exclusive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exclusive").finish_non_exhaustive()
+    }
+}
+
+/// Keeps everything but one task from running; see [`Spawner::exclusive`](crate::Spawner::exclusive).
+#[must_use = "the exclusive section ends when this is dropped"]
+pub struct ExclusiveGuard {
+    shared: Arc<Shared>,
+    number: u64,
+    /// It speaks of one thread.
+    _thread: PhantomData<*const ()>,
+}
+
+impl ExclusiveGuard {
+    /// How much has become ready and is held back until the section ends.
+    pub fn held(&self) -> usize {
+        self.shared.local.get().map_or(0, |local| {
+            local.set_aside();
+            local.held()
+        })
+    }
+}
+
+impl Drop for ExclusiveGuard {
+    fn drop(&mut self) {
+        let Some(local) = self.shared.local.get() else { return };
+        if !local.uses(extra::SECTION) || local.section.number.get() != self.number {
+            return;
+        }
+        local.section.guards.set(local.section.guards.get() - 1);
+        if local.section.guards.get() == 0 {
+            local.end_section();
+        }
+    }
+}
+
+impl fmt::Debug for ExclusiveGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExclusiveGuard").field("held", &self.held()).finish()
+    }
+}

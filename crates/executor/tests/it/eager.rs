@@ -1,0 +1,139 @@
+//! Eager spawns: the first step inside of `spawn`, everything else as ever.
+
+use std::rc::Rc;
+
+use picot_executor::Executor;
+
+use crate::trace::{Flag, Trace, quiet_panic, reports, yield_now};
+
+#[test]
+fn a_body_that_does_not_suspend_is_done_when_spawn_returns() {
+    let (executor, trace) = (Executor::new(), Trace::default());
+    let inside = trace.clone();
+    let task = executor
+        .spawner()
+        .task()
+        .eager()
+        .spawn(async move {
+            inside.add("body");
+            7
+        })
+        .unwrap();
+    assert_eq!(trace.take(), ["body"]);
+    assert!(task.is_finished());
+    assert_eq!((executor.ready(), executor.spawner().tasks().len()), (0, 0));
+    assert_eq!(executor.block_on(async { task.await.unwrap() }), 7);
+}
+
+#[test]
+fn a_body_that_suspends_goes_on_in_its_turns_as_the_same_task() {
+    let (executor, trace) = (Rc::new(Executor::new()), Trace::default());
+    let spawner = executor.spawner().clone();
+    let note = |trace: &Trace, what: &str| {
+        let name = picot_context::current().map(|task| task.given_name().unwrap_or("?").to_string());
+        trace.add(format!("{what} in {name:?}"));
+    };
+    let inside = trace.clone();
+    executor.block_on(async move {
+        let event = inside.clone();
+        let child = spawner.task().name("child").eager().spawn(async move {
+            note(&event, "before");
+            yield_now().await;
+            note(&event, "after");
+            picot_context::current().unwrap().id()
+        });
+        note(&inside, "spawned");
+        let child = child.unwrap();
+        let id = child.id();
+        assert!(!child.is_finished());
+        assert_eq!(child.await.unwrap(), id);
+    });
+    assert_eq!(trace.take(), ["before in Some(\"child\")", "spawned in Some(\"main\")", "after in Some(\"child\")"]);
+}
+
+#[test]
+fn the_step_around_it_keeps_its_identity_its_budget_and_its_waiters() {
+    let executor = Rc::new(Executor::new());
+    let spawner = executor.spawner().clone();
+    let (flag, trace) = (Flag::default(), Trace::default());
+    // Spawns eagerly from a destructor, when its own end and its joiner's wake are on their way.
+    struct SpawnsInDrop(picot_executor::Spawner, Trace);
+    impl Drop for SpawnsInDrop {
+        fn drop(&mut self) {
+            let trace = self.1.clone();
+            drop(self.0.task().eager().spawn(async move { trace.add("from the destructor") }));
+        }
+    }
+    let output = SpawnsInDrop(spawner.clone(), trace.clone());
+    let task = executor.spawn({
+        let flag = flag.clone();
+        async move {
+            picot_context::budget::spend();
+            flag.wait().await;
+            output
+        }
+    });
+    executor.run_until_stalled();
+    flag.raise();
+    let joined = executor.block_on(async move { task.await.is_ok() });
+    assert!(joined);
+    assert_eq!(trace.take(), ["from the destructor"]);
+
+    executor.block_on(async move {
+        let main = picot_context::current().unwrap().id();
+        for _ in 0..picot_context::budget::PER_STEP {
+            picot_context::budget::spend();
+        }
+        let spent =
+            || std::future::poll_fn(|cx| std::task::Poll::Ready(picot_context::budget::poll_left(cx).is_pending()));
+        assert!(spent().await);
+        let child = spawner.task().eager().spawn(async move { spent().await }).unwrap();
+        assert!(!child.await.unwrap(), "a step of its own has a budget of its own");
+        assert_eq!(picot_context::current().unwrap().id(), main);
+    });
+}
+
+#[test]
+fn a_panic_in_the_first_step_stays_there() {
+    let (executor, trace) = (Executor::new(), Trace::default());
+    let reports = reports(&executor);
+    let spawner = executor.spawner().clone();
+    let inside = trace.clone();
+    executor.call_soon(move || {
+        drop(spawner.task().eager().spawn(async { quiet_panic("eager") }));
+        inside.add("the callback goes on");
+    });
+    executor.run_until_stalled();
+    assert_eq!(trace.take(), ["the callback goes on"]);
+    let texts = reports.take();
+    assert_eq!(texts.len(), 1);
+    assert!(texts[0].starts_with("Task: ") && texts[0].contains("\"eager\""), "{}", texts[0]);
+}
+
+#[test]
+fn eager_tasks_may_nest_and_cannot_run_the_executor() {
+    let executor = Rc::new(Executor::new());
+    let spawner = executor.spawner().clone();
+    let inner = executor.clone();
+    let outer = executor
+        .spawner()
+        .task()
+        .eager()
+        .spawn(async move {
+            let refused = picot_context::catch(|| inner.run_until_stalled()).is_err();
+            let child = spawner.task().eager().spawn(async { 1 }).unwrap();
+            (refused, child.is_finished(), child.await.unwrap())
+        })
+        .unwrap();
+    assert!(outer.is_finished());
+    assert_eq!(executor.block_on(async { outer.await.unwrap() }), (true, true, 1));
+}
+
+#[test]
+fn a_closed_executor_refuses_them_and_polls_nothing() {
+    let (executor, trace) = (Executor::new(), Trace::default());
+    executor.close();
+    let inside = trace.clone();
+    assert!(executor.spawner().task().eager().spawn(async move { inside.add("body") }).is_err());
+    assert!(trace.take().is_empty());
+}

@@ -1,0 +1,104 @@
+//! Fairness both ways: a flood on one side does not starve the other.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use picot_executor::Executor;
+
+use crate::trace::yield_now;
+
+/// Tasks that are always ready. Each counts the steps of all.
+fn flood(executor: &Executor, tasks: usize) -> Rc<Cell<usize>> {
+    let steps = Rc::new(Cell::new(0));
+    for _ in 0..tasks {
+        let steps = steps.clone();
+        drop(executor.spawn(async move {
+            loop {
+                steps.set(steps.get() + 1);
+                yield_now().await;
+            }
+        }));
+    }
+    steps
+}
+
+#[test]
+fn under_local_load_what_comes_from_other_threads_waits_for_one_batch_at_most() {
+    const TASKS: usize = 61;
+    let executor = Executor::new();
+    let steps = flood(&executor, TASKS);
+    let (remote, ran) = (executor.remote(), Arc::new(AtomicBool::new(false)));
+    let flag = ran.clone();
+    let inner = steps.clone();
+    let pushed_at = Rc::new(Cell::new(0));
+    let at = pushed_at.clone();
+    let mut remote = Some((remote, flag));
+    executor.call_soon(move || {
+        // In the middle of a batch of the flood.
+        let (remote, flag) = remote.take().unwrap();
+        thread::spawn(move || remote.call_soon(move || flag.store(true, Ordering::Relaxed)).unwrap()).join().unwrap();
+        at.set(inner.get());
+    });
+    let seen = ran.clone();
+    executor.block_on(async move {
+        while !seen.load(Ordering::Relaxed) {
+            yield_now().await;
+        }
+    });
+    let waited = steps.get() - pushed_at.get();
+    assert!(waited <= 2 * TASKS, "{waited} steps of others: the rest of its batch, and the next");
+}
+
+#[test]
+fn a_flood_from_other_threads_does_not_starve_the_tasks_here() {
+    let executor = Executor::new();
+    let (stop, calls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let threads: Vec<_> = (0..2)
+        .map(|_| {
+            let (remote, stop, calls) = (executor.remote(), stop.clone(), calls.clone());
+            thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    // No more than a queue of this length at a time: memory is not what is tested.
+                    if calls.load(Ordering::Relaxed) > 10_000 {
+                        thread::yield_now();
+                        continue;
+                    }
+                    calls.fetch_add(1, Ordering::Relaxed);
+                    let calls = calls.clone();
+                    remote.call_soon(move || _ = calls.fetch_sub(1, Ordering::Relaxed)).unwrap();
+                }
+            })
+        })
+        .collect();
+    let steps = if cfg!(miri) { 20 } else { 1000 };
+    executor.block_on(async {
+        for _ in 0..steps {
+            yield_now().await;
+        }
+    });
+    stop.store(true, Ordering::Relaxed);
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    executor.run_until_stalled();
+    assert_eq!(calls.load(Ordering::Relaxed), 0, "every call has run");
+}
+
+#[test]
+fn two_tasks_that_wake_each_other_do_not_starve_a_third() {
+    let executor = Executor::new();
+    flood(&executor, 2);
+    let third = executor.spawn(async {
+        for _ in 0..10 {
+            yield_now().await;
+        }
+    });
+    // Each batch gives it one step.
+    for _ in 0..11 {
+        assert_eq!(executor.run_batch(usize::MAX), 3);
+    }
+    assert!(third.is_finished());
+}

@@ -1,0 +1,295 @@
+//! Tasks that other threads spawn: made, run and dropped at home; cancelled, awaited and waited for from anywhere.
+
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use picot_executor::{Executor, RemoteTask, WaitError};
+
+use crate::trace::{Trace, quiet_panic, reports, yield_now};
+
+const fn assert_send_sync<T: Send + Sync>() {}
+const _: () = assert_send_sync::<RemoteTask<String>>();
+
+/// Notes when it is dropped, and insists on the thread on which that is.
+struct Home(thread::ThreadId, Arc<AtomicUsize>);
+
+impl Home {
+    fn new(drops: &Arc<AtomicUsize>) -> Home {
+        Home(thread::current().id(), drops.clone())
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        assert_eq!(thread::current().id(), self.0, "dropped on the wrong thread");
+        self.1.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Runs the executor until the thread has ended, and gives what it returned.
+fn drive<T>(executor: &Executor, thread: thread::JoinHandle<T>) -> T {
+    while !thread.is_finished() {
+        executor.run_until_stalled();
+        thread::yield_now();
+    }
+    executor.run_until_stalled();
+    thread.join().unwrap()
+}
+
+#[test]
+fn the_future_is_made_and_dropped_at_home_and_its_value_crosses() {
+    let executor = Executor::new();
+    let (remote, drops) = (executor.remote(), Arc::new(AtomicUsize::new(0)));
+    let (home, counted) = (thread::current().id(), drops.clone());
+    let thread = thread::spawn(move || {
+        let mut task = remote
+            .spawn(move || {
+                let (held, shared) = (Home::new(&counted), Rc::new(6));
+                async move {
+                    yield_now().await;
+                    assert_eq!(thread::current().id(), home);
+                    drop(held);
+                    *shared * 7
+                }
+            })
+            .unwrap();
+        let value = task.wait(None).unwrap();
+        assert!(task.is_finished());
+        value
+    });
+    assert_eq!(drive(&executor, thread), 42);
+    assert_eq!(drops.load(Ordering::Relaxed), 1);
+    assert!(executor.spawner().tasks().is_empty());
+}
+
+#[test]
+fn a_limit_that_passes_leaves_it_running_and_cancelling_then_reaches_both_sides() {
+    let executor = Executor::new();
+    let (remote, drops) = (executor.remote(), Arc::new(AtomicUsize::new(0)));
+    let counted = drops.clone();
+    let (started, has_started) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        let mut task = remote
+            .spawn(move || {
+                let held = Home::new(&counted);
+                async move {
+                    let _held = held;
+                    started.send(()).unwrap();
+                    std::future::pending::<()>().await
+                }
+            })
+            .unwrap();
+        has_started.recv().unwrap();
+        assert!(matches!(task.wait(Some(Duration::from_millis(1))), Err(WaitError::TimedOut)));
+        assert!(task.cancel("too slow"));
+        let Err(WaitError::Join(error)) = task.wait(None) else { panic!("it was cancelled") };
+        assert!(!task.cancel("again"));
+        error.reason().unwrap().as_str().to_string()
+    });
+    assert_eq!(drive(&executor, thread), "too slow");
+    assert_eq!(drops.load(Ordering::Relaxed), 1);
+    assert!(executor.spawner().tasks().is_empty());
+}
+
+#[test]
+fn one_that_is_cancelled_before_its_first_step_never_makes_its_future() {
+    let executor = Executor::new();
+    let (remote, made) = (executor.remote(), Arc::new(AtomicBool::new(false)));
+    let flag = made.clone();
+    let task = thread::spawn(move || {
+        let task = remote.spawn(move || async move { flag.store(true, Ordering::Relaxed) }).unwrap();
+        assert!(task.cancel("at once"));
+        task
+    })
+    .join()
+    .unwrap();
+    executor.run_until_stalled();
+    let error = executor.block_on(async { task.await.unwrap_err() });
+    assert_eq!(error.reason().unwrap().as_str(), "at once");
+    assert!(!made.load(Ordering::Relaxed));
+}
+
+#[test]
+fn it_can_be_awaited_on_another_executor_and_dropping_that_wait_cancels() {
+    let (here, drops) = (Executor::new(), Arc::new(AtomicUsize::new(0)));
+    let (remote, counted) = (here.remote(), drops.clone());
+    let (started, has_started) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        let there = Executor::new();
+        there.block_on(async {
+            let value = remote.spawn(|| async { "value" }).unwrap().await.unwrap();
+            let mut watched = remote
+                .spawn(move || {
+                    let held = Home::new(&counted);
+                    async move {
+                        let _held = held;
+                        started.send(()).unwrap();
+                        std::future::pending::<()>().await
+                    }
+                })
+                .unwrap();
+            has_started.recv().unwrap();
+            // Watched first, which does nothing when dropped.
+            assert!(futures_lite::future::poll_once(&mut watched).await.is_none());
+            assert!(futures_lite::future::poll_once(&mut watched).await.is_none());
+            drop(watched.into_future());
+            value
+        })
+    });
+    assert_eq!(drive(&here, thread), "value");
+    assert_eq!(drops.load(Ordering::Relaxed), 1);
+    assert!(here.spawner().tasks().is_empty());
+}
+
+#[test]
+fn dropping_the_handle_detaches() {
+    let executor = Executor::new();
+    let remote = executor.remote();
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || drop(remote.spawn(move || async move { sender.send("ran").unwrap() }))).join().unwrap();
+    executor.run_until_stalled();
+    assert_eq!(receiver.try_recv(), Ok("ran"));
+}
+
+#[test]
+fn a_panic_goes_to_whoever_waits_and_else_to_the_hook() {
+    let executor = Executor::new();
+    let reports = reports(&executor);
+    let remote = executor.remote();
+    let thread = thread::spawn({
+        let remote = remote.clone();
+        move || {
+            let mut task = remote.spawn(|| async { quiet_panic("waited for") }).unwrap();
+            let result: Result<(), _> = task.wait(None);
+            let Err(WaitError::Join(error)) = result else { panic!("it panicked") };
+            *error.into_panic().unwrap().downcast::<&str>().unwrap()
+        }
+    });
+    // Runs only once the thread blocks or has pushed; a wait that begins too late gets the payload all the same.
+    assert_eq!(drive(&executor, thread), "waited for");
+    reports.take();
+
+    let task = remote.spawn(|| async { quiet_panic("detached") }).unwrap();
+    drop::<RemoteTask<()>>(task);
+    executor.run_until_stalled();
+    assert_eq!(reports.take().len(), 1);
+
+    // Making the future is a part of the task, too.
+    let task = remote.spawn(|| -> std::future::Ready<()> { quiet_panic("in make") }).unwrap();
+    executor.run_until_stalled();
+    assert_eq!(reports.take().len(), 1, "nobody waited when it happened");
+    assert!(executor.block_on(async { task.await.unwrap_err() }).is_panic(), "and a later wait gets it all the same");
+    executor.run_until_stalled();
+    assert!(reports.take().is_empty());
+}
+
+#[test]
+fn whoever_awaits_it_claims_the_panic() {
+    let (executor, other) = (Executor::new(), Executor::new());
+    let reports = reports(&executor);
+    let task = executor.remote().spawn(|| async { quiet_panic("claimed") }).unwrap();
+    let waiter = other.spawn(async move {
+        let outcome: Result<(), _> = task.await;
+        outcome.unwrap_err().is_panic()
+    });
+    other.run_until_stalled();
+    executor.run_until_stalled();
+    assert!(other.block_on(async { waiter.await.unwrap() }));
+    executor.run_until_stalled();
+    assert!(reports.take().is_empty());
+}
+
+#[test]
+fn a_thread_cannot_block_for_its_own_task() {
+    let executor = Executor::new();
+    let mut task = executor.remote().spawn(|| async { 5 }).unwrap();
+    assert!(matches!(task.wait(None), Err(WaitError::OwnThread)));
+    executor.run_until_stalled();
+    assert_eq!(task.wait(None).unwrap(), 5, "what has ended needs no waiting");
+}
+
+#[test]
+fn on_its_own_thread_it_stands_in_one_order_with_local_spawns() {
+    let (executor, trace) = (Executor::new(), Trace::default());
+    let (sender, receiver) = mpsc::channel();
+    let note = |name: &'static str| {
+        let sender = sender.clone();
+        move || sender.send(name).unwrap()
+    };
+    executor.call_soon(note("first"));
+    let call = note("second");
+    drop(executor.remote().spawn(move || async move { call() }));
+    let call = note("third");
+    drop(executor.spawn(async move { call() }));
+    executor.run_until_stalled();
+    receiver.try_iter().for_each(|name| trace.add(name));
+    assert_eq!(trace.take(), ["first", "second", "third"]);
+}
+
+#[test]
+fn a_closed_executor_gives_the_closure_back() {
+    let executor = Executor::new();
+    let remote = executor.remote();
+    executor.close();
+    let refused = remote.spawn(|| async { 1 }).unwrap_err();
+    assert!(refused.to_string().contains("closed"));
+    let refused_there = thread::spawn(move || remote.spawn(|| async { 2 }).unwrap_err()).join().unwrap();
+    let values = Executor::new();
+    assert_eq!(values.block_on((refused.into_call())()) + values.block_on((refused_there.into_call())()), 3);
+}
+
+#[test]
+fn closing_ends_the_wait_of_another_thread_and_counts_what_never_started() {
+    let executor = Executor::new();
+    let (remote, drops) = (executor.remote(), Arc::new(AtomicUsize::new(0)));
+    let counted = drops.clone();
+    let mut running = remote
+        .spawn(move || {
+            let held = Home::new(&counted);
+            async move {
+                let _held = held;
+                std::future::pending::<()>().await
+            }
+        })
+        .unwrap();
+    executor.run_until_stalled();
+    let mut waiting = thread::spawn(move || remote.spawn(|| async { 1 }).unwrap()).join().unwrap();
+    let report = executor.close();
+    assert_eq!((report.tasks.len(), report.leaked, drops.load(Ordering::Relaxed)), (2, 0, 1));
+    let closed = thread::spawn(move || {
+        let Err(WaitError::Join(first)) = running.wait(None) else { panic!("it was closed") };
+        let Err(WaitError::Join(second)) = waiting.wait(None) else { panic!("it was closed") };
+        [first, second].map(|error| error.reason().unwrap().as_str().to_string())
+    });
+    assert_eq!(closed.join().unwrap(), ["the loop that ran it was closed", "the loop that ran it was closed"]);
+}
+
+#[test]
+fn a_local_task_may_wait_for_those_of_another_executor_while_both_run() {
+    let (sender, receiver) = mpsc::channel();
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = stop.clone();
+    let other = thread::spawn(move || {
+        let other = Executor::new();
+        sender.send(other.remote()).unwrap();
+        while !stopped.load(Ordering::Relaxed) {
+            other.run_until_stalled();
+            thread::yield_now();
+        }
+    });
+    let there = receiver.recv().unwrap();
+    let count = if cfg!(miri) { 5 } else { 200 };
+    let sum = Executor::new().block_on(async {
+        let mut sum = 0;
+        for n in 0..count {
+            sum += there.spawn(move || async move { n }).unwrap().await.unwrap();
+        }
+        sum
+    });
+    assert_eq!(sum, count * (count - 1) / 2);
+    stop.store(true, Ordering::Relaxed);
+    other.join().unwrap();
+}

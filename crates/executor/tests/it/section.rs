@@ -1,0 +1,340 @@
+//! The exclusive section: one task runs, everything else waits in order, and nothing is lost.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::mpsc;
+
+use picot_executor::{ExclusiveGuard, Executor};
+
+use crate::trace::{Flag, Trace, quiet_panic, reports, yield_now};
+
+/// An executor, a trace, and a task that adds its name at each of its steps until the executor is closed.
+fn with_ticker(name: &'static str) -> (Rc<Executor>, Trace) {
+    let (executor, trace) = (Rc::new(Executor::new()), Trace::default());
+    let inside = trace.clone();
+    drop(executor.spawn(async move {
+        loop {
+            inside.add(name);
+            yield_now().await;
+        }
+    }));
+    (executor, trace)
+}
+
+#[test]
+fn only_its_task_is_polled_until_the_guard_is_dropped() {
+    let (executor, trace) = with_ticker("other");
+    let spawner = executor.spawner().clone();
+    let inside = trace.clone();
+    executor.block_on(async move {
+        yield_now().await;
+        let guard = spawner.exclusive().await;
+        for step in 0..3 {
+            inside.add(format!("section {step}"));
+            yield_now().await;
+        }
+        drop(guard);
+        inside.add("released");
+        yield_now().await;
+    });
+    assert_eq!(
+        trace.take(),
+        ["other", "other", "section 0", "section 1", "section 2", "released", "other"],
+        "the other one has become ready before the section's task, and stands in front of it"
+    );
+}
+
+#[test]
+fn what_is_held_runs_afterwards_in_the_order_in_which_it_became_ready() {
+    let (executor, trace) = (Rc::new(Executor::new()), Trace::default());
+    let (spawner, inside, flag) = (executor.spawner().clone(), trace.clone(), Flag::default());
+    drop(executor.spawn({
+        let (flag, trace) = (flag.clone(), trace.clone());
+        async move {
+            flag.wait().await;
+            trace.add("woken task");
+        }
+    }));
+    executor.run_until_stalled();
+    let counting = executor.clone();
+    executor.block_on(async move {
+        let event = |what: &'static str| {
+            let trace = inside.clone();
+            move || trace.add(what)
+        };
+        spawner.call_soon(event("before the section")).unwrap();
+        let guard = spawner.exclusive().await;
+        spawner.call_soon(event("first call")).unwrap();
+        flag.raise();
+        yield_now().await;
+        spawner.call_soon(event("second call")).unwrap();
+        let cancelled = spawner.call_soon(event("cancelled call")).unwrap();
+        drop(spawner.spawn({
+            let call = event("new task");
+            async move { call() }
+        }));
+        yield_now().await;
+        assert!(cancelled.cancel());
+        assert_eq!((guard.held(), counting.ready()), (6, 0), "what is held does not count as ready");
+        drop(guard);
+        assert_eq!(counting.ready(), 6);
+        spawner.call_soon(event("after the section")).unwrap();
+        inside.add("released");
+        yield_now().await;
+    });
+    assert_eq!(
+        trace.take(),
+        ["released", "before the section", "first call", "woken task", "second call", "new task", "after the section"]
+    );
+}
+
+#[test]
+fn what_was_behind_it_in_the_batch_is_held_too_and_does_not_count_as_run() {
+    let (executor, trace) = (Rc::new(Executor::new()), Trace::default());
+    let (spawner, inside, flag) = (executor.spawner().clone(), trace.clone(), Flag::default());
+    let release = flag.clone();
+    drop(executor.spawn(async move {
+        let _guard = spawner.exclusive().await;
+        inside.add("in");
+        release.wait().await;
+        inside.add("out");
+    }));
+    for name in ["a", "b"] {
+        let trace = trace.clone();
+        executor.call_soon(move || trace.add(name));
+    }
+    assert_eq!(executor.run_batch(9), 1);
+    assert_eq!((executor.ready(), executor.has_work(), executor.step()), (0, false, false));
+    assert_eq!(executor.run_until_stalled(), 0, "it can stall with a section and something held");
+    flag.raise();
+    assert_eq!((executor.run_batch(9), executor.ready()), (1, 2));
+    assert_eq!(executor.run_until_stalled(), 2);
+    assert_eq!(trace.take(), ["in", "out", "a", "b"]);
+}
+
+#[test]
+fn cancelling_its_task_releases_and_so_does_the_end_of_a_task_that_leaked_its_guard() {
+    let (executor, trace) = with_ticker("tick");
+    let spawner = executor.spawner().clone();
+    let held = executor.spawn(async move {
+        let _guard = spawner.exclusive().await;
+        std::future::pending::<()>().await;
+    });
+    executor.run_batch(9);
+    trace.take();
+    assert_eq!(executor.run_batch(9), 0);
+    assert!(held.cancel("enough"));
+    assert_eq!(executor.run_batch(9), 1);
+    executor.run_batch(9);
+    assert_eq!(trace.take(), ["tick"]);
+
+    let spawner = executor.spawner().clone();
+    drop(executor.spawn(async move { std::mem::forget(spawner.exclusive().await) }));
+    executor.run_batch(9);
+    trace.take();
+    executor.run_batch(9);
+    assert_eq!(trace.take(), ["tick"]);
+
+    let spawner = executor.spawner().clone();
+    let reports = reports(&executor);
+    drop(executor.spawn(async move {
+        let _guard = spawner.exclusive().await;
+        quiet_panic("inside");
+    }));
+    executor.run_batch(9);
+    executor.deliver_reports();
+    assert_eq!(reports.take().len(), 1);
+    trace.take();
+    executor.run_batch(9);
+    assert_eq!(trace.take(), ["tick"]);
+}
+
+#[test]
+fn a_guard_that_outlives_its_section_ends_no_later_one() {
+    let (executor, trace) = with_ticker("tick");
+    let kept: Rc<RefCell<Option<ExclusiveGuard>>> = Rc::default();
+    let (spawner, keep) = (executor.spawner().clone(), kept.clone());
+    drop(executor.spawn(async move { *keep.borrow_mut() = Some(spawner.exclusive().await) }));
+    executor.run_batch(9);
+    let spawner = executor.spawner().clone();
+    drop(executor.spawn(async move {
+        let _guard = spawner.exclusive().await;
+        std::future::pending::<()>().await;
+    }));
+    executor.run_batch(9);
+    trace.take();
+    drop(kept.take());
+    assert_eq!(executor.run_batch(9), 0);
+    assert!(trace.take().is_empty(), "the second section lasts");
+}
+
+#[test]
+fn its_task_may_enter_again_and_the_last_guard_counts() {
+    let (executor, trace) = with_ticker("tick");
+    let spawner = executor.spawner().clone();
+    let inside = trace.clone();
+    executor.block_on(async move {
+        yield_now().await;
+        inside.take();
+        let outer = spawner.exclusive().await;
+        let inner = spawner.exclusive().await;
+        drop(outer);
+        yield_now().await;
+        assert!(inside.take().is_empty());
+        drop(inner);
+        yield_now().await;
+        assert_eq!(inside.take(), ["tick"]);
+    });
+}
+
+#[test]
+fn a_held_task_that_is_cancelled_ends_after_the_section() {
+    let (executor, trace) = (Rc::new(Executor::new()), Trace::default());
+    let spawner = executor.spawner().clone();
+    let dropped = trace.on_drop("dropped");
+    let other = executor.spawn(async move {
+        let _dropped = dropped;
+        std::future::pending::<()>().await;
+    });
+    executor.run_until_stalled();
+    let inside = trace.clone();
+    executor.block_on(async move {
+        let guard = spawner.exclusive().await;
+        assert!(other.cancel("while held"));
+        yield_now().await;
+        inside.add("released");
+        drop(guard);
+        assert_eq!(other.await.unwrap_err().reason().unwrap().as_str(), "while held");
+    });
+    assert_eq!(trace.take(), ["released", "dropped"]);
+}
+
+#[test]
+fn waiting_for_a_held_task_is_reported_with_both_names() {
+    let executor = Rc::new(Executor::new());
+    let reports = reports(&executor);
+    let spawner = executor.spawner().clone();
+    let waits = executor.spawner().task().name("waits").spawn(async move {
+        let _guard = spawner.exclusive().await;
+        let child = spawner.task().name("child").spawn(async {}).unwrap();
+        child.await.unwrap();
+    });
+    executor.run_until_stalled();
+    let texts = reports.take();
+    assert_eq!(texts.len(), 1, "{texts:?}");
+    assert!(
+        texts[0].starts_with("Task: waits (task 1") && texts[0].contains("waits for child (task 2"),
+        "{}",
+        texts[0]
+    );
+    assert!(texts[0].contains("drop the section's guard"), "{}", texts[0]);
+    waits.unwrap().cancel("it would wait for ever");
+    executor.run_until_stalled();
+    assert!(executor.spawner().tasks().is_empty(), "the child was cancelled with the wait, and has ended after it");
+}
+
+#[test]
+fn a_finished_task_can_be_waited_for_inside() {
+    let executor = Rc::new(Executor::new());
+    let reports = reports(&executor);
+    let spawner = executor.spawner().clone();
+    let value = executor.block_on(async move {
+        let done = spawner.spawn(async { 3 }).unwrap();
+        yield_now().await;
+        let _guard = spawner.exclusive().await;
+        done.await.unwrap()
+    });
+    executor.run_until_stalled();
+    assert_eq!((value, reports.take().len()), (3, 0));
+}
+
+#[test]
+fn what_comes_from_other_threads_is_collected_and_held() {
+    let (executor, trace) = with_ticker("tick");
+    let (spawner, remote) = (executor.spawner().clone(), executor.remote());
+    let (sender, receiver) = mpsc::channel();
+    let inside = trace.clone();
+    executor.block_on(async move {
+        let guard = spawner.exclusive().await;
+        let thread = std::thread::spawn(move || remote.call_soon(move || sender.send("ran").unwrap()).unwrap());
+        thread.join().unwrap();
+        inside.take();
+        yield_now().await;
+        assert!(receiver.try_recv().is_err());
+        assert_eq!(guard.held(), 2, "the ticker and the call");
+        drop(guard);
+        yield_now().await;
+        assert_eq!(receiver.try_recv(), Ok("ran"));
+    });
+}
+
+#[test]
+fn the_root_may_hold_it_and_a_wake_from_another_thread_reaches_the_holder() {
+    let (executor, trace) = with_ticker("tick");
+    let spawner = executor.spawner().clone();
+    let (sender, receiver) = mpsc::channel::<std::task::Waker>();
+    let thread = std::thread::spawn(move || receiver.recv().unwrap().wake());
+    let inside = trace.clone();
+    executor.block_on(async move {
+        let _guard = spawner.exclusive().await;
+        inside.take();
+        let mut sender = Some(sender);
+        std::future::poll_fn(move |cx| match sender.take() {
+            None => std::task::Poll::Ready(()),
+            Some(sender) => {
+                sender.send(cx.waker().clone()).unwrap();
+                std::task::Poll::Pending
+            }
+        })
+        .await;
+    });
+    thread.join().unwrap();
+    assert!(trace.take().is_empty());
+    executor.run_batch(9);
+    assert_eq!(trace.take(), ["tick"], "the section has ended with the root");
+}
+
+#[test]
+fn an_eager_spawn_inside_is_queued_and_held() {
+    let (executor, trace) = (Rc::new(Executor::new()), Trace::default());
+    let (spawner, inside) = (executor.spawner().clone(), trace.clone());
+    executor.block_on(async move {
+        let guard = spawner.exclusive().await;
+        let event = inside.clone();
+        drop(spawner.task().eager().spawn(async move { event.add("child") }));
+        inside.add("spawned");
+        drop(guard);
+        yield_now().await;
+    });
+    assert_eq!(trace.take(), ["spawned", "child"]);
+}
+
+#[test]
+fn closing_ends_it_and_drops_what_was_held() {
+    let (executor, trace) = (Rc::new(Executor::new()), Trace::default());
+    let spawner = executor.spawner().clone();
+    let dropped = trace.on_drop("call dropped");
+    drop(executor.spawn(async move {
+        let _guard = spawner.exclusive().await;
+        std::future::pending::<()>().await;
+    }));
+    executor.call_soon(move || drop(dropped));
+    drop(executor.spawn(std::future::pending::<()>()));
+    executor.run_batch(9);
+    let report = executor.close();
+    assert_eq!((report.tasks.len(), report.callbacks), (2, 1));
+    assert_eq!(trace.take(), ["call dropped"]);
+}
+
+#[test]
+fn a_callback_cannot_enter() {
+    let executor = Executor::new();
+    let reports = reports(&executor);
+    let spawner = executor.spawner().clone();
+    executor.call_soon(move || {
+        let mut entering = std::pin::pin!(spawner.exclusive());
+        let _ = entering.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+    });
+    executor.run_until_stalled();
+    assert!(reports.take()[0].contains("spawn one that awaits `exclusive`"));
+}

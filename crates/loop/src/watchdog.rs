@@ -1,0 +1,204 @@
+//! The watchdog: a thread that tells of a step while the step still keeps the loop.
+//!
+//! It is for steps that never end, which the report at their end cannot tell of. It is there only if it was asked for: it costs
+//! a thread, and a lock that nobody else wants at the beginning and the end of each step. It only looks; it stops nothing.
+
+use std::fmt;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use parking::{Parker, Unparker};
+use picot_context::{Place, Step, TaskId, TaskInfo};
+use picot_executor::{Exit, Hooks};
+
+use crate::handle::LoopHandle;
+
+/// A step that has not ended; see [`Builder::watchdog`](crate::Builder::watchdog).
+///
+/// Displayed, it is a line for a log.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Stuck {
+    /// The task, unless the step is a callback.
+    pub task: Option<TaskId>,
+    /// Where the task was spawned or the callback scheduled.
+    pub place: Place,
+    /// The name of the loop's thread.
+    pub thread: Option<String>,
+    /// The step has taken longer than this.
+    pub limit: Duration,
+}
+
+impl fmt::Display for Stuck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.task {
+            Some(id) => write!(f, "{}", TaskInfo::new(id, None, self.place))?,
+            None => write!(f, "the callback from {}", self.place)?,
+        }
+        write!(f, " has kept the loop from everything else for more than {:.0?}, and does so still", self.limit)?;
+        match &self.thread {
+            Some(thread) => write!(f, ", on the thread {thread:?}"),
+            None => Ok(()),
+        }
+    }
+}
+
+type Hook = Box<dyn FnMut(&Stuck) + Send>;
+
+/// What a loop is to be built with.
+pub(crate) struct WatchdogOptions {
+    pub(crate) limit: Duration,
+    pub(crate) hook: Hook,
+}
+
+impl fmt::Debug for WatchdogOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watchdog").field("limit", &self.limit).finish_non_exhaustive()
+    }
+}
+
+/// The loop's side of it. Dropping it ends the thread.
+pub(crate) struct Watchdog {
+    seen: Arc<Mutex<Seen>>,
+    unparker: Unparker,
+}
+
+/// What the thread is to see.
+#[derive(Default)]
+struct Seen {
+    /// The number of steps that have begun.
+    number: u64,
+    step: Option<Step>,
+    is_over: bool,
+}
+
+fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Watchdog {
+    /// Starts the thread, for a loop on this one.
+    pub(crate) fn start(options: WatchdogOptions) -> std::io::Result<Watchdog> {
+        let (parker, unparker) = parking::pair();
+        let seen = Arc::<Mutex<Seen>>::default();
+        let watched = seen.clone();
+        let name = thread::current().name().map(str::to_string);
+        let watch = move || watch(&watched, &parker, options, name);
+        thread::Builder::new().name("picot-watchdog".into()).spawn(watch)?;
+        Ok(Watchdog { seen, unparker })
+    }
+
+    fn set_step(&self, step: Option<Step>) {
+        let mut seen = lock(&self.seen);
+        seen.number += u64::from(step.is_some());
+        seen.step = step;
+    }
+
+    /// Looks away while `f` runs.
+    pub(crate) fn look_away<R>(&self, f: impl FnOnce() -> R) -> R {
+        struct Again<'a>(&'a Watchdog, Option<Step>);
+        impl Drop for Again<'_> {
+            fn drop(&mut self) {
+                self.0.set_step(self.1);
+            }
+        }
+        let step = lock(&self.seen).step.take();
+        let _again = Again(self, step);
+        f()
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        lock(&self.seen).is_over = true;
+        self.unparker.unpark();
+    }
+}
+
+/// Looks once every `limit`. A step that is there twice has taken longer than that.
+fn watch(seen: &Mutex<Seen>, parker: &Parker, mut options: WatchdogOptions, thread: Option<String>) {
+    let (mut last, mut told) = (0, 0);
+    loop {
+        parker.park_timeout(options.limit);
+        let seen = lock(seen);
+        if seen.is_over {
+            return;
+        }
+        let (number, step) = (seen.number, seen.step);
+        drop(seen);
+        if let Some(step) = step.filter(|_| number == last && number != told) {
+            told = number;
+            let (task, place, limit) = (step.task_id(), step.place(), options.limit);
+            (options.hook)(&Stuck { task, place, thread: thread.clone(), limit });
+        }
+        last = if step.is_some() { number } else { 0 };
+    }
+}
+
+/// The loop's hooks where it has a watchdog: that, and what the program has set.
+struct Watched {
+    watchdog: Rc<Watchdog>,
+    others: Option<Rc<dyn Hooks>>,
+}
+
+impl Watched {
+    fn others(&self, call: impl FnOnce(&dyn Hooks)) {
+        if let Some(others) = &self.others {
+            call(&**others);
+        }
+    }
+}
+
+impl Hooks for Watched {
+    fn spawned(&self, task: &TaskInfo) {
+        self.others(|others| others.spawned(task));
+    }
+
+    fn before_step(&self, step: Step) {
+        self.watchdog.set_step(Some(step));
+        self.others(|others| others.before_step(step));
+    }
+
+    fn after_step(&self, step: Step) {
+        self.watchdog.set_step(None);
+        self.others(|others| others.after_step(step));
+    }
+
+    fn exited(&self, task: &TaskInfo, exit: Exit) {
+        self.others(|others| others.exited(task, exit));
+    }
+
+    fn park(&self) {
+        self.others(|others| others.park());
+    }
+
+    fn unpark(&self) {
+        self.others(|others| others.unpark());
+    }
+}
+
+impl LoopHandle {
+    /// Watches the loop: `hooks` is told of every task, every step and every wait. One takes the place of the other.
+    pub fn set_hooks(&self, hooks: Rc<dyn Hooks>) {
+        self.install_hooks(Some(hooks));
+    }
+
+    /// No longer watches the loop.
+    pub fn reset_hooks(&self) {
+        self.install_hooks(None);
+    }
+
+    pub(crate) fn install_hooks(&self, others: Option<Rc<dyn Hooks>>) {
+        let spawner = self.inner.executor.spawner();
+        let hooks = match self.inner.watchdog.borrow().clone() {
+            Some(watchdog) => Some(Rc::new(Watched { watchdog, others }) as Rc<dyn Hooks>),
+            None => others,
+        };
+        match hooks {
+            Some(hooks) => spawner.set_hooks(hooks),
+            None => spawner.reset_hooks(),
+        }
+    }
+}

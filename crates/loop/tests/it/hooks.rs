@@ -1,0 +1,80 @@
+//! Callbacks around each look outside.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use picot_loop::TurnHook;
+
+use crate::trace::{one_turn, quiet_panic, reports, virtual_loop};
+
+#[test]
+fn hooks_run_around_the_wait_and_before_what_is_queued() {
+    let (event_loop, trace, clock) = virtual_loop();
+    let handle = event_loop.handle();
+    let adds = |event: &'static str| {
+        let trace = trace.clone();
+        move || trace.add(event)
+    };
+    let check = handle.on_check(adds("check"));
+    let prepare = handle.on_prepare(adds("prepare"));
+    let idle = handle.on_idle(adds("idle"));
+    handle.call_later(Duration::from_secs(1), adds("timer"));
+    handle.call_soon(adds("callback"));
+    clock.advance(Duration::from_secs(1));
+    one_turn(&event_loop);
+    assert_eq!(trace.take(), ["idle", "prepare", "check", "callback", "timer"]);
+
+    assert!(prepare.remove() && !prepare.remove());
+    one_turn(&event_loop);
+    assert_eq!(trace.take(), ["idle", "check"]);
+    assert!(check.remove() && idle.remove());
+    one_turn(&event_loop);
+    assert!(trace.take().is_empty());
+}
+
+#[test]
+fn an_idle_hook_keeps_the_loop_from_waiting_and_the_virtual_clock_from_jumping() {
+    let (event_loop, trace, clock) = virtual_loop();
+    let handle = event_loop.handle();
+    let hook: Rc<RefCell<Option<TurnHook>>> = Rc::default();
+    let mut calls = 0;
+    let (own, seen, time) = (hook.clone(), trace.clone(), clock.clone());
+    *hook.borrow_mut() = Some(handle.on_idle(move || {
+        calls += 1;
+        assert_eq!(time.elapsed(), Duration::ZERO);
+        if calls == 5 {
+            seen.add("removes itself");
+            assert!(own.take().unwrap().remove());
+        }
+    }));
+    let slept = event_loop.run_until_complete(picot_loop::sleep(Duration::from_secs(1)));
+    assert_eq!((slept, clock.elapsed()), (Ok(()), Duration::from_secs(1)));
+    assert_eq!(trace.take(), ["removes itself"]);
+}
+
+#[test]
+fn a_hook_that_panics_or_takes_long_is_reported_by_its_place_and_stays() {
+    let (event_loop, _trace, clock) = virtual_loop();
+    let reports = reports(&event_loop);
+    let handle = event_loop.handle();
+    let line = line!() + 1;
+    handle.on_prepare(|| quiet_panic("in the hook"));
+    handle.on_check(move || clock.advance(Duration::from_secs(1)));
+    one_turn(&event_loop);
+    one_turn(&event_loop);
+    let texts = reports.take();
+    assert_eq!(texts.len(), 4);
+    assert!(texts[0].contains(&format!("hooks.rs:{line}:")) && texts[0].contains("in the hook"), "{}", texts[0]);
+    assert!(texts[1].contains(&format!("hooks.rs:{}:", line + 1)) && texts[1].contains("for 1s"), "{}", texts[1]);
+}
+
+#[test]
+fn closing_drops_hooks() {
+    let (event_loop, trace, _clock) = virtual_loop();
+    let held = trace.on_drop("dropped");
+    let hook = event_loop.handle().on_check(move || assert!(std::mem::size_of_val(&held) > 0));
+    event_loop.close().unwrap();
+    assert_eq!(trace.take(), ["dropped"]);
+    assert!(!hook.remove());
+}

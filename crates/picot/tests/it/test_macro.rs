@@ -1,0 +1,30 @@
+//! `#[picot::test]`: on tests, and what becomes of those that cannot go on.
+
+use std::time::Duration;
+
+use picot::{VirtualClock, sleep, spawn};
+
+#[picot::test]
+async fn a_test_that_sleeps_takes_no_time(clock: VirtualClock) {
+    let sleeper = spawn(sleep(Duration::from_secs(1_000_000)));
+    sleeper.await.unwrap();
+    assert_eq!(clock.elapsed(), Duration::from_secs(1_000_000));
+}
+
+#[picot::test]
+async fn a_test_may_fail_by_an_error() -> Result<(), picot::JoinError> {
+    spawn(async {}).await
+}
+
+#[picot::test]
+#[should_panic(expected = "the loop cannot go on")]
+async fn a_test_whose_tasks_wait_for_each_other_fails() {
+    spawn(std::future::pending::<()>()).await.unwrap();
+}
+
+#[picot::test(real_time)]
+async fn a_test_may_ask_for_real_time() {
+    let before = picot::LoopHandle::current().now();
+    sleep(Duration::from_millis(1)).await;
+    assert!(picot::LoopHandle::current().now() - before >= Duration::from_millis(1));
+}

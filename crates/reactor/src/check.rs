@@ -1,0 +1,34 @@
+//! Asking the operating system whether a source is ready now.
+//!
+//! Operations never need this: they try, and learn it from "would block". It is for callbacks that are to run for as long as
+//! an object is ready and that may use the object itself, past its source.
+
+use std::io;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::pollable::Pollable;
+use crate::ready::Direction;
+use crate::source::Source;
+
+impl<T: Pollable> Source<T> {
+    /// Asks the operating system whether a direction that is taken to be ready is so still, and brings the readiness up to
+    /// date. It costs a system call, or none if the direction is known not to be ready.
+    ///
+    /// # Errors
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if it is not ready, and what the operating system says.
+    pub fn check(&self, direction: Direction) -> io::Result<()> {
+        self.try_io(direction, |io| {
+            let flags = match direction {
+                Direction::Read => PollFlags::IN,
+                Direction::Write => PollFlags::OUT,
+                Direction::Priority => PollFlags::PRI,
+            };
+            let mut asked = [PollFd::new(io, flags)];
+            match poll(&mut asked, Some(&Timespec::default()))? {
+                0 => Err(io::ErrorKind::WouldBlock.into()),
+                _ => Ok(()),
+            }
+        })
+    }
+}

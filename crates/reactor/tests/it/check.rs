@@ -1,0 +1,25 @@
+//! Asking whether a source is ready now.
+
+use std::io::{ErrorKind, Read, Write};
+
+use picot_reactor::{Direction, Reactor};
+
+use crate::support::{registered, wait_until};
+
+#[test]
+fn a_check_finds_out_what_was_done_past_the_source() {
+    let reactor = Reactor::new().unwrap();
+    let (source, mut peer) = registered(&reactor);
+    let not_ready = || source.check(Direction::Read).unwrap_err().kind();
+    assert_eq!(not_ready(), ErrorKind::WouldBlock);
+
+    peer.write_all(b"hello").unwrap();
+    wait_until(&reactor, || source.check(Direction::Read).is_ok());
+    source.check(Direction::Read).unwrap();
+    source.get_ref().read_exact(&mut [0; 5]).unwrap();
+    assert_eq!(not_ready(), ErrorKind::WouldBlock, "the data was read without the source's knowledge");
+
+    drop(peer);
+    wait_until(&reactor, || source.check(Direction::Read).is_ok());
+    wait_until(&reactor, || source.check(Direction::Write).is_ok());
+}

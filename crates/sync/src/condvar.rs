@@ -1,0 +1,231 @@
+//! `Condvar`: waiting until something about a locked value has changed.
+//!
+//! A waiter is in line before its lock is released, so no notification falls between. One that was notified by
+//! [`notify_one`](Condvar::notify_one) and is dropped before it has the lock again passes the notification on.
+
+use std::fmt;
+use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use picot_context::Place;
+
+use crate::dump::Waiting;
+use crate::mutex::{Lock, Mutex, MutexGuard};
+use crate::waiters::{Left, Waiter, Waiters};
+use crate::wake::{wake, wake_all};
+
+/// What a waiter is given: whether its notification was meant for one, and has to reach one.
+const FOR_ONE: usize = 1;
+const FOR_ALL: usize = 0;
+
+/// Lets tasks wait until something about the value of a [`Mutex`] has changed (asyncio's `Condition`, std's `Condvar`).
+///
+/// ```
+/// use picot_sync::{Condvar, Mutex};
+///
+/// async fn wait_for_three(count: &Mutex<u32>, changed: &Condvar) {
+///     let count = changed.wait_while(count.lock().await, |count| *count < 3).await;
+///     assert!(*count >= 3);
+/// }
+///
+/// async fn add(count: &Mutex<u32>, changed: &Condvar) {
+///     *count.lock().await += 1;
+///     changed.notify_one();
+/// }
+/// ```
+#[doc(alias = "Condition")]
+pub struct Condvar {
+    waiters: Waiters,
+}
+
+impl Condvar {
+    /// A condition variable that nobody waits for.
+    #[track_caller]
+    pub const fn new() -> Condvar {
+        Condvar { waiters: Waiters::new("Condvar::wait", Location::caller()) }
+    }
+
+    /// Releases the lock, waits until notified, and takes the lock again. Always look again at what you wait for, or use
+    /// [`wait_while`](Condvar::wait_while): between the notification and the lock others have their turn.
+    ///
+    /// The lock is released when the future is first polled, or dropped.
+    ///
+    /// # If dropped
+    /// The lock is not taken again. A notification by [`notify_one`](Condvar::notify_one) or
+    /// [`notify`](Condvar::notify) that has reached this waiter goes to the next, as long as this has not returned.
+    #[track_caller]
+    pub fn wait<'c, 'a, T: ?Sized>(&'c self, guard: MutexGuard<'a, T>) -> Wait<'c, 'a, T> {
+        self.wait_at(guard, Location::caller())
+    }
+
+    fn wait_at<'c, 'a, T: ?Sized>(&'c self, guard: MutexGuard<'a, T>, place: Place) -> Wait<'c, 'a, T> {
+        let mutex = MutexGuard::mutex(&guard);
+        Wait { condvar: self, mutex, waiter: Waiter::at(place), owes: FOR_ALL, state: State::Locked(guard) }
+    }
+
+    /// Waits, again and again, while `condition` says so of the locked value; does not suspend if it says no at once
+    /// (asyncio's `wait_for`, with the opposite sense).
+    ///
+    /// # If dropped
+    /// As with [`wait`](Condvar::wait).
+    #[track_caller]
+    #[doc(alias = "wait_for")]
+    pub fn wait_while<'c, 'a, T: ?Sized, F>(&'c self, guard: MutexGuard<'a, T>, condition: F) -> WaitWhile<'c, 'a, T, F>
+    where
+        F: FnMut(&mut T) -> bool,
+    {
+        WaitWhile { condvar: self, place: Location::caller(), condition, guard: Some(guard), wait: None }
+    }
+
+    /// Lets the first who waits go on, once it has the lock. Without a waiter, nothing happens.
+    ///
+    /// Unlike asyncio's it does not ask for the lock: what a waiter looks at is inside of the lock and cannot be changed
+    /// without it.
+    #[doc(alias = "signal")]
+    pub fn notify_one(&self) {
+        if let Some(waker) = self.waiters.notify_first(FOR_ONE) {
+            wake(waker);
+        }
+    }
+
+    /// Lets the first `count` who wait go on, each once it has the lock. Those who begin to wait meanwhile are not meant.
+    pub fn notify(&self, count: usize) {
+        let count = count.min(self.waiters.len());
+        wake_all((0..count).filter_map(|_| self.waiters.notify_first(FOR_ONE)).collect());
+    }
+
+    /// Lets all go on who wait now, each once it has the lock.
+    #[doc(alias = "broadcast")]
+    pub fn notify_all(&self) {
+        wake_all(self.waiters.notify_all(FOR_ALL));
+    }
+
+    /// Those who wait to be notified, the first first. Who is notified and waits for the lock is among the lock's waiters.
+    pub fn waiters(&self) -> Vec<Waiting> {
+        self.waiters.list()
+    }
+}
+
+impl Default for Condvar {
+    #[track_caller]
+    fn default() -> Condvar {
+        Condvar::new()
+    }
+}
+
+impl fmt::Debug for Condvar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Condvar").field("waiting", &self.waiters.len()).finish()
+    }
+}
+
+/// Waits for a notification: what [`Condvar::wait`] returns.
+#[must_use = "a future does nothing unless it is awaited"]
+pub struct Wait<'c, 'a, T: ?Sized> {
+    condvar: &'c Condvar,
+    mutex: &'a Mutex<T>,
+    waiter: Waiter,
+    /// Whether a notification that was meant for one has been collected, and is owed to the next if this is dropped.
+    owes: usize,
+    state: State<'a, T>,
+}
+
+enum State<'a, T: ?Sized> {
+    /// Not polled yet.
+    Locked(MutexGuard<'a, T>),
+    Waiting,
+    Relocking(Lock<'a, T>),
+}
+
+impl<'a, T: ?Sized> Future for Wait<'_, 'a, T> {
+    type Output = MutexGuard<'a, T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<MutexGuard<'a, T>> {
+        let this = &mut *self;
+        loop {
+            match &mut this.state {
+                State::Locked(_) => {
+                    // In line first, unlocked second.
+                    this.condvar.waiters.enter(&mut this.waiter, FOR_ALL, cx.waker().clone());
+                    this.state = State::Waiting;
+                    return Poll::Pending;
+                }
+                State::Waiting => match this.condvar.waiters.poll_with(&mut this.waiter, FOR_ALL, cx, || true) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(given) => {
+                        this.owes = given;
+                        this.state = State::Relocking(Lock::at(this.mutex, this.waiter.place));
+                    }
+                },
+                State::Relocking(lock) => {
+                    let guard = Pin::new(lock).poll(cx);
+                    if guard.is_ready() {
+                        this.owes = FOR_ALL;
+                    }
+                    return guard;
+                }
+            }
+        }
+    }
+}
+
+impl<T: ?Sized> Drop for Wait<'_, '_, T> {
+    fn drop(&mut self) {
+        let given = match self.condvar.waiters.leave(&mut self.waiter) {
+            Left::Notified(given) => given,
+            Left::Outside | Left::Waiting => self.owes,
+        };
+        if given == FOR_ONE {
+            self.condvar.notify_one();
+        }
+    }
+}
+
+impl<T: ?Sized> fmt::Debug for Wait<'_, '_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wait").finish_non_exhaustive()
+    }
+}
+
+/// Waits for a condition: what [`Condvar::wait_while`] returns.
+#[must_use = "a future does nothing unless it is awaited"]
+pub struct WaitWhile<'c, 'a, T: ?Sized, F> {
+    condvar: &'c Condvar,
+    place: Place,
+    condition: F,
+    /// The lock, while the condition is looked at.
+    guard: Option<MutexGuard<'a, T>>,
+    wait: Option<Wait<'c, 'a, T>>,
+}
+
+/// The condition is called, never pinned.
+impl<T: ?Sized, F> Unpin for WaitWhile<'_, '_, T, F> {}
+
+impl<'a, T: ?Sized, F: FnMut(&mut T) -> bool> Future for WaitWhile<'_, 'a, T, F> {
+    type Output = MutexGuard<'a, T>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<MutexGuard<'a, T>> {
+        let this = self.get_mut();
+        loop {
+            if let Some(wait) = &mut this.wait {
+                match Pin::new(wait).poll(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(guard) => this.guard = Some(guard),
+                }
+                this.wait = None;
+            }
+            let mut guard = this.guard.take().expect("a future is not polled after its end");
+            if !(this.condition)(&mut guard) {
+                return Poll::Ready(guard);
+            }
+            this.wait = Some(this.condvar.wait_at(guard, this.place));
+        }
+    }
+}
+
+impl<T: ?Sized, F> fmt::Debug for WaitWhile<'_, '_, T, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WaitWhile").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,145 @@
+//! Circles of locks: found when the last lock closes one.
+//!
+//! A circle can only be closed by somebody who holds a lock and waits for another. So nothing is noted, and nothing
+//! looked up, while the only lock that is held on the thread is the one that is waited for. Otherwise each wait is an
+//! edge from whoever waits to the lock, the lock knows its holder, and a new edge is followed from holder to holder.
+//!
+//! Whoever holds or waits is known by its task and its waker, so that the children of a `FuturesUnordered` are told
+//! apart. Branches of one `join!` share both, and cannot be: the report then says "by itself" of two branches.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::task::Waker;
+
+use picot_context::{Cause, Kind, LockWait, Origin, Place, Report, Step, TaskId};
+
+use crate::wake::report;
+
+/// Somebody who can hold a lock, or wait for one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Who {
+    pub(crate) task: Option<TaskId>,
+    /// The address of the waker's data; 0 where it is not known.
+    pub(crate) waker: usize,
+}
+
+impl Who {
+    #[inline]
+    pub(crate) fn running(waker: Option<&Waker>) -> Who {
+        Who {
+            task: picot_context::running().as_ref().and_then(Step::task_id),
+            waker: waker.map_or(0, |waker| waker.data().addr()),
+        }
+    }
+
+    /// Whether the two are one, as far as is known. Two of whom nothing is known are not.
+    fn is(self, other: Who) -> bool {
+        self.task == other.task
+            && if self.waker == 0 || other.waker == 0 { self.task.is_some() } else { self.waker == other.waker }
+    }
+
+    /// The edges that may begin here.
+    fn edges(self) -> std::ops::RangeInclusive<EdgeKey> {
+        let last = if self.waker == 0 { usize::MAX } else { self.waker };
+        EdgeKey(self, 0)..=EdgeKey(Who { waker: last, ..self }, u32::MAX)
+    }
+}
+
+/// Whoever holds a lock, and where it was asked for.
+#[derive(Clone, Copy)]
+pub(crate) struct Holder {
+    pub(crate) who: Who,
+    pub(crate) place: Place,
+}
+
+/// A lock as those see it who follow edges: its holder, which changes under them.
+pub(crate) type Seen = Rc<Cell<Option<Holder>>>;
+
+/// Whoever waits, and its number among the waiters of the thread.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct EdgeKey(Who, u32);
+
+/// A wait for a lock.
+struct Edge {
+    lock: Seen,
+    made: Place,
+    task: Option<picot_context::TaskInfo>,
+    place: Place,
+}
+
+thread_local! {
+    /// How many locks are held on this thread.
+    static HELD: Cell<usize> = const { Cell::new(0) };
+    static EDGES: RefCell<BTreeMap<EdgeKey, Edge>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+#[inline]
+pub(crate) fn taken() {
+    HELD.set(HELD.get() + 1);
+}
+
+#[inline]
+pub(crate) fn released() {
+    HELD.set(HELD.get() - 1);
+}
+
+/// Whether a wait for a lock that `holder` holds could close a circle, now or later.
+#[inline]
+pub(crate) fn matters(who: Who, holder: Holder) -> bool {
+    HELD.get() > 1 || holder.who.is(who)
+}
+
+/// Notes that `who` waits for a lock, and reports the circle that this closes, if it does.
+#[cold]
+pub(crate) fn begin(who: Who, waiter: u32, place: Place, lock: Seen, made: Place) -> EdgeKey {
+    let key = EdgeKey(who, waiter);
+    let edge = Edge { lock, made, task: picot_context::current(), place };
+    let circle = EDGES.with_borrow_mut(|edges| {
+        edges.insert(key, edge);
+        circle(edges, key)
+    });
+    if let Some(circle) = circle {
+        let origin = Origin::running().unwrap_or(Origin::new(Kind::Task).at(place));
+        report(Report::new(origin, Cause::Deadlock(circle)));
+    }
+    key
+}
+
+/// Forgets a wait that has ended, in whatever way.
+#[cold]
+pub(crate) fn end(key: EdgeKey) {
+    // After the end of the thread's map there is nothing to forget.
+    let edge = EDGES.try_with(|edges| edges.borrow_mut().remove(&key));
+    drop(edge);
+}
+
+/// The way from the wait `first` back to whoever waits there.
+fn circle(edges: &BTreeMap<EdgeKey, Edge>, first: EdgeKey) -> Option<Vec<LockWait>> {
+    // Each with the index of the one from whose holder it begins.
+    let mut found = vec![(first, None)];
+    let mut seen = BTreeSet::from([first]);
+    let mut index = 0;
+    while let Some(&(key, _)) = found.get(index) {
+        if let Some(holder) = edges[&key].lock.get() {
+            if holder.who.is(first.0) {
+                return Some(way(edges, &found, index));
+            }
+            let next = edges.range(holder.who.edges()).map(|(next, _)| *next);
+            found.extend(next.filter(|next| seen.insert(*next)).map(|next| (next, Some(index))));
+        }
+        index += 1;
+    }
+    None
+}
+
+fn way(edges: &BTreeMap<EdgeKey, Edge>, found: &[(EdgeKey, Option<usize>)], last: usize) -> Vec<LockWait> {
+    let mut way: Vec<_> = std::iter::successors(Some(last), |index| found[*index].1)
+        .filter_map(|index| {
+            let edge = &edges[&found[index].0];
+            Some(LockWait::new(edge.task.clone(), edge.place, edge.made, edge.lock.get()?.place))
+        })
+        .collect();
+    way.reverse();
+    way
+}

@@ -1,0 +1,53 @@
+//! What can be seen from outside: who waits, for what, and where. A loop's dump reads it; so do tests.
+
+use std::fmt;
+
+use picot_context::{Place, TaskInfo};
+
+use crate::waiters;
+
+/// Somebody who waits for a primitive of this crate.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Waiting {
+    /// The operation, such as `Mutex::lock`.
+    pub what: &'static str,
+    /// Where the primitive was made.
+    pub made: Place,
+    /// The task that waits; `None` under an executor that does not say what runs.
+    pub task: Option<TaskInfo>,
+    /// Where it called the operation.
+    pub place: Place,
+    /// Whether it has been notified, and has only to be polled.
+    pub is_notified: bool,
+}
+
+/// `fetch (task 7, spawned at …) waits at src/main.rs:12:5 in Mutex::lock, made at src/main.rs:3:9`.
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.task {
+            Some(task) => task.fmt(f)?,
+            None => f.write_str("somebody")?,
+        }
+        let waits = if self.is_notified { "goes on" } else { "waits" };
+        write!(f, " {waits} at {} in {}, made at {}", self.place, self.what, self.made)
+    }
+}
+
+/// Everybody on this thread who waits for a primitive of this crate, the longest first.
+///
+/// ```
+/// use std::task::{Context, Waker};
+/// use picot_sync::Event;
+///
+/// let event = Event::new();
+/// let mut wait = std::pin::pin!(event.wait());
+/// assert!(wait.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+///
+/// let waiting = picot_sync::waiting();
+/// assert_eq!((waiting.len(), waiting[0].what, waiting[0].place.file()), (1, "Event::wait", file!()));
+/// ```
+#[doc(alias = "print_call_graph")]
+pub fn waiting() -> Vec<Waiting> {
+    waiters::everybody()
+}

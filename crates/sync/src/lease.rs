@@ -1,0 +1,121 @@
+//! Which items of a queue are still being worked on: leases, and waiting for the last of them.
+
+use std::cell::Cell;
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use crate::waiters::{Waiter, Waiters};
+use crate::wake::wake_all;
+
+/// How many items have been put and are not done.
+pub(crate) struct Unfinished {
+    count: Cell<usize>,
+    joiners: Waiters,
+}
+
+impl Unfinished {
+    pub(crate) const fn new(joiners: Waiters) -> Unfinished {
+        Unfinished { count: Cell::new(0), joiners }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.count.get()
+    }
+
+    #[inline]
+    pub(crate) fn begin(&self) {
+        self.count.set(self.count.get() + 1);
+    }
+
+    #[inline]
+    pub(crate) fn done(&self, count: usize) {
+        self.count.set(self.count.get() - count);
+        if self.count.get() == 0 && !self.joiners.is_empty() {
+            wake_all(self.joiners.notify_all(1));
+        }
+    }
+
+    pub(crate) fn join(&self, waiter: Waiter) -> JoinQueue<'_> {
+        JoinQueue { unfinished: self, waiter }
+    }
+}
+
+/// An item that was taken from a queue and is worked on; it counts as done when this is dropped.
+#[must_use = "the item counts as done at once if the lease is dropped"]
+pub struct Lease<'a, T> {
+    // In this order: the item is dropped before it counts as done.
+    item: T,
+    done: Done<'a>,
+}
+
+struct Done<'a>(&'a Unfinished);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.done(1);
+    }
+}
+
+impl<'a, T> Lease<'a, T> {
+    pub(crate) fn new(item: T, unfinished: &'a Unfinished) -> Lease<'a, T> {
+        Lease { item, done: Done(unfinished) }
+    }
+
+    /// The item, which counts as done from now on (asyncio's `task_done`, which cannot be called twice here).
+    #[doc(alias = "task_done")]
+    pub fn finish(lease: Lease<'a, T>) -> T {
+        let Lease { item, done } = lease;
+        drop(done);
+        item
+    }
+}
+
+impl<T> Deref for Lease<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.item
+    }
+}
+
+impl<T> DerefMut for Lease<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.item
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Lease<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Lease").field(&self.item).finish()
+    }
+}
+
+/// Waits until everything that was put is done: what [`Queue::join`](crate::Queue::join) returns.
+#[must_use = "a future does nothing unless it is awaited"]
+pub struct JoinQueue<'a> {
+    unfinished: &'a Unfinished,
+    waiter: Waiter,
+}
+
+impl Future for JoinQueue<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let JoinQueue { unfinished, waiter } = &mut *self;
+        unfinished.joiners.poll_with(waiter, 1, cx, || unfinished.count() == 0).map(drop)
+    }
+}
+
+impl Drop for JoinQueue<'_> {
+    fn drop(&mut self) {
+        self.unfinished.joiners.leave(&mut self.waiter);
+    }
+}
+
+impl fmt::Debug for JoinQueue<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinQueue").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,43 @@
+#![doc = include_str!("../README.md")]
+//!
+//! # What is where
+//! - One at a time: [`Mutex`], [`MutexGuard`]. So many at a time: [`Semaphore`], [`Permit`].
+//! - Waiting for something to happen: [`Event`], [`Condvar`], [`Barrier`].
+//! - Handing over: [`Queue`], [`PriorityQueue`], [`LifoQueue`], [`oneshot`], [`watch`].
+//! - Who waits: [`waiting`], [`Waiting`].
+//!
+//! # What holds for all
+//! - **First come, first served**, counted from a future's first poll.
+//! - **What is dropped did not happen.** A waiter that had been given something and did not get to run passes it on.
+//! - **No code of yours runs inside.** Wakers are woken and dropped, and values dropped, with nothing borrowed.
+//! - **Fair to other tasks.** Each operation that completes takes one from its step's
+//!   [budget](picot_context::budget), so that a task whose queue is never empty lets others run.
+//! - **One thread.** Nothing here is `Send`, and nothing is atomic. Futures and guards must not be leaked by
+//!   [`std::mem::forget`]: a place in line that is never given up holds up those behind it.
+#![forbid(unsafe_code)]
+
+mod barrier;
+mod condvar;
+mod deadlock;
+mod dump;
+mod event;
+mod lease;
+mod mutex;
+pub mod oneshot;
+mod order;
+mod permits;
+mod queue;
+mod semaphore;
+mod waiters;
+mod wake;
+pub mod watch;
+
+pub use barrier::{Barrier, Broken, WaitBarrier};
+pub use condvar::{Condvar, Wait, WaitWhile};
+pub use dump::{Waiting, waiting};
+pub use event::{Event, WaitEvent};
+pub use lease::{JoinQueue, Lease};
+pub use mutex::{Lock, Mutex, MutexGuard};
+pub use order::{Fifo, Lifo, Order, Smallest};
+pub use queue::{Get, GetLease, LifoQueue, PriorityQueue, Put, PutError, Queue, TryGetError, TryPutError};
+pub use semaphore::{Acquire, Permit, Semaphore, TooManyPermits};

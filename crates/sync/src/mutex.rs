@@ -1,0 +1,312 @@
+//! `Mutex`: one holder at a time, in the order of asking.
+//!
+//! The invariant: a lock that somebody waits for is never free. Unlocking makes the first in line the holder, before it
+//! runs; so nobody barges in, and whoever is dropped between the two unlocks in its turn.
+
+use std::cell::{Cell, OnceCell, RefCell, RefMut};
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::panic::Location;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use picot_context::{Place, TaskId};
+
+use crate::deadlock::{self, EdgeKey, Holder, Seen, Who};
+use crate::dump::Waiting;
+use crate::waiters::{Left, Waiter, Waiters};
+use crate::wake::wake;
+
+/// A lock around a value, for the tasks of one thread, that is held across awaits (asyncio's `Lock`).
+///
+/// What is locked and unlocked between two awaits needs no lock on one thread: a `Cell` or `RefCell` does. This one is for
+/// the rest. It is fair: whoever asked first gets it first, also before somebody who calls [`try_lock`](Mutex::try_lock)
+/// meanwhile. There is no poisoning: a guard that is dropped by a panic unlocks like any other.
+///
+/// **Deadlocks are reported.** When a `lock` closes a circle of tasks, each of which holds a lock and waits for one of the
+/// next, the thread's host gets a report that names them all ([`Cause::Deadlock`](picot_context::Cause::Deadlock));
+/// without a host it is a line on standard error. The locks go on waiting: one of the tasks may still be cancelled. The
+/// holder is whoever locked; a guard that is moved to another task keeps it. Branches of one `join!` or `select!` look
+/// like one task, and one that waits for the other is told of as if it would wait for itself.
+///
+/// ```
+/// # futures_lite_block_on(async {
+/// use picot_sync::Mutex;
+///
+/// let account = Mutex::new(100);
+/// {
+///     let mut balance = account.lock().await;
+///     *balance -= 30;
+/// }
+/// assert_eq!(*account.lock().await, 70);
+/// # });
+/// # fn futures_lite_block_on(f: impl Future<Output = ()>) {
+/// #     let poll = std::pin::pin!(f).poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+/// #     assert!(poll.is_ready());
+/// # }
+/// ```
+///
+/// A mutex stays on its thread:
+/// ```compile_fail
+/// fn is_send<T: Send>() {}
+/// is_send::<picot_sync::Mutex<i32>>();
+/// ```
+#[doc(alias = "Lock")]
+pub struct Mutex<T: ?Sized> {
+    lock: Lockable,
+    value: RefCell<T>,
+}
+
+/// The lock without the value.
+struct Lockable {
+    /// `None` if nobody holds it.
+    holder: Cell<Option<Holder>>,
+    /// The same for those who look for circles, once one was looked for here.
+    seen: OnceCell<Seen>,
+    waiters: Waiters,
+}
+
+impl Lockable {
+    fn set_holder(&self, holder: Option<Holder>) {
+        self.holder.set(holder);
+        if let Some(seen) = self.seen.get() {
+            seen.set(holder);
+        }
+    }
+
+    #[inline]
+    fn try_lock(&self, who: impl FnOnce() -> Who, place: Place) -> bool {
+        let is_free = self.holder.get().is_none();
+        if is_free {
+            self.set_holder(Some(Holder { who: who(), place }));
+            deadlock::taken();
+        }
+        is_free
+    }
+
+    #[inline]
+    fn unlock(&self) {
+        match self.waiters.notify_first_if(|_| true) {
+            None => {
+                self.set_holder(None);
+                deadlock::released();
+            }
+            Some(next) => {
+                let who = Who { task: next.task, waker: next.waker.data().addr() };
+                self.set_holder(Some(Holder { who, place: next.place }));
+                wake(next.waker);
+            }
+        }
+    }
+
+    /// Somebody has begun to wait.
+    fn look_for_circle(&self, waiter: &Waiter, cx: &Context<'_>) -> Option<EdgeKey> {
+        let who = Who::running(Some(cx.waker()));
+        let holder = self.holder.get().filter(|holder| deadlock::matters(who, *holder))?;
+        let seen = self.seen.get_or_init(|| Rc::new(Cell::new(Some(holder))));
+        Some(deadlock::begin(who, waiter.key(), waiter.place, seen.clone(), self.waiters.made()))
+    }
+}
+
+impl<T> Mutex<T> {
+    /// A lock around `value` that nobody holds.
+    #[track_caller]
+    pub const fn new(value: T) -> Mutex<T> {
+        let waiters = Waiters::new("Mutex::lock", Location::caller());
+        let lock = Lockable { holder: Cell::new(None), seen: OnceCell::new(), waiters };
+        Mutex { lock, value: RefCell::new(value) }
+    }
+
+    /// The value; nobody can hold the lock any more.
+    pub fn into_inner(self) -> T {
+        self.value.into_inner()
+    }
+}
+
+impl<T: ?Sized> Mutex<T> {
+    /// Waits until nobody else holds the lock, and takes it. Those who ask get it in the order of their first poll.
+    ///
+    /// # If dropped
+    /// A wait that is dropped leaves the line. If it had got the lock already and not been polled since, the next in line
+    /// gets it.
+    #[track_caller]
+    #[doc(alias = "acquire")]
+    pub fn lock(&self) -> Lock<'_, T> {
+        Lock { mutex: self, waiter: Waiter::new(), edge: None }
+    }
+
+    /// Takes the lock if nobody holds it or waits for it.
+    #[track_caller]
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        self.lock.try_lock(|| Who::running(None), Location::caller()).then(|| self.guard())
+    }
+
+    fn guard(&self) -> MutexGuard<'_, T> {
+        MutexGuard { value: self.value.borrow_mut(), held: Held { mutex: self } }
+    }
+
+    /// The value, without locking: the exclusive reference shows that nobody holds the lock.
+    pub fn get_mut(&mut self) -> &mut T {
+        self.value.get_mut()
+    }
+
+    /// Whether somebody holds it.
+    #[doc(alias = "locked")]
+    pub fn is_locked(&self) -> bool {
+        self.lock.holder.get().is_some()
+    }
+
+    /// The task that holds it, and where that asked for it; the task is `None` where the executor does not say what runs.
+    pub fn holder(&self) -> Option<(Option<TaskId>, Place)> {
+        self.lock.holder.get().map(|holder| (holder.who.task, holder.place))
+    }
+
+    /// Those who wait for it, the first first.
+    pub fn waiters(&self) -> Vec<Waiting> {
+        self.lock.waiters.list()
+    }
+}
+
+impl<T: Default> Default for Mutex<T> {
+    #[track_caller]
+    fn default() -> Mutex<T> {
+        Mutex::new(T::default())
+    }
+}
+
+impl<T> From<T> for Mutex<T> {
+    #[track_caller]
+    fn from(value: T) -> Mutex<T> {
+        Mutex::new(value)
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Mutex");
+        match self.value.try_borrow() {
+            Ok(value) => debug.field("value", &&*value),
+            Err(_) => debug.field("value", &format_args!("<locked>")),
+        };
+        debug.field("waiting", &self.lock.waiters.len()).finish()
+    }
+}
+
+/// Waits for a lock: what [`Mutex::lock`] returns.
+#[must_use = "a future does nothing unless it is awaited"]
+pub struct Lock<'a, T: ?Sized> {
+    mutex: &'a Mutex<T>,
+    waiter: Waiter,
+    /// Noted for as long as it waits, where that matters.
+    edge: Option<EdgeKey>,
+}
+
+impl<'a, T: ?Sized> Lock<'a, T> {
+    /// As [`Mutex::lock`], for a caller whose caller's place counts.
+    pub(crate) fn at(mutex: &'a Mutex<T>, place: Place) -> Lock<'a, T> {
+        Lock { mutex, waiter: Waiter::at(place), edge: None }
+    }
+
+    #[inline]
+    fn end_edge(&mut self) {
+        if let Some(edge) = self.edge.take() {
+            deadlock::end(edge);
+        }
+    }
+}
+
+impl<'a, T: ?Sized> Future for Lock<'a, T> {
+    type Output = MutexGuard<'a, T>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<MutexGuard<'a, T>> {
+        let Lock { mutex, waiter, .. } = &mut *self;
+        let (lock, place, is_new) = (&mutex.lock, waiter.place, !waiter.is_in_line());
+        let waker = cx.waker().data().addr();
+        let mut has_it = false;
+        let try_lock = || {
+            has_it = lock.try_lock(|| Who { waker, ..Who::running(None) }, place);
+            has_it
+        };
+        if lock.waiters.poll_with(waiter, 1, cx, try_lock).is_ready() {
+            self.end_edge();
+            return Poll::Ready(self.mutex.guard());
+        }
+        // If its step's budget is spent, it may have the lock and be pending.
+        if is_new && !has_it {
+            self.edge = self.mutex.lock.look_for_circle(&self.waiter, cx);
+        }
+        Poll::Pending
+    }
+}
+
+impl<T: ?Sized> Drop for Lock<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        self.end_edge();
+        if let Left::Notified(_) = self.mutex.lock.waiters.leave(&mut self.waiter) {
+            self.mutex.lock.unlock();
+        }
+    }
+}
+
+impl<T: ?Sized> fmt::Debug for Lock<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lock").finish_non_exhaustive()
+    }
+}
+
+/// A lock that is held, with access to its value; dropping it unlocks.
+#[must_use = "the lock is released at once if the guard is dropped"]
+pub struct MutexGuard<'a, T: ?Sized> {
+    // In this order: the borrow of the value ends before the next holder gets the lock.
+    value: RefMut<'a, T>,
+    held: Held<'a, T>,
+}
+
+/// Unlocks when it is dropped.
+struct Held<'a, T: ?Sized> {
+    mutex: &'a Mutex<T>,
+}
+
+impl<T: ?Sized> Drop for Held<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        self.mutex.lock.unlock();
+    }
+}
+
+impl<'a, T: ?Sized> MutexGuard<'a, T> {
+    pub(crate) fn mutex(guard: &MutexGuard<'a, T>) -> &'a Mutex<T> {
+        guard.held.mutex
+    }
+}
+
+impl<T: ?Sized> Deref for MutexGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.value
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for MutexGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl<T: ?Sized + fmt::Display> fmt::Display for MutexGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}

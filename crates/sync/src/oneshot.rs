@@ -1,0 +1,213 @@
+//! One value from one task to another: [`channel`] makes the two ends.
+//!
+//! The state only moves on: from open to sent, or to one end being gone. It is looked at without any borrow, and a value
+//! that nobody took is dropped with the receiver.
+
+use std::cell::Cell;
+use std::fmt;
+use std::panic::Location;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use crate::waiters::{Waiter, Waiters};
+use crate::wake::wake_all;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Both ends are there, and nothing was sent.
+    Open,
+    /// The sender has ended: the value, if it sent one, lies there until it is taken.
+    Ended,
+    /// The receiver is gone.
+    Unwanted,
+}
+
+struct Shared<T> {
+    state: Cell<State>,
+    value: Cell<Option<T>>,
+    receiving: Waiters,
+    closing: Waiters,
+}
+
+/// Two ends of something that is sent at most once.
+///
+/// ```
+/// use picot_sync::oneshot;
+///
+/// # let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+/// let (sender, mut receiver) = oneshot::channel();
+/// assert_eq!(receiver.try_recv(), Err(oneshot::TryRecvError::Empty));
+/// sender.send(7).unwrap();
+/// assert_eq!(receiver.try_recv(), Ok(7)); // or `receiver.await`
+/// ```
+#[track_caller]
+pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
+    let made = Location::caller();
+    let shared = Rc::new(Shared {
+        state: Cell::new(State::Open),
+        value: Cell::new(None),
+        receiving: Waiters::new("oneshot::Receiver", made),
+        closing: Waiters::new("oneshot::Sender::closed", made),
+    });
+    (Sender { shared: shared.clone() }, Receiver { shared, waiter: Waiter::at(made) })
+}
+
+/// The end that sends. Dropping it unsent lets the receiver know.
+pub struct Sender<T> {
+    shared: Rc<Shared<T>>,
+}
+
+impl<T> Sender<T> {
+    /// Sends the value.
+    ///
+    /// # Errors
+    /// With the value, if the receiver is gone.
+    pub fn send(self, value: T) -> Result<(), T> {
+        if self.is_closed() {
+            return Err(value);
+        }
+        self.shared.value.set(Some(value));
+        // The drop of the sender does the rest.
+        Ok(())
+    }
+
+    /// Whether the receiver is gone, so that there is nobody to send to.
+    pub fn is_closed(&self) -> bool {
+        self.shared.state.get() == State::Unwanted
+    }
+
+    /// Waits until the receiver is gone: for whoever need not go on working then.
+    ///
+    /// # If dropped
+    /// Nothing is lost.
+    #[track_caller]
+    pub fn closed(&self) -> Closed<'_, T> {
+        Closed { sender: self, waiter: Waiter::new() }
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        if !self.is_closed() {
+            self.shared.state.set(State::Ended);
+            wake_all(self.shared.receiving.notify_all(1));
+        }
+    }
+}
+
+/// The end that receives: a future of the value.
+///
+/// # If dropped
+/// A value that was sent and not taken is dropped with it. To stop waiting and ask again later, await `&mut receiver`.
+#[must_use = "a future does nothing unless it is awaited"]
+pub struct Receiver<T> {
+    shared: Rc<Shared<T>>,
+    waiter: Waiter,
+}
+
+impl<T> Receiver<T> {
+    /// The value, if it has been sent.
+    ///
+    /// # Errors
+    /// If it has not been sent yet, or will not be.
+    pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
+        match self.shared.value.take() {
+            Some(value) => Ok(value),
+            None if self.shared.state.get() == State::Open => Err(TryRecvError::Empty),
+            None => Err(TryRecvError::Dropped),
+        }
+    }
+}
+
+impl<T> Future for Receiver<T> {
+    type Output = Result<T, Dropped>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, Dropped>> {
+        let Receiver { shared, waiter } = &mut *self;
+        ready!(shared.receiving.poll_with(waiter, 1, cx, || shared.state.get() != State::Open));
+        Poll::Ready(shared.value.take().ok_or(Dropped))
+    }
+}
+
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        self.shared.receiving.leave(&mut self.waiter);
+        self.shared.state.set(State::Unwanted);
+        drop(self.shared.value.take());
+        wake_all(self.shared.closing.notify_all(1));
+    }
+}
+
+/// Waits until the receiver is gone: what [`Sender::closed`] returns.
+#[must_use = "a future does nothing unless it is awaited"]
+pub struct Closed<'a, T> {
+    sender: &'a Sender<T>,
+    waiter: Waiter,
+}
+
+impl<T> Future for Closed<'_, T> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Closed { sender, waiter } = &mut *self;
+        sender.shared.closing.poll_with(waiter, 1, cx, || sender.is_closed()).map(drop)
+    }
+}
+
+impl<T> Drop for Closed<'_, T> {
+    fn drop(&mut self) {
+        self.sender.shared.closing.leave(&mut self.waiter);
+    }
+}
+
+/// The sender was dropped without sending, or the value has been taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dropped;
+
+impl fmt::Display for Dropped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nothing will be received: the sender was dropped without sending, or the value was taken before")
+    }
+}
+
+impl std::error::Error for Dropped {}
+
+/// Why there is no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TryRecvError {
+    /// It has not been sent yet.
+    Empty,
+    /// It will not come; see [`Dropped`].
+    Dropped,
+}
+
+impl fmt::Display for TryRecvError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TryRecvError::Empty => f.write_str("nothing has been sent yet; await the receiver"),
+            TryRecvError::Dropped => Dropped.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for TryRecvError {}
+
+impl<T> fmt::Debug for Sender<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender").field("is_closed", &self.is_closed()).finish()
+    }
+}
+
+impl<T> fmt::Debug for Receiver<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver").finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Debug for Closed<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Closed").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,417 @@
+//! Who waits: the one list that all primitives share.
+//!
+//! All waiters of a thread lie in one arena; each primitive has a list through it, by indices. So a wait allocates
+//! nothing once the arena has grown, and everybody who waits on the thread can be listed.
+//!
+//! The invariants, which every primitive inherits:
+//! - **First in, first out.** A waiter is in line from its first poll on, whatever is left of its step's budget, and is
+//!   notified when everybody before it has been. Nobody takes at once what somebody in line waits for: `at_once` of
+//!   [`Waiters::poll_with`] has to look at [`Waiters::is_empty`] where that matters.
+//! - **A notification is collected once.** A notified waiter has left the line, but keeps its slot until its future is
+//!   polled or dropped. If it is dropped, [`Waiters::leave`] hands back what it was given, for the primitive to pass on.
+//! - **No borrow is live when a waker is woken, cloned or dropped.** Whoever notifies gets the waker, and wakes last.
+
+use std::cell::{Cell, OnceCell, RefCell, RefMut};
+use std::fmt;
+use std::panic::Location;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use picot_context::{Place, Running, TaskId, budget};
+
+use crate::dump::Waiting;
+use crate::wake::wake;
+
+/// The end of a list.
+const NONE: u32 = u32::MAX;
+
+/// When nobody waits any more, the thread gives back the memory for waiters if it is more than for so many.
+const KEPT: usize = 1024;
+
+struct Node {
+    prev: u32,
+    /// Of those that are free, the next that is free.
+    next: u32,
+    /// `None` once notified: the node is in no list then.
+    waker: Option<Waker>,
+    /// What it asks for; once notified, what it was given.
+    amount: usize,
+    /// Grows from wait to wait, so that they can be listed by age; 0 of those that are free.
+    age: u64,
+    running: Running,
+    place: Place,
+    origin: Origin,
+}
+
+/// Which primitive a list belongs to, for whoever lists the waiters.
+#[derive(Clone, Copy)]
+struct Origin {
+    what: &'static str,
+    made: Place,
+}
+
+/// Nodes are written and read where they lie: they are large, and a slab that moves them in and out costs more than the
+/// rest of a wait.
+struct Arena {
+    nodes: Vec<Node>,
+    /// The first that is free.
+    free: u32,
+    used: usize,
+    last_age: u64,
+}
+
+impl Default for Arena {
+    fn default() -> Arena {
+        Arena { nodes: Vec::new(), free: NONE, used: 0, last_age: 0 }
+    }
+}
+
+impl Arena {
+    #[inline]
+    fn node(&mut self, key: u32) -> &mut Node {
+        &mut self.nodes[key as usize]
+    }
+
+    /// Puts a node where one is free. The key.
+    #[inline]
+    fn insert(&mut self, mut new: Node) -> u32 {
+        self.used += 1;
+        self.last_age += 1;
+        new.age = self.last_age;
+        let key = self.free;
+        let Some(node) = self.nodes.get_mut(key as usize) else { return self.grow(new) };
+        self.free = node.next;
+        // A free node has neither a waker nor details, so nothing is dropped here.
+        *node = new;
+        key
+    }
+
+    #[cold]
+    fn grow(&mut self, new: Node) -> u32 {
+        let key = u32::try_from(self.nodes.len()).ok().filter(|key| *key != NONE);
+        self.nodes.push(new);
+        key.expect("fewer than 2^32 - 1 waiters on a thread")
+    }
+
+    /// Takes `node` out of `list`; it is not free yet.
+    #[inline]
+    fn unlink(&mut self, list: &Waiters, prev: u32, next: u32) {
+        match prev {
+            NONE => list.head.set(next),
+            prev => self.node(prev).next = next,
+        }
+        match next {
+            NONE => list.tail.set(prev),
+            next => self.node(next).prev = prev,
+        }
+        list.len.set(list.len.get() - 1);
+    }
+
+    /// Frees a node that is in no list and has no waker. The caller drops what is returned, with no borrow live.
+    #[inline]
+    fn release(&mut self, key: u32) -> Running {
+        let free = self.free;
+        let node = self.node(key);
+        node.next = free;
+        node.age = 0;
+        let running = std::mem::take(&mut node.running);
+        self.free = key;
+        self.used -= 1;
+        if self.used == 0 && self.nodes.capacity() > KEPT {
+            self.nodes = Vec::new();
+            self.free = NONE;
+        }
+        running
+    }
+}
+
+thread_local! {
+    static ARENA: Shared = Shared::default();
+}
+
+/// The arena of a thread. Each primitive keeps it from its first waiter on, so that only that one has to look for it.
+type Shared = Rc<RefCell<Arena>>;
+
+/// Out of line: it is called once a primitive. At the thread's end, when its arena is gone, the primitive gets one of its own.
+#[cold]
+fn thread_arena() -> Shared {
+    ARENA.try_with(Rc::clone).unwrap_or_default()
+}
+
+/// Everybody who waits on this thread, the longest first.
+pub(crate) fn everybody() -> Vec<Waiting> {
+    let mut nodes: Vec<_> = ARENA.with(|arena| {
+        arena.borrow().nodes.iter().filter(|node| node.age != 0).map(|node| (node.age, describe(node))).collect()
+    });
+    nodes.sort_by_key(|(age, _)| *age);
+    nodes.into_iter().map(|(_, waiting)| waiting).collect()
+}
+
+fn describe(node: &Node) -> Waiting {
+    let Origin { what, made } = node.origin;
+    Waiting { what, made, task: node.running.task(), place: node.place, is_notified: node.waker.is_none() }
+}
+
+/// The waiters of one primitive, in order.
+pub(crate) struct Waiters {
+    head: Cell<u32>,
+    tail: Cell<u32>,
+    len: Cell<usize>,
+    origin: Origin,
+    /// Set with the first waiter.
+    arena: OnceCell<Shared>,
+}
+
+/// A future's place in line, or the place that it has not taken yet.
+pub(crate) struct Waiter {
+    key: u32,
+    pub(crate) place: Place,
+}
+
+impl Waiter {
+    #[track_caller]
+    pub(crate) fn new() -> Waiter {
+        Waiter { key: NONE, place: Location::caller() }
+    }
+
+    pub(crate) fn at(place: Place) -> Waiter {
+        Waiter { key: NONE, place }
+    }
+
+    /// Whether it is in line, or notified and not polled since.
+    pub(crate) fn is_in_line(&self) -> bool {
+        self.key != NONE
+    }
+
+    /// A number that no other waiter of the thread has while this one is in line.
+    pub(crate) fn key(&self) -> u32 {
+        self.key
+    }
+}
+
+/// Where a future was when it was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// Not in line.
+    Outside,
+    /// In line, not notified.
+    Waiting,
+    /// Notified, with this, and not polled since.
+    Notified(usize),
+}
+
+/// Somebody who was just notified, to be woken once no borrow is live.
+#[must_use = "who is notified has to be woken"]
+pub(crate) struct Notified {
+    pub(crate) waker: Waker,
+    pub(crate) asked: usize,
+    pub(crate) place: Place,
+    pub(crate) task: Option<TaskId>,
+}
+
+impl Waiters {
+    /// `what` is how a list of waiters calls it, such as `"Mutex::lock"`; `made` is where the primitive was made.
+    pub(crate) const fn new(what: &'static str, made: Place) -> Waiters {
+        let (head, tail) = (Cell::new(NONE), Cell::new(NONE));
+        Waiters { head, tail, len: Cell::new(0), origin: Origin { what, made }, arena: OnceCell::new() }
+    }
+
+    #[inline]
+    fn arena(&self) -> RefMut<'_, Arena> {
+        self.arena.get_or_init(thread_arena).borrow_mut()
+    }
+
+    /// Whether nobody waits. Those who are notified do not wait any more.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.head.get() == NONE
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len.get()
+    }
+
+    pub(crate) fn made(&self) -> Place {
+        self.origin.made
+    }
+
+    /// Those in line, the first first.
+    pub(crate) fn list(&self) -> Vec<Waiting> {
+        let mut arena = self.arena();
+        let mut list = Vec::with_capacity(self.len());
+        let mut at = self.head.get();
+        while at != NONE {
+            let node = arena.node(at);
+            list.push(describe(node));
+            at = node.next;
+        }
+        list
+    }
+
+    /// One poll of a leaf operation that takes `asked` of something: at once if `at_once` manages to take it, else once
+    /// it is notified. Ready with what was given, which is `asked` if it was taken at once.
+    #[inline]
+    pub(crate) fn poll_with(
+        &self,
+        waiter: &mut Waiter,
+        asked: usize,
+        cx: &mut Context<'_>,
+        mut at_once: impl FnMut() -> bool,
+    ) -> Poll<usize> {
+        let may_complete = budget::poll_left(cx).is_ready();
+        if waiter.is_in_line() {
+            return if may_complete { self.collect(waiter, cx) } else { Poll::Pending };
+        }
+        if !at_once() {
+            // Cloning is anybody's code, and may have given back what was missing a moment ago.
+            let waker = cx.waker().clone();
+            if !at_once() {
+                self.enter(waiter, asked, waker);
+                return Poll::Pending;
+            }
+        }
+        if may_complete {
+            budget::spend();
+            return Poll::Ready(asked);
+        }
+        // It has its turn now, and completes in the next step; `poll_left` has woken it.
+        self.enter(waiter, asked, cx.waker().clone());
+        let waker = self.take_out(&mut self.arena(), waiter.key, asked);
+        drop(waker);
+        Poll::Pending
+    }
+
+    /// Joins the line.
+    pub(crate) fn enter(&self, waiter: &mut Waiter, asked: usize, waker: Waker) {
+        let prev = self.tail.get();
+        let (running, place, origin) = (Running::now(), waiter.place, self.origin);
+        let mut arena = self.arena();
+        let key =
+            arena.insert(Node { prev, next: NONE, waker: Some(waker), amount: asked, age: 0, running, place, origin });
+        self.tail.set(key);
+        match prev {
+            NONE => self.head.set(key),
+            prev => arena.node(prev).next = key,
+        }
+        self.len.set(self.len.get() + 1);
+        waiter.key = key;
+    }
+
+    /// Ready with what was given, once notified; the slot is free then.
+    fn collect(&self, waiter: &mut Waiter, cx: &mut Context<'_>) -> Poll<usize> {
+        let mut arena = self.arena();
+        let node = arena.node(waiter.key);
+        if let Some(waker) = &node.waker {
+            let is_same = waker.will_wake(cx.waker());
+            drop(arena);
+            if !is_same {
+                self.change_waker(waiter.key, cx.waker().clone());
+            }
+            return Poll::Pending;
+        }
+        let amount = node.amount;
+        let running = arena.release(waiter.key);
+        drop(arena);
+        drop(running);
+        waiter.key = NONE;
+        budget::spend();
+        Poll::Ready(amount)
+    }
+
+    #[cold]
+    fn change_waker(&self, key: u32, new: Waker) {
+        // Cloning the new one is anybody's code, and may have notified this waiter: then the wake went to the old one.
+        let mut arena = self.arena();
+        match &mut arena.node(key).waker {
+            Some(waker) => {
+                let old = std::mem::replace(waker, new);
+                drop(arena);
+                drop(old);
+            }
+            None => {
+                drop(arena);
+                wake(new);
+            }
+        }
+    }
+
+    /// Notifies the first in line, if what it asks for suits.
+    #[inline]
+    pub(crate) fn notify_first_if(&self, suits: impl FnOnce(usize) -> bool) -> Option<Notified> {
+        let key = self.head.get();
+        if key == NONE {
+            return None;
+        }
+        let mut arena = self.arena();
+        let node = arena.node(key);
+        let (asked, place, task) = (node.amount, node.place, node.running.task_id());
+        if !suits(asked) {
+            return None;
+        }
+        let waker = self.take_out(&mut arena, key, asked)?;
+        Some(Notified { waker, asked, place, task })
+    }
+
+    /// Notifies the first in line, and gives it `given`.
+    pub(crate) fn notify_first(&self, given: usize) -> Option<Waker> {
+        let key = self.head.get();
+        if key == NONE { None } else { self.take_out(&mut self.arena(), key, given) }
+    }
+
+    /// Notifies everybody who is in line now. Those who come while the others are woken are not meant.
+    pub(crate) fn notify_all(&self, given: usize) -> Vec<Waker> {
+        let mut wakers = Vec::with_capacity(self.len());
+        if !self.is_empty() {
+            let mut arena = self.arena();
+            let mut at = self.head.replace(NONE);
+            self.tail.set(NONE);
+            self.len.set(0);
+            while at != NONE {
+                let node = arena.node(at);
+                node.amount = given;
+                at = node.next;
+                if let Some(waker) = node.waker.take() {
+                    wakers.push(waker);
+                }
+            }
+        }
+        wakers
+    }
+
+    /// Takes a waiter out of the line, as one who is notified.
+    #[inline]
+    fn take_out(&self, arena: &mut Arena, key: u32, given: usize) -> Option<Waker> {
+        let node = arena.node(key);
+        let (prev, next) = (node.prev, node.next);
+        node.amount = given;
+        let waker = node.waker.take();
+        arena.unlink(self, prev, next);
+        waker
+    }
+
+    /// Forgets a waiter whose future is dropped. The caller passes on what it was given.
+    #[inline]
+    pub(crate) fn leave(&self, waiter: &mut Waiter) -> Left {
+        if waiter.is_in_line() { self.leave_line(waiter) } else { Left::Outside }
+    }
+
+    #[cold]
+    fn leave_line(&self, waiter: &mut Waiter) -> Left {
+        let key = std::mem::replace(&mut waiter.key, NONE);
+        let mut arena = self.arena();
+        let node = arena.node(key);
+        let (left, waker) = match node.waker {
+            None => (Left::Notified(node.amount), None),
+            Some(_) => (Left::Waiting, self.take_out(&mut arena, key, 0)),
+        };
+        let running = arena.release(key);
+        drop(arena);
+        drop((waker, running));
+        left
+    }
+}
+
+impl fmt::Debug for Waiters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.list()).finish()
+    }
+}

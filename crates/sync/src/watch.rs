@@ -1,0 +1,250 @@
+//! A value that changes, of which everybody who watches sees the last: [`channel`] makes the two ends.
+//!
+//! Each value has a version, and each receiver knows which it has seen. So a receiver that comes late sees the last value
+//! and no other, and one whose wait is dropped has seen nothing that it will miss.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::panic::Location;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use crate::waiters::{Waiter, Waiters};
+use crate::wake::wake_all;
+
+struct Shared<T> {
+    value: RefCell<Rc<T>>,
+    version: Cell<u64>,
+    senders: Cell<usize>,
+    waiters: Waiters,
+}
+
+impl<T> Shared<T> {
+    fn get(&self) -> Rc<T> {
+        self.value.borrow().clone()
+    }
+
+    fn has_ended(&self) -> bool {
+        self.senders.get() == 0
+    }
+}
+
+/// Two ends of a value that changes: one sets it, the other waits for changes. Both can be cloned.
+///
+/// ```
+/// use picot_sync::watch;
+///
+/// let (sender, receiver) = watch::channel("starting");
+/// sender.send("ready");
+/// assert_eq!(*receiver.get(), "ready");
+/// ```
+#[track_caller]
+#[doc(alias = "broadcast")]
+pub fn channel<T>(initial: T) -> (Sender<T>, Receiver<T>) {
+    let shared = Rc::new(Shared {
+        value: RefCell::new(Rc::new(initial)),
+        version: Cell::new(0),
+        senders: Cell::new(1),
+        waiters: Waiters::new("watch::Receiver::changed", Location::caller()),
+    });
+    (Sender { shared: shared.clone() }, Receiver { shared, seen: 0 })
+}
+
+/// The end that sets the value.
+pub struct Sender<T> {
+    shared: Rc<Shared<T>>,
+}
+
+impl<T> Sender<T> {
+    /// Sets the value, lets everybody know who waits for a change, and returns the value before. Those who hold that one
+    /// keep it.
+    pub fn send(&self, value: T) -> Rc<T> {
+        let old = self.shared.value.replace(Rc::new(value));
+        self.shared.version.set(self.shared.version.get() + 1);
+        wake_all(self.shared.waiters.notify_all(1));
+        old
+    }
+
+    /// The value.
+    pub fn get(&self) -> Rc<T> {
+        self.shared.get()
+    }
+
+    /// A receiver that has seen the value as it is now.
+    pub fn subscribe(&self) -> Receiver<T> {
+        Receiver { shared: self.shared.clone(), seen: self.shared.version.get() }
+    }
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Sender<T> {
+        self.shared.senders.set(self.shared.senders.get() + 1);
+        Sender { shared: self.shared.clone() }
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        self.shared.senders.set(self.shared.senders.get() - 1);
+        if self.shared.has_ended() {
+            wake_all(self.shared.waiters.notify_all(1));
+        }
+    }
+}
+
+/// The end that watches.
+pub struct Receiver<T> {
+    shared: Rc<Shared<T>>,
+    seen: u64,
+}
+
+impl<T> Receiver<T> {
+    /// The value as it is now, which stays as it is for as long as it is held.
+    pub fn get(&self) -> Rc<T> {
+        self.shared.get()
+    }
+
+    /// Whether there is a value that [`changed`](Receiver::changed) would return at once.
+    pub fn has_changed(&self) -> bool {
+        self.seen != self.shared.version.get()
+    }
+
+    /// Waits until there is a value that this receiver has not seen, and returns the last of these.
+    ///
+    /// # Errors
+    /// [`Ended`] if there is none, and all senders are gone.
+    ///
+    /// # If dropped
+    /// A change that came meanwhile is still new to this receiver.
+    #[track_caller]
+    pub fn changed(&mut self) -> Changed<'_, T> {
+        Changed { receiver: self, waiter: Waiter::new() }
+    }
+
+    /// Waits until the value is one that `is_right` says yes to, and returns it; does not suspend if it is now. Values that
+    /// are replaced before this task runs are not looked at.
+    ///
+    /// # Errors
+    /// [`Ended`] if it is not, and all senders are gone.
+    ///
+    /// # If dropped
+    /// As with [`changed`](Receiver::changed).
+    #[track_caller]
+    pub fn wait_for<F: FnMut(&T) -> bool>(&mut self, is_right: F) -> WaitFor<'_, T, F> {
+        WaitFor { receiver: self, waiter: Waiter::new(), is_right }
+    }
+
+    fn see(&mut self) -> Rc<T> {
+        self.seen = self.shared.version.get();
+        self.shared.get()
+    }
+
+    /// Ready once there is something to see, or an end.
+    fn poll_news(&self, waiter: &mut Waiter, cx: &mut Context<'_>) -> Poll<()> {
+        let news = || self.has_changed() || self.shared.has_ended();
+        self.shared.waiters.poll_with(waiter, 1, cx, news).map(drop)
+    }
+}
+
+impl<T> Clone for Receiver<T> {
+    fn clone(&self) -> Receiver<T> {
+        Receiver { shared: self.shared.clone(), seen: self.seen }
+    }
+}
+
+/// Waits for a change: what [`Receiver::changed`] returns.
+#[must_use = "a future does nothing unless it is awaited"]
+pub struct Changed<'a, T> {
+    receiver: &'a mut Receiver<T>,
+    waiter: Waiter,
+}
+
+impl<T> Future for Changed<'_, T> {
+    type Output = Result<Rc<T>, Ended>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Changed { receiver, waiter } = &mut *self;
+        ready!(receiver.poll_news(waiter, cx));
+        Poll::Ready(if receiver.has_changed() { Ok(receiver.see()) } else { Err(Ended) })
+    }
+}
+
+impl<T> Drop for Changed<'_, T> {
+    fn drop(&mut self) {
+        self.receiver.shared.waiters.leave(&mut self.waiter);
+    }
+}
+
+/// Waits for a value: what [`Receiver::wait_for`] returns.
+#[must_use = "a future does nothing unless it is awaited"]
+pub struct WaitFor<'a, T, F> {
+    receiver: &'a mut Receiver<T>,
+    waiter: Waiter,
+    is_right: F,
+}
+
+/// The closure is called, never pinned.
+impl<T, F> Unpin for WaitFor<'_, T, F> {}
+
+impl<T, F: FnMut(&T) -> bool> Future for WaitFor<'_, T, F> {
+    type Output = Result<Rc<T>, Ended>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let WaitFor { receiver, waiter, is_right } = self.get_mut();
+        loop {
+            if !waiter.is_in_line() {
+                let value = receiver.see();
+                if is_right(&value) {
+                    return Poll::Ready(Ok(value));
+                }
+                if receiver.shared.has_ended() && !receiver.has_changed() {
+                    return Poll::Ready(Err(Ended));
+                }
+            }
+            ready!(receiver.poll_news(waiter, cx));
+        }
+    }
+}
+
+impl<T, F> Drop for WaitFor<'_, T, F> {
+    fn drop(&mut self) {
+        self.receiver.shared.waiters.leave(&mut self.waiter);
+    }
+}
+
+/// All senders are gone: the value will not change any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended;
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the value will not change any more: all of its senders were dropped")
+    }
+}
+
+impl std::error::Error for Ended {}
+
+impl<T: fmt::Debug> fmt::Debug for Sender<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender").field("value", &self.get()).finish()
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Receiver<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver").field("value", &self.get()).field("has_changed", &self.has_changed()).finish()
+    }
+}
+
+impl<T> fmt::Debug for Changed<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Changed").finish_non_exhaustive()
+    }
+}
+
+impl<T, F> fmt::Debug for WaitFor<'_, T, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WaitFor").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,292 @@
+//! Every task of every scenario is dropped before every step, and nothing is lost by it.
+//!
+//! A scenario is a handful of tasks on one primitive that all end if nobody is dropped. The harness runs it again and again:
+//! for each task and each step it drops that task before that step, whether it is waiting, or has been notified and not
+//! been polled since, or has not begun. Then all others have to end, nobody may be left in any line, and the scenario looks
+//! whether everything has been given back.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use picot_sync::{Barrier, Condvar, Event, LifoQueue, Mutex, PriorityQueue, Queue, Semaphore, oneshot, waiting, watch};
+
+use crate::hands::{Tasks, yield_now};
+
+/// Looks at what is left, when all but the dropped task have ended; it gets the dropped one's index.
+type Check = Box<dyn Fn(usize)>;
+
+fn drop_everywhere(scenario: impl Fn(&mut Tasks<'static>) -> Check) -> usize {
+    let mut drops = 0;
+    let mut tasks = Tasks::default();
+    let check = scenario(&mut tasks);
+    let (count, steps) = (tasks.len(), tasks.run());
+    assert_eq!(tasks.left(), [""; 0], "without a drop, all end");
+    check(usize::MAX);
+    for victim in 0..count {
+        for step in 0..steps {
+            let mut tasks = Tasks::default();
+            let check = scenario(&mut tasks);
+            (0..step).for_each(|_| assert!(tasks.step()));
+            if !tasks.cancel(victim) {
+                break;
+            }
+            drops += 1;
+            tasks.run();
+            assert_eq!(tasks.left(), [""; 0], "stuck after task {victim} was dropped before step {step}");
+            assert!(waiting().is_empty(), "{:?} after task {victim} was dropped before step {step}", waiting());
+            check(victim);
+        }
+    }
+    drops
+}
+
+#[test]
+fn mutex() {
+    let drops = drop_everywhere(|tasks| {
+        let mutex = Rc::new(Mutex::new(0));
+        for _ in 0..4 {
+            let mutex = mutex.clone();
+            tasks.spawn("locks", async move {
+                for _ in 0..2 {
+                    let mut value = mutex.lock().await;
+                    *value += 1;
+                    yield_now().await;
+                }
+            });
+        }
+        Box::new(move |_| assert!(*mutex.try_lock().expect("it is free") >= 6))
+    });
+    assert!(drops > 40, "{drops}");
+}
+
+#[test]
+fn semaphore() {
+    drop_everywhere(|tasks| {
+        let semaphore = Rc::new(Semaphore::bounded(3));
+        for count in [1, 3, 2, 1, 2] {
+            let semaphore = semaphore.clone();
+            tasks.spawn("acquires", async move {
+                for _ in 0..2 {
+                    let _permits = semaphore.acquire_many(count).await;
+                    yield_now().await;
+                }
+            });
+        }
+        Box::new(move |_| assert_eq!(semaphore.available(), 3))
+    });
+}
+
+#[test]
+fn event() {
+    drop_everywhere(|tasks| {
+        let event = Rc::new(Event::new());
+        for _ in 0..3 {
+            let event = event.clone();
+            tasks.spawn("waits", async move { event.wait().await });
+        }
+        // Two who set it, of which one may be dropped.
+        for _ in 0..2 {
+            let event = event.clone();
+            tasks.spawn("sets", async move {
+                yield_now().await;
+                event.set();
+            });
+        }
+        Box::new(|_| {})
+    });
+}
+
+#[test]
+fn condvar_notified_one_by_one() {
+    drop_everywhere(|tasks| {
+        let shared = Rc::new((Mutex::new(0), Condvar::new()));
+        for _ in 0..3 {
+            let shared = shared.clone();
+            tasks.spawn("takes", async move {
+                let (mutex, condvar) = &*shared;
+                let mut tokens = condvar.wait_while(mutex.lock().await, |tokens| *tokens == 0).await;
+                *tokens -= 1;
+                yield_now().await;
+            });
+        }
+        // One notification a token: each has to reach somebody. Whoever is dropped here is made up for by the spare.
+        for _ in 0..4 {
+            let shared = shared.clone();
+            tasks.spawn("gives", async move {
+                let (mutex, condvar) = &*shared;
+                let mut tokens = mutex.lock().await;
+                yield_now().await;
+                *tokens += 1;
+                condvar.notify_one();
+            });
+        }
+        Box::new(|_| {})
+    });
+}
+
+#[test]
+fn condvar_notified_all_at_once() {
+    drop_everywhere(|tasks| {
+        let shared = Rc::new((Mutex::new(false), Condvar::new()));
+        for _ in 0..3 {
+            let shared = shared.clone();
+            tasks.spawn("waits", async move {
+                let (mutex, condvar) = &*shared;
+                drop(condvar.wait_while(mutex.lock().await, |ready| !*ready).await);
+            });
+        }
+        for _ in 0..2 {
+            let shared = shared.clone();
+            tasks.spawn("notifies", async move {
+                *shared.0.lock().await = true;
+                yield_now().await;
+                shared.1.notify_all();
+            });
+        }
+        Box::new(|_| {})
+    });
+}
+
+#[test]
+fn barrier() {
+    drop_everywhere(|tasks| {
+        let barrier = Rc::new(Barrier::new(2));
+        let met = Rc::new(Cell::new(0));
+        for _ in 0..5 {
+            let (barrier, met) = (barrier.clone(), met.clone());
+            tasks.spawn("meets", async move {
+                for _ in 0..2 {
+                    if barrier.wait().await.is_ok() {
+                        met.set(met.get() + 1);
+                    }
+                }
+            });
+        }
+        // Lets go whoever is left without another.
+        tasks.spawn("closes", {
+            let barrier = barrier.clone();
+            async move {
+                for _ in 0..20 {
+                    yield_now().await;
+                }
+                barrier.break_up();
+            }
+        });
+        tasks.spawn("closes, too", async move {
+            for _ in 0..20 {
+                yield_now().await;
+            }
+            barrier.break_up();
+        });
+        Box::new(move |victim| assert!(met.get() >= if victim == usize::MAX { 10 } else { 7 }, "{}", met.get()))
+    });
+}
+
+/// The same scenario for the queue of each order.
+macro_rules! queue_scenario {
+    ($name:ident, $new:expr) => {
+        #[test]
+        fn $name() {
+            drop_everywhere(|tasks| {
+                let queue = Rc::new($new);
+                let (put, got) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+                for _ in 0..3 {
+                    let (queue, put) = (queue.clone(), put.clone());
+                    tasks.spawn("puts", async move {
+                        for n in 0..3 {
+                            queue.put(n).await.expect("it is not closed before all has been put");
+                            put.set(put.get() + 1);
+                            yield_now().await;
+                        }
+                    });
+                }
+                for leases in [false, true, false] {
+                    let (queue, got) = (queue.clone(), got.clone());
+                    tasks.spawn("gets", async move {
+                        loop {
+                            if leases {
+                                let Some(_lease) = queue.lease().await else { break };
+                                got.set(got.get() + 1);
+                                yield_now().await;
+                            } else if queue.get().await.is_some() {
+                                got.set(got.get() + 1);
+                            } else {
+                                break;
+                            }
+                        }
+                    });
+                }
+                for _ in 0..2 {
+                    let queue = queue.clone();
+                    tasks.spawn("closes", async move {
+                        // Long enough for all of it; then all has been got, too.
+                        for _ in 0..40 {
+                            yield_now().await;
+                        }
+                        queue.join().await;
+                        queue.close();
+                    });
+                }
+                Box::new(move |_| {
+                    // An item that a dropped task had got was got.
+                    assert_eq!((put.get(), queue.len(), queue.unfinished()), (got.get(), 0, 0));
+                })
+            });
+        }
+    };
+}
+
+queue_scenario!(queue, Queue::new(2));
+queue_scenario!(priority_queue, PriorityQueue::new(2));
+queue_scenario!(lifo_queue, LifoQueue::new(2));
+queue_scenario!(unbounded_queue, Queue::unbounded());
+
+#[test]
+fn oneshot_channel() {
+    drop_everywhere(|tasks| {
+        let (sender, receiver) = oneshot::channel();
+        let value = Rc::new(());
+        let sent = value.clone();
+        tasks.spawn("receives", async move { drop(receiver.await) });
+        tasks.spawn("sends", async move {
+            yield_now().await;
+            drop(sender.send(sent));
+        });
+        Box::new(move |_| assert_eq!(Rc::strong_count(&value), 1))
+    });
+    drop_everywhere(|tasks| {
+        let (sender, receiver) = oneshot::channel::<()>();
+        tasks.spawn("looks whether it is wanted", async move { sender.closed().await });
+        tasks.spawn("leaves", async move {
+            yield_now().await;
+            drop(receiver);
+        });
+        Box::new(|_| {})
+    });
+}
+
+#[test]
+fn watch_channel() {
+    drop_everywhere(|tasks| {
+        let (sender, receiver) = watch::channel(0);
+        for _ in 0..2 {
+            let mut receiver = receiver.clone();
+            tasks.spawn("watches", async move {
+                let mut last = 0;
+                while let Ok(value) = receiver.changed().await {
+                    assert!(*value > last);
+                    last = *value;
+                }
+            });
+        }
+        let mut receiver = receiver;
+        tasks.spawn("waits for three", async move { drop(receiver.wait_for(|value| *value == 3).await) });
+        tasks.spawn("sends", async move {
+            for value in 1..=3 {
+                sender.send(value);
+                yield_now().await;
+            }
+        });
+        Box::new(|_| {})
+    });
+}

@@ -1,0 +1,178 @@
+//! What the tests poll with: single futures in the hand, and a small executor whose steps are counted.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::num::NonZeroU64;
+use std::panic::Location;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+
+use picot_context::{Place, Step, TaskId, enter, inherited};
+
+/// Counts how often it was woken.
+#[derive(Default)]
+pub(crate) struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A future that is polled when the test says so.
+pub(crate) struct Hand<'a, T> {
+    future: Pin<Box<dyn Future<Output = T> + 'a>>,
+    count: Arc<Count>,
+    waker: Waker,
+}
+
+impl<'a, T> Hand<'a, T> {
+    pub(crate) fn new(future: impl Future<Output = T> + 'a) -> Hand<'a, T> {
+        let count = Arc::new(Count::default());
+        Hand { future: Box::pin(future), waker: Waker::from(count.clone()), count }
+    }
+
+    /// A future that has been polled once, and is pending.
+    pub(crate) fn pending(future: impl Future<Output = T> + 'a) -> Hand<'a, T> {
+        let mut hand = Hand::new(future);
+        assert!(hand.poll().is_pending());
+        hand
+    }
+
+    pub(crate) fn poll(&mut self) -> Poll<T> {
+        self.future.as_mut().poll(&mut Context::from_waker(&self.waker))
+    }
+
+    /// The output of a future that has to be ready.
+    pub(crate) fn ready(&mut self) -> T {
+        match self.poll() {
+            Poll::Ready(value) => value,
+            Poll::Pending => panic!("it is pending"),
+        }
+    }
+
+    /// How often it was woken.
+    pub(crate) fn wakes(&self) -> usize {
+        self.count.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The output of a future that is ready at its first poll.
+pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
+    let Poll::Ready(value) = std::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop())) else {
+        panic!("it is pending")
+    };
+    value
+}
+
+type Queue = Arc<Mutex<VecDeque<usize>>>;
+
+struct Slot<'a> {
+    name: &'static str,
+    future: Option<Pin<Box<dyn Future<Output = ()> + 'a>>>,
+    waker: Waker,
+}
+
+struct Enqueue {
+    queue: Queue,
+    index: usize,
+}
+
+impl Wake for Enqueue {
+    fn wake(self: Arc<Self>) {
+        let mut queue = self.queue.lock().unwrap();
+        if !queue.contains(&self.index) {
+            queue.push_back(self.index);
+        }
+    }
+}
+
+/// Tasks in one FIFO, each with an id, a name and a budget, as picot's executor has them. Their futures may borrow.
+#[derive(Default)]
+pub(crate) struct Tasks<'a> {
+    slots: Vec<Slot<'a>>,
+    queue: Queue,
+}
+
+impl<'a> Tasks<'a> {
+    #[track_caller]
+    pub(crate) fn spawn(&mut self, name: &'static str, future: impl Future<Output = ()> + 'a) -> usize {
+        let index = self.slots.len();
+        let waker = Waker::from(Arc::new(Enqueue { queue: self.queue.clone(), index }));
+        waker.wake_by_ref();
+        self.slots.push(Slot { name, future: Some(Box::pin(future)), waker });
+        index
+    }
+
+    /// Polls the first that was woken. Returns whether there was one.
+    pub(crate) fn step(&mut self) -> bool {
+        let next = self.queue.lock().unwrap().pop_front();
+        let Some(index) = next else { return false };
+        self.in_task(index, |slot| {
+            let Some(future) = &mut slot.future else { return };
+            if future.as_mut().poll(&mut Context::from_waker(&slot.waker)).is_ready() {
+                slot.future = None;
+            }
+        });
+        true
+    }
+
+    fn in_task(&mut self, index: usize, f: impl FnOnce(&mut Slot<'a>)) {
+        let slot = &mut self.slots[index];
+        let place: Place = Location::caller();
+        let id = TaskId::new(NonZeroU64::new(index as u64 + 1).unwrap());
+        let _entered = enter(Step::task(id, place), inherited(Some(slot.name)));
+        f(slot);
+    }
+
+    /// Steps until nobody is woken any more. Returns the number of steps.
+    pub(crate) fn run(&mut self) -> usize {
+        std::iter::from_fn(|| self.step().then_some(())).count()
+    }
+
+    /// Drops a task's future, as cancelling does. Returns whether it had not ended.
+    pub(crate) fn cancel(&mut self, index: usize) -> bool {
+        let had_not_ended = self.slots[index].future.is_some();
+        self.in_task(index, |slot| slot.future = None);
+        had_not_ended
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The names of those that have not ended.
+    pub(crate) fn left(&self) -> Vec<&'static str> {
+        self.slots.iter().filter(|slot| slot.future.is_some()).map(|slot| slot.name).collect()
+    }
+}
+
+/// Lets everybody else who is woken run once.
+pub(crate) async fn yield_now() {
+    let mut yielded = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// A list of events that tasks and the test write to in turn.
+#[derive(Clone, Default)]
+pub(crate) struct Trace(Rc<RefCell<Vec<String>>>);
+
+impl Trace {
+    pub(crate) fn add(&self, event: impl Into<String>) {
+        self.0.borrow_mut().push(event.into());
+    }
+
+    pub(crate) fn take(&self) -> Vec<String> {
+        self.0.take()
+    }
+}

@@ -1,0 +1,604 @@
+//! Each primitive behaves as a model of a few lines, whatever is done to it in whatever order.
+//!
+//! The models know nothing of wakers or lists. After every operation they say which futures have been given what they wait
+//! for: exactly those must have been woken since, and be ready when they are polled.
+
+use std::collections::VecDeque;
+use std::task::Poll;
+
+use picot_sync::{Barrier, Broken, Condvar, Event, LifoQueue, Mutex, Permit, PriorityQueue, Queue, Semaphore, watch};
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use crate::hands::Hand;
+
+/// A future in the hand, with its number in the model.
+struct Numbered<'a, T> {
+    number: usize,
+    hand: Hand<'a, T>,
+}
+
+/// Takes one of those out by a random index.
+fn take<T>(list: &mut Vec<T>, index: &Index) -> Option<T> {
+    if list.is_empty() { None } else { Some(list.remove(index.index(list.len()))) }
+}
+
+#[derive(Clone, Debug)]
+enum PermitOp {
+    Acquire(usize),
+    TryAcquire(usize),
+    Poll(Index),
+    Drop(Index),
+    Release(Index),
+    Add(usize),
+}
+
+fn permit_op() -> impl Strategy<Value = PermitOp> {
+    prop_oneof![
+        4 => (0..4usize).prop_map(PermitOp::Acquire),
+        1 => (0..4usize).prop_map(PermitOp::TryAcquire),
+        4 => any::<Index>().prop_map(PermitOp::Poll),
+        2 => any::<Index>().prop_map(PermitOp::Drop),
+        3 => any::<Index>().prop_map(PermitOp::Release),
+        1 => (0..3usize).prop_map(PermitOp::Add),
+    ]
+}
+
+/// Permits, and a line of those who ask for some.
+struct PermitModel {
+    available: usize,
+    line: VecDeque<(usize, usize)>,
+    /// Given and not collected.
+    given: Vec<(usize, usize)>,
+}
+
+impl PermitModel {
+    fn distribute(&mut self) {
+        while let Some(&(number, asked)) = self.line.front() {
+            if asked > self.available {
+                break;
+            }
+            self.available -= asked;
+            self.line.pop_front();
+            self.given.push((number, asked));
+        }
+    }
+
+    fn try_take(&mut self, asked: usize) -> bool {
+        let takes = asked == 0 || self.line.is_empty() && asked <= self.available;
+        self.available -= if takes { asked } else { 0 };
+        takes
+    }
+
+    fn collect(&mut self, number: usize) -> Option<usize> {
+        let index = self.given.iter().position(|(other, _)| *other == number)?;
+        Some(self.given.remove(index).1)
+    }
+}
+
+/// A semaphore, or a mutex as one of a single permit: the model is the same.
+fn permits_follow_the_model<'a, P>(
+    ops: Vec<PermitOp>,
+    available: usize,
+    acquire: impl Fn(usize) -> Hand<'a, P>,
+    try_acquire: impl Fn(usize) -> Option<P>,
+    add: impl Fn(usize),
+    is_mutex: bool,
+) {
+    let mut model = PermitModel { available, line: VecDeque::new(), given: Vec::new() };
+    let mut waits: Vec<Numbered<'a, P>> = Vec::new();
+    let mut held = Vec::new();
+    for (number, op) in ops.into_iter().enumerate() {
+        match op {
+            PermitOp::Acquire(asked) => {
+                let asked = if is_mutex { 1 } else { asked };
+                let mut hand = acquire(asked);
+                match (hand.poll(), model.try_take(asked)) {
+                    (Poll::Ready(permit), true) => held.push((permit, asked)),
+                    (Poll::Pending, false) => {
+                        model.line.push_back((number, asked));
+                        waits.push(Numbered { number, hand });
+                    }
+                    (poll, expected) => panic!("ready: {}, expected: {expected}", poll.is_ready()),
+                }
+            }
+            PermitOp::TryAcquire(asked) => {
+                let asked = if is_mutex { 1 } else { asked };
+                let permit = try_acquire(asked);
+                assert_eq!(permit.is_some(), model.try_take(asked));
+                held.extend(permit.map(|permit| (permit, asked)));
+            }
+            PermitOp::Poll(index) => {
+                if let Some(mut wait) = take(&mut waits, &index) {
+                    match (wait.hand.poll(), model.collect(wait.number)) {
+                        (Poll::Ready(permit), Some(asked)) => held.push((permit, asked)),
+                        (Poll::Pending, None) => waits.push(wait),
+                        (poll, expected) => panic!("ready: {}, expected: {expected:?}", poll.is_ready()),
+                    }
+                }
+            }
+            PermitOp::Drop(index) => {
+                if let Some(wait) = take(&mut waits, &index) {
+                    model.line.retain(|(number, _)| *number != wait.number);
+                    model.available += model.collect(wait.number).unwrap_or(0);
+                    model.distribute();
+                }
+            }
+            PermitOp::Release(index) => {
+                if let Some((permit, asked)) = take(&mut held, &index) {
+                    drop(permit);
+                    model.available += asked;
+                    model.distribute();
+                }
+            }
+            PermitOp::Add(_) if is_mutex => {}
+            PermitOp::Add(count) => {
+                add(count);
+                model.available += count;
+                model.distribute();
+            }
+        }
+        for wait in &waits {
+            let is_given = model.given.iter().any(|(number, _)| *number == wait.number);
+            assert_eq!(wait.hand.wakes(), usize::from(is_given), "woken if and only if it is its turn");
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_semaphore_is_a_number_and_a_line(ops in prop::collection::vec(permit_op(), 1..120), permits in 0..5usize) {
+        let semaphore = Semaphore::new(permits);
+        permits_follow_the_model::<Permit<'_>>(
+            ops,
+            permits,
+            |count| Hand::new(semaphore.acquire_many(count)),
+            |count| semaphore.try_acquire_many(count),
+            |count| semaphore.add_permits(count).unwrap(),
+            false,
+        );
+    }
+
+    #[test]
+    fn a_mutex_is_a_semaphore_of_one(ops in prop::collection::vec(permit_op(), 1..120)) {
+        let mutex = Mutex::new(());
+        let (acquire, try_acquire) = (|_| Hand::new(mutex.lock()), |_| mutex.try_lock());
+        permits_follow_the_model(ops, 1, acquire, try_acquire, |_| {}, true);
+    }
+}
+
+#[derive(Clone, Debug)]
+enum QueueOp {
+    Put(u8),
+    TryPut(u8),
+    Get,
+    TryGet,
+    PollPut(Index),
+    PollGet(Index),
+    DropPut(Index),
+    DropGet(Index),
+    Close,
+    CloseNow,
+}
+
+fn queue_op() -> impl Strategy<Value = QueueOp> {
+    prop_oneof![
+        8 => any::<u8>().prop_map(QueueOp::Put),
+        4 => any::<u8>().prop_map(QueueOp::TryPut),
+        8 => Just(QueueOp::Get),
+        4 => Just(QueueOp::TryGet),
+        8 => any::<Index>().prop_map(QueueOp::PollPut),
+        8 => any::<Index>().prop_map(QueueOp::PollGet),
+        4 => any::<Index>().prop_map(QueueOp::DropPut),
+        4 => any::<Index>().prop_map(QueueOp::DropGet),
+        1 => Just(QueueOp::Close),
+        1 => Just(QueueOp::CloseNow),
+    ]
+}
+
+/// A list of items, and two lines; `next` says which item of the list comes out first.
+struct QueueModel {
+    items: Vec<u8>,
+    next: fn(&[u8]) -> usize,
+    capacity: usize,
+    is_closed: bool,
+    putting: VecDeque<usize>,
+    getting: VecDeque<usize>,
+    /// Room, or an item, given and not collected; or an end that was told.
+    may_put: Vec<usize>,
+    may_get: Vec<usize>,
+    told_the_end: Vec<usize>,
+}
+
+impl QueueModel {
+    fn settle(&mut self) {
+        while self.items.len() + self.may_put.len() < self.capacity && !self.putting.is_empty() && !self.is_closed {
+            self.may_put.extend(self.putting.pop_front());
+        }
+        while self.items.len() > self.may_get.len() && !self.getting.is_empty() {
+            self.may_get.extend(self.getting.pop_front());
+        }
+        if self.is_closed {
+            self.told_the_end.extend(self.putting.drain(..));
+            if self.items.is_empty() {
+                self.told_the_end.extend(self.getting.drain(..));
+            }
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        !self.is_closed && self.putting.is_empty() && self.items.len() + self.may_put.len() < self.capacity
+    }
+
+    fn has_item(&self) -> bool {
+        self.getting.is_empty() && self.items.len() > self.may_get.len()
+    }
+
+    fn has_ended(&self) -> bool {
+        self.is_closed && self.items.is_empty()
+    }
+
+    fn take(&mut self) -> Option<u8> {
+        if self.items.is_empty() {
+            return None;
+        }
+        let index = (self.next)(&self.items);
+        Some(self.items.remove(index))
+    }
+
+    fn forget(&mut self, number: usize) -> bool {
+        let lines = [&mut self.may_put, &mut self.may_get, &mut self.told_the_end];
+        let had = lines.into_iter().any(|line| {
+            let len = line.len();
+            line.retain(|other| *other != number);
+            line.len() != len
+        });
+        self.putting.retain(|other| *other != number);
+        self.getting.retain(|other| *other != number);
+        had
+    }
+
+    fn is_notified(&self, number: usize) -> bool {
+        [&self.may_put, &self.may_get, &self.told_the_end].iter().any(|line| line.contains(&number))
+    }
+}
+
+fn queue_follows_the_model<O: picot_sync::Order<u8>>(
+    queue: &Queue<u8, O>,
+    capacity: usize,
+    next: fn(&[u8]) -> usize,
+    ops: Vec<QueueOp>,
+) {
+    let mut model = QueueModel {
+        items: Vec::new(),
+        next,
+        capacity,
+        is_closed: false,
+        putting: VecDeque::new(),
+        getting: VecDeque::new(),
+        may_put: Vec::new(),
+        may_get: Vec::new(),
+        told_the_end: Vec::new(),
+    };
+    let mut puts: Vec<(Numbered<'_, _>, u8)> = Vec::new();
+    let mut gets: Vec<Numbered<'_, _>> = Vec::new();
+    for (number, op) in ops.into_iter().enumerate() {
+        match op {
+            QueueOp::Put(item) => {
+                let mut hand = Hand::new(queue.put(item));
+                match hand.poll() {
+                    Poll::Ready(Ok(())) => {
+                        assert!(model.has_room());
+                        model.items.push(item);
+                    }
+                    Poll::Ready(Err(error)) => assert!(model.is_closed && error.0 == item),
+                    Poll::Pending => {
+                        assert!(!model.is_closed && !model.has_room());
+                        model.putting.push_back(number);
+                        puts.push((Numbered { number, hand }, item));
+                    }
+                }
+            }
+            QueueOp::TryPut(item) => {
+                assert_eq!(queue.try_put(item).is_ok(), model.has_room());
+                if model.has_room() {
+                    model.items.push(item);
+                }
+            }
+            QueueOp::Get => {
+                let mut hand = Hand::new(queue.get());
+                match hand.poll() {
+                    Poll::Ready(Some(item)) => {
+                        assert!(model.has_item());
+                        assert_eq!(Some(item), model.take());
+                    }
+                    Poll::Ready(None) => assert!(model.has_ended()),
+                    Poll::Pending => {
+                        assert!(!model.has_item() && !model.has_ended());
+                        model.getting.push_back(number);
+                        gets.push(Numbered { number, hand });
+                    }
+                }
+            }
+            QueueOp::TryGet => {
+                let expected = if model.has_item() { model.take() } else { None };
+                assert_eq!(queue.try_get().ok(), expected);
+            }
+            QueueOp::PollPut(index) => {
+                if let Some((mut put, item)) = take(&mut puts, &index) {
+                    match put.hand.poll() {
+                        Poll::Ready(result) => {
+                            assert!(model.forget(put.number));
+                            assert_eq!(result.is_ok(), !model.is_closed);
+                            model.items.extend(result.is_ok().then_some(item));
+                        }
+                        Poll::Pending => {
+                            assert!(!model.is_notified(put.number));
+                            puts.push((put, item));
+                        }
+                    }
+                }
+            }
+            QueueOp::PollGet(index) => {
+                if let Some(mut get) = take(&mut gets, &index) {
+                    match get.hand.poll() {
+                        Poll::Ready(got) => {
+                            let was_promised = model.may_get.contains(&get.number);
+                            assert!(model.forget(get.number));
+                            assert_eq!(got, if was_promised { model.take() } else { None });
+                        }
+                        Poll::Pending => {
+                            assert!(!model.is_notified(get.number));
+                            gets.push(get);
+                        }
+                    }
+                }
+            }
+            QueueOp::DropPut(index) => {
+                if let Some((put, _)) = take(&mut puts, &index) {
+                    model.forget(put.number);
+                }
+            }
+            QueueOp::DropGet(index) => {
+                if let Some(get) = take(&mut gets, &index) {
+                    model.forget(get.number);
+                }
+            }
+            QueueOp::Close => {
+                queue.close();
+                model.is_closed = true;
+            }
+            QueueOp::CloseNow => {
+                let rest: Vec<_> = std::iter::from_fn(|| model.take()).collect();
+                assert_eq!(queue.close_now(), rest);
+                model.is_closed = true;
+            }
+        }
+        model.settle();
+        assert_eq!((queue.len(), queue.unfinished()), (model.items.len(), model.items.len()));
+        for wait in puts
+            .iter()
+            .map(|(put, _)| (put.number, put.hand.wakes()))
+            .chain(gets.iter().map(|get| (get.number, get.hand.wakes())))
+        {
+            assert_eq!(
+                wait.1,
+                usize::from(model.is_notified(wait.0)),
+                "woken if and only if there is something for it"
+            );
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_queue_is_a_list_and_two_lines(ops in prop::collection::vec(queue_op(), 1..150), capacity in 1..4usize) {
+        queue_follows_the_model(&Queue::new(capacity), capacity, |_| 0, ops);
+    }
+
+    #[test]
+    fn a_lifo_queue_is_the_same_with_the_last_first(
+        ops in prop::collection::vec(queue_op(), 1..150),
+        capacity in 1..4usize,
+    ) {
+        queue_follows_the_model(&LifoQueue::new(capacity), capacity, |items| items.len() - 1, ops);
+    }
+
+    #[test]
+    fn a_priority_queue_is_the_same_with_the_smallest_first(
+        ops in prop::collection::vec(queue_op(), 1..150),
+        capacity in 1..4usize,
+    ) {
+        let smallest = |items: &[u8]| (0..items.len()).min_by_key(|index| items[*index]).unwrap();
+        queue_follows_the_model(&PriorityQueue::new(capacity), capacity, smallest, ops);
+    }
+}
+
+#[derive(Clone, Debug)]
+enum EventOp {
+    Wait,
+    Poll(Index),
+    Drop(Index),
+    Set,
+    Clear,
+}
+
+fn event_op() -> impl Strategy<Value = EventOp> {
+    prop_oneof![
+        3 => Just(EventOp::Wait),
+        3 => any::<Index>().prop_map(EventOp::Poll),
+        1 => any::<Index>().prop_map(EventOp::Drop),
+        1 => Just(EventOp::Set),
+        1 => Just(EventOp::Clear),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn an_event_is_a_flag_and_those_who_came_before_it_was_set(ops in prop::collection::vec(event_op(), 1..100)) {
+        let event = Event::new();
+        let mut is_set = false;
+        // Each with whether it was set since.
+        let mut waits: Vec<(Hand<'_, ()>, bool)> = Vec::new();
+        for op in ops {
+            match op {
+                EventOp::Wait => {
+                    let mut hand = Hand::new(event.wait());
+                    prop_assert_eq!(hand.poll().is_ready(), is_set);
+                    if !is_set {
+                        waits.push((hand, false));
+                    }
+                }
+                EventOp::Poll(index) => {
+                    if let Some((mut hand, may_go)) = take(&mut waits, &index) {
+                        prop_assert_eq!(hand.poll().is_ready(), may_go);
+                        if !may_go {
+                            waits.push((hand, false));
+                        }
+                    }
+                }
+                EventOp::Drop(index) => drop(take(&mut waits, &index)),
+                EventOp::Set => {
+                    event.set();
+                    is_set = true;
+                    waits.iter_mut().for_each(|(_, may_go)| *may_go = true);
+                }
+                EventOp::Clear => {
+                    event.clear();
+                    is_set = false;
+                }
+            }
+            prop_assert!(waits.iter().all(|(hand, may_go)| hand.wakes() == usize::from(*may_go)));
+        }
+    }
+
+    #[test]
+    fn a_condvar_is_a_line_of_which_notifications_take_the_first(
+        ops in prop::collection::vec((0..5u8, any::<Index>()), 1..100),
+    ) {
+        let (mutex, condvar) = (Mutex::new(()), Condvar::new());
+        let mut line: Vec<Numbered<'_, _>> = Vec::new();
+        // Notified, each with whether it has to pass that on.
+        let mut notified: Vec<(Numbered<'_, _>, bool)> = Vec::new();
+        for (number, (op, index)) in ops.into_iter().enumerate() {
+            match op {
+                0 | 1 => {
+                    let guard = mutex.try_lock().unwrap();
+                    line.push(Numbered { number, hand: Hand::pending(condvar.wait(guard)) });
+                }
+                2 => {
+                    condvar.notify_one();
+                    if !line.is_empty() {
+                        notified.push((line.remove(0), true));
+                    }
+                }
+                3 if index.index(4) == 0 => {
+                    condvar.notify_all();
+                    notified.extend(line.drain(..).map(|wait| (wait, false)));
+                }
+                3 => {
+                    if let Some((mut wait, _)) = take(&mut notified, &index) {
+                        drop(wait.hand.ready());
+                    }
+                }
+                _ if index.index(2) == 0 => drop(take(&mut line, &index)),
+                _ => {
+                    if let Some((_gone, true)) = take(&mut notified, &index) {
+                        drop(_gone);
+                        if !line.is_empty() {
+                            notified.push((line.remove(0), true));
+                        }
+                    }
+                }
+            }
+            prop_assert!(line.iter().all(|wait| wait.hand.wakes() == 0));
+            prop_assert!(notified.iter().all(|(wait, _)| wait.hand.wakes() == 1));
+            prop_assert_eq!(condvar.waiters().len(), line.len());
+        }
+    }
+
+    #[test]
+    fn a_barrier_is_a_line_of_which_each_round_takes_as_many(
+        ops in prop::collection::vec((0..7u8, any::<Index>()), 1..150),
+        parties in 1..5usize,
+    ) {
+        let barrier = Barrier::new(parties);
+        let mut line: Vec<Numbered<'_, Result<usize, Broken>>> = Vec::new();
+        // Of the round that drains, or broken, each with what it will return.
+        let mut draining: Vec<(Numbered<'_, _>, usize)> = Vec::new();
+        let mut broken: Vec<Numbered<'_, _>> = Vec::new();
+        let mut is_broken = false;
+        for (number, (op, index)) in ops.into_iter().enumerate() {
+            match op {
+                0..=2 => {
+                    let mut hand = Hand::new(barrier.wait());
+                    match hand.poll() {
+                        Poll::Ready(Ok(last)) => {
+                            prop_assert!(!is_broken && draining.is_empty());
+                            prop_assert_eq!((line.len(), last), (parties - 1, parties - 1));
+                            draining.extend(line.drain(..).enumerate().map(|(index, wait)| (wait, index)));
+                        }
+                        Poll::Ready(Err(Broken)) => prop_assert!(is_broken),
+                        Poll::Pending => {
+                            prop_assert!(!is_broken && (!draining.is_empty() || line.len() + 1 < parties));
+                            line.push(Numbered { number, hand });
+                        }
+                    }
+                }
+                3 => {
+                    if let Some((mut wait, place)) = take(&mut draining, &index) {
+                        prop_assert_eq!(wait.hand.ready(), Ok(place));
+                    }
+                }
+                4 => drop(take(&mut draining, &index)),
+                5 => drop(take(&mut line, &index)),
+                _ if index.index(5) < 3 => {
+                    if let Some(mut wait) = take(&mut broken, &index) {
+                        prop_assert_eq!(wait.hand.ready(), Err(Broken));
+                    }
+                }
+                _ => {
+                    is_broken = index.index(5) == 3;
+                    if is_broken { barrier.break_up() } else { barrier.reset() }
+                    broken.append(&mut line);
+                }
+            }
+            if draining.is_empty() && line.len() >= parties {
+                draining.extend(line.drain(..parties).enumerate().map(|(index, wait)| (wait, index)));
+            }
+            prop_assert!(line.iter().all(|wait| wait.hand.wakes() == 0));
+            prop_assert!(draining.iter().map(|(wait, _)| wait).chain(&broken).all(|wait| wait.hand.wakes() == 1));
+        }
+    }
+
+    #[test]
+    fn a_watch_is_a_value_with_a_version(ops in prop::collection::vec((0..4u8, 0..3usize), 1..100)) {
+        let (sender, receiver) = watch::channel(0);
+        let mut version = 0;
+        let mut receivers = [receiver.clone(), receiver.clone(), receiver];
+        let mut seen = [0; 3];
+        for (op, which) in ops {
+            match op {
+                0 => {
+                    version += 1;
+                    sender.send(version);
+                }
+                1 => {
+                    // A wait during which there is a change, dropped before it runs.
+                    let is_new = seen[which] != version;
+                    let mut wait = Hand::new(receivers[which].changed());
+                    let poll = wait.poll();
+                    prop_assert_eq!(poll.is_ready(), is_new);
+                    seen[which] = version;
+                    if !is_new {
+                        version += 1;
+                        sender.send(version);
+                        prop_assert_eq!(wait.wakes(), 1);
+                    }
+                }
+                _ => prop_assert_eq!(receivers[which].has_changed(), seen[which] != version),
+            }
+            prop_assert_eq!(*receivers[which].get(), version);
+        }
+    }
+}

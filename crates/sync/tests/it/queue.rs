@@ -1,0 +1,215 @@
+//! Items on their way from those who put to those who get.
+
+use std::rc::Rc;
+
+use picot_sync::{LifoQueue, PriorityQueue, PutError, Queue, TryGetError, TryPutError};
+
+use crate::hands::{Hand, now};
+
+#[test]
+fn put_waits_while_it_is_full_and_items_come_out_in_order() {
+    let queue = Queue::new(2);
+    now(queue.put(1)).unwrap();
+    now(queue.put(2)).unwrap();
+    assert!(queue.is_full());
+    let (mut third, mut fourth) = (Hand::pending(queue.put(3)), Hand::pending(queue.put(4)));
+    assert_eq!(now(queue.get()), Some(1));
+    assert_eq!((third.wakes(), fourth.wakes(), queue.len()), (1, 0, 1));
+    assert_eq!(queue.try_put(9), Err(TryPutError::Full(9)), "the room is meant for the third");
+    third.ready().unwrap();
+    assert_eq!(now(queue.get()), Some(2));
+    fourth.ready().unwrap();
+    assert_eq!((now(queue.get()), now(queue.get()), queue.len()), (Some(3), Some(4), 0));
+}
+
+#[test]
+fn those_who_get_have_their_turn_in_the_order_of_asking() {
+    let queue = Queue::new(4);
+    let (mut first, mut second) = (Hand::pending(queue.get()), Hand::pending(queue.get()));
+    queue.try_put("a").unwrap();
+    assert_eq!((first.wakes(), second.wakes()), (1, 0));
+    assert_eq!(queue.try_get(), Err(TryGetError::Empty), "the item is meant for the first");
+    queue.try_put("b").unwrap();
+    assert_eq!((first.ready(), second.ready()), (Some("a"), Some("b")));
+}
+
+#[test]
+fn a_get_that_is_dropped_loses_no_item_and_wakes_the_next() {
+    let queue = Queue::new(1);
+    let (first, mut second) = (Hand::pending(queue.get()), Hand::pending(queue.get()));
+    queue.try_put(1).unwrap();
+    drop(first);
+    assert_eq!((second.wakes(), second.ready()), (1, Some(1)));
+    let third = Hand::pending(queue.get());
+    queue.try_put(2).unwrap();
+    drop(third);
+    assert_eq!(queue.try_get(), Ok(2));
+}
+
+#[test]
+fn a_put_that_is_dropped_puts_nothing_and_wakes_the_next() {
+    let queue = Queue::new(1);
+    let item = Rc::new(0);
+    queue.try_put(item.clone()).unwrap();
+    let first = Hand::pending(queue.put(item.clone()));
+    let mut second = Hand::pending(queue.put(Rc::new(2)));
+    assert_eq!(queue.try_get().as_deref(), Ok(&0));
+    drop(first);
+    assert_eq!(Rc::strong_count(&item), 1);
+    second.ready().unwrap();
+    assert_eq!((queue.try_get().as_deref(), queue.len()), (Ok(&2), 0));
+}
+
+#[test]
+fn without_waiting_a_full_and_an_empty_queue_are_errors_that_say_so() {
+    let queue = Queue::new(1);
+    assert_eq!(queue.try_get().unwrap_err().to_string(), "the queue is empty; `get` waits for an item");
+    queue.try_put(1).unwrap();
+    let error = queue.try_put(2).unwrap_err();
+    assert_eq!((error.to_string().as_str(), error.into_inner()), ("the queue is full; `put` waits for room", 2));
+}
+
+#[test]
+fn join_returns_at_once_on_a_fresh_queue_and_else_when_all_is_done() {
+    let queue = Queue::new(4);
+    now(queue.join());
+    queue.try_put(1).unwrap();
+    queue.try_put(2).unwrap();
+    let mut join = Hand::pending(queue.join());
+    let lease = now(queue.lease()).unwrap();
+    assert_eq!((*lease, queue.len(), queue.unfinished()), (1, 1, 2));
+    assert_eq!(now(queue.get()), Some(2), "it counts as done");
+    assert_eq!((queue.unfinished(), join.wakes()), (1, 0));
+    drop(lease);
+    join.ready();
+    // Whoever waited when all was done goes on, whatever comes after.
+    queue.try_put(3).unwrap();
+    let mut join = Hand::pending(queue.join());
+    let lease = now(queue.lease()).unwrap();
+    assert_eq!(picot_sync::Lease::finish(lease), 3);
+    queue.try_put(4).unwrap();
+    join.ready();
+}
+
+#[test]
+fn a_closed_queue_takes_nothing_gives_out_the_rest_and_then_ends() {
+    let queue = Queue::new(2);
+    queue.try_put(1).unwrap();
+    queue.try_put(2).unwrap();
+    let mut blocked = Hand::pending(queue.put(3));
+    queue.close();
+    assert_eq!((blocked.wakes(), blocked.ready()), (1, Err(PutError(3))));
+    assert_eq!((now(queue.put(4)), queue.try_put(5)), (Err(PutError(4)), Err(TryPutError::Closed(5))));
+    let mut join = Hand::pending(queue.join());
+    assert_eq!((now(queue.get()), queue.try_get()), (Some(1), Ok(2)));
+    assert_eq!((now(queue.get()), queue.try_get()), (None, Err(TryGetError::Closed)));
+    join.ready();
+}
+
+#[test]
+fn closing_lets_those_go_who_wait_for_an_item_that_will_not_come() {
+    let queue = Queue::<()>::new(1);
+    let (mut one, mut two) = (Hand::pending(queue.get()), Hand::pending(queue.lease()));
+    queue.close();
+    assert!(one.ready().is_none() && two.ready().is_none());
+}
+
+#[test]
+fn an_item_that_comes_back_after_the_close_is_still_given_out() {
+    let queue = Queue::new(1);
+    let (first, mut second) = (Hand::pending(queue.get()), Hand::pending(queue.get()));
+    queue.try_put(1).unwrap();
+    queue.close();
+    let mut third = Hand::pending(queue.get());
+    assert!(second.poll().is_pending(), "whether the first takes the item is not known yet");
+    drop(first);
+    assert_eq!(second.ready(), Some(1));
+    assert_eq!(third.ready(), None);
+}
+
+#[test]
+fn room_that_was_given_before_the_close_is_of_no_use_after_it() {
+    let queue = Queue::new(1);
+    queue.try_put(1).unwrap();
+    let mut put = Hand::pending(queue.put(2));
+    assert_eq!(queue.try_get(), Ok(1));
+    queue.close();
+    assert_eq!((put.ready(), now(queue.get())), (Err(PutError(2)), None));
+}
+
+#[test]
+fn close_now_hands_back_what_was_in_and_settles_join() {
+    let queue = Queue::new(3);
+    (1..=3).for_each(|n| queue.try_put(n).unwrap());
+    let lease = now(queue.lease()).unwrap();
+    let mut join = Hand::pending(queue.join());
+    assert_eq!(queue.close_now(), [2, 3]);
+    assert_eq!((now(queue.get()), join.wakes()), (None, 0), "what is leased is not done");
+    drop(lease);
+    join.ready();
+    assert_eq!(queue.close_now(), []);
+}
+
+#[test]
+fn who_was_promised_an_item_that_close_now_took_gets_none() {
+    let queue = Queue::new(1);
+    let (mut first, dropped) = (Hand::pending(queue.get()), Hand::pending(queue.get()));
+    queue.try_put(1).unwrap();
+    assert_eq!(queue.close_now(), [1]);
+    drop(dropped);
+    assert_eq!((first.ready(), queue.try_get()), (None, Err(TryGetError::Closed)));
+}
+
+#[test]
+fn the_smallest_comes_first_and_equals_come_in_order() {
+    let queue = PriorityQueue::new(8);
+    for item in [(2, 'a'), (1, 'b'), (2, 'c')] {
+        queue.try_put(item).unwrap();
+    }
+    // `c` is greater than `a`, so the order among equals is seen by keys alone.
+    assert_eq!((queue.try_get(), queue.try_get(), queue.try_get()), (Ok((1, 'b')), Ok((2, 'a')), Ok((2, 'c'))));
+
+    #[derive(Debug)]
+    struct Equal(u32);
+    impl PartialEq for Equal {
+        fn eq(&self, _: &Equal) -> bool {
+            true
+        }
+    }
+    impl Eq for Equal {}
+    impl PartialOrd for Equal {
+        fn partial_cmp(&self, other: &Equal) -> Option<std::cmp::Ordering> {
+            Some(self.cmp(other))
+        }
+    }
+    impl Ord for Equal {
+        fn cmp(&self, _: &Equal) -> std::cmp::Ordering {
+            std::cmp::Ordering::Equal
+        }
+    }
+    let queue = PriorityQueue::unbounded();
+    (0..5).for_each(|n| queue.try_put(Equal(n)).unwrap());
+    assert_eq!(queue.close_now().into_iter().map(|item| item.0).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn the_last_comes_first() {
+    let queue = LifoQueue::new(3);
+    (1..=3).for_each(|n| queue.try_put(n).unwrap());
+    assert!(queue.is_full());
+    assert_eq!((now(queue.get()), queue.close_now()), (Some(3), vec![2, 1]));
+}
+
+#[test]
+fn in_one_without_bounds_nobody_waits_for_room() {
+    let queue = Queue::unbounded();
+    (0..1000).for_each(|n| now(queue.put(n)).unwrap());
+    assert_eq!((queue.capacity(), queue.is_full(), queue.len()), (None, false, 1000));
+    assert_eq!((0..1000).filter_map(|_| queue.try_get().ok()).sum::<i32>(), 499_500);
+}
+
+#[test]
+#[should_panic(expected = "for one without bounds, use `unbounded`")]
+fn no_room_at_all_is_refused() {
+    let _ = Queue::<()>::new(0);
+}

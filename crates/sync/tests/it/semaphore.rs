@@ -1,0 +1,110 @@
+//! A number of permits.
+
+use std::rc::Rc;
+
+use picot_sync::Semaphore;
+
+use crate::hands::{Hand, now};
+
+#[test]
+fn permits_are_handed_out_in_the_order_of_asking() {
+    let semaphore = Semaphore::new(1);
+    let permit = now(semaphore.acquire());
+    let (mut first, mut second) = (Hand::pending(semaphore.acquire()), Hand::pending(semaphore.acquire()));
+    drop(permit);
+    assert_eq!((first.wakes(), second.wakes()), (1, 0));
+    drop(first.ready());
+    drop(second.ready());
+    assert_eq!(semaphore.available(), 1);
+}
+
+#[test]
+fn whoever_asks_for_many_is_not_overtaken_by_whoever_asks_for_few() {
+    let semaphore = Semaphore::new(3);
+    let permits = now(semaphore.acquire_many(2));
+    let mut many = Hand::pending(semaphore.acquire_many(3));
+    let mut few = Hand::pending(semaphore.acquire());
+    assert_eq!(semaphore.available(), 1);
+    assert!(semaphore.is_exhausted() && semaphore.try_acquire().is_none(), "others wait for it");
+    drop(permits);
+    assert_eq!(few.wakes(), 0);
+    let permits = many.ready();
+    assert_eq!(permits.count(), 3);
+    drop(permits);
+    drop(few.ready());
+}
+
+#[test]
+fn whoever_is_dropped_lets_those_behind_it_move_up() {
+    let semaphore = Semaphore::new(3);
+    let _permits = now(semaphore.acquire_many(2));
+    let many = Hand::pending(semaphore.acquire_many(2));
+    let mut few = Hand::pending(semaphore.acquire());
+    drop(many);
+    drop(few.ready());
+}
+
+#[test]
+fn a_waiter_that_is_dropped_returns_the_permit_it_has_got() {
+    let semaphore = Semaphore::new(1);
+    let permit = now(semaphore.acquire());
+    let (first, mut second) = (Hand::pending(semaphore.acquire()), Hand::pending(semaphore.acquire()));
+    drop(permit);
+    drop(first);
+    drop(second.ready());
+    assert_eq!(semaphore.available(), 1);
+}
+
+#[test]
+fn a_bounded_one_refuses_more_than_it_had_and_says_what_to_do() {
+    let semaphore = Semaphore::bounded(2);
+    assert_eq!(
+        semaphore.add_permits(1).unwrap_err().to_string(),
+        "adding 1 permits would make more than the 2 that this semaphore may have; a permit that is dropped comes back by \
+         itself"
+    );
+    let permit = now(semaphore.acquire());
+    assert!(semaphore.add_permits(1).is_err(), "a permit that is out counts, too");
+    permit.forget();
+    assert_eq!(semaphore.add_permits(2).map_err(|error| (error.added, error.limit)), Err((2, 2)));
+    semaphore.add_permits(1).unwrap();
+    assert_eq!(semaphore.available(), 2);
+}
+
+#[test]
+fn one_without_bounds_can_be_given_more_but_not_more_than_there_are_numbers() {
+    let semaphore = Semaphore::new(0);
+    let mut wait = Hand::pending(semaphore.acquire());
+    semaphore.add_permits(2).unwrap();
+    let permit = wait.ready();
+    assert!(semaphore.add_permits(usize::MAX).is_err());
+    drop(permit);
+    assert_eq!(semaphore.available(), 2);
+}
+
+#[test]
+#[should_panic(expected = "3 permits of a semaphore that is bounded to 2 will never be there")]
+fn asking_for_more_than_there_can_be_is_refused() {
+    drop(Semaphore::bounded(2).acquire_many(3));
+}
+
+#[test]
+fn an_owned_permit_keeps_its_semaphore() {
+    let semaphore = Rc::new(Semaphore::new(2));
+    let permit = now(semaphore.acquire_owned());
+    let wait = semaphore.acquire_many_owned(2);
+    let available = Rc::downgrade(&semaphore);
+    drop(semaphore);
+    let mut wait = Hand::pending(wait);
+    drop(permit);
+    drop(wait.ready());
+    drop(wait);
+    assert!(available.upgrade().is_none());
+}
+
+#[test]
+fn none_is_what_everybody_may_have() {
+    let semaphore = Semaphore::new(0);
+    let _first = Hand::pending(semaphore.acquire());
+    assert_eq!(now(semaphore.acquire_many(0)).count(), 0);
+}

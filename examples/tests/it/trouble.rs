@@ -1,0 +1,37 @@
+//! What the guide says that a program in trouble prints is what it prints.
+
+use picot_examples::program::{example, lines};
+
+const GUIDE: &str = include_str!("../../../docs/guide/when-something-goes-wrong.md");
+
+/// How long something took is different each time.
+fn without_times(line: &str) -> String {
+    let words = line.split(' ').map(|word| match word.strip_suffix("ms;") {
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => "…ms;",
+        _ => word,
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_guide_shows_what_is_printed() {
+    let mut shown = GUIDE.split("$ cargo run --example trouble ").skip(1).map(|rest| {
+        let (kind, text) = rest.split_once('\n').unwrap();
+        let text = text.lines().take_while(|line| !line.is_empty() && *line != "```");
+        (kind.to_string(), text.map(without_times).collect::<Vec<_>>())
+    });
+    let mut count = 0;
+    for (kind, text) in &mut shown {
+        let (_, stdout, stderr) = lines(&example("trouble").arg(&kind).output().unwrap());
+        assert!(stdout.is_empty());
+        assert_eq!(stderr.iter().map(|line| without_times(line)).collect::<Vec<_>>(), text, "{kind}");
+        count += 1;
+    }
+    assert_eq!(count, 10);
+}
+
+#[test]
+fn a_panic_of_main_is_its_callers() {
+    let (status, ..) = lines(&example("trouble").arg("main").output().unwrap());
+    assert_eq!(status, Some(101));
+}
