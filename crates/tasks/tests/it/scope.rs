@@ -6,12 +6,14 @@ use std::future::pending;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 
 use picot_context::budget;
 use picot_loop::{EventLoop, VirtualClock, current, sleep, spawn, task_local, yield_now};
 use picot_tasks::{Failure, Scope, ScopeError, Started, gather, scope, timeout};
 
-use crate::trace::{Trace, millis, reports, run};
+use crate::trace::{Gate, Trace, millis, reports, run};
 
 /// What the failures of a scope say, in their order.
 fn texts<T>(result: Result<T, ScopeError<&'static str>>) -> Vec<String> {
@@ -587,6 +589,69 @@ fn after_a_child_that_took_long_the_rest_of_the_loop_runs_before_the_next() {
         })
         .unwrap();
     assert_eq!(trace.take(), ["other", "other", "one", "other", "two", "other", "three"]);
+}
+
+thread_local! {
+    static REENTERED: RefCell<Option<Scope<'static, Infallible>>> = const { RefCell::new(None) };
+}
+
+/// A waker that uses the scope inside of its wake and of its drop.
+struct Reenters;
+
+impl Reenters {
+    fn reenter() {
+        let scope = REENTERED.with_borrow(Option::clone);
+        if let Some(scope) = scope {
+            let child = scope.spawn(async {});
+            child.cancel("it is there");
+            assert!(scope.children().len() <= scope.len());
+        }
+    }
+}
+
+impl Wake for Reenters {
+    fn wake(self: Arc<Reenters>) {
+        Reenters::reenter();
+    }
+}
+
+impl Drop for Reenters {
+    fn drop(&mut self) {
+        Reenters::reenter();
+    }
+}
+
+#[test]
+fn a_waker_may_use_the_scope_that_wakes_or_drops_it() {
+    run(|_| async {
+        let gate = Gate::default();
+        let opener = gate.clone();
+        let mut all = Box::pin(scope(async move |s| {
+            REENTERED.set(Some(s.clone()));
+            let ended = s.spawn(async move { gate.wait().await });
+            let shielded = s.shield(async { yield_now().await });
+            ended.await.unwrap();
+            shielded.await.unwrap();
+            s.cancel("enough");
+            pending::<Result<(), Infallible>>().await
+        }));
+        let mut poll = || {
+            let waker = Waker::from(Arc::new(Reenters));
+            all.as_mut().poll(&mut Context::from_waker(&waker))
+        };
+        assert!(poll().is_pending());
+        assert!(poll().is_pending());
+        opener.open();
+        let end = (0..100).find_map(|_| match poll() {
+            Poll::Ready(result) => Some(result),
+            Poll::Pending => {
+                // Each wake adds a child; the last ones are without.
+                REENTERED.set(None);
+                None
+            }
+        });
+        assert_eq!(end.unwrap().unwrap_err().request().unwrap().reason().as_str(), "enough");
+    });
 }
 
 #[test]
