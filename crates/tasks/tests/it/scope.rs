@@ -242,6 +242,14 @@ fn spawning_after_the_end_is_an_error_and_the_future_is_dropped() {
         assert_eq!(trace.take(), ["future dropped"]);
         assert!(!s.cancel("too late"));
         assert!(catch_unwind(AssertUnwindSafe(|| s.spawn(async {}))).is_err(), "`spawn` panics with the same text");
+
+        let dropped = scope(async |s| {
+            kept.replace(Some(s));
+            pending::<Result<(), Infallible>>().await
+        });
+        assert!(timeout(millis(1), dropped).await.is_err());
+        let s = kept.take().unwrap();
+        assert!(s.is_empty() && s.children().is_empty() && s.try_spawn(async {}).is_err());
     });
 }
 
