@@ -30,6 +30,19 @@ pub(crate) struct Record {
     waker: RefCell<Option<Waker>>,
 }
 
+/// Which child it is.
+pub(crate) struct Identity {
+    id: TaskId,
+    place: Place,
+    details: Option<Rc<Details>>,
+}
+
+impl Identity {
+    pub(crate) fn info(&self) -> TaskInfo {
+        TaskInfo::new(self.id, self.details.as_deref().and_then(Details::name), self.place)
+    }
+}
+
 impl Record {
     pub(crate) fn new(id: TaskId, place: Place, details: Option<Rc<Details>>, is_shielded: bool) -> Record {
         Record {
@@ -45,9 +58,13 @@ impl Record {
         }
     }
 
+    /// What its info is made of, without making it: the name is copied then.
+    pub(crate) fn identity(&self) -> Identity {
+        Identity { id: self.id, place: self.place, details: self.details.borrow().clone() }
+    }
+
     pub(crate) fn info(&self) -> TaskInfo {
-        let details = self.details.borrow();
-        TaskInfo::new(self.id, details.as_deref().and_then(Details::name), self.place)
+        self.identity().info()
     }
 
     pub(crate) fn set_waker(&self, waker: Waker) {

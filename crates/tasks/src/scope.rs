@@ -16,7 +16,7 @@ use picot_context::{Origin, Payload, Place, Report, TaskInfo, catch};
 use picot_loop::{CancelReason, JoinError, LoopHandle};
 use pin_project_lite::pin_project;
 
-use crate::child::{Body, Child, Ended, Job, Record, Slot};
+use crate::child::{Body, Child, Ended, Identity, Job, Record, Slot};
 use crate::crowd::{Crowd, Out, POLLS_PER_STEP};
 use crate::error::{Failure, ScopeEnded, ScopeError};
 use crate::request::{CancelRequest, CancelToken};
@@ -279,7 +279,7 @@ pub(crate) struct Inner<'env, E> {
     crowd: RefCell<Crowd<Member<'env, E>>>,
     ready: Rc<Ready>,
     /// The child that runs, which is not in the crowd then.
-    running: RefCell<Option<TaskInfo>>,
+    running: RefCell<Option<Identity>>,
     failures: RefCell<Vec<Failure<E>>>,
     token: CancelToken,
     phase: Cell<Phase>,
@@ -367,7 +367,7 @@ impl<'env, E> Inner<'env, E> {
     }
 
     pub(crate) fn children(&self) -> Vec<TaskInfo> {
-        let mut children: Vec<_> = self.running.borrow().iter().cloned().collect();
+        let mut children: Vec<_> = self.running.borrow().iter().map(Identity::info).collect();
         let crowd = self.crowd.borrow();
         children.extend(crowd.values().filter_map(|member| match member {
             Member::Body => None,
@@ -426,7 +426,7 @@ impl<'env, E> Inner<'env, E> {
             let (ended, has_ticked) = job.as_mut().clear(&self.handle);
             (Poll::Ready(ended), has_ticked)
         } else {
-            self.running.replace(Some(job.record().info()));
+            self.running.replace(Some(job.record().identity()));
             let polled = job.as_mut().poll(&mut Context::from_waker(&out.waker), &self.handle);
             self.running.replace(None);
             polled
@@ -484,6 +484,7 @@ impl<'env, E> Inner<'env, E> {
     /// The scope is dropped as a whole.
     fn drop_children(&self) {
         self.phase.set(Phase::Ended);
+        self.is_body_over.set(true);
         let members = self.crowd.borrow_mut().drain();
         let mut jobs: Vec<_> = members.into_iter().filter_map(Member::into_child).collect();
         jobs.sort_by_key(|job| Reverse(job.record().id));

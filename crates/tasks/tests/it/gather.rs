@@ -6,8 +6,9 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use futures_lite::{StreamExt, future};
 use picot_loop::{JoinError, sleep, spawn, yield_now};
-use picot_tasks::{as_completed, gather, gather_settled};
+use picot_tasks::{JoinSet, as_completed, gather, gather_settled, scope, shield, timeout};
 
 use crate::trace::{Gate, Trace, millis, run};
 
@@ -241,5 +242,31 @@ fn a_consumer_of_outputs_that_are_all_ready_lets_others_run() {
             before += usize::from(trace.0.borrow().is_empty());
         }
         assert_eq!(before, 128, "the budget of a step");
+    });
+}
+
+#[test]
+fn the_combinators_of_others_work_with_all_of_it() {
+    run(|_| async {
+        let doubled = as_completed([2, 1].map(async |time| {
+            sleep(millis(time)).await;
+            time
+        }));
+        assert_eq!(doubled.map(|(index, time)| (index, 2 * time)).collect::<Vec<_>>().await, [(1, 2), (0, 4)]);
+
+        let set: JoinSet<_> = (0..3).map(|n| spawn(async move { n })).collect();
+        assert_eq!(set.map(|(_, outcome)| outcome.unwrap()).fold(0, |sum, n| sum + n).await, 3);
+
+        let (one, two) = future::zip(timeout(millis(5), ready(1)), shield(async { 2 })).await;
+        assert_eq!((one.unwrap(), two.unwrap()), (1, 2));
+        let values = scope(async |s| {
+            let (one, two) = (s.spawn(async { Ok::<_, ()>(1) }), s.spawn(async { Ok(2) }));
+            Ok(future::try_zip(one.into_future(), spawn(two_tasks(two)).into_future()).await.unwrap())
+        });
+        assert_eq!(values.await.unwrap(), (1, 7));
+
+        async fn two_tasks(child: picot_tasks::Child<i32>) -> i32 {
+            child.await.unwrap() + 5
+        }
     });
 }

@@ -6,6 +6,8 @@ use std::future::pending;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 
 use picot_context::budget;
 use picot_loop::{
@@ -14,7 +16,7 @@ use picot_loop::{
 };
 use picot_tasks::{Failure, Scope, ScopeError, Started, gather, scope, timeout};
 
-use crate::trace::{Trace, millis, reports, run};
+use crate::trace::{Gate, Trace, millis, reports, run};
 
 /// What the failures of a scope say, in their order.
 fn texts<T>(result: Result<T, ScopeError<&'static str>>) -> Vec<String> {
@@ -243,6 +245,14 @@ fn spawning_after_the_end_is_an_error_and_the_future_is_dropped() {
         assert_eq!(trace.take(), ["future dropped"]);
         assert!(!s.cancel("too late"));
         assert!(catch_unwind(AssertUnwindSafe(|| s.spawn(async {}))).is_err(), "`spawn` panics with the same text");
+
+        let dropped = scope(async |s| {
+            kept.replace(Some(s));
+            pending::<Result<(), Infallible>>().await
+        });
+        assert!(timeout(millis(1), dropped).await.is_err());
+        let s = kept.take().unwrap();
+        assert!(s.is_empty() && s.children().is_empty() && s.try_spawn(async {}).is_err());
     });
 }
 
@@ -673,6 +683,69 @@ fn after_a_child_that_took_long_the_rest_of_the_loop_runs_before_the_next() {
         })
         .unwrap();
     assert_eq!(trace.take(), ["other", "other", "one", "other", "two", "other", "three"]);
+}
+
+thread_local! {
+    static REENTERED: RefCell<Option<Scope<'static, Infallible>>> = const { RefCell::new(None) };
+}
+
+/// A waker that uses the scope inside of its wake and of its drop.
+struct Reenters;
+
+impl Reenters {
+    fn reenter() {
+        let scope = REENTERED.with_borrow(Option::clone);
+        if let Some(scope) = scope {
+            let child = scope.spawn(async {});
+            child.cancel("it is there");
+            assert!(scope.children().len() <= scope.len());
+        }
+    }
+}
+
+impl Wake for Reenters {
+    fn wake(self: Arc<Reenters>) {
+        Reenters::reenter();
+    }
+}
+
+impl Drop for Reenters {
+    fn drop(&mut self) {
+        Reenters::reenter();
+    }
+}
+
+#[test]
+fn a_waker_may_use_the_scope_that_wakes_or_drops_it() {
+    run(|_| async {
+        let gate = Gate::default();
+        let opener = gate.clone();
+        let mut all = Box::pin(scope(async move |s| {
+            REENTERED.set(Some(s.clone()));
+            let ended = s.spawn(async move { gate.wait().await });
+            let shielded = s.shield(async { yield_now().await });
+            ended.await.unwrap();
+            shielded.await.unwrap();
+            s.cancel("enough");
+            pending::<Result<(), Infallible>>().await
+        }));
+        let mut poll = || {
+            let waker = Waker::from(Arc::new(Reenters));
+            all.as_mut().poll(&mut Context::from_waker(&waker))
+        };
+        assert!(poll().is_pending());
+        assert!(poll().is_pending());
+        opener.open();
+        let end = (0..100).find_map(|_| match poll() {
+            Poll::Ready(result) => Some(result),
+            Poll::Pending => {
+                // Each wake adds a child; the last ones are without.
+                REENTERED.set(None);
+                None
+            }
+        });
+        assert_eq!(end.unwrap().unwrap_err().request().unwrap().reason().as_str(), "enough");
+    });
 }
 
 #[test]
