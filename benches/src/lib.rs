@@ -12,6 +12,8 @@ mod measure;
 mod memory;
 #[cfg(feature = "executor")]
 pub mod picot;
+#[cfg(feature = "reactor")]
+pub mod reactor;
 pub mod scheduler;
 pub mod sleepers;
 #[cfg(feature = "sync")]
@@ -22,5 +24,5 @@ pub mod tasks;
 pub mod turn;
 pub mod waiting;
 
-pub use measure::{Figures, Table, Time, measure, measure_async, measure_by};
+pub use measure::{Figures, Table, Time, begin_part, end_part, measure, measure_async, measure_by};
 pub use memory::{Counting, count_allocations, live_bytes};

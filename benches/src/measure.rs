@@ -1,5 +1,6 @@
 //! Measuring one block: the fastest of several runs, with instructions where they can be counted.
 
+use std::cell::Cell;
 use std::fmt::{Display, Write};
 use std::hint::black_box;
 use std::sync::OnceLock;
@@ -45,6 +46,28 @@ pub enum Time {
     Wall,
     /// What the processor has spent on this process, in user mode and in the kernel: for what waits in between.
     Cpu,
+}
+
+thread_local! {
+    /// The part of the running block that counts, where the block says so itself.
+    static PART: Cell<Part> = const { Cell::new(Part { start: None, nanos: None }) };
+}
+
+#[derive(Clone, Copy)]
+struct Part {
+    start: Option<Duration>,
+    nanos: Option<u128>,
+}
+
+/// Called by a block of which only a part counts: that begins here. Instructions are then not counted.
+pub fn begin_part() {
+    PART.set(Part { start: Some(wall_time()), nanos: None });
+}
+
+/// The part that counts ends here.
+pub fn end_part() {
+    let Part { start, .. } = PART.get();
+    PART.set(Part { start: None, nanos: start.map(|start| (wall_time() - start).as_nanos()) });
 }
 
 /// Runs `block`, which does `operations` of something, and says what one of them costs.
@@ -95,8 +118,11 @@ impl Run {
     }
 
     fn end(mut self, operations: usize) -> Figures {
-        let nanos = (self.time.now() - self.start).as_nanos() as f64 / operations as f64;
-        let instructions = counter::stop(&mut self.counter).map(|count| count as f64 / operations as f64);
+        let whole = (self.time.now() - self.start).as_nanos();
+        let part = PART.replace(Part { start: None, nanos: None }).nanos;
+        let nanos = part.unwrap_or(whole) as f64 / operations as f64;
+        let counted = counter::stop(&mut self.counter).filter(|_| part.is_none());
+        let instructions = counted.map(|count| count as f64 / operations as f64);
         Figures { nanos, instructions }
     }
 }
@@ -223,4 +249,47 @@ impl Table {
             println!("|");
         }
     }
+
+    /// The table as a picture: a group of bars a row, each as long as its share of the row's worst. Shorter is better.
+    pub fn svg(&self, title: &str) -> String {
+        const NAMES: usize = 170;
+        const BARS: usize = 520;
+        const BAR: usize = 13;
+        let mut body = String::new();
+        let mut y = 44;
+        for (name, cells) in &self.rows {
+            let cells: Vec<_> =
+                self.columns.iter().zip(cells).filter_map(|(column, text)| Some((column, number(text)?))).collect();
+            let worst = cells.iter().map(|(_, nanos)| *nanos).fold(0.0, f64::max);
+            let _ = writeln!(body, "<text x='10' y='{}' font-weight='bold'>{name}</text>", y + 12);
+            y += BAR + 6;
+            for (n, (column, nanos)) in cells.iter().enumerate() {
+                let width = (nanos / worst * BARS as f64).round();
+                let colour = if n == 0 { "#2a6f97" } else { "#b8c4cc" };
+                let (middle, end) = (y + 10, NAMES as f64 + width + 6.0);
+                let _ = write!(
+                    body,
+                    "<text x='{}' y='{middle}' text-anchor='end'>{column}</text>\n\
+                     <rect x='{NAMES}' y='{y}' width='{width}' height='{}' fill='{colour}'/>\n\
+                     <text x='{end}' y='{middle}'>{:.0} ns</text>\n",
+                    NAMES - 8,
+                    BAR - 2,
+                    nanos,
+                );
+                y += BAR;
+            }
+            y += 10;
+        }
+        let width = NAMES + BARS + 90;
+        format!(
+            "<svg xmlns='http://www.w3.org/2000/svg' width='{width}' height='{y}' font-family='sans-serif' font-size='11'>\n\
+             <rect width='100%' height='100%' fill='white'/>\n\
+             <text x='10' y='24' font-size='15' font-weight='bold'>{title}</text>\n{body}</svg>\n"
+        )
+    }
+}
+
+/// The number that a cell begins with.
+fn number(cell: &str) -> Option<f64> {
+    cell.split(' ').next()?.parse().ok()
 }

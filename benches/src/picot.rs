@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use picot_executor::{Executor, Join, Spawner};
+use picot_executor::{Executor, Spawner, Task};
 
 use crate::scheduler::Scheduler;
 
@@ -18,13 +18,13 @@ pub struct Picot;
 
 /// Waits for a task that neither panics nor is cancelled.
 #[derive(Debug)]
-pub struct Unwrap<T>(Join<T>);
+pub struct Unwrap<T>(Task<T>);
 
 impl<T> Future for Unwrap<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        Pin::new(&mut self.0).poll(cx).map(Result::unwrap)
+        Pin::new(&mut &mut self.0).poll(cx).map(Result::unwrap)
     }
 }
 
@@ -45,6 +45,6 @@ impl Scheduler for Picot {
         F::Output: 'static,
     {
         let task = SPAWNER.with_borrow(|spawner| spawner.as_ref().map(|spawner| spawner.spawn(future)));
-        Unwrap(task.expect("inside of `run`").expect("the executor is open").into_future())
+        Unwrap(task.expect("inside of `run`").expect("the executor is open"))
     }
 }

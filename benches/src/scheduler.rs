@@ -6,14 +6,18 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::task::{Poll, Waker};
 
-use crate::{Table, measure};
+use crate::{Table, begin_part, end_part, measure};
 
 /// What a workload needs of an executor.
 pub trait Scheduler: Copy + 'static {
     /// The name in the table.
     const NAME: &'static str;
+    /// Whether its wakers work on other threads.
+    const WAKES_FROM_ANYWHERE: bool = true;
     /// Waits for a task.
     type Join<T: 'static>: Future<Output = T>;
 
@@ -26,15 +30,19 @@ pub trait Scheduler: Copy + 'static {
         F::Output: 'static;
 }
 
-const SPAWNS: usize = 200_000;
+const SPAWNS: usize = 100_000;
 const CROWD: usize = 1_000;
 const YIELDS: usize = 1_000_000;
 const ROUND_TRIPS: usize = 200_000;
+const REMOTE_WAKES: usize = 200_000;
+const REMOTE_ROUND_TRIPS: usize = 10_000;
 
 /// Measures all workloads on `scheduler`, but for those whose name does not contain `filter`.
 pub fn all<S: Scheduler>(table: &mut Table, scheduler: S, filter: &str) {
     let mut row = |name: &'static str, operations: usize, block: &mut dyn FnMut()| {
         if name.contains(filter) {
+            // On the error stream, so that the table alone is what is printed.
+            eprintln!("{}: {name}", S::NAME);
             table.add(name, S::NAME, measure(operations, block));
         }
     };
@@ -43,6 +51,125 @@ pub fn all<S: Scheduler>(table: &mut Table, scheduler: S, filter: &str) {
     row("1000 tasks yield", YIELDS, &mut || scheduler.run(crowd_yields(scheduler)));
     row("one task yields", YIELDS, &mut || scheduler.run(one_yields(scheduler)));
     row("two tasks wake each other", ROUND_TRIPS, &mut || scheduler.run(ping_pong(scheduler)));
+    for (name, tasks) in [
+        ("a yield of 10", 10),
+        ("a yield of 1000", 1_000),
+        ("a yield of 100000", 100_000),
+        ("a yield of 1000000", 1_000_000),
+    ] {
+        row(name, YIELDS_OF_ALL, &mut || scheduler.run(yields_of(scheduler, tasks)));
+    }
+    if S::WAKES_FROM_ANYWHERE {
+        row("remote wake", REMOTE_WAKES, &mut || scheduler.run(remote_wakes(scheduler)));
+        row("remote round trip", REMOTE_ROUND_TRIPS, &mut || scheduler.run(remote_ping_pong(scheduler)));
+    }
+}
+
+const YIELDS_OF_ALL: usize = 1_000_000;
+
+/// Yields of so many tasks that all are ready all the time. Making and ending them does not count.
+async fn yields_of<S: Scheduler>(scheduler: S, tasks: usize) {
+    let (left, ready) = (Rc::new(Cell::new(tasks)), Rc::new(Signal::default()));
+    // All wait at the gate until all are there.
+    let gate: Rc<RefCell<Vec<Waker>>> = Rc::default();
+    let yields = |left: Rc<Cell<usize>>, ready: Rc<Signal>, gate: Rc<RefCell<Vec<Waker>>>| async move {
+        let arrive = || {
+            left.set(left.get() - 1);
+            if left.get() == 0 {
+                ready.raise();
+            }
+        };
+        arrive();
+        let mut waited = false;
+        poll_fn(|cx| {
+            if std::mem::replace(&mut waited, true) {
+                return Poll::Ready(());
+            }
+            gate.borrow_mut().push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+        for _ in 0..YIELDS_OF_ALL / tasks {
+            yield_now().await;
+        }
+        arrive();
+    };
+    let handles: Vec<_> =
+        (0..tasks).map(|_| scheduler.spawn(yields(left.clone(), ready.clone(), gate.clone()))).collect();
+    ready.wait().await;
+    left.set(tasks);
+    let wakers = gate.take();
+    begin_part();
+    wakers.into_iter().for_each(Waker::wake);
+    ready.wait().await;
+    end_part();
+    for handle in handles {
+        handle.await;
+    }
+}
+
+/// A thread wakes each of a thousand tasks, again and again; each wake leads to a poll.
+async fn remote_wakes<S: Scheduler>(scheduler: S) {
+    const TASKS: usize = 1000;
+    let (sender, receiver) = mpsc::channel::<Waker>();
+    let polled = Arc::new(AtomicUsize::new(0));
+    let tasks: Vec<_> = (0..TASKS)
+        .map(|_| {
+            let (mut sender, polled, mut wakes) = (Some(sender.clone()), polled.clone(), 0);
+            scheduler.spawn(poll_fn(move |cx| {
+                match sender.take() {
+                    Some(sender) => sender.send(cx.waker().clone()).unwrap(),
+                    None => wakes += 1,
+                }
+                polled.fetch_add(1, Ordering::Release);
+                if wakes == REMOTE_WAKES / TASKS { Poll::Ready(()) } else { Poll::Pending }
+            }))
+        })
+        .collect();
+    drop(sender);
+    let thread = std::thread::spawn(move || {
+        let wakers: Vec<_> = receiver.iter().collect();
+        for round in 1..=REMOTE_WAKES / TASKS {
+            while polled.load(Ordering::Acquire) < round * TASKS {
+                std::hint::spin_loop();
+            }
+            wakers.iter().for_each(Waker::wake_by_ref);
+        }
+    });
+    for task in tasks {
+        task.await;
+    }
+    thread.join().unwrap();
+}
+
+/// A task hands its waker to a thread, which wakes it; both sleep in between.
+async fn remote_ping_pong<S: Scheduler>(scheduler: S) {
+    let (sender, receiver) = mpsc::channel::<Waker>();
+    let answered = Arc::new(AtomicBool::new(false));
+    let flag = answered.clone();
+    let thread = std::thread::spawn(move || {
+        for waker in receiver {
+            flag.store(true, Ordering::Release);
+            waker.wake();
+        }
+    });
+    let task = scheduler.spawn(async move {
+        for _ in 0..REMOTE_ROUND_TRIPS {
+            let mut sent = false;
+            poll_fn(|cx| {
+                if answered.swap(false, Ordering::Acquire) {
+                    return Poll::Ready(());
+                }
+                if !std::mem::replace(&mut sent, true) {
+                    sender.send(cx.waker().clone()).unwrap();
+                }
+                Poll::Pending
+            })
+            .await;
+        }
+    });
+    task.await;
+    thread.join().unwrap();
 }
 
 async fn spawn_one_join_it<S: Scheduler>(scheduler: S) {

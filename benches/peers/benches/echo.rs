@@ -19,10 +19,8 @@ mod linux {
 
     pub(super) fn main() {
         let arguments: Vec<_> = std::env::args().skip(1).collect();
-        if let [serve, name, ..] = &arguments[..] {
-            if serve == "--serve" {
-                return Server::serve(name);
-            }
+        if arguments.first().is_some_and(|first| first == "--serve") {
+            return Server::serve(&arguments[1]);
         }
         let by_callgrind = arguments.iter().any(|argument| argument == "--callgrind");
         let wanted: Vec<usize> = arguments.iter().filter_map(|argument| argument.parse().ok()).collect();
@@ -62,8 +60,9 @@ mod linux {
     fn callgrind(title: &str, connections: usize) {
         println!("| {title:17} | user instr. |");
         println!("|{:-<19}|{:-<13}|", "", "");
-        for (name, _) in SERVERS {
-            match Server::callgrind(name, connections, 10_000.max(5 * connections)) {
+        // valgrind cannot run the others: it hangs where they enter the ring.
+        for (name, _) in SERVERS.iter().filter(|(name, _)| !name.ends_with("io_uring")) {
+            match Server::callgrind(name, connections, 20_000.max(50 * connections)) {
                 Ok(instructions) => println!("| {name:17} | {instructions:11.0} |"),
                 Err(error) => println!("| {name:17} | {error} |"),
             }

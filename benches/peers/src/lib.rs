@@ -11,7 +11,9 @@ mod waiting;
 mod wheels;
 
 pub use oneshots::{FuturesOneshot, TokioOneshot};
-pub use schedulers::{Compio, Monoio, SmolLocalExecutor, TokioLocalRuntime, TokioLocalSet};
+pub use schedulers::{
+    Compio, FuturesLocalPool, Monoio, SmolLocalExecutor, SmolStaticExecutor, TokioLocalRuntime, TokioLocalSet,
+};
 pub use sleepers::{MonoioTimed, PicotLoop, Smol};
 pub use sync::{LocalSync, SmolSync, TokioSync};
 pub use waiting::{FuturesUnordered, JoinAll, TokioJoinSet};

@@ -136,9 +136,20 @@ impl Executor {
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         let parker = self.parker.as_ref().expect("the loop that this executor was made for drives it; use its `run_…`");
         let mut root = pin!(self.root(Location::caller(), future));
+        let local = self.local();
         loop {
             self.take_remote();
-            self.run_batch_with(usize::MAX, Some(root.as_mut()), |_| ());
+            {
+                // One batch after the other, as long as there is nothing to do between two.
+                let _running = Raised::new(&local.running);
+                let frame = Frame::new();
+                loop {
+                    run_queued(local, usize::MAX, Some(root.as_mut()), &frame, &mut |_| ());
+                    if !self.has_work() || local.reports.any() || root.as_mut().is_done() || self.has_remote() {
+                        break;
+                    }
+                }
+            }
             self.deliver_reports();
             if let Some(output) = root.as_mut().take_output() {
                 return output;
@@ -168,7 +179,7 @@ impl Executor {
     pub fn run_batch_with(
         &self,
         max: usize,
-        mut root: Option<Pin<&mut dyn AnyRoot>>,
+        root: Option<Pin<&mut dyn AnyRoot>>,
         mut after: impl FnMut(Step),
     ) -> usize {
         let local = self.local();
@@ -177,28 +188,7 @@ impl Executor {
             "this executor runs already, further up this thread's stack; await the future there, or spawn it"
         );
         let _running = Raised::new(&local.running);
-        let frame = Frame::new();
-        if local.uses(extra::SECTION) {
-            local.set_aside();
-        }
-        let count = local.queue.len().min(max);
-        if local.uses(extra::SHUFFLE) {
-            local.shuffle(count);
-        }
-        let mut held = 0;
-        for done in 0..count {
-            // Only a section that begins on the way can leave less in the queue than there was.
-            let Some(item) = local.queue.pop() else { return done - held };
-            if local.extras.get() == 0 {
-                run_item::<false>(local, item, &frame, root.as_mut(), &mut after);
-            } else if local.must_hold(&item) {
-                local.hold(item);
-                held += 1;
-            } else {
-                run_item::<true>(local, item, &frame, root.as_mut(), &mut after);
-            }
-        }
-        count - held
+        run_queued(local, max, root, &Frame::new(), &mut after)
     }
 
     /// How much is queued. What other threads have handed over and was not taken yet does not count, and neither does what
@@ -310,6 +300,38 @@ fn open<T>(result: Result<T, Closed>) -> T {
         Ok(value) => value,
         Err(closed) => panic!("{closed}"),
     }
+}
+
+/// A batch: runs what is queued now, and at most `max` of it.
+#[inline]
+fn run_queued(
+    local: &Local,
+    max: usize,
+    mut root: Option<Pin<&mut dyn AnyRoot>>,
+    frame: &Frame,
+    after: &mut impl FnMut(Step),
+) -> usize {
+    if local.uses(extra::SECTION) {
+        local.set_aside();
+    }
+    let count = local.queue.len().min(max);
+    if local.uses(extra::SHUFFLE) {
+        local.shuffle(count);
+    }
+    let mut held = 0;
+    for done in 0..count {
+        // Only a section that begins on the way can leave less in the queue than there was.
+        let Some(item) = local.queue.pop() else { return done - held };
+        if local.extras.get() == 0 {
+            run_item::<false>(local, item, frame, root.as_mut(), after);
+        } else if local.must_hold(&item) {
+            local.hold(item);
+            held += 1;
+        } else {
+            run_item::<true>(local, item, frame, root.as_mut(), after);
+        }
+    }
+    count - held
 }
 
 /// Runs one item of the queue, in a step of its own. `WATCHED` is whether there may be hooks.

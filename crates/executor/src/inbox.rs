@@ -86,6 +86,7 @@ impl<T> Inbox<T> {
 
 #[cfg(all(test, loom))]
 mod model {
+    use loom::sync::atomic::AtomicBool;
     use loom::sync::{Arc, Condvar, Mutex};
     use loom::thread;
 
@@ -111,6 +112,50 @@ mod model {
                 rung = self.changed.wait(rung).unwrap();
             }
         }
+    }
+
+    /// Stands for an eventfd that is registered for edges and never read, as the reactor's is: nothing in it orders
+    /// memory, so the state alone must.
+    #[derive(Default)]
+    struct SilentAlarm(AtomicBool);
+
+    impl SilentAlarm {
+        fn ring(&self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+
+        fn wait(&self) {
+            while !self.0.load(Ordering::Relaxed) {
+                thread::yield_now();
+            }
+            self.0.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// The owner sleeps, wakes up by an alarm that orders nothing, and finds what was pushed before it rang.
+    #[test]
+    fn no_wake_is_lost_by_an_alarm_that_is_no_barrier() {
+        loom::model(|| {
+            let inbox = Arc::new(Inbox::new());
+            let alarm = Arc::new(SilentAlarm::default());
+            let pusher = thread::spawn({
+                let (inbox, alarm) = (inbox.clone(), alarm.clone());
+                move || {
+                    if inbox.push(7).unwrap() {
+                        alarm.ring();
+                    }
+                }
+            });
+            if inbox.fall_asleep() {
+                alarm.wait();
+                inbox.wake_up();
+            }
+            assert!(inbox.is_notified(), "whoever does not sleep, or was woken, has something to look at");
+            let mut got = None;
+            assert_eq!(inbox.take(|item| got = Some(item)), 1);
+            assert_eq!(got, Some(7));
+            pusher.join().unwrap();
+        });
     }
 
     /// Each of the threads pushes an item. The owner works and sleeps as the loop does, and must never wait while an item
@@ -169,5 +214,88 @@ mod model {
             taken += inbox.take(|()| ());
             assert_eq!(taken, usize::from(pushed));
         });
+    }
+
+    /// A task as `async-task` keeps it, as far as waking goes: it is idle, or marked as queued or about to be, or has ended.
+    /// The waker that sets the mark is the one that pushes; see `schedule`.
+    #[derive(Default)]
+    struct Task(AtomicU8);
+
+    impl Task {
+        const IDLE: u8 = 0;
+        const MARKED: u8 = 1;
+        const ENDED: u8 = 2;
+
+        /// Returns whether the caller has to push.
+        fn mark(&self) -> bool {
+            self.0.compare_exchange(Task::IDLE, Task::MARKED, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        }
+
+        /// The owner runs it: its future is dropped.
+        fn end(&self) {
+            assert_eq!(
+                self.0.swap(Task::ENDED, Ordering::AcqRel),
+                Task::MARKED,
+                "a task is run once a push, and ends once"
+            );
+        }
+    }
+
+    /// Threads wake a task while its executor closes, by the protocol of `close.rs` with a bound of `yields`. The future is
+    /// dropped once and by the owner, or it is leaked and counted; a push is refused only then, and taken otherwise. Returns
+    /// how many were leaked.
+    fn close_under_fire(wakers: usize, yields: usize) -> usize {
+        let inbox = Arc::new(Inbox::new());
+        let task = Arc::new(Task::default());
+        let threads: Vec<_> = (0..wakers)
+            .map(|_| {
+                let (inbox, task) = (inbox.clone(), task.clone());
+                thread::spawn(move || task.mark() && inbox.push(task.clone()).is_err())
+            })
+            .collect();
+
+        let mut queue: Vec<_> = task.mark().then(|| task.clone()).into_iter().collect();
+        let mut left = 1;
+        for round in 0..=yields {
+            inbox.take(|task| queue.push(task));
+            for task in queue.drain(..) {
+                task.end();
+                left -= 1;
+            }
+            if left == 0 || round == yields {
+                break;
+            }
+            thread::yield_now();
+        }
+        inbox.close();
+        inbox.take(|task| queue.push(task));
+        for task in queue.drain(..) {
+            task.end();
+            left -= 1;
+        }
+
+        let refused = threads.into_iter().filter_map(|thread| thread.join().unwrap().then_some(())).count();
+        assert_eq!(refused, left, "what was leaked is what was refused");
+        assert_eq!(inbox.take(|_| ()), 0, "nothing was accepted that nobody takes");
+        left
+    }
+
+    #[test]
+    fn a_task_that_is_woken_while_it_closes_is_dropped_at_home_or_leaked_with_one_waker() {
+        for yields in 0..3 {
+            loom::model(move || _ = close_under_fire(1, yields));
+        }
+    }
+
+    #[test]
+    fn close_that_waits_long_enough_leaks_nothing() {
+        loom::model(|| assert_eq!(close_under_fire(1, usize::MAX), 0));
+    }
+
+    #[test]
+    fn a_task_that_is_woken_while_it_closes_is_dropped_at_home_or_leaked_with_two_wakers() {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(3);
+        model.check(|| _ = close_under_fire(2, 1));
     }
 }

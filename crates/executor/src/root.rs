@@ -175,6 +175,12 @@ impl<F: Future> Root<F> {
         Root { future: Some(future), output: None, details: picot_context::inherited(None), entry }
     }
 
+    /// Whether the future is done. By a pinned reference for the reason that stands at `Sealed::step`.
+    #[inline]
+    pub(crate) fn is_done(self: Pin<&mut Self>) -> bool {
+        self.project().output.is_some()
+    }
+
     /// The future's output, once it is done.
     ///
     /// # Panics

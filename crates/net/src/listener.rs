@@ -104,13 +104,18 @@ fn is_passing(error: &io::Error) -> bool {
 }
 
 /// The same, of those for which std has no stable name.
+#[cfg(unix)]
 fn is_protocol_error(error: &io::Error) -> bool {
-    #[cfg(unix)]
-    return [rustix::io::Errno::PROTO, rustix::io::Errno::NOPROTOOPT, rustix::io::Errno::HOSTDOWN]
+    use rustix::io::Errno;
+    [Errno::PROTO, Errno::NOPROTOOPT, Errno::HOSTDOWN]
         .map(|errno| Some(errno.raw_os_error()))
-        .contains(&error.raw_os_error());
-    #[cfg(not(unix))]
-    return { error.kind() == io::ErrorKind::ConnectionReset };
+        .contains(&error.raw_os_error())
+}
+
+/// The same elsewhere: Windows tells of a connection that was given up as of one that was reset.
+#[cfg(not(unix))]
+fn is_protocol_error(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ConnectionReset
 }
 
 impl fmt::Debug for TcpListener {

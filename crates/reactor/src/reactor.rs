@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::driver::{Driver, system};
 use crate::fork::Mark;
 use crate::pollable::{Pollable, borrow};
-use crate::source::{Source, State};
+use crate::source::{Source, State, contain};
 use crate::table::Table;
 
 /// No wait is longer. Kernels differ in what they do with very long ones; whoever wants to wait on waits again.
@@ -132,9 +132,16 @@ impl Reactor {
             }
         });
         let count = told.len();
-        for state in told.drain(..) {
-            state.wake(inner);
-        }
+        // A panic is contained here, once for all, and the source that it came from is asked again for its other waiters.
+        let next = Cell::new(0);
+        let wake_all = || {
+            while let Some(state) = told.get(next.get()) {
+                state.wake(inner);
+                next.set(next.get() + 1);
+            }
+        };
+        while contain(wake_all) {}
+        told.clear();
         // Put back for its memory; a waker that has waited itself may have left another one.
         inner.told.replace(told);
         result.map(|()| count)

@@ -32,15 +32,18 @@ impl Readiness {
     /// There is something to read, or an end or an error to find by reading.
     pub const READABLE: Readiness = Readiness(1);
     /// There is room to write, or an error to find by writing.
-    pub const WRITABLE: Readiness = Readiness(2);
+    pub const WRITABLE: Readiness = Readiness(4);
     /// There is urgent data (`EPOLLPRI`).
-    pub const PRIORITY: Readiness = Readiness(4);
+    pub const PRIORITY: Readiness = Readiness(2);
     /// The peer sends no more (`EPOLLRDHUP`), or the object is hung up. Stays. Only Linux tells it without a read.
     pub const READ_CLOSED: Readiness = Readiness(8);
     /// Both directions are at their end (`EPOLLHUP`). Stays.
     pub const HUNG_UP: Readiness = Readiness(16);
     /// There was an error (`EPOLLERR`); an operation finds out which. Stays.
     pub const ERROR: Readiness = Readiness(32);
+
+    /// No kernel polls the object, so its readiness is never cleared. For our own use: it is not shown.
+    pub(crate) const ALWAYS: Readiness = Readiness(64);
 
     /// The readiness of all directions.
     pub(crate) const EVERY_DIRECTION: Readiness = Readiness(1 | 2 | 4);
@@ -66,6 +69,17 @@ impl Readiness {
     /// Whether it says that no further edge may come: the peer has closed a side, or there was an error.
     pub(crate) const fn is_hangup(self) -> bool {
         self.intersects(Readiness(8 | 16 | 32))
+    }
+
+    /// The readiness that these bits stand for: those of the three directions are what poll(2) has for them.
+    #[cfg(target_os = "linux")]
+    pub(crate) const fn of_directions(bits: u8) -> Readiness {
+        Readiness(bits & 7)
+    }
+
+    /// The bits that both have.
+    pub(crate) const fn and(self, other: Readiness) -> Readiness {
+        Readiness(self.0 & other.0)
     }
 
     pub(crate) const fn without(self, other: Readiness) -> Readiness {
@@ -102,12 +116,7 @@ impl fmt::Debug for Readiness {
             (Readiness::HUNG_UP, "HUNG_UP"),
             (Readiness::ERROR, "ERROR"),
         ];
-        let mut set = f.debug_set();
-        for (bit, name) in names {
-            if self.contains(bit) {
-                set.entry(&format_args!("{name}"));
-            }
-        }
-        set.finish()
+        let set = names.into_iter().filter(|(bit, _)| self.contains(*bit));
+        f.debug_set().entries(set.map(|(_, name)| name)).finish()
     }
 }

@@ -42,6 +42,9 @@ pub(crate) struct State {
     readiness: Cell<Readiness>,
     /// The directions that were asked for by a try. Where events must be asked for, this counts as waiting.
     tried: Cell<Readiness>,
+    /// The directions that a task waits for by polling, and those that futures wait for.
+    polling: Cell<Readiness>,
+    crowded: Cell<Readiness>,
     readers: Waiters,
     writers: Waiters,
     urgent: Waiters,
@@ -65,7 +68,6 @@ enum Membership {
 struct Waiters {
     /// The task that polls. Its waker is kept when it has been woken, because it is likely to wait again.
     polling: Cell<Option<Waker>>,
-    is_polling: Cell<bool>,
     /// The others: each a future of its own.
     others: RefCell<Vec<(u64, Waker)>>,
     last_id: Cell<u64>,
@@ -79,6 +81,8 @@ impl State {
             membership: Cell::new(Membership::Out),
             readiness: Cell::new(Readiness::NONE),
             tried: Cell::new(Readiness::NONE),
+            polling: Cell::new(Readiness::NONE),
+            crowded: Cell::new(Readiness::NONE),
             readers: Waiters::default(),
             writers: Waiters::default(),
             urgent: Waiters::default(),
@@ -100,7 +104,7 @@ impl State {
         let state = Rc::new(State::new(key, raw(io)));
         state.add(inner, interest)?;
         if state.membership.get() == Membership::Never {
-            state.readiness.set(Readiness::READABLE | Readiness::WRITABLE);
+            state.readiness.set(Readiness::READABLE | Readiness::WRITABLE | Readiness::ALWAYS);
         }
         inner.table.borrow_mut().insert(state.clone());
         Ok(state)
@@ -154,23 +158,23 @@ impl State {
         self.readiness.get().contains(Readiness::of(direction))
     }
 
-    fn set_ready(&self, readiness: Readiness) {
-        self.readiness.set(self.readiness.get() | readiness);
-        self.tried.set(self.tried.get().without(readiness));
-    }
-
     fn clear_ready(&self, direction: Direction) {
-        if self.membership.get() != Membership::Never {
-            self.readiness.set(self.readiness.get().without(Readiness::of(direction)));
+        let readiness = self.readiness.get();
+        if !readiness.contains(Readiness::ALWAYS) {
+            self.readiness.set(readiness.without(Readiness::of(direction)));
         }
     }
 
     /// Notes an event. Calls nobody.
     pub(crate) fn note(&self, inner: &Inner, readiness: Readiness) {
-        self.set_ready(readiness);
-        if inner.is_edge {
-            return;
+        self.readiness.set(self.readiness.get() | readiness);
+        if !inner.is_edge {
+            self.note_disarmed(inner, readiness);
         }
+    }
+
+    fn note_disarmed(&self, inner: &Inner, readiness: Readiness) {
+        self.tried.set(self.tried.get().without(readiness));
         // The event has disarmed the source. If it was a hang-up it leaves the set, as some backends tell that in every
         // wait, also while nobody asks.
         if readiness.is_hangup() {
@@ -180,41 +184,50 @@ impl State {
         }
     }
 
-    /// Wakes whoever waits in a direction that is ready now, and arms the source for those who wait on.
+    /// Wakes whoever waits in a direction that is ready now, and arms the source for those who wait on. A waker may panic
+    /// out of this; called again, it goes on with the others.
     pub(crate) fn wake(&self, inner: &Inner) {
-        let readiness = self.readiness.get();
-        if readiness.contains(Readiness::READABLE) {
-            self.wake_all(inner, &self.readers);
-        }
-        if readiness.contains(Readiness::WRITABLE) {
-            self.wake_all(inner, &self.writers);
-        }
-        if readiness.contains(Readiness::PRIORITY) {
-            self.wake_all(inner, &self.urgent);
-        }
+        self.wake_those(inner, self.readiness.get());
         if self.arm(inner).is_err() {
             // Nobody would tell them. So they try, and find out.
-            for direction in Direction::ALL {
-                self.wake_all(inner, self.waiters(direction));
-            }
+            self.wake_those(inner, Readiness::EVERY_DIRECTION);
+        }
+    }
+
+    /// Wakes whoever waits in one of these directions.
+    fn wake_those(&self, inner: &Inner, directions: Readiness) {
+        let due = directions.and(self.polling.get() | self.crowded.get());
+        if due.contains(Readiness::READABLE) {
+            self.wake_direction(inner, Readiness::READABLE, &self.readers);
+        }
+        if due.contains(Readiness::WRITABLE) {
+            self.wake_direction(inner, Readiness::WRITABLE, &self.writers);
+        }
+        if due.contains(Readiness::PRIORITY) {
+            self.wake_direction(inner, Readiness::PRIORITY, &self.urgent);
         }
     }
 
     #[inline]
-    fn wake_all(&self, inner: &Inner, waiters: &Waiters) {
-        if waiters.is_polling.get() {
+    fn wake_direction(&self, inner: &Inner, bit: Readiness, waiters: &Waiters) {
+        let polling = self.polling.get();
+        if polling.contains(bit) {
+            self.polling.set(polling.without(bit));
             self.wake_polling(inner, waiters);
         }
-        if waiters.has_others() {
-            waiters.wake_others(inner);
+        let crowded = self.crowded.get();
+        if crowded.contains(bit) {
+            self.crowded.set(crowded.without(bit));
+            self.wake_others(inner, waiters);
         }
     }
 
+    #[inline]
     fn wake_polling(&self, inner: &Inner, waiters: &Waiters) {
-        waiters.is_polling.set(false);
         inner.waiting.set(inner.waiting.get() - 1);
         let Some(waker) = waiters.polling.take() else { return };
-        contain(|| waker.wake_by_ref());
+        // It may panic: whoever called contains that, and calls again for the others.
+        waker.wake_by_ref();
         // Kept, unless the woken code has put another one there or is done with the source.
         let newer = waiters.polling.take();
         if newer.is_none() && !self.gone.get() {
@@ -225,6 +238,14 @@ impl State {
         }
     }
 
+    fn wake_others(&self, inner: &Inner, waiters: &Waiters) {
+        let others = waiters.others.take();
+        inner.waiting.set(inner.waiting.get() - others.len());
+        for (_, waker) in others {
+            contain(|| waker.wake());
+        }
+    }
+
     /// Asks the driver for the directions that are waited for or were tried, where it must be asked.
     #[inline]
     fn arm(&self, inner: &Inner) -> io::Result<()> {
@@ -232,10 +253,7 @@ impl State {
     }
 
     fn arm_again(&self, inner: &Inner) -> io::Result<()> {
-        let mut interest = self.tried.get();
-        for direction in Direction::ALL {
-            interest |= Readiness::of(direction).when(self.waiters(direction).is_waited_for());
-        }
+        let interest = self.tried.get() | self.polling.get() | self.crowded.get();
         if self.gone.get() || interest == Readiness::NONE {
             return Ok(());
         }
@@ -254,8 +272,11 @@ impl State {
     /// An operation was tried, or was not because it would have blocked.
     fn would_block(&self, inner: &Inner, direction: Direction) -> io::Result<()> {
         self.clear_ready(direction);
+        if inner.is_edge {
+            return Ok(());
+        }
         self.tried.set(self.tried.get() | Readiness::of(direction));
-        self.arm(inner)
+        self.arm_again(inner)
     }
 
     /// The task of `cx` waits for a direction, instead of whichever has polled it before. Ready only with an error.
@@ -263,7 +284,9 @@ impl State {
         let waiters = self.waiters(direction);
         let known = waiters.polling.take().filter(|known| known.will_wake(cx.waker()));
         waiters.polling.set(Some(known.unwrap_or_else(|| cx.waker().clone())));
-        if !waiters.is_polling.replace(true) {
+        let polling = self.polling.get();
+        if !polling.contains(Readiness::of(direction)) {
+            self.polling.set(polling | Readiness::of(direction));
             inner.waiting.set(inner.waiting.get() + 1);
         }
         match self.arm(inner) {
@@ -273,29 +296,18 @@ impl State {
     }
 }
 
-/// Wakers are anybody's code.
-fn contain(wake: impl FnOnce()) {
-    if let (Err(payload), Some(host)) = (picot_context::catch(wake), picot_context::host()) {
-        host.report(Report::panic(Origin::new(Kind::Waker), payload));
-    }
+/// Errors after which an operation is tried again.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
-impl Waiters {
-    fn wake_others(&self, inner: &Inner) {
-        let others = self.others.take();
-        inner.waiting.set(inner.waiting.get() - others.len());
-        for (_, waker) in others {
-            contain(|| waker.wake());
-        }
+/// Wakers are anybody's code. Returns whether this one has panicked, which is reported then.
+pub(crate) fn contain(wake: impl FnOnce()) -> bool {
+    let Err(payload) = picot_context::catch(wake) else { return false };
+    if let Some(host) = picot_context::host() {
+        host.report(Report::panic(Origin::new(Kind::Waker), payload));
     }
-
-    fn has_others(&self) -> bool {
-        !self.others.borrow().is_empty()
-    }
-
-    fn is_waited_for(&self) -> bool {
-        self.is_polling.get() || self.has_others()
-    }
+    true
 }
 
 impl Drop for Registered {
@@ -304,10 +316,12 @@ impl Drop for Registered {
         state.gone.set(true);
         let removed = inner.table.borrow_mut().remove(state.key);
         state.delete(inner);
-        for waiters in Direction::ALL.map(|direction| state.waiters(direction)) {
+        for direction in Direction::ALL {
+            let waiters = state.waiters(direction);
             // Futures of `ready` borrow the source, so of these there are only such as were leaked.
             let others = waiters.others.take();
-            inner.waiting.set(inner.waiting.get() - others.len() - usize::from(waiters.is_polling.take()));
+            let polling = usize::from(state.polling.get().contains(Readiness::of(direction)));
+            inner.waiting.set(inner.waiting.get() - others.len() - polling);
             drop((others, waiters.polling.take()));
         }
         drop(removed);
@@ -338,12 +352,14 @@ impl<T> Source<T> {
     /// Takes a direction to be ready, until an operation finds that it is not. For objects that probably are: an accepted
     /// connection has its first data soon, a connected one can be written to.
     pub fn assume_ready(&self, direction: Direction) {
-        self.state().set_ready(Readiness::of(direction));
+        let state = self.state();
+        state.readiness.set(state.readiness.get() | Readiness::of(direction));
+        state.tried.set(state.tried.get().without(Readiness::of(direction)));
     }
 
     /// What is known of the object, as far as events and operations have told.
     pub fn known(&self) -> Readiness {
-        self.state().readiness.get()
+        self.state().readiness.get().without(Readiness::ALWAYS)
     }
 
     /// Whether the peer has closed its side or the connection, or there was an error, as far as events have told. Once
@@ -390,19 +406,15 @@ impl<T> Source<T> {
     ) -> Poll<io::Result<R>> {
         ready!(budget::poll_left(cx));
         let Registered { inner, state } = &self.registered;
-        loop {
-            if !state.is_ready(direction) {
-                ready!(state.wait_polling(inner, direction, cx))?;
-            }
-            match operation(&self.io) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => state.clear_ready(direction),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => {
-                    budget::spend();
-                    return Poll::Ready(result);
-                }
-            }
+        if !state.is_ready(direction) {
+            ready!(state.wait_polling(inner, direction, cx))?;
         }
+        let result = match operation(&self.io) {
+            Err(error) if is_passing(&error) => ready!(self.poll_again(cx, direction, &mut operation, error)),
+            result => result,
+        };
+        budget::spend();
+        Poll::Ready(result)
     }
 
     /// [`poll_io`](Source::poll_io) for an operation that moves up to `length` bytes over a stream socket. If it moves
@@ -413,22 +425,54 @@ impl<T> Source<T> {
     ///
     /// # Errors
     /// As for [`poll_io`](Source::poll_io).
+    #[inline]
     pub fn poll_transfer(
         &self,
         cx: &mut Context<'_>,
         direction: Direction,
         length: usize,
-        operation: impl FnMut(&T) -> io::Result<usize>,
+        mut operation: impl FnMut(&T) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        let poll = self.poll_io(cx, direction, operation);
-        if let Poll::Ready(Ok(moved)) = poll {
+        ready!(budget::poll_left(cx));
+        let Registered { inner, state } = &self.registered;
+        if !state.is_ready(direction) {
+            ready!(state.wait_polling(inner, direction, cx))?;
+        }
+        let result = match operation(&self.io) {
+            Err(error) if is_passing(&error) => ready!(self.poll_again(cx, direction, &mut operation, error)),
+            result => result,
+        };
+        if let Ok(moved) = result {
             // After a hang-up there may be no further edge: then only "would block" counts.
             let partial = 0 < moved && moved < length;
-            if partial && !self.is_hung_up() && self.registered.inner.trusts_partial_transfers {
-                self.state().clear_ready(direction);
+            if partial && inner.trusts_partial_transfers && !state.readiness.get().is_hangup() {
+                state.clear_ready(direction);
             }
         }
-        poll
+        budget::spend();
+        Poll::Ready(result)
+    }
+
+    /// The rest of an operation that said that it would block, or was interrupted. It spends nothing.
+    #[cold]
+    fn poll_again<R>(
+        &self,
+        cx: &mut Context<'_>,
+        direction: Direction,
+        operation: &mut impl FnMut(&T) -> io::Result<R>,
+        mut error: io::Error,
+    ) -> Poll<io::Result<R>> {
+        let Registered { inner, state } = &self.registered;
+        loop {
+            if error.kind() == io::ErrorKind::WouldBlock {
+                state.clear_ready(direction);
+                ready!(state.wait_polling(inner, direction, cx))?;
+            }
+            match operation(&self.io) {
+                Err(again) if is_passing(&again) => error = again,
+                result => return Poll::Ready(result),
+            }
+        }
     }
 
     /// Ready when the direction is, as far as is known; until then the task of `cx` waits. See [`poll_io`](Source::poll_io)
@@ -520,6 +564,7 @@ impl Future for Ready<'_> {
             Some((_, old)) => Some(std::mem::replace(old, waker)),
             None => {
                 others.push((id, waker));
+                state.crowded.set(state.crowded.get() | Readiness::of(self.direction));
                 inner.waiting.set(inner.waiting.get() + 1);
                 None
             }
@@ -540,6 +585,9 @@ impl Drop for Ready<'_> {
         let mut others = state.waiters(self.direction).others.borrow_mut();
         let Some(index) = others.iter().position(|(other, _)| *other == id) else { return };
         let waiter = others.remove(index);
+        if others.is_empty() {
+            state.crowded.set(state.crowded.get().without(Readiness::of(self.direction)));
+        }
         inner.waiting.set(inner.waiting.get() - 1);
         drop(others);
         drop(waiter);

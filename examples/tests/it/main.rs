@@ -3,7 +3,11 @@
 mod echo;
 #[cfg(unix)]
 mod embed;
+#[cfg(target_os = "linux")]
+mod faults;
 mod only_deferred;
+mod only_executor;
+mod only_reactor;
 mod only_sync;
 mod only_timers;
 mod sort_chunks;

@@ -229,3 +229,128 @@ fn closing_under_fire_loses_nothing_and_drops_everything_at_home() {
         assert_eq!(sum, made.load(Ordering::Relaxed));
     }
 }
+
+/// The accounts of a storm: several threads wake tasks as fast as they can, millions of times, while tasks are polled, end,
+/// and the executor closes in the middle. Each thread numbers its wakes of a task before it wakes; each poll notes the numbers
+/// it sees at its beginning. A wake has led to a poll if a poll began that saw its number or a later one; all others must
+/// have come when the task had ended or the executor was closed.
+#[test]
+fn in_a_storm_every_wake_leads_to_a_poll_that_begins_after_it_or_comes_too_late() {
+    const THREADS: usize = 3;
+    const TASKS: usize = 16;
+    const WAKES: u64 = if cfg!(miri) { 20 } else { 25_000 };
+
+    let executor = Executor::new();
+    let wakers: Arc<Mutex<Vec<Waker>>> = Arc::default();
+    let sent: Arc<Vec<AtomicU64>> = Arc::new((0..THREADS * TASKS).map(|_| AtomicU64::new(0)).collect());
+    let seen: Rc<Vec<Cell<u64>>> = Rc::new((0..THREADS * TASKS).map(|_| Cell::new(0)).collect());
+    let polls = Rc::new(Cell::new(0_u64));
+    for task in 0..TASKS {
+        let (wakers, sent, seen, polls) = (wakers.clone(), sent.clone(), seen.clone(), polls.clone());
+        let mut given = false;
+        drop(executor.spawn(poll_fn(move |cx| {
+            polls.set(polls.get() + 1);
+            if !std::mem::replace(&mut given, true) {
+                wakers.lock().unwrap().push(cx.waker().clone());
+            }
+            for thread in 0..THREADS {
+                let number = thread * TASKS + task;
+                seen[number].set(sent[number].load(Ordering::Relaxed));
+            }
+            // Half of them end on the way, under the wakes of all threads.
+            let ends = task % 2 == 0 && seen[task].get() >= WAKES / 2;
+            if ends { Poll::Ready(()) } else { Poll::Pending }
+        })));
+    }
+    executor.run_until_stalled();
+    let running = Arc::new(AtomicUsize::new(THREADS));
+    let threads: Vec<_> = (0..THREADS)
+        .map(|thread| {
+            let (wakers, sent, running) = (wakers.lock().unwrap().clone(), sent.clone(), running.clone());
+            thread::spawn(move || {
+                let mut made = 0_u64;
+                for n in 1..=WAKES {
+                    for (task, waker) in wakers.iter().enumerate() {
+                        sent[thread * TASKS + task].store(n, Ordering::Relaxed);
+                        waker.wake_by_ref();
+                        made += 1;
+                    }
+                }
+                running.fetch_sub(1, Ordering::Release);
+                made
+            })
+        })
+        .collect();
+    while running.load(Ordering::Acquire) != 0 {
+        executor.run_until_stalled();
+    }
+    let made: u64 = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
+    executor.run_until_stalled();
+    assert_eq!(made, THREADS as u64 * TASKS as u64 * WAKES);
+    let (mut answered, mut late) = (0, 0);
+    for (number, seen) in seen.iter().enumerate() {
+        answered += seen.get();
+        if number % TASKS % 2 == 1 {
+            assert_eq!(seen.get(), WAKES, "the last wake of a task that lives leads to a poll that begins after it");
+        } else {
+            late += WAKES - seen.get();
+        }
+    }
+    assert_eq!(answered + late, made, "the sums agree");
+    assert!(polls.get() <= answered + TASKS as u64, "no poll without a wake");
+    assert_eq!(executor.close().tasks.len(), TASKS / 2);
+}
+
+/// A million wakes that begin before the executor closes and go on long after it is gone: none does anything, none is lost
+/// to another thread, and every future is dropped at home.
+#[test]
+fn a_million_wakes_during_and_after_close_do_nothing() {
+    const THREADS: usize = 2;
+    const TASKS: usize = 100;
+    const ROUNDS: usize = if cfg!(miri) { 2 } else { 5_000 };
+    struct Home(thread::ThreadId, Arc<AtomicUsize>);
+    impl Drop for Home {
+        fn drop(&mut self) {
+            assert_eq!(thread::current().id(), self.0, "a future was dropped on the wrong thread");
+            self.1.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let executor = Executor::new();
+    let (wakers, dropped): (Arc<Mutex<Vec<Waker>>>, _) = (Arc::default(), Arc::new(AtomicUsize::new(0)));
+    for _ in 0..TASKS {
+        let (home, wakers) = (Home(thread::current().id(), dropped.clone()), wakers.clone());
+        drop(executor.spawn(async move {
+            let _home = home;
+            poll_fn(|cx| {
+                wakers.lock().unwrap().push(cx.waker().clone());
+                Poll::<()>::Pending
+            })
+            .await;
+        }));
+    }
+    executor.run_until_stalled();
+    let all = std::mem::take(&mut *wakers.lock().unwrap());
+    let begun = Arc::new(AtomicUsize::new(0));
+    let threads: Vec<_> = (0..THREADS)
+        .map(|_| {
+            let (all, begun) = (all.clone(), begun.clone());
+            thread::spawn(move || {
+                for _ in 0..ROUNDS {
+                    begun.fetch_add(all.len(), Ordering::Relaxed);
+                    all.iter().for_each(Waker::wake_by_ref);
+                }
+            })
+        })
+        .collect();
+    while begun.load(Ordering::Relaxed) < TASKS {
+        thread::yield_now();
+    }
+    let report = executor.close();
+    assert_eq!((report.tasks.len(), report.leaked, dropped.load(Ordering::Relaxed)), (TASKS, 0, TASKS));
+    drop(executor);
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    assert_eq!(begun.load(Ordering::Relaxed), THREADS * TASKS * ROUNDS);
+    all.into_iter().for_each(Waker::wake);
+}

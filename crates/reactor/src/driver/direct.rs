@@ -151,13 +151,22 @@ impl fmt::Debug for Direct {
     }
 }
 
-/// A hang-up or an error is for both directions to find out, by trying. RDHUP is for the reader, who will read the end.
-/// Urgent data is for those who wait for it.
+/// Nearly all events are of directions alone, whose bits are the same in both worlds.
 fn readiness(flags: EventFlags) -> Readiness {
-    let both = EventFlags::HUP | EventFlags::ERR;
-    Readiness::READABLE.when(flags.intersects(EventFlags::IN | EventFlags::RDHUP | both))
-        | Readiness::WRITABLE.when(flags.intersects(EventFlags::OUT | both))
-        | Readiness::PRIORITY.when(flags.intersects(EventFlags::PRI | both))
+    const _: () = {
+        assert!(Readiness::of_directions(EventFlags::IN.bits() as u8).contains(Readiness::READABLE));
+        assert!(Readiness::of_directions(EventFlags::OUT.bits() as u8).contains(Readiness::WRITABLE));
+        assert!(Readiness::of_directions(EventFlags::PRI.bits() as u8).contains(Readiness::PRIORITY));
+    };
+    let directions = Readiness::of_directions(flags.bits() as u8);
+    if flags.bits() < 8 { directions } else { directions | hangup(flags) }
+}
+
+/// A hang-up or an error is for all directions to find out, by trying. RDHUP is for the reader, who will read the end.
+#[cold]
+fn hangup(flags: EventFlags) -> Readiness {
+    Readiness::EVERY_DIRECTION.when(flags.intersects(EventFlags::HUP | EventFlags::ERR))
+        | Readiness::READABLE.when(flags.intersects(EventFlags::RDHUP))
         | Readiness::READ_CLOSED.when(flags.intersects(EventFlags::RDHUP | EventFlags::HUP))
         | Readiness::HUNG_UP.when(flags.intersects(EventFlags::HUP))
         | Readiness::ERROR.when(flags.intersects(EventFlags::ERR))

@@ -1,6 +1,6 @@
 //! The seam between the reactor and the operating system: how events are had.
 //!
-//! [`Driver`] is what the reactor asks of a backend; [`system`] picks this platform's. Nothing outside of this folder knows
+//! [`Driver`] is what the reactor asks of a backend; `system` picks this platform's. Nothing outside of this folder knows
 //! which one it is, and other drivers may take its place: one that is simulated, one that injects faults.
 
 #[cfg(target_os = "linux")]
