@@ -40,7 +40,6 @@ mod documentation {
         GuideCancelling: "docs/guide/cancelling.md";
         GuideWaitingForMany: "docs/guide/waiting-for-many.md";
         DesignSync: "docs/design/sync.md";
-        DesignTimers: "docs/design/timers.md";
         GuideFromDeferred: "docs/guide/from-deferred.md";
         ReferenceDeferredConformance: "docs/reference/deferred-conformance.md";
         GuideSharing: "docs/guide/sharing-between-loops.md";
