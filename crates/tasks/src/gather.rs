@@ -18,7 +18,7 @@ use crate::members::{Gather, GatherSettled, Many};
 ///
 /// Members are a tuple of up to eight, or anything that can be iterated over; futures of a `Result`, or tasks. They run
 /// inside of the one task that waits: they may borrow from it, and take turns with the rest of the loop. Of more than sixteen
-/// only those are polled that were woken, so it may be a hundred thousand. Without members it is done at once. For all outcomes, errors
+/// only those are polled that were woken, so it may be a hundred thousand. An iterator is gone through when this is first polled. Without members it is done at once. For all outcomes, errors
 /// included, there is [`gather_settled`]; for members with an id and a name of their own there is [`scope`](crate::scope).
 ///
 /// # Errors
@@ -104,8 +104,8 @@ async fn collect<F: Future, T, E>(
     poll_fn(|cx| all.poll(cx, &judge)).await
 }
 
-/// Members of one block. If there is only one, all of it are polled at each poll: wakers of their own would cost more than
-/// that saves.
+/// Members of one block. If one holds them all, all of them are polled at each poll: wakers of their own would cost more than
+/// they save.
 const BLOCK: usize = 16;
 
 struct All<F, T> {
