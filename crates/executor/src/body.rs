@@ -11,6 +11,7 @@ use pin_project_lite::pin_project;
 
 use crate::error::{CancelReason, JoinError};
 use crate::hooks::{Exit, extra};
+use crate::report::Scene;
 use crate::shared::{Meta, flag};
 
 pin_project! {
@@ -75,21 +76,23 @@ fn finish<T>(meta: &Meta, end: End<T>, dropped: Result<(), Payload>) -> Outcome<
     let watched = local.uses(extra::HOOKS);
     // A plain end needs no description, and making one costs.
     let info = (watched || !matches!((&end, &dropped), (End::Returned(_), Ok(())))).then(|| meta.info());
+    // Taken before the locals are let go with the task's entry.
+    let scene = info.as_ref().map(|_| Scene::now());
     let (reason, awaited) = local.end_task(meta);
-    let result = match (end, info) {
+    let result = match (end, info.zip(scene)) {
         (End::Returned(value), None) => Ok(value),
         (_, None) => unreachable!("every other end has a description"),
-        (end, Some(info)) => {
+        (end, Some((info, scene))) => {
             if watched {
                 local.hook(|hooks| hooks.exited(&info, end.exit()));
             }
             if let Err(payload) = dropped {
-                local.reports.task_panicked(info.clone(), payload, false);
+                local.reports.task_panicked(info.clone(), scene.clone(), payload, false);
             }
             match end {
                 End::Returned(value) => Ok(value),
                 End::Panicked(payload) => {
-                    local.reports.task_panicked(info.clone(), payload.clone(), awaited);
+                    local.reports.task_panicked(info.clone(), scene, payload.clone(), awaited);
                     Err(JoinError::panicked(info, payload))
                 }
                 End::Cancelled => {

@@ -220,6 +220,11 @@ impl Executor {
         self.shared().inbox.is_notified()
     }
 
+    /// How much other threads have handed over that was not taken yet.
+    pub fn remote_len(&self) -> usize {
+        self.shared().inbox.len()
+    }
+
     /// Queues what other threads have handed over by now. Returns how much that was. Costs a plain load if it is nothing.
     #[inline]
     pub fn take_remote(&self) -> usize {

@@ -53,6 +53,11 @@ impl<T> Inbox<T> {
         self.state.load(Ordering::Relaxed) == NOTIFIED
     }
 
+    /// How much is in it now.
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
     /// Takes out what is there now, and no more, so that a flood of pushes cannot keep the owner here.
     pub(crate) fn take(&self, mut each: impl FnMut(T)) -> usize {
         self.state.swap(AWAKE, Ordering::AcqRel);

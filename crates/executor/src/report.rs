@@ -2,12 +2,15 @@
 //!
 //! A task's panic is different from the rest: whoever waits for the task gets it instead. If somebody waited when the
 //! task ended, the report is held back for one more turn, in which that somebody runs and claims it.
+//!
+//! The hook runs in the context of what went wrong, as asyncio's handler does: that step is the current one, and its
+//! task-locals are visible.
 
 use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::rc::Rc;
 
-use picot_context::{Kind, Origin, Payload, Report, TaskInfo, catch};
+use picot_context::{Details, Kind, Origin, Payload, Report, Step, TaskInfo, catch, enter};
 
 type Hook = Rc<dyn Fn(&Report)>;
 
@@ -19,29 +22,35 @@ pub(crate) struct Reports {
     hook: RefCell<Option<Hook>>,
 }
 
+/// The step in which something went wrong, if it was one, and a snapshot of its locals.
+#[derive(Clone)]
+pub(crate) struct Scene {
+    step: Option<Step>,
+    details: Option<Rc<Details>>,
+}
+
+impl Scene {
+    /// That of what runs now.
+    pub(crate) fn now() -> Scene {
+        Scene { step: picot_context::running(), details: picot_context::inherited(None) }
+    }
+}
+
 struct Pending {
     report: Report,
+    scene: Scene,
     /// Whether a joiner has yet to run that may claim the panic.
     held_back: bool,
 }
 
-impl Pending {
-    /// Whether a joiner has been told of the panic.
-    fn is_settled(&self) -> bool {
-        match &self.report.cause {
-            picot_context::Cause::Panic(payload) => payload.is_claimed(),
-            _ => false,
-        }
-    }
-}
-
 impl Reports {
     pub(crate) fn push(&self, report: Report) {
-        self.add(Pending { report, held_back: false });
+        self.put(Pending { report, scene: Scene::now(), held_back: false });
     }
 
-    pub(crate) fn task_panicked(&self, task: TaskInfo, payload: Payload, awaited: bool) {
-        self.add(Pending { report: Report::panic(Origin::task(task), payload), held_back: awaited });
+    /// A task has panicked, in this context. `awaited` is whether somebody waited for it.
+    pub(crate) fn task_panicked(&self, task: TaskInfo, scene: Scene, payload: Payload, awaited: bool) {
+        self.put(Pending { report: Report::panic(Origin::task(task), payload), scene, held_back: awaited });
     }
 
     /// Whatever runs now has panicked.
@@ -53,7 +62,7 @@ impl Reports {
         self.push(Report::panic(Origin::new(Kind::Waker), payload));
     }
 
-    fn add(&self, pending: Pending) {
+    fn put(&self, pending: Pending) {
         self.any.set(true);
         self.pending.borrow_mut().push(pending);
     }
@@ -73,24 +82,40 @@ impl Reports {
     pub(crate) fn deliver(&self) {
         self.any.set(false);
         for pending in self.pending.take() {
-            if pending.is_settled() {
+            let Pending { report, scene, held_back } = pending;
+            if held_back && !is_settled(&report) {
+                self.put(Pending { report, scene, held_back: false });
                 continue;
             }
-            if pending.held_back {
-                self.add(Pending { held_back: false, ..pending });
-                continue;
-            }
-            let hook = self.hook.borrow().clone();
-            let Some(hook) = hook else {
-                print(&pending.report);
-                continue;
-            };
-            if let Err(payload) = catch(|| hook(&pending.report)) {
-                // The default report cannot fail, and it says what the hook was told, too.
-                print(&pending.report);
+            // What the locals hold may be anybody's code, also when it is dropped.
+            let told = catch(|| {
+                let _entered = scene.step.map(|step| enter(step, scene.details));
+                if !is_settled(&report) {
+                    self.tell(&report);
+                }
+            });
+            if let Err(payload) = told {
+                print(&report);
                 print(&Report::panic(Origin::new(Kind::Hook), payload));
             }
         }
+    }
+
+    fn tell(&self, report: &Report) {
+        let hook = self.hook.borrow().clone();
+        match hook {
+            // If it panics, the default takes over, which cannot fail, and says what the hook was told, too.
+            Some(hook) => hook(report),
+            None => print(report),
+        }
+    }
+}
+
+/// Whether a joiner has been told of the panic.
+fn is_settled(report: &Report) -> bool {
+    match &report.cause {
+        picot_context::Cause::Panic(payload) => payload.is_claimed(),
+        _ => false,
     }
 }
 

@@ -15,6 +15,7 @@ use picot_context::{Place, TaskId, TaskInfo};
 
 use crate::body::Outcome;
 use crate::error::{CancelReason, JoinError};
+use crate::report::Scene;
 use crate::shared::{Meta, Phase, Shared, flag};
 
 /// A task that was spawned.
@@ -207,7 +208,7 @@ fn drop_outcome<T>(task: &mut Task<T>) {
     let outcome = task.take_outcome();
     let (Err(payload), Some(local)) = (picot_context::catch(move || drop(outcome)), shared.local.get()) else { return };
     // Its name is gone with its entry in the table.
-    local.reports.task_panicked(TaskInfo::new(id, None, place), payload, false);
+    local.reports.task_panicked(TaskInfo::new(id, None, place), Scene::now(), payload, false);
     if local.phase.get() == Phase::Closed {
         // No turn comes any more.
         local.reports.deliver();

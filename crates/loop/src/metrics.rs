@@ -22,6 +22,7 @@ struct Counters {
     waits: AtomicU64,
     asleep: AtomicU64,
     ready: AtomicU64,
+    remote: AtomicU64,
     tasks: AtomicU64,
     timers: AtomicU64,
     sources: AtomicU64,
@@ -47,7 +48,9 @@ pub struct Snapshot {
     pub asleep: Duration,
     /// Steps that were queued at the end of the last turn.
     pub ready: u64,
-    /// Tasks that have not ended, at the last look outside; likewise the following.
+    /// What other threads had handed over and was not taken yet, at the last look outside; likewise the following.
+    pub remote: u64,
+    /// Tasks that had not ended.
     pub tasks: u64,
     /// Timers that were set.
     pub timers: u64,
@@ -76,8 +79,20 @@ impl Metrics {
     /// assert_eq!(steps, 2);
     /// ```
     pub fn snapshot(&self) -> Snapshot {
-        let Counters { turns, steps, waits, asleep, ready, tasks, timers, sources, waiting, blocking, step_times } =
-            &*self.0;
+        let Counters {
+            turns,
+            steps,
+            waits,
+            asleep,
+            ready,
+            remote,
+            tasks,
+            timers,
+            sources,
+            waiting,
+            blocking,
+            step_times,
+        } = &*self.0;
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let mut times = [0; BUCKETS];
         for (to, from) in times.iter_mut().zip(step_times) {
@@ -92,6 +107,7 @@ impl Metrics {
             waits: get(waits),
             asleep: Duration::from_nanos(get(asleep)),
             ready: get(ready),
+            remote: get(remote),
             tasks: get(tasks),
             timers: get(timers),
             sources: get(sources),
@@ -115,6 +131,7 @@ impl Metrics {
         if let Some(nanos) = asleep {
             add(&self.0.asleep, nanos);
         }
+        set(&self.0.remote, inner.executor.remote_len());
         set(&self.0.tasks, inner.executor.spawner().task_count());
         set(&self.0.timers, inner.wheel.borrow().len());
         set(&self.0.sources, inner.reactor.sources());

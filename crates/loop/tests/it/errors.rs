@@ -77,3 +77,29 @@ fn leaves_report_through_the_loop_as_their_host() {
     drop(event_loop);
     assert!(picot_context::host().is_none());
 }
+
+#[test]
+fn the_hook_runs_in_the_context_of_what_failed() {
+    picot_loop::task_local! {
+        static USER: &'static str;
+    }
+    let (event_loop, trace, _clock) = virtual_loop();
+    let seen = trace.clone();
+    event_loop.handle().set_error_hook(move |_| {
+        let task = picot_loop::current().map(|task| task.id().get());
+        seen.add(format!("{:?} for {:?}", task, USER.get()));
+    });
+    drop(event_loop.handle().spawn(async {
+        USER.set("ada");
+        quiet_panic("in a task");
+    }));
+    drop(event_loop.handle().spawn(async {
+        USER.set("grace");
+        picot_loop::LoopHandle::current().call_soon(|| quiet_panic("in a callback of a task"));
+    }));
+    event_loop.handle().call_soon(|| quiet_panic("in a callback"));
+    one_turn(&event_loop);
+    one_turn(&event_loop);
+    assert_eq!(trace.take(), ["Some(1) for Some(\"ada\")", "None for None", "None for Some(\"grace\")"]);
+    assert_eq!(USER.get(), None);
+}

@@ -36,8 +36,11 @@ fn what_is_there_is_counted_at_each_look() {
     drop(handle.spawn(async move { waits.readable().await }));
     handle.call_later(Duration::from_secs(1), || ());
     one_turn(&event_loop);
+    let remote = handle.remote();
+    thread::spawn(move || remote.call_soon(|| ()).unwrap()).join().unwrap();
     one_turn(&event_loop);
     let seen = handle.metrics().snapshot();
+    assert_eq!(seen.remote, 1);
     assert_eq!((seen.tasks, seen.timers, seen.sources, seen.waiting, seen.blocking), (1, 1, 1, 1, 0));
 }
 
