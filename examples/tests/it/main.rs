@@ -3,8 +3,6 @@
 mod echo;
 #[cfg(unix)]
 mod embed;
-#[cfg(target_os = "linux")]
-mod faults;
 mod only_deferred;
 mod only_executor;
 mod only_reactor;
