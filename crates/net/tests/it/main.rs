@@ -1,9 +1,13 @@
-//! TCP over loopback, with real peers. Everything runs on the portable reactor path as well, under
+//! Sockets over loopback, with real peers. Everything runs on the portable reactor path as well, under
 //! `--cfg polling_test_poll_backend`.
 
 mod address;
 mod connect;
 mod data;
+mod sockets;
+mod udp;
+#[cfg(unix)]
+mod unix;
 
 use std::io;
 

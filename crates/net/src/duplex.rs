@@ -1,0 +1,203 @@
+//! What stream sockets have in common, whatever family they are of: the I/O traits, halves, and ways to end.
+//!
+//! `Duplex` reads and writes by shared reference, so that one task reads while another writes; the traits of `futures-io`
+//! (and of tokio, with the feature `tokio-io`) are put on top of it here, once for all kinds of sockets and their halves.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::Shutdown;
+use std::task::{Context, Poll};
+
+/// A stream socket of this crate: [`TcpStream`](crate::TcpStream) or [`UnixStream`](crate::UnixStream). It cannot be
+/// implemented elsewhere.
+pub trait Duplex: Sealed + 'static {
+    /// Ends one or both directions. Ending the writing direction lets the peer read the end; that is what `close` of
+    /// `AsyncWrite` does.
+    ///
+    /// # Errors
+    /// What the operating system says; but a connection that has ended already is fine.
+    fn shutdown(&self, how: Shutdown) -> io::Result<()>;
+}
+
+/// The operations behind the traits, for this crate only.
+pub trait Sealed {
+    #[doc(hidden)]
+    fn poll_receive(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
+    #[doc(hidden)]
+    fn poll_receive_vectored(&self, cx: &mut Context<'_>, buffers: &mut [IoSliceMut<'_>]) -> Poll<io::Result<usize>>;
+    #[doc(hidden)]
+    fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
+    #[doc(hidden)]
+    fn poll_send_vectored(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>>;
+}
+
+/// A socket that is not connected any more has nothing left to end.
+pub(crate) fn unless_ended(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+        result => result,
+    }
+}
+
+/// Implements [`Duplex`] for a type with a field `source`, whose object reads and writes by reference.
+macro_rules! duplex {
+    ($type:ty) => {
+        impl $crate::duplex::Sealed for $type {
+            #[inline]
+            fn poll_receive(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+                self.source.poll_transfer(cx, Direction::Read, buffer.len(), |mut stream| stream.read(buffer))
+            }
+
+            fn poll_receive_vectored(
+                &self,
+                cx: &mut Context<'_>,
+                buffers: &mut [IoSliceMut<'_>],
+            ) -> Poll<io::Result<usize>> {
+                let length = buffers.iter().map(|buffer| buffer.len()).sum();
+                self.source.poll_transfer(cx, Direction::Read, length, |mut stream| stream.read_vectored(buffers))
+            }
+
+            #[inline]
+            fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+                self.source.poll_transfer(cx, Direction::Write, bytes.len(), |mut stream| stream.write(bytes))
+            }
+
+            fn poll_send_vectored(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+                let length = slices.iter().map(|slice| slice.len()).sum();
+                self.source.poll_transfer(cx, Direction::Write, length, |mut stream| stream.write_vectored(slices))
+            }
+        }
+
+        impl $crate::duplex::Duplex for $type {
+            fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+                $crate::duplex::unless_ended(self.source.get_ref().shutdown(how))
+            }
+        }
+
+        $crate::duplex::readable!({} $type, |stream| stream);
+        $crate::duplex::readable!({} &$type, |stream| &**stream);
+        $crate::duplex::writable!({} $type, |stream| stream);
+        $crate::duplex::writable!({} &$type, |stream| &**stream);
+    };
+}
+
+/// Puts the reading traits on a type, by way of the [`Duplex`] that it holds.
+macro_rules! readable {
+    ({$($generics:tt)*} $type:ty, |$this:ident| $duplex:expr) => {
+        impl<$($generics)*> futures_io::AsyncRead for $type {
+            #[inline]
+            fn poll_read(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+                buffer: &mut [u8],
+            ) -> std::task::Poll<std::io::Result<usize>> {
+                let $this = &*self;
+                $crate::duplex::Sealed::poll_receive($duplex, cx, buffer)
+            }
+
+            fn poll_read_vectored(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+                buffers: &mut [std::io::IoSliceMut<'_>],
+            ) -> std::task::Poll<std::io::Result<usize>> {
+                let $this = &*self;
+                $crate::duplex::Sealed::poll_receive_vectored($duplex, cx, buffers)
+            }
+        }
+
+        #[cfg(feature = "tokio-io")]
+        impl<$($generics)*> tokio::io::AsyncRead for $type {
+            fn poll_read(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+                buffer: &mut tokio::io::ReadBuf<'_>,
+            ) -> std::task::Poll<std::io::Result<()>> {
+                let $this = &*self;
+                $crate::duplex::Sealed::poll_receive($duplex, cx, buffer.initialize_unfilled()).map_ok(|read| buffer.advance(read))
+            }
+        }
+    };
+}
+
+/// Puts the writing traits on a type, by way of the [`Duplex`] that it holds. There is nothing to flush: what was written is
+/// the kernel's. Closing ends the writing direction.
+macro_rules! writable {
+    ({$($generics:tt)*} $type:ty, |$this:ident| $duplex:expr) => {
+        impl<$($generics)*> futures_io::AsyncWrite for $type {
+            #[inline]
+            fn poll_write(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+                bytes: &[u8],
+            ) -> std::task::Poll<std::io::Result<usize>> {
+                let $this = &*self;
+                $crate::duplex::Sealed::poll_send($duplex, cx, bytes)
+            }
+
+            fn poll_write_vectored(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+                slices: &[std::io::IoSlice<'_>],
+            ) -> std::task::Poll<std::io::Result<usize>> {
+                let $this = &*self;
+                $crate::duplex::Sealed::poll_send_vectored($duplex, cx, slices)
+            }
+
+            fn poll_flush(
+                self: std::pin::Pin<&mut Self>,
+                _: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<std::io::Result<()>> {
+                std::task::Poll::Ready(Ok(()))
+            }
+
+            fn poll_close(
+                self: std::pin::Pin<&mut Self>,
+                _: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<std::io::Result<()>> {
+                let $this = &*self;
+                std::task::Poll::Ready($crate::duplex::Duplex::shutdown($duplex, std::net::Shutdown::Write))
+            }
+        }
+
+        #[cfg(feature = "tokio-io")]
+        impl<$($generics)*> tokio::io::AsyncWrite for $type {
+            fn poll_write(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+                bytes: &[u8],
+            ) -> std::task::Poll<std::io::Result<usize>> {
+                let $this = &*self;
+                $crate::duplex::Sealed::poll_send($duplex, cx, bytes)
+            }
+
+            fn poll_write_vectored(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+                slices: &[std::io::IoSlice<'_>],
+            ) -> std::task::Poll<std::io::Result<usize>> {
+                let $this = &*self;
+                $crate::duplex::Sealed::poll_send_vectored($duplex, cx, slices)
+            }
+
+            fn is_write_vectored(&self) -> bool {
+                true
+            }
+
+            fn poll_flush(
+                self: std::pin::Pin<&mut Self>,
+                _: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<std::io::Result<()>> {
+                std::task::Poll::Ready(Ok(()))
+            }
+
+            fn poll_shutdown(
+                self: std::pin::Pin<&mut Self>,
+                _: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<std::io::Result<()>> {
+                let $this = &*self;
+                std::task::Poll::Ready($crate::duplex::Duplex::shutdown($duplex, std::net::Shutdown::Write))
+            }
+        }
+    };
+}
+
+pub(crate) use {duplex, readable, writable};
