@@ -179,6 +179,7 @@ impl TcpStream {
         split(self)
     }
 
+    #[cfg(target_os = "linux")]
     pub(crate) fn source(&self) -> &Source<net::TcpStream> {
         &self.source
     }

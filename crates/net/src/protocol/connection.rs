@@ -1,0 +1,395 @@
+//! One connection of a set: its socket, its protocol, and the order in which things happen to them.
+//!
+//! The invariants: callbacks are called by `drive` alone, which never runs inside of itself, and with nothing borrowed;
+//! whatever a call to the transport causes is noted, and done by the next `drive`, or by the loop of the running one; `lost` is
+//! the last callback, and after it the socket is closed, whoever still holds the transport.
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{self, Shutdown};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use picot_context::{Kind, Origin, Payload, Report, TaskInfo, catch};
+use picot_reactor::{Direction, Source};
+use socket2::SockRef;
+
+use super::Eof;
+use super::outgoing::Outgoing;
+use super::receive::{Callbacks, Received};
+use super::token::Token;
+use super::transport::Transport;
+use crate::duplex::unless_ended;
+use crate::stream::TcpStream;
+#[cfg(unix)]
+use crate::unix::UnixStream;
+
+/// More than this waiting to go out pauses a protocol, unless it sets another mark; a quarter of it resumes it.
+const HIGH: usize = 64 * 1024;
+
+/// The socket of a connection, of whatever family.
+pub(crate) enum Io {
+    Tcp(Source<net::TcpStream>),
+    #[cfg(unix)]
+    Unix(Source<std::os::unix::net::UnixStream>),
+}
+
+/// Does the same with either kind of socket.
+macro_rules! either {
+    ($io:expr, $source:ident => $result:expr) => {
+        match $io {
+            Io::Tcp($source) => $result,
+            #[cfg(unix)]
+            Io::Unix($source) => $result,
+        }
+    };
+}
+
+pub(super) struct Connection {
+    /// `None` when it is closed.
+    io: RefCell<Option<Io>>,
+    /// `None` while it is called, and when the connection is lost.
+    callbacks: Cell<Option<Box<dyn Callbacks>>>,
+    pub(super) token: Arc<Token>,
+    /// The token, as the reactor knows it.
+    waker: Waker,
+    outgoing: Cell<Option<Box<Outgoing>>>,
+    /// Why the connection ends, if not in order.
+    error: Cell<Option<io::Error>>,
+    /// The high and the low mark of what waits to go out.
+    marks: Cell<(usize, usize)>,
+    is_driven: Cell<bool>,
+    is_made: Cell<bool>,
+    is_paused: Cell<bool>,
+    is_at_end: Cell<bool>,
+    is_closing: Cell<bool>,
+    is_aborted: Cell<bool>,
+    is_lost: Cell<bool>,
+    /// A write has been tried in this turn; what follows goes out together.
+    has_written: Cell<bool>,
+    /// The protocol was told to pause writing.
+    was_told_to_pause: Cell<bool>,
+    write_end: Cell<WriteEnd>,
+}
+
+/// The end of the writing direction.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum WriteEnd {
+    Open,
+    /// To be sent when everything has gone out.
+    Asked,
+    Sent,
+}
+
+impl Io {
+    fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        either!(self, source => {
+            source.poll_transfer(cx, Direction::Read, buffer.len(), |mut stream| stream.read(buffer))
+        })
+    }
+
+    fn poll_write(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let length = slices.iter().map(|slice| slice.len()).sum();
+        either!(self, source => {
+            source.poll_transfer(cx, Direction::Write, length, |mut stream| stream.write_vectored(slices))
+        })
+    }
+
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        either!(self, source => source.try_io(Direction::Write, |mut stream| stream.write(bytes)))
+    }
+
+    fn end_writing(&self) -> io::Result<()> {
+        unless_ended(either!(self, source => source.get_ref().shutdown(Shutdown::Write)))
+    }
+
+    fn socket(&self) -> SockRef<'_> {
+        either!(self, source => SockRef::from(source.get_ref()))
+    }
+}
+
+impl From<TcpStream> for Io {
+    fn from(stream: TcpStream) -> Io {
+        Io::Tcp(stream.into_source())
+    }
+}
+
+#[cfg(unix)]
+impl From<UnixStream> for Io {
+    fn from(stream: UnixStream) -> Io {
+        Io::Unix(stream.into_source())
+    }
+}
+
+impl Connection {
+    pub(super) fn new(io: Io, callbacks: Box<dyn Callbacks>, token: Arc<Token>) -> Rc<Connection> {
+        Rc::new(Connection {
+            io: RefCell::new(Some(io)),
+            callbacks: Cell::new(Some(callbacks)),
+            waker: token.clone().into(),
+            token,
+            outgoing: Cell::new(None),
+            error: Cell::new(None),
+            marks: Cell::new((HIGH, HIGH / 4)),
+            is_driven: Cell::new(false),
+            is_made: Cell::new(false),
+            is_paused: Cell::new(false),
+            is_at_end: Cell::new(false),
+            is_closing: Cell::new(false),
+            is_aborted: Cell::new(false),
+            is_lost: Cell::new(false),
+            has_written: Cell::new(false),
+            was_told_to_pause: Cell::new(false),
+            write_end: Cell::new(WriteEnd::Open),
+        })
+    }
+
+    /// Does whatever there is to do. Returns whether the connection lives on.
+    pub(super) fn drive(self: &Rc<Self>, buffer: &mut [u8]) -> bool {
+        let Some(mut callbacks) = self.callbacks.take() else { return false };
+        let transport = Transport::new(self.clone());
+        self.is_driven.set(true);
+        if let Err(payload) = catch(|| self.serve(&transport, &mut *callbacks, buffer)) {
+            self.report(payload);
+            self.fail(io::Error::other("a callback of the protocol has panicked"));
+        }
+        self.is_driven.set(false);
+        if !self.is_over() {
+            self.callbacks.set(Some(callbacks));
+            return true;
+        }
+        self.release();
+        let error = self.error.take();
+        let lost = catch(move || {
+            callbacks.lost(error);
+            drop(callbacks);
+        });
+        if let Err(payload) = lost {
+            self.report(payload);
+        }
+        false
+    }
+
+    fn serve(&self, transport: &Transport, callbacks: &mut dyn Callbacks, buffer: &mut [u8]) {
+        if !self.is_made.replace(true) {
+            callbacks.made(transport);
+        }
+        loop {
+            self.has_written.set(false);
+            self.flush();
+            if self.is_over() {
+                return;
+            }
+            if self.tell_of_marks(transport, callbacks) {
+                continue;
+            }
+            if !self.is_reading() {
+                return;
+            }
+            match callbacks.receive(transport, buffer) {
+                Received::Data => {}
+                Received::Nothing => return,
+                Received::End => {
+                    self.is_at_end.set(true);
+                    if callbacks.eof(transport) == Eof::Close {
+                        self.is_closing.set(true);
+                    }
+                }
+                Received::Error(error) => self.fail(error),
+            }
+        }
+    }
+
+    /// Reads once, for a protocol.
+    pub(super) fn poll_read(&self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        match &*self.io.borrow() {
+            Some(io) => io.poll_read(&mut Context::from_waker(&self.waker), buffer),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Sends what waits, as far as there is room; when nothing waits any more, the end, if it was asked for.
+    fn flush(&self) {
+        if let Some(mut outgoing) = self.outgoing.take() {
+            while outgoing.len() > 0 {
+                let io = self.io.borrow();
+                let Some(io) = &*io else { return };
+                let sent = outgoing.send(|slices| match io.poll_write(&mut Context::from_waker(&self.waker), slices) {
+                    Poll::Ready(Ok(0)) => Err(Some(io::ErrorKind::WriteZero.into())),
+                    Poll::Ready(Ok(sent)) => Ok(sent),
+                    Poll::Ready(Err(error)) => Err(Some(error)),
+                    Poll::Pending => Err(None),
+                });
+                match sent {
+                    Ok(()) => {}
+                    Err(None) => {
+                        self.outgoing.set(Some(outgoing));
+                        return;
+                    }
+                    Err(Some(error)) => return self.fail(error),
+                }
+            }
+        }
+        if self.write_end.get() == WriteEnd::Asked {
+            self.write_end.set(WriteEnd::Sent);
+            let ended = self.io.borrow().as_ref().map_or(Ok(()), Io::end_writing);
+            if let Err(error) = ended {
+                self.fail(error);
+            }
+        }
+    }
+
+    /// Tells the protocol to pause or resume writing, if it should. Returns whether it did.
+    fn tell_of_marks(&self, transport: &Transport, callbacks: &mut dyn Callbacks) -> bool {
+        let ((high, low), unsent) = (self.marks.get(), self.unsent());
+        let was_told = self.was_told_to_pause.get();
+        if !was_told && unsent > high {
+            self.was_told_to_pause.set(true);
+            callbacks.pause_writing(transport);
+            return true;
+        }
+        if was_told && unsent <= low {
+            self.was_told_to_pause.set(false);
+            callbacks.resume_writing(transport);
+            return true;
+        }
+        false
+    }
+
+    fn is_over(&self) -> bool {
+        let error = self.error.take();
+        let has_failed = error.is_some();
+        self.error.set(error);
+        has_failed || self.is_aborted.get() || (self.is_closing.get() && self.unsent() == 0)
+    }
+
+    /// The connection ends with this error; the first one counts.
+    fn fail(&self, error: io::Error) {
+        let first = self.error.take();
+        self.error.set(Some(first.unwrap_or(error)));
+    }
+
+    /// Closes the socket and lets go of everything but the protocol.
+    fn release(&self) {
+        self.is_lost.set(true);
+        self.outgoing.set(None);
+        let io = self.io.borrow_mut().take();
+        drop(io);
+    }
+
+    /// The set is gone, and with it whoever would drive the connection.
+    pub(super) fn forsake(&self) {
+        self.release();
+        drop(self.callbacks.take());
+    }
+
+    fn report(&self, payload: Payload) {
+        let Some(host) = picot_context::host() else { return };
+        // Under the peer's address: the task serves many connections, and so its name says little.
+        let peer = self.with_socket(|socket| socket.peer_addr()).ok().and_then(|peer| peer.as_socket());
+        let origin = match (picot_context::current(), peer) {
+            (Some(task), Some(peer)) => {
+                Origin::task(TaskInfo::new(task.id(), Some(&format!("connection of {peer}")), task.place()))
+            }
+            (Some(task), None) => Origin::task(task),
+            (None, _) => Origin::new(Kind::Callback),
+        };
+        host.report(Report::panic(origin, payload));
+    }
+
+    /// Lets `drive` run in the next step, unless it does already.
+    fn wake(&self) {
+        if !self.is_driven.get() {
+            self.token.wake();
+        }
+    }
+
+    pub(super) fn unsent(&self) -> usize {
+        let outgoing = self.outgoing.take();
+        let length = outgoing.as_ref().map_or(0, |outgoing| outgoing.len());
+        self.outgoing.set(outgoing);
+        length
+    }
+
+    pub(super) fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        if self.write_end.get() != WriteEnd::Open {
+            let text = "the transport's writing direction was ended by `write_eof`; write before that";
+            return Err(io::Error::new(io::ErrorKind::BrokenPipe, text));
+        }
+        if self.is_closing() {
+            return Err(io::Error::new(io::ErrorKind::NotConnected, "the transport is closed, or its connection lost"));
+        }
+        let mut outgoing = self.outgoing.take();
+        let mut rest = bytes;
+        if outgoing.is_none() && !self.has_written.replace(true) {
+            // What follows in this turn is collected, and the next step sends it.
+            self.wake();
+            let sent = self.io.borrow().as_ref().map_or(Ok(bytes.len()), |io| io.try_write(bytes));
+            match sent {
+                Ok(sent) => rest = &bytes[sent..],
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                Err(error) => {
+                    let kind = error.kind();
+                    self.fail(error);
+                    return Err(kind.into());
+                }
+            }
+        }
+        if !rest.is_empty() {
+            outgoing.get_or_insert_default().push(rest);
+            self.wake();
+        }
+        self.outgoing.set(outgoing);
+        Ok(())
+    }
+
+    pub(super) fn end_writing(&self) {
+        if self.write_end.get() == WriteEnd::Open {
+            self.write_end.set(WriteEnd::Asked);
+            self.wake();
+        }
+    }
+
+    pub(super) fn close(&self) {
+        if !self.is_closing.replace(true) {
+            self.wake();
+        }
+    }
+
+    pub(super) fn abort(&self) {
+        if !self.is_lost.get() && !self.is_aborted.replace(true) {
+            self.wake();
+        }
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.is_closing.get() || self.is_aborted.get() || self.is_lost.get()
+    }
+
+    pub(super) fn pause_reading(&self) {
+        self.is_paused.set(true);
+    }
+
+    pub(super) fn resume_reading(&self) {
+        if self.is_paused.replace(false) {
+            self.wake();
+        }
+    }
+
+    pub(super) fn is_reading(&self) -> bool {
+        !self.is_paused.get() && !self.is_at_end.get() && !self.is_closing()
+    }
+
+    pub(super) fn set_marks(&self, high: usize, low: usize) {
+        self.marks.set((high, low));
+        self.wake();
+    }
+
+    pub(super) fn with_socket<R>(&self, ask: impl FnOnce(SockRef<'_>) -> io::Result<R>) -> io::Result<R> {
+        match &*self.io.borrow() {
+            Some(io) => ask(io.socket()),
+            None => Err(io::Error::new(io::ErrorKind::NotConnected, "the connection is lost")),
+        }
+    }
+}
