@@ -20,6 +20,8 @@ mod signal;
 mod split;
 mod stream;
 mod streams;
+#[cfg(feature = "tls")]
+pub mod tls;
 mod udp;
 #[cfg(unix)]
 mod unix;

@@ -10,6 +10,8 @@ mod send_file;
 mod server;
 mod sockets;
 mod streams;
+#[cfg(feature = "tls")]
+mod tls;
 mod udp;
 #[cfg(unix)]
 mod unix;
