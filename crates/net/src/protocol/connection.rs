@@ -55,22 +55,55 @@ pub(super) struct Connection {
     /// The token, as the reactor knows it.
     waker: Waker,
     outgoing: Cell<Option<Box<Outgoing>>>,
+    /// How many bytes are in there.
+    unsent: Cell<usize>,
     /// Why the connection ends, if not in order.
     error: Cell<Option<io::Error>>,
     /// The high and the low mark of what waits to go out.
     marks: Cell<(usize, usize)>,
+    /// What keeps it from reading; mostly nothing.
+    stops: Cell<Stops>,
+    /// Something other than reading is to be done: something to send, to tell or to end.
+    is_attended: Cell<bool>,
     is_driven: Cell<bool>,
-    is_made: Cell<bool>,
-    is_paused: Cell<bool>,
-    is_at_end: Cell<bool>,
-    is_closing: Cell<bool>,
-    is_aborted: Cell<bool>,
-    is_lost: Cell<bool>,
     /// A write has been tried in this turn; what follows goes out together.
     has_written: Cell<bool>,
     /// The protocol was told to pause writing.
     was_told_to_pause: Cell<bool>,
     write_end: Cell<WriteEnd>,
+}
+
+/// Reasons for not reading, as bits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Stops(u8);
+
+impl Stops {
+    const NONE: Stops = Stops(0);
+    /// The protocol has not been told of its connection.
+    const NEW: Stops = Stops(1);
+    const PAUSED: Stops = Stops(2);
+    /// The peer has sent everything.
+    const AT_END: Stops = Stops(4);
+    /// To be closed when everything has gone out.
+    const CLOSING: Stops = Stops(8);
+    /// To be closed at once.
+    const ABORTED: Stops = Stops(16);
+    /// Closed.
+    const LOST: Stops = Stops(32);
+    /// An error ends it.
+    const FAILED: Stops = Stops(64);
+
+    const fn or(self, other: Stops) -> Stops {
+        Stops(self.0 | other.0)
+    }
+
+    const fn without(self, other: Stops) -> Stops {
+        Stops(self.0 & !other.0)
+    }
+
+    const fn has_any(self, other: Stops) -> bool {
+        self.0 & other.0 != 0
+    }
 }
 
 /// The end of the writing direction.
@@ -98,6 +131,10 @@ impl Io {
 
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         either!(self, source => source.try_io(Direction::Write, |mut stream| stream.write(bytes)))
+    }
+
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, source => source.poll_ready(cx, Direction::Read))
     }
 
     fn end_writing(&self) -> io::Result<()> {
@@ -130,15 +167,12 @@ impl Connection {
             waker: token.clone().into(),
             token,
             outgoing: Cell::new(None),
+            unsent: Cell::new(0),
             error: Cell::new(None),
             marks: Cell::new((HIGH, HIGH / 4)),
+            stops: Cell::new(Stops::NEW),
+            is_attended: Cell::new(false),
             is_driven: Cell::new(false),
-            is_made: Cell::new(false),
-            is_paused: Cell::new(false),
-            is_at_end: Cell::new(false),
-            is_closing: Cell::new(false),
-            is_aborted: Cell::new(false),
-            is_lost: Cell::new(false),
             has_written: Cell::new(false),
             was_told_to_pause: Cell::new(false),
             write_end: Cell::new(WriteEnd::Open),
@@ -150,6 +184,8 @@ impl Connection {
         let Some(mut callbacks) = self.callbacks.take() else { return false };
         let transport = Transport::new(self.clone());
         self.is_driven.set(true);
+        // A drive that was woken for room to send finds nothing else to tell it so.
+        self.is_attended.set(self.is_attended.get() || self.unsent.get() > 0);
         if let Err(payload) = catch(|| self.serve(&transport, &mut *callbacks, buffer)) {
             self.report(payload);
             self.fail(io::Error::other("a callback of the protocol has panicked"));
@@ -172,32 +208,49 @@ impl Connection {
     }
 
     fn serve(&self, transport: &Transport, callbacks: &mut dyn Callbacks, buffer: &mut [u8]) {
-        if !self.is_made.replace(true) {
+        if self.has_any(Stops::NEW) {
+            self.lift(Stops::NEW);
             callbacks.made(transport);
         }
+        self.has_written.set(false);
         loop {
+            while self.is_attended.replace(false) {
+                self.flush();
+                if self.is_over() {
+                    return;
+                }
+                self.tell_of_marks(transport, callbacks);
+            }
             self.has_written.set(false);
-            self.flush();
-            if self.is_over() {
-                return;
-            }
-            if self.tell_of_marks(transport, callbacks) {
-                continue;
-            }
             if !self.is_reading() {
                 return;
             }
             match callbacks.receive(transport, buffer) {
                 Received::Data => {}
+                Received::Last if self.is_attended.get() => {}
+                Received::Last => match self.poll_readable() {
+                    Poll::Pending => return,
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(error)) => self.fail(error),
+                },
                 Received::Nothing => return,
                 Received::End => {
-                    self.is_at_end.set(true);
+                    self.stop(Stops::AT_END);
                     if callbacks.eof(transport) == Eof::Close {
-                        self.is_closing.set(true);
+                        self.stop(Stops::CLOSING);
                     }
+                    self.is_attended.set(true);
                 }
                 Received::Error(error) => self.fail(error),
             }
+        }
+    }
+
+    /// Waits for more to read, unless there is.
+    fn poll_readable(&self) -> Poll<io::Result<()>> {
+        match &*self.io.borrow() {
+            Some(io) => io.poll_readable(&mut Context::from_waker(&self.waker)),
+            None => Poll::Pending,
         }
     }
 
@@ -221,6 +274,7 @@ impl Connection {
                     Poll::Ready(Err(error)) => Err(Some(error)),
                     Poll::Pending => Err(None),
                 });
+                self.unsent.set(outgoing.len());
                 match sent {
                     Ok(()) => {}
                     Err(None) => {
@@ -240,40 +294,49 @@ impl Connection {
         }
     }
 
-    /// Tells the protocol to pause or resume writing, if it should. Returns whether it did.
-    fn tell_of_marks(&self, transport: &Transport, callbacks: &mut dyn Callbacks) -> bool {
-        let ((high, low), unsent) = (self.marks.get(), self.unsent());
+    /// Tells the protocol to pause or resume writing, if it should. It may cause more to be attended to.
+    fn tell_of_marks(&self, transport: &Transport, callbacks: &mut dyn Callbacks) {
+        let ((high, low), unsent) = (self.marks.get(), self.unsent.get());
         let was_told = self.was_told_to_pause.get();
         if !was_told && unsent > high {
             self.was_told_to_pause.set(true);
             callbacks.pause_writing(transport);
-            return true;
-        }
-        if was_told && unsent <= low {
+        } else if was_told && unsent <= low {
             self.was_told_to_pause.set(false);
             callbacks.resume_writing(transport);
-            return true;
         }
-        false
     }
 
     fn is_over(&self) -> bool {
-        let error = self.error.take();
-        let has_failed = error.is_some();
-        self.error.set(error);
-        has_failed || self.is_aborted.get() || (self.is_closing.get() && self.unsent() == 0)
+        let at_once = Stops::ABORTED.or(Stops::FAILED);
+        self.has_any(at_once) || (self.has_any(Stops::CLOSING) && self.unsent.get() == 0)
     }
 
     /// The connection ends with this error; the first one counts.
     fn fail(&self, error: io::Error) {
         let first = self.error.take();
         self.error.set(Some(first.unwrap_or(error)));
+        self.stop(Stops::FAILED);
+        self.attend();
+    }
+
+    fn has_any(&self, stops: Stops) -> bool {
+        self.stops.get().has_any(stops)
+    }
+
+    fn stop(&self, stops: Stops) {
+        self.stops.set(self.stops.get().or(stops));
+    }
+
+    fn lift(&self, stops: Stops) {
+        self.stops.set(self.stops.get().without(stops));
     }
 
     /// Closes the socket and lets go of everything but the protocol.
     fn release(&self) {
-        self.is_lost.set(true);
+        self.stop(Stops::LOST);
         self.outgoing.set(None);
+        self.unsent.set(0);
         let io = self.io.borrow_mut().take();
         drop(io);
     }
@@ -298,18 +361,16 @@ impl Connection {
         host.report(Report::panic(origin, payload));
     }
 
-    /// Lets `drive` run in the next step, unless it does already.
-    fn wake(&self) {
+    /// Lets `drive` look at everything: the running one, or the next.
+    fn attend(&self) {
+        self.is_attended.set(true);
         if !self.is_driven.get() {
             self.token.wake();
         }
     }
 
     pub(super) fn unsent(&self) -> usize {
-        let outgoing = self.outgoing.take();
-        let length = outgoing.as_ref().map_or(0, |outgoing| outgoing.len());
-        self.outgoing.set(outgoing);
-        length
+        self.unsent.get()
     }
 
     pub(super) fn write(&self, bytes: &[u8]) -> io::Result<()> {
@@ -320,13 +381,18 @@ impl Connection {
         if self.is_closing() {
             return Err(io::Error::new(io::ErrorKind::NotConnected, "the transport is closed, or its connection lost"));
         }
-        let mut outgoing = self.outgoing.take();
         let mut rest = bytes;
-        if outgoing.is_none() && !self.has_written.replace(true) {
-            // What follows in this turn is collected, and the next step sends it.
-            self.wake();
-            let sent = self.io.borrow().as_ref().map_or(Ok(bytes.len()), |io| io.try_write(bytes));
+        if self.unsent.get() == 0 && !self.has_written.replace(true) {
+            if !self.is_driven.get() {
+                // What follows in this turn is collected, and the next step sends it.
+                self.token.wake();
+            }
+            let sent = match &*self.io.borrow() {
+                Some(io) => io.try_write(bytes),
+                None => return Ok(()),
+            };
             match sent {
+                Ok(sent) if sent == bytes.len() => return Ok(()),
                 Ok(sent) => rest = &bytes[sent..],
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
                 Err(error) => {
@@ -337,53 +403,56 @@ impl Connection {
             }
         }
         if !rest.is_empty() {
-            outgoing.get_or_insert_default().push(rest);
-            self.wake();
+            let mut outgoing = self.outgoing.take().unwrap_or_default();
+            outgoing.push(rest);
+            self.unsent.set(outgoing.len());
+            self.outgoing.set(Some(outgoing));
+            self.attend();
         }
-        self.outgoing.set(outgoing);
         Ok(())
     }
 
     pub(super) fn end_writing(&self) {
         if self.write_end.get() == WriteEnd::Open {
             self.write_end.set(WriteEnd::Asked);
-            self.wake();
+            self.attend();
         }
     }
 
     pub(super) fn close(&self) {
-        if !self.is_closing.replace(true) {
-            self.wake();
-        }
+        self.stop(Stops::CLOSING);
+        self.attend();
     }
 
     pub(super) fn abort(&self) {
-        if !self.is_lost.get() && !self.is_aborted.replace(true) {
-            self.wake();
+        if !self.has_any(Stops::LOST) {
+            self.stop(Stops::ABORTED);
+            self.attend();
         }
     }
 
     pub(super) fn is_closing(&self) -> bool {
-        self.is_closing.get() || self.is_aborted.get() || self.is_lost.get()
+        self.has_any(Stops::CLOSING.or(Stops::ABORTED).or(Stops::LOST))
     }
 
     pub(super) fn pause_reading(&self) {
-        self.is_paused.set(true);
+        self.stop(Stops::PAUSED);
     }
 
     pub(super) fn resume_reading(&self) {
-        if self.is_paused.replace(false) {
-            self.wake();
+        if self.has_any(Stops::PAUSED) {
+            self.lift(Stops::PAUSED);
+            self.attend();
         }
     }
 
     pub(super) fn is_reading(&self) -> bool {
-        !self.is_paused.get() && !self.is_at_end.get() && !self.is_closing()
+        self.stops.get().without(Stops::NEW) == Stops::NONE
     }
 
     pub(super) fn set_marks(&self, high: usize, low: usize) {
         self.marks.set((high, low));
-        self.wake();
+        self.attend();
     }
 
     pub(super) fn with_socket<R>(&self, ask: impl FnOnce(SockRef<'_>) -> io::Result<R>) -> io::Result<R> {

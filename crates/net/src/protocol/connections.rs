@@ -4,7 +4,6 @@
 //! goes by slots, never leads to another connection.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
@@ -85,8 +84,8 @@ struct Handle(Rc<Set>);
 struct Set {
     connections: RefCell<Slab<Rc<Connection>>>,
     woken: Arc<Woken>,
-    /// Who was woken and has not had a turn, in order. Kept between steps for its memory.
-    queue: RefCell<VecDeque<u32>>,
+    /// Who was woken and has not had a turn, the first of them last. Kept between steps for its memory.
+    queue: RefCell<Vec<u32>>,
     /// What is read into; empty until then.
     buffer: RefCell<Vec<u8>>,
     is_forsaken: Cell<bool>,
@@ -208,7 +207,7 @@ impl Set {
             buffer.resize(BUFFER, 0);
         }
         for _ in 0..BATCH {
-            let Some(slot) = queue.pop_front() else { break };
+            let Some(slot) = queue.pop() else { break };
             let connection = self.connections.borrow().get(slot as usize).cloned();
             if let Some(connection) = connection {
                 if !connection.drive(&mut buffer) {
@@ -227,17 +226,16 @@ impl Set {
         Poll::Pending
     }
 
-    /// Puts those who were woken at the end of `queue`, the earliest first.
-    fn take_woken(&self, queue: &mut VecDeque<u32>) {
-        let known = queue.len();
+    /// Puts those who were woken behind those who wait already.
+    fn take_woken(&self, queue: &mut Vec<u32>) {
+        let waiting = queue.len();
         let connections = self.connections.borrow();
         self.woken.take(|slot| {
-            queue.push_back(slot);
+            queue.push(slot);
             connections.get(slot as usize).map(|connection| &*connection.token)
         });
-        if queue.len() > known + 1 {
-            queue.make_contiguous()[known..].reverse();
-        }
+        // The list and the queue both have the latest first; those who wait have been woken before.
+        queue.rotate_left(waiting);
     }
 
     fn remove(&self, slot: u32, connection: &Connection) {

@@ -8,7 +8,10 @@ use super::{BufferedProtocol, Eof, Protocol};
 
 /// What one try to receive has brought.
 pub(super) enum Received {
+    /// Data, and probably more.
     Data,
+    /// Data, and probably all that there was: it did not fill the buffer.
+    Last,
     Nothing,
     End,
     Error(io::Error),
@@ -59,7 +62,8 @@ impl<P: Protocol> Callbacks for Shared<P> {
     forward!();
 
     fn receive(&mut self, transport: &Transport, shared: &mut [u8]) -> Received {
-        received(transport.poll_read(shared), |length| self.0.data(transport, &shared[..length]))
+        let room = shared.len();
+        received(transport.poll_read(shared), room, |length| self.0.data(transport, &shared[..length]))
     }
 }
 
@@ -72,16 +76,18 @@ impl<P: BufferedProtocol> Callbacks for Own<P> {
             let text = "the protocol gave an empty buffer to read into; it must have room for at least one byte";
             return Received::Error(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        received(transport.poll_read(buffer), |length| self.0.filled(transport, length))
+        let room = buffer.len();
+        received(transport.poll_read(buffer), room, |length| self.0.filled(transport, length))
     }
 }
 
-fn received(read: Poll<io::Result<usize>>, data: impl FnOnce(usize)) -> Received {
+#[inline]
+fn received(read: Poll<io::Result<usize>>, room: usize, data: impl FnOnce(usize)) -> Received {
     match read {
         Poll::Ready(Ok(0)) => Received::End,
         Poll::Ready(Ok(length)) => {
             data(length);
-            Received::Data
+            if length < room { Received::Last } else { Received::Data }
         }
         Poll::Ready(Err(error)) => Received::Error(error),
         Poll::Pending => Received::Nothing,
