@@ -26,7 +26,7 @@ use crate::stream::TcpStream;
 use crate::unix::UnixStream;
 
 /// More than this waiting to go out pauses a protocol, unless it sets another mark; a quarter of it resumes it.
-const HIGH: usize = 64 * 1024;
+const HIGH: u32 = 64 * 1024;
 
 /// The socket of a connection, of whatever family.
 pub(crate) enum Io {
@@ -59,8 +59,8 @@ pub(super) struct Connection {
     unsent: Cell<usize>,
     /// Why the connection ends, if not in order.
     error: Cell<Option<io::Error>>,
-    /// The high and the low mark of what waits to go out.
-    marks: Cell<(usize, usize)>,
+    /// The high and the low mark of what waits to go out. They are small, so that a connection is.
+    marks: Cell<(u32, u32)>,
     /// What keeps it from reading; mostly nothing.
     stops: Cell<Stops>,
     /// Something other than reading is to be done: something to send, to tell or to end.
@@ -298,10 +298,10 @@ impl Connection {
     fn tell_of_marks(&self, transport: &Transport, callbacks: &mut dyn Callbacks) {
         let ((high, low), unsent) = (self.marks.get(), self.unsent.get());
         let was_told = self.was_told_to_pause.get();
-        if !was_told && unsent > high {
+        if !was_told && unsent > high as usize {
             self.was_told_to_pause.set(true);
             callbacks.pause_writing(transport);
-        } else if was_told && unsent <= low {
+        } else if was_told && unsent <= low as usize {
             self.was_told_to_pause.set(false);
             callbacks.resume_writing(transport);
         }
@@ -451,7 +451,8 @@ impl Connection {
     }
 
     pub(super) fn set_marks(&self, high: usize, low: usize) {
-        self.marks.set((high, low));
+        let mark = |bytes| u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.marks.set((mark(high), mark(low)));
         self.attend();
     }
 

@@ -86,7 +86,7 @@ impl Transport {
     }
 
     /// Sets the marks: the protocol is told to pause writing when more than `high` bytes wait to go out (64 KiB unless
-    /// set), and to resume when these are down to `low` (a quarter of that).
+    /// set), and to resume when these are down to `low` (a quarter of that). Neither is above 4 GiB.
     ///
     /// # Panics
     /// If `low` is above `high`.

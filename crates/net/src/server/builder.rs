@@ -85,8 +85,7 @@ impl<L: Listener> ServerBuilder<L> {
         self.start(None, move |shared, stream, peer| {
             let (name, link) = (L::name(&peer), L::link(&stream));
             let handler = handler.clone();
-            // Called inside of the task, so that a panic is this client's and nobody else's.
-            shared.spawn(name, link, async move { handler(stream, peer).await });
+            shared.spawn(name, link, move || handler(stream, peer));
         })
     }
 

@@ -231,8 +231,9 @@ impl Shared {
         }
     }
 
-    /// Runs a handler as a task.
-    fn spawn<F>(self: &Rc<Self>, name: String, link: Weak<dyn Link>, handler: F)
+    /// Runs a handler as a task. The handler is called inside of the task, so that a panic is this client's and nobody else's;
+    /// and so that its future is made where it stays, and not moved there from a second place as large.
+    fn spawn<F>(self: &Rc<Self>, name: String, link: Weak<dyn Link>, handler: impl FnOnce() -> F + 'static)
     where
         F: Future<Output = io::Result<()>> + 'static,
     {
@@ -243,7 +244,7 @@ impl Shared {
         let task = handle.task().name(name).spawn(async move {
             // Outlives the handler's future, so whoever is told that the client is gone finds nothing of it.
             let _leave = leave;
-            if let Err(error) = handler.await {
+            if let Err(error) = handler().await {
                 report(error);
             }
         });

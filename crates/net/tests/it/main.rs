@@ -9,6 +9,7 @@ mod protocol;
 mod send_file;
 mod server;
 mod sockets;
+mod storm;
 mod streams;
 #[cfg(feature = "tls")]
 mod tls;
