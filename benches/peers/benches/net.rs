@@ -16,16 +16,15 @@ use picot_loop::{Instant, spawn};
 const MESSAGE: usize = 64;
 const PIECE: usize = 1 << 20;
 const PIECES: usize = 512;
-const CONNECTS: usize = 10_000;
+const CONNECTS: usize = 4_000;
 const IDLE: usize = 9_000;
 const RUNS: usize = 3;
 
 fn main() {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
-    if let [serve_it, name] = &arguments[..] {
-        if serve_it == "--serve" {
-            return serve(name);
-        }
+    match &arguments[..] {
+        [flag, name] if flag == "--serve" => return serve(name),
+        _ => {}
     }
     let filter = arguments.into_iter().find(|argument| !argument.starts_with('-')).unwrap_or_default();
     let mut rows: Vec<(String, &str, Measure)> = Vec::new();

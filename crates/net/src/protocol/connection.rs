@@ -215,6 +215,8 @@ impl Connection {
         self.has_written.set(false);
         loop {
             while self.is_attended.replace(false) {
+                // Told of before it is sent, also if it all goes out then: whoever has seen it wait is told to go on.
+                self.tell_of_marks(transport, callbacks);
                 self.flush();
                 if self.is_over() {
                     return;

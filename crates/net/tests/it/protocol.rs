@@ -240,6 +240,27 @@ fn a_protocol_is_told_to_pause_above_the_high_mark_and_to_resume_at_the_low_one(
     });
 }
 
+/// Also if the kernel has room for all of it: a protocol that writes until something waits goes on when nothing does.
+#[test]
+fn whoever_writes_until_something_waits_is_told_to_go_on() {
+    run(async {
+        let trace = Trace::default();
+        *trace.on_made.borrow_mut() = Some(Box::new(|transport| {
+            transport.set_write_marks(0, 0);
+            while transport.unsent() == 0 {
+                transport.write(b"x").unwrap();
+            }
+        }));
+        let (transport, mut client) = connected(&trace).await?;
+        assert_eq!(trace.until(3).await, ["made", "pause", "resume"]);
+        assert_eq!(transport.unsent(), 0);
+        client.read_exact(&mut [0; 2]).await?;
+        drop(client);
+        trace.until(5).await;
+        Ok(())
+    });
+}
+
 #[test]
 fn many_small_writes_arrive_in_order() {
     run(async {
