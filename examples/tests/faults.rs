@@ -71,7 +71,7 @@ fn ticks(process: u32) -> u64 {
 
 /// Peers make hundreds of thousands of errors in that time.
 #[test]
-fn without_descriptors_it_tries_ten_times_a_second_and_answers_those_who_are_connected() {
+fn without_descriptors_it_tries_once_a_second_and_answers_those_who_are_connected() {
     let _alone = alone();
     let (mut server, address) = server(&["sh", "-c", "ulimit -n 24; exec \"$@\"", "sh"]);
     let complaints = complaints(&mut server);
@@ -79,16 +79,16 @@ fn without_descriptors_it_tries_ten_times_a_second_and_answers_those_who_are_con
     // The kernel takes them all; the server runs out of descriptors at some of them.
     let waiting: Vec<_> = (0..40).map(|_| TcpStream::connect(&address).unwrap()).collect();
     let first = complaints.recv_timeout(Duration::from_secs(10)).expect("it says that it cannot accept");
-    assert!(first.starts_with("echo_server: cannot accept just now: "), "{first}");
+    assert!(first.contains("Too many open files"), "{first}");
 
-    // The time is taken by the server's own complaints: it rests for 100 ms after each.
+    // The time is taken by the server's own complaints: it rests for a second after each.
     let before = ticks(server.child.id());
-    for _ in 0..10 {
+    for _ in 0..3 {
         complaints.recv_timeout(Duration::from_secs(10)).expect("it tries again");
         assert_answered(&connected);
     }
     assert!(complaints.try_recv().is_err(), "one try a rest");
-    assert!(ticks(server.child.id()) - before <= 10, "at most a tenth of that second");
+    assert!(ticks(server.child.id()) - before <= 30, "at most a tenth of these three seconds");
 
     // With descriptors it goes on by itself, and nobody was lost.
     let mut waiting = waiting.into_iter();

@@ -3,6 +3,7 @@
 
 #[cfg(target_os = "linux")]
 pub mod echo;
+pub mod net;
 mod oneshots;
 mod schedulers;
 mod sleepers;

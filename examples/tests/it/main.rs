@@ -3,6 +3,7 @@
 mod echo;
 #[cfg(unix)]
 mod embed;
+mod net;
 mod only_deferred;
 mod only_executor;
 mod only_reactor;
