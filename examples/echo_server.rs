@@ -1,38 +1,48 @@
 //! Sends back whatever a client sends.
 //!
-//! Usage: `echo_server ADDR`, for example `echo_server 127.0.0.1:7000`. Port 0 picks a free one; the first line says which.
+//! Usage: `echo_server ADDR [--protocol]`, for example `echo_server 127.0.0.1:7000`. Port 0 picks a free one; the first line
+//! says which. With `--protocol` connections call back, instead of having a task each.
 
 use std::env;
 use std::io;
 use std::process::ExitCode;
 
-use picot::net::TcpListener;
-use picot::spawn;
-use picot_examples::echo;
+use picot::net::Server;
+use picot_examples::{EchoProtocol, echo};
 
 #[picot::main]
 async fn main() -> ExitCode {
-    let [address] = &env::args().skip(1).collect::<Vec<_>>()[..] else {
-        eprintln!("usage: echo_server ADDR");
-        return ExitCode::FAILURE;
-    };
-    let error = match serve(address).await {
-        Ok(never) => match never {},
-        Err(error) => error,
-    };
-    eprintln!("echo_server: cannot listen at {address}: {error}");
+    let (options, addresses): (Vec<_>, Vec<_>) = env::args().skip(1).partition(|argument| argument.starts_with("--"));
+    let by_protocol = options == ["--protocol"];
+    let [address] = &addresses[..] else { return usage() };
+    if !options.is_empty() && !by_protocol {
+        return usage();
+    }
+    match serve(address, by_protocol).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("echo_server: cannot listen at {address}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn usage() -> ExitCode {
+    eprintln!("usage: echo_server ADDR [--protocol]");
     ExitCode::FAILURE
 }
 
-async fn serve(address: &str) -> io::Result<std::convert::Infallible> {
-    let listener = TcpListener::bind(address).await?;
-    println!("listening at {}", listener.local_addr()?);
-    loop {
-        match listener.accept().await {
+async fn serve(address: &str, by_protocol: bool) -> io::Result<()> {
+    let builder = Server::builder().bind(address).await?;
+    let server = if by_protocol {
+        builder.serve_protocol(|| EchoProtocol)?
+    } else {
+        builder.serve(|stream, _| async move {
             // A connection that fails is its client's matter.
-            Ok((stream, _)) => drop(spawn(echo(stream))),
-            // Most likely there are too many open files. The listener rests for a while then, and the open connections go on.
-            Err(error) => eprintln!("echo_server: cannot accept just now: {error}"),
-        }
-    }
+            let _ = echo(stream).await;
+            Ok(())
+        })?
+    };
+    println!("listening at {}", server.local_addrs()[0]);
+    server.serve_forever().await
 }

@@ -18,8 +18,11 @@ pub mod scheduler;
 pub mod sleepers;
 #[cfg(feature = "sync")]
 pub mod sync;
+#[cfg(feature = "tasks")]
+pub mod tasks;
 #[cfg(feature = "loop")]
 pub mod turn;
+pub mod waiting;
 
 pub use measure::{Figures, Table, Time, begin_part, end_part, measure, measure_async, measure_by};
 pub use memory::{Counting, count_allocations, live_bytes};

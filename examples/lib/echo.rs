@@ -2,7 +2,7 @@
 
 use std::io;
 
-use picot::net::TcpStream;
+use picot::net::{Protocol, TcpStream, Transport};
 use picot::prelude::*;
 
 /// Sends back whatever comes, until the peer has sent all.
@@ -13,6 +13,25 @@ pub async fn echo(mut stream: TcpStream) -> io::Result<()> {
             0 => return Ok(()),
             read => stream.write_all(&buffer[..read]).await?,
         }
+    }
+}
+
+/// Sends back whatever comes, by callbacks. A client that sends and does not read is not read from either, until it does.
+#[derive(Debug)]
+pub struct EchoProtocol;
+
+impl Protocol for EchoProtocol {
+    fn data(&mut self, transport: &Transport, data: &[u8]) {
+        // A connection that is gone is told in `lost`, and needs no answer.
+        let _ = transport.write(data);
+    }
+
+    fn pause_writing(&mut self, transport: &Transport) {
+        transport.pause_reading();
+    }
+
+    fn resume_writing(&mut self, transport: &Transport) {
+        transport.resume_reading();
     }
 }
 

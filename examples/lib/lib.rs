@@ -1,10 +1,12 @@
 //! What several examples share, and the pages of the documentation whose code the tests run.
 
 mod echo;
+mod first;
 pub mod program;
 mod sort;
 
-pub use echo::{echo, round_trip};
+pub use echo::{EchoProtocol, echo, round_trip};
+pub use first::first;
 pub use sort::{pseudo_random, sort};
 
 /// Everything in the README and in `docs/` that looks like code is compiled and run. The tidy test sees to it that no page is
@@ -26,6 +28,7 @@ mod documentation {
         NonGoals: "docs/non-goals.md";
         GuideTrouble: "docs/guide/when-something-goes-wrong.md";
         Benchmarks: "docs/benchmarks.md";
+        GuideConnections: "docs/guide/connections.md";
         DesignBlocking: "docs/design/blocking.md";
         DesignContext: "docs/design/context.md";
         DesignDeferred: "docs/design/deferred.md";
@@ -35,8 +38,11 @@ mod documentation {
         DesignNet: "docs/design/net.md";
         DesignPicot: "docs/design/picot.md";
         DesignReactor: "docs/design/reactor.md";
-        DesignSync: "docs/design/sync.md";
+        DesignTasks: "docs/design/tasks.md";
         DesignTimers: "docs/design/timers.md";
+        GuideCancelling: "docs/guide/cancelling.md";
+        GuideWaitingForMany: "docs/guide/waiting-for-many.md";
+        DesignSync: "docs/design/sync.md";
         GuideFromDeferred: "docs/guide/from-deferred.md";
         ReferenceAsyncio: "docs/reference/asyncio.md";
         ReferenceDeferredConformance: "docs/reference/deferred-conformance.md";

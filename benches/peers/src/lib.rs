@@ -3,10 +3,12 @@
 
 #[cfg(target_os = "linux")]
 pub mod echo;
+pub mod net;
 mod oneshots;
 mod schedulers;
 mod sleepers;
 mod sync;
+mod waiting;
 mod wheels;
 
 pub use oneshots::{FuturesOneshot, TokioOneshot};
@@ -15,4 +17,5 @@ pub use schedulers::{
 };
 pub use sleepers::{MonoioTimed, PicotLoop, Smol};
 pub use sync::{LocalSync, SmolSync, TokioSync};
+pub use waiting::{FuturesUnordered, JoinAll, TokioJoinSet};
 pub use wheels::QuadWheel;

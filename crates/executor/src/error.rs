@@ -61,15 +61,18 @@ impl JoinError {
         JoinError(Box::new(Inner { task, cause }))
     }
 
-    pub(crate) fn cancelled(task: TaskInfo, reason: CancelReason) -> JoinError {
+    /// The error of a task that was cancelled; for those who run tasks inside of ours, such as scopes.
+    pub fn cancelled(task: TaskInfo, reason: CancelReason) -> JoinError {
         JoinError::new(task, Cause::Cancelled(reason))
     }
 
-    pub(crate) fn panicked(task: TaskInfo, payload: Payload) -> JoinError {
+    /// The error of a task that panicked; as [`cancelled`](JoinError::cancelled).
+    pub fn panicked(task: TaskInfo, payload: Payload) -> JoinError {
         JoinError::new(task, Cause::Panicked(payload))
     }
 
-    pub(crate) fn itself(task: TaskInfo) -> JoinError {
+    /// The error of a task that waits for itself; as [`cancelled`](JoinError::cancelled).
+    pub fn itself(task: TaskInfo) -> JoinError {
         JoinError::new(task, Cause::Itself)
     }
 

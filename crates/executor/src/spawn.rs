@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use async_task::Runnable;
-use picot_context::{Closed, Details, Frame, Host, Place, Report, TaskInfo, Waiting};
+use picot_context::{Closed, Details, Frame, Host, Place, Report, TaskId, TaskInfo, Waiting};
 
 use crate::body::Body;
 use crate::call::CallHandle;
@@ -199,6 +199,21 @@ impl Spawner {
         local.check_open()?;
         local.queue.push(Item::Call(call));
         Ok(())
+    }
+
+    /// A number for a task that somebody else runs, inside of a step of one of ours: such as the children of a scope, which
+    /// are polled by their parent. It is in one order with those that are spawned.
+    pub fn allocate_id(&self) -> TaskId {
+        self.local().next_id()
+    }
+
+    /// Tells the hooks something, if there are any; for those who run tasks inside of ours, as with
+    /// [`allocate_id`](Spawner::allocate_id).
+    pub fn tell_hooks(&self, tell: impl FnOnce(&dyn Hooks)) {
+        let local = self.local();
+        if local.uses(extra::HOOKS) {
+            local.hook(tell);
+        }
     }
 
     /// The tasks that have not ended, in the order in which they were spawned (asyncio's `all_tasks`).

@@ -6,8 +6,8 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::time::Duration;
 
-use picot_context::{Closed, Place, Report, TaskInfo};
-use picot_executor::{CallHandle, Task, TaskBuilder};
+use picot_context::{Closed, Place, Report, TaskId, TaskInfo};
+use picot_executor::{CallHandle, Hooks, Task, TaskBuilder};
 use picot_reactor::{Pollable, Source};
 
 use crate::error::LoopError;
@@ -117,6 +117,24 @@ impl LoopHandle {
     #[doc(alias = "all_tasks")]
     pub fn tasks(&self) -> Vec<TaskInfo> {
         self.inner.executor.spawner().tasks()
+    }
+
+    /// A number for a task that is run inside of another one's step, as a scope does with its children.
+    pub fn allocate_id(&self) -> TaskId {
+        self.inner.executor.spawner().allocate_id()
+    }
+
+    /// Tells the hooks something, if there are any; for those who run tasks inside of another one's step.
+    pub fn tell_hooks(&self, tell: impl FnOnce(&dyn Hooks)) {
+        self.inner.executor.spawner().tell_hooks(tell);
+    }
+
+    /// Counts and times what has run since the last step ended as a step of its own, which is what
+    /// [`current`](picot_context::current) says, and reports it if it was slow. For those who run steps inside of steps, as
+    /// scopes do; the loop does so itself at the end of each of its own. Returns whether the coarse clock has moved: then it
+    /// is time to let others run.
+    pub fn end_inner_step(&self) -> bool {
+        self.inner.after_step()
     }
 
     /// Stops the loop: what is queued in this turn runs, and then the run ends. What was scheduled meanwhile stays for the

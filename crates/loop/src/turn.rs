@@ -64,7 +64,7 @@ impl Inner {
         // 5. Take what came from other threads.
         self.executor.take_remote();
         // 6. Run exactly what is queued now.
-        let steps = self.executor.run_batch_with(usize::MAX, root, |_| self.after_step());
+        let steps = self.executor.run_batch_with(usize::MAX, root, |_| _ = self.after_step());
         // What went wrong in this turn is told at its end.
         self.executor.deliver_reports();
         self.metrics.has_turned(self, steps);
@@ -212,15 +212,17 @@ impl Inner {
         self.pace.due.replace(due);
     }
 
-    /// Times the step that ends here, and reports it if it was slow. It is still the running one, and so has a name.
+    /// Times the step that ends here, and reports it if it was slow. It is still the running one, and so has a name. Returns
+    /// whether the coarse clock has moved.
     #[inline]
-    pub(crate) fn after_step(&self) {
+    pub(crate) fn after_step(&self) -> bool {
         self.pace.steps.set(self.pace.steps.get() + 1);
         let now = self.clock.coarse();
         let took = now.saturating_sub(self.pace.coarse.replace(now));
         if took != 0 {
             self.has_taken(took);
         }
+        took != 0
     }
 
     /// A step has taken some time that the coarse clock could see.

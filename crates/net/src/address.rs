@@ -1,12 +1,10 @@
 //! Addresses: numbers that are ready to use, and names that must be looked up first.
 //!
-//! Looking up blocks, so it happens on the loop's blocking lane. What is a number already never leaves the thread.
+//! What is a number already is told apart here, so that it never reaches a resolver. Looking up is `resolve.rs`.
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6, ToSocketAddrs};
-
-use picot_loop::spawn_blocking;
+use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 /// Where to connect to or listen: a socket address, or a host with a port.
 ///
@@ -27,6 +25,28 @@ enum Kind {
     /// `host:port`.
     Name(String),
     HostPort(String, u16),
+}
+
+impl Address {
+    /// The number, or the host and port to look up. An error if a text is neither.
+    pub(crate) fn parts(&self) -> io::Result<Result<SocketAddr, (&str, u16)>> {
+        let name = match &self.0 {
+            Kind::Number(address) => return Ok(Ok(*address)),
+            Kind::HostPort(host, port) => return Ok(Err((host, *port))),
+            Kind::Name(name) => name,
+        };
+        let parts = name.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+        match parts {
+            // An IPv6 address with a zone is in brackets, and no number by itself.
+            Some((host, port)) if !host.is_empty() => {
+                Ok(Err((host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host), port)))
+            }
+            _ => Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("{name:?} is no address: it should be `host:port`, with a port from 0 to 65535"),
+            )),
+        }
+    }
 }
 
 impl fmt::Display for Address {
@@ -88,61 +108,4 @@ impl From<(&str, u16)> for Address {
     fn from((host, port): (&str, u16)) -> Address {
         (host.to_string(), port).into()
     }
-}
-
-/// The socket addresses of `address`, by the system's resolver, on the loop's blocking lane. Numbers are given back as they
-/// are, at once.
-///
-/// # Errors
-/// What the resolver says; and if it knows no address.
-///
-/// # Panics
-/// If a name is to be looked up and this thread has no loop.
-///
-/// # If dropped
-/// A lookup that has not started does not start; one that runs goes on, and its result is dropped.
-#[doc(alias = "getaddrinfo")]
-pub async fn lookup(address: impl Into<Address>) -> io::Result<Vec<SocketAddr>> {
-    let address = address.into();
-    let text = address.to_string();
-    let found = match address.0 {
-        Kind::Number(address) => return Ok(vec![address]),
-        Kind::Name(name) => look_up(name).await?,
-        Kind::HostPort(host, port) => look_up((host, port)).await?,
-    };
-    if found.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::NotFound, format!("no address is known for {text}")));
-    }
-    Ok(found)
-}
-
-async fn look_up(name: impl ToSocketAddrs + Send + 'static) -> io::Result<Vec<SocketAddr>> {
-    let job = spawn_blocking(move || name.to_socket_addrs().map(Iterator::collect));
-    job.await.unwrap_or_else(|error| Err(io::Error::other(error)))
-}
-
-/// Tries one address after the other, and returns the first success. If all fail, the error is that of the only one, or
-/// names each attempt.
-pub(crate) async fn first_success<T, F>(address: Address, attempt: impl Fn(SocketAddr) -> F) -> io::Result<T>
-where
-    F: Future<Output = io::Result<T>>,
-{
-    let mut errors = Vec::new();
-    for address in lookup(address).await? {
-        match attempt(address).await {
-            Ok(value) => return Ok(value),
-            Err(error) => errors.push((address, error)),
-        }
-    }
-    Err(combine(errors))
-}
-
-fn combine(mut errors: Vec<(SocketAddr, io::Error)>) -> io::Error {
-    let (_, last) = errors.last().expect("a lookup that succeeds gives an address");
-    let kind = last.kind();
-    if let [_] = errors[..] {
-        return errors.remove(0).1;
-    }
-    let attempts: Vec<_> = errors.iter().map(|(address, error)| format!("{address}: {error}")).collect();
-    io::Error::new(kind, attempts.join("; "))
 }

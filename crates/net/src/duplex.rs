@@ -1,169 +1,203 @@
-//! A connection in memory: two ends of a stream without a socket, for tests of protocols.
+//! What stream sockets have in common, whatever family they are of: the I/O traits, halves, and ways to end.
 //!
-//! Each direction is a bounded pipe. It behaves as a connection does: what was written before an end is closed can still be
-//! read, a reader sees the end after that, and writing to a reader that is gone is a broken pipe.
+//! `Duplex` reads and writes by shared reference, so that one task reads while another writes; the traits of `futures-io`
+//! (and of tokio, with the feature `tokio-io`) are put on top of it here, once for all kinds of sockets and their halves.
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
-use std::fmt;
-use std::io::{self, Read};
-use std::pin::Pin;
-use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::Shutdown;
+use std::task::{Context, Poll};
 
-use futures_io::{AsyncRead, AsyncWrite};
-use picot_context::budget;
-
-/// Two connected ends of a stream in memory. Each direction holds up to `capacity` bytes; then its writer waits.
-///
-/// They work under any executor, and a test under the virtual clock sees no real I/O.
-///
-/// # Panics
-/// If `capacity` is 0: nothing could ever be written.
-///
-/// ```
-/// use picot_net::duplex;
-/// use futures_lite::{AsyncReadExt, AsyncWriteExt, future::{block_on, zip}};
-///
-/// let (mut near, mut far) = duplex(4);
-/// block_on(zip(
-///     async { near.write_all(b"more than fits at once").await.unwrap(); drop(near) },
-///     async {
-///         let mut text = String::new();
-///         far.read_to_string(&mut text).await.unwrap();
-///         assert_eq!(text, "more than fits at once");
-///     },
-/// ));
-/// ```
-pub fn duplex(capacity: usize) -> (Duplex, Duplex) {
-    assert!(capacity > 0, "a stream that holds nothing could never be written to");
-    let (one, other) = (Pipe::new(capacity), Pipe::new(capacity));
-    (Duplex { read: one.clone(), write: other.clone() }, Duplex { read: other, write: one })
+/// A stream socket of this crate: [`TcpStream`](crate::TcpStream) or [`UnixStream`](crate::UnixStream). It cannot be
+/// implemented elsewhere.
+pub trait Duplex: Sealed + 'static {
+    /// Ends one or both directions. Ending the writing direction lets the peer read the end; that is what `close` of
+    /// `AsyncWrite` does.
+    ///
+    /// # Errors
+    /// What the operating system says; but a connection that has ended already is fine.
+    fn shutdown(&self, how: Shutdown) -> io::Result<()>;
 }
 
-/// One end of a stream in memory; made by [`duplex`].
-///
-/// Dropping it closes both of its directions.
-pub struct Duplex {
-    read: Rc<Pipe>,
-    write: Rc<Pipe>,
+/// The operations behind the traits, for this crate only.
+pub trait Sealed {
+    #[doc(hidden)]
+    fn poll_receive(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
+    #[doc(hidden)]
+    fn poll_receive_vectored(&self, cx: &mut Context<'_>, buffers: &mut [IoSliceMut<'_>]) -> Poll<io::Result<usize>>;
+    #[doc(hidden)]
+    fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
+    #[doc(hidden)]
+    fn poll_send_vectored(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>>;
 }
 
-struct Pipe {
-    capacity: usize,
-    state: RefCell<State>,
-}
-
-#[derive(Default)]
-struct State {
-    bytes: VecDeque<u8>,
-    is_written_to_the_end: bool,
-    has_no_reader: bool,
-    reader: Option<Waker>,
-    writer: Option<Waker>,
-}
-
-impl Pipe {
-    fn new(capacity: usize) -> Rc<Pipe> {
-        Rc::new(Pipe { capacity, state: RefCell::default() })
+/// A socket that is not connected any more has nothing left to end.
+pub(crate) fn unless_ended(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+        result => result,
     }
+}
 
-    fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        ready!(budget::poll_left(cx));
-        let mut state = self.state.borrow_mut();
-        if state.bytes.is_empty() && !state.is_written_to_the_end && !buffer.is_empty() {
-            drop(state);
-            return self.wait(cx, |state| &mut state.reader);
+/// Implements [`Duplex`] for a type with a field `source`, whose object reads and writes by reference.
+macro_rules! duplex {
+    ($type:ty) => {
+        impl $crate::duplex::Sealed for $type {
+            #[inline]
+            fn poll_receive(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+                self.source.poll_transfer(cx, Direction::Read, buffer.len(), |mut stream| stream.read(buffer))
+            }
+
+            fn poll_receive_vectored(
+                &self,
+                cx: &mut Context<'_>,
+                buffers: &mut [IoSliceMut<'_>],
+            ) -> Poll<io::Result<usize>> {
+                let length = buffers.iter().map(|buffer| buffer.len()).sum();
+                self.source.poll_transfer(cx, Direction::Read, length, |mut stream| stream.read_vectored(buffers))
+            }
+
+            #[inline]
+            fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+                self.source.poll_transfer(cx, Direction::Write, bytes.len(), |mut stream| stream.write(bytes))
+            }
+
+            fn poll_send_vectored(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+                let length = slices.iter().map(|slice| slice.len()).sum();
+                self.source.poll_transfer(cx, Direction::Write, length, |mut stream| stream.write_vectored(slices))
+            }
         }
-        let count = state.bytes.read(buffer)?;
-        let writer = state.writer.take();
-        drop(state);
-        wake(writer);
-        budget::spend();
-        Poll::Ready(Ok(count))
-    }
 
-    fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        ready!(budget::poll_left(cx));
-        let mut state = self.state.borrow_mut();
-        if state.has_no_reader || state.is_written_to_the_end {
-            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        impl $crate::duplex::Duplex for $type {
+            fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+                $crate::duplex::unless_ended(self.source.get_ref().shutdown(how))
+            }
         }
-        let count = bytes.len().min(self.capacity - state.bytes.len());
-        if count == 0 && !bytes.is_empty() {
-            drop(state);
-            return self.wait(cx, |state| &mut state.writer);
+
+        $crate::duplex::readable!({} $type, |stream| stream);
+        $crate::duplex::readable!({} &$type, |stream| &**stream);
+        $crate::duplex::writable!({} $type, |stream| stream);
+        $crate::duplex::writable!({} &$type, |stream| &**stream);
+    };
+}
+
+/// Puts the reading traits on a type, by way of the [`Duplex`] that it holds.
+macro_rules! readable {
+    ({$($generics:tt)*} $type:ty, |$this:ident| $duplex:expr) => {
+        impl<$($generics)*> futures_io::AsyncRead for $type {
+            #[inline]
+            fn poll_read(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+                buffer: &mut [u8],
+            ) -> std::task::Poll<std::io::Result<usize>> {
+                let $this = &*self;
+                $crate::duplex::Sealed::poll_receive($duplex, cx, buffer)
+            }
+
+            fn poll_read_vectored(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+                buffers: &mut [std::io::IoSliceMut<'_>],
+            ) -> std::task::Poll<std::io::Result<usize>> {
+                let $this = &*self;
+                $crate::duplex::Sealed::poll_receive_vectored($duplex, cx, buffers)
+            }
         }
-        state.bytes.extend(&bytes[..count]);
-        let reader = state.reader.take();
-        drop(state);
-        wake(reader);
-        budget::spend();
-        Poll::Ready(Ok(count))
-    }
 
-    /// The task of `cx` is the one to be woken. Wakers are cloned and dropped with nothing borrowed: both may be anybody's code.
-    fn wait<T>(&self, cx: &mut Context<'_>, slot: impl Fn(&mut State) -> &mut Option<Waker>) -> Poll<T> {
-        let waker = cx.waker().clone();
-        let old = slot(&mut self.state.borrow_mut()).replace(waker);
-        drop(old);
-        Poll::Pending
-    }
-
-    /// One of the two sides of the pipe ends; the other learns of it.
-    fn end(&self, end: impl FnOnce(&mut State)) {
-        let mut state = self.state.borrow_mut();
-        end(&mut state);
-        let waiters = [state.reader.take(), state.writer.take()];
-        drop(state);
-        waiters.into_iter().for_each(wake);
-    }
+        #[cfg(feature = "tokio-io")]
+        impl<$($generics)*> tokio::io::AsyncRead for $type {
+            fn poll_read(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+                buffer: &mut tokio::io::ReadBuf<'_>,
+            ) -> std::task::Poll<std::io::Result<()>> {
+                let $this = &*self;
+                $crate::duplex::Sealed::poll_receive($duplex, cx, buffer.initialize_unfilled()).map_ok(|read| buffer.advance(read))
+            }
+        }
+    };
 }
 
-fn wake(waiter: Option<Waker>) {
-    if let Some(waiter) = waiter {
-        waiter.wake();
-    }
+/// Puts the writing traits on a type, by way of the [`Duplex`] that it holds. There is nothing to flush: what was written is
+/// the kernel's. Closing ends the writing direction.
+macro_rules! writable {
+    ({$($generics:tt)*} $type:ty, |$this:ident| $duplex:expr) => {
+        impl<$($generics)*> futures_io::AsyncWrite for $type {
+            #[inline]
+            fn poll_write(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+                bytes: &[u8],
+            ) -> std::task::Poll<std::io::Result<usize>> {
+                let $this = &*self;
+                $crate::duplex::Sealed::poll_send($duplex, cx, bytes)
+            }
+
+            fn poll_write_vectored(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+                slices: &[std::io::IoSlice<'_>],
+            ) -> std::task::Poll<std::io::Result<usize>> {
+                let $this = &*self;
+                $crate::duplex::Sealed::poll_send_vectored($duplex, cx, slices)
+            }
+
+            fn poll_flush(
+                self: std::pin::Pin<&mut Self>,
+                _: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<std::io::Result<()>> {
+                std::task::Poll::Ready(Ok(()))
+            }
+
+            fn poll_close(
+                self: std::pin::Pin<&mut Self>,
+                _: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<std::io::Result<()>> {
+                let $this = &*self;
+                std::task::Poll::Ready($crate::duplex::Duplex::shutdown($duplex, std::net::Shutdown::Write))
+            }
+        }
+
+        #[cfg(feature = "tokio-io")]
+        impl<$($generics)*> tokio::io::AsyncWrite for $type {
+            fn poll_write(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+                bytes: &[u8],
+            ) -> std::task::Poll<std::io::Result<usize>> {
+                let $this = &*self;
+                $crate::duplex::Sealed::poll_send($duplex, cx, bytes)
+            }
+
+            fn poll_write_vectored(
+                self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+                slices: &[std::io::IoSlice<'_>],
+            ) -> std::task::Poll<std::io::Result<usize>> {
+                let $this = &*self;
+                $crate::duplex::Sealed::poll_send_vectored($duplex, cx, slices)
+            }
+
+            fn is_write_vectored(&self) -> bool {
+                true
+            }
+
+            fn poll_flush(
+                self: std::pin::Pin<&mut Self>,
+                _: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<std::io::Result<()>> {
+                std::task::Poll::Ready(Ok(()))
+            }
+
+            fn poll_shutdown(
+                self: std::pin::Pin<&mut Self>,
+                _: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<std::io::Result<()>> {
+                let $this = &*self;
+                std::task::Poll::Ready($crate::duplex::Duplex::shutdown($duplex, std::net::Shutdown::Write))
+            }
+        }
+    };
 }
 
-impl AsyncRead for Duplex {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.read.poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Duplex {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.write.poll_write(cx, bytes)
-    }
-
-    /// There is nothing to flush: what was written can be read.
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    /// Ends the writing direction.
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.write.end(|state| state.is_written_to_the_end = true);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl Drop for Duplex {
-    fn drop(&mut self) {
-        self.write.end(|state| state.is_written_to_the_end = true);
-        self.read.end(|state| {
-            state.has_no_reader = true;
-            state.bytes.clear();
-        });
-    }
-}
-
-impl fmt::Debug for Duplex {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Duplex")
-            .field("to_read", &self.read.state.borrow().bytes.len())
-            .field("unread", &self.write.state.borrow().bytes.len())
-            .finish_non_exhaustive()
-    }
-}
+pub(crate) use {duplex, readable, writable};

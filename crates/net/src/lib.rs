@@ -3,10 +3,49 @@
 
 mod address;
 mod duplex;
+mod group;
+mod incoming;
+mod limit;
 mod listener;
+mod memory;
+mod operation;
+mod options;
+mod protocol;
+mod race;
+mod read_error;
+mod reader;
+mod resolve;
+mod send_file;
+mod server;
+mod signal;
+mod split;
 mod stream;
+mod streams;
+#[cfg(feature = "tls")]
+pub mod tls;
+mod udp;
+#[cfg(unix)]
+mod unix;
+mod writer;
 
-pub use address::{Address, lookup};
-pub use duplex::{Duplex, duplex};
+pub use address::Address;
+pub use duplex::Duplex;
+pub use group::LoopGroup;
+pub use incoming::Incoming;
 pub use listener::TcpListener;
+pub use memory::{DuplexStream, duplex};
+pub use options::{ConnectOptions, ListenOptions};
+pub use protocol::{BufferedProtocol, Connections, Eof, Protocol, Transport, connect_protocol};
+pub use read_error::ReadError;
+pub use reader::{Lines, Reader};
+pub use resolve::{Resolve, Resolving, SystemResolver, lookup};
+pub use server::{Listener, Server, ServerBuilder};
+/// The crate whose options of sockets the `socket` methods give.
+pub use socket2;
+pub use split::{ReadHalf, WriteHalf};
 pub use stream::TcpStream;
+pub use streams::{TcpReader, TcpWriter, open_connection, start_server};
+pub use udp::UdpSocket;
+#[cfg(unix)]
+pub use unix::{UnixDatagram, UnixListener, UnixStream};
+pub use writer::Writer;

@@ -11,7 +11,9 @@ use picot_context::budget;
 use picot_loop::{Instant, LoopHandle, sleep_until};
 use picot_reactor::{Direction, Source};
 
-use crate::address::{Address, first_success};
+use crate::address::Address;
+use crate::incoming::Incoming;
+use crate::options::ListenOptions;
 use crate::stream::TcpStream;
 
 /// A socket that listens for TCP connections, on this thread's loop.
@@ -28,23 +30,29 @@ const REST: Duration = Duration::from_millis(100);
 
 impl TcpListener {
     /// Listens at `address`; of several, at the first that can be had. Port 0 picks a free one, which
-    /// [`local_addr`](TcpListener::local_addr) tells.
+    /// [`local_addr`](TcpListener::local_addr) tells. [`ListenOptions`] has more.
     ///
     /// # Errors
     /// What the operating system says, for example that the address is in use; and if this thread has no loop.
     ///
     /// # If dropped
     /// Nothing listens.
-    #[doc(alias = "create_server")]
-    #[doc(alias = "start_server")]
     pub async fn bind(address: impl Into<Address>) -> io::Result<TcpListener> {
-        let handle = LoopHandle::try_current()?;
-        first_success(address.into(), async |address| {
-            let listener = net::TcpListener::bind(address)?;
-            listener.set_nonblocking(true)?;
-            Ok(TcpListener { source: handle.register(listener)?, rests_until: Cell::new(None) })
-        })
-        .await
+        ListenOptions::new().bind(address).await
+    }
+
+    /// Takes over a listener of std: one that was inherited, or given by a service manager. It is put into non-blocking mode.
+    ///
+    /// # Errors
+    /// What the operating system says; and if this thread has no loop.
+    pub fn from_std(listener: net::TcpListener) -> io::Result<TcpListener> {
+        listener.set_nonblocking(true)?;
+        Ok(TcpListener { source: LoopHandle::try_current()?.register(listener)?, rests_until: Cell::new(None) })
+    }
+
+    /// Gives the listener to std. It is still in non-blocking mode.
+    pub fn into_std(self) -> net::TcpListener {
+        self.source.into_inner()
     }
 
     /// Accepts the next connection, with the address of its peer. Any number of tasks may accept; each connection goes to
@@ -68,7 +76,7 @@ impl TcpListener {
             match self.source.try_io(Direction::Read, net::TcpListener::accept) {
                 Ok((stream, peer)) => {
                     budget::spend();
-                    return Ok((TcpStream::from_accepted(stream).inspect_err(|_| self.rest())?, peer));
+                    return Ok((TcpStream::from_std(stream).inspect_err(|_| self.rest())?, peer));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.source.readable().await?,
                 // Of those there may be many, so they are paid for as well.
@@ -84,6 +92,11 @@ impl TcpListener {
     /// Nothing is accepted for a while: what has failed would fail again.
     fn rest(&self) {
         self.rests_until.set(Some(Instant::now() + REST));
+    }
+
+    /// The connections, one after the other, as a [`Stream`](futures_core::Stream).
+    pub fn incoming(&self) -> Incoming<'_, TcpStream> {
+        Incoming::new(async || Ok(self.accept().await?.0))
     }
 
     /// The address at which it listens.

@@ -3,15 +3,18 @@
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::{self, Shutdown, SocketAddr};
-use std::pin::Pin;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 
-use futures_io::{AsyncRead, AsyncWrite};
 use picot_loop::LoopHandle;
 use picot_reactor::{Direction, Source};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use crate::address::{Address, first_success};
+use crate::address::Address;
+use crate::duplex::{Duplex, duplex};
+use crate::operation::operate;
+use crate::options::ConnectOptions;
+use crate::split::{ReadHalf, WriteHalf, split};
 
 /// A TCP connection, on this thread's loop.
 ///
@@ -19,12 +22,16 @@ use crate::address::{Address, first_success};
 /// read while another writes. In each direction one task waits at a time, the last that has polled.
 ///
 /// Small writes are sent at once: `TCP_NODELAY` is set, as in asyncio. Dropping the stream closes the connection.
+///
+/// With the feature `tokio-io` it has tokio's traits, too.
 pub struct TcpStream {
-    source: Source<net::TcpStream>,
+    // Shared with a server, which may want to end the connection while its handler has it.
+    source: Rc<Source<net::TcpStream>>,
 }
 
 impl TcpStream {
-    /// Connects to `address`; of several, to the first that accepts, one after the other.
+    /// Connects to `address`; of several, to the first that accepts. [`ConnectOptions`] says how these are tried, and has
+    /// a time limit.
     ///
     /// # Errors
     /// What the operating system says, for example that the connection was refused; of several addresses, each attempt is
@@ -33,25 +40,72 @@ impl TcpStream {
     /// # If dropped
     /// The connection is not made, or closed again.
     #[doc(alias = "create_connection")]
-    #[doc(alias = "open_connection")]
     pub async fn connect(address: impl Into<Address>) -> io::Result<TcpStream> {
-        let handle = LoopHandle::try_current()?;
-        first_success(address.into(), |address| connect_one(handle.clone(), address)).await
+        ConnectOptions::new().connect(address).await
     }
 
-    /// A connection that was accepted. Its peer usually sends first, and there is room to send to it.
-    pub(crate) fn from_accepted(stream: net::TcpStream) -> io::Result<TcpStream> {
+    pub(crate) async fn connect_one(
+        handle: LoopHandle,
+        local: Option<SocketAddr>,
+        address: SocketAddr,
+    ) -> io::Result<TcpStream> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        if let Some(local) = local {
+            #[cfg(unix)]
+            socket.set_reuse_address(true)?;
+            socket.bind(&local.into())?;
+        }
+        match socket.connect(&address.into()) {
+            Ok(()) => {}
+            Err(error) if is_under_way(&error) => {}
+            Err(error) => return Err(error),
+        }
+        // Registered after the call: a socket that does nothing yet would be told as hung up.
+        let stream = register(&handle, net::TcpStream::from(socket))?;
+        loop {
+            stream.source.writable().await?;
+            if let Some(error) = stream.source.get_ref().take_error()? {
+                return Err(error);
+            }
+            // Writable without an error means connected; that there is a peer is the proof.
+            match stream.peer_addr() {
+                Ok(_) => return Ok(stream),
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+                    let would_block = |_: &net::TcpStream| io::Result::<()>::Err(io::ErrorKind::WouldBlock.into());
+                    let _ = stream.source.try_io(Direction::Write, would_block);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Takes over a connection of std: one that was accepted elsewhere, inherited, or given by another library. It is put
+    /// into non-blocking mode.
+    ///
+    /// # Errors
+    /// What the operating system says; and if this thread has no loop.
+    #[doc(alias = "connect_accepted_socket")]
+    pub fn from_std(stream: net::TcpStream) -> io::Result<TcpStream> {
         stream.set_nonblocking(true)?;
-        let source = register(&LoopHandle::try_current()?, stream)?;
-        source.assume_ready(Direction::Read);
-        source.assume_ready(Direction::Write);
-        Ok(TcpStream { source })
+        let stream = register(&LoopHandle::try_current()?, stream)?;
+        // There may be data already, and there is room to send; if not, the first try finds out.
+        stream.source.assume_ready(Direction::Read);
+        stream.source.assume_ready(Direction::Write);
+        Ok(stream)
+    }
+
+    /// Gives the connection to std: for another loop on another thread, or for blocking code. It is still in non-blocking
+    /// mode.
+    pub fn into_std(self) -> net::TcpStream {
+        Rc::into_inner(self.source).expect("a stream has one owner").into_inner()
     }
 
     /// The address of the peer.
     ///
     /// # Errors
     /// What the operating system says.
+    #[doc(alias = "getpeername")]
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.source.get_ref().peer_addr()
     }
@@ -60,6 +114,7 @@ impl TcpStream {
     ///
     /// # Errors
     /// What the operating system says.
+    #[doc(alias = "getsockname")]
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.source.get_ref().local_addr()
     }
@@ -72,43 +127,71 @@ impl TcpStream {
         self.source.get_ref().set_nodelay(nodelay)
     }
 
+    /// The socket, for its other options: keep-alive, buffer sizes, linger and whatever else `socket2` knows.
+    ///
+    /// Reading and writing by it goes past what the loop knows of the connection.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use picot_net::socket2::TcpKeepalive;
+    /// use picot_net::{TcpListener, TcpStream};
+    ///
+    /// picot_loop::run(async {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///     let stream = TcpStream::connect(listener.local_addr()?).await?;
+    ///     stream.socket().set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(60)))?;
+    ///     assert!(stream.socket().keepalive()?);
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
+    #[doc(alias = "setsockopt")]
+    #[doc(alias = "get_extra_info")]
+    pub fn socket(&self) -> SockRef<'_> {
+        SockRef::from(self.source.get_ref())
+    }
+
+    /// Reads into `buffer` without taking what was read: the next read finds it again. Waits until there is something;
+    /// 0 is the end of the stream.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    ///
+    /// # If dropped
+    /// Nothing happens.
+    pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        operate(&self.source, Direction::Read, |stream| stream.peek(buffer)).await
+    }
+
     /// Ends one or both directions. Ending the writing direction lets the peer read the end; that is what `close` of
     /// `AsyncWrite` does.
     ///
     /// # Errors
     /// What the operating system says; but a connection that has ended already is fine.
+    #[doc(alias = "write_eof")]
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        match self.source.get_ref().shutdown(how) {
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
-            result => result,
-        }
+        Duplex::shutdown(self, how)
     }
-}
 
-async fn connect_one(handle: LoopHandle, address: SocketAddr) -> io::Result<TcpStream> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_nonblocking(true)?;
-    match socket.connect(&address.into()) {
-        Ok(()) => {}
-        Err(error) if is_under_way(&error) => {}
-        Err(error) => return Err(error),
+    /// Two halves, for two owners, such as two tasks. Where both stay in one function, `&stream` reads and writes as well,
+    /// and costs nothing.
+    pub fn split(self) -> (ReadHalf<TcpStream>, WriteHalf<TcpStream>) {
+        split(self)
     }
-    // Registered after the call: a socket that does nothing yet would be told as hung up.
-    let source = register(&handle, net::TcpStream::from(socket))?;
-    loop {
-        source.writable().await?;
-        let stream = source.get_ref();
-        if let Some(error) = stream.take_error()? {
-            return Err(error);
-        }
-        // Writable without an error means connected; that there is a peer is the proof.
-        match stream.peer_addr() {
-            Ok(_) => return Ok(TcpStream { source }),
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => {
-                let _ = source.try_io(Direction::Write, |_| io::Result::<()>::Err(io::ErrorKind::WouldBlock.into()));
-            }
-            Err(error) => return Err(error),
-        }
+
+    #[cfg(target_os = "linux")]
+    pub(crate) fn source(&self) -> &Source<net::TcpStream> {
+        &self.source
+    }
+
+    /// The source, for another owner.
+    pub(crate) fn into_source(self) -> Source<net::TcpStream> {
+        Rc::into_inner(self.source).expect("a stream has one owner")
+    }
+
+    /// For a server, which does not own its connections.
+    pub(crate) fn downgrade(&self) -> Weak<Source<net::TcpStream>> {
+        Rc::downgrade(&self.source)
     }
 }
 
@@ -120,85 +203,25 @@ fn is_under_way(error: &io::Error) -> bool {
     return error.kind() == io::ErrorKind::WouldBlock;
 }
 
-fn register(handle: &LoopHandle, stream: net::TcpStream) -> io::Result<Source<net::TcpStream>> {
+fn register(handle: &LoopHandle, stream: net::TcpStream) -> io::Result<TcpStream> {
     // It fails where the peer has reset the connection already; reading will tell that.
     let _ = stream.set_nodelay(true);
-    handle.register(stream)
+    Ok(TcpStream { source: Rc::new(handle.register(stream)?) })
 }
 
-impl AsyncRead for &TcpStream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.source.poll_transfer(cx, Direction::Read, buffer.len(), |mut stream| stream.read(buffer))
-    }
+duplex!(TcpStream);
 
-    fn poll_read_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffers: &mut [IoSliceMut<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let length = buffers.iter().map(|buffer| buffer.len()).sum();
-        self.source.poll_transfer(cx, Direction::Read, length, |mut stream| stream.read_vectored(buffers))
+#[cfg(unix)]
+impl std::os::fd::AsFd for TcpStream {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.source.get_ref().as_fd()
     }
 }
 
-impl AsyncWrite for &TcpStream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.source.poll_transfer(cx, Direction::Write, bytes.len(), |mut stream| stream.write(bytes))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let length = slices.iter().map(|slice| slice.len()).sum();
-        self.source.poll_transfer(cx, Direction::Write, length, |mut stream| stream.write_vectored(slices))
-    }
-
-    /// There is nothing to flush: what was written is the kernel's.
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    /// Ends the writing direction.
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.shutdown(Shutdown::Write))
-    }
-}
-
-impl AsyncRead for TcpStream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &*self).poll_read(cx, buffer)
-    }
-
-    fn poll_read_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffers: &mut [IoSliceMut<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &*self).poll_read_vectored(cx, buffers)
-    }
-}
-
-impl AsyncWrite for TcpStream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &*self).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &*self).poll_write_vectored(cx, slices)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut &*self).poll_flush(cx)
-    }
-
-    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut &*self).poll_close(cx)
+#[cfg(windows)]
+impl std::os::windows::io::AsSocket for TcpStream {
+    fn as_socket(&self) -> std::os::windows::io::BorrowedSocket<'_> {
+        self.source.get_ref().as_socket()
     }
 }
 

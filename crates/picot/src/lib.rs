@@ -10,6 +10,11 @@ pub use picot_loop::{
 };
 #[doc(no_inline)]
 pub use picot_macros::{main, test};
+#[doc(no_inline)]
+pub use picot_tasks::{
+    CancelScope, JoinSet, as_completed, gather, gather_settled, move_on_after, race, scope, shield, supervised,
+    timeout, wait,
+};
 
 /// Promises: what `Deferred`, `Promise` and `when` at the root come from.
 pub mod deferred {
@@ -54,12 +59,16 @@ pub mod task {
         CancelReason, Cancelled, Exclusive, ExclusiveGuard, Join, JoinError, RemoteJoin, RemoteTask, Task, TaskBuilder,
         TaskId, TaskInfo, WaitError, YieldNow, current, spawn, spawn_blocking, yield_now,
     };
+    #[doc(no_inline)]
+    pub use picot_tasks::*;
 }
 
 /// The loop's time.
 pub mod time {
     #[doc(no_inline)]
     pub use picot_loop::{Instant, Interval, MissedTick, Sleep, interval, interval_at, sleep, sleep_until};
+    #[doc(no_inline)]
+    pub use picot_tasks::{Elapsed, effective_deadline, move_on_after, move_on_at, timeout, timeout_at};
 }
 
 /// What most programs use: `use picot::prelude::*`.
@@ -67,5 +76,7 @@ pub mod prelude {
     #[doc(no_inline)]
     pub use crate::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
     #[doc(no_inline)]
-    pub use crate::{Deferred, EventLoop, LoopHandle, Promise, Task, sleep, spawn, spawn_blocking, when};
+    pub use crate::{
+        Deferred, EventLoop, LoopHandle, Promise, Task, gather, scope, sleep, spawn, spawn_blocking, timeout, when,
+    };
 }

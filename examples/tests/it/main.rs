@@ -3,8 +3,7 @@
 mod echo;
 #[cfg(unix)]
 mod embed;
-#[cfg(target_os = "linux")]
-mod faults;
+mod net;
 mod only_deferred;
 mod only_executor;
 mod only_reactor;

@@ -38,10 +38,11 @@ fn the_list_of_names_is_read_rightly() {
 }
 
 #[test]
-fn promises_net_and_sync_are_whole() {
+fn promises_tasks_net_and_sync_are_whole() {
     // These are globs; a type of each shows that they lead where they should.
     fn is<T>() {}
     is::<picot::deferred::Rejection<()>>();
+    is::<picot::task::Child<()>>();
     is::<picot::net::TcpListener>();
     is::<picot::net::Address>();
     is::<picot::sync::Mutex<()>>();

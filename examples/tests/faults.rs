@@ -1,11 +1,15 @@
 //! A server to which the operating system says no: by a limit that is really reached, and by faults that strace injects.
 //! Where strace cannot trace, those tests say so and are skipped.
+//!
+//! A test of its own, and one after the other, because answers are due in time.
+#![cfg(target_os = "linux")]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use picot_examples::program::{Running, example};
@@ -15,6 +19,12 @@ const ANSWER: Duration = Duration::from_millis(100);
 
 /// The call that the reactor waits by.
 const WAIT: &str = if cfg!(polling_test_poll_backend) { "ppoll" } else { "epoll_pwait" };
+
+/// Held by the test that runs.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Starts the echo server by these words of a command line before it.
 fn server(before: &[&str]) -> (Running, String) {
@@ -61,23 +71,24 @@ fn ticks(process: u32) -> u64 {
 
 /// Peers make hundreds of thousands of errors in that time.
 #[test]
-fn without_descriptors_it_tries_ten_times_a_second_and_answers_those_who_are_connected() {
+fn without_descriptors_it_tries_once_a_second_and_answers_those_who_are_connected() {
+    let _alone = alone();
     let (mut server, address) = server(&["sh", "-c", "ulimit -n 24; exec \"$@\"", "sh"]);
     let complaints = complaints(&mut server);
     let connected = open(&address);
     // The kernel takes them all; the server runs out of descriptors at some of them.
     let waiting: Vec<_> = (0..40).map(|_| TcpStream::connect(&address).unwrap()).collect();
     let first = complaints.recv_timeout(Duration::from_secs(10)).expect("it says that it cannot accept");
-    assert!(first.starts_with("echo_server: cannot accept just now: "), "{first}");
+    assert!(first.contains("Too many open files"), "{first}");
 
-    // The time is taken by the server's own complaints: it rests for 100 ms after each.
+    // The time is taken by the server's own complaints: it rests for a second after each.
     let before = ticks(server.child.id());
-    for _ in 0..10 {
+    for _ in 0..3 {
         complaints.recv_timeout(Duration::from_secs(10)).expect("it tries again");
         assert_answered(&connected);
     }
     assert!(complaints.try_recv().is_err(), "one try a rest");
-    assert!(ticks(server.child.id()) - before <= 10, "at most a tenth of that second");
+    assert!(ticks(server.child.id()) - before <= 30, "at most a tenth of these three seconds");
 
     // With descriptors it goes on by itself, and nobody was lost.
     let mut waiting = waiting.into_iter();
@@ -121,6 +132,7 @@ fn survives(fault: &str, complains: bool) {
 
 #[test]
 fn interruptions_and_connections_that_were_given_up_are_nobodys_matter() {
+    let _alone = alone();
     if can_trace() {
         survives(&format!("{WAIT}:error=EINTR:when=2+3"), false);
         for fault in [
@@ -137,17 +149,20 @@ fn interruptions_and_connections_that_were_given_up_are_nobodys_matter() {
 
 #[test]
 fn a_lack_of_memory_is_reported_and_open_connections_are_answered() {
+    let _alone = alone();
     if can_trace() {
-        for fault in
-            ["accept4:error=ENOMEM:when=5+2", "accept4:error=EMFILE:when=5+2", "epoll_ctl:error=ENOMEM:when=5..6"]
-        {
+        for fault in ["accept4:error=ENOMEM:when=5+2", "accept4:error=EMFILE:when=5+2"] {
             survives(fault, true);
+        }
+        if cfg!(not(polling_test_poll_backend)) {
+            survives("epoll_ctl:error=ENOMEM:when=5..6", true);
         }
     }
 }
 
 #[test]
 fn calls_that_the_kernel_lacks_have_something_coarser_in_their_place() {
+    let _alone = alone();
     if can_trace() {
         for fault in ["timerfd_create:error=ENOSYS", "timerfd_settime:error=EINVAL", "eventfd2:error=ENOSYS"] {
             survives(fault, false);

@@ -1,0 +1,166 @@
+//! Several loops, one a thread: the way beyond one core.
+//!
+//! Loops share nothing. Each thread makes everything of its own, by the same function; the kernel shares connections out
+//! among listeners at one port.
+
+use std::any::Any;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+
+use picot_loop::{EventLoop, RemoteHandle, RunError};
+
+/// Loops on threads of their own, each running what the same function has made there.
+///
+/// ```
+/// use picot_net::{ListenOptions, LoopGroup, Server};
+/// use std::io::Read;
+///
+/// # #[cfg(target_os = "linux")] {
+/// // The first listener picks the port, and keeps it for the others.
+/// let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+/// let (ready, is_ready) = std::sync::mpsc::channel();
+/// let group = LoopGroup::start(2, move |_index| {
+///     let ready = ready.clone();
+///     async move {
+///         let server = Server::builder().listen_options(ListenOptions::new().reuse_port(true)).bind(port).await?;
+///         let server = server.serve(|mut stream, _peer| async move {
+///             futures_lite::AsyncWriteExt::write_all(&mut stream, b"hello").await
+///         })?;
+///         ready.send(()).unwrap();
+///         server.serve_forever().await
+///     }
+/// })
+/// .unwrap();
+/// is_ready.iter().take(2).for_each(drop);
+/// let mut text = String::new();
+/// std::net::TcpStream::connect(port).unwrap().read_to_string(&mut text).unwrap();
+/// assert_eq!(text, "hello");
+/// group.stop();
+/// assert!(group.join().into_iter().all(|output| output.unwrap().is_none()), "stopped, and so without an output");
+/// # }
+/// ```
+///
+/// Dropping the group stops its loops, and waits for their threads.
+pub struct LoopGroup<T> {
+    members: Vec<Member<T>>,
+}
+
+struct Member<T> {
+    remote: RemoteHandle,
+    /// `None` once it was joined.
+    thread: Option<JoinHandle<Result<Option<T>, io::Error>>>,
+}
+
+impl<T: Send + 'static> LoopGroup<T> {
+    /// Starts `loops` threads, each with a loop that runs the future which `make` gives for its index. All loops are there
+    /// when this returns; their futures may not have run yet.
+    ///
+    /// # Errors
+    /// What the operating system says if a thread or a loop cannot be had; those that were started are stopped.
+    ///
+    /// # Panics
+    /// If `loops` is 0.
+    pub fn start<F: Future<Output = T>>(
+        loops: usize,
+        make: impl Fn(usize) -> F + Send + Sync + 'static,
+    ) -> io::Result<LoopGroup<T>> {
+        assert!(loops > 0, "a group needs at least one loop");
+        let make = Arc::new(make);
+        let mut group = LoopGroup { members: Vec::new() };
+        for index in 0..loops {
+            let (make, (built, is_built)) = (make.clone(), mpsc::channel());
+            let run = move || {
+                let event_loop = match EventLoop::new() {
+                    Ok(event_loop) => event_loop,
+                    Err(error) => {
+                        let _ = built.send(Err(error.into()));
+                        return Ok(None);
+                    }
+                };
+                if built.send(Ok(event_loop.handle().remote())).is_err() {
+                    return Ok(None);
+                }
+                match event_loop.run_until_complete(async { make(index).await }) {
+                    Ok(output) => Ok(Some(output)),
+                    Err(RunError::Stopped) => Ok(None),
+                    Err(error) => Err(io::Error::other(error)),
+                }
+            };
+            let thread = thread::Builder::new().name(format!("picot-loop-{index}")).spawn(run)?;
+            let remote =
+                is_built.recv().unwrap_or_else(|_| Err(io::Error::other("the thread of a loop has panicked")))?;
+            group.members.push(Member { remote, thread: Some(thread) });
+        }
+        Ok(group)
+    }
+
+    /// As [`start`](LoopGroup::start), with a loop for each core that the process may use.
+    ///
+    /// # Errors
+    /// As for [`start`](LoopGroup::start).
+    pub fn start_all<F: Future<Output = T>>(
+        make: impl Fn(usize) -> F + Send + Sync + 'static,
+    ) -> io::Result<LoopGroup<T>> {
+        LoopGroup::start(thread::available_parallelism().map_or(1, usize::from), make)
+    }
+
+    /// How many loops there are.
+    #[expect(clippy::len_without_is_empty, reason = "a group is never empty")]
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// The handle of a loop, by its index: to call and stop it from here.
+    ///
+    /// # Panics
+    /// If there is no such loop.
+    pub fn remote(&self, index: usize) -> &RemoteHandle {
+        &self.members[index].remote
+    }
+
+    /// Stops all loops: their futures are dropped on their threads. Loops that have ended are fine.
+    pub fn stop(&self) {
+        stop(&self.members);
+    }
+
+    /// Waits until all loops have ended, and gives what their futures have returned, in order: `None` for those that were
+    /// stopped first.
+    ///
+    /// # Errors
+    /// For each, its own: the payload of the panic that ended its thread.
+    pub fn join(mut self) -> Vec<Result<Option<T>, Box<dyn Any + Send>>> {
+        let threads = self.members.iter_mut().filter_map(|member| member.thread.take());
+        threads.map(|thread| thread.join()?.map_err(|error| Box::new(error) as Box<dyn Any + Send>)).collect()
+    }
+}
+
+fn stop<T>(members: &[Member<T>]) {
+    for member in members {
+        // A loop that is closed has stopped.
+        let _ = member.remote.stop();
+    }
+}
+
+impl<T> Drop for LoopGroup<T> {
+    fn drop(&mut self) {
+        // After `join` there is nothing left to wait for.
+        if self.members.iter().any(|member| member.thread.is_some()) {
+            stop(&self.members);
+        }
+        for member in &mut self.members {
+            if let Some(thread) = member.thread.take() {
+                // A panic there is told by `join`, and by std on standard error.
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+impl<T> fmt::Debug for LoopGroup<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoopGroup").field("loops", &self.members.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,29 @@
+//! A time limit on an operation whose errors are those of I/O.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
+
+use picot_loop::sleep;
+
+/// Awaits `future` for at most `limit`; then it is dropped, and the error says that `what` took too long.
+pub(crate) async fn within<T>(
+    limit: Option<Duration>,
+    what: &str,
+    future: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
+    let Some(limit) = limit else { return future.await };
+    let (mut future, mut alarm) = (pin!(future), sleep(limit));
+    poll_fn(|cx| {
+        // The result first: one that is there in the last moment counts.
+        if let Poll::Ready(result) = future.as_mut().poll(cx) {
+            return Poll::Ready(result);
+        }
+        Pin::new(&mut alarm)
+            .poll(cx)
+            .map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, format!("{what} was not done within {limit:?}"))))
+    })
+    .await
+}

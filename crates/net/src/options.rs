@@ -1,0 +1,203 @@
+//! Options of connecting and of listening, for those who need more than `connect` and `bind`.
+
+use std::fmt;
+use std::io;
+use std::net::{self, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use picot_loop::LoopHandle;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::address::Address;
+use crate::limit::within;
+use crate::listener::TcpListener;
+use crate::race::{first_success, race};
+use crate::resolve::{Resolve, SystemResolver, lookup_with};
+use crate::stream::TcpStream;
+
+/// How to connect; [`TcpStream::connect`] does it with the defaults.
+///
+/// ```
+/// use std::time::Duration;
+/// use picot_net::{ConnectOptions, TcpListener};
+///
+/// picot_loop::run(async {
+///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+///     let options = ConnectOptions::new().timeout(Duration::from_secs(5)).local_addr(([127, 0, 0, 1], 0));
+///     let stream = options.connect(listener.local_addr()?).await?;
+///     assert!(stream.local_addr()?.ip().is_loopback());
+///     std::io::Result::Ok(())
+/// })
+/// .unwrap();
+/// ```
+#[derive(Clone)]
+#[must_use = "nothing is connected until `connect` is called"]
+pub struct ConnectOptions {
+    stagger: Duration,
+    timeout: Option<Duration>,
+    local: Option<SocketAddr>,
+    resolver: Rc<dyn Resolve>,
+}
+
+impl ConnectOptions {
+    /// The defaults: attempts 250 ms apart, no time limit, any local address, the system's resolver.
+    pub fn new() -> ConnectOptions {
+        ConnectOptions {
+            stagger: Duration::from_millis(250),
+            timeout: None,
+            local: None,
+            resolver: Rc::new(SystemResolver),
+        }
+    }
+
+    /// How long an attempt has before the next address is tried beside it; 250 ms unless set, as RFC 8305 recommends.
+    /// `Duration::MAX` tries one after the other, each when the one before has failed.
+    #[doc(alias = "happy_eyeballs_delay")]
+    pub fn stagger(self, stagger: Duration) -> ConnectOptions {
+        ConnectOptions { stagger, ..self }
+    }
+
+    /// How long looking up and connecting may take together. Without one, the operating system's limits hold, which are
+    /// minutes.
+    pub fn timeout(self, timeout: Duration) -> ConnectOptions {
+        ConnectOptions { timeout: Some(timeout), ..self }
+    }
+
+    /// The address to connect from. Only addresses of its family are tried.
+    pub fn local_addr(self, address: impl Into<SocketAddr>) -> ConnectOptions {
+        ConnectOptions { local: Some(address.into()), ..self }
+    }
+
+    /// Who looks names up.
+    pub fn resolver(self, resolver: impl Resolve + 'static) -> ConnectOptions {
+        ConnectOptions { resolver: Rc::new(resolver), ..self }
+    }
+
+    /// Connects to `address`. Of several, to the first that accepts: they are tried in turns of their families, the next
+    /// one when the one before has failed or has had its time ([`stagger`](ConnectOptions::stagger)), and the first that
+    /// succeeds ends the others.
+    ///
+    /// # Errors
+    /// What the operating system says, for example that the connection was refused; of several addresses, each attempt is
+    /// named. [`TimedOut`](io::ErrorKind::TimedOut) after the [`timeout`](ConnectOptions::timeout). And if this thread has
+    /// no loop.
+    ///
+    /// # If dropped
+    /// The connection is not made, or closed again.
+    #[doc(alias = "create_connection")]
+    pub async fn connect(&self, address: impl Into<Address>) -> io::Result<TcpStream> {
+        let (handle, address) = (LoopHandle::try_current()?, address.into());
+        within(self.timeout, "connecting", async {
+            let mut addresses = lookup_with(&*self.resolver, &address).await?;
+            if let Some(local) = self.local {
+                addresses.retain(|address| address.is_ipv4() == local.is_ipv4());
+                if addresses.is_empty() {
+                    let text = format!("{address} has no address of the family of {local}, from which to connect");
+                    return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, text));
+                }
+            }
+            race(addresses, self.stagger, |address| TcpStream::connect_one(handle.clone(), self.local, address)).await
+        })
+        .await
+    }
+}
+
+impl Default for ConnectOptions {
+    fn default() -> ConnectOptions {
+        ConnectOptions::new()
+    }
+}
+
+impl fmt::Debug for ConnectOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectOptions")
+            .field("stagger", &self.stagger)
+            .field("timeout", &self.timeout)
+            .field("local", &self.local)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How to listen; [`TcpListener::bind`] does it with the defaults.
+///
+/// ```
+/// use picot_net::ListenOptions;
+///
+/// # #[cfg(unix)]
+/// picot_loop::run(async {
+///     // Two listeners at one port, as two loops on two threads would have them: the kernel shares connections out.
+///     let options = ListenOptions::new().reuse_port(true);
+///     let first = options.bind("127.0.0.1:0").await?;
+///     let second = options.bind(first.local_addr()?).await?;
+///     assert_eq!(first.local_addr()?, second.local_addr()?);
+///     std::io::Result::Ok(())
+/// })
+/// .unwrap();
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "nothing listens until `bind` is called"]
+pub struct ListenOptions {
+    backlog: u32,
+    reuse_port: bool,
+    only_v6: Option<bool>,
+}
+
+impl ListenOptions {
+    /// The defaults: a backlog of 1024, one listener a port, IPv6 sockets as the system has them. A port that is only being
+    /// left by old connections can be had (`SO_REUSEADDR`, not on Windows, where that means something else).
+    pub fn new() -> ListenOptions {
+        ListenOptions { backlog: 1024, reuse_port: false, only_v6: None }
+    }
+
+    /// How many connections may wait to be accepted. The system may have a lower limit.
+    pub fn backlog(self, backlog: u32) -> ListenOptions {
+        ListenOptions { backlog, ..self }
+    }
+
+    /// Whether several listeners may have the same port, which on Linux share the connections out among them: one a loop is
+    /// the way beyond one core, see [`LoopGroup`](crate::LoopGroup). It has no effect where the system does not know it.
+    pub fn reuse_port(self, reuse: bool) -> ListenOptions {
+        ListenOptions { reuse_port: reuse, ..self }
+    }
+
+    /// Whether an IPv6 listener takes IPv6 connections only, and not IPv4 ones under a mapped address.
+    pub fn only_v6(self, only: bool) -> ListenOptions {
+        ListenOptions { only_v6: Some(only), ..self }
+    }
+
+    /// Listens at `address`; of several, at the first that can be had. Port 0 picks a free one.
+    ///
+    /// # Errors
+    /// What the operating system says, for example that the address is in use; and if this thread has no loop.
+    ///
+    /// # If dropped
+    /// Nothing listens.
+    pub async fn bind(&self, address: impl Into<Address>) -> io::Result<TcpListener> {
+        LoopHandle::try_current()?;
+        let addresses = lookup_with(&SystemResolver, &address.into()).await?;
+        first_success(addresses, |address| TcpListener::from_std(self.listen(address)?))
+    }
+
+    fn listen(&self, address: SocketAddr) -> io::Result<net::TcpListener> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        #[cfg(unix)]
+        socket.set_reuse_address(true)?;
+        #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))))]
+        if self.reuse_port {
+            socket.set_reuse_port(true)?;
+        }
+        if let (Some(only), true) = (self.only_v6, address.is_ipv6()) {
+            socket.set_only_v6(only)?;
+        }
+        socket.bind(&address.into())?;
+        socket.listen(i32::try_from(self.backlog).unwrap_or(i32::MAX))?;
+        Ok(socket.into())
+    }
+}
+
+impl Default for ListenOptions {
+    fn default() -> ListenOptions {
+        ListenOptions::new()
+    }
+}

@@ -1,0 +1,136 @@
+//! Transports and protocols: connections that call back, for the highest density.
+//!
+//! A protocol is a value with callbacks; its transport is the connection that calls them. There is no task and no buffer for
+//! each connection: one task serves a whole set of them, and reads on its stack.
+
+mod connection;
+mod connections;
+mod outgoing;
+mod receive;
+mod token;
+mod transport;
+
+use std::io;
+
+pub(crate) use connection::Io;
+pub use connections::{Connections, connect_protocol};
+pub use transport::Transport;
+
+/// What becomes of a connection whose peer has sent everything; the answer of [`Protocol::eof`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Eof {
+    /// It is closed, when what was written has gone out.
+    #[default]
+    Close,
+    /// It stays open for writing, until the transport is closed.
+    KeepWriting,
+}
+
+/// The callbacks of a connection, in this order: [`made`](Protocol::made) once, [`data`](Protocol::data) any number of
+/// times, [`eof`](Protocol::eof) at most once, [`lost`](Protocol::lost) once.
+///
+/// Callbacks run on the loop's thread, one at a time, and never inside of a call to the transport: what that causes, such as
+/// [`pause_writing`](Protocol::pause_writing), comes after the callback that has called it. A callback that panics ends its
+/// connection: the panic goes to the error hook, and `lost` is told. So that a protocol need not keep its transport, each
+/// callback is given it.
+///
+/// ```
+/// use picot_net::{Protocol, Server, TcpStream, Transport};
+/// use futures_lite::{AsyncReadExt, AsyncWriteExt};
+///
+/// struct Echo;
+///
+/// impl Protocol for Echo {
+///     fn data(&mut self, transport: &Transport, data: &[u8]) {
+///         let _ = transport.write(data); // a connection that is gone is told in `lost`
+///     }
+/// }
+///
+/// picot_loop::run(async {
+///     let server = Server::builder().bind("127.0.0.1:0").await?.serve_protocol(|| Echo)?;
+///     let mut client = TcpStream::connect(server.local_addrs()[0]).await?;
+///     client.write_all(b"hello").await?;
+///     let mut back = [0; 5];
+///     client.read_exact(&mut back).await?;
+///     assert_eq!(&back, b"hello");
+///     std::io::Result::Ok(())
+/// })
+/// .unwrap();
+/// ```
+pub trait Protocol: 'static {
+    /// There is a connection. Nothing is read before this has returned, nor after, if it pauses reading.
+    #[doc(alias = "connection_made")]
+    fn made(&mut self, transport: &Transport) {
+        let _ = transport;
+    }
+
+    /// Data has come; at least one byte.
+    #[doc(alias = "data_received")]
+    fn data(&mut self, transport: &Transport, data: &[u8]);
+
+    /// The peer has sent everything. Unless this says otherwise, the connection is closed.
+    #[doc(alias = "eof_received")]
+    fn eof(&mut self, transport: &Transport) -> Eof {
+        let _ = transport;
+        Eof::Close
+    }
+
+    /// The connection has ended: without an error if it was closed by either side, or aborted by this one.
+    #[doc(alias = "connection_lost")]
+    fn lost(&mut self, error: Option<io::Error>) {
+        drop(error);
+    }
+
+    /// More than the high mark was written and has not gone out: better write no more until
+    /// [`resume_writing`](Protocol::resume_writing).
+    fn pause_writing(&mut self, transport: &Transport) {
+        let _ = transport;
+    }
+
+    /// What has not gone out is down to the low mark.
+    fn resume_writing(&mut self, transport: &Transport) {
+        let _ = transport;
+    }
+}
+
+/// A protocol that brings the memory to read into: for data that would be copied together anyway.
+///
+/// Everything else is as for [`Protocol`].
+pub trait BufferedProtocol: 'static {
+    /// There is a connection; see [`Protocol::made`].
+    #[doc(alias = "connection_made")]
+    fn made(&mut self, transport: &Transport) {
+        let _ = transport;
+    }
+
+    /// Where to read to next. An empty buffer is a mistake, and ends the connection.
+    #[doc(alias = "get_buffer")]
+    fn buffer(&mut self) -> &mut [u8];
+
+    /// The first `length` bytes of the buffer were filled; at least one.
+    #[doc(alias = "buffer_updated")]
+    fn filled(&mut self, transport: &Transport, length: usize);
+
+    /// The peer has sent everything; see [`Protocol::eof`].
+    #[doc(alias = "eof_received")]
+    fn eof(&mut self, transport: &Transport) -> Eof {
+        let _ = transport;
+        Eof::Close
+    }
+
+    /// The connection has ended; see [`Protocol::lost`].
+    #[doc(alias = "connection_lost")]
+    fn lost(&mut self, error: Option<io::Error>) {
+        drop(error);
+    }
+
+    /// Better write no more; see [`Protocol::pause_writing`].
+    fn pause_writing(&mut self, transport: &Transport) {
+        let _ = transport;
+    }
+
+    /// There is room again; see [`Protocol::resume_writing`].
+    fn resume_writing(&mut self, transport: &Transport) {
+        let _ = transport;
+    }
+}

@@ -1,0 +1,95 @@
+//! The two kinds of protocols as one: what a connection calls.
+
+use std::io;
+use std::task::Poll;
+
+use super::transport::Transport;
+use super::{BufferedProtocol, Eof, Protocol};
+
+/// What one try to receive has brought.
+pub(super) enum Received {
+    /// Data, and probably more.
+    Data,
+    /// Data, and probably all that there was: it did not fill the buffer.
+    Last,
+    Nothing,
+    End,
+    Error(io::Error),
+}
+
+pub(super) trait Callbacks {
+    fn made(&mut self, transport: &Transport);
+    /// Reads once, into `shared` or memory of its own, and hands the data over.
+    fn receive(&mut self, transport: &Transport, shared: &mut [u8]) -> Received;
+    fn eof(&mut self, transport: &Transport) -> Eof;
+    fn lost(&mut self, error: Option<io::Error>);
+    fn pause_writing(&mut self, transport: &Transport);
+    fn resume_writing(&mut self, transport: &Transport);
+}
+
+/// Reads into memory that all connections of a set share.
+pub(super) struct Shared<P>(pub(super) P);
+
+/// Reads into memory of the protocol.
+pub(super) struct Own<P>(pub(super) P);
+
+/// The callbacks that both kinds have.
+macro_rules! forward {
+    () => {
+        fn made(&mut self, transport: &Transport) {
+            self.0.made(transport);
+        }
+
+        fn eof(&mut self, transport: &Transport) -> Eof {
+            self.0.eof(transport)
+        }
+
+        fn lost(&mut self, error: Option<io::Error>) {
+            self.0.lost(error);
+        }
+
+        fn pause_writing(&mut self, transport: &Transport) {
+            self.0.pause_writing(transport);
+        }
+
+        fn resume_writing(&mut self, transport: &Transport) {
+            self.0.resume_writing(transport);
+        }
+    };
+}
+
+impl<P: Protocol> Callbacks for Shared<P> {
+    forward!();
+
+    fn receive(&mut self, transport: &Transport, shared: &mut [u8]) -> Received {
+        let room = shared.len();
+        received(transport.poll_read(shared), room, |length| self.0.data(transport, &shared[..length]))
+    }
+}
+
+impl<P: BufferedProtocol> Callbacks for Own<P> {
+    forward!();
+
+    fn receive(&mut self, transport: &Transport, _: &mut [u8]) -> Received {
+        let buffer = self.0.buffer();
+        if buffer.is_empty() {
+            let text = "the protocol gave an empty buffer to read into; it must have room for at least one byte";
+            return Received::Error(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let room = buffer.len();
+        received(transport.poll_read(buffer), room, |length| self.0.filled(transport, length))
+    }
+}
+
+#[inline]
+fn received(read: Poll<io::Result<usize>>, room: usize, data: impl FnOnce(usize)) -> Received {
+    match read {
+        Poll::Ready(Ok(0)) => Received::End,
+        Poll::Ready(Ok(length)) => {
+            data(length);
+            if length < room { Received::Last } else { Received::Data }
+        }
+        Poll::Ready(Err(error)) => Received::Error(error),
+        Poll::Pending => Received::Nothing,
+    }
+}

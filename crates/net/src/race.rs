@@ -1,0 +1,225 @@
+//! Connecting to a host that has several addresses: happy eyeballs, after RFC 8305.
+//!
+//! The invariant: attempts start in order, each when the one before it has failed or has had its time; the first that
+//! succeeds ends all others, by dropping them. With one address there is nothing to race, and nothing is allocated.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use picot_loop::{Sleep, sleep};
+
+/// The first success of `attempt` over `addresses`, which are tried in turns of their families, `stagger` apart. If all
+/// fail, the error names each attempt.
+pub(crate) async fn race<T, F>(
+    addresses: Vec<SocketAddr>,
+    stagger: Duration,
+    attempt: impl Fn(SocketAddr) -> F,
+) -> io::Result<T>
+where
+    F: Future<Output = io::Result<T>>,
+{
+    if let [address] = addresses[..] {
+        return attempt(address).await;
+    }
+    let mut race = Race {
+        waiting: interleave(addresses),
+        running: Vec::new(),
+        failed: Vec::new(),
+        next: None,
+        stagger,
+        attempt: |address| Box::pin(attempt(address)),
+    };
+    poll_fn(|cx| race.poll(cx)).await
+}
+
+struct Race<A, F> {
+    waiting: VecDeque<SocketAddr>,
+    running: Vec<(SocketAddr, Pin<Box<F>>)>,
+    failed: Vec<(SocketAddr, io::Error)>,
+    /// When the next attempt starts, if none fails before.
+    next: Option<Sleep>,
+    stagger: Duration,
+    attempt: A,
+}
+
+impl<T, A, F> Race<A, F>
+where
+    A: Fn(SocketAddr) -> Pin<Box<F>>,
+    F: Future<Output = io::Result<T>>,
+{
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        loop {
+            let failed = self.failed.len();
+            if let Some(winner) = self.poll_running(cx) {
+                return Poll::Ready(Ok(winner));
+            }
+            let has_failed = self.failed.len() > failed;
+            let is_due = self.next.as_mut().is_none_or(|next| Pin::new(next).poll(cx).is_ready());
+            if !has_failed && !is_due && !self.running.is_empty() {
+                return Poll::Pending;
+            }
+            match self.waiting.pop_front() {
+                Some(address) => {
+                    self.running.push((address, (self.attempt)(address)));
+                    self.next = (!self.waiting.is_empty()).then(|| sleep(self.stagger));
+                }
+                None if self.running.is_empty() => return Poll::Ready(Err(combine(std::mem::take(&mut self.failed)))),
+                None => return Poll::Pending,
+            }
+        }
+    }
+
+    fn poll_running(&mut self, cx: &mut Context<'_>) -> Option<T> {
+        let mut index = 0;
+        while let Some((address, attempt)) = self.running.get_mut(index) {
+            match attempt.as_mut().poll(cx) {
+                Poll::Ready(Ok(winner)) => return Some(winner),
+                Poll::Ready(Err(error)) => {
+                    self.failed.push((*address, error));
+                    drop(self.running.remove(index));
+                }
+                Poll::Pending => index += 1,
+            }
+        }
+        None
+    }
+}
+
+/// The families in turns, beginning with that of the first address; within a family in the resolver's order.
+fn interleave(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
+    let prefers_v4 = addresses.first().is_some_and(SocketAddr::is_ipv4);
+    let (first, second): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|address| address.is_ipv4() == prefers_v4);
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    let mut mixed = VecDeque::new();
+    loop {
+        let pair = [first.next(), second.next()];
+        if pair == [None, None] {
+            return mixed;
+        }
+        mixed.extend(pair.into_iter().flatten());
+    }
+}
+
+/// Tries one address after the other, and returns the first success: for what is done at once, such as listening.
+pub(crate) fn first_success<T>(
+    addresses: Vec<SocketAddr>,
+    attempt: impl Fn(SocketAddr) -> io::Result<T>,
+) -> io::Result<T> {
+    let mut failed = Vec::new();
+    for address in addresses {
+        match attempt(address) {
+            Ok(value) => return Ok(value),
+            Err(error) => failed.push((address, error)),
+        }
+    }
+    Err(combine(failed))
+}
+
+/// One error for all: that of the only attempt, or one that names each.
+fn combine(mut failed: Vec<(SocketAddr, io::Error)>) -> io::Error {
+    let (_, last) = failed.last().expect("a lookup that succeeds gives an address");
+    let kind = last.kind();
+    if let [_] = failed[..] {
+        return failed.remove(0).1;
+    }
+    let attempts: Vec<_> = failed.iter().map(|(address, error)| format!("{address}: {error}")).collect();
+    io::Error::new(kind, attempts.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use picot_loop::{EventLoop, Instant, VirtualClock};
+
+    use super::*;
+
+    const STAGGER: Duration = Duration::from_millis(250);
+
+    /// What an attempt does: how long it takes, and whether it succeeds.
+    type Plan = (&'static str, u64, bool);
+    type Events = Vec<(u64, String)>;
+
+    /// Notes when it is dropped before its end.
+    struct Note<'a>(&'a dyn Fn(String), SocketAddr, bool);
+
+    impl Drop for Note<'_> {
+        fn drop(&mut self) {
+            if !self.2 {
+                (self.0)(format!("drop {}", self.1));
+            }
+        }
+    }
+
+    /// Races by plan, under a virtual clock. Gives what happened, by the millisecond, and the result.
+    fn run(plan: &[Plan]) -> (Events, io::Result<SocketAddr>) {
+        let event_loop = EventLoop::builder().clock(&VirtualClock::new()).build().unwrap();
+        let events = Rc::new(RefCell::new(Vec::new()));
+        let result = event_loop.run_until_complete(async {
+            let start = Instant::now();
+            let note = |text: String| {
+                events.borrow_mut().push(((Instant::now() - start).as_millis() as u64, text));
+            };
+            let note: &dyn Fn(String) = &note;
+            let addresses = plan.iter().map(|(address, ..)| address.parse().unwrap()).collect();
+            race(addresses, STAGGER, |address| {
+                let (_, takes, succeeds) =
+                    *plan.iter().find(|(planned, ..)| planned.parse() == Ok(address)).expect("a planned address");
+                async move {
+                    note(format!("start {address}"));
+                    let mut on_drop = Note(note, address, false);
+                    sleep(Duration::from_millis(takes)).await;
+                    on_drop.2 = true;
+                    if succeeds { Ok(address) } else { Err(io::Error::other("no")) }
+                }
+            })
+            .await
+        });
+        (events.take(), result.unwrap())
+    }
+
+    #[test]
+    fn families_take_turns_and_the_next_starts_after_the_delay() {
+        let (events, result) = run(&[
+            ("[::1]:1", 9_999, true),
+            ("[::2]:1", 9_999, true),
+            ("1.1.1.1:1", 9_999, true),
+            ("1.1.1.2:1", 100, true),
+        ]);
+        assert_eq!(result.unwrap(), "1.1.1.2:1".parse().unwrap());
+        let starts = [(0, "start [::1]:1"), (250, "start 1.1.1.1:1"), (500, "start [::2]:1"), (750, "start 1.1.1.2:1")];
+        let drops = [(850, "drop [::1]:1"), (850, "drop 1.1.1.1:1"), (850, "drop [::2]:1")];
+        let expected: Vec<_> = starts.iter().chain(&drops).map(|(at, text)| (*at, text.to_string())).collect();
+        assert_eq!(events, expected, "the losers are dropped when there is a winner");
+    }
+
+    #[test]
+    fn a_failure_starts_the_next_at_once_and_the_delay_begins_anew() {
+        let (events, result) =
+            run(&[("[::1]:1", 10, false), ("1.1.1.1:1", 9_999, true), ("[::2]:1", 10, true), ("[::3]:1", 0, true)]);
+        assert_eq!(result.unwrap(), "[::2]:1".parse().unwrap());
+        let expected = [(0, "start [::1]:1"), (10, "start 1.1.1.1:1"), (260, "start [::2]:1"), (270, "drop 1.1.1.1:1")];
+        assert_eq!(events, expected.map(|(at, text)| (at, text.to_string())), "the fourth is never tried");
+    }
+
+    #[test]
+    fn if_all_fail_the_error_names_each_attempt_in_order() {
+        let (events, result) = run(&[("[::1]:1", 300, false), ("1.1.1.1:1", 10, false), ("[::2]:1", 1, false)]);
+        assert_eq!(result.unwrap_err().to_string(), "1.1.1.1:1: no; [::2]:1: no; [::1]:1: no");
+        let expected = [(0, "start [::1]:1"), (250, "start 1.1.1.1:1"), (260, "start [::2]:1")];
+        assert_eq!(events, expected.map(|(at, text)| (at, text.to_string())));
+    }
+
+    #[test]
+    fn a_slow_first_attempt_still_wins_if_it_is_the_first_to_succeed() {
+        let (events, result) = run(&[("[::1]:1", 260, true), ("1.1.1.1:1", 20, true)]);
+        assert_eq!(result.unwrap(), "[::1]:1".parse().unwrap());
+        assert_eq!(events.last().unwrap(), &(260, "drop 1.1.1.1:1".to_string()));
+    }
+}

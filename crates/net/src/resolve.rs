@@ -1,0 +1,98 @@
+//! Names: who turns a host into addresses.
+//!
+//! The system's resolver blocks and cannot be interrupted, so it runs on a thread of the loop's lane, and a lookup that
+//! nobody waits for any more is left to itself. Whoever wants another resolver implements [`Resolve`].
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::pin::Pin;
+
+use picot_loop::LoopHandle;
+
+use crate::address::Address;
+
+/// The future of a lookup; see [`Resolve`].
+pub type Resolving<'a> = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + 'a>>;
+
+/// Finds the socket addresses of a host: the system's resolver, a cache in front of it, a DNS client, a test's table.
+///
+/// It is asked for names only: what is a number already never reaches it.
+///
+/// ```
+/// use picot_net::{ConnectOptions, Resolve, Resolving, TcpListener};
+///
+/// struct Table(Vec<(&'static str, std::net::IpAddr)>);
+///
+/// impl Resolve for Table {
+///     fn resolve<'a>(&'a self, host: &'a str, port: u16) -> Resolving<'a> {
+///         let known = self.0.iter().filter(|(name, _)| *name == host);
+///         let found = known.map(|(_, ip)| (*ip, port).into()).collect();
+///         Box::pin(std::future::ready(Ok(found)))
+///     }
+/// }
+///
+/// picot_loop::run(async {
+///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+///     let table = Table(vec![("printer", [127, 0, 0, 1].into())]);
+///     let port = listener.local_addr()?.port();
+///     let stream = ConnectOptions::new().resolver(table).connect(("printer", port)).await?;
+///     assert_eq!(stream.peer_addr()?, listener.local_addr()?);
+///     std::io::Result::Ok(())
+/// })
+/// .unwrap();
+/// ```
+#[doc(alias = "getaddrinfo")]
+pub trait Resolve {
+    /// The addresses of `host`, best first, each with `port`. An empty list says that the host is not known.
+    ///
+    /// Dropping the future must not block.
+    fn resolve<'a>(&'a self, host: &'a str, port: u16) -> Resolving<'a>;
+}
+
+/// The operating system's resolver, `getaddrinfo`: what is used unless another one is named.
+///
+/// A lookup blocks its thread for as long as the system takes. Dropped before it has started, it does not start; dropped
+/// later, it runs on, and its result is dropped. Closing the loop does not wait for it.
+///
+/// # Panics
+/// Its future does, if this thread has no loop.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemResolver;
+
+impl Resolve for SystemResolver {
+    fn resolve<'a>(&'a self, host: &'a str, port: u16) -> Resolving<'a> {
+        let host = host.to_string();
+        Box::pin(async move {
+            let job = LoopHandle::current()
+                .spawn_lookup(move || (host.as_str(), port).to_socket_addrs().map(Iterator::collect));
+            job.await.unwrap_or_else(|error| Err(io::Error::other(error)))
+        })
+    }
+}
+
+/// The socket addresses of `address`, by the system's resolver. Numbers are given back as they are, at once.
+///
+/// # Errors
+/// What the resolver says; if it knows no address; if a text is not of the form `host:port`.
+///
+/// # Panics
+/// If a name is to be looked up and this thread has no loop.
+///
+/// # If dropped
+/// A lookup that has not started does not start; one that runs goes on, and its result is dropped.
+#[doc(alias = "getaddrinfo")]
+pub async fn lookup(address: impl Into<Address>) -> io::Result<Vec<SocketAddr>> {
+    lookup_with(&SystemResolver, &address.into()).await
+}
+
+pub(crate) async fn lookup_with(resolver: &dyn Resolve, address: &Address) -> io::Result<Vec<SocketAddr>> {
+    let (host, port) = match address.parts()? {
+        Ok(number) => return Ok(vec![number]),
+        Err(name) => name,
+    };
+    let found = resolver.resolve(host, port).await?;
+    if found.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, format!("no address is known for {address}")));
+    }
+    Ok(found)
+}

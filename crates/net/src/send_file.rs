@@ -1,0 +1,132 @@
+//! Sending a file without taking its bytes through the program, where the kernel can do that.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+
+use futures_io::AsyncWrite;
+use picot_loop::spawn_blocking;
+
+use crate::stream::TcpStream;
+
+/// So much of a file is sent, or read on a thread, at a time.
+const PIECE: u64 = 256 * 1024;
+
+impl TcpStream {
+    /// Sends a part of a file, and returns how many bytes that were: fewer than the range has if the file ends before.
+    /// The file's own position does not matter, and stays.
+    ///
+    /// On Linux the kernel does it (`sendfile`), and the bytes never come into the program. Where it cannot, for this kind of
+    /// file or system, the file is read on a thread of the loop's blocking lane.
+    ///
+    /// # Errors
+    /// What the operating system says. Some bytes may have been sent by then.
+    ///
+    /// # If dropped
+    /// A part of the bytes has been sent, and nobody knows how many: close the connection.
+    ///
+    /// ```
+    /// use futures_lite::AsyncReadExt;
+    /// use picot_net::{TcpListener, TcpStream};
+    ///
+    /// picot_loop::run(async {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///     let mut client = TcpStream::connect(listener.local_addr()?).await?;
+    ///     let (server, _) = listener.accept().await?;
+    ///     let file = std::fs::File::open("Cargo.toml")?;
+    ///     assert_eq!(server.send_file(&file, 0..9).await?, 9);
+    ///     let mut start = [0; 9];
+    ///     client.read_exact(&mut start).await?;
+    ///     assert_eq!(&start, b"[package]");
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
+    #[doc(alias = "sendfile")]
+    pub async fn send_file(&self, file: &File, range: Range<u64>) -> io::Result<u64> {
+        let Range { start, end } = range;
+        #[cfg(target_os = "linux")]
+        let start = match kernel::send(self, file, start..end).await? {
+            kernel::Sent::All(sent) => return Ok(sent),
+            kernel::Sent::Cannot => start,
+        };
+        self.send_by_reading(file, start..end).await
+    }
+
+    /// The way that works everywhere.
+    async fn send_by_reading(&self, file: &File, range: Range<u64>) -> io::Result<u64> {
+        let mut at = range.start;
+        while at < range.end {
+            let (file, length) = (file.try_clone()?, PIECE.min(range.end - at));
+            let piece =
+                spawn_blocking(move || read_at(&file, at, length as usize)).await.map_err(io::Error::other)??;
+            if piece.is_empty() {
+                break;
+            }
+            at += piece.len() as u64;
+            let mut rest = &piece[..];
+            while !rest.is_empty() {
+                let mut stream = self;
+                let sent = std::future::poll_fn(|cx| std::pin::Pin::new(&mut stream).poll_write(cx, rest)).await?;
+                if sent == 0 {
+                    return Err(io::ErrorKind::WriteZero.into());
+                }
+                rest = &rest[sent..];
+            }
+        }
+        Ok(at - range.start)
+    }
+}
+
+/// Reads at most `length` bytes at an offset; nothing at the end of the file.
+fn read_at(file: &File, at: u64, length: usize) -> io::Result<Vec<u8>> {
+    let mut piece = vec![0; length];
+    #[cfg(unix)]
+    let read = std::os::unix::fs::FileExt::read_at(file, &mut piece, at)?;
+    #[cfg(windows)]
+    let read = std::os::windows::fs::FileExt::seek_read(file, &mut piece, at)?;
+    piece.truncate(read);
+    Ok(piece)
+}
+
+#[cfg(target_os = "linux")]
+mod kernel {
+    use std::fs::File;
+    use std::io;
+    use std::ops::Range;
+
+    use picot_reactor::Direction;
+    use rustix::fs::sendfile;
+    use rustix::io::Errno;
+
+    use super::PIECE;
+    use crate::operation::operate;
+    use crate::stream::TcpStream;
+
+    pub(super) enum Sent {
+        All(u64),
+        /// Not by this call, and nothing was sent.
+        Cannot,
+    }
+
+    pub(super) async fn send(stream: &TcpStream, file: &File, range: Range<u64>) -> io::Result<Sent> {
+        let mut at = range.start;
+        while at < range.end {
+            let count = PIECE.min(range.end - at) as usize;
+            let sent =
+                operate(stream.source(), Direction::Write, |socket| Ok(sendfile(socket, file, Some(&mut at), count)?));
+            match sent.await {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) if at == range.start && is_unsupported(&error) => return Ok(Sent::Cannot),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Sent::All(at.saturating_sub(range.start)))
+    }
+
+    fn is_unsupported(error: &io::Error) -> bool {
+        let known = [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP, Errno::OVERFLOW];
+        known.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+    }
+}

@@ -1,0 +1,125 @@
+//! What a server can listen with.
+
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::rc::Weak;
+use std::time::Duration;
+
+use picot_reactor::Source;
+use socket2::SockRef;
+
+use super::Link;
+use crate::listener::TcpListener;
+use crate::protocol::Io;
+use crate::stream::TcpStream;
+
+/// A listener of this crate: [`TcpListener`] or [`UnixListener`](crate::UnixListener). It cannot be implemented elsewhere.
+pub trait Listener: Accept {}
+
+/// The operations behind [`Listener`], for this crate only.
+#[expect(private_interfaces, reason = "nobody else can name the trait, and so call its methods")]
+pub trait Accept: 'static {
+    /// A connection.
+    type Stream: 'static;
+    /// Where it comes from.
+    type Peer: 'static;
+
+    #[doc(hidden)]
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, Self::Peer)>>;
+    #[doc(hidden)]
+    fn address(&self) -> io::Result<Option<SocketAddr>>;
+    #[doc(hidden)]
+    fn name(peer: &Self::Peer) -> String;
+    #[doc(hidden)]
+    fn link(stream: &Self::Stream) -> Weak<dyn Link>;
+    #[doc(hidden)]
+    fn io(stream: Self::Stream) -> Io;
+}
+
+impl Listener for TcpListener {}
+
+#[expect(private_interfaces, reason = "as for the trait")]
+impl Accept for TcpListener {
+    type Stream = TcpStream;
+    type Peer = SocketAddr;
+
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        self.accept().await
+    }
+
+    fn address(&self) -> io::Result<Option<SocketAddr>> {
+        self.local_addr().map(Some)
+    }
+
+    fn name(peer: &SocketAddr) -> String {
+        format!("client {peer}")
+    }
+
+    fn link(stream: &TcpStream) -> Weak<dyn Link> {
+        stream.downgrade()
+    }
+
+    fn io(stream: TcpStream) -> Io {
+        stream.into()
+    }
+}
+
+impl Link for Source<std::net::TcpStream> {
+    fn end_reading(&self) {
+        // One that has ended already needs no end.
+        let _ = self.get_ref().shutdown(Shutdown::Read);
+    }
+
+    fn reset_on_close(&self) {
+        let _ = SockRef::from(self.get_ref()).set_linger(Some(Duration::ZERO));
+    }
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::os::unix::net::{SocketAddr as Peer, UnixStream as StdStream};
+
+    use super::*;
+    use crate::unix::{UnixListener, UnixStream};
+
+    impl Listener for UnixListener {}
+
+    #[expect(private_interfaces, reason = "as for the trait")]
+    impl Accept for UnixListener {
+        type Stream = UnixStream;
+        type Peer = Peer;
+
+        async fn accept(&self) -> io::Result<(UnixStream, Peer)> {
+            self.accept().await
+        }
+
+        fn address(&self) -> io::Result<Option<SocketAddr>> {
+            Ok(None)
+        }
+
+        fn name(peer: &Peer) -> String {
+            match peer.as_pathname() {
+                Some(path) => format!("client {}", path.display()),
+                None => "client of a Unix socket".to_string(),
+            }
+        }
+
+        fn link(stream: &UnixStream) -> Weak<dyn Link> {
+            stream.downgrade()
+        }
+
+        fn io(stream: UnixStream) -> Io {
+            stream.into()
+        }
+    }
+
+    impl Link for Source<StdStream> {
+        fn end_reading(&self) {
+            // One that has ended already needs no end.
+            let _ = self.get_ref().shutdown(Shutdown::Read);
+        }
+
+        /// A Unix socket knows no reset. Its peer reads an end.
+        fn reset_on_close(&self) {}
+    }
+}

@@ -1,0 +1,81 @@
+//! The two halves of a stream socket, for two owners.
+
+use std::fmt;
+use std::net::Shutdown;
+use std::rc::Rc;
+
+use crate::duplex::{Duplex, readable, writable};
+
+/// The reading half of a stream; made by `split`.
+pub struct ReadHalf<S: Duplex> {
+    stream: Rc<S>,
+}
+
+/// The writing half of a stream; made by `split`. Dropping it ends the writing direction, so that the peer reads an end.
+pub struct WriteHalf<S: Duplex> {
+    /// `None` only while it is taken apart.
+    stream: Option<Rc<S>>,
+}
+
+pub(crate) fn split<S: Duplex>(stream: S) -> (ReadHalf<S>, WriteHalf<S>) {
+    let stream = Rc::new(stream);
+    (ReadHalf { stream: stream.clone() }, WriteHalf { stream: Some(stream) })
+}
+
+impl<S: Duplex> WriteHalf<S> {
+    fn stream(&self) -> &Rc<S> {
+        self.stream.as_ref().expect("a half that was taken apart is gone")
+    }
+}
+
+impl<S: Duplex> ReadHalf<S> {
+    /// Puts the two halves of a stream together again.
+    ///
+    /// # Errors
+    /// With both halves, if they are of different streams.
+    pub fn unite(self, mut write: WriteHalf<S>) -> Result<S, (ReadHalf<S>, WriteHalf<S>)> {
+        if !Rc::ptr_eq(&self.stream, write.stream()) {
+            return Err((self, write));
+        }
+        drop(write.stream.take());
+        Rc::try_unwrap(self.stream).map_err(|_| unreachable!("a stream has two halves, and both are here"))
+    }
+}
+
+/// The stream that both halves are of: its addresses and options.
+impl<S: Duplex> AsRef<S> for ReadHalf<S> {
+    fn as_ref(&self) -> &S {
+        &self.stream
+    }
+}
+
+/// The stream that both halves are of: its addresses and options.
+impl<S: Duplex> AsRef<S> for WriteHalf<S> {
+    fn as_ref(&self) -> &S {
+        self.stream()
+    }
+}
+
+readable!({S: Duplex} ReadHalf<S>, |half| &*half.stream);
+writable!({S: Duplex} WriteHalf<S>, |half| &**half.stream());
+
+impl<S: Duplex> Drop for WriteHalf<S> {
+    fn drop(&mut self) {
+        if let Some(stream) = &self.stream {
+            // There is nobody to tell. Whoever must know closes the half first.
+            let _ = stream.shutdown(Shutdown::Write);
+        }
+    }
+}
+
+impl<S: Duplex + fmt::Debug> fmt::Debug for ReadHalf<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ReadHalf").field(&self.stream).finish()
+    }
+}
+
+impl<S: Duplex + fmt::Debug> fmt::Debug for WriteHalf<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WriteHalf").field(self.stream()).finish()
+    }
+}

@@ -1,0 +1,160 @@
+//! A connection over a Unix socket.
+
+use std::fmt;
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::{self, SocketAddr};
+use std::path::Path;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll};
+
+use picot_loop::LoopHandle;
+use picot_reactor::{Direction, Source};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+
+use crate::duplex::{Duplex, duplex};
+use crate::split::{ReadHalf, WriteHalf, split};
+
+/// A connection over a Unix socket, on this thread's loop; like [`TcpStream`](crate::TcpStream) in everything but its
+/// address.
+///
+/// ```
+/// use futures_lite::{AsyncReadExt, AsyncWriteExt};
+/// use picot_net::UnixStream;
+///
+/// picot_loop::run(async {
+///     let (mut one, mut two) = UnixStream::pair()?;
+///     one.write_all(b"hello").await?;
+///     let mut buffer = [0; 5];
+///     two.read_exact(&mut buffer).await?;
+///     assert_eq!(&buffer, b"hello");
+///     std::io::Result::Ok(())
+/// })
+/// .unwrap();
+/// ```
+pub struct UnixStream {
+    // Shared with a server, which may want to end the connection while its handler has it.
+    source: Rc<Source<net::UnixStream>>,
+}
+
+impl UnixStream {
+    /// Connects to the socket at `path`.
+    ///
+    /// # Errors
+    /// What the operating system says, for example that nobody listens there; if the listener's backlog is full,
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) on Linux, which offers no way to wait for room. And if this thread has no
+    /// loop.
+    ///
+    /// # If dropped
+    /// The connection is not made, or closed again.
+    #[doc(alias = "create_unix_connection")]
+    #[doc(alias = "open_unix_connection")]
+    pub async fn connect(path: impl AsRef<Path>) -> io::Result<UnixStream> {
+        let handle = LoopHandle::try_current()?;
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        match socket.connect(&SockAddr::unix(path)?) {
+            Ok(()) => {}
+            // Linux connects at once or not at all; others may take their time.
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
+            Err(error) => return Err(error),
+        }
+        let stream =
+            UnixStream { source: Rc::new(handle.register(net::UnixStream::from(std::os::fd::OwnedFd::from(socket)))?) };
+        stream.source.writable().await?;
+        match stream.source.get_ref().take_error()? {
+            Some(error) => Err(error),
+            None => Ok(stream),
+        }
+    }
+
+    /// Two streams that are connected to each other.
+    ///
+    /// # Errors
+    /// What the operating system says; and if this thread has no loop.
+    #[doc(alias = "socketpair")]
+    pub fn pair() -> io::Result<(UnixStream, UnixStream)> {
+        let (one, two) = net::UnixStream::pair()?;
+        Ok((UnixStream::from_std(one)?, UnixStream::from_std(two)?))
+    }
+
+    /// Takes over a connection of std. It is put into non-blocking mode.
+    ///
+    /// # Errors
+    /// What the operating system says; and if this thread has no loop.
+    pub fn from_std(stream: net::UnixStream) -> io::Result<UnixStream> {
+        stream.set_nonblocking(true)?;
+        let source = LoopHandle::try_current()?.register(stream)?;
+        // There may be data already, and there is room to send; if not, the first try finds out.
+        source.assume_ready(Direction::Read);
+        source.assume_ready(Direction::Write);
+        Ok(UnixStream { source: Rc::new(source) })
+    }
+
+    /// Gives the connection to std. It is still in non-blocking mode.
+    pub fn into_std(self) -> net::UnixStream {
+        self.into_source().into_inner()
+    }
+
+    /// The address of the peer, which has one only if it is bound to a path.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.source.get_ref().peer_addr()
+    }
+
+    /// The address of this end.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.source.get_ref().local_addr()
+    }
+
+    /// The socket, for its options. Reading and writing by it goes past what the loop knows of the connection.
+    #[doc(alias = "setsockopt")]
+    pub fn socket(&self) -> SockRef<'_> {
+        SockRef::from(self.source.get_ref())
+    }
+
+    /// Ends one or both directions. Ending the writing direction lets the peer read the end; that is what `close` of
+    /// `AsyncWrite` does.
+    ///
+    /// # Errors
+    /// What the operating system says; but a connection that has ended already is fine.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        Duplex::shutdown(self, how)
+    }
+
+    /// Two halves, for two owners, such as two tasks. Where both stay in one function, `&stream` reads and writes as well,
+    /// and costs nothing.
+    pub fn split(self) -> (ReadHalf<UnixStream>, WriteHalf<UnixStream>) {
+        split(self)
+    }
+
+    /// The source, for another owner.
+    pub(crate) fn into_source(self) -> Source<net::UnixStream> {
+        Rc::into_inner(self.source).expect("a stream has one owner")
+    }
+
+    /// For a server, which does not own its connections.
+    pub(crate) fn downgrade(&self) -> Weak<Source<net::UnixStream>> {
+        Rc::downgrade(&self.source)
+    }
+}
+
+duplex!(UnixStream);
+
+impl AsFd for UnixStream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.source.get_ref().as_fd()
+    }
+}
+
+impl fmt::Debug for UnixStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("UnixStream").field(self.source.get_ref()).finish()
+    }
+}

@@ -1,0 +1,548 @@
+//! Transports and protocols: the order of callbacks, back-pressure, ends, and errors.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+
+use futures_lite::future::poll_once;
+use futures_lite::{AsyncReadExt, AsyncWriteExt};
+use picot_loop::{LoopHandle, yield_now};
+use picot_net::{BufferedProtocol, Connections, Eof, Protocol, Server, TcpStream, Transport, connect_protocol};
+
+use crate::{pair, run};
+
+type Hook = Box<dyn FnMut(&Transport)>;
+
+/// Notes each callback, and does what the test wants in some of them.
+#[derive(Clone, Default)]
+struct Trace {
+    events: Rc<RefCell<Vec<String>>>,
+    on_made: Rc<RefCell<Option<Hook>>>,
+    on_data: Rc<RefCell<Option<Hook>>>,
+    on_eof: Rc<RefCell<Option<Hook>>>,
+    eof: Rc<Cell<Eof>>,
+}
+
+impl Trace {
+    fn note(&self, text: impl Into<String>) {
+        self.events.borrow_mut().push(text.into());
+    }
+
+    fn hook(&self, hook: &RefCell<Option<Hook>>, transport: &Transport) {
+        if let Some(hook) = &mut *hook.borrow_mut() {
+            hook(transport);
+        }
+    }
+
+    fn events(&self) -> Vec<String> {
+        self.events.borrow().clone()
+    }
+
+    /// Lets the loop run until there are `count` events.
+    async fn until(&self, count: usize) -> Vec<String> {
+        while self.events.borrow().len() < count {
+            yield_now().await;
+        }
+        self.events()
+    }
+}
+
+impl Protocol for Trace {
+    fn made(&mut self, transport: &Transport) {
+        self.note("made");
+        self.hook(&self.on_made, transport);
+    }
+
+    fn data(&mut self, transport: &Transport, data: &[u8]) {
+        self.note(format!("data {}", String::from_utf8_lossy(data)));
+        self.hook(&self.on_data, transport);
+    }
+
+    fn eof(&mut self, transport: &Transport) -> Eof {
+        self.note("eof");
+        self.hook(&self.on_eof, transport);
+        self.eof.get()
+    }
+
+    fn lost(&mut self, error: Option<io::Error>) {
+        self.note(match error {
+            None => "lost".to_string(),
+            Some(error) => format!("lost {error}"),
+        });
+    }
+
+    fn pause_writing(&mut self, _: &Transport) {
+        self.note("pause");
+    }
+
+    fn resume_writing(&mut self, _: &Transport) {
+        self.note("resume");
+    }
+}
+
+/// A connection whose one end calls `trace`, and the other end.
+async fn connected(trace: &Trace) -> io::Result<(Transport, TcpStream)> {
+    let (client, server) = pair().await?;
+    let connections = Connections::new()?;
+    Ok((connections.adopt(server, trace.clone()), client))
+}
+
+/// Lets the loop look at its sockets several times.
+async fn some_turns() {
+    for _ in 0..10 {
+        yield_now().await;
+    }
+}
+
+async fn rest(mut stream: TcpStream) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).await?;
+    Ok(bytes)
+}
+
+#[test]
+fn made_then_data_then_eof_then_lost() {
+    run(async {
+        let trace = Trace::default();
+        let (_, mut client) = connected(&trace).await?;
+        assert!(trace.events().is_empty(), "nothing is called inside of `adopt`");
+        client.write_all(b"one").await?;
+        assert_eq!(trace.until(2).await, ["made", "data one"]);
+        client.write_all(b"two").await?;
+        client.close().await?;
+        assert_eq!(trace.until(5).await, ["made", "data one", "data two", "eof", "lost"]);
+        assert!(rest(client).await?.is_empty());
+        Ok(())
+    });
+}
+
+#[test]
+fn pausing_inside_of_made_is_heeded_and_pausing_and_resuming_twice_is_fine() {
+    run(async {
+        let trace = Trace::default();
+        *trace.on_made.borrow_mut() = Some(Box::new(Transport::pause_reading));
+        let (transport, mut client) = connected(&trace).await?;
+        client.write_all(b"early").await?;
+        trace.until(1).await;
+        some_turns().await;
+        assert_eq!(trace.events(), ["made"]);
+        assert!(!transport.is_reading());
+        transport.pause_reading();
+        transport.resume_reading();
+        transport.resume_reading();
+        assert!(transport.is_reading());
+        assert_eq!(trace.until(2).await, ["made", "data early"]);
+        transport.abort();
+        assert_eq!(trace.until(3).await[2], "lost");
+        Ok(())
+    });
+}
+
+#[test]
+fn an_end_may_keep_the_writing_side_open() {
+    run(async {
+        let trace = Trace::default();
+        trace.eof.set(Eof::KeepWriting);
+        let (transport, mut client) = connected(&trace).await?;
+        client.close().await?;
+        assert_eq!(trace.until(2).await, ["made", "eof"]);
+        some_turns().await;
+        assert!(!transport.is_closing() && !transport.is_reading());
+        transport.write(b"answer")?;
+        transport.close();
+        transport.close();
+        assert_eq!(rest(client).await?, b"answer");
+        assert_eq!(trace.until(3).await, ["made", "eof", "lost"]);
+        Ok(())
+    });
+}
+
+#[test]
+fn write_eof_waits_for_what_was_written_and_is_sent_once_and_later_writes_fail() {
+    run(async {
+        let trace = Trace::default();
+        let (transport, client) = connected(&trace).await?;
+        let large = vec![b'x'; 4 << 20];
+        transport.write(&large)?;
+        assert!(transport.unsent() > 0, "more than the kernel takes");
+        transport.write_eof();
+        transport.write_eof();
+        let error = transport.write(b"late").unwrap_err();
+        assert!(error.kind() == io::ErrorKind::BrokenPipe && error.to_string().contains("write_eof"), "{error}");
+        let mut back = Vec::new();
+        let mut reader = &client;
+        reader.read_to_end(&mut back).await?;
+        assert!(back == large);
+        // Its reading direction is still open.
+        (&client).write_all(b"still").await?;
+        while !trace.events().contains(&"data still".to_string()) {
+            yield_now().await;
+        }
+        assert!(!transport.is_closing());
+        drop(client);
+        while trace.events().last().unwrap() != "lost" {
+            yield_now().await;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn closing_sends_what_was_written_and_aborting_does_not() {
+    run(async {
+        for aborts in [false, true] {
+            let trace = Trace::default();
+            let (transport, client) = connected(&trace).await?;
+            trace.until(1).await;
+            transport.write(&vec![b'x'; 4 << 20])?;
+            let unsent = transport.unsent();
+            assert!(unsent > 0);
+            if aborts {
+                transport.abort()
+            } else {
+                transport.close()
+            }
+            assert!(transport.is_closing());
+            assert_eq!(transport.write(b"late").unwrap_err().kind(), io::ErrorKind::NotConnected);
+            let received = rest(client).await?.len();
+            assert_eq!(received, if aborts { (4 << 20) - unsent } else { 4 << 20 });
+            while trace.events().last().unwrap() != "lost" {
+                yield_now().await;
+            }
+            assert!(transport.peer_addr().is_err());
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_protocol_is_told_to_pause_above_the_high_mark_and_to_resume_at_the_low_one() {
+    run(async {
+        let trace = Trace::default();
+        let (transport, client) = connected(&trace).await?;
+        trace.until(1).await;
+        transport.set_write_marks(10_000, 5_000);
+        transport.write(&vec![b'x'; 4 << 20])?;
+        assert_eq!(trace.events(), ["made"], "never inside of a call");
+        assert_eq!(trace.until(2).await, ["made", "pause"]);
+        transport.write(b"more")?;
+        some_turns().await;
+        assert_eq!(trace.events(), ["made", "pause"], "told once");
+        let mut piece = vec![0; 1 << 16];
+        while trace.events().len() == 2 {
+            assert!((&client).read(&mut piece).await? > 0);
+        }
+        assert!(transport.unsent() <= 5_000);
+        assert_eq!(trace.events(), ["made", "pause", "resume"]);
+        transport.abort();
+        assert_eq!(trace.until(4).await[3], "lost");
+        Ok(())
+    });
+}
+
+/// Also if the kernel has room for all of it: a protocol that writes until something waits goes on when nothing does.
+#[test]
+fn whoever_writes_until_something_waits_is_told_to_go_on() {
+    run(async {
+        let trace = Trace::default();
+        *trace.on_made.borrow_mut() = Some(Box::new(|transport| {
+            transport.set_write_marks(0, 0);
+            while transport.unsent() == 0 {
+                transport.write(b"x").unwrap();
+            }
+        }));
+        let (transport, mut client) = connected(&trace).await?;
+        assert_eq!(trace.until(3).await, ["made", "pause", "resume"]);
+        assert_eq!(transport.unsent(), 0);
+        client.read_exact(&mut [0; 2]).await?;
+        drop(client);
+        trace.until(5).await;
+        Ok(())
+    });
+}
+
+#[test]
+fn many_small_writes_arrive_in_order() {
+    run(async {
+        let trace = Trace::default();
+        *trace.on_data.borrow_mut() = Some(Box::new(|transport| {
+            for n in 0..1_000_u32 {
+                transport.write(&n.to_ne_bytes()).unwrap();
+            }
+        }));
+        let (transport, mut client) = connected(&trace).await?;
+        client.write_all(b"go").await?;
+        let mut back = vec![0; 4_000];
+        client.read_exact(&mut back).await?;
+        // From outside of a callback as well.
+        for n in 1_000..2_000_u32 {
+            transport.write(&n.to_ne_bytes())?;
+        }
+        transport.close();
+        back.extend(rest(client).await?);
+        assert!(back.chunks(4).map(|bytes| u32::from_ne_bytes(bytes.try_into().unwrap())).eq(0..2_000));
+        Ok(())
+    });
+}
+
+#[test]
+fn a_panic_in_a_callback_ends_its_connection_and_is_reported_with_the_peer() {
+    run(async {
+        let reports = Rc::new(RefCell::new(Vec::new()));
+        let hook = reports.clone();
+        LoopHandle::current().set_error_hook(move |report| hook.borrow_mut().push(report.to_string()));
+        let healthy = Trace::default();
+        let connections = Connections::new()?;
+        let (mut other, server) = pair().await?;
+        connections.adopt(server, healthy.clone());
+        for place in ["made", "data", "eof"] {
+            let trace = Trace::default();
+            let hook = match place {
+                "made" => &trace.on_made,
+                "data" => &trace.on_data,
+                _ => &trace.on_eof,
+            };
+            *hook.borrow_mut() = Some(Box::new(move |_| panic!("in {place}")));
+            let (mut client, server) = pair().await?;
+            let peer = client.local_addr()?;
+            connections.adopt(server, trace.clone());
+            client.write_all(b"x").await?;
+            client.close().await?;
+            while trace.events().last().is_none_or(|last| last != "lost a callback of the protocol has panicked") {
+                yield_now().await;
+            }
+            yield_now().await;
+            let told = reports.take();
+            assert_eq!(told.len(), 1);
+            assert!(told[0].contains(&format!("in {place}")) && told[0].contains(&peer.to_string()), "{told:?}");
+        }
+        other.write_all(b"fine").await?;
+        assert_eq!(healthy.until(2).await, ["made", "data fine"]);
+        connections.abort_all();
+        healthy.until(3).await;
+        Ok(())
+    });
+}
+
+/// Reads into three bytes of its own, or into none.
+struct Own {
+    trace: Trace,
+    memory: Vec<u8>,
+}
+
+impl BufferedProtocol for Own {
+    fn buffer(&mut self) -> &mut [u8] {
+        &mut self.memory
+    }
+
+    fn filled(&mut self, _: &Transport, length: usize) {
+        self.trace.note(String::from_utf8_lossy(&self.memory[..length]));
+    }
+
+    fn lost(&mut self, error: Option<io::Error>) {
+        self.trace.note(format!("lost {}", error.map_or(String::new(), |error| error.to_string())));
+    }
+}
+
+#[test]
+fn a_buffered_protocol_brings_its_own_memory_and_must_bring_some() {
+    run(async {
+        let trace = Trace::default();
+        let connections = Connections::new()?;
+        let (mut client, server) = pair().await?;
+        connections.adopt_buffered(server, Own { trace: trace.clone(), memory: vec![0; 3] });
+        client.write_all(b"12345678").await?;
+        client.close().await?;
+        assert_eq!(trace.until(4).await, ["123", "456", "78", "lost "]);
+
+        let trace = Trace::default();
+        let (_client, server) = pair().await?;
+        connections.adopt_buffered(server, Own { trace: trace.clone(), memory: Vec::new() });
+        assert!(trace.until(1).await[0].contains("empty buffer"));
+        Ok(())
+    });
+}
+
+#[test]
+fn a_reset_is_told_as_an_error_and_the_socket_is_closed_whoever_holds_the_transport() {
+    run(async {
+        let trace = Trace::default();
+        let (transport, client) = connected(&trace).await?;
+        trace.until(1).await;
+        client.socket().set_linger(Some(std::time::Duration::ZERO))?;
+        drop(client);
+        let events = trace.until(2).await;
+        assert!(events[1].starts_with("lost ") && events.len() == 2, "{events:?}");
+        assert!(transport.is_closing() && transport.local_addr().is_err());
+        assert_eq!(transport.write(b"late").unwrap_err().kind(), io::ErrorKind::NotConnected);
+        transport.close();
+        transport.abort();
+        some_turns().await;
+        assert_eq!(trace.events().len(), 2, "lost once");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_server_of_protocols_counts_closes_and_aborts_them() {
+    run(async {
+        let traces = Rc::new(RefCell::new(Vec::new()));
+        let made = traces.clone();
+        let server = Server::builder().max_connections(2).bind("127.0.0.1:0").await?.serve_protocol(move || {
+            let trace = Trace::default();
+            made.borrow_mut().push(trace.clone());
+            trace
+        })?;
+        let address = server.local_addrs()[0];
+        let mut clients = Vec::new();
+        for _ in 0..3 {
+            clients.push(TcpStream::connect(address).await?);
+        }
+        while server.clients() < 2 {
+            yield_now().await;
+        }
+        some_turns().await;
+        assert_eq!((server.clients(), traces.borrow().len()), (2, 2), "the third waits");
+        drop(clients.remove(0));
+        while traces.borrow().len() < 3 {
+            yield_now().await;
+        }
+        assert_eq!(server.clients(), 2);
+        server.close_clients();
+        for client in clients {
+            assert!(rest(client).await?.is_empty());
+        }
+        assert_eq!(server.shutdown(std::time::Duration::from_secs(60)).await, 0);
+        assert!(traces.borrow().iter().all(|trace| trace.events().last().unwrap() == "lost"));
+        Ok(())
+    });
+}
+
+#[test]
+fn a_factory_that_panics_costs_its_connection_and_not_the_server() {
+    run(async {
+        let reports = Rc::new(Cell::new(0));
+        let hook = reports.clone();
+        LoopHandle::current().set_error_hook(move |report| {
+            hook.set(hook.get() + usize::from(report.to_string().contains("not today")));
+        });
+        let calls = Cell::new(0);
+        let server = Server::builder().bind("127.0.0.1:0").await?.serve_protocol(move || {
+            calls.set(calls.get() + 1);
+            assert!(calls.get() != 1, "not today");
+            Trace::default()
+        })?;
+        let first = TcpStream::connect(server.local_addrs()[0]).await?;
+        assert!(rest(first).await?.is_empty());
+        let second = TcpStream::connect(server.local_addrs()[0]).await?;
+        while server.clients() == 0 {
+            yield_now().await;
+        }
+        drop(second);
+        assert_eq!(reports.get(), 1);
+        assert_eq!(server.shutdown(std::time::Duration::from_secs(60)).await, 0);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_client_connects_by_one_call_and_its_set_ends_with_it() {
+    run(async {
+        let listener = picot_net::TcpListener::bind("127.0.0.1:0").await?;
+        let trace = Trace::default();
+        let transport = connect_protocol(listener.local_addr()?, trace.clone()).await?;
+        let (mut server, peer) = listener.accept().await?;
+        assert_eq!((transport.local_addr()?, transport.peer_addr()?), (peer, listener.local_addr()?));
+        server.write_all(b"hello").await?;
+        assert_eq!(trace.until(2).await, ["made", "data hello"]);
+        transport.close();
+        assert!(rest(server).await?.is_empty());
+        while LoopHandle::current().tasks().len() > 1 {
+            yield_now().await;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn connections_of_a_closed_loop_are_closed_and_their_protocols_dropped() {
+    let trace = Trace::default();
+    let event_loop = picot_loop::EventLoop::new().unwrap();
+    let client = event_loop
+        .run_until_complete(async {
+            let (_, client) = connected(&trace).await?;
+            trace.until(1).await;
+            io::Result::Ok(client.into_std())
+        })
+        .unwrap()
+        .unwrap();
+    let report = event_loop.close().unwrap();
+    assert_eq!((report.tasks.len(), report.sources), (1, 0), "the set's task, and no socket");
+    assert_eq!(Rc::strong_count(&trace.events), 1, "no protocol is left");
+    client.set_nonblocking(false).unwrap();
+    assert_eq!(std::io::Read::read(&mut &client, &mut [0]).unwrap(), 0);
+}
+
+#[test]
+fn a_thousand_connections_are_served_in_turns() {
+    run(async {
+        let server = Server::builder().bind("127.0.0.1:0").await?.serve_protocol(|| Echo)?;
+        let mut clients = Vec::new();
+        for _ in 0..300 {
+            clients.push(TcpStream::connect(server.local_addrs()[0]).await?);
+        }
+        for round in 0..5_u32 {
+            for (n, client) in clients.iter_mut().enumerate() {
+                client.write_all(&[n as u8, round as u8]).await?;
+            }
+            for (n, client) in clients.iter_mut().enumerate() {
+                let mut back = [0; 2];
+                client.read_exact(&mut back).await?;
+                assert_eq!(back, [n as u8, round as u8]);
+            }
+        }
+        drop(clients);
+        assert_eq!(server.shutdown(std::time::Duration::from_secs(60)).await, 0);
+        Ok(())
+    });
+}
+
+struct Echo;
+
+impl Protocol for Echo {
+    fn data(&mut self, transport: &Transport, data: &[u8]) {
+        transport.write(data).unwrap();
+    }
+}
+
+/// A pipe, with a Unix pair in its place: data, then the end, then lost; and a writer notices that the reader is gone.
+#[cfg(unix)]
+#[test]
+fn over_a_unix_pair_a_reader_sees_the_end_and_a_writer_sees_the_reader_leave() {
+    use picot_net::UnixStream;
+
+    run(async {
+        let (one, mut two) = UnixStream::pair()?;
+        let connections = Connections::new()?;
+        let trace = Trace::default();
+        connections.adopt_unix(one, trace.clone());
+        two.write_all(b"piped").await?;
+        drop(two);
+        assert_eq!(trace.until(4).await, ["made", "data piped", "eof", "lost"]);
+
+        let (one, two) = UnixStream::pair()?;
+        let trace = Trace::default();
+        trace.eof.set(Eof::KeepWriting);
+        let transport = connections.adopt_unix(one, trace.clone());
+        trace.until(1).await;
+        assert!(transport.peer_addr().is_err());
+        drop(two);
+        trace.until(2).await;
+        while transport.write(b"to nobody").is_ok() {
+            assert!(poll_once(yield_now()).await.is_none());
+        }
+        let events = trace.until(3).await;
+        assert!(events[..2] == ["made", "eof"] && events[2].starts_with("lost "), "{events:?}");
+        Ok(())
+    });
+}

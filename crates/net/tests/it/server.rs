@@ -1,0 +1,268 @@
+//! Servers: limits, errors and panics by peer, and every way to end.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_lite::future::poll_once;
+use futures_lite::{AsyncReadExt, AsyncWriteExt};
+use picot_loop::{LoopHandle, spawn, yield_now};
+use picot_net::{Server, TcpListener, TcpStream};
+
+use crate::run;
+
+/// Handles a connection until its peer has sent everything.
+async fn drain(mut stream: TcpStream, _: SocketAddr) -> io::Result<()> {
+    while stream.read(&mut [0; 64]).await? > 0 {}
+    stream.write_all(b"bye").await
+}
+
+async fn server() -> io::Result<(Server, SocketAddr)> {
+    let server = Server::builder().bind("127.0.0.1:0").await?.serve(drain)?;
+    let address = server.local_addrs()[0];
+    Ok((server, address))
+}
+
+async fn rest(mut stream: TcpStream) -> io::Result<String> {
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await?;
+    Ok(text)
+}
+
+/// Collects what the error hook is told.
+fn reports() -> Rc<RefCell<Vec<String>>> {
+    let reports = Rc::new(RefCell::new(Vec::new()));
+    let hook = reports.clone();
+    LoopHandle::current().set_error_hook(move |report| hook.borrow_mut().push(report.to_string()));
+    reports
+}
+
+async fn turns_until(condition: impl Fn() -> bool) {
+    while !condition() {
+        yield_now().await;
+    }
+}
+
+#[test]
+fn a_closed_server_refuses_and_waits_for_its_clients() {
+    run(async {
+        let (server, address) = server().await?;
+        let client = TcpStream::connect(address).await?;
+        turns_until(|| server.clients() == 1).await;
+        server.close();
+        server.close();
+        assert!(server.is_closed() && server.local_addrs().is_empty());
+        assert!(poll_once(server.wait_closed()).await.is_none());
+        yield_now().await;
+        assert!(TcpStream::connect(address).await.is_err());
+        client.shutdown(std::net::Shutdown::Write)?;
+        assert_eq!(rest(client).await?, "bye");
+        server.wait_closed().await;
+        assert_eq!(server.clients(), 0);
+        Ok(())
+    });
+}
+
+#[test]
+fn serving_for_ever_ends_with_its_future_and_is_for_one() {
+    run(async {
+        let (server, address) = server().await?;
+        let mut serving = Box::pin(server.serve_forever());
+        assert!(poll_once(&mut serving).await.is_none());
+        assert!(server.serve_forever().await.unwrap_err().to_string().contains("wait_closed"));
+        assert!(!server.is_closed(), "the second one has closed nothing");
+        drop(serving);
+        assert!(server.is_closed());
+        server.wait_closed().await;
+        assert!(TcpStream::connect(address).await.is_err());
+        assert!(server.serve_forever().await.unwrap_err().to_string().contains("build another one"));
+        Ok(())
+    });
+}
+
+#[test]
+fn a_server_without_a_listener_is_an_error() {
+    run(async {
+        let error = Server::builder::<TcpListener>().serve(drain).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_server_that_is_dropped_refuses_and_its_clients_go_on() {
+    run(async {
+        let (server, address) = server().await?;
+        let client = TcpStream::connect(address).await?;
+        turns_until(|| server.clients() == 1).await;
+        drop(server);
+        yield_now().await;
+        assert!(TcpStream::connect(address).await.is_err());
+        client.shutdown(std::net::Shutdown::Write)?;
+        assert_eq!(rest(client).await?, "bye");
+        Ok(())
+    });
+}
+
+#[test]
+fn several_listeners_serve_as_one() {
+    run(async {
+        let server = Server::builder().bind("127.0.0.1:0").await?.bind("127.0.0.1:0").await?.serve(drain)?;
+        let addresses = server.local_addrs();
+        assert_eq!(addresses.len(), 2);
+        for address in addresses {
+            let client = TcpStream::connect(address).await?;
+            client.shutdown(std::net::Shutdown::Write)?;
+            assert_eq!(rest(client).await?, "bye");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_full_server_lets_connections_wait_in_the_backlog() {
+    run(async {
+        let seen = Rc::new(Cell::new((0, 0)));
+        let handler = {
+            let seen = seen.clone();
+            move |stream, peer| {
+                let seen = seen.clone();
+                async move {
+                    let (now, most) = seen.get();
+                    seen.set((now + 1, most.max(now + 1)));
+                    let result = drain(stream, peer).await;
+                    seen.set((seen.get().0 - 1, seen.get().1));
+                    result
+                }
+            }
+        };
+        let server = Server::builder().max_connections(3).bind("127.0.0.1:0").await?.serve(handler)?;
+        let mut clients = Vec::new();
+        for _ in 0..10 {
+            clients.push(TcpStream::connect(server.local_addrs()[0]).await?);
+        }
+        turns_until(|| seen.get().0 == 3).await;
+        for _ in 0..20 {
+            yield_now().await;
+        }
+        assert_eq!((seen.get(), server.clients()), ((3, 3), 3));
+        for client in clients {
+            client.shutdown(std::net::Shutdown::Write)?;
+            assert_eq!(rest(client).await?, "bye");
+        }
+        assert_eq!(seen.get().1, 3, "never more than three at once");
+        Ok(())
+    });
+}
+
+#[test]
+fn an_error_or_panic_of_a_handler_goes_to_the_hook_with_the_peer_and_ends_only_its_connection() {
+    run(async {
+        let reports = reports();
+        let server = Server::builder().bind("127.0.0.1:0").await?.serve(|mut stream: TcpStream, _| async move {
+            let mut order = [0];
+            stream.read_exact(&mut order).await?;
+            match order[0] {
+                b'e' => Err(io::Error::other("as ordered")),
+                b'p' => panic!("as ordered"),
+                _ => stream.write_all(b"fine").await,
+            }
+        })?;
+        for (order, back, report) in
+            [(b"e", "", Some("as ordered")), (b"p", "", Some("panicked")), (b"x", "fine", None)]
+        {
+            let mut client = TcpStream::connect(server.local_addrs()[0]).await?;
+            let address = client.local_addr()?;
+            client.write_all(order).await?;
+            assert_eq!(rest(client).await?, back);
+            turns_until(|| server.clients() == 0).await;
+            yield_now().await;
+            let told = reports.take();
+            assert_eq!(told.len(), usize::from(report.is_some()), "{told:?}");
+            if let Some(report) = report {
+                assert!(told[0].contains(report) && told[0].contains(&format!("client {address}")), "{told:?}");
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn clients_that_are_aborted_see_a_reset_and_it_is_nobodys_error() {
+    run(async {
+        let reports = reports();
+        let (server, address) = server().await?;
+        let client = TcpStream::connect(address).await?;
+        turns_until(|| server.clients() == 1).await;
+        server.abort_clients();
+        assert_eq!(rest(client).await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+        turns_until(|| server.clients() == 0).await;
+        yield_now().await;
+        assert!(reports.borrow().is_empty() && !server.is_closed());
+        Ok(())
+    });
+}
+
+#[test]
+fn clients_that_are_closed_read_an_end_and_may_still_answer() {
+    run(async {
+        let (server, address) = server().await?;
+        let client = TcpStream::connect(address).await?;
+        turns_until(|| server.clients() == 1).await;
+        server.close_clients();
+        assert_eq!(rest(client).await?, "bye");
+        Ok(())
+    });
+}
+
+#[test]
+fn shutting_down_lets_clients_end_and_aborts_those_that_do_not() {
+    let clock = picot_loop::VirtualClock::new();
+    let event_loop = picot_loop::EventLoop::builder().clock(&clock).build().unwrap();
+    event_loop
+        .run_until_complete(async {
+            let (first, address) = server().await?;
+            let client = TcpStream::connect(address).await?;
+            turns_until(|| first.clients() == 1).await;
+            let ending = spawn(async move {
+                yield_now().await;
+                client.shutdown(std::net::Shutdown::Write)?;
+                rest(client).await
+            });
+            assert_eq!(first.shutdown(Duration::from_secs(3600)).await, 0);
+            assert_eq!(ending.await.unwrap()?, "bye");
+
+            let (second, address) = server().await?;
+            let client = TcpStream::connect(address).await?;
+            turns_until(|| second.clients() == 1).await;
+            assert_eq!(second.shutdown(Duration::from_secs(3600)).await, 1);
+            assert_eq!(second.clients(), 0);
+            assert_eq!(rest(client).await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+            io::Result::Ok(())
+        })
+        .unwrap()
+        .unwrap();
+    assert_eq!(event_loop.close().unwrap().tasks.len(), 0);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_unix_socket_is_served_as_well() {
+    use picot_net::{UnixListener, UnixStream};
+
+    let path = std::env::temp_dir().join(format!("picot-net-{}-server", std::process::id()));
+    run(async {
+        let server = Server::builder()
+            .listener(UnixListener::bind(&path)?)
+            .serve(|mut stream: UnixStream, _| async move { stream.write_all(b"hello").await })?;
+        let mut client = UnixStream::connect(&path).await?;
+        let mut text = String::new();
+        client.read_to_string(&mut text).await?;
+        assert_eq!(text, "hello");
+        assert_eq!(server.shutdown(Duration::from_secs(60)).await, 0);
+        assert!(!path.exists());
+        Ok(())
+    });
+}

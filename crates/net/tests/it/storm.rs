@@ -1,0 +1,148 @@
+//! Hostile peers of all kinds at once, beside healthy ones: these are served to the end, and nothing is left afterwards.
+
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::time::Duration;
+
+use futures_lite::{AsyncReadExt, AsyncWriteExt};
+use picot_loop::{LoopHandle, spawn, yield_now};
+use picot_net::{Protocol, Server, TcpStream, Transport};
+
+use crate::run;
+
+/// So many of each kind at once.
+const EACH: usize = 20;
+
+struct Echo;
+
+impl Protocol for Echo {
+    fn data(&mut self, transport: &Transport, data: &[u8]) {
+        let _ = transport.write(data);
+    }
+
+    fn pause_writing(&mut self, transport: &Transport) {
+        transport.pause_reading();
+    }
+
+    fn resume_writing(&mut self, transport: &Transport) {
+        transport.resume_reading();
+    }
+}
+
+async fn echo(mut stream: TcpStream) -> io::Result<()> {
+    let mut buffer = [0; 512];
+    loop {
+        match stream.read(&mut buffer).await? {
+            0 => return Ok(()),
+            read => stream.write_all(&buffer[..read]).await?,
+        }
+    }
+}
+
+/// Sends and checks what comes back.
+async fn healthy(address: SocketAddr, n: usize) -> io::Result<()> {
+    let mut stream = TcpStream::connect(address).await?;
+    for round in 0..50_usize {
+        let message = [n as u8, round as u8].repeat(100);
+        stream.write_all(&message).await?;
+        let mut back = vec![0; message.len()];
+        stream.read_exact(&mut back).await?;
+        assert_eq!(back, message);
+    }
+    Ok(())
+}
+
+/// Resets the connection with an answer on its way.
+async fn resets(address: SocketAddr) -> io::Result<()> {
+    for _ in 0..5 {
+        let mut stream = TcpStream::connect(address).await?;
+        stream.write_all(&[1; 1_000]).await?;
+        yield_now().await;
+        stream.socket().set_linger(Some(Duration::ZERO))?;
+    }
+    Ok(())
+}
+
+/// Says that it has sent everything before it has sent anything, and reads on.
+async fn half_closes(address: SocketAddr) -> io::Result<()> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.shutdown(Shutdown::Write)?;
+    assert_eq!(stream.read(&mut [0]).await?, 0);
+    Ok(())
+}
+
+/// Sends a byte a turn.
+async fn one_byte_at_a_time(address: SocketAddr) -> io::Result<()> {
+    let mut stream = TcpStream::connect(address).await?;
+    for n in 0..200_u8 {
+        stream.write_all(&[n]).await?;
+        yield_now().await;
+    }
+    let mut back = [0; 200];
+    stream.read_exact(&mut back).await?;
+    assert!(back.iter().copied().eq(0..200));
+    Ok(())
+}
+
+/// Sends until nothing fits any more, reads nothing, and is gone when it is dropped.
+async fn never_reads(address: SocketAddr) -> io::Result<()> {
+    let mut stream = TcpStream::connect(address).await?;
+    loop {
+        stream.write_all(&[2; 65_536]).await?;
+    }
+}
+
+/// Sends nothing, and is gone when it is dropped.
+async fn never_sends(address: SocketAddr) -> io::Result<()> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.read(&mut [0]).await.map(drop)
+}
+
+async fn storm(server: Server) -> io::Result<()> {
+    let address = server.local_addrs()[0];
+    let quiet = LoopHandle::current().tasks().len();
+    let (mut ending, mut staying) = (Vec::new(), Vec::new());
+    for n in 0..EACH {
+        ending.push(spawn(healthy(address, n)));
+        ending.push(spawn(resets(address)));
+        ending.push(spawn(half_closes(address)));
+        ending.push(spawn(one_byte_at_a_time(address)));
+        staying.push(spawn(never_reads(address)));
+        staying.push(spawn(never_sends(address)));
+    }
+    for task in ending {
+        task.await.unwrap()?;
+    }
+    // The healthy are done, beside all others.
+    assert!(staying.iter().all(|task| !task.is_finished()));
+    for task in staying {
+        assert!(task.cancelled().await.is_none());
+    }
+    while server.clients() > 0 {
+        yield_now().await;
+    }
+    while LoopHandle::current().tasks().len() > quiet {
+        yield_now().await;
+    }
+    // And it serves as before.
+    healthy(address, 0).await?;
+    assert_eq!(server.shutdown(Duration::from_secs(60)).await, 0);
+    Ok(())
+}
+
+#[test]
+fn by_streams_the_healthy_are_served_and_nothing_is_left() {
+    run(async {
+        let server = Server::builder().bind("127.0.0.1:0").await?.serve(|stream, _| async move {
+            // That its peer is hostile is no error of the server.
+            let _ = echo(stream).await;
+            Ok(())
+        })?;
+        storm(server).await
+    });
+}
+
+#[test]
+fn by_protocol_the_healthy_are_served_and_nothing_is_left() {
+    run(async { storm(Server::builder().bind("127.0.0.1:0").await?.serve_protocol(|| Echo)?).await });
+}

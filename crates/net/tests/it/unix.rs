@@ -1,0 +1,180 @@
+//! Unix sockets: data, halves, and what becomes of their paths.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use futures_lite::future::poll_once;
+use futures_lite::{AsyncReadExt, AsyncWriteExt, StreamExt};
+use picot_net::{UnixDatagram, UnixListener, UnixStream};
+
+use crate::run;
+
+/// A path in a folder of its own, which is removed at the end.
+struct Path(PathBuf);
+
+impl Path {
+    fn new(name: &str) -> Path {
+        let folder = std::env::temp_dir().join(format!("picot-net-{}-{name}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        Path(folder.join("socket"))
+    }
+}
+
+impl Drop for Path {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(self.0.parent().unwrap());
+    }
+}
+
+#[test]
+fn a_client_and_a_listener_talk() {
+    let path = Path::new("talk");
+    run(async {
+        let listener = UnixListener::bind(&path.0)?;
+        let mut client = UnixStream::connect(&path.0).await?;
+        let mut server = listener.incoming().next().await.unwrap()?;
+        client.write_all(b"question").await?;
+        client.close().await?;
+        let mut text = String::new();
+        server.read_to_string(&mut text).await?;
+        assert_eq!(text, "question");
+        server.write_all(b"answer").await?;
+        drop(server);
+        let mut text = String::new();
+        client.read_to_string(&mut text).await?;
+        assert_eq!(text, "answer");
+        assert_eq!(client.peer_addr()?.as_pathname(), Some(&*path.0));
+        assert_eq!(listener.local_addr()?.as_pathname(), Some(&*path.0));
+        Ok(())
+    });
+}
+
+#[test]
+fn a_socket_that_was_left_is_replaced_and_the_own_one_is_removed() {
+    let path = Path::new("stale");
+    drop(std::os::unix::net::UnixListener::bind(&path.0).unwrap());
+    assert!(path.0.exists());
+    run(async {
+        let listener = UnixListener::bind(&path.0)?;
+        drop(UnixStream::connect(&path.0).await?);
+        drop(listener.accept().await?);
+        drop(listener);
+        assert!(!path.0.exists());
+        assert_eq!(UnixStream::connect(&path.0).await.unwrap_err().kind(), io::ErrorKind::NotFound);
+        Ok(())
+    });
+}
+
+#[test]
+fn another_file_at_the_path_is_an_error_and_stays() {
+    let path = Path::new("file");
+    fs::write(&path.0, "precious").unwrap();
+    run(async {
+        assert_eq!(UnixListener::bind(&path.0).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(UnixDatagram::bind(&path.0).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(fs::read_to_string(&path.0)?, "precious");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_path_that_another_has_taken_is_not_removed() {
+    let path = Path::new("taken");
+    run(async {
+        let old = UnixListener::bind(&path.0)?;
+        let new = UnixListener::bind(&path.0)?;
+        drop(old);
+        drop(UnixStream::connect(&path.0).await?);
+        drop(new);
+        assert!(!path.0.exists());
+        Ok(())
+    });
+}
+
+#[test]
+fn a_listener_given_to_std_keeps_its_path() {
+    let path = Path::new("std");
+    run(async {
+        let std = UnixListener::bind(&path.0)?.into_std();
+        let listener = UnixListener::from_std(std)?;
+        drop(UnixStream::connect(&path.0).await?);
+        drop(listener);
+        assert!(path.0.exists(), "who has made the path removes it");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_pair_talks_and_goes_to_std_and_back() {
+    run(async {
+        let (one, mut two) = UnixStream::pair()?;
+        assert!(poll_once(two.read(&mut [0; 8])).await.is_none());
+        let mut one = UnixStream::from_std(one.into_std())?;
+        one.write_all(b"hello").await?;
+        assert_eq!(two.read(&mut [0; 8]).await?, 5);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_dropped_write_half_is_an_end_for_the_peer() {
+    run(async {
+        let (one, mut two) = UnixStream::pair()?;
+        let (mut read, mut write) = one.split();
+        write.write_all(b"last words").await?;
+        drop(write);
+        let mut text = String::new();
+        two.read_to_string(&mut text).await?;
+        assert_eq!(text, "last words");
+        two.write_all(b"heard").await?;
+        drop(two);
+        let mut text = String::new();
+        read.read_to_string(&mut text).await?;
+        assert_eq!(text, "heard");
+        Ok(())
+    });
+}
+
+#[test]
+fn datagrams_arrive_whole_and_in_order() {
+    let path = Path::new("datagram");
+    run(async {
+        let server = UnixDatagram::bind(&path.0)?;
+        let client = UnixDatagram::unbound()?;
+        client.send_to(b"one", &path.0).await?;
+        client.connect(&path.0)?;
+        client.send(b"").await?;
+        client.send(b"three").await?;
+        let mut buffer = [0; 100];
+        let (length, from) = server.recv_from(&mut buffer).await?;
+        assert_eq!((&buffer[..length], from.is_unnamed()), (&b"one"[..], true));
+        assert_eq!(server.recv(&mut buffer).await?, 0);
+        assert_eq!(server.recv(&mut buffer).await?, 5);
+        drop(server);
+        assert!(!path.0.exists());
+        assert!(client.send(b"to nobody").await.is_err());
+        Ok(())
+    });
+}
+
+#[test]
+fn a_full_peer_makes_a_datagram_wait_and_a_dropped_send_sends_nothing() {
+    run(async {
+        let (one, two) = UnixDatagram::pair()?;
+        let mut sent = 0_u32;
+        while poll_once(one.send(&sent.to_ne_bytes())).await.transpose()?.is_some() {
+            sent += 1;
+        }
+        // The one that had no room was dropped, and so is not there.
+        let mut buffer = [0; 4];
+        for expected in 0..sent {
+            two.recv(&mut buffer).await?;
+            assert_eq!(u32::from_ne_bytes(buffer), expected);
+        }
+        assert!(poll_once(two.recv(&mut buffer)).await.is_none());
+        one.send(&7_u32.to_ne_bytes()).await?;
+        assert_eq!(two.recv(&mut buffer).await?, 4);
+        Ok(())
+    });
+}

@@ -1,0 +1,249 @@
+//! All of several: their values in the order in which they were passed.
+//!
+//! The invariant: when the wait is over, in whatever way, no member is left. The first error drops the others before it is
+//! returned, and dropping the wait drops them all.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
+
+use crate::crowd::Crowd;
+use crate::members::{Gather, GatherSettled, Many};
+
+/// Waits for all members, and gives their values in the order in which they were passed, whichever came first (asyncio's
+/// `gather`). The first error ends it: the other members are dropped, and then it is returned.
+///
+/// Members are a tuple of up to eight, or anything that can be iterated over; futures of a `Result`, or tasks. They run
+/// inside of the one task that waits: they may borrow from it, and take turns with the rest of the loop. Of more than sixteen
+/// only those are polled that were woken, so it may be a hundred thousand. An iterator is gone through when this is first polled. Without members it is done at once. For all outcomes, errors
+/// included, there is [`gather_settled`]; for members with an id and a name of their own there is [`scope`](crate::scope).
+///
+/// # Errors
+/// The first error of a member.
+///
+/// # If dropped
+/// So are the members; tasks among them are cancelled.
+///
+/// ```
+/// use picot_tasks::gather;
+///
+/// async fn parse(text: &str) -> Result<u32, std::num::ParseIntError> {
+///     text.parse()
+/// }
+///
+/// picot_loop::run(async {
+///     assert_eq!(gather((parse("1"), async { Ok("two") })).await, Ok((1, "two")));
+///     assert_eq!(gather(["1", "2", "3"].map(parse)).await, Ok(vec![1, 2, 3]));
+///     assert!(gather(["1", "zwei", "3"].map(parse)).await.is_err());
+/// });
+/// ```
+#[doc(alias = "try_join_all")]
+#[doc(alias = "try_join")]
+pub fn gather<Kind, M: Gather<Kind>>(members: M) -> impl Future<Output = Result<M::Values, M::Error>> {
+    members.gather()
+}
+
+/// Waits for all members, and gives what each of them gave, in the order in which they were passed (asyncio's `gather` with
+/// `return_exceptions`, JavaScript's `allSettled`). An error is an outcome as any other, and ends nothing. Otherwise it is
+/// as [`gather`].
+///
+/// # If dropped
+/// So are the members; tasks among them are cancelled.
+///
+/// ```
+/// picot_loop::run(async {
+///     let members = ["1", "zwei"].map(|text| async { text.parse::<u32>().ok() });
+///     assert_eq!(picot_tasks::gather_settled(members).await, [Some(1), None]);
+/// });
+/// ```
+#[doc(alias = "return_exceptions")]
+#[doc(alias = "join_all")]
+#[doc(alias = "join")]
+pub fn gather_settled<Kind, M: GatherSettled<Kind>>(members: M) -> impl Future<Output = M::Outcomes> {
+    members.gather_settled()
+}
+
+impl<I, T, E> Gather<Many> for I
+where
+    I: IntoIterator,
+    I::Item: IntoFuture<Output = Result<T, E>>,
+{
+    type Values = Vec<T>;
+    type Error = E;
+
+    fn gather(self) -> impl Future<Output = Result<Vec<T>, E>> {
+        collect(self.into_iter().map(IntoFuture::into_future), |output| output)
+    }
+}
+
+impl<I> GatherSettled<Many> for I
+where
+    I: IntoIterator,
+    I::Item: IntoFuture,
+{
+    type Outcomes = Vec<<I::Item as IntoFuture>::Output>;
+
+    async fn gather_settled(self) -> Self::Outcomes {
+        let members = self.into_iter().map(IntoFuture::into_future);
+        match collect(members, Ok::<_, Infallible>).await {
+            Ok(outcomes) => outcomes,
+            Err(never) => match never {},
+        }
+    }
+}
+
+/// Waits for all members, or until `judge` finds an error in what one of them gave.
+async fn collect<F: Future, T, E>(
+    members: impl Iterator<Item = F>,
+    judge: impl Fn(F::Output) -> Result<T, E>,
+) -> Result<Vec<T>, E> {
+    let mut all = All::new(members);
+    poll_fn(|cx| all.poll(cx, &judge)).await
+}
+
+/// Members of one block. If one holds them all, all of them are polled at each poll: wakers of their own would cost more than
+/// they save.
+const BLOCK: usize = 16;
+
+struct All<F, T> {
+    members: Vec<Pin<Box<Block<F>>>>,
+    values: Vec<Option<T>>,
+    /// How many members are not done.
+    left: usize,
+    /// Which of them are ready, if they are too many to be polled in place.
+    crowd: Option<Crowd<usize>>,
+}
+
+impl<F: Future, T> All<F, T> {
+    fn new(members: impl Iterator<Item = F>) -> All<F, T> {
+        let mut members = members.fuse();
+        let mut blocks = Vec::with_capacity(members.size_hint().0.div_ceil(BLOCK));
+        let mut count = 0;
+        while let Some(first) = members.next() {
+            let (block, held) = Block::new(first, &mut members);
+            blocks.push(block);
+            count += held;
+        }
+        let crowd = (count > BLOCK).then(|| {
+            let mut crowd = Crowd::new();
+            (0..count).for_each(|n| _ = crowd.insert(n));
+            crowd
+        });
+        All { members: blocks, values: (0..count).map(|_| None).collect(), left: count, crowd }
+    }
+
+    fn poll<E>(&mut self, cx: &mut Context<'_>, judge: impl Fn(F::Output) -> Result<T, E>) -> Poll<Result<Vec<T>, E>> {
+        let polled = match self.crowd.take() {
+            None => (0..self.values.len()).try_for_each(|n| self.poll_member(n, cx, &judge).map(|_| ())),
+            Some(mut crowd) => {
+                let polled = self.poll_crowd(&mut crowd, cx, &judge);
+                self.crowd = Some(crowd);
+                polled
+            }
+        };
+        match polled {
+            // The others are dropped with this, before anybody sees the error.
+            Err(error) => Poll::Ready(Err(error)),
+            Ok(()) if self.left == 0 => {
+                let values = std::mem::take(&mut self.values);
+                Poll::Ready(Ok(values.into_iter().map(|value| value.expect("every member is done")).collect()))
+            }
+            Ok(()) => Poll::Pending,
+        }
+    }
+
+    fn poll_crowd<E>(
+        &mut self,
+        crowd: &mut Crowd<usize>,
+        cx: &mut Context<'_>,
+        judge: impl Fn(F::Output) -> Result<T, E>,
+    ) -> Result<(), E> {
+        for _ in 0..crowd.begin(cx.waker()) {
+            let Some(out) = crowd.take() else { break };
+            if self.poll_member(out.value, &mut Context::from_waker(&out.waker), &judge)? {
+                crowd.remove(out.key);
+            } else {
+                crowd.put_back(out);
+            }
+        }
+        crowd.end();
+        Ok(())
+    }
+
+    /// Polls a member, unless it is done, and keeps its value. Returns whether it is done.
+    #[inline]
+    fn poll_member<E>(
+        &mut self,
+        n: usize,
+        cx: &mut Context<'_>,
+        judge: impl Fn(F::Output) -> Result<T, E>,
+    ) -> Result<bool, E> {
+        let mut member = self.members[n / BLOCK].as_mut().get(n % BLOCK);
+        let Some(future) = member.as_mut().as_pin_mut() else { return Ok(true) };
+        let Poll::Ready(output) = future.poll(cx) else { return Ok(false) };
+        member.set(None);
+        self.values[n] = Some(judge(output)?);
+        self.left -= 1;
+        Ok(true)
+    }
+}
+
+pin_project! {
+    /// Members that share an allocation. An array of pinned futures could not be taken apart without unsafe code.
+    struct Block<F> {
+        #[pin] a: Option<F>,
+        #[pin] b: Option<F>,
+        #[pin] c: Option<F>,
+        #[pin] d: Option<F>,
+        #[pin] e: Option<F>,
+        #[pin] f: Option<F>,
+        #[pin] g: Option<F>,
+        #[pin] h: Option<F>,
+        #[pin] i: Option<F>,
+        #[pin] j: Option<F>,
+        #[pin] k: Option<F>,
+        #[pin] l: Option<F>,
+        #[pin] m: Option<F>,
+        #[pin] n: Option<F>,
+        #[pin] o: Option<F>,
+        #[pin] p: Option<F>,
+    }
+}
+
+impl<F> Block<F> {
+    /// The first and the next ones, as far as there are. Returns how many these are.
+    #[inline]
+    fn new(first: F, rest: &mut impl Iterator<Item = F>) -> (Pin<Box<Block<F>>>, usize) {
+        let mut held = 1;
+        let mut next = || rest.next().inspect(|_| held += 1);
+        let (b, c, d, e, f, g, h) = (next(), next(), next(), next(), next(), next(), next());
+        let (i, j, k, l, m, n, o, p) = (next(), next(), next(), next(), next(), next(), next(), next());
+        (Box::pin(Block { a: Some(first), b, c, d, e, f, g, h, i, j, k, l, m, n, o, p }), held)
+    }
+
+    #[inline]
+    fn get(self: Pin<&mut Self>, n: usize) -> Pin<&mut Option<F>> {
+        let this = self.project();
+        match n {
+            0 => this.a,
+            1 => this.b,
+            2 => this.c,
+            3 => this.d,
+            4 => this.e,
+            5 => this.f,
+            6 => this.g,
+            7 => this.h,
+            8 => this.i,
+            9 => this.j,
+            10 => this.k,
+            11 => this.l,
+            12 => this.m,
+            13 => this.n,
+            14 => this.o,
+            _ => this.p,
+        }
+    }
+}

@@ -1,0 +1,45 @@
+#![doc = include_str!("../README.md")]
+//!
+//! # What is where
+//! - Children that borrow: [`scope()`], [`supervised()`], [`Scope`], [`Child`].
+//! - Cancelling: [`CancelScope`], [`CancelToken`], [`timeout`], [`move_on_after`], [`effective_deadline`], [`shield()`].
+//! - Waiting for several: [`gather`], [`gather_settled`], [`as_completed`], [`JoinSet`], [`wait`], [`race`],
+//!   [`race_staggered`].
+//!
+//! # What is elsewhere
+//! `futures-lite` and `futures-util` work here as anywhere: `future::zip`, `future::or`, `StreamExt`, `FuturesUnordered`,
+//! `select!`. What this crate has under a name of its own is what they cannot know: ids and steps of children, the order of
+//! clean-up, and tasks whose wait takes them along.
+#![forbid(unsafe_code)]
+
+mod cancel;
+mod child;
+mod completed;
+mod crowd;
+mod error;
+mod gather;
+mod members;
+mod race;
+mod request;
+mod scope;
+mod set;
+mod shield;
+mod start;
+mod supervised;
+mod timeout;
+mod wake;
+
+pub use cancel::{CancelError, CancelScope, RescheduleError, Run, effective_deadline};
+pub use child::{Child, ChildJoin};
+pub use completed::{AsCompleted, as_completed};
+pub use error::{Failure, ScopeEnded, ScopeError};
+pub use gather::{gather, gather_settled};
+pub use members::{Gather, GatherSettled, Many, Race, Tuple};
+pub use race::{Staggered, race, race_staggered};
+pub use request::{CancelRequest, CancelToken, TokenCancelled};
+pub use scope::{ChildOutput, Scope, ScopeRun, scope};
+pub use set::{AllCompleted, FirstCompleted, FirstError, JoinSet, NothingToWaitFor, Outcome, Until, Wait, wait};
+pub use shield::{Shield, shield};
+pub use start::{Start, Started};
+pub use supervised::{Supervised, Supervisor, supervised};
+pub use timeout::{Elapsed, MoveOn, Timeout, move_on_after, move_on_at, timeout, timeout_at};

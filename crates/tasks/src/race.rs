@@ -1,0 +1,173 @@
+//! The first of several: the others are dropped when it has come.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use picot_loop::{Sleep, sleep};
+
+use crate::completed::{AsCompleted, as_completed};
+use crate::members::{Many, Race};
+
+/// Waits for the first member that ends, and gives its output, whatever that is. The others are dropped then.
+///
+/// Members are a tuple of up to eight, or anything that can be iterated over. If several have ended when it is first polled,
+/// the one that was passed first wins.
+///
+/// # Panics
+/// When awaited, if there are no members: it would never end.
+///
+/// # If dropped
+/// So are the members; tasks among them are cancelled.
+///
+/// ```
+/// use std::future::{pending, ready};
+///
+/// assert_eq!(picot_loop::run(picot_tasks::race((pending(), ready(1)))), 1);
+/// ```
+#[doc(alias = "select")]
+#[doc(alias = "select_all")]
+pub fn race<Kind, M: Race<Kind>>(members: M) -> impl Future<Output = M::Output> {
+    members.race()
+}
+
+impl<I> Race<Many> for I
+where
+    I: IntoIterator,
+    I::Item: IntoFuture,
+{
+    type Output = <I::Item as IntoFuture>::Output;
+
+    async fn race(self) -> Self::Output {
+        let mut members = as_completed(self);
+        match members.next().await {
+            Some((_, output)) => output,
+            None => panic!("a race needs at least one member; without, it would never end"),
+        }
+    }
+}
+
+/// Starts one attempt after the other, the next one when `delay` has passed or an attempt has failed, and gives the first
+/// value, with the number of the attempt. The other attempts are dropped then, and those that were not started never run
+/// (asyncio's `staggered_race`, the heart of RFC 8305, "Happy Eyeballs").
+///
+/// # Errors
+/// If all attempts fail, or there are none: their errors, in the order of the attempts.
+///
+/// # Panics
+/// When awaited, if this thread has no loop.
+///
+/// # If dropped
+/// So are the attempts.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// async fn connect(address: &str) -> Result<String, &'static str> {
+///     if address.starts_with("::") { Err("unreachable") } else { Ok(address.to_string()) }
+/// }
+///
+/// picot_loop::run(async {
+///     let attempts = ["::1", "127.0.0.1"].map(connect);
+///     let first = picot_tasks::race_staggered(attempts, Duration::from_millis(250)).await;
+///     assert_eq!(first, Ok((1, "127.0.0.1".to_string())));
+/// });
+/// ```
+#[doc(alias = "staggered_race")]
+#[doc(alias = "happy_eyeballs")]
+pub fn race_staggered<I, T, E>(
+    attempts: I,
+    delay: Duration,
+) -> Staggered<I::IntoIter, <I::Item as IntoFuture>::IntoFuture, E>
+where
+    I: IntoIterator,
+    I::Item: IntoFuture<Output = Result<T, E>>,
+{
+    let running = as_completed::<[I::Item; 0]>([]);
+    Staggered { attempts: attempts.into_iter(), delay, running, errors: Vec::new(), pause: None, is_over: false }
+}
+
+/// Attempts that are started one after the other; made by [`race_staggered`].
+#[must_use = "futures do nothing unless they are awaited"]
+pub struct Staggered<I, F, E> {
+    attempts: I,
+    delay: Duration,
+    running: AsCompleted<F>,
+    errors: Vec<(usize, E)>,
+    /// Ends when the next attempt is to start.
+    pause: Option<Sleep>,
+    /// Whether all attempts were started.
+    is_over: bool,
+}
+
+/// Members are pinned in boxes of their own.
+impl<I, F, E> Unpin for Staggered<I, F, E> {}
+
+impl<I, F, T, E> Staggered<I, F, E>
+where
+    I: Iterator,
+    I::Item: IntoFuture<Output = Result<T, E>, IntoFuture = F>,
+    F: Future<Output = Result<T, E>>,
+{
+    fn start_next(&mut self) {
+        match self.attempts.next() {
+            Some(attempt) => {
+                self.running.push(attempt);
+                self.pause = Some(sleep(self.delay));
+            }
+            None => {
+                self.is_over = true;
+                self.pause = None;
+            }
+        }
+    }
+}
+
+impl<I, F, T, E> Future for Staggered<I, F, E>
+where
+    I: Iterator,
+    I::Item: IntoFuture<Output = Result<T, E>, IntoFuture = F>,
+    F: Future<Output = Result<T, E>>,
+{
+    type Output = Result<(usize, T), Vec<E>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if this.running.is_empty() && this.errors.is_empty() && !this.is_over {
+            this.start_next();
+        }
+        loop {
+            match this.running.poll_completed(cx) {
+                Poll::Ready(Some((number, Ok(value)))) => {
+                    this.running.clear();
+                    return Poll::Ready(Ok((number, value)));
+                }
+                Poll::Ready(Some((number, Err(error)))) => {
+                    this.errors.push((number, error));
+                    this.start_next();
+                    continue;
+                }
+                Poll::Ready(None) if this.is_over => {
+                    this.errors.sort_by_key(|(number, _)| *number);
+                    return Poll::Ready(Err(this.errors.drain(..).map(|(_, error)| error).collect()));
+                }
+                Poll::Ready(None) => {
+                    this.start_next();
+                    continue;
+                }
+                Poll::Pending => {}
+            }
+            if !this.pause.as_mut().is_some_and(|pause| Pin::new(pause).poll(cx).is_ready()) {
+                return Poll::Pending;
+            }
+            this.start_next();
+        }
+    }
+}
+
+impl<I, F, E> fmt::Debug for Staggered<I, F, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Staggered").field("delay", &self.delay).field("running", &self.running).finish_non_exhaustive()
+    }
+}

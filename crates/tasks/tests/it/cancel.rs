@@ -1,0 +1,219 @@
+//! Cancel scopes and tokens: level, reasons, grace, and requests that are taken back.
+
+use std::future::pending;
+
+use picot_loop::{Instant, sleep, spawn, yield_now};
+use picot_tasks::{CancelScope, gather_settled, timeout};
+
+use crate::trace::{Trace, millis, run};
+
+#[test]
+fn the_error_says_why_who_and_where() {
+    run(|_| async {
+        let scope = CancelScope::new();
+        let other = scope.clone();
+        let id = spawn(async move { other.cancel("the user has left") }).id();
+        let error = scope.run(pending::<()>()).await.unwrap_err();
+        assert_eq!(error.reason().as_str(), "the user has left");
+        assert_eq!(error.request().requester().unwrap().id(), id);
+        assert_eq!(error.request().place().file(), file!());
+        assert!(error.to_string().starts_with("cancelled: the user has left (asked for by task "), "{error}");
+
+        let error = CancelScope::with_timeout(millis(1)).run(pending::<()>()).await.unwrap_err();
+        assert_eq!(error.reason().as_str(), "its deadline has passed");
+        assert!(error.request().requester().is_none());
+    });
+}
+
+#[test]
+fn the_first_reason_stays_and_a_scope_that_has_ended_refuses() {
+    run(|_| async {
+        let scope = CancelScope::new();
+        assert!(scope.cancel("first") && scope.cancel("second"));
+        assert_eq!(scope.run(pending::<()>()).await.unwrap_err().reason().as_str(), "first");
+        assert!(!scope.cancel("third"));
+        assert!(scope.is_cancelled() && !scope.is_expired());
+    });
+}
+
+#[test]
+fn what_is_run_in_a_cancelled_scope_ends_before_its_first_poll() {
+    run(|trace| async move {
+        let scope = CancelScope::new();
+        scope.cancel("before");
+        assert!(scope.run(async { trace.add("polled") }).await.is_err());
+
+        let (outer, inner) = (CancelScope::new(), CancelScope::new());
+        let result = outer.run(async {
+            outer.cancel("inside");
+            let ran = inner.run(async { trace.add("polled") }).await;
+            trace.add(format!("went on: {}", ran.is_ok()));
+        });
+        assert_eq!(result.await.unwrap_err().reason().as_str(), "inside");
+        assert_eq!(inner.request_info().unwrap().reason().as_str(), "inside");
+
+        let outer = CancelScope::new();
+        let result = outer.run(picot_tasks::scope(async |s| {
+            outer.cancel("inside");
+            let _ = s.spawn(async { trace.add("polled") });
+            pending::<Result<(), ()>>().await
+        }));
+        assert!(result.await.is_err());
+        assert_eq!(trace.take(), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn a_value_of_the_poll_that_cancels_stands() {
+    run(|_| async {
+        let scope = CancelScope::new();
+        let value = scope.run(async {
+            scope.cancel("too late for this poll");
+            7
+        });
+        assert_eq!(value.await.unwrap(), 7);
+    });
+}
+
+#[test]
+fn the_work_is_dropped_before_the_run_returns_and_not_inside_of_cancel() {
+    run(|trace| async move {
+        let scope = CancelScope::new();
+        let result = scope.run(async {
+            let _drop = trace.on_drop("work dropped");
+            scope.cancel("now");
+            trace.add("after cancel");
+            pending::<()>().await;
+        });
+        assert!(result.await.is_err());
+        trace.add("after run");
+        assert_eq!(trace.take(), ["after cancel", "work dropped", "after run"]);
+    });
+}
+
+#[test]
+fn cancelling_a_scope_reaches_those_inside_and_none_outside() {
+    run(|trace| async move {
+        let middle = CancelScope::new();
+        let canceller = middle.clone();
+        let _ = spawn(async move { canceller.cancel("the middle one") });
+        let outer = CancelScope::new();
+        let result = outer.run(async {
+            let inner = CancelScope::new();
+            let result = middle.run(gather_settled([
+                inner.run(trace.sleeper("inner", 9)),
+                CancelScope::new().run(trace.sleeper("other", 9)),
+            ]));
+            assert!(result.await.is_err());
+            assert!(inner.is_cancelled());
+            yield_now().await;
+            trace.add("goes on");
+        });
+        assert!(result.await.is_ok());
+        assert!(!outer.is_cancelled());
+        assert_eq!(trace.take(), ["inner dropped", "other dropped", "goes on"]);
+    });
+}
+
+#[test]
+fn work_that_observes_the_request_and_returns_a_value_completes_normally() {
+    run(|trace| async move {
+        let scope = CancelScope::with_timeout(millis(5)).grace(millis(50));
+        let token = scope.token();
+        let work = async {
+            let request = token.cancelled().await;
+            trace.add(request.reason());
+            // Clean-up may take its time, and run things.
+            timeout(millis(20), sleep(millis(10))).await.unwrap();
+            "said goodbye"
+        };
+        assert_eq!(scope.run(work).await.unwrap(), "said goodbye");
+        assert!(scope.is_cancelled() && scope.is_expired());
+        assert_eq!(trace.take(), ["its deadline has passed"]);
+    });
+}
+
+#[test]
+fn work_that_does_not_end_in_its_grace_is_dropped() {
+    run(|trace| async move {
+        let start = Instant::now();
+        let scope = CancelScope::new().grace(millis(20));
+        let canceller = scope.clone();
+        let _ = spawn(async move {
+            sleep(millis(5)).await;
+            canceller.cancel("please")
+        });
+        let error = scope.run(trace.sleeper("deaf", 99)).await.unwrap_err();
+        assert_eq!((error.reason().as_str(), start.elapsed()), ("please", millis(25)));
+        assert_eq!(trace.take(), ["deaf dropped"]);
+    });
+}
+
+#[test]
+fn tokens_of_scopes_inside_hear_of_it_and_a_scope_around_without_grace_drops_at_once() {
+    run(|trace| async move {
+        let outer = CancelScope::with_timeout(millis(5)).grace(millis(50));
+        let inner = CancelScope::new();
+        let token = inner.token();
+        let work = outer.run(inner.run(async {
+            trace.add(token.cancelled().await.reason());
+            "inner ended"
+        }));
+        assert_eq!(work.await.unwrap().unwrap(), "inner ended");
+        assert_eq!(trace.take(), ["its deadline has passed"]);
+
+        let start = Instant::now();
+        let graceful = CancelScope::new().grace(millis(50));
+        assert!(timeout(millis(5), graceful.run(pending::<()>())).await.is_err());
+        assert_eq!(start.elapsed(), millis(5));
+    });
+}
+
+#[test]
+fn a_request_that_is_withdrawn_before_it_is_delivered_has_no_effect() {
+    run(|_| async {
+        let scope = CancelScope::new();
+        let other = scope.clone();
+        let _ = spawn(async move {
+            other.cancel("hasty");
+            assert!(other.withdraw());
+            assert!(!other.withdraw(), "once");
+        });
+        assert!(scope.run(sleep(millis(5))).await.is_ok());
+        assert!(!scope.is_cancelled());
+        assert!(!scope.withdraw(), "it has ended");
+    });
+}
+
+#[test]
+fn a_request_that_was_heard_cannot_be_withdrawn() {
+    run(|_| async {
+        let scope = CancelScope::new().grace(millis(50));
+        let token = scope.token();
+        let result = scope.run(async {
+            scope.cancel("heard");
+            token.cancelled().await;
+            assert!(!scope.withdraw());
+        });
+        assert!(result.await.is_ok());
+    });
+}
+
+#[test]
+fn all_who_wait_for_a_token_hear_of_it_and_one_that_is_gone_is_forgotten() {
+    run(|trace: Trace| async move {
+        let scope = CancelScope::new().grace(millis(50));
+        let token = scope.token();
+        assert!(timeout(millis(1), token.cancelled()).await.is_err());
+        let waiters: Vec<_> = (0..3)
+            .map(|n| {
+                let (token, trace) = (token.clone(), trace.clone());
+                spawn(async move { trace.add(format!("{n}: {}", token.cancelled().await.reason())) })
+            })
+            .collect();
+        yield_now().await;
+        scope.cancel("all");
+        gather_settled(waiters).await;
+        assert_eq!(trace.take(), ["0: all", "1: all", "2: all"]);
+    });
+}

@@ -1,0 +1,220 @@
+//! Timeouts and deadlines: who wins, who is told, and when clean-up has run.
+
+use std::future::pending;
+use std::time::Duration;
+
+use picot_loop::{Instant, LoopHandle, sleep, sleep_until, spawn, yield_now};
+use picot_tasks::{
+    CancelScope, Elapsed, RescheduleError, effective_deadline, gather, move_on_after, move_on_at, timeout, timeout_at,
+};
+
+use crate::trace::{Gate, millis, run};
+
+#[test]
+fn the_clean_up_has_run_when_the_timeout_returns() {
+    run(|trace| async move {
+        let result = timeout(millis(5), trace.sleeper("work", 9)).await;
+        trace.add(if result.is_err() { "elapsed" } else { "done" });
+        assert_eq!(trace.take(), ["work dropped", "elapsed"]);
+        assert_eq!(LoopHandle::current().now() - Instant::now(), Duration::ZERO);
+    });
+}
+
+#[test]
+fn it_passes_exactly_at_the_deadline() {
+    run(|_| async {
+        let start = Instant::now();
+        let error: Elapsed = timeout(millis(5), pending::<()>()).await.unwrap_err();
+        assert_eq!(start.elapsed(), millis(5));
+        assert_eq!(error.place().file(), file!());
+        assert!(timeout_at(start + millis(7), pending::<()>()).await.is_err());
+        assert_eq!(start.elapsed(), millis(7));
+        assert_eq!(move_on_after(millis(1), pending::<()>()).await, None);
+        assert_eq!(move_on_at(start + millis(9), async { 3 }).await, Some(3));
+    });
+}
+
+#[test]
+fn a_result_that_comes_in_the_turn_of_the_deadline_wins() {
+    run(|_| async {
+        let (gate, deadline) = (Gate::default(), Instant::now() + millis(5));
+        let opener = gate.clone();
+        LoopHandle::current().call_at(deadline, move || opener.open());
+        assert!(timeout_at(deadline, gate.wait()).await.is_ok(), "the result was set first");
+        assert!(timeout(millis(5), sleep(millis(5))).await.is_ok(), "a sleep that ends with it");
+        let nested = timeout(millis(5), timeout(millis(60), sleep(millis(5))));
+        assert!(nested.await.unwrap().is_ok(), "however deep it is");
+    });
+}
+
+#[test]
+fn zero_ends_before_the_first_poll_and_none_never() {
+    run(|trace| async move {
+        let work = async { trace.add("polled") };
+        assert!(timeout(Duration::ZERO, work).await.is_err());
+        assert_eq!(trace.take(), Vec::<String>::new());
+        assert!(timeout(None, sleep(Duration::from_secs(1 << 30))).await.is_ok());
+        assert!(timeout(Duration::MAX, sleep(millis(1))).await.is_ok());
+        assert!(timeout_at(None, async {}).await.is_ok());
+    });
+}
+
+#[test]
+fn a_task_that_is_waited_for_is_cancelled_and_one_that_is_watched_is_not() {
+    run(|trace| async move {
+        let task = |name| {
+            let trace = trace.clone();
+            spawn(async move { trace.sleeper(name, 9).await })
+        };
+        assert!(timeout(millis(1), task("waited for")).await.is_err());
+        yield_now().await;
+        assert_eq!(trace.take(), ["waited for dropped"]);
+        let mut watched = task("watched");
+        assert!(timeout(millis(1), &mut watched).await.is_err());
+        assert_eq!(watched.await.unwrap(), "watched");
+    });
+}
+
+#[test]
+fn cancelling_the_waiter_cancels_the_work_and_a_value_of_that_turn_is_kept() {
+    run(|trace| async move {
+        let inside = trace.clone();
+        let waiter = spawn(async move { timeout(millis(9), inside.sleeper("work", 5)).await });
+        sleep(millis(1)).await;
+        assert!(waiter.cancelled().await.is_none());
+        assert_eq!(trace.take(), ["work dropped"]);
+
+        let waiter = spawn(async { timeout(millis(9), sleep(millis(5))).await });
+        yield_now().await;
+        sleep(millis(5)).await;
+        assert!(waiter.cancelled().await.is_some_and(|outcome| outcome.unwrap().is_ok()));
+    });
+}
+
+#[test]
+fn of_two_nested_timeouts_with_one_deadline_the_outer_one_is_the_error() {
+    run(|trace| async move {
+        let deadline = Instant::now() + millis(5);
+        let (outer, inner) = (CancelScope::with_deadline(deadline), CancelScope::with_deadline(deadline));
+        let result = outer
+            .run(async {
+                trace.add(format!("inner is ok: {}", inner.run(pending::<()>()).await.is_ok()));
+            })
+            .await;
+        assert!(result.is_err());
+        assert!(outer.is_expired() && inner.is_expired());
+        assert_eq!(trace.take(), Vec::<String>::new(), "the inner one said nothing");
+    });
+}
+
+#[test]
+fn the_inner_one_of_two_passes_first_if_it_is_earlier() {
+    run(|_| async {
+        let outer = CancelScope::with_timeout(millis(9));
+        let result = outer.run(timeout(millis(5), pending::<()>())).await;
+        assert!(matches!(result, Ok(Err(Elapsed { .. }))));
+        assert!(!outer.is_expired());
+    });
+}
+
+#[test]
+fn errors_of_the_work_and_cancellations_from_outside_pass_unchanged() {
+    run(|_| async {
+        assert_eq!(timeout(millis(5), async { Err::<(), _>("mine") }).await, Ok(Err("mine")));
+        let waiter = spawn(timeout(millis(5), pending::<()>()));
+        yield_now().await;
+        waiter.cancel("from outside");
+        assert_eq!(waiter.await.unwrap_err().reason().unwrap().as_str(), "from outside");
+    });
+}
+
+#[test]
+fn a_deadline_is_moved_and_taken_away_while_the_work_runs() {
+    run(|_| async {
+        let start = Instant::now();
+        let scope = CancelScope::with_timeout(millis(5));
+        assert_eq!(scope.deadline(), Some(start + millis(5)));
+        let mover = scope.clone();
+        let _ = spawn(async move {
+            sleep(millis(4)).await;
+            mover.reschedule(Instant::now() + millis(4)).unwrap();
+        });
+        assert!(scope.run(pending::<()>()).await.is_err());
+        assert_eq!(start.elapsed(), millis(8));
+
+        let scope = CancelScope::with_timeout(millis(5));
+        let ok = scope.run(async {
+            scope.reschedule(None).unwrap();
+            sleep(millis(50)).await;
+            scope.reschedule(Instant::now()).unwrap();
+            pending::<()>().await;
+        });
+        assert!(ok.await.is_err());
+        assert_eq!(start.elapsed(), millis(58));
+    });
+}
+
+#[test]
+fn a_deadline_is_not_moved_before_the_run_after_it_or_when_it_has_passed() {
+    run(|_| async {
+        let scope = CancelScope::new();
+        assert_eq!(scope.reschedule(None), Err(RescheduleError::NotRunning));
+        scope.run(async {}).await.unwrap();
+        assert_eq!(scope.reschedule(None), Err(RescheduleError::Ended));
+        let scope = CancelScope::new();
+        let run = scope.run(async {
+            scope.cancel("enough");
+            assert_eq!(scope.reschedule(None), Err(RescheduleError::Cancelled));
+        });
+        run.await.unwrap();
+    });
+}
+
+#[test]
+#[should_panic = "a cancel scope runs one future, once"]
+fn a_scope_is_not_run_twice() {
+    let scope = CancelScope::new();
+    drop(scope.run(async {}));
+    drop(scope.run(async {}));
+}
+
+#[test]
+fn deadlines_are_inherited() {
+    run(|_| async {
+        let start = Instant::now();
+        assert_eq!(effective_deadline(), None);
+        let inner = async || timeout(millis(50), async { effective_deadline().unwrap() - start }).await.unwrap();
+        assert_eq!(inner().await, millis(50));
+        let outer = timeout(millis(9), async {
+            assert_eq!(inner().await, millis(9));
+            let scope = CancelScope::with_timeout(millis(3));
+            let seen = scope.run(async { effective_deadline() }).await.unwrap();
+            assert_eq!(seen, Some(start + millis(3)));
+            // Through members, which are polled by themselves, too.
+            let deadlines = gather([1, 2].map(async |n| {
+                sleep(millis(n)).await;
+                Ok::<_, ()>(effective_deadline().unwrap())
+            }));
+            assert_eq!(deadlines.await, Ok(vec![start + millis(9); 2]));
+        });
+        outer.await.unwrap();
+        assert_eq!(effective_deadline(), None);
+    });
+}
+
+#[test]
+fn many_timeouts_at_once_pass_in_the_order_of_their_deadlines() {
+    run(|trace| async move {
+        let start = Instant::now();
+        picot_tasks::gather_settled((0..100u64).rev().map(|n| {
+            let trace = &trace;
+            async move {
+                assert!(timeout(millis(n), sleep_until(start + millis(500))).await.is_err());
+                trace.add(n);
+            }
+        }))
+        .await;
+        let expected: Vec<_> = (0..100).map(|n| n.to_string()).collect();
+        assert_eq!(trace.take(), expected);
+    });
+}

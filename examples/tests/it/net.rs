@@ -1,0 +1,156 @@
+//! The programs for connections, with clients of std, so that the two sides do not share a mistake.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::Stdio;
+
+use picot_examples::program::{Running, example, lines};
+
+/// Starts a server, and gives the address that its first line tells.
+fn server(name: &str, arguments: &[&str]) -> (Running, String) {
+    let mut command = example(name);
+    command.args(arguments);
+    let mut server = Running::start(command);
+    let line = server.line();
+    let address = line.strip_prefix("listening at ").unwrap_or_else(|| panic!("{line}")).to_string();
+    (server, address)
+}
+
+#[test]
+fn the_echo_server_serves_by_protocol_as_well() {
+    let (_server, address) = server("echo_server", &["127.0.0.1:0", "--protocol"]);
+    let mut stream = TcpStream::connect(&address).unwrap();
+    let sent: Vec<u8> = (0..3_000_000).map(|n| (n % 251) as u8).collect();
+    let mut writer = stream.try_clone().unwrap();
+    let writing = std::thread::spawn({
+        let sent = sent.clone();
+        move || {
+            writer.write_all(&sent).unwrap();
+            writer.shutdown(std::net::Shutdown::Write).unwrap();
+        }
+    });
+    let mut back = Vec::new();
+    stream.read_to_end(&mut back).unwrap();
+    writing.join().unwrap();
+    assert!(back == sent);
+}
+
+#[test]
+fn what_one_says_in_the_chat_the_others_hear() {
+    let (_server, address) = server("chat", &["serve", "127.0.0.1:0"]);
+    let join = |name| {
+        let mut command = example("chat");
+        command.args(["join", &address, name]).stdin(Stdio::piped());
+        Running::start(command)
+    };
+    // A guest by hand, who speaks first: so it is known to be there before the others come.
+    let mut guest = TcpStream::connect(&address).unwrap();
+    let mut early = TcpStream::connect(&address).unwrap();
+    let mut guest_lines = BufReader::new(guest.try_clone().unwrap()).lines();
+    early.write_all(b"anybody here\n").unwrap();
+    assert_eq!(guest_lines.next().unwrap().unwrap(), "anybody here");
+    drop(early);
+    let mut ann = join("ann");
+    assert_eq!(guest_lines.next().unwrap().unwrap(), "ann has come");
+    let mut bob = join("bob");
+    assert_eq!(guest_lines.next().unwrap().unwrap(), "bob has come");
+    guest.write_all(b"hel").unwrap();
+    guest.write_all(b"lo\nfrom by hand\n").unwrap();
+    for client in [&mut ann, &mut bob] {
+        let first = loop {
+            let line = client.line();
+            if !line.ends_with("has come") {
+                break line;
+            }
+        };
+        assert_eq!((first.as_str(), client.line().as_str()), ("hello", "from by hand"));
+    }
+    ann.child.stdin.take().unwrap().write_all(b"bye\n").unwrap();
+    assert_eq!(bob.line(), "ann: bye");
+    assert_eq!(bob.line(), "ann has gone");
+    assert!(ann.child.wait().unwrap().success());
+    assert_eq!(guest_lines.next().unwrap().unwrap(), "ann: bye");
+}
+
+/// Sends a request and gives what comes back until the server closes.
+fn ask(address: &str, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}
+
+#[test]
+fn http_is_answered_as_far_as_it_goes_and_refused_beyond() {
+    let (_server, address) = server("http_hello", &["127.0.0.1:0"]);
+    let two = ask(&address, "GET / HTTP/1.1\r\nHost: x\r\n\r\nGET /ann HTTP/1.1\r\nConnection: close\r\n\r\n");
+    assert!(two.contains("Hello, world!\n") && two.ends_with("\r\n\r\nHello, ann!\n"), "{two}");
+    assert_eq!(two.matches("HTTP/1.1 200 OK\r\n").count(), 2);
+    let head = ask(&address, "HEAD / HTTP/1.0\r\n\r\n");
+    assert!(head.contains("Content-Length: 14\r\n") && head.ends_with("\r\n\r\n"), "{head}");
+    for (request, status) in [
+        ("GET /a/b HTTP/1.0\r\n\r\n", "404"),
+        ("DELETE / HTTP/1.0\r\n\r\n", "405"),
+        ("POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nabcde", "413"),
+        ("GET /\r\n\r\n", "400"),
+        ("GET / HTTP/3.0\r\n\r\n", "505"),
+    ] {
+        let answer = ask(&address, request);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request:?}: {answer}");
+    }
+    let long = format!("GET / HTTP/1.1\r\nLong: {}\r\n\r\n", "x".repeat(9_000));
+    assert!(ask(&address, &long).starts_with("HTTP/1.1 431 "));
+}
+
+#[test]
+fn protocols_on_both_sides_echo_every_message() {
+    let (status, stdout, stderr) = lines(&example("protocol_echo").arg("20").output().unwrap());
+    assert_eq!((status, stderr.len()), (Some(0), 0), "{stderr:?}");
+    assert_eq!(stdout, ["20 clients had 200 messages echoed"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_loop_per_core_listens_at_one_port() {
+    let (mut server, address) = server("loop_per_core", &["127.0.0.1:0", "2"]);
+    let mut ready = [server.line(), server.line()];
+    ready.sort();
+    assert_eq!(ready, ["loop 0 is ready", "loop 1 is ready"]);
+    for _ in 0..16 {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        stream.write_all(b"hello").unwrap();
+        let mut back = [0; 5];
+        stream.read_exact(&mut back).unwrap();
+        assert_eq!(&back, b"hello");
+    }
+}
+
+#[test]
+fn names_are_resolved_in_order_and_unknown_ones_are_told() {
+    let (status, stdout, stderr) =
+        lines(&example("resolve").args(["localhost", "::1", "127.0.0.2:80"]).output().unwrap());
+    assert_eq!((status, stderr.len(), stdout.len()), (Some(0), 0, 3), "{stderr:?}");
+    assert!(stdout[0] == "localhost: 127.0.0.1" || stdout[0].contains("::1"), "{stdout:?}");
+    assert_eq!(stdout[1..], ["::1: ::1", "127.0.0.2:80: 127.0.0.2"]);
+    let (status, stdout, stderr) = lines(&example("resolve").args(["127.0.0.1", "a.name.invalid"]).output().unwrap());
+    assert_eq!((status, stdout.len(), stderr.len()), (Some(1), 1, 1), "{stderr:?}");
+    assert!(stderr[0].starts_with("resolve: a.name.invalid: "), "{stderr:?}");
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn under_tls_a_line_comes_back_and_a_wrong_name_or_authority_is_refused() {
+    let data = |name: &str| format!("{}/../crates/net/tests/data/{name}", env!("CARGO_MANIFEST_DIR"));
+    let (certificate, key, authority) = (data("localhost.pem"), data("localhost.key"), data("authority.pem"));
+    let (_server, address) = server("tls_echo", &["serve", "127.0.0.1:0", &certificate, &key]);
+    let send = |name: &str, rest: &[&str]| {
+        lines(&example("tls_echo").args(["send", &address, name, "hello"]).args(rest).output().unwrap())
+    };
+    let (status, stdout, stderr) = send("localhost", &[&authority]);
+    assert_eq!((status, stdout), (Some(0), vec!["hello".to_string()]), "{stderr:?}");
+    for (name, rest) in [("elsewhere", &[&*authority][..]), ("localhost", &[])] {
+        let (status, stdout, stderr) = send(name, rest);
+        assert_eq!((status, stdout.len(), stderr.len()), (Some(1), 0, 1), "{stderr:?}");
+    }
+}
