@@ -6,7 +6,7 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::time::Duration;
 
-use picot_context::{Closed, Place, Report, TaskId, TaskInfo};
+use picot_context::{Closed, Place, Report, TaskId, TaskInfo, Waiting};
 use picot_executor::{CallHandle, Hooks, Task, TaskBuilder};
 use picot_reactor::{Pollable, Source};
 
@@ -137,6 +137,12 @@ impl LoopHandle {
         self.inner.after_step()
     }
 
+    /// The same, each with the task whose end it awaits, where it does so itself and not through a combinator.
+    #[doc(alias = "capture_call_graph")]
+    pub fn waiting(&self) -> Vec<Waiting> {
+        self.inner.executor.spawner().waiting()
+    }
+
     /// Stops the loop: what is queued in this turn runs, and then the run ends. What was scheduled meanwhile stays for the
     /// next run. A loop that is stopped before it runs makes one turn that waits for nothing.
     pub fn stop(&self) {
@@ -176,6 +182,12 @@ impl LoopHandle {
     #[doc(alias = "set_exception_handler")]
     pub fn set_error_hook(&self, hook: impl Fn(&Report) + 'static) {
         self.inner.executor.spawner().set_error_hook(hook);
+    }
+
+    /// Hands a report to the error hook, at the end of this turn.
+    #[doc(alias = "call_exception_handler")]
+    pub fn report(&self, report: Report) {
+        self.inner.executor.spawner().report(report);
     }
 
     /// Puts the default error hook back.

@@ -103,3 +103,32 @@ fn the_hook_runs_in_the_context_of_what_failed() {
     assert_eq!(trace.take(), ["Some(1) for Some(\"ada\")", "None for None", "None for Some(\"grace\")"]);
     assert_eq!(USER.get(), None);
 }
+
+#[test]
+fn anybody_on_the_thread_may_report_and_ask_who_awaits_whom() {
+    let (event_loop, trace, _clock) = virtual_loop();
+    let reports = reports(&event_loop);
+    let handle = event_loop.handle();
+    event_loop
+        .run_until_complete(async {
+            let sleeper = spawn(sleep(Duration::from_secs(1)));
+            handle.call_soon({
+                let (handle, trace) = (handle.clone(), trace.clone());
+                move || {
+                    for waiting in handle.waiting() {
+                        let waits_for = waiting.waits_for.map(|task| task.id().get());
+                        trace.add(format!("{} waits for {waits_for:?}", waiting.task.id()));
+                    }
+                    let origin = picot_loop::Origin::new(Kind::Loop);
+                    handle.report(picot_loop::Report::new(
+                        origin,
+                        picot_loop::Cause::Io(std::io::Error::other("a warning")),
+                    ));
+                    assert_eq!(trace.take(), ["1 waits for Some(2)", "2 waits for None"]);
+                }
+            });
+            sleeper.await.unwrap();
+        })
+        .unwrap();
+    assert_eq!(reports.take(), ["the loop met an error of the operating system: a warning"]);
+}
