@@ -155,6 +155,10 @@ impl EventLoop {
         if self.is_running() {
             return Err(RunError::Nested);
         }
+        // What is dropped while it closes may close it again, and still has a host after that.
+        if self.inner.is_closed.replace(true) {
+            return Ok(CloseReport::default());
+        }
         let report = close(&self.inner, limit);
         drop(self.host.take());
         Ok(report)
