@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::task::Waker;
 use std::time::Duration;
 
 use picot_context::{Cause, Kind, Origin, Place, Report};
@@ -72,11 +73,12 @@ thread_local! {
 impl Inner {
     pub(crate) fn new(builder: &Builder, built_at: Place) -> Result<Inner, LoopError> {
         let reactor = Reactor::new()?;
+        let interrupt = Waker::from(reactor.wake_handle());
         Ok(Inner {
-            executor: Executor::with_interrupt(reactor.wake_handle().into()),
+            lanes: Lanes::new(builder.blocking_threads, &interrupt),
+            executor: Executor::with_interrupt(interrupt),
             reactor,
             wheel: RefCell::default(),
-            lanes: Lanes::new(builder.blocking_threads),
             clock: builder.timepiece(),
             grace: builder.grace,
             patience: builder.patience,
