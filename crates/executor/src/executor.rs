@@ -235,12 +235,14 @@ impl Executor {
         self.shared().inbox.take(|item| self.shared().accept(local, item))
     }
 
-    /// Hands the reports of this turn to the error hook; to be called at the end of a turn.
+    /// Hands the reports of this turn to the error hook; to be called at the end of a turn. Returns whether there were any.
     #[inline]
-    pub fn deliver_reports(&self) {
-        if self.local().reports.any() {
+    pub fn deliver_reports(&self) -> bool {
+        let any = self.local().reports.any();
+        if any {
             self.local().reports.deliver();
         }
+        any
     }
 
     /// Announces that the thread is about to wait. From then on other threads interrupt it, until what this returns is

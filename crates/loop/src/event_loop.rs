@@ -83,8 +83,9 @@ impl EventLoop {
     pub fn run_until_complete<F: Future>(&self, future: F) -> Result<F::Output, RunError> {
         let _running = self.begin()?;
         let mut root = pin!(self.inner.executor.root(Location::caller(), future));
+        self.inner.pace.has_root.set(true);
         loop {
-            self.inner.turn(Some(root.as_mut()), None);
+            let steps = self.inner.turn(Some(root.as_mut()), None);
             if let Some(output) = root.as_mut().take_output() {
                 return Ok(output);
             }
@@ -92,7 +93,8 @@ impl EventLoop {
                 return Err(RunError::Stopped);
             }
             self.inner.check_process()?;
-            if self.inner.fails_at_dead_end() {
+            // If another thread has come at the last moment, it goes on.
+            if self.inner.pace.is_at_dead_end.take() && steps == 0 {
                 return Err(RunError::DeadEnd);
             }
         }
@@ -200,6 +202,7 @@ pub(crate) struct Running<'a>(&'a Inner);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
+        self.0.pace.has_root.set(false);
         self.0.is_running.set(false);
         self.0.is_stopping.set(false);
     }
