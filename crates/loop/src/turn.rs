@@ -234,7 +234,7 @@ impl Inner {
     #[cold]
     fn has_taken(&self, took: u64) {
         self.metrics.has_stepped(took);
-        if took >= self.slow_step && !self.executor.is_exclusive() {
+        if took >= self.slow_step && !self.executor.was_exclusive() {
             self.report_slow_step(Duration::from_nanos(took));
         }
     }
