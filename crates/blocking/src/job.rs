@@ -80,8 +80,12 @@ impl<T: Send + 'static> Cell<T> {
         };
         let waiter = inner.waiter.take();
         drop(inner);
-        // A result that nobody wants is dropped here, on the job's thread, and a panic in that is nobody's, too.
-        let _ = catch(move || drop(unwanted));
+        if let Some((result, pending)) = unwanted {
+            // It is dropped here, on the job's thread, and a panic in that is nobody's, too.
+            let _ = catch(move || drop(result));
+            // The lane's waker is anybody's code, as are others.
+            let _ = catch(|| pending.map(Pending::end_abandoned));
+        }
         if let Some(waiter) = waiter {
             let _ = catch(|| waiter.wake());
         }

@@ -5,6 +5,7 @@ use std::io;
 use std::panic::Location;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::time::Duration;
 
 use concurrent_queue::ConcurrentQueue;
@@ -12,6 +13,9 @@ use picot_context::Place;
 
 use crate::job::{Cell, Job, Work};
 use crate::worker::{self, Worker};
+
+/// How long a thread without a job stays.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// Where a job was submitted: what it is called by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +52,16 @@ pub(crate) struct Shared {
     pool: Mutex<Pool>,
     /// A worker has left the pool.
     pub(crate) has_ended: Condvar,
-    pending: Arc<AtomicUsize>,
+    pending: Arc<Count>,
+    pub(crate) keep_alive: Duration,
+}
+
+/// How many jobs are not over.
+#[derive(Default)]
+struct Count {
+    number: AtomicUsize,
+    /// Who else is told of jobs that end abandoned.
+    waker: Option<Waker>,
 }
 
 #[derive(Default)]
@@ -60,19 +73,28 @@ pub(crate) struct Pool {
 }
 
 /// Counts one job as pending for as long as it lives.
-pub(crate) struct Pending(Arc<AtomicUsize>);
+pub(crate) struct Pending(Arc<Count>);
 
 impl Pending {
-    fn new(count: &Arc<AtomicUsize>) -> Pending {
-        count.fetch_add(1, Ordering::Relaxed);
+    fn new(count: &Arc<Count>) -> Pending {
+        count.number.fetch_add(1, Ordering::Relaxed);
         Pending(count.clone())
+    }
+
+    /// A job has ended that was abandoned, so nobody is woken by its result.
+    pub(crate) fn end_abandoned(self) {
+        let count = self.0.clone();
+        drop(self);
+        if let Some(waker) = &count.waker {
+            waker.wake_by_ref();
+        }
     }
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
         // Releases what the job has done to whoever sees the count.
-        self.0.fetch_sub(1, Ordering::Release);
+        self.0.number.fetch_sub(1, Ordering::Release);
     }
 }
 
@@ -95,15 +117,30 @@ impl Lane {
     /// # Panics
     /// If `threads_max` is 0: such a lane could never run a job.
     pub fn new(name: impl Into<String>, threads_max: usize) -> Lane {
+        Lane::build(name.into(), threads_max, KEEP_ALIVE, None)
+    }
+
+    /// A lane that calls `waker` whenever a job has ended that had been abandoned while it ran, and that was
+    /// [pending](Lane::pending) until then: for loops that wait while jobs are, and would not learn of it otherwise. It is
+    /// called on the lane's threads.
+    ///
+    /// # Panics
+    /// As [`new`](Lane::new).
+    pub fn with_waker(name: impl Into<String>, threads_max: usize, waker: Waker) -> Lane {
+        Lane::build(name.into(), threads_max, KEEP_ALIVE, Some(waker))
+    }
+
+    fn build(name: String, threads_max: usize, keep_alive: Duration, waker: Option<Waker>) -> Lane {
         assert!(threads_max > 0, "a lane needs at least one thread to run jobs");
         Lane {
             shared: Arc::new(Shared {
-                name: name.into(),
+                name,
                 threads_max,
                 jobs: ConcurrentQueue::unbounded(),
                 pool: Mutex::default(),
                 has_ended: Condvar::new(),
-                pending: Arc::default(),
+                pending: Arc::new(Count { number: AtomicUsize::new(0), waker }),
+                keep_alive,
             }),
         }
     }
@@ -158,7 +195,7 @@ impl Lane {
     /// How many jobs are not over: those that wait or run, and those whose result was not taken yet. One that was abandoned
     /// counts only while it runs.
     pub fn pending(&self) -> usize {
-        self.shared.pending.load(Ordering::Acquire)
+        self.shared.pending.number.load(Ordering::Acquire)
     }
 
     /// How many threads the lane has now.
@@ -264,6 +301,39 @@ impl std::error::Error for SubmitError {
         match self {
             SubmitError::Closed => None,
             SubmitError::NoThread(error) => Some(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// The thread is idle for about as long as it stays, so that it ends, and is woken, at the same moments.
+    #[test]
+    fn a_thread_that_is_woken_at_the_moment_in_which_it_would_have_ended_stays_a_good_one() {
+        let lane = Lane::build("brief".into(), 2, Duration::from_micros(60), None);
+        let (sender, receiver) = mpsc::channel();
+        for round in 0..20_000 {
+            let sender = sender.clone();
+            let _job = lane.submit(move || sender.send(round).unwrap()).unwrap();
+            let done = receiver.recv_timeout(Duration::from_secs(20));
+            assert_eq!(done, Ok(round), "the job was given to a thread that has ended");
+            let pool = lane.shared.pool();
+            for (index, worker) in pool.idle.iter().enumerate() {
+                assert!(
+                    pool.workers.iter().any(|other| Arc::ptr_eq(worker, other)),
+                    "an idle thread is one of the lane's"
+                );
+                assert!(!pool.idle[..index].iter().any(|other| Arc::ptr_eq(worker, other)), "and is idle once");
+            }
+            drop(pool);
+            // Idle for a while that differs, around the time that a thread stays.
+            for _ in 0..(round % 64) * 10 {
+                std::hint::spin_loop();
+            }
         }
     }
 }

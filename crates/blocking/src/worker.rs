@@ -6,14 +6,10 @@
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
 
 use parking::{Parker, Unparker};
 
 use crate::lane::{JobInfo, Shared};
-
-/// How long a thread without a job stays.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 pub(crate) struct Worker {
     unparker: Unparker,
@@ -60,7 +56,7 @@ fn work(shared: &Shared, this: &Arc<Worker>, parker: &Parker) {
         }
         pool.idle.push(this.clone());
         drop(pool);
-        if parker.park_timeout(KEEP_ALIVE) {
+        if parker.park_timeout(shared.keep_alive) {
             continue;
         }
         // Nobody has woken this thread. If it is still listed as idle, nobody is about to, and it can end.
@@ -69,5 +65,8 @@ fn work(shared: &Shared, this: &Arc<Worker>, parker: &Parker) {
             pool.idle.remove(index);
             return shared.dismiss(pool, this);
         }
+        drop(pool);
+        // Somebody was just about to. That comes, and is not for the next time: it would stand in the list twice then.
+        parker.park();
     }
 }

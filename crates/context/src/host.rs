@@ -58,32 +58,40 @@ impl fmt::Display for Closed {
 impl std::error::Error for Closed {}
 
 thread_local! {
-    static HOST: RefCell<Option<Rc<dyn Host>>> = const { RefCell::new(None) };
+    /// The hosts that are installed, the present one last.
+    static HOSTS: RefCell<Vec<Rc<dyn Host>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Makes `host` this thread's host until the returned guard is dropped; then the one before it is again.
+/// Makes `host` this thread's host until the returned guard is dropped; then the one before it is again. Guards may be dropped
+/// in any order: the host that was installed last is the one.
 pub fn install(host: Rc<dyn Host>) -> HostGuard {
-    HostGuard { outer: HOST.with(|cell| cell.replace(Some(host))), _thread: std::marker::PhantomData }
+    HOSTS.with(|hosts| hosts.borrow_mut().push(host.clone()));
+    HostGuard { host, _thread: std::marker::PhantomData }
 }
 
 /// This thread's host, if it has one.
 pub fn host() -> Option<Rc<dyn Host>> {
-    HOST.try_with(|cell| cell.borrow().clone()).unwrap_or(None)
+    HOSTS.try_with(|hosts| hosts.borrow().last().cloned()).unwrap_or(None)
 }
 
 /// Keeps a host installed; see [`install`].
 #[must_use = "the host is removed again at once if the guard is dropped"]
 pub struct HostGuard {
-    outer: Option<Rc<dyn Host>>,
+    host: Rc<dyn Host>,
     /// A guard speaks of one thread.
     _thread: std::marker::PhantomData<*const ()>,
 }
 
 impl Drop for HostGuard {
     fn drop(&mut self) {
-        // Replaced, not assigned: the old host may run code in its drop, and the cell must not be borrowed then.
-        let host = HOST.try_with(|cell| cell.replace(self.outer.take()));
-        drop(host);
+        let own = Rc::as_ptr(&self.host).cast::<()>();
+        let removed = HOSTS.try_with(|hosts| {
+            let mut hosts = hosts.borrow_mut();
+            let index = hosts.iter().rposition(|host| Rc::as_ptr(host).cast::<()>() == own);
+            index.map(|index| hosts.remove(index))
+        });
+        // Dropped last: it may run code in its drop, and the list must not be borrowed then.
+        drop(removed);
     }
 }
 

@@ -91,8 +91,12 @@ pub(crate) fn close(shared: &Arc<Shared>, local: &Local) -> CloseReport {
         // Once more, for those held back: who waited for these has been dropped.
         local.reports.deliver();
     }
-    local.reports.set_hook(None);
-    local.set_hooks(None);
+    // Both may be anybody's code, also when they are dropped. Whom that would be told to is gone: the default is.
+    local.contain(|| local.reports.set_hook(None));
+    local.contain(|| local.set_hooks(None));
+    if local.reports.any() {
+        local.reports.deliver();
+    }
     report
 }
 

@@ -208,10 +208,10 @@ impl Executor {
         self.ready() != 0 || self.local().reports.any()
     }
 
-    /// Whether an [exclusive section](Spawner::exclusive) lasts.
+    /// Whether an [exclusive section](Spawner::exclusive) lasts, or has ended in the step that runs now or has run last.
     #[inline]
-    pub fn is_exclusive(&self) -> bool {
-        self.local().uses(extra::SECTION)
+    pub fn was_exclusive(&self) -> bool {
+        self.local().uses(extra::SECTION | extra::SECTION_ENDED)
     }
 
     /// Whether another thread has handed something over that was not taken yet.
@@ -235,12 +235,14 @@ impl Executor {
         self.shared().inbox.take(|item| self.shared().accept(local, item))
     }
 
-    /// Hands the reports of this turn to the error hook; to be called at the end of a turn.
+    /// Hands the reports of this turn to the error hook; to be called at the end of a turn. Returns whether there were any.
     #[inline]
-    pub fn deliver_reports(&self) {
-        if self.local().reports.any() {
+    pub fn deliver_reports(&self) -> bool {
+        let any = self.local().reports.any();
+        if any {
             self.local().reports.deliver();
         }
+        any
     }
 
     /// Announces that the thread is about to wait. From then on other threads interrupt it, until what this returns is
@@ -333,6 +335,7 @@ fn run_queued(
             local.hold(item);
             held += 1;
         } else {
+            local.set_extra(extra::SECTION_ENDED, false);
             run_item::<true>(local, item, frame, root.as_mut(), after);
         }
     }

@@ -61,6 +61,11 @@ pub trait Hooks {
         let _ = (task, exit);
     }
 
+    /// An [exclusive section](crate::Spawner::exclusive) begins, or ends.
+    fn exclusive(&self, lasts: bool) {
+        let _ = lasts;
+    }
+
     /// The thread is about to wait. If this queues something, it will not.
     fn park(&self) {}
 
@@ -85,6 +90,8 @@ pub(crate) mod extra {
     pub(crate) const HOOKS: u8 = 1;
     pub(crate) const SHUFFLE: u8 = 2;
     pub(crate) const SECTION: u8 = 4;
+    /// A section has ended since the last step began.
+    pub(crate) const SECTION_ENDED: u8 = 8;
 }
 
 impl Local {

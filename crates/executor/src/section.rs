@@ -85,11 +85,15 @@ impl Local {
     /// Ends the section, if one lasts: what was held back stands in front again.
     #[cold]
     pub(crate) fn end_section(&self) {
-        self.section.holder.set(None);
+        let lasted = self.section.holder.take().is_some();
         self.section.guards.set(0);
         self.set_extra(extra::SECTION, false);
         pour(&self.queue, &self.section.held);
         self.queue.exchange(&self.section.held);
+        if lasted {
+            self.set_extra(extra::SECTION_ENDED, true);
+            self.hook(|hooks| hooks.exclusive(false));
+        }
     }
 
     /// The holder waits for a task that cannot run before it lets go.
@@ -129,7 +133,10 @@ impl Future for Exclusive {
         let task =
             task.expect("only a task of this executor can hold back its others; spawn one that awaits `exclusive`");
         let number = local.section.enter(task);
-        local.set_extra(extra::SECTION, true);
+        if !local.uses(extra::SECTION) {
+            local.set_extra(extra::SECTION, true);
+            local.hook(|hooks| hooks.exclusive(true));
+        }
         Poll::Ready(ExclusiveGuard { shared: self.shared.clone(), number, _thread: PhantomData })
     }
 }

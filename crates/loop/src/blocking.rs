@@ -3,6 +3,7 @@
 //! Name lookups have a lane of their own: they cannot be cancelled, and a resolver that hangs must not keep other jobs waiting.
 
 use std::panic::Location;
+use std::task::Waker;
 use std::time::Duration;
 
 use picot_blocking::{CloseReport, JobError, Lane};
@@ -21,10 +22,11 @@ pub(crate) struct Lanes {
 }
 
 impl Lanes {
-    pub(crate) fn new(threads_for_jobs: usize) -> Lanes {
+    /// Lanes that end a wait by `interrupt` when a job ends that has no task any more: what the loop waits for may have changed.
+    pub(crate) fn new(threads_for_jobs: usize, interrupt: &Waker) -> Lanes {
         Lanes {
-            jobs: Lane::new("picot-blocking", threads_for_jobs),
-            lookups: Lane::new("picot-lookup", LOOKUP_THREADS),
+            jobs: Lane::with_waker("picot-blocking", threads_for_jobs, interrupt.clone()),
+            lookups: Lane::with_waker("picot-lookup", LOOKUP_THREADS, interrupt.clone()),
         }
     }
 

@@ -27,13 +27,10 @@ pub struct CloseReport {
     pub leaked: usize,
 }
 
-/// Closes the loop, and waits for blocking jobs that run, up to `limit`.
+/// Closes the loop, which is marked as closed, and waits for blocking jobs that run, up to `limit`.
 pub(crate) fn close(inner: &Rc<Inner>, limit: Duration) -> CloseReport {
     let mut report = CloseReport::default();
-    if inner.is_closed.replace(true) {
-        return report;
-    }
-    inner.hooks.clear();
+    inner.hooks.clear(inner);
     inner.watches.clear();
     // Callbacks of timers first: while these are dropped, reports still reach the hook.
     for due in take_timers(inner) {

@@ -1,37 +1,47 @@
 //! Dead ends: a loop that has nothing to do, while nothing that it knows of could change that.
 //!
 //! Another thread may still hold a waker. So where there is one, the loop is patient first, tells of it once a run, and waits
-//! on. This file says what a dead end is; which runs end with one, `EventLoop` says.
+//! on, for as long as there is one. This file says what a dead end is; which runs end with one, `EventLoop` says.
+
+use std::time::Duration;
 
 use picot_context::{Cause, Kind};
 
 use crate::inner::Inner;
 use crate::turn::Limit;
 
+/// After a dead end was told of, the threads are counted no more often than this.
+const REST: Duration = Duration::from_secs(1);
+
 impl Inner {
     /// Waits while nothing is ready and no timer is set.
     pub(crate) fn wait_without_deadline(&self) {
-        if self.pace.has_met_dead_end.get() || !self.may_be_dead_end() {
+        let pace = &self.pace;
+        if !self.may_be_dead_end() || (pace.has_told_dead_end.get() && !pace.has_root.get()) {
             return self.wait(Limit::None);
         }
-        if !self.is_alone() {
-            self.wait(Limit::of(Some(self.patience)));
-            if self.has_something_to_do() || self.pace.has_failed.get() || !self.may_be_dead_end() {
+        // Threads are counted once a run, and again whenever none of them has come for a while.
+        let is_alone = || !pace.has_company.get() && self.is_alone();
+        if !is_alone() {
+            pace.has_company.set(true);
+            let is_resting = pace.has_told_dead_end.get() && !self.fails_at_dead_ends;
+            let patience = if is_resting { self.patience.max(REST) } else { self.patience };
+            self.wait(Limit::of(Some(patience)));
+            if self.has_something_to_do() || pace.has_failed.get() || !self.may_be_dead_end() {
                 return;
             }
+            pace.has_company.set(false);
         }
-        self.pace.has_met_dead_end.set(true);
-        self.report(Kind::Loop, Cause::DeadEnd(self.executor.spawner().waiting()));
+        let ends = pace.has_root.get() && (self.fails_at_dead_ends || is_alone());
+        pace.is_at_dead_end.set(ends);
+        if !pace.has_told_dead_end.replace(true) {
+            self.report(Kind::Loop, Cause::DeadEnd(self.executor.spawner().waiting()));
+        }
     }
 
     /// Whether tasks are left, and none of them waits for anything outside that the loop knows of.
     fn may_be_dead_end(&self) -> bool {
         self.executor.spawner().task_count() != 0 && self.reactor.waiting() == 0 && self.lanes.pending() == 0
-    }
-
-    /// Whether this run ends with the dead end that was met in it.
-    pub(crate) fn fails_at_dead_end(&self) -> bool {
-        self.pace.has_met_dead_end.get() && (self.fails_at_dead_ends || self.is_alone())
     }
 
     /// Whether this process has no other thread that could bring anything. The watchdog and idle threads of lanes cannot.

@@ -6,13 +6,17 @@ use std::time::Duration;
 
 use crate::error::RunError;
 use crate::event_loop::EventLoop;
+#[cfg(doc)]
+use crate::handle::LoopHandle;
 use crate::turn::Limit;
 
 impl EventLoop {
     /// Makes one turn: looks outside, waits there for at most `limit` if nothing is ready (`None`: for as long as it takes), and
     /// runs what is queued. Returns the number of steps that ran.
     ///
-    /// A host that waits elsewhere passes a limit of zero.
+    /// A host that waits elsewhere passes a limit of zero. A [stop](LoopHandle::stop) from inside is for this turn only, which
+    /// it keeps from waiting. Under a virtual clock a turn in which the clock may have to jump past I/O that a task waits for takes
+    /// the [grace](crate::Builder::grace) of that, whatever the limit.
     ///
     /// # Errors
     /// As for [`run_forever`](EventLoop::run_forever).

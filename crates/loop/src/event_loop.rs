@@ -88,8 +88,9 @@ impl EventLoop {
     pub fn run_until_complete<F: Future>(&self, future: F) -> Result<F::Output, RunError> {
         let _running = self.begin()?;
         let mut root = pin!(self.inner.executor.root(Location::caller(), future));
+        self.inner.pace.has_root.set(true);
         loop {
-            self.inner.turn(Some(root.as_mut()), None);
+            let steps = self.inner.turn(Some(root.as_mut()), None);
             if let Some(output) = root.as_mut().take_output() {
                 return Ok(output);
             }
@@ -97,7 +98,8 @@ impl EventLoop {
                 return Err(RunError::Stopped);
             }
             self.inner.check_process()?;
-            if self.inner.fails_at_dead_end() {
+            // If another thread has come at the last moment, it goes on.
+            if self.inner.pace.is_at_dead_end.take() && steps == 0 {
                 return Err(RunError::DeadEnd);
             }
         }
@@ -160,6 +162,10 @@ impl EventLoop {
         if self.is_running() {
             return Err(RunError::Nested);
         }
+        // What is dropped while it closes may close it again, and still has a host after that.
+        if self.inner.is_closed.replace(true) {
+            return Ok(CloseReport::default());
+        }
         let report = close(&self.inner, limit);
         drop(self.host.take());
         Ok(report)
@@ -201,6 +207,7 @@ pub(crate) struct Running<'a>(&'a Inner);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
+        self.0.pace.has_root.set(false);
         self.0.is_running.set(false);
         self.0.is_stopping.set(false);
     }

@@ -61,10 +61,13 @@ impl Hooks {
         self.idling.set(all.iter().filter(|hook| hook.moment == Moment::Idle).count());
     }
 
-    pub(crate) fn clear(&self) {
+    /// Drops all of them. What they hold may be anybody's code.
+    pub(crate) fn clear(&self, inner: &Inner) {
         let all = self.all.take();
         self.count_them();
-        drop(all);
+        for hook in all {
+            contain(inner, hook.place, || drop(hook.call));
+        }
     }
 
     /// Whether the loop is kept from waiting.
@@ -91,18 +94,27 @@ impl Hooks {
     #[cold]
     fn run(&self, inner: &Inner, moment: Moment) {
         let due: Vec<_> = self.all.borrow().iter().filter(|hook| hook.moment == moment).cloned().collect();
-        for hook in due {
-            if !self.all.borrow().iter().any(|other| other.id == hook.id) {
-                continue; // removed by one before it
-            }
-            let _entered = enter(Step::callback(hook.place), None);
-            // It is borrowed while it runs, and nobody else does: a turn does not run inside of a turn.
-            if let Err(payload) = catch(|| hook.call.borrow_mut()()) {
-                let origin = Origin::new(Kind::Callback).at(hook.place);
-                inner.executor.spawner().report(Report::new(origin, Cause::Panic(payload)));
-            }
-            inner.after_step();
+        for Hook { id, place, call, .. } in due {
+            contain(inner, place, || {
+                if !self.all.borrow().iter().any(|other| other.id == id) {
+                    return; // removed by one before it
+                }
+                let _entered = enter(Step::callback(place), None);
+                // It is borrowed while it runs, and nobody else does: a turn does not run inside of a turn.
+                contain(inner, place, || call.borrow_mut()());
+                inner.after_step();
+            });
+            // If it was removed, this is the last of it.
+            contain(inner, place, || drop(call));
         }
+    }
+}
+
+/// Runs code of a hook, a panic in which is reported under the hook's place.
+fn contain(inner: &Inner, place: Place, f: impl FnOnce()) {
+    if let Err(payload) = catch(f) {
+        let origin = Origin::new(Kind::Callback).at(place);
+        inner.executor.spawner().report(Report::new(origin, Cause::Panic(payload)));
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::task::Waker;
 use std::time::Duration;
 
 use picot_context::{Cause, Kind, Origin, Place, Report};
@@ -58,7 +59,13 @@ pub(crate) struct Pace {
     /// Whether the last wait has failed, which was then reported.
     pub(crate) has_failed: Cell<bool>,
     /// Whether this run has come to a dead end, which was then reported.
-    pub(crate) has_met_dead_end: Cell<bool>,
+    pub(crate) has_told_dead_end: Cell<bool>,
+    /// Whether it is at one that it should end with.
+    pub(crate) is_at_dead_end: Cell<bool>,
+    /// Whether there was another thread when the run last asked.
+    pub(crate) has_company: Cell<bool>,
+    /// Whether the run is for a future, and so can end with an error.
+    pub(crate) has_root: Cell<bool>,
     /// Whether a host that waits in the loop's stead is to be interrupted by other threads.
     pub(crate) host_waits: Cell<bool>,
     /// The timers that are due in this turn: a buffer, kept for its memory.
@@ -72,11 +79,12 @@ thread_local! {
 impl Inner {
     pub(crate) fn new(builder: &Builder, built_at: Place) -> Result<Inner, LoopError> {
         let reactor = Reactor::new()?;
+        let interrupt = Waker::from(reactor.wake_handle());
         Ok(Inner {
-            executor: Executor::with_interrupt(reactor.wake_handle().into()),
+            lanes: Lanes::new(builder.blocking_threads, &interrupt),
+            executor: Executor::with_interrupt(interrupt),
             reactor,
             wheel: RefCell::default(),
-            lanes: Lanes::new(builder.blocking_threads),
             clock: builder.timepiece(),
             grace: builder.grace,
             patience: builder.patience,

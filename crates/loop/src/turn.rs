@@ -66,7 +66,10 @@ impl Inner {
         // 6. Run exactly what is queued now.
         let steps = self.executor.run_batch_with(usize::MAX, root, |_| _ = self.after_step());
         // What went wrong in this turn is told at its end.
-        self.executor.deliver_reports();
+        if self.executor.deliver_reports() {
+            // No step is to blame for the time that the error hook takes.
+            self.pace.coarse.set(self.clock.coarse());
+        }
         self.metrics.has_turned(self, steps);
         steps
     }
@@ -74,7 +77,9 @@ impl Inner {
     /// A run begins. The time since the last one is no step's.
     pub(crate) fn begin_run(&self) {
         self.pace.coarse.set(self.clock.coarse());
-        self.pace.has_met_dead_end.set(false);
+        self.pace.has_told_dead_end.set(false);
+        self.pace.is_at_dead_end.set(false);
+        self.pace.has_company.set(false);
         if self.pace.host_waits.replace(false) {
             // Falling asleep once more and waking up: other threads need not interrupt any more.
             drop(self.executor.fall_asleep());
@@ -172,7 +177,8 @@ impl Inner {
             return self.wait(Limit::of(limit));
         }
         if self.reactor.waiting() > 0 {
-            self.wait(Limit::of(Some(limit.map_or(self.grace, |limit| limit.min(self.grace)))));
+            // All of it, whatever the limit: the clock must not jump past I/O that is on its way.
+            self.wait(Limit::of(Some(self.grace)));
             if self.has_something_to_do() {
                 return;
             }
@@ -197,7 +203,8 @@ impl Inner {
         }
         // Taken out first, and queued second: a waker may be anybody's code, and may insert timers.
         let mut due = self.pace.due.take();
-        due.extend(self.wheel.borrow_mut().expire(self.clock.now()).take(TIMERS_A_TURN));
+        let now = self.clock.now();
+        due.extend(self.wheel.borrow_mut().expire(now).take(TIMERS_A_TURN));
         for timer in due.drain(..) {
             match timer {
                 Due::Wake(waker) => {
@@ -229,7 +236,7 @@ impl Inner {
     #[cold]
     fn has_taken(&self, took: u64) {
         self.metrics.has_stepped(took);
-        if took >= self.slow_step && !self.executor.is_exclusive() {
+        if took >= self.slow_step && !self.executor.was_exclusive() {
             self.report_slow_step(Duration::from_nanos(took));
         }
     }

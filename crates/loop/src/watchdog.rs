@@ -3,6 +3,7 @@
 //! It is for steps that never end, which the report at their end cannot tell of. It is there only if it was asked for: it costs
 //! a thread, and a lock that nobody else wants at the beginning and the end of each step. It only looks; it stops nothing.
 
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use parking::{Parker, Unparker};
-use picot_context::{Place, Step, TaskId, TaskInfo};
+use picot_context::{Place, Step, TaskId, TaskInfo, catch};
 use picot_executor::{Exit, Hooks};
 
 use crate::handle::LoopHandle;
@@ -63,6 +64,10 @@ impl fmt::Debug for WatchdogOptions {
 pub(crate) struct Watchdog {
     seen: Arc<Mutex<Seen>>,
     unparker: Unparker,
+    /// What was seen when each of the steps began that run now, one inside of the other: a task may be spawned eagerly.
+    outer: RefCell<Vec<Option<Step>>>,
+    /// Whether an exclusive section lasts, from which it looks away.
+    is_exclusive: Cell<bool>,
 }
 
 /// What the thread is to see.
@@ -87,13 +92,30 @@ impl Watchdog {
         let name = thread::current().name().map(str::to_string);
         let watch = move || watch(&watched, &parker, options, name);
         thread::Builder::new().name("picot-watchdog".into()).spawn(watch)?;
-        Ok(Watchdog { seen, unparker })
+        Ok(Watchdog { seen, unparker, outer: RefCell::default(), is_exclusive: Cell::new(false) })
     }
 
-    fn set_step(&self, step: Option<Step>) {
+    /// Shows a step, or none. Returns what was shown before.
+    fn set_step(&self, step: Option<Step>) -> Option<Step> {
+        let step = step.filter(|_| !self.is_exclusive.get());
         let mut seen = lock(&self.seen);
         seen.number += u64::from(step.is_some());
-        seen.step = step;
+        std::mem::replace(&mut seen.step, step)
+    }
+
+    fn begin_step(&self, step: Step) {
+        let outer = self.set_step(Some(step));
+        self.outer.borrow_mut().push(outer);
+    }
+
+    fn end_step(&self) {
+        let outer = self.outer.borrow_mut().pop().flatten();
+        self.set_step(outer);
+    }
+
+    fn set_exclusive(&self, lasts: bool) {
+        self.is_exclusive.set(lasts);
+        self.set_step(picot_context::running());
     }
 
     /// Looks away while `f` runs.
@@ -131,7 +153,9 @@ fn watch(seen: &Mutex<Seen>, parker: &Parker, mut options: WatchdogOptions, thre
         if let Some(step) = step.filter(|_| number == last && number != told) {
             told = number;
             let (task, place, limit) = (step.task_id(), step.place(), options.limit);
-            (options.hook)(&Stuck { task, place, thread: thread.clone(), limit });
+            let stuck = Stuck { task, place, thread: thread.clone(), limit };
+            // Whoever panics there has been told of it by std's panic hook, and is told of the next step all the same.
+            let _ = catch(|| (options.hook)(&stuck));
         }
         last = if step.is_some() { number } else { 0 };
     }
@@ -157,17 +181,22 @@ impl Hooks for Watched {
     }
 
     fn before_step(&self, step: Step) {
-        self.watchdog.set_step(Some(step));
+        self.watchdog.begin_step(step);
         self.others(|others| others.before_step(step));
     }
 
     fn after_step(&self, step: Step) {
-        self.watchdog.set_step(None);
+        self.watchdog.end_step();
         self.others(|others| others.after_step(step));
     }
 
     fn exited(&self, task: &TaskInfo, exit: Exit) {
         self.others(|others| others.exited(task, exit));
+    }
+
+    fn exclusive(&self, lasts: bool) {
+        self.watchdog.set_exclusive(lasts);
+        self.others(|others| others.exclusive(lasts));
     }
 
     fn park(&self) {

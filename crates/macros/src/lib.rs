@@ -88,13 +88,15 @@ fn expand_test(arguments: proc_macro2::TokenStream, function: ItemFn) -> syn::Re
         }
     };
     let span = block.span();
+    // Not to be seen by the test's body, which may call something else by this name.
+    let clock_name = syn::Ident::new("clock", proc_macro2::Span::mixed_site());
     let builder = quote_spanned!(span => ::picot::EventLoop::builder().fail_at_dead_ends());
     let mut parameters = std::mem::take(&mut sig.inputs).into_iter();
     let clock = match (parameters.next(), parameters.next()) {
-        (None, _) => quote_spanned!(span => let clock = ::picot::VirtualClock::new();),
+        (None, _) => quote_spanned!(span => let #clock_name = ::picot::VirtualClock::new();),
         (Some(syn::FnArg::Typed(parameter)), None) if !is_in_real_time => quote_spanned! { parameter.span() =>
-            let clock = ::picot::VirtualClock::new();
-            let #parameter = ::core::clone::Clone::clone(&clock);
+            let #clock_name = ::picot::VirtualClock::new();
+            let #parameter = ::core::clone::Clone::clone(&#clock_name);
         },
         (Some(parameter), _) => {
             let message =
@@ -105,7 +107,7 @@ fn expand_test(arguments: proc_macro2::TokenStream, function: ItemFn) -> syn::Re
     let body = if is_in_real_time {
         quote_spanned!(span => #builder.run(async #block))
     } else {
-        quote_spanned!(span => #clock #builder.clock(&clock).run(async #block))
+        quote_spanned!(span => #clock #builder.clock(&#clock_name).run(async #block))
     };
     Ok(quote_spanned! { span =>
         #[::core::prelude::v1::test]

@@ -99,3 +99,48 @@ fn a_job_that_runs_when_the_loop_is_closed_is_named_and_not_waited_for() {
     drop((running, waiting));
     drop(end);
 }
+
+/// Ends a job, by the end of a channel, as soon as the loop is about to wait.
+struct EndsWhenWaiting(std::cell::Cell<Option<mpsc::Sender<()>>>);
+
+impl picot_loop::Hooks for EndsWhenWaiting {
+    fn park(&self) {
+        drop(self.0.take());
+    }
+}
+
+/// Runs a job that nobody waits for any more, and has it end when the loop waits.
+async fn abandon_a_running_job() {
+    let (started, has_started) = mpsc::channel();
+    let (end, ended) = mpsc::channel::<()>();
+    let job = spawn_blocking(move || {
+        started.send(()).unwrap();
+        let _ = ended.recv();
+    });
+    has_started.recv().unwrap();
+    assert!(job.cancelled().await.is_none());
+    picot_loop::LoopHandle::current().set_hooks(std::rc::Rc::new(EndsWhenWaiting(Some(end).into())));
+}
+
+#[test]
+fn the_end_of_an_abandoned_job_lets_a_virtual_clock_jump() {
+    let (event_loop, _trace, clock) = crate::trace::virtual_loop();
+    event_loop
+        .run_until_complete(async {
+            abandon_a_running_job().await;
+            picot_loop::sleep(std::time::Duration::from_secs(3600)).await;
+        })
+        .unwrap();
+    assert_eq!(clock.elapsed().as_secs(), 3600);
+}
+
+#[test]
+fn the_end_of_an_abandoned_job_may_be_a_dead_end() {
+    let event_loop = EventLoop::builder().fail_at_dead_ends().patience(std::time::Duration::ZERO).build().unwrap();
+    let reports = crate::trace::reports(&event_loop);
+    let result = event_loop.run_until_complete(async {
+        abandon_a_running_job().await;
+        std::future::pending::<()>().await;
+    });
+    assert_eq!((result, reports.take().len()), (Err(picot_loop::RunError::DeadEnd), 1));
+}

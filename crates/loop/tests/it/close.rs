@@ -125,3 +125,28 @@ fn panics_of_destructors_are_reported_and_the_rest_is_dropped() {
     assert_eq!(trace.take(), ["the last"]);
     assert_eq!(reports.take().len(), 2);
 }
+
+#[test]
+fn a_destructor_may_close_the_loop_that_is_just_closing() {
+    let event_loop = std::rc::Rc::new(EventLoop::new().unwrap());
+    let trace = Trace::default();
+    struct Closes(std::rc::Rc<EventLoop>, Trace);
+    impl Drop for Closes {
+        fn drop(&mut self) {
+            let again = self.0.close().unwrap();
+            self.1.add(format!("{} {}", again.tasks.len(), picot_context::host().is_some()));
+        }
+    }
+    let closes = Closes(event_loop.clone(), trace.clone());
+    drop(event_loop.handle().spawn(async move {
+        let _closes = closes;
+        std::future::pending::<()>().await;
+    }));
+    assert_eq!(event_loop.close().unwrap().tasks.len(), 1);
+    assert_eq!(
+        trace.take(),
+        ["0 true"],
+        "nothing is left for the second one, and the host stays until the first is done"
+    );
+    assert!(picot_context::host().is_none() && LoopHandle::try_current().is_err());
+}

@@ -17,7 +17,8 @@ thread_local! {
 #[test]
 fn a_child_has_no_loop_until_it_builds_one_and_the_parents_goes_on() {
     let event_loop = Rc::new(EventLoop::new().unwrap());
-    LOOP.set(Some(event_loop.clone()));
+    // The only handle, so that the child can close what it has inherited.
+    LOOP.set(Some(event_loop));
     let mut command = Command::new("true");
     let check = || {
         let inherited = LOOP.take()?;
@@ -27,18 +28,24 @@ fn a_child_has_no_loop_until_it_builds_one_and_the_parents_goes_on() {
             && inherited.turn(None) == Err(RunError::Forked);
         let own = EventLoop::new().ok()?;
         let runs = own.run_until_complete(async { picot_loop::spawn(async { 7 }).await.unwrap() }) == Ok(7);
-        (is_refused && runs).then_some(())
+        // The end of the inherited loop does not touch its successor, nor what it has installed on the thread.
+        drop(inherited);
+        let has_host = picot_context::host().is_some() && LoopHandle::try_current().is_ok();
+        let runs_on = own.run_until_complete(async { picot_loop::spawn(async { 8 }).await.unwrap() }) == Ok(8);
+        drop(own);
+        let is_clean = picot_context::host().is_none() && LoopHandle::try_current().is_err();
+        (is_refused && runs && has_host && runs_on && is_clean).then_some(())
     };
     // SAFETY: The closure uses memory of its own, system calls, and the allocator, which this process's other threads do not
     // leave locked across a fork.
     unsafe { command.pre_exec(move || check().ok_or(io::ErrorKind::Other.into())) };
     assert!(command.status().unwrap().success());
 
+    let event_loop = LOOP.take().unwrap();
     let trace = Trace::default();
     event_loop.handle().call_soon(trace.adds("the parent's callback"));
     assert_eq!(event_loop.turn(None), Ok(1));
     assert_eq!(trace.take(), ["the parent's callback"]);
-    LOOP.take();
 }
 
 #[test]

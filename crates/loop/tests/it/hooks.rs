@@ -78,3 +78,54 @@ fn closing_drops_hooks() {
     assert_eq!(trace.take(), ["dropped"]);
     assert!(!hook.remove());
 }
+
+/// Panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        quiet_panic("in the drop");
+    }
+}
+
+#[test]
+fn a_hook_that_removes_itself_and_panics_in_its_drop_is_reported_and_the_turn_goes_on() {
+    let (event_loop, trace, _clock) = virtual_loop();
+    let reports = reports(&event_loop);
+    let handle = event_loop.handle();
+    let hook: Rc<RefCell<Option<TurnHook>>> = Rc::default();
+    let (own, bomb) = (hook.clone(), Bomb);
+    *hook.borrow_mut() = Some(handle.on_check(move || {
+        let _held = &bomb;
+        assert!(own.take().unwrap().remove());
+    }));
+    handle.on_check({
+        let trace = trace.clone();
+        move || trace.add("the next hook")
+    });
+    handle.call_soon(trace.adds("callback"));
+    one_turn(&event_loop);
+    assert_eq!(trace.take(), ["the next hook", "callback"]);
+    let texts = reports.take();
+    assert!(texts.len() == 1 && texts[0].contains("in the drop"), "{texts:?}");
+}
+
+#[test]
+fn closing_goes_on_past_hooks_that_panic_when_they_are_dropped() {
+    struct Tool(Bomb);
+    impl picot_loop::Hooks for Tool {}
+    let (event_loop, trace, _clock) = virtual_loop();
+    let handle = event_loop.handle();
+    let (prepare, error_hook) = (Bomb, Bomb);
+    handle.on_prepare(move || assert!(std::mem::size_of_val(&prepare) == 0));
+    handle.set_error_hook(move |_| assert!(std::mem::size_of_val(&error_hook) == 0));
+    handle.set_hooks(Rc::new(Tool(Bomb)));
+    let held = trace.on_drop("task");
+    drop(handle.spawn(async move {
+        let _held = held;
+        std::future::pending::<()>().await;
+    }));
+    assert_eq!(event_loop.close().unwrap().tasks.len(), 1);
+    assert_eq!(trace.take(), ["task"]);
+    assert!(picot_loop::LoopHandle::try_current().is_err(), "the thread is free");
+}

@@ -152,3 +152,42 @@ fn a_seed_decides_the_order_of_a_turn() {
     assert_eq!(order(1), order(1));
     assert_ne!(order(1), order(2));
 }
+
+#[test]
+fn no_step_is_to_blame_for_the_time_that_the_error_hook_takes() {
+    let (event_loop, _reports, clock) = slow_loop(20);
+    let reports = Trace::default();
+    let seen = reports.clone();
+    event_loop.handle().set_error_hook(move |report| {
+        seen.add(report);
+        clock.advance(Duration::from_secs(1));
+    });
+    event_loop
+        .run_until_complete(async {
+            drop(spawn(async { crate::trace::quiet_panic("the only report") }));
+            for _ in 0..5 {
+                yield_now().await;
+            }
+        })
+        .unwrap();
+    one_turn(&event_loop);
+    let texts = reports.take();
+    assert!(texts.len() == 1 && texts[0].contains("the only report"), "{texts:?}");
+}
+
+#[test]
+fn a_section_that_begins_and_ends_within_a_step_excuses_that_step_and_no_other() {
+    let (event_loop, reports, clock) = slow_loop(20);
+    event_loop
+        .run_until_complete(async {
+            let alone = exclusive().await;
+            clock.advance(Duration::from_secs(5));
+            drop(alone);
+            yield_now().await;
+            clock.advance(Duration::from_secs(7));
+            yield_now().await;
+        })
+        .unwrap();
+    let texts = reports.take();
+    assert!(texts.len() == 1 && texts[0].contains("for 7s"), "{texts:?}");
+}

@@ -111,3 +111,48 @@ fn advancing_it_makes_timers_due() {
     crate::trace::one_turn(&event_loop);
     assert_eq!(trace.take(), ["an hour"]);
 }
+
+#[test]
+fn a_turn_with_a_limit_does_not_jump_past_io_that_is_on_its_way() {
+    let grace = Duration::from_secs(20);
+    let clock = picot_loop::VirtualClock::new();
+    let event_loop = picot_loop::EventLoop::builder().clock(&clock).grace(grace).build().unwrap();
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let address = socket.local_addr().unwrap();
+    let source = event_loop.handle().register(socket).unwrap();
+    let reader = event_loop.handle().spawn(async move { source.readable().await });
+    event_loop.turn(Some(Duration::ZERO)).unwrap();
+    event_loop.handle().call_later(HOUR, || ());
+
+    /// Has the datagram sent when the loop is about to wait.
+    struct Sends(std::net::SocketAddr);
+    impl picot_loop::Hooks for Sends {
+        fn park(&self) {
+            std::net::UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"!", self.0).unwrap();
+        }
+    }
+    event_loop.handle().set_hooks(std::rc::Rc::new(Sends(address)));
+    event_loop.turn(Some(Duration::ZERO)).unwrap();
+    assert!(reader.is_finished());
+    assert_eq!(clock.elapsed(), Duration::ZERO);
+}
+
+#[test]
+fn a_clock_may_use_the_loop() {
+    #[derive(Clone, Debug)]
+    struct Busy(std::rc::Rc<std::cell::Cell<bool>>);
+    impl picot_loop::Clock for Busy {
+        fn now(&self) -> Duration {
+            if !self.0.replace(true) {
+                // Asks for the time, and puts something into the wheel.
+                let _ = LoopHandle::try_current().map(|handle| handle.call_later(HOUR, || ()).cancel());
+                self.0.set(false);
+            }
+            HOUR
+        }
+    }
+    let event_loop = picot_loop::EventLoop::builder().clock(&Busy(std::rc::Rc::default())).build().unwrap();
+    event_loop.handle().call_later(Duration::ZERO, || ());
+    assert_eq!(event_loop.turn(None), Ok(1));
+}

@@ -70,3 +70,45 @@ fn hooks_of_the_program_are_called_beside_it() {
 fn a_watchdog_without_a_limit_is_refused() {
     let _ = EventLoop::builder().watchdog(Duration::ZERO, |_| ());
 }
+
+#[test]
+fn it_looks_away_from_an_exclusive_section_also_within_one_step() {
+    let (event_loop, told) = watched();
+    let result = event_loop.run_until_complete(async {
+        let alone = picot_loop::exclusive().await;
+        assert!(told.recv_timeout(4 * LIMIT).is_err(), "in the step that enters");
+        picot_loop::yield_now().await;
+        assert!(told.recv_timeout(4 * LIMIT).is_err(), "in the next one");
+        drop(alone);
+        assert!(told.recv_timeout(Duration::from_secs(60)).is_ok(), "after the section it looks again");
+    });
+    assert_eq!(result, Ok(()));
+}
+
+#[test]
+fn a_step_in_which_a_task_was_spawned_eagerly_is_watched_to_its_end() {
+    let (event_loop, told) = watched();
+    let (handle, line) = (event_loop.handle(), line!() + 1);
+    event_loop.handle().call_soon(move || {
+        drop(handle.task().eager().spawn(async {}).unwrap());
+        assert_eq!(told.recv_timeout(Duration::from_secs(60)).unwrap().place.line(), line);
+    });
+    assert_eq!(event_loop.turn(None), Ok(1));
+}
+
+#[test]
+fn a_watchdog_whose_hook_panics_watches_on() {
+    let (sender, told) = mpsc::channel();
+    let event_loop = EventLoop::builder()
+        .slow_step(Duration::MAX)
+        .watchdog(LIMIT, move |_| {
+            sender.send(()).unwrap();
+            crate::trace::quiet_panic("in the watchdog's hook")
+        })
+        .build()
+        .unwrap();
+    for _ in 0..2 {
+        let told = &told;
+        event_loop.run_until_complete(async { told.recv_timeout(Duration::from_secs(60)).unwrap() }).unwrap();
+    }
+}

@@ -28,3 +28,13 @@ async fn a_test_may_ask_for_real_time() {
     sleep(Duration::from_millis(1)).await;
     assert!(picot::LoopHandle::current().now() - before >= Duration::from_millis(1));
 }
+
+/// Called by a test that has no clock of its own.
+fn clock() -> u32 {
+    7
+}
+
+#[picot::test]
+async fn what_the_macro_declares_is_not_seen_by_the_body() {
+    assert_eq!(clock(), 7);
+}
