@@ -12,9 +12,9 @@ use std::task::{Context, Poll};
 
 use picot_context::{Cause, Kind, Origin, Report, TaskId, TaskInfo};
 
-use crate::hooks::{extra, pour};
-use crate::queue::Queue;
-use crate::shared::{Item, Local, Shared};
+use crate::hooks::extra;
+use crate::queue::{Item, Queue};
+use crate::shared::{Local, Shared};
 
 /// Which section lasts, and what it holds back.
 #[derive(Default)]
@@ -24,7 +24,7 @@ pub(crate) struct Section {
     number: Cell<u64>,
     /// How many guards it has: the holder may enter again.
     guards: Cell<usize>,
-    held: Queue<Item>,
+    held: Queue,
 }
 
 impl Section {
@@ -50,8 +50,8 @@ impl Local {
         let Some(holder) = self.section.holder.get() else { return false };
         match item {
             Item::Call(_) => true,
-            Item::Poll(Some(runnable)) => runnable.metadata().id != holder,
-            Item::Poll(None) => self.root.id() != Some(holder),
+            Item::Task(runnable) => runnable.metadata().id != holder,
+            Item::Root => self.root.id() != Some(holder),
         }
     }
 
@@ -88,7 +88,7 @@ impl Local {
         self.section.holder.set(None);
         self.section.guards.set(0);
         self.set_extra(extra::SECTION, false);
-        pour(&self.queue, &self.section.held);
+        self.queue.pour_into(&self.section.held);
         self.queue.exchange(&self.section.held);
     }
 

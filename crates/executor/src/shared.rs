@@ -19,12 +19,12 @@ use crate::call::CallHandle;
 use crate::error::CancelReason;
 use crate::hooks::Hooks;
 use crate::inbox::Inbox;
-use crate::queue::Queue;
+use crate::queue::{Item, Queue};
 use crate::remote::RemoteItem;
 use crate::report::Reports;
 use crate::root::{RootSlot, RootWaker};
 use crate::section::Section;
-use crate::table::Table;
+use crate::table::{Joiner, Table};
 
 pub(crate) struct Shared {
     pub(crate) local: Bound<Local>,
@@ -37,10 +37,10 @@ pub(crate) struct Shared {
 
 /// The half of the executor's own thread. Cells and one queue; no borrow of any of them lives while user code runs.
 pub(crate) struct Local {
-    pub(crate) queue: Queue<Item>,
+    pub(crate) queue: Queue,
     pub(crate) table: RefCell<Table>,
     /// The joiner of the task that has just ended, to be woken once its step is over.
-    pub(crate) ended: Cell<Option<Waker>>,
+    pub(crate) ended: Cell<Option<Joiner>>,
     pub(crate) reports: Reports,
     pub(crate) root: RootSlot,
     pub(crate) phase: Cell<Phase>,
@@ -48,6 +48,8 @@ pub(crate) struct Local {
     pub(crate) running: Cell<bool>,
     /// The task whose step runs; stale between steps.
     pub(crate) current: Cell<Option<TaskId>>,
+    /// Its slot in the table; stale as well.
+    pub(crate) current_slot: Cell<u32>,
     /// What is in use of what follows: bits of [`extra`](crate::hooks::extra).
     pub(crate) extras: Cell<u8>,
     pub(crate) hooks: RefCell<Option<Rc<dyn Hooks>>>,
@@ -55,17 +57,6 @@ pub(crate) struct Local {
     pub(crate) random: Cell<u64>,
     pub(crate) section: Section,
     last_id: Cell<u64>,
-}
-
-/// What waits in the one FIFO.
-pub(crate) enum Item {
-    Call(CallHandle),
-    /// A task; or the root, which has no runnable. One variant for both makes an item two words wide, not three.
-    Poll(Option<Runnable<Meta>>),
-}
-
-impl Item {
-    pub(crate) const ROOT: Item = Item::Poll(None);
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -97,13 +88,14 @@ pub(crate) mod flag {
     pub(crate) const DETACHED: u8 = 4;
     /// The task has left the table: its slot may be another's.
     pub(crate) const ENDED: u8 = 8;
+    /// The table keeps the task; before that, the queue that it stands in does.
+    pub(crate) const OWNED: u8 = 16;
 }
 
 const _: () = {
     const fn assert_send_sync<T: Send + Sync>() {}
     assert_send_sync::<Meta>();
     assert_send_sync::<Shared>();
-    assert!(size_of::<Item>() == 2 * size_of::<usize>());
 };
 
 impl Meta {
@@ -113,8 +105,13 @@ impl Meta {
     }
 
     #[inline]
+    pub(crate) fn flags(&self) -> u8 {
+        self.flags.load(Ordering::Relaxed)
+    }
+
+    #[inline]
     pub(crate) fn is(&self, flag: u8) -> bool {
-        self.flags.load(Ordering::Relaxed) & flag != 0
+        self.flags() & flag != 0
     }
 
     #[inline]
@@ -132,7 +129,7 @@ impl Meta {
         if !self.is(flag::HAS_DETAILS) || self.is(flag::ENDED) {
             return None;
         }
-        self.local().table.borrow_mut().get_mut(self.slot as usize).details.clone()
+        self.local().table.borrow().details(self.slot as usize).cloned()
     }
 
     /// What is known of a task that has not ended.
@@ -148,11 +145,9 @@ impl Meta {
             return;
         }
         self.set(flag::CANCELLED);
-        let mut table = self.local().table.borrow_mut();
-        let entry = table.get_mut(self.slot as usize);
-        entry.cancelled.get_or_insert_with(|| Box::new(reason));
-        // One of our own wakers: it pushes to the queue and does not look at the table.
-        entry.waker.wake_by_ref();
+        // Whatever is cancelled during close has been cancelled by it.
+        let reason = if self.local().phase.get() == Phase::Open { reason } else { crate::close::REASON };
+        self.local().table.borrow_mut().cancel(self.slot as usize, reason);
     }
 }
 
@@ -160,7 +155,7 @@ impl Shared {
     /// Queues what another thread has handed over.
     pub(crate) fn accept(self: &Arc<Shared>, local: &Local, item: RemoteItem) {
         match item {
-            RemoteItem::Task(runnable) => local.queue.push(Item::Poll(Some(runnable))),
+            RemoteItem::Task(runnable) => local.queue.push_task(runnable),
             RemoteItem::Call(place, call) => local.queue.push(Item::Call(CallHandle::at(place, None, call))),
             RemoteItem::Root(waker) => RootWaker::accept(&waker, local),
             RemoteItem::Spawn(request) => _ = request.start(self, None),
@@ -192,9 +187,16 @@ pub(crate) fn schedule(runnable: Runnable<Meta>) {
     // SAFETY: The runnable keeps its metadata alive, and with it the `Arc` behind this reference, until it has run. It can
     // only run on the owner's thread, which is this one, so not before `push` has returned.
     if let Some(local) = unsafe { shared.as_ref() }.local.get() {
-        return local.queue.push(Item::Poll(Some(runnable)));
+        return local.queue.push_task(runnable);
     }
-    // On another thread it may run and be gone as soon as it is pushed: what is touched after that is held by us.
+    schedule_elsewhere(runnable);
+}
+
+/// Out of line, so that a wake at home needs no frame on the stack.
+#[cold]
+#[inline(never)]
+fn schedule_elsewhere(runnable: Runnable<Meta>) {
+    // It may run and be gone as soon as it is pushed: what is touched after that is held by us.
     let shared = runnable.metadata().owner.clone();
     if let Err(RemoteItem::Task(runnable)) = shared.hand_over(RemoteItem::Task(runnable)) {
         // Dropping it would drop the task's future on this thread.
@@ -214,6 +216,7 @@ impl Local {
             phase: Cell::new(Phase::Open),
             running: Cell::new(false),
             current: Cell::new(None),
+            current_slot: Cell::new(0),
             extras: Cell::new(0),
             hooks: RefCell::default(),
             random: Cell::new(0),
@@ -241,15 +244,17 @@ impl Local {
             self.end_section();
         }
         meta.set(flag::ENDED);
-        let entry = self.table.borrow_mut().remove(meta.slot as usize);
-        let awaited = entry.joiner.is_some();
-        if let Some(details) = entry.details {
+        let (entry, side) = self.table.borrow_mut().remove(meta.slot as usize);
+        drop(entry);
+        let (joiner, details, cancelled) = side.into_parts();
+        let awaited = joiner.is_some();
+        if let Some(details) = details {
             // The values only: the name is still wanted, for whatever else goes wrong in this step.
             self.contain(|| details.clear_locals());
         }
         self.drop_made();
-        self.ended.set(entry.joiner);
-        (entry.cancelled.map(|reason| *reason), awaited)
+        self.ended.set(joiner);
+        (cancelled, awaited)
     }
 
     /// Drops the locals that the running step has made, which are its last.
@@ -265,6 +270,16 @@ impl Local {
     pub(crate) fn wake(&self, waker: Waker) {
         if let Err(payload) = picot_context::catch(move || waker.wake()) {
             self.reports.waker_panicked(payload);
+        }
+    }
+
+    /// Wakes whoever has waited for a task that has ended.
+    #[inline]
+    pub(crate) fn wake_joiner(&self, joiner: Joiner) {
+        match joiner {
+            // One of our own wakers, which do not look at the table.
+            Joiner::Task { slot, id } => self.table.borrow().wake(slot, id),
+            Joiner::Other(waker) => self.wake(waker),
         }
     }
 

@@ -16,6 +16,7 @@ use picot_context::{Place, TaskId, TaskInfo};
 use crate::body::Outcome;
 use crate::error::{CancelReason, JoinError};
 use crate::shared::{Meta, Phase, Shared, flag};
+use crate::table::Joiner;
 
 /// A task that was spawned.
 ///
@@ -176,13 +177,23 @@ impl Meta {
             return Poll::Ready(JoinError::cancelled(self.info(), reason));
         }
         let slot = self.slot as usize;
-        let known = local.table.borrow_mut().get_mut(slot).joiner.as_ref().is_some_and(|old| old.will_wake(waker));
-        if !known {
-            // Both cloning and dropping a waker may run anybody's code, so the table is not borrowed then.
-            let waker = waker.clone();
-            let old = local.table.borrow_mut().get_mut(slot).joiner.replace(waker);
-            drop(old);
-        }
+        let mut table = local.table.borrow_mut();
+        let joiner = table.joiner(local.current_slot.get(), waker);
+        let present = &mut table.side(slot).joiner;
+        let known = matches!(&present, Some(Joiner::Other(old)) if old.will_wake(waker));
+        // Both cloning and dropping a waker may run anybody's code, so the table is not borrowed then.
+        let old = if let Some(joiner) = joiner {
+            let old = present.replace(joiner);
+            drop(table);
+            old
+        } else if known {
+            None
+        } else {
+            drop(table);
+            let joiner = Joiner::Other(waker.clone());
+            local.table.borrow_mut().side(slot).joiner.replace(joiner)
+        };
+        drop(old);
         Poll::Pending
     }
 }
