@@ -78,6 +78,7 @@ pub(crate) fn close(shared: &Arc<Shared>, local: &Local) -> CloseReport {
         drop_item(local, item, &mut report);
     }
     local.phase.set(Phase::Closed);
+    shared.drop_spare(local);
     // Counted last: what has come at the last moment was dropped here all the same.
     report.leaked = local.table.borrow().len();
     // Wakers may hold what is left of the executor for long, and on any thread: it holds no memory of its own.

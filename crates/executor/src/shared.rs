@@ -4,7 +4,9 @@
 //! the executor; then both halves are empty, and nothing is ever pushed any more, because every task has ended.
 
 use std::cell::{Cell, RefCell};
+use std::mem::ManuallyDrop;
 use std::num::NonZeroU64;
+use std::ops::Deref;
 use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -57,6 +59,8 @@ pub(crate) struct Local {
     pub(crate) random: Cell<u64>,
     pub(crate) section: Section,
     last_id: Cell<u64>,
+    /// References to the whole that were forgotten, see [`Owner`].
+    spare: Cell<usize>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -70,7 +74,7 @@ pub(crate) enum Phase {
 /// What `async-task` keeps beside each task. It may be read and dropped on any thread; the flags are read and written on
 /// the executor's thread only, so they need no ordering and no read-modify-write.
 pub(crate) struct Meta {
-    pub(crate) owner: Arc<Shared>,
+    pub(crate) owner: Owner,
     pub(crate) place: Place,
     pub(crate) id: TaskId,
     /// The task's slot in the table, for as long as it has not ended.
@@ -98,8 +102,59 @@ const _: () = {
     assert_send_sync::<Shared>();
 };
 
+/// A task's reference to its executor. What tasks give back at home is kept for the next, so that a spawn and an end there
+/// cost no atomic operation each.
+pub(crate) struct Owner(ManuallyDrop<Arc<Shared>>);
+
+impl Owner {
+    #[inline]
+    pub(crate) fn new(shared: &Arc<Shared>, local: &Local) -> Owner {
+        let spare = local.spare.get();
+        if spare == 0 {
+            return Owner(ManuallyDrop::new(shared.clone()));
+        }
+        local.spare.set(spare - 1);
+        // SAFETY: `shared` is the executor of `local` (see `Spawner::make`), and each of the spare references that `local` counts
+        // is one of it that was forgotten: this takes one of them over.
+        Owner(ManuallyDrop::new(unsafe { Arc::from_raw(Arc::as_ptr(shared)) }))
+    }
+}
+
+impl Deref for Owner {
+    type Target = Arc<Shared>;
+
+    #[inline]
+    fn deref(&self) -> &Arc<Shared> {
+        &self.0
+    }
+}
+
+impl Drop for Owner {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(local) = self.0.local.get() {
+            if local.phase.get() != Phase::Closed {
+                return local.spare.set(local.spare.get() + 1);
+            }
+        }
+        // SAFETY: This is a drop, so nobody uses it afterwards.
+        unsafe { ManuallyDrop::drop(&mut self.0) }
+    }
+}
+
+impl Shared {
+    /// Lets go of what [`Owner`]s have left; nothing is kept once the executor is closed. The caller has a reference itself.
+    pub(crate) fn drop_spare(self: &Arc<Shared>, local: &Local) {
+        debug_assert!(local.phase.get() == Phase::Closed, "otherwise new ones would stay");
+        for _ in 0..local.spare.take() {
+            // SAFETY: Each is a reference that was forgotten, see `Owner`.
+            unsafe { Arc::decrement_strong_count(Arc::as_ptr(self)) }
+        }
+    }
+}
+
 impl Meta {
-    pub(crate) fn new(owner: Arc<Shared>, place: Place, id: TaskId, slot: u32, has_details: bool) -> Meta {
+    pub(crate) fn new(owner: Owner, place: Place, id: TaskId, slot: u32, has_details: bool) -> Meta {
         let flags = if has_details { flag::HAS_DETAILS } else { 0 };
         Meta { owner, place, id, slot, flags: AtomicU8::new(flags) }
     }
@@ -197,7 +252,7 @@ pub(crate) fn schedule(runnable: Runnable<Meta>) {
 #[inline(never)]
 fn schedule_elsewhere(runnable: Runnable<Meta>) {
     // It may run and be gone as soon as it is pushed: what is touched after that is held by us.
-    let shared = runnable.metadata().owner.clone();
+    let shared = Arc::clone(&runnable.metadata().owner);
     if let Err(RemoteItem::Task(runnable)) = shared.hand_over(RemoteItem::Task(runnable)) {
         // Dropping it would drop the task's future on this thread.
         std::mem::forget(runnable);
@@ -222,6 +277,7 @@ impl Local {
             random: Cell::new(0),
             section: Section::default(),
             last_id: Cell::new(0),
+            spare: Cell::new(0),
         }
     }
 

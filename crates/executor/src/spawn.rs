@@ -18,7 +18,7 @@ use crate::hooks::{Hooks, extra};
 use crate::queue::Item;
 use crate::remote::Remote;
 use crate::section::Exclusive;
-use crate::shared::{Local, Meta, Shared, schedule};
+use crate::shared::{Local, Meta, Owner, Shared, schedule};
 use crate::table::Entry;
 use crate::task::Task;
 
@@ -95,7 +95,7 @@ impl Spawner {
         let mut table = local.table.borrow_mut();
         let id = local.next_id();
         let slot = u32::try_from(table.vacant_slot()).expect("fewer than 2^32 tasks at a time");
-        let meta = Meta::new(self.shared.clone(), place, id, slot, details.is_some());
+        let meta = Meta::new(Owner::new(&self.shared, local), place, id, slot, details.is_some());
         // SAFETY: The contract of `spawn_unchecked`, clause by clause.
         // - The future is not `Send`, so its runnable must be used and dropped on this thread. `schedule` puts it into the
         //   local queue only on this thread, and otherwise into the inbox, which only the executor takes from, on this

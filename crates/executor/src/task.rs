@@ -214,7 +214,7 @@ impl<T> Drop for Task<T> {
 
 #[cold]
 fn drop_outcome<T>(task: &mut Task<T>) {
-    let (id, place, shared) = (task.id(), task.meta().place, task.meta().owner.clone());
+    let (id, place, shared) = (task.id(), task.meta().place, task.owner().clone());
     let outcome = task.take_outcome();
     let (Err(payload), Some(local)) = (picot_context::catch(move || drop(outcome)), shared.local.get()) else { return };
     // Its name is gone with its entry in the table.
