@@ -370,8 +370,8 @@ pub(crate) fn run_task<const WATCHED: bool>(
     before::<WATCHED>(local, step);
     runnable.run();
     ended::<WATCHED>(local, step, after);
-    if let Some(joiner) = local.ended.take() {
-        local.wake_joiner(joiner);
+    if local.ended.get() {
+        local.wake_joiner_of_ended();
     }
 }
 

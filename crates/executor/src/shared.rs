@@ -41,8 +41,9 @@ pub(crate) struct Shared {
 pub(crate) struct Local {
     pub(crate) queue: Queue,
     pub(crate) table: RefCell<Table>,
-    /// The joiner of the task that has just ended, to be woken once its step is over.
-    pub(crate) ended: Cell<Option<Joiner>>,
+    /// Whether a task has just ended that somebody waits for: who is to be woken once its step is over.
+    pub(crate) ended: Cell<bool>,
+    pub(crate) joiner: Cell<Option<Joiner>>,
     pub(crate) reports: Reports,
     pub(crate) root: RootSlot,
     pub(crate) phase: Cell<Phase>,
@@ -265,7 +266,8 @@ impl Local {
         Local {
             queue: Queue::new(),
             table: RefCell::default(),
-            ended: Cell::new(None),
+            ended: Cell::new(false),
+            joiner: Cell::new(None),
             reports: Reports::default(),
             root: RootSlot::default(),
             phase: Cell::new(Phase::Open),
@@ -309,7 +311,10 @@ impl Local {
             self.contain(|| details.clear_locals());
         }
         self.drop_made();
-        self.ended.set(joiner);
+        if awaited {
+            self.ended.set(true);
+            self.joiner.set(joiner);
+        }
         (cancelled, awaited)
     }
 
@@ -326,6 +331,15 @@ impl Local {
     pub(crate) fn wake(&self, waker: Waker) {
         if let Err(payload) = picot_context::catch(move || waker.wake()) {
             self.reports.waker_panicked(payload);
+        }
+    }
+
+    /// Wakes whoever has waited for the task that has just ended.
+    #[inline]
+    pub(crate) fn wake_joiner_of_ended(&self) {
+        self.ended.set(false);
+        if let Some(joiner) = self.joiner.take() {
+            self.wake_joiner(joiner);
         }
     }
 

@@ -116,7 +116,7 @@ impl Spawner {
     /// Polls a new task at once, inside of whatever runs now, which goes on as if nothing had happened.
     fn run_inside(local: &Local, runnable: Runnable<Meta>) {
         let _running = Raised::new(&local.running);
-        let outer = (local.current.get(), local.current_slot.get(), local.ended.take());
+        let outer = (local.current.get(), local.current_slot.get(), local.ended.take(), local.joiner.take());
         let frame = Frame::new();
         if local.uses(extra::HOOKS) {
             run_task::<true>(local, runnable, &frame, &mut |_| ());
@@ -126,6 +126,7 @@ impl Spawner {
         local.current.set(outer.0);
         local.current_slot.set(outer.1);
         local.ended.set(outer.2);
+        local.joiner.set(outer.3);
     }
 
     /// Keeps everything but the calling task from running, for as long as the guard lives that this gives: the way to
