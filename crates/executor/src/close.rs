@@ -83,6 +83,7 @@ pub(crate) fn close(shared: &Arc<Shared>, local: &Local) -> CloseReport {
     report.leaked = local.table.borrow().len();
     // Wakers may hold what is left of the executor for long, and on any thread: it holds no memory of its own.
     local.queue.shrink();
+    local.section.shrink();
     if report.leaked == 0 {
         drop(local.table.take());
     } else {

@@ -42,6 +42,11 @@ impl Section {
         }
         self.number.get()
     }
+
+    /// Gives the memory back, when nothing is held.
+    pub(crate) fn shrink(&self) {
+        self.held.shrink();
+    }
 }
 
 impl Local {
