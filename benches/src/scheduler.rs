@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::task::{Poll, Waker};
 
-use crate::{Table, begin_part, end_part, measure};
+use crate::{Table, begin_part, end_part, live_bytes, measure};
 
 /// What a workload needs of an executor.
 pub trait Scheduler: Copy + 'static {
@@ -106,6 +106,42 @@ async fn yields_of<S: Scheduler>(scheduler: S, tasks: usize) {
     for handle in handles {
         handle.await;
     }
+}
+
+/// Measures how many bytes a task takes that holds 64 across a wait and does nothing: as asked of the allocator, without the
+/// list of handles. The program's allocator has to be [`Counting`](crate::Counting).
+pub fn bytes<S: Scheduler>(table: &mut Table, scheduler: S, filter: &str) {
+    for (name, tasks) in
+        [("1 000 parked tasks", 1_000), ("100 000 parked tasks", 100_000), ("1 000 000 parked tasks", 1_000_000)]
+    {
+        if name.contains(filter) {
+            eprintln!("{}: {name}", S::NAME);
+            // In a task and not as the root, which some runtimes treat in a way of its own.
+            let measured = scheduler.run(async move { scheduler.spawn(bytes_of(scheduler, tasks)).await });
+            table.add(name, S::NAME, measured);
+        }
+    }
+}
+
+async fn bytes_of<S: Scheduler>(scheduler: S, tasks: usize) -> usize {
+    let (left, all_parked) = (Rc::new(Cell::new(tasks)), Rc::new(Signal::default()));
+    let mut handles = Vec::with_capacity(tasks);
+    let before = live_bytes();
+    for n in 0..tasks as u64 {
+        let (left, all_parked, held) = (left.clone(), all_parked.clone(), [n; 6]);
+        handles.push(scheduler.spawn(async move {
+            left.set(left.get() - 1);
+            if left.get() == 0 {
+                all_parked.raise();
+            }
+            std::future::pending::<()>().await;
+            std::hint::black_box((held, left, all_parked));
+        }));
+    }
+    all_parked.wait().await;
+    let bytes = (live_bytes() - before) / tasks;
+    drop(handles);
+    bytes
 }
 
 /// A thread wakes each of a thousand tasks, again and again; each wake leads to a poll.

@@ -4,12 +4,12 @@
 //! drop does not leave this file; when the output appears, the task is out of the table.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use picot_context::{Payload, catch};
 use pin_project_lite::pin_project;
 
-use crate::error::{CancelReason, JoinError};
+use crate::error::JoinError;
 use crate::hooks::{Exit, extra};
 use crate::report::Scene;
 use crate::shared::{Meta, flag};
@@ -42,12 +42,16 @@ impl<F: Future> Future for Body<'_, F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<F::Output>> {
         let mut this = self.project();
         let meta: &Meta = this.meta;
-        let end = if meta.is(flag::CANCELLED) {
+        let flags = meta.flags();
+        let end = if flags & flag::CANCELLED != 0 {
             End::Cancelled
         } else {
             let future = this.future.as_mut().as_pin_mut().expect("a task is not polled after its end");
             match catch(|| future.poll(cx)) {
                 Ok(Poll::Pending) => {
+                    if flags & flag::OWNED == 0 {
+                        own(meta, cx.waker());
+                    }
                     if picot_context::has_made() {
                         keep_made_details(meta);
                     }
@@ -62,11 +66,21 @@ impl<F: Future> Future for Body<'_, F> {
     }
 }
 
+/// The task is pending for the first time: from now on the table keeps it.
+fn own(meta: &Meta, waker: &Waker) {
+    meta.local().table.borrow_mut().get_mut(meta.slot as usize).waker = Some(waker.clone());
+    meta.set(flag::OWNED);
+    if meta.is(flag::CANCELLED) {
+        // In this very step, when there was nothing to wake it by.
+        waker.wake_by_ref();
+    }
+}
+
 /// The step has set the task's first local: keeps it for the next step.
 #[cold]
 fn keep_made_details(meta: &Meta) {
     if let Some(details) = picot_context::take_made() {
-        meta.local().table.borrow_mut().get_mut(meta.slot as usize).details = Some(details);
+        meta.local().table.borrow_mut().set_details(meta.slot as usize, Some(details));
         meta.set(flag::HAS_DETAILS);
     }
 }
@@ -96,7 +110,7 @@ fn finish<T>(meta: &Meta, end: End<T>, dropped: Result<(), Payload>) -> Outcome<
                     Err(JoinError::panicked(info, payload))
                 }
                 End::Cancelled => {
-                    let reason = reason.unwrap_or(CancelReason::new("no reason was given"));
+                    let reason = reason.unwrap_or(crate::close::REASON);
                     Err(JoinError::cancelled(info, reason))
                 }
             }

@@ -13,15 +13,16 @@ use picot_context::{Frame, TaskInfo};
 use crate::error::CancelReason;
 use crate::executor::run_item;
 use crate::hooks::extra;
+use crate::queue::Item;
 use crate::remote::RemoteItem;
-use crate::shared::{Item, Local, Phase, Shared, flag};
+use crate::shared::{Local, Phase, Shared, flag};
 use crate::spawn::Raised;
 
 /// How often close yields to threads that are in the middle of a wake. Each yield is a system call; a thread that was
 /// preempted there for longer than all of them together is in trouble.
 const YIELDS: usize = 100_000;
 
-const REASON: CancelReason = CancelReason::new("the loop that ran it was closed");
+pub(crate) const REASON: CancelReason = CancelReason::new("the loop that ran it was closed");
 
 /// What was still there when an executor was closed.
 #[derive(Debug, Default)]
@@ -77,10 +78,12 @@ pub(crate) fn close(shared: &Arc<Shared>, local: &Local) -> CloseReport {
         drop_item(local, item, &mut report);
     }
     local.phase.set(Phase::Closed);
+    shared.drop_spare(local);
     // Counted last: what has come at the last moment was dropped here all the same.
     report.leaked = local.table.borrow().len();
     // Wakers may hold what is left of the executor for long, and on any thread: it holds no memory of its own.
     local.queue.shrink();
+    local.section.shrink();
     if report.leaked == 0 {
         drop(local.table.take());
     } else {
@@ -111,34 +114,25 @@ fn take_inbox(shared: &Arc<Shared>, local: &Local, report: &mut CloseReport) {
 
 /// Whoever waits for a task that was leaked would wait for ever: it asks again, and is told that the loop is closed.
 fn end_waits_for_leaked(local: &Local) {
-    let mut joiners = Vec::new();
-    for entry in local.table.borrow_mut().in_spawn_order() {
-        joiners.extend(entry.joiner.take());
-    }
+    let joiners = local.table.borrow_mut().take_joiners();
     for joiner in joiners {
-        local.wake(joiner);
+        local.wake_joiner(joiner);
     }
 }
 
 /// Queues each task that is not queued or on its way. Returns what is known of them.
 fn mark_all(local: &Local) -> Vec<TaskInfo> {
-    let mut table = local.table.borrow_mut();
-    let entries = table.in_spawn_order();
-    let mut tasks = Vec::with_capacity(entries.len());
-    for entry in entries {
-        tasks.push(entry.info());
-        entry.cancelled.get_or_insert_with(|| Box::new(REASON));
-        entry.waker.wake_by_ref();
-    }
-    tasks
+    let table = local.table.borrow();
+    table.wake_all();
+    table.infos()
 }
 
 fn drop_item(local: &Local, item: Item, report: &mut CloseReport) {
     match item {
-        Item::Poll(Some(runnable)) => {
+        Item::Task(runnable) => {
             // The step finds the mark, and drops the future.
             runnable.metadata().set(flag::CANCELLED);
-            let item = Item::Poll(Some(runnable));
+            let item = Item::Task(runnable);
             let watched = local.uses(extra::HOOKS);
             if watched {
                 run_item::<true>(local, item, &Frame::new(), None, &mut |_| ());
@@ -152,7 +146,7 @@ fn drop_item(local: &Local, item: Item, report: &mut CloseReport) {
             local.contain(|| _ = call.cancel());
         }
         // A root that is gone: it is its caller's to drop.
-        Item::Poll(None) => {}
+        Item::Root => {}
     }
 }
 
@@ -174,7 +168,7 @@ mod tests {
         let task = executor.spawn(async move { drop(inside) });
         let waiter = other.spawn(async move { task.await.unwrap_err().to_string() });
         other.run_until_stalled();
-        let Some(Item::Poll(Some(runnable))) = executor.spawner().local().queue.pop() else { panic!("it is queued") };
+        let Some(Item::Task(runnable)) = executor.spawner().local().queue.pop() else { panic!("it is queued") };
         let report = executor.close();
         assert_eq!((report.tasks.len(), report.leaked), (1, 1));
         let text = other.block_on(async { waiter.await.unwrap() });

@@ -16,9 +16,10 @@ use picot_context::{Closed, Frame, Place, Step};
 use crate::call::CallHandle;
 use crate::close::CloseReport;
 use crate::hooks::extra;
+use crate::queue::Item;
 use crate::remote::Remote;
 use crate::root::{AnyRoot, Root};
-use crate::shared::{Item, Local, Meta, Shared};
+use crate::shared::{Local, Meta, Shared};
 use crate::spawn::{Raised, Spawner};
 use crate::task::Task;
 
@@ -352,9 +353,9 @@ pub(crate) fn run_item<const WATCHED: bool>(
     after: &mut impl FnMut(Step),
 ) {
     match item {
-        Item::Poll(Some(runnable)) => run_task::<WATCHED>(local, runnable, frame, after),
+        Item::Task(runnable) => run_task::<WATCHED>(local, runnable, frame, after),
         Item::Call(call) => run_call::<WATCHED>(local, &call, frame, after),
-        Item::Poll(None) => {
+        Item::Root => {
             if let Some(root) = root.filter(|_| local.root.dequeue()) {
                 run_root::<WATCHED>(local, root.as_mut(), frame, after);
             }
@@ -373,11 +374,12 @@ pub(crate) fn run_task<const WATCHED: bool>(
     let step = Step::task(meta.id, meta.place);
     frame.begin(step, meta.details());
     local.current.set(Some(meta.id));
+    local.current_slot.set(meta.slot);
     before::<WATCHED>(local, step);
     runnable.run();
     ended::<WATCHED>(local, step, after);
-    if let Some(joiner) = local.ended.take() {
-        local.wake(joiner);
+    if local.ended.get() {
+        local.wake_joiner_of_ended();
     }
 }
 
@@ -401,8 +403,9 @@ fn run_root<const WATCHED: bool>(
     frame: &Frame,
     after: &mut impl FnMut(Step),
 ) {
-    let (step, details) = root.as_mut().step();
+    let (step, slot, details) = root.as_mut().step();
     frame.begin(step, details);
+    local.current_slot.set(slot);
     local.current.set(step.task_id());
     before::<WATCHED>(local, step);
     root.poll_step();

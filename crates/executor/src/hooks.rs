@@ -7,7 +7,6 @@ use std::rc::Rc;
 
 use picot_context::{Kind, Origin, Report, Step, TaskInfo, catch};
 
-use crate::queue::Queue;
 use crate::shared::Local;
 
 /// Watches an executor; see [`Spawner::set_hooks`](crate::Spawner::set_hooks). All methods do nothing unless they are
@@ -132,10 +131,13 @@ impl Local {
     /// Fills the first `count` places of the queue from all of it, each choice equally likely.
     #[cold]
     pub(crate) fn shuffle(&self, count: usize) {
-        let len = self.queue.len();
+        let mut items: Vec<_> = std::iter::from_fn(|| self.queue.pop()).collect();
         for place in 0..count {
-            let choice = self.below(len - place);
-            self.queue.swap(place, place + choice);
+            let choice = self.below(items.len() - place);
+            items.swap(place, place + choice);
+        }
+        for item in items {
+            self.queue.push(item);
         }
     }
 
@@ -148,12 +150,5 @@ impl Local {
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         let mixed = mixed ^ (mixed >> 31);
         ((u128::from(mixed) * limit as u128) >> 64) as usize
-    }
-}
-
-/// Moves all of `from` behind what is in `to`.
-pub(crate) fn pour<T>(from: &Queue<T>, to: &Queue<T>) {
-    while let Some(item) = from.pop() {
-        to.push(item);
     }
 }

@@ -6,55 +6,101 @@
 use std::cell::UnsafeCell;
 use std::collections::VecDeque;
 
-pub(crate) struct Queue<T> {
-    items: UnsafeCell<VecDeque<T>>,
+use async_task::Runnable;
+
+use crate::call::CallHandle;
+use crate::shared::Meta;
+
+/// What waits in the one FIFO.
+pub(crate) enum Item {
+    Task(Runnable<Meta>),
+    Call(CallHandle),
+    Root,
 }
 
-impl<T> Default for Queue<T> {
-    fn default() -> Queue<T> {
+/// Two queues that are one: a place is one word, which nearly always is a task. Where it is not, the first of the others
+/// stands there.
+pub(crate) struct Queue {
+    places: UnsafeCell<VecDeque<Option<Runnable<Meta>>>>,
+    /// Callbacks, and `None` for the root.
+    others: UnsafeCell<VecDeque<Option<CallHandle>>>,
+}
+
+impl Default for Queue {
+    fn default() -> Queue {
         Queue::new()
     }
 }
 
-impl<T> Queue<T> {
-    pub(crate) const fn new() -> Queue<T> {
-        Queue { items: UnsafeCell::new(VecDeque::new()) }
+impl Queue {
+    pub(crate) const fn new() -> Queue {
+        Queue { places: UnsafeCell::new(VecDeque::new()), others: UnsafeCell::new(VecDeque::new()) }
     }
 
     #[inline]
-    pub(crate) fn push(&self, item: T) {
+    pub(crate) fn push_task(&self, runnable: Runnable<Meta>) {
         // SAFETY: `UnsafeCell` keeps this type on one thread at a time, and no other method is active (see above): moving
         // an item runs no code of its type, and growing runs the allocator's, which may not call back.
-        unsafe { (*self.items.get()).push_back(item) }
+        unsafe { (*self.places.get()).push_back(Some(runnable)) }
+    }
+
+    pub(crate) fn push(&self, item: Item) {
+        let other = match item {
+            Item::Task(runnable) => return self.push_task(runnable),
+            Item::Call(call) => Some(call),
+            Item::Root => None,
+        };
+        // SAFETY: As in `push_task`.
+        unsafe {
+            (*self.others.get()).push_back(other);
+            (*self.places.get()).push_back(None);
+        }
     }
 
     #[inline]
-    pub(crate) fn pop(&self) -> Option<T> {
-        // SAFETY: As in `push`; the item is moved out, not dropped.
-        unsafe { (*self.items.get()).pop_front() }
+    pub(crate) fn pop(&self) -> Option<Item> {
+        // SAFETY: As in `push_task`; the item is moved out, not dropped.
+        match unsafe { (*self.places.get()).pop_front() }? {
+            Some(runnable) => Some(Item::Task(runnable)),
+            None => self.pop_other(),
+        }
+    }
+
+    #[inline(never)]
+    fn pop_other(&self) -> Option<Item> {
+        // SAFETY: As in `push_task`; the item is moved out, not dropped.
+        let other = unsafe { (*self.others.get()).pop_front() }?;
+        Some(other.map_or(Item::Root, Item::Call))
     }
 
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        // SAFETY: As in `push`.
-        unsafe { (*self.items.get()).len() }
-    }
-
-    /// Exchanges two items, both of which are there.
-    pub(crate) fn swap(&self, one: usize, other: usize) {
-        // SAFETY: As in `push`; the items are moved, not dropped.
-        unsafe { (*self.items.get()).swap(one, other) }
+        // SAFETY: As in `push_task`.
+        unsafe { (*self.places.get()).len() }
     }
 
     /// Exchanges all items with those of another queue.
-    pub(crate) fn exchange(&self, other: &Queue<T>) {
-        // SAFETY: As in `push`, for both of them; they may be one.
-        unsafe { std::ptr::swap(self.items.get(), other.items.get()) }
+    pub(crate) fn exchange(&self, other: &Queue) {
+        // SAFETY: As in `push_task`, for both of them; they may be one.
+        unsafe {
+            std::ptr::swap(self.places.get(), other.places.get());
+            std::ptr::swap(self.others.get(), other.others.get());
+        }
+    }
+
+    /// Moves all items behind those of another queue, which is not this one.
+    pub(crate) fn pour_into(&self, other: &Queue) {
+        while let Some(item) = self.pop() {
+            other.push(item);
+        }
     }
 
     /// Gives the memory of an empty queue back.
     pub(crate) fn shrink(&self) {
-        // SAFETY: As in `push`; shrinking drops no item.
-        unsafe { (*self.items.get()).shrink_to_fit() }
+        // SAFETY: As in `push_task`; shrinking drops no item.
+        unsafe {
+            (*self.places.get()).shrink_to_fit();
+            (*self.others.get()).shrink_to_fit();
+        }
     }
 }

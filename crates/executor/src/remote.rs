@@ -11,9 +11,10 @@ use async_task::Runnable;
 use picot_context::Place;
 
 use crate::call::CallHandle;
+use crate::queue::Item;
 use crate::remote_task::{Delivery, RemoteTask, Request, Start};
 use crate::root::RootWaker;
-use crate::shared::{Item, Meta, Shared};
+use crate::shared::{Meta, Shared};
 
 type RemoteCall = Box<dyn FnOnce() + Send>;
 

@@ -17,7 +17,7 @@ use picot_context::{Place, TaskInfo};
 use crate::bound::Bound;
 use crate::error::{CancelReason, JoinError, WaitError};
 use crate::remote::RemoteItem;
-use crate::shared::{Item, Shared};
+use crate::shared::Shared;
 use crate::spawn::Spawner;
 use crate::task::Task;
 
@@ -159,7 +159,7 @@ where
         let details = picot_context::inherited(None);
         let (runnable, task) = Spawner::new(shared.clone()).make(local, place, details, async move { make().await });
         let info = runnable.metadata().info();
-        local.queue.push(Item::Poll(Some(runnable)));
+        local.queue.push_task(runnable);
         task.set_joiner(&Waker::from(mailbox.clone()));
         if let Some(reason) = cancel {
             task.cancel(reason);

@@ -16,8 +16,9 @@ use picot_context::{Details, Payload, Place, ROOT_NAME, Step, TaskId, TaskInfo, 
 use pin_project_lite::pin_project;
 
 use crate::hooks::{Exit, extra};
+use crate::queue::Item;
 use crate::remote::RemoteItem;
-use crate::shared::{Item, Local, Shared};
+use crate::shared::{Local, Shared};
 use crate::table::Entry;
 
 /// Which root runs, and whether it stands in the queue.
@@ -85,7 +86,7 @@ impl RootWaker {
 
     fn queue(&self, local: &Local) {
         if local.root.run.get() == self.run && !local.root.queued.replace(true) {
-            local.queue.push(Item::ROOT);
+            local.queue.push(Item::Root);
         }
     }
 }
@@ -121,7 +122,7 @@ pin_project! {
 struct RootEntry {
     shared: Arc<Shared>,
     waker: Waker,
-    slot: usize,
+    slot: u32,
     id: TaskId,
     place: Place,
 }
@@ -146,7 +147,7 @@ impl Drop for RootEntry {
                 local.end_section();
             }
             local.root.end();
-            let entry = local.table.borrow_mut().remove(self.slot);
+            let entry = local.table.borrow_mut().remove(self.slot as usize);
             drop(entry);
         }
     }
@@ -166,7 +167,7 @@ impl<F: Future> Root<F> {
         let waker = Waker::from(root_waker.clone());
         // In the table for those who list tasks; its own steps know the name without.
         let named = picot_context::inherited(Some(ROOT_NAME));
-        let slot = local.table.borrow_mut().insert(Entry::new(id, place, waker.clone(), named));
+        let slot = local.table.borrow_mut().insert(Entry { id, place, waker: Some(waker.clone()) }, named) as u32;
         let entry = RootEntry { shared: shared.clone(), waker, slot, id, place };
         if local.uses(extra::HOOKS) {
             local.hook(|hooks| hooks.spawned(&entry.info()));
@@ -202,7 +203,7 @@ pub(crate) mod sealed {
     pub trait Sealed {
         /// By a pinned reference, although it only reads: a shared one to the whole would invalidate the references that
         /// the future holds into itself.
-        fn step(self: Pin<&mut Self>) -> (Step, Option<Rc<Details>>);
+        fn step(self: Pin<&mut Self>) -> (Step, u32, Option<Rc<Details>>);
         fn poll_step(self: Pin<&mut Self>);
     }
 }
@@ -210,9 +211,9 @@ pub(crate) mod sealed {
 impl<F: Future> AnyRoot for Root<F> {}
 
 impl<F: Future> sealed::Sealed for Root<F> {
-    fn step(self: Pin<&mut Self>) -> (Step, Option<Rc<Details>>) {
+    fn step(self: Pin<&mut Self>) -> (Step, u32, Option<Rc<Details>>) {
         let this = self.project();
-        (Step::root(this.entry.id, this.entry.place), this.details.clone())
+        (Step::root(this.entry.id, this.entry.place), this.entry.slot, this.details.clone())
     }
 
     /// Polls the future, inside of the step.

@@ -12,9 +12,9 @@ use std::task::{Context, Poll};
 
 use picot_context::{Cause, Kind, Origin, Report, TaskId, TaskInfo};
 
-use crate::hooks::{extra, pour};
-use crate::queue::Queue;
-use crate::shared::{Item, Local, Shared};
+use crate::hooks::extra;
+use crate::queue::{Item, Queue};
+use crate::shared::{Local, Shared};
 
 /// Which section lasts, and what it holds back.
 #[derive(Default)]
@@ -24,7 +24,7 @@ pub(crate) struct Section {
     number: Cell<u64>,
     /// How many guards it has: the holder may enter again.
     guards: Cell<usize>,
-    held: Queue<Item>,
+    held: Queue,
 }
 
 impl Section {
@@ -42,6 +42,11 @@ impl Section {
         }
         self.number.get()
     }
+
+    /// Gives the memory back, when nothing is held.
+    pub(crate) fn shrink(&self) {
+        self.held.shrink();
+    }
 }
 
 impl Local {
@@ -50,8 +55,8 @@ impl Local {
         let Some(holder) = self.section.holder.get() else { return false };
         match item {
             Item::Call(_) => true,
-            Item::Poll(Some(runnable)) => runnable.metadata().id != holder,
-            Item::Poll(None) => self.root.id() != Some(holder),
+            Item::Task(runnable) => runnable.metadata().id != holder,
+            Item::Root => self.root.id() != Some(holder),
         }
     }
 
@@ -88,7 +93,7 @@ impl Local {
         let lasted = self.section.holder.take().is_some();
         self.section.guards.set(0);
         self.set_extra(extra::SECTION, false);
-        pour(&self.queue, &self.section.held);
+        self.queue.pour_into(&self.section.held);
         self.queue.exchange(&self.section.held);
         if lasted {
             self.set_extra(extra::SECTION_ENDED, true);

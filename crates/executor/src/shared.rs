@@ -4,7 +4,9 @@
 //! the executor; then both halves are empty, and nothing is ever pushed any more, because every task has ended.
 
 use std::cell::{Cell, RefCell};
+use std::mem::ManuallyDrop;
 use std::num::NonZeroU64;
+use std::ops::Deref;
 use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,12 +21,12 @@ use crate::call::CallHandle;
 use crate::error::CancelReason;
 use crate::hooks::Hooks;
 use crate::inbox::Inbox;
-use crate::queue::Queue;
+use crate::queue::{Item, Queue};
 use crate::remote::RemoteItem;
 use crate::report::Reports;
 use crate::root::{RootSlot, RootWaker};
 use crate::section::Section;
-use crate::table::Table;
+use crate::table::{Joiner, Table};
 
 pub(crate) struct Shared {
     pub(crate) local: Bound<Local>,
@@ -37,10 +39,11 @@ pub(crate) struct Shared {
 
 /// The half of the executor's own thread. Cells and one queue; no borrow of any of them lives while user code runs.
 pub(crate) struct Local {
-    pub(crate) queue: Queue<Item>,
+    pub(crate) queue: Queue,
     pub(crate) table: RefCell<Table>,
-    /// The joiner of the task that has just ended, to be woken once its step is over.
-    pub(crate) ended: Cell<Option<Waker>>,
+    /// Whether a task has just ended that somebody waits for: who is to be woken once its step is over.
+    pub(crate) ended: Cell<bool>,
+    pub(crate) joiner: Cell<Option<Joiner>>,
     pub(crate) reports: Reports,
     pub(crate) root: RootSlot,
     pub(crate) phase: Cell<Phase>,
@@ -48,6 +51,8 @@ pub(crate) struct Local {
     pub(crate) running: Cell<bool>,
     /// The task whose step runs; stale between steps.
     pub(crate) current: Cell<Option<TaskId>>,
+    /// Its slot in the table; stale as well.
+    pub(crate) current_slot: Cell<u32>,
     /// What is in use of what follows: bits of [`extra`](crate::hooks::extra).
     pub(crate) extras: Cell<u8>,
     pub(crate) hooks: RefCell<Option<Rc<dyn Hooks>>>,
@@ -55,17 +60,8 @@ pub(crate) struct Local {
     pub(crate) random: Cell<u64>,
     pub(crate) section: Section,
     last_id: Cell<u64>,
-}
-
-/// What waits in the one FIFO.
-pub(crate) enum Item {
-    Call(CallHandle),
-    /// A task; or the root, which has no runnable. One variant for both makes an item two words wide, not three.
-    Poll(Option<Runnable<Meta>>),
-}
-
-impl Item {
-    pub(crate) const ROOT: Item = Item::Poll(None);
+    /// References to the whole that were forgotten, see [`Owner`].
+    spare: Cell<usize>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -79,7 +75,7 @@ pub(crate) enum Phase {
 /// What `async-task` keeps beside each task. It may be read and dropped on any thread; the flags are read and written on
 /// the executor's thread only, so they need no ordering and no read-modify-write.
 pub(crate) struct Meta {
-    pub(crate) owner: Arc<Shared>,
+    pub(crate) owner: Owner,
     pub(crate) place: Place,
     pub(crate) id: TaskId,
     /// The task's slot in the table, for as long as it has not ended.
@@ -97,24 +93,81 @@ pub(crate) mod flag {
     pub(crate) const DETACHED: u8 = 4;
     /// The task has left the table: its slot may be another's.
     pub(crate) const ENDED: u8 = 8;
+    /// The table keeps the task; before that, the queue that it stands in does.
+    pub(crate) const OWNED: u8 = 16;
 }
 
 const _: () = {
     const fn assert_send_sync<T: Send + Sync>() {}
     assert_send_sync::<Meta>();
     assert_send_sync::<Shared>();
-    assert!(size_of::<Item>() == 2 * size_of::<usize>());
 };
 
+/// A task's reference to its executor. What tasks give back at home is kept for the next, so that a spawn and an end there
+/// cost no atomic operation each.
+pub(crate) struct Owner(ManuallyDrop<Arc<Shared>>);
+
+impl Owner {
+    #[inline]
+    pub(crate) fn new(shared: &Arc<Shared>, local: &Local) -> Owner {
+        let spare = local.spare.get();
+        if spare == 0 {
+            return Owner(ManuallyDrop::new(shared.clone()));
+        }
+        local.spare.set(spare - 1);
+        // SAFETY: `shared` is the executor of `local` (see `Spawner::make`), and each of the spare references that `local` counts
+        // is one of it that was forgotten: this takes one of them over.
+        Owner(ManuallyDrop::new(unsafe { Arc::from_raw(Arc::as_ptr(shared)) }))
+    }
+}
+
+impl Deref for Owner {
+    type Target = Arc<Shared>;
+
+    #[inline]
+    fn deref(&self) -> &Arc<Shared> {
+        &self.0
+    }
+}
+
+impl Drop for Owner {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(local) = self.0.local.get() {
+            if local.phase.get() != Phase::Closed {
+                return local.spare.set(local.spare.get() + 1);
+            }
+        }
+        // SAFETY: This is a drop, so nobody uses it afterwards.
+        unsafe { ManuallyDrop::drop(&mut self.0) }
+    }
+}
+
+impl Shared {
+    /// Lets go of what [`Owner`]s have left; nothing is kept once the executor is closed. The caller has a reference itself.
+    pub(crate) fn drop_spare(self: &Arc<Shared>, local: &Local) {
+        debug_assert!(local.phase.get() == Phase::Closed, "otherwise new ones would stay");
+        for _ in 0..local.spare.take() {
+            // SAFETY: Each is a reference that was forgotten, see `Owner`.
+            unsafe { Arc::decrement_strong_count(Arc::as_ptr(self)) }
+        }
+    }
+}
+
 impl Meta {
-    pub(crate) fn new(owner: Arc<Shared>, place: Place, id: TaskId, slot: u32, has_details: bool) -> Meta {
+    pub(crate) fn new(owner: Owner, place: Place, id: TaskId, slot: u32, has_details: bool) -> Meta {
         let flags = if has_details { flag::HAS_DETAILS } else { 0 };
         Meta { owner, place, id, slot, flags: AtomicU8::new(flags) }
     }
 
     #[inline]
+    pub(crate) fn flags(&self) -> u8 {
+        self.flags.load(Ordering::Relaxed)
+    }
+
+    #[inline]
     pub(crate) fn is(&self, flag: u8) -> bool {
-        self.flags.load(Ordering::Relaxed) & flag != 0
+        self.flags() & flag != 0
     }
 
     #[inline]
@@ -132,7 +185,7 @@ impl Meta {
         if !self.is(flag::HAS_DETAILS) || self.is(flag::ENDED) {
             return None;
         }
-        self.local().table.borrow_mut().get_mut(self.slot as usize).details.clone()
+        self.local().table.borrow().details(self.slot as usize).cloned()
     }
 
     /// What is known of a task that has not ended.
@@ -148,11 +201,9 @@ impl Meta {
             return;
         }
         self.set(flag::CANCELLED);
-        let mut table = self.local().table.borrow_mut();
-        let entry = table.get_mut(self.slot as usize);
-        entry.cancelled.get_or_insert_with(|| Box::new(reason));
-        // One of our own wakers: it pushes to the queue and does not look at the table.
-        entry.waker.wake_by_ref();
+        // Whatever is cancelled during close has been cancelled by it.
+        let reason = if self.local().phase.get() == Phase::Open { reason } else { crate::close::REASON };
+        self.local().table.borrow_mut().cancel(self.slot as usize, reason);
     }
 }
 
@@ -160,7 +211,7 @@ impl Shared {
     /// Queues what another thread has handed over.
     pub(crate) fn accept(self: &Arc<Shared>, local: &Local, item: RemoteItem) {
         match item {
-            RemoteItem::Task(runnable) => local.queue.push(Item::Poll(Some(runnable))),
+            RemoteItem::Task(runnable) => local.queue.push_task(runnable),
             RemoteItem::Call(place, call) => local.queue.push(Item::Call(CallHandle::at(place, None, call))),
             RemoteItem::Root(waker) => RootWaker::accept(&waker, local),
             RemoteItem::Spawn(request) => _ = request.start(self, None),
@@ -192,10 +243,17 @@ pub(crate) fn schedule(runnable: Runnable<Meta>) {
     // SAFETY: The runnable keeps its metadata alive, and with it the `Arc` behind this reference, until it has run. It can
     // only run on the owner's thread, which is this one, so not before `push` has returned.
     if let Some(local) = unsafe { shared.as_ref() }.local.get() {
-        return local.queue.push(Item::Poll(Some(runnable)));
+        return local.queue.push_task(runnable);
     }
-    // On another thread it may run and be gone as soon as it is pushed: what is touched after that is held by us.
-    let shared = runnable.metadata().owner.clone();
+    schedule_elsewhere(runnable);
+}
+
+/// Out of line, so that a wake at home needs no frame on the stack.
+#[cold]
+#[inline(never)]
+fn schedule_elsewhere(runnable: Runnable<Meta>) {
+    // It may run and be gone as soon as it is pushed: what is touched after that is held by us.
+    let shared = Arc::clone(&runnable.metadata().owner);
     if let Err(RemoteItem::Task(runnable)) = shared.hand_over(RemoteItem::Task(runnable)) {
         // Dropping it would drop the task's future on this thread.
         std::mem::forget(runnable);
@@ -208,17 +266,20 @@ impl Local {
         Local {
             queue: Queue::new(),
             table: RefCell::default(),
-            ended: Cell::new(None),
+            ended: Cell::new(false),
+            joiner: Cell::new(None),
             reports: Reports::default(),
             root: RootSlot::default(),
             phase: Cell::new(Phase::Open),
             running: Cell::new(false),
             current: Cell::new(None),
+            current_slot: Cell::new(0),
             extras: Cell::new(0),
             hooks: RefCell::default(),
             random: Cell::new(0),
             section: Section::default(),
             last_id: Cell::new(0),
+            spare: Cell::new(0),
         }
     }
 
@@ -241,15 +302,20 @@ impl Local {
             self.end_section();
         }
         meta.set(flag::ENDED);
-        let entry = self.table.borrow_mut().remove(meta.slot as usize);
-        let awaited = entry.joiner.is_some();
-        if let Some(details) = entry.details {
+        let (entry, side) = self.table.borrow_mut().remove(meta.slot as usize);
+        drop(entry);
+        let (joiner, details, cancelled) = side.into_parts();
+        let awaited = joiner.is_some();
+        if let Some(details) = details {
             // The values only: the name is still wanted, for whatever else goes wrong in this step.
             self.contain(|| details.clear_locals());
         }
         self.drop_made();
-        self.ended.set(entry.joiner);
-        (entry.cancelled.map(|reason| *reason), awaited)
+        if awaited {
+            self.ended.set(true);
+            self.joiner.set(joiner);
+        }
+        (cancelled, awaited)
     }
 
     /// Drops the locals that the running step has made, which are its last.
@@ -265,6 +331,25 @@ impl Local {
     pub(crate) fn wake(&self, waker: Waker) {
         if let Err(payload) = picot_context::catch(move || waker.wake()) {
             self.reports.waker_panicked(payload);
+        }
+    }
+
+    /// Wakes whoever has waited for the task that has just ended.
+    #[inline]
+    pub(crate) fn wake_joiner_of_ended(&self) {
+        self.ended.set(false);
+        if let Some(joiner) = self.joiner.take() {
+            self.wake_joiner(joiner);
+        }
+    }
+
+    /// Wakes whoever has waited for a task that has ended.
+    #[inline]
+    pub(crate) fn wake_joiner(&self, joiner: Joiner) {
+        match joiner {
+            // One of our own wakers, which do not look at the table.
+            Joiner::Task { slot, id } => self.table.borrow().wake(slot, id),
+            Joiner::Other(waker) => self.wake(waker),
         }
     }
 

@@ -15,9 +15,10 @@ use crate::body::Body;
 use crate::call::CallHandle;
 use crate::executor::run_task;
 use crate::hooks::{Hooks, extra};
+use crate::queue::Item;
 use crate::remote::Remote;
 use crate::section::Exclusive;
-use crate::shared::{Item, Local, Meta, Shared, schedule};
+use crate::shared::{Local, Meta, Owner, Shared, schedule};
 use crate::table::Entry;
 use crate::task::Task;
 
@@ -76,7 +77,7 @@ impl Spawner {
         let local = self.local();
         local.check_open()?;
         let (runnable, task) = self.make(local, place, picot_context::inherited(name), future);
-        local.queue.push(Item::Poll(Some(runnable)));
+        local.queue.push_task(runnable);
         Ok(task)
     }
 
@@ -94,7 +95,7 @@ impl Spawner {
         let mut table = local.table.borrow_mut();
         let id = local.next_id();
         let slot = u32::try_from(table.vacant_slot()).expect("fewer than 2^32 tasks at a time");
-        let meta = Meta::new(self.shared.clone(), place, id, slot, details.is_some());
+        let meta = Meta::new(Owner::new(&self.shared, local), place, id, slot, details.is_some());
         // SAFETY: The contract of `spawn_unchecked`, clause by clause.
         // - The future is not `Send`, so its runnable must be used and dropped on this thread. `schedule` puts it into the
         //   local queue only on this thread, and otherwise into the inbox, which only the executor takes from, on this
@@ -104,7 +105,7 @@ impl Spawner {
         let (runnable, handle) = unsafe {
             async_task::Builder::new().metadata(meta).spawn_unchecked(|meta| Body::new(future, meta), schedule)
         };
-        table.insert(Entry::new(id, place, runnable.waker(), details));
+        table.insert(Entry { id, place, waker: None }, details);
         drop(table);
         if local.uses(extra::HOOKS) {
             local.hook(|hooks| hooks.spawned(&runnable.metadata().info()));
@@ -115,7 +116,7 @@ impl Spawner {
     /// Polls a new task at once, inside of whatever runs now, which goes on as if nothing had happened.
     fn run_inside(local: &Local, runnable: Runnable<Meta>) {
         let _running = Raised::new(&local.running);
-        let outer = (local.current.get(), local.ended.take());
+        let outer = (local.current.get(), local.current_slot.get(), local.ended.take(), local.joiner.take());
         let frame = Frame::new();
         if local.uses(extra::HOOKS) {
             run_task::<true>(local, runnable, &frame, &mut |_| ());
@@ -123,7 +124,9 @@ impl Spawner {
             run_task::<false>(local, runnable, &frame, &mut |_| ());
         }
         local.current.set(outer.0);
-        local.ended.set(outer.1);
+        local.current_slot.set(outer.1);
+        local.ended.set(outer.2);
+        local.joiner.set(outer.3);
     }
 
     /// Keeps everything but the calling task from running, for as long as the guard lives that this gives: the way to
@@ -219,7 +222,7 @@ impl Spawner {
     /// The tasks that have not ended, in the order in which they were spawned (asyncio's `all_tasks`).
     #[doc(alias = "all_tasks")]
     pub fn tasks(&self) -> Vec<TaskInfo> {
-        self.local().table.borrow_mut().in_spawn_order().into_iter().map(|entry| entry.info()).collect()
+        self.local().table.borrow().infos()
     }
 
     /// How many tasks have not ended.
@@ -230,7 +233,7 @@ impl Spawner {
     /// The tasks that have not ended, in the order in which they were spawned, each with the task whose end it awaits, if it
     /// does so itself and not through a combinator.
     pub fn waiting(&self) -> Vec<Waiting> {
-        self.local().table.borrow_mut().waiting()
+        self.local().table.borrow().waiting()
     }
 
     /// Whether the executor is closed, or closing.
@@ -353,7 +356,7 @@ impl TaskBuilder<'_> {
         if self.eager && !local.uses(extra::SECTION) {
             Spawner::run_inside(local, runnable);
         } else {
-            local.queue.push(Item::Poll(Some(runnable)));
+            local.queue.push_task(runnable);
         }
         Ok(task)
     }

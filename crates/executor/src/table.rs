@@ -1,7 +1,8 @@
 //! The table of all tasks that have not ended: what makes the executor their owner.
 //!
 //! Each entry holds a waker of its task, so that the task stays alive until it ends, can be reached to be cancelled, and
-//! is dropped at close. Looking things up by slot and id is all this does; no user code runs in here.
+//! is dropped at close; a task that was not polled yet is kept by the queue that it stands in. What few tasks have stands
+//! aside, so that an entry is small. Looking things up by slot and id is all this does; no user code runs in here.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -15,29 +16,52 @@ use crate::error::CancelReason;
 pub(crate) struct Entry {
     pub(crate) id: TaskId,
     pub(crate) place: Place,
-    /// The task itself; see above.
-    pub(crate) waker: Waker,
-    /// Whoever waits for the task to end.
-    pub(crate) joiner: Option<Waker>,
-    /// What most tasks do not have: a name, and locals.
-    pub(crate) details: Option<Rc<Details>>,
-    /// Why it is to be dropped at its next step, if it is.
-    pub(crate) cancelled: Option<Box<CancelReason>>,
+    /// The task itself, from the first time on that it is pending; see above.
+    pub(crate) waker: Option<Waker>,
 }
 
-impl Entry {
-    pub(crate) fn new(id: TaskId, place: Place, waker: Waker, details: Option<Rc<Details>>) -> Entry {
-        Entry { id, place, waker, joiner: None, details, cancelled: None }
-    }
+const _: () = assert!(size_of::<Option<Entry>>() == 4 * size_of::<usize>());
 
-    pub(crate) fn info(&self) -> TaskInfo {
-        TaskInfo::new(self.id, self.details.as_ref().and_then(|details| details.name()), self.place)
+/// What most tasks do not have.
+#[derive(Default)]
+pub(crate) struct Side {
+    /// Whoever waits for the task to end.
+    pub(crate) joiner: Option<Joiner>,
+    more: Option<Box<More>>,
+}
+
+#[derive(Default)]
+struct More {
+    /// A name, and locals.
+    details: Option<Rc<Details>>,
+    /// Why the task is to be dropped at its next step, if it is.
+    cancelled: Option<CancelReason>,
+}
+
+/// Whoever waits for a task to end.
+pub(crate) enum Joiner {
+    /// A task of the same executor, told by its slot and by the low half of its id. No reference to it is kept: whoever
+    /// has ended waits for nothing.
+    Task {
+        slot: u32,
+        id: u32,
+    },
+    Other(Waker),
+}
+
+impl Side {
+    /// Takes the side apart: who waits, the details, and the reason of a cancellation.
+    pub(crate) fn into_parts(self) -> (Option<Joiner>, Option<Rc<Details>>, Option<CancelReason>) {
+        let (details, cancelled) = self.more.map_or((None, None), |more| (more.details, more.cancelled));
+        (self.joiner, details, cancelled)
     }
 }
 
 #[derive(Default)]
 pub(crate) struct Table {
     entries: Slab<Entry>,
+    /// By slot, as far as there ever was one. That of a vacant slot is empty.
+    sides: Vec<Side>,
 }
 
 impl Table {
@@ -46,37 +70,126 @@ impl Table {
     }
 
     /// The slot that the next insertion uses.
+    #[inline]
     pub(crate) fn vacant_slot(&self) -> usize {
         self.entries.vacant_key()
     }
 
-    pub(crate) fn insert(&mut self, entry: Entry) -> usize {
-        self.entries.insert(entry)
+    #[inline]
+    pub(crate) fn insert(&mut self, entry: Entry, details: Option<Rc<Details>>) -> usize {
+        let slot = self.entries.insert(entry);
+        if details.is_some() {
+            self.set_details(slot, details);
+        }
+        slot
     }
 
+    #[inline]
     pub(crate) fn get_mut(&mut self, slot: usize) -> &mut Entry {
         &mut self.entries[slot]
     }
 
-    /// Takes the entry out for the caller to drop, when the table is not borrowed any more.
-    pub(crate) fn remove(&mut self, slot: usize) -> Entry {
-        self.entries.remove(slot)
+    pub(crate) fn side(&mut self, slot: usize) -> &mut Side {
+        if self.sides.len() <= slot {
+            self.sides.resize_with(slot + 1, Side::default);
+        }
+        &mut self.sides[slot]
     }
 
-    /// All entries in the order in which their tasks were spawned.
-    pub(crate) fn in_spawn_order(&mut self) -> Vec<&mut Entry> {
-        let mut entries: Vec<_> = self.entries.iter_mut().map(|(_, entry)| entry).collect();
-        entries.sort_unstable_by_key(|entry| entry.id);
+    #[cold]
+    pub(crate) fn set_details(&mut self, slot: usize, details: Option<Rc<Details>>) {
+        self.side(slot).more.get_or_insert_default().details = details;
+    }
+
+    pub(crate) fn details(&self, slot: usize) -> Option<&Rc<Details>> {
+        self.sides.get(slot)?.more.as_ref()?.details.as_ref()
+    }
+
+    /// Notes why the task is to be cancelled. The first reason stays.
+    pub(crate) fn cancel(&mut self, slot: usize, reason: CancelReason) {
+        self.side(slot).more.get_or_insert_default().cancelled.get_or_insert(reason);
+        if let Some(waker) = &self.entries[slot].waker {
+            // One of our own wakers: it pushes to the queue and does not look at the table.
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Who waits, if it is woken by `waker` and has `slot`, as a task of ours.
+    pub(crate) fn joiner(&self, slot: u32, waker: &Waker) -> Option<Joiner> {
+        let entry = self.entries.get(slot as usize)?;
+        let is_own = entry.waker.as_ref()?.will_wake(waker);
+        is_own.then_some(Joiner::Task { slot, id: low(entry.id) })
+    }
+
+    /// Wakes a task that has waited for another, unless it has ended in between.
+    pub(crate) fn wake(&self, slot: u32, id: u32) {
+        if let Some(entry) = self.entries.get(slot as usize).filter(|entry| low(entry.id) == id) {
+            if let Some(waker) = &entry.waker {
+                waker.wake_by_ref();
+            }
+        }
+    }
+
+    /// Takes the entry out for the caller to drop, when the table is not borrowed any more.
+    #[inline]
+    pub(crate) fn remove(&mut self, slot: usize) -> (Entry, Side) {
+        (self.entries.remove(slot), self.sides.get_mut(slot).map(std::mem::take).unwrap_or_default())
+    }
+
+    /// All tasks with their slots, in the order in which they were spawned.
+    fn in_spawn_order(&self) -> Vec<(usize, &Entry)> {
+        let mut entries: Vec<_> = self.entries.iter().collect();
+        entries.sort_unstable_by_key(|(_, entry)| entry.id);
         entries
     }
 
-    /// What each task waits for, as far as it is the end of another task that it awaits itself.
-    pub(crate) fn waiting(&mut self) -> Vec<Waiting> {
-        // A waker of ours is told by its data: there is one a task.
-        let awaited: HashMap<_, _> = (self.entries.iter())
-            .filter_map(|(_, entry)| Some((entry.joiner.as_ref()?.data(), entry.info())))
-            .collect();
-        let entries = self.in_spawn_order().into_iter();
-        entries.map(|entry| Waiting::new(entry.info(), awaited.get(&entry.waker.data()).cloned())).collect()
+    fn info(&self, slot: usize, entry: &Entry) -> TaskInfo {
+        TaskInfo::new(entry.id, self.details(slot).and_then(|details| details.name()), entry.place)
     }
+
+    /// What is known of all tasks, in the order in which they were spawned.
+    pub(crate) fn infos(&self) -> Vec<TaskInfo> {
+        self.in_spawn_order().into_iter().map(|(slot, entry)| self.info(slot, entry)).collect()
+    }
+
+    /// Wakes all tasks in the order in which they were spawned, but for those that stand in a queue for the first time.
+    pub(crate) fn wake_all(&self) {
+        for (_, entry) in self.in_spawn_order() {
+            if let Some(waker) = &entry.waker {
+                waker.wake_by_ref();
+            }
+        }
+    }
+
+    /// Takes out all who wait, in the order in which what they wait for was spawned.
+    pub(crate) fn take_joiners(&mut self) -> Vec<Joiner> {
+        let slots: Vec<_> = self.in_spawn_order().into_iter().map(|(slot, _)| slot).collect();
+        slots.into_iter().filter_map(|slot| self.sides.get_mut(slot)?.joiner.take()).collect()
+    }
+
+    /// What each task waits for, as far as it is the end of another task that it awaits itself.
+    pub(crate) fn waiting(&self) -> Vec<Waiting> {
+        // A waker of ours is told by its data: there is one a task.
+        let data = |entry: &Entry| entry.waker.as_ref().map(Waker::data);
+        let awaited: HashMap<_, _> = (self.entries.iter())
+            .filter_map(|(slot, entry)| {
+                let waits = match self.sides.get(slot)?.joiner.as_ref()? {
+                    Joiner::Task { slot, id } => {
+                        data(self.entries.get(*slot as usize).filter(|entry| low(entry.id) == *id)?)?
+                    }
+                    Joiner::Other(waker) => waker.data(),
+                };
+                Some((waits, self.info(slot, entry)))
+            })
+            .collect();
+        let waiting = |(slot, entry): (usize, &Entry)| {
+            Waiting::new(self.info(slot, entry), data(entry).and_then(|data| awaited.get(&data).cloned()))
+        };
+        self.in_spawn_order().into_iter().map(waiting).collect()
+    }
+}
+
+/// Enough of an id to tell a task from the others that have had its slot.
+fn low(id: TaskId) -> u32 {
+    id.get() as u32
 }

@@ -17,6 +17,7 @@ use crate::body::Outcome;
 use crate::error::{CancelReason, JoinError};
 use crate::report::Scene;
 use crate::shared::{Meta, Phase, Shared, flag};
+use crate::table::Joiner;
 
 /// A task that was spawned.
 ///
@@ -177,13 +178,23 @@ impl Meta {
             return Poll::Ready(JoinError::cancelled(self.info(), reason));
         }
         let slot = self.slot as usize;
-        let known = local.table.borrow_mut().get_mut(slot).joiner.as_ref().is_some_and(|old| old.will_wake(waker));
-        if !known {
-            // Both cloning and dropping a waker may run anybody's code, so the table is not borrowed then.
-            let waker = waker.clone();
-            let old = local.table.borrow_mut().get_mut(slot).joiner.replace(waker);
-            drop(old);
-        }
+        let mut table = local.table.borrow_mut();
+        let joiner = table.joiner(local.current_slot.get(), waker);
+        let present = &mut table.side(slot).joiner;
+        let known = matches!(&present, Some(Joiner::Other(old)) if old.will_wake(waker));
+        // Both cloning and dropping a waker may run anybody's code, so the table is not borrowed then.
+        let old = if let Some(joiner) = joiner {
+            let old = present.replace(joiner);
+            drop(table);
+            old
+        } else if known {
+            None
+        } else {
+            drop(table);
+            let joiner = Joiner::Other(waker.clone());
+            local.table.borrow_mut().side(slot).joiner.replace(joiner)
+        };
+        drop(old);
         Poll::Pending
     }
 }
@@ -204,7 +215,7 @@ impl<T> Drop for Task<T> {
 
 #[cold]
 fn drop_outcome<T>(task: &mut Task<T>) {
-    let (id, place, shared) = (task.id(), task.meta().place, task.meta().owner.clone());
+    let (id, place, shared) = (task.id(), task.meta().place, task.owner().clone());
     let outcome = task.take_outcome();
     let (Err(payload), Some(local)) = (picot_context::catch(move || drop(outcome)), shared.local.get()) else { return };
     // Its name is gone with its entry in the table.

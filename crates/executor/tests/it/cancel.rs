@@ -1,8 +1,9 @@
 //! Cancelling: at a step boundary, on the executor's thread, and nothing can swallow it.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
-use picot_executor::Executor;
+use picot_executor::{Executor, Task};
 
 use crate::trace::{Flag, Trace, yield_now};
 
@@ -41,6 +42,24 @@ fn a_task_that_is_cancelled_before_its_first_step_never_runs() {
     let error = executor.block_on(async { task.await.unwrap_err() });
     assert_eq!(error.reason().unwrap().as_str(), "too late");
     assert_eq!(trace.take(), ["captured dropped"]);
+}
+
+#[test]
+fn a_task_that_cancels_itself_in_its_first_step_ends_though_it_waits_for_nothing() {
+    let (executor, trace) = (Executor::new(), Trace::default());
+    let handle = Rc::new(RefCell::new(None::<Task<()>>));
+    let (dropped, own) = (trace.on_drop("dropped"), handle.clone());
+    let task = executor.spawn(async move {
+        let _dropped = dropped;
+        own.borrow().as_ref().unwrap().cancel("by itself");
+        std::future::pending::<()>().await;
+    });
+    handle.replace(Some(task));
+    executor.run_until_stalled();
+    assert_eq!(trace.take(), ["dropped"]);
+    let task = handle.take().unwrap();
+    let error = executor.block_on(async { task.await.unwrap_err() });
+    assert_eq!(error.reason().unwrap().as_str(), "by itself");
 }
 
 #[test]
