@@ -126,9 +126,33 @@ fn register(handle: &LoopHandle, stream: net::TcpStream) -> io::Result<Source<ne
     handle.register(stream)
 }
 
-impl AsyncRead for &TcpStream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+/// What both implementations of the traits do.
+impl TcpStream {
+    #[inline]
+    fn poll_recv(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         self.source.poll_transfer(cx, Direction::Read, buffer.len(), |mut stream| stream.read(buffer))
+    }
+
+    fn poll_recv_vectored(&self, cx: &mut Context<'_>, buffers: &mut [IoSliceMut<'_>]) -> Poll<io::Result<usize>> {
+        let length = buffers.iter().map(|buffer| buffer.len()).sum();
+        self.source.poll_transfer(cx, Direction::Read, length, |mut stream| stream.read_vectored(buffers))
+    }
+
+    #[inline]
+    fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.source.poll_transfer(cx, Direction::Write, bytes.len(), |mut stream| stream.write(bytes))
+    }
+
+    fn poll_send_vectored(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let length = slices.iter().map(|slice| slice.len()).sum();
+        self.source.poll_transfer(cx, Direction::Write, length, |mut stream| stream.write_vectored(slices))
+    }
+}
+
+impl AsyncRead for &TcpStream {
+    #[inline]
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.poll_recv(cx, buffer)
     }
 
     fn poll_read_vectored(
@@ -136,14 +160,14 @@ impl AsyncRead for &TcpStream {
         cx: &mut Context<'_>,
         buffers: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
-        let length = buffers.iter().map(|buffer| buffer.len()).sum();
-        self.source.poll_transfer(cx, Direction::Read, length, |mut stream| stream.read_vectored(buffers))
+        self.poll_recv_vectored(cx, buffers)
     }
 }
 
 impl AsyncWrite for &TcpStream {
+    #[inline]
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.source.poll_transfer(cx, Direction::Write, bytes.len(), |mut stream| stream.write(bytes))
+        self.poll_send(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -151,8 +175,7 @@ impl AsyncWrite for &TcpStream {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let length = slices.iter().map(|slice| slice.len()).sum();
-        self.source.poll_transfer(cx, Direction::Write, length, |mut stream| stream.write_vectored(slices))
+        self.poll_send_vectored(cx, slices)
     }
 
     /// There is nothing to flush: what was written is the kernel's.
@@ -167,8 +190,9 @@ impl AsyncWrite for &TcpStream {
 }
 
 impl AsyncRead for TcpStream {
+    #[inline]
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &*self).poll_read(cx, buffer)
+        self.poll_recv(cx, buffer)
     }
 
     fn poll_read_vectored(
@@ -176,13 +200,14 @@ impl AsyncRead for TcpStream {
         cx: &mut Context<'_>,
         buffers: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &*self).poll_read_vectored(cx, buffers)
+        self.poll_recv_vectored(cx, buffers)
     }
 }
 
 impl AsyncWrite for TcpStream {
+    #[inline]
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &*self).poll_write(cx, bytes)
+        self.poll_send(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -190,15 +215,17 @@ impl AsyncWrite for TcpStream {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &*self).poll_write_vectored(cx, slices)
+        self.poll_send_vectored(cx, slices)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut &*self).poll_flush(cx)
+    /// There is nothing to flush: what was written is the kernel's.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut &*self).poll_close(cx)
+    /// Ends the writing direction.
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.shutdown(Shutdown::Write))
     }
 }
 
