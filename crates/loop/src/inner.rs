@@ -16,6 +16,7 @@ use picot_timers::{Wheel, saturating_nanos};
 use crate::blocking::Lanes;
 use crate::builder::Builder;
 use crate::clock::Timepiece;
+use crate::crowd::Crowd;
 use crate::error::LoopError;
 use crate::handle::LoopHandle;
 use crate::hooks::Hooks;
@@ -52,6 +53,10 @@ pub(crate) struct Inner {
 pub(crate) struct Pace {
     /// Steps since the last look.
     pub(crate) steps: Cell<u32>,
+    /// How many there may be before the next.
+    pub(crate) steps_between_looks: Cell<u32>,
+    /// When they began, by the loop's clock.
+    pub(crate) began_at: Cell<u64>,
     /// The coarse time of the last look.
     pub(crate) looked_at: Cell<u64>,
     /// The coarse time at the end of the last step.
@@ -68,6 +73,8 @@ pub(crate) struct Pace {
     pub(crate) has_root: Cell<bool>,
     /// Whether a host that waits in the loop's stead is to be interrupted by other threads.
     pub(crate) host_waits: Cell<bool>,
+    /// Whether timers come in crowds.
+    pub(crate) crowd: Crowd,
     /// The timers that are due in this turn: a buffer, kept for its memory.
     pub(crate) due: RefCell<Vec<Due>>,
 }

@@ -14,8 +14,12 @@ use crate::error::RunError;
 use crate::inner::Inner;
 use crate::timer::Due;
 
-/// So many steps may run before the outside is looked at again.
+/// So many steps may run before the outside is looked at again, if they are short.
 const STEPS_BETWEEN_LOOKS: u32 = 61;
+
+/// If they are longer, as many as fit into this time, in nanoseconds: a look that finds nothing takes less than a hundredth
+/// of it.
+const TIME_BETWEEN_LOOKS: u64 = 50_000;
 
 /// No more timers than this become due in one turn, so that after a long standstill the outside is looked at in between.
 const TIMERS_A_TURN: usize = 1024;
@@ -48,6 +52,7 @@ impl Inner {
     /// One turn of the loop, whose wait takes no longer than `limit`. Returns the number of steps.
     pub(crate) fn turn(&self, root: Option<Pin<&mut dyn AnyRoot>>, limit: Option<Duration>) -> usize {
         if self.must_look() {
+            self.is_about_to_look();
             self.hooks.run_before_wait(self);
             // 1. How long to wait.
             // 2. Wait for I/O.
@@ -80,6 +85,8 @@ impl Inner {
         self.pace.has_told_dead_end.set(false);
         self.pace.is_at_dead_end.set(false);
         self.pace.has_company.set(false);
+        self.pace.began_at.set(self.clock.now());
+        self.pace.steps_between_looks.set(STEPS_BETWEEN_LOOKS);
         if self.pace.host_waits.replace(false) {
             // Falling asleep once more and waking up: other threads need not interrupt any more.
             drop(self.executor.fall_asleep());
@@ -95,8 +102,21 @@ impl Inner {
     fn must_look(&self) -> bool {
         !self.executor.has_work()
             || self.is_stopping.get()
-            || self.pace.steps.get() >= STEPS_BETWEEN_LOOKS
+            || self.pace.steps.get() >= self.pace.steps_between_looks.get()
             || self.pace.coarse.get() != self.pace.looked_at.get()
+    }
+
+    /// How many steps may run before the next look goes by how long they have taken up to this one. Where nothing is queued
+    /// the loop falls asleep, and is asked again after that.
+    fn is_about_to_look(&self) {
+        let steps = self.pace.steps.get();
+        if steps == 0 || !self.executor.has_work() {
+            return;
+        }
+        let now = self.clock.now();
+        let took = now.saturating_sub(self.pace.began_at.replace(now)).max(1);
+        let fit = (u64::from(steps) * TIME_BETWEEN_LOOKS / took).clamp(1, STEPS_BETWEEN_LOOKS.into());
+        self.pace.steps_between_looks.set(fit as u32);
     }
 
     /// From here on steps are counted and timed anew: no step is to blame for the wait.
@@ -121,7 +141,11 @@ impl Inner {
 
     /// Waits for I/O until the next thing is to be done, and for at most `limit`.
     fn wait_for_next(&self, limit: Option<Duration>) {
-        match (self.limit(), limit) {
+        let next = match self.limit() {
+            Limit::Deadline(deadline) => Limit::Deadline(self.pace.crowd.put_off(deadline)),
+            next => next,
+        };
+        match (next, limit) {
             (Limit::None, None) => self.wait_without_deadline(),
             (Limit::None, Some(_)) => self.wait(Limit::of(limit)),
             (Limit::Deadline(deadline), Some(_)) => match self.until(deadline) {
@@ -151,7 +175,12 @@ impl Inner {
             (Limit::Zero | Limit::Deadline(_), _) => self.reactor.wait(Some(Duration::ZERO)),
         };
         drop(asleep);
-        self.metrics.has_waited(self, since.map(|since| self.clock.now().saturating_sub(since)));
+        let slept = since.map(|since| {
+            let now = self.clock.now();
+            self.pace.began_at.set(now);
+            now.saturating_sub(since)
+        });
+        self.metrics.has_waited(self, slept);
         if let Err(error) = result {
             if !self.pace.has_failed.replace(true) {
                 self.report(Kind::Loop, Cause::Io(error));
@@ -205,6 +234,7 @@ impl Inner {
         let mut due = self.pace.due.take();
         let now = self.clock.now();
         due.extend(self.wheel.borrow_mut().expire(now).take(TIMERS_A_TURN));
+        self.pace.crowd.add(due.len(), now);
         for timer in due.drain(..) {
             match timer {
                 Due::Wake(waker) => {

@@ -77,11 +77,6 @@ impl Readiness {
         Readiness(bits & 7)
     }
 
-    /// The bits that both have.
-    pub(crate) const fn and(self, other: Readiness) -> Readiness {
-        Readiness(self.0 & other.0)
-    }
-
     pub(crate) const fn without(self, other: Readiness) -> Readiness {
         Readiness(self.0 & !other.0)
     }

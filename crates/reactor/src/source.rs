@@ -166,6 +166,7 @@ impl State {
     }
 
     /// Notes an event. Calls nobody.
+    #[inline]
     pub(crate) fn note(&self, inner: &Inner, readiness: Readiness) {
         self.readiness.set(self.readiness.get() | readiness);
         if !inner.is_edge {
@@ -173,6 +174,7 @@ impl State {
         }
     }
 
+    #[cold]
     fn note_disarmed(&self, inner: &Inner, readiness: Readiness) {
         self.tried.set(self.tried.get().without(readiness));
         // The event has disarmed the source. If it was a hang-up it leaves the set, as some backends tell that in every
@@ -186,6 +188,7 @@ impl State {
 
     /// Wakes whoever waits in a direction that is ready now, and arms the source for those who wait on. A waker may panic
     /// out of this; called again, it goes on with the others.
+    #[inline]
     pub(crate) fn wake(&self, inner: &Inner) {
         self.wake_those(inner, self.readiness.get());
         if self.arm(inner).is_err() {
@@ -194,21 +197,29 @@ impl State {
         }
     }
 
-    /// Wakes whoever waits in one of these directions.
+    /// Wakes whoever waits in one of these directions. Nearly always that is one task, which waits to read.
+    #[inline]
     fn wake_those(&self, inner: &Inner, directions: Readiness) {
-        let due = directions.and(self.polling.get() | self.crowded.get());
-        if due.contains(Readiness::READABLE) {
-            self.wake_direction(inner, Readiness::READABLE, &self.readers);
+        let polling = self.polling.get();
+        if directions.contains(Readiness::READABLE) && polling.contains(Readiness::READABLE) {
+            self.polling.set(polling.without(Readiness::READABLE));
+            self.wake_polling(inner, &self.readers);
         }
-        if due.contains(Readiness::WRITABLE) {
-            self.wake_direction(inner, Readiness::WRITABLE, &self.writers);
-        }
-        if due.contains(Readiness::PRIORITY) {
-            self.wake_direction(inner, Readiness::PRIORITY, &self.urgent);
+        if directions.intersects(self.polling.get() | self.crowded.get()) {
+            self.wake_rest(inner, directions);
         }
     }
 
-    #[inline]
+    #[inline(never)]
+    fn wake_rest(&self, inner: &Inner, directions: Readiness) {
+        for direction in Direction::ALL {
+            let bit = Readiness::of(direction);
+            if directions.contains(bit) {
+                self.wake_direction(inner, bit, self.waiters(direction));
+            }
+        }
+    }
+
     fn wake_direction(&self, inner: &Inner, bit: Readiness, waiters: &Waiters) {
         let polling = self.polling.get();
         if polling.contains(bit) {
@@ -234,7 +245,7 @@ impl State {
             waiters.polling.set(Some(waker));
         } else {
             waiters.polling.set(newer);
-            contain(|| drop(waker));
+            drop_contained(waker);
         }
     }
 
@@ -252,6 +263,7 @@ impl State {
         if inner.is_edge { Ok(()) } else { self.arm_again(inner) }
     }
 
+    #[cold]
     fn arm_again(&self, inner: &Inner) -> io::Result<()> {
         let interest = self.tried.get() | self.polling.get() | self.crowded.get();
         if self.gone.get() || interest == Readiness::NONE {
@@ -280,10 +292,13 @@ impl State {
     }
 
     /// The task of `cx` waits for a direction, instead of whichever has polled it before. Ready only with an error.
+    #[inline]
     fn wait_polling(&self, inner: &Inner, direction: Direction, cx: &Context<'_>) -> Poll<io::Result<()>> {
         let waiters = self.waiters(direction);
-        let known = waiters.polling.take().filter(|known| known.will_wake(cx.waker()));
-        waiters.polling.set(Some(known.unwrap_or_else(|| cx.waker().clone())));
+        match waiters.polling.take() {
+            Some(known) if known.will_wake(cx.waker()) => waiters.polling.set(Some(known)),
+            other => waiters.change(other, cx.waker()),
+        }
         let polling = self.polling.get();
         if !polling.contains(Readiness::of(direction)) {
             self.polling.set(polling | Readiness::of(direction));
@@ -296,9 +311,24 @@ impl State {
     }
 }
 
+impl Waiters {
+    /// Another task polls than the one before, if there was one. Cloning and dropping wakers may be anybody's code.
+    #[cold]
+    fn change(&self, old: Option<Waker>, new: &Waker) {
+        drop(old);
+        let old = self.polling.replace(Some(new.clone()));
+        drop(old);
+    }
+}
+
 /// Errors after which an operation is tried again.
 fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+#[cold]
+fn drop_contained(waker: Waker) {
+    contain(|| drop(waker));
 }
 
 /// Wakers are anybody's code. Returns whether this one has panicked, which is reported then.

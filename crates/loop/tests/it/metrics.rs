@@ -65,7 +65,7 @@ fn steps_are_sorted_by_the_time_that_they_took() {
 fn another_thread_reads_them_and_sleep_is_measured() {
     let event_loop = EventLoop::new().unwrap();
     let metrics = event_loop.handle().metrics();
-    event_loop.run_until_complete(sleep(Duration::from_millis(3))).unwrap();
+    event_loop.run_until_complete(sleep(Duration::from_millis(50))).unwrap();
     event_loop.close().unwrap();
     drop(event_loop);
     let asleep = thread::spawn(move || metrics.snapshot().asleep).join().unwrap();

@@ -52,6 +52,23 @@ fn a_timer_is_never_early() {
     assert_eq!(trace.take(), ["fired"]);
 }
 
+/// However slow the machine is, it can only be fewer waits.
+#[test]
+fn a_crowd_of_timers_takes_few_waits() {
+    let event_loop = EventLoop::new().unwrap();
+    let handle = event_loop.handle();
+    let start = handle.now();
+    let fired = Rc::new(Cell::new(0));
+    for n in 1..=2_000 {
+        let fired = fired.clone();
+        handle.call_at(start + Duration::from_micros(5 * n), move || fired.set(fired.get() + 1));
+    }
+    event_loop.run_until_complete(sleep_until(start + Duration::from_micros(10_000))).unwrap();
+    assert_eq!(fired.get(), 2_000);
+    let waits = handle.metrics().snapshot().waits;
+    assert!(waits < 80, "{waits} waits");
+}
+
 #[test]
 fn real_sleeps_are_never_early() {
     let event_loop = EventLoop::new().unwrap();

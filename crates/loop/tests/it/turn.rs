@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use picot_loop::{EventLoop, LoopHandle, spawn, yield_now};
+use picot_loop::{EventLoop, Instant, LoopHandle, spawn, yield_now};
 
 use crate::trace::{Trace, one_turn, virtual_loop};
 
@@ -89,4 +89,22 @@ fn siblings_that_wait_for_each_other_make_progress_in_turn() {
         })
         .unwrap();
     assert_eq!(trace.take(), ["0", "1", "2"]);
+}
+
+/// Such steps are each as long as the outside may go unseen, so it is looked at in each turn as soon as that is known.
+#[test]
+fn the_outside_is_looked_at_more_often_when_steps_are_long() {
+    let event_loop = EventLoop::new().unwrap();
+    let metrics = event_loop.handle().metrics();
+    event_loop
+        .run_until_complete(async {
+            for _ in 0..200 {
+                let start = Instant::now();
+                while start.elapsed() < Duration::from_micros(50) {}
+                yield_now().await;
+            }
+        })
+        .unwrap();
+    let waits = metrics.snapshot().waits;
+    assert!(waits >= 100, "{waits} waits");
 }
