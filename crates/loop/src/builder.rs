@@ -29,6 +29,7 @@ pub struct Builder {
     pub(crate) patience: Duration,
     pub(crate) blocking_threads: usize,
     pub(crate) seed: Option<u64>,
+    pub(crate) measures_wakes: bool,
     pub(crate) watchdog: Option<WatchdogOptions>,
 }
 
@@ -44,6 +45,7 @@ impl Builder {
             // As Python's ThreadPoolExecutor: a few more than there are cores, as most of them wait.
             blocking_threads: (cores + 4).min(32),
             seed: None,
+            measures_wakes: false,
             watchdog: None,
         }
     }
@@ -84,6 +86,12 @@ impl Builder {
     /// again.
     pub fn seed(self, seed: u64) -> Builder {
         Builder { seed: Some(seed), ..self }
+    }
+
+    /// Measures how long what a wait has woken waits for its turn: [`Snapshot::wake_to_run`](crate::Snapshot::wake_to_run). It
+    /// costs two looks at the clock a turn, and so is not done unless it is asked for.
+    pub fn measure_wakes(self) -> Builder {
+        Builder { measures_wakes: true, ..self }
     }
 
     /// Starts a thread that calls `hook` when a step has taken longer than `limit` and still runs: once a step, at the earliest

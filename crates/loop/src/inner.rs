@@ -40,6 +40,7 @@ pub(crate) struct Inner {
     pub(crate) hooks: Hooks,
     pub(crate) watches: Watches,
     pub(crate) metrics: Metrics,
+    pub(crate) measures_wakes: bool,
     /// There if it was asked for; ends with the loop.
     pub(crate) watchdog: RefCell<Option<Rc<Watchdog>>>,
     pub(crate) is_stopping: Cell<bool>,
@@ -101,6 +102,7 @@ impl Inner {
             hooks: Hooks::default(),
             watches: Watches::default(),
             metrics: Metrics::default(),
+            measures_wakes: builder.measures_wakes,
             watchdog: RefCell::default(),
             is_stopping: Cell::new(false),
             is_running: Cell::new(false),

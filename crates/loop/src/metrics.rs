@@ -29,6 +29,7 @@ struct Counters {
     waiting: AtomicU64,
     blocking: AtomicU64,
     step_times: [AtomicU64; BUCKETS],
+    wake_to_run: [AtomicU64; BUCKETS],
 }
 
 /// The last one holds what takes 35 minutes and longer.
@@ -64,6 +65,10 @@ pub struct Snapshot {
     /// below 4 µs, and so on. As exact as the clock by which steps are timed, which on Linux ticks every few milliseconds: a
     /// step that did not see a tick counts as one below 2 µs.
     pub step_times: [u64; BUCKETS],
+    /// How many turns took how long, in the same powers of two, from the end of a wait until all that it had woken had run: so
+    /// long the last of these waited, at the most, and the others less. Turns in which nothing ran do not count. All zero unless
+    /// the loop was built to [measure it](crate::Builder::measure_wakes).
+    pub wake_to_run: [u64; BUCKETS],
 }
 
 impl Metrics {
@@ -92,12 +97,10 @@ impl Metrics {
             waiting,
             blocking,
             step_times,
+            wake_to_run,
         } = &*self.0;
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let mut times = [0; BUCKETS];
-        for (to, from) in times.iter_mut().zip(step_times) {
-            *to = get(from);
-        }
+        let mut times = step_times.each_ref().map(get);
         let steps = get(steps);
         // Only those that the clock could see are counted one by one.
         times[0] += steps.saturating_sub(times.iter().sum());
@@ -114,6 +117,7 @@ impl Metrics {
             waiting: get(waiting),
             blocking: get(blocking),
             step_times: times,
+            wake_to_run: wake_to_run.each_ref().map(get),
         }
     }
 
@@ -141,9 +145,17 @@ impl Metrics {
 
     /// A step has taken so many nanoseconds.
     pub(crate) fn has_stepped(&self, took: u64) {
-        let bucket = (took / 1_000).max(1).ilog2() as usize;
-        add(&self.0.step_times[bucket.min(BUCKETS - 1)], 1);
+        add(&self.0.step_times[bucket(took)], 1);
     }
+
+    /// What a wait had woken has run, after so many nanoseconds.
+    pub(crate) fn has_served(&self, took: u64) {
+        add(&self.0.wake_to_run[bucket(took)], 1);
+    }
+}
+
+fn bucket(nanos: u64) -> usize {
+    ((nanos / 1_000).max(1).ilog2() as usize).min(BUCKETS - 1)
 }
 
 fn add(counter: &AtomicU64, number: u64) {

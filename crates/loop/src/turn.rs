@@ -51,6 +51,7 @@ impl Limit {
 impl Inner {
     /// One turn of the loop, whose wait takes no longer than `limit`. Returns the number of steps.
     pub(crate) fn turn(&self, root: Option<Pin<&mut dyn AnyRoot>>, limit: Option<Duration>) -> usize {
+        let mut woken_at = None;
         if self.must_look() {
             self.is_about_to_look();
             self.hooks.run_before_wait(self);
@@ -64,12 +65,16 @@ impl Inner {
             // 4. Queue the timers that are due.
             self.queue_due_timers();
             self.has_looked();
+            woken_at = self.measures_wakes.then(|| self.clock.now());
             self.hooks.run_after_wait(self);
         }
         // 5. Take what came from other threads.
         self.executor.take_remote();
         // 6. Run exactly what is queued now.
         let steps = self.executor.run_batch_with(usize::MAX, root, |_| _ = self.after_step());
+        if let Some(woken_at) = woken_at.filter(|_| steps != 0) {
+            self.metrics.has_served(self.clock.now().saturating_sub(woken_at));
+        }
         // What went wrong in this turn is told at its end.
         if self.executor.deliver_reports() {
             // No step is to blame for the time that the error hook takes.

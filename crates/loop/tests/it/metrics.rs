@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use picot_loop::{EventLoop, sleep, spawn};
+use picot_loop::{EventLoop, VirtualClock, sleep, spawn};
 
 use crate::trace::{one_turn, virtual_loop};
 
@@ -59,6 +59,28 @@ fn steps_are_sorted_by_the_time_that_they_took() {
     let seen = event_loop.handle().metrics().snapshot();
     let found: Vec<_> = seen.step_times.iter().enumerate().filter(|(_, count)| **count != 0).collect();
     assert_eq!(found, [(0, &(seen.steps - 3)), (1, &1), (9, &1), (19, &1)]);
+}
+
+#[test]
+fn how_long_the_woken_wait_is_measured_where_it_was_asked_for() {
+    for asked in [true, false] {
+        let clock = VirtualClock::new();
+        let mut builder = EventLoop::builder().clock(&clock).slow_step(Duration::MAX);
+        if asked {
+            builder = builder.measure_wakes();
+        }
+        let event_loop = builder.build().unwrap();
+        for _ in 0..3 {
+            let clock = clock.clone();
+            event_loop.handle().call_soon(move || clock.advance(Duration::from_micros(3)));
+        }
+        one_turn(&event_loop);
+        one_turn(&event_loop);
+        let seen = event_loop.handle().metrics().snapshot().wake_to_run;
+        let found: Vec<_> = seen.iter().enumerate().filter(|(_, count)| **count != 0).collect();
+        // Nine microseconds in the one turn in which anything ran.
+        assert_eq!(found, if asked { vec![(3, &1)] } else { vec![] });
+    }
 }
 
 #[test]
