@@ -45,6 +45,17 @@ fn the_server_echoes_what_others_send_and_outlives_those_who_leave() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_server_has_one_thread_and_no_hidden_one() {
+    let (server, address) = server();
+    let mut stream = TcpStream::connect(&address).unwrap();
+    stream.write_all(b"!").unwrap();
+    stream.read_exact(&mut [0]).unwrap();
+    let threads = std::fs::read_dir(format!("/proc/{}/task", server.child.id())).unwrap();
+    assert_eq!(threads.count(), 1);
+}
+
+#[test]
 fn an_address_in_use_or_refused_is_one_line_and_status_1() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
