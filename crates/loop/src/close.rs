@@ -34,10 +34,12 @@ pub(crate) fn close(inner: &Rc<Inner>, limit: Duration) -> CloseReport {
     inner.watches.clear();
     // Callbacks of timers first: while these are dropped, reports still reach the hook.
     for due in take_timers(inner) {
-        report.timers += usize::from(matches!(&due, Due::Call(call) if !call.is_cancelled()));
-        if let Err(payload) = catch(move || drop(due)) {
-            inner.report(Kind::Callback, Cause::Panic(payload));
+        if let Due::Call(call) = &due {
+            report.timers += usize::from(!call.is_cancelled());
+            // Its handle may be kept, but what the callback holds is let go of here.
+            contain(inner, || _ = call.cancel());
         }
+        contain(inner, move || drop(due));
     }
     // Tasks and callbacks, with the reactor, the wheel and the lane alive: their destructors deregister and abandon.
     let executor = inner.executor.close();
@@ -53,6 +55,13 @@ pub(crate) fn close(inner: &Rc<Inner>, limit: Duration) -> CloseReport {
         set_current(None);
     }
     report
+}
+
+/// Destructors are anybody's code.
+fn contain(inner: &Inner, drops: impl FnOnce()) {
+    if let Err(payload) = catch(drops) {
+        inner.report(Kind::Callback, Cause::Panic(payload));
+    }
 }
 
 fn take_timers(inner: &Inner) -> Vec<Due> {

@@ -68,6 +68,31 @@ fn a_value_that_comes_too_late_comes_back() {
     assert_eq!(Deferred::new().resolver().resolve(2), Ok(()), "the host has not been told yet");
 }
 
+/// The thread's work is done, and its value is on the way; whoever waits has given up. Both stand.
+#[test]
+fn a_promise_that_is_cancelled_while_its_value_is_on_the_way_stays_cancelled() {
+    let (host, _guard) = ManualHost::installed();
+    let trace = Trace::default();
+    let deferred = picot_deferred::Deferred::<std::sync::Arc<()>, ()>::new();
+    let (promise, resolver, value) = (deferred.promise(), deferred.resolver(), std::sync::Arc::new(()));
+    let inside = trace.clone();
+    promise.always(move |outcome| inside.add(outcome.is_err()));
+    host.run_until_stalled();
+    let sent = value.clone();
+    assert!(thread::spawn(move || resolver.resolve(sent).is_ok()).join().unwrap());
+    assert!(promise.cancel());
+    host.run_until_stalled();
+    assert_eq!((promise.state(), trace.take()), (State::Rejected, vec!["true".to_string()]));
+    assert_eq!(std::sync::Arc::strong_count(&value), 1, "nobody keeps what nobody takes");
+
+    let deferred = Deferred::new();
+    let resolver = deferred.resolver();
+    thread::spawn(move || resolver.resolve(1)).join().unwrap().unwrap();
+    host.run_until_stalled();
+    assert!(!deferred.promise().cancel(), "delivered before: it keeps its value");
+    assert_eq!(deferred.promise().outcome(), Some(Ok(&1)));
+}
+
 #[test]
 fn a_value_for_a_closed_host_comes_back_and_one_on_its_way_is_dropped_there() {
     let (host, _guard) = ManualHost::installed();

@@ -19,3 +19,4 @@ mod remote_task;
 mod section;
 mod threads;
 mod trace;
+mod wakers;

@@ -75,6 +75,16 @@ fn timers_are_dropped_before_callbacks_and_callbacks_before_tasks() {
 }
 
 #[test]
+fn closing_drops_what_a_timers_callback_held_although_its_handle_is_kept() {
+    let (event_loop, trace, _clock) = virtual_loop();
+    let held = trace.on_drop("dropped");
+    let timer = event_loop.handle().call_later(Duration::from_secs(1), move || drop(held));
+    assert_eq!(event_loop.close().unwrap().timers, 1);
+    assert_eq!(trace.take(), ["dropped"]);
+    assert!(timer.is_cancelled() && !timer.cancel());
+}
+
+#[test]
 fn destructors_still_have_their_loop_while_it_closes_but_get_nothing_new_from_it() {
     struct Asks(Trace);
     impl Drop for Asks {

@@ -56,6 +56,58 @@ fn a_loop_that_a_panic_has_unwound_past_leaves_its_thread_free() {
     assert_eq!(picot_loop::run(async { 1 }), 1);
 }
 
+/// Destructors of thread-locals run when everything else of the thread has ended, in an order that nobody chooses. Two of them
+/// stand around the loop's own.
+#[test]
+fn what_belongs_to_a_loop_may_be_used_and_dropped_by_thread_locals_at_the_end_of_the_thread() {
+    struct Late {
+        handle: LoopHandle,
+        pending: picot_loop::Task<()>,
+        timer: picot_loop::TimerHandle,
+        _asleep: picot_loop::Sleep,
+        seen: std::sync::mpsc::Sender<[bool; 5]>,
+    }
+    impl Drop for Late {
+        fn drop(&mut self) {
+            self.seen
+                .send([
+                    LoopHandle::try_current().is_err(),
+                    self.handle.remote().call_soon(|| unreachable!()).is_err(),
+                    !self.pending.cancel("too late"),
+                    !self.timer.cancel(),
+                    picot_loop::current().is_none(),
+                ])
+                .unwrap();
+        }
+    }
+    thread_local! {
+        static EARLIER: std::cell::RefCell<Option<Late>> = const { std::cell::RefCell::new(None) };
+        static LATER: std::cell::RefCell<Option<Late>> = const { std::cell::RefCell::new(None) };
+    }
+    let (seen, all) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        let late = |handle: &LoopHandle| {
+            let mut asleep = sleep(Duration::from_secs(3600));
+            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(pin!(&mut asleep).poll(&mut cx).is_pending());
+            Late {
+                handle: handle.clone(),
+                pending: handle.spawn(std::future::pending()),
+                timer: handle.call_later(Duration::from_secs(3600), || unreachable!()),
+                _asleep: asleep,
+                seen: seen.clone(),
+            }
+        };
+        EARLIER.set(None);
+        let event_loop = EventLoop::new().unwrap();
+        EARLIER.set(Some(late(&event_loop.handle())));
+        LATER.set(Some(late(&event_loop.handle())));
+        one_turn(&event_loop);
+    });
+    thread.join().unwrap();
+    assert_eq!(all.iter().collect::<Vec<_>>(), [[true; 5]; 2]);
+}
+
 #[test]
 #[should_panic(expected = "this thread has no event loop: call this from inside of `picot::run(…)`")]
 fn spawning_off_a_loop_says_what_to_do() {

@@ -476,3 +476,45 @@ fn a_waker_whose_drop_uses_the_timers_may_be_dropped_by_them() {
     drop(sleeping);
     assert_eq!(DROPS.get(), 3);
 }
+
+#[test]
+fn a_sleepers_waker_that_panics_is_reported_and_keeps_no_other_from_being_woken() {
+    struct Angry;
+    impl Wake for Angry {
+        fn wake(self: Arc<Self>) {
+            crate::trace::quiet_panic("angry");
+        }
+    }
+    let (event_loop, trace, clock) = virtual_loop();
+    let reports = crate::trace::reports(&event_loop);
+    event_loop.handle().call_later(SECOND, trace.adds("before"));
+    let mut sleeping = sleep(SECOND);
+    let angry = Waker::from(Arc::new(Angry));
+    assert!(Pin::new(&mut sleeping).poll(&mut Context::from_waker(&angry)).is_pending());
+    event_loop.handle().call_later(SECOND, trace.adds("behind"));
+    clock.advance(SECOND);
+    one_turn(&event_loop);
+    assert_eq!(trace.take(), ["before", "behind"]);
+    assert_eq!(reports.take().len(), 1);
+    assert!(Pin::new(&mut sleeping).poll(&mut Context::from_waker(Waker::noop())).is_ready());
+}
+
+/// The loop waits without a limit when another thread asks for the timer: were it not interrupted, this would hang.
+#[test]
+fn a_timer_that_another_thread_asks_for_ends_a_wait_that_had_no_deadline() {
+    let event_loop = EventLoop::new().unwrap();
+    let handle = event_loop.handle();
+    let (parked, may_ask) = std::sync::mpsc::channel();
+    let remote = handle.remote();
+    handle.on_prepare(move || _ = parked.send(()));
+    let thread = std::thread::spawn(move || {
+        may_ask.recv().unwrap();
+        remote.call_soon(|| {
+            let handle = LoopHandle::current();
+            let inside = handle.clone();
+            handle.call_later(Duration::from_millis(1), move || inside.stop());
+        })
+    });
+    event_loop.run_forever().unwrap();
+    thread.join().unwrap().unwrap();
+}

@@ -161,6 +161,66 @@ fn shutting_down_is_for_each_direction_and_twice_is_fine() {
     });
 }
 
+/// The peer has sent before it was accepted: a server must not wait once more to find that out.
+#[test]
+fn what_came_before_the_accept_is_read_without_another_wait() {
+    use std::io::{Read, Write};
+    run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let mut clients = Vec::new();
+        for n in 0..3_u8 {
+            let mut client = std::net::TcpStream::connect(listener.local_addr()?)?;
+            client.write_all(&[n; 10])?;
+            clients.push(client);
+        }
+        let turns = LoopHandle::current().metrics().snapshot().turns;
+        for (n, client) in clients.iter_mut().enumerate() {
+            let (mut server, _) = listener.accept().await?;
+            let mut bytes = [0; 10];
+            // Polled once: whatever had to wait for readiness, in either direction, would be pending.
+            assert_eq!(poll_once(server.read(&mut bytes)).await.expect("no wait before the read")?, 10);
+            poll_once(server.write_all(&bytes)).await.expect("no wait before the write")?;
+            client.read_exact(&mut bytes)?;
+            assert_eq!(bytes, [n as u8; 10]);
+        }
+        let turns = LoopHandle::current().metrics().snapshot().turns - turns;
+        assert!(turns <= 1, "one wait for all three, and not {turns}");
+        Ok(())
+    });
+}
+
+#[test]
+fn shutting_down_a_connection_that_was_reset_is_no_error() {
+    run(async {
+        let (mut client, server) = pair().await?;
+        client.write_all(b"never read").await?;
+        // Closing with unread data resets the connection.
+        assert_eq!(server.peek(&mut [0]).await?, 1);
+        drop(server);
+        assert_eq!(client.read(&mut [0]).await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+        for how in [Shutdown::Write, Shutdown::Read, Shutdown::Both] {
+            client.shutdown(how)?;
+        }
+        client.close().await
+    });
+}
+
+#[test]
+#[cfg(unix)]
+fn connections_and_listeners_are_not_inherited_by_the_programs_that_are_started() {
+    use std::os::fd::AsFd;
+    run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let client = TcpStream::connect(listener.local_addr()?).await?;
+        let (server, _) = listener.accept().await?;
+        let (listener, client, server) = (listener.into_std(), client.into_std(), server.into_std());
+        for (name, fd) in [("listener", listener.as_fd()), ("client", client.as_fd()), ("server", server.as_fd())] {
+            assert!(rustix::io::fcntl_getfd(fd)?.contains(rustix::io::FdFlags::CLOEXEC), "the {name} is inherited");
+        }
+        Ok(())
+    });
+}
+
 #[test]
 fn streams_of_a_loop_are_gone_with_its_tasks() {
     let event_loop = picot_loop::EventLoop::new().unwrap();

@@ -1,5 +1,6 @@
 //! The umbrella: everything that the crates below export can be reached through it, and the macro works from outside.
 
+mod auto_traits;
 mod deferred;
 mod main_macro;
 mod names;

@@ -88,17 +88,81 @@ fn datagrams_are_sources_like_others() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+#[cfg_attr(miri, ignore = "Miri cannot connect without blocking")]
 fn a_connection_that_is_under_way_is_told_when_it_is_made_or_refused() {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
     let reactor = Reactor::new().unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let connect = |address: std::net::SocketAddr| {
-        let stream = TcpStream::connect(address)?;
-        stream.set_nonblocking(true)?;
-        io::Result::Ok(stream)
-    };
-    let source = reactor.register(connect(listener.local_addr().unwrap()).unwrap()).unwrap();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for (address, error) in [(listener.local_addr().unwrap(), None), (nobody, Some(io::ErrorKind::ConnectionRefused))] {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).unwrap();
+        assert_eq!(connect(&socket, &address), Err(rustix::io::Errno::INPROGRESS));
+        let source = reactor.register(TcpStream::from(socket)).unwrap();
+        let count = Count::default();
+        assert!(count.poll(|cx| source.poll_ready(cx, Direction::Write)).is_pending());
+        wait_until(&reactor, || count.get() == 1);
+        assert_eq!(source.get_ref().take_error().unwrap().map(|error| error.kind()), error);
+        assert_eq!(source.get_ref().peer_addr().is_ok(), error.is_none());
+    }
+}
+
+/// A task that owns the source for which it waits would otherwise keep itself alive through its own waker.
+#[test]
+fn a_source_that_goes_lets_go_of_whoever_waited_for_it() {
+    let reactor = Reactor::new().unwrap();
+    for gives_back in [false, true] {
+        let (source, _peer) = registered(&reactor);
+        let count = Count::default();
+        for direction in [Direction::Read, Direction::Priority] {
+            assert!(count.poll(|cx| source.poll_ready(cx, direction)).is_pending());
+        }
+        assert_eq!((count.holders(), reactor.waiting()), (3, 2));
+        if gives_back {
+            drop(source.into_inner())
+        } else {
+            drop(source)
+        }
+        assert_eq!((count.holders(), reactor.waiting(), count.get()), (1, 0, 0));
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+#[cfg_attr(miri, ignore = "Miri cannot tell the reactor that a device is not to be polled")]
+fn a_device_that_cannot_be_polled_is_always_ready() {
+    let reactor = Reactor::new().unwrap();
+    let source = reactor.register(File::options().read(true).write(true).open("/dev/null").unwrap()).unwrap();
     let count = Count::default();
-    assert!(count.poll(|cx| source.poll_ready(cx, Direction::Write)).is_pending());
-    wait_until(&reactor, || count.get() == 1);
-    assert!(source.get_ref().take_error().unwrap().is_none());
+    for direction in [Direction::Read, Direction::Write] {
+        while count.poll(|cx| source.poll_ready(cx, direction)).is_pending() {
+            wait_until(&reactor, || reactor.waiting() == 0);
+        }
+    }
+    assert_eq!(source.try_io(Direction::Read, |mut null| null.read(&mut [0])).unwrap(), 0);
+    assert_eq!(source.try_io(Direction::Write, |mut null| null.write(b"gone")).unwrap(), 4);
+}
+
+/// A child would keep alive what it inherits: the set, and every connection in it.
+#[test]
+#[cfg(target_os = "linux")]
+#[cfg_attr(miri, ignore = "Miri has no /proc")]
+fn no_descriptor_of_the_reactor_is_inherited_by_the_programs_that_are_started() {
+    let _reactor = Reactor::new().unwrap();
+    let mut seen = 0;
+    for entry in std::fs::read_dir("/proc/self/fd").unwrap() {
+        let path = entry.unwrap().path();
+        // Other tests open and close theirs meanwhile.
+        let Ok(target) = std::fs::read_link(&path) else { continue };
+        let info = format!("/proc/self/fdinfo/{}", path.file_name().unwrap().to_str().unwrap());
+        let Ok(info) = std::fs::read_to_string(info) else { continue };
+        if target.to_str().is_some_and(|target| target.starts_with("anon_inode:[")) {
+            let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap().trim();
+            let closes_on_exec = u32::from_str_radix(flags, 8).unwrap() & 0o2_000_000 != 0;
+            assert!(closes_on_exec, "{target:?} is inherited");
+            seen += 1;
+        }
+    }
+    assert!(seen > 0 || cfg!(polling_test_poll_backend), "nothing was looked at");
 }

@@ -30,6 +30,11 @@ impl Count {
         self.0.0.load(Ordering::Relaxed)
     }
 
+    /// How many hold it, this one included.
+    pub(crate) fn holders(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+
     /// Polls `f` with this waker.
     pub(crate) fn poll<R>(&self, f: impl FnOnce(&mut Context<'_>) -> Poll<R>) -> Poll<R> {
         f(&mut Context::from_waker(&self.waker()))

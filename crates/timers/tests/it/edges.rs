@@ -202,3 +202,17 @@ fn of_a_hundred_thousand_idle_timeouts_in_one_slot_the_earliest_is_known_whichev
     }
     assert_eq!(wheel.next_deadline(), None);
 }
+
+#[test]
+fn a_wheel_that_goes_drops_what_is_left_on_whatever_level_it_lies() {
+    let held = Rc::new(());
+    let mut wheel = Wheel::new();
+    for bits in 0..64 {
+        wheel.insert(1 << bits, held.clone());
+    }
+    assert_eq!(wheel.expire(1 << 40).take(10).count(), 10);
+    wheel.insert(0, held.clone());
+    assert_eq!(Rc::strong_count(&held), 56);
+    drop(wheel);
+    assert_eq!(Rc::strong_count(&held), 1);
+}

@@ -1,0 +1,176 @@
+//! What a wake is: a push and a flag. It polls nobody and drops nothing, whoever calls it, and wherever.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
+
+use picot_executor::{Executor, Spawner};
+
+use crate::trace::Trace;
+
+/// A task that is pending, and its waker.
+fn waiting(executor: &Executor, mut each_poll: impl FnMut() + 'static) -> Waker {
+    let waker = Rc::new(RefCell::new(None));
+    let given = waker.clone();
+    drop(executor.spawn(poll_fn(move |cx| {
+        each_poll();
+        given.borrow_mut().get_or_insert_with(|| cx.waker().clone());
+        Poll::<()>::Pending
+    })));
+    executor.run_until_stalled();
+    waker.take().unwrap()
+}
+
+/// Libraries wake while they hold their own locks. A wake that polled its task would lock the same lock again.
+#[test]
+fn a_wake_polls_nobody_so_its_caller_may_hold_what_the_task_needs() {
+    let executor = Executor::new();
+    let polls = Rc::new(RefCell::new(0));
+    let counted = polls.clone();
+    let waker = waiting(&executor, move || *counted.borrow_mut() += 1);
+    for expected in 1..4 {
+        let held = polls.borrow_mut();
+        waker.wake_by_ref();
+        waker.wake_by_ref();
+        assert_eq!(*held, expected);
+        drop(held);
+        executor.run_until_stalled();
+    }
+
+    // The same of another thread, whose wake must not reach for the future either.
+    let polls = Arc::new(Mutex::new(0));
+    let counted = polls.clone();
+    let waker = waiting(&executor, move || *counted.lock().unwrap() += 1);
+    let held = polls.clone();
+    thread::spawn(move || {
+        let held = held.lock().unwrap();
+        waker.wake();
+        assert_eq!(*held, 1);
+    })
+    .join()
+    .unwrap();
+    executor.run_until_stalled();
+    assert_eq!(*polls.lock().unwrap(), 2);
+}
+
+#[test]
+fn the_wake_of_a_cancelled_task_and_the_drop_of_its_last_waker_drop_no_future() {
+    let (executor, trace) = (Executor::new(), Trace::default());
+    let dropped = trace.on_drop("future dropped");
+    let waker = Rc::new(RefCell::new(None));
+    let given = waker.clone();
+    let task = executor.spawn(async move {
+        let _dropped = dropped;
+        poll_fn(|cx| {
+            given.replace(Some(cx.waker().clone()));
+            Poll::<()>::Pending
+        })
+        .await;
+    });
+    executor.run_until_stalled();
+    task.cancel("no longer wanted");
+    drop(task);
+    let waker: Waker = waker.take().unwrap();
+    waker.wake();
+    trace.add("woken");
+    executor.run_until_stalled();
+    assert_eq!(trace.take(), ["woken", "future dropped"]);
+}
+
+/// Which executor a waker belongs to is its task's matter, not that of whoever runs on the thread where it is called.
+#[test]
+fn a_wake_goes_to_the_executor_of_its_task_whichever_runs_and_on_whichever_thread() {
+    let (here, there) = (Executor::new(), Executor::new());
+    let polls = Arc::new(AtomicUsize::new(0));
+    let counted = polls.clone();
+    let waker = waiting(&here, move || _ = counted.fetch_add(1, Ordering::Relaxed));
+
+    let inside = waker.clone();
+    there.block_on(async move { inside.wake() });
+    assert_eq!((there.run_until_stalled(), polls.load(Ordering::Relaxed)), (0, 1));
+    assert_eq!((here.run_until_stalled(), polls.load(Ordering::Relaxed)), (1, 2));
+
+    thread::spawn(move || {
+        let elsewhere = Executor::new();
+        elsewhere.block_on(async move { waker.wake() });
+        assert_eq!(elsewhere.run_until_stalled(), 0);
+    })
+    .join()
+    .unwrap();
+    assert_eq!((here.run_until_stalled(), polls.load(Ordering::Relaxed)), (1, 3));
+}
+
+#[test]
+fn any_number_of_wakes_and_calls_from_other_threads_find_room_while_nothing_runs() {
+    const EACH: usize = if cfg!(miri) { 100 } else { 100_000 };
+    let executor = Executor::new();
+    let polls = Rc::new(RefCell::new(0));
+    let counted = polls.clone();
+    let waker = waiting(&executor, move || *counted.borrow_mut() += 1);
+    let (remote, calls) = (executor.remote(), Arc::new(AtomicUsize::new(0)));
+    let counted = calls.clone();
+    // Nobody takes anything out until this thread has ended: a queue with a bound would keep it for ever.
+    thread::spawn(move || {
+        for _ in 0..EACH {
+            let counted = counted.clone();
+            remote.call_soon(move || _ = counted.fetch_add(1, Ordering::Relaxed)).unwrap();
+            waker.wake_by_ref();
+        }
+    })
+    .join()
+    .unwrap();
+    assert_eq!(executor.run_until_stalled(), EACH + 1);
+    assert_eq!((calls.load(Ordering::Relaxed), *polls.borrow()), (EACH, 2));
+}
+
+thread_local! {
+    static SPAWNER: RefCell<Option<Spawner>> = const { RefCell::new(None) };
+}
+
+/// Does to the executor of this thread what code of a user might.
+fn use_executor() -> usize {
+    SPAWNER.with_borrow(|spawner| {
+        let spawner = spawner.as_ref().unwrap();
+        spawner.spawn(std::future::pending::<()>()).unwrap().cancel("by a waker");
+        let call = spawner.call_soon(|| unreachable!("it is cancelled")).unwrap();
+        assert!(call.cancel());
+        spawner.tasks().len()
+    })
+}
+
+#[test]
+fn a_joiners_waker_may_use_the_executor_when_it_wakes_and_when_it_is_dropped() {
+    static WAKES: AtomicUsize = AtomicUsize::new(0);
+    static DROPS: AtomicUsize = AtomicUsize::new(0);
+    struct Busy;
+    impl Wake for Busy {
+        fn wake(self: Arc<Self>) {
+            assert!(use_executor() > 0);
+            WAKES.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    impl Drop for Busy {
+        fn drop(&mut self) {
+            assert!(use_executor() > 0);
+            DROPS.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let executor = Executor::new();
+    let reports = crate::trace::reports(&executor);
+    SPAWNER.set(Some(executor.spawner().clone()));
+    let mut task = executor.spawn(async { 1 });
+    let mut poll_with = |waker: Waker| Pin::new(&mut &mut task).poll(&mut Context::from_waker(&waker)).is_pending();
+    // The second takes the place of the first, which is dropped by that.
+    assert!(poll_with(Arc::new(Busy).into()));
+    assert!(poll_with(Arc::new(Busy).into()));
+    assert_eq!((WAKES.load(Ordering::Relaxed), DROPS.load(Ordering::Relaxed)), (0, 1));
+    executor.run_until_stalled();
+    assert_eq!((WAKES.load(Ordering::Relaxed), DROPS.load(Ordering::Relaxed)), (1, 2));
+    assert!(reports.take().is_empty());
+    SPAWNER.set(None);
+}
