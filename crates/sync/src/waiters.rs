@@ -50,13 +50,13 @@ struct Origin {
     made: Place,
 }
 
-/// Nodes are written and read where they lie: they are large, and a slab that moves them in and out costs more than the
+/// Nodes are written and read where they lie, field by field: they are large, and moving one in or out costs more than the
 /// rest of a wait.
 struct Arena {
     nodes: Vec<Node>,
     /// The first that is free.
     free: u32,
-    used: usize,
+    used: u32,
     last_age: u64,
 }
 
@@ -72,17 +72,26 @@ impl Arena {
         &mut self.nodes[key as usize]
     }
 
-    /// Puts a node where one is free. The key.
-    #[inline]
-    fn insert(&mut self, mut new: Node) -> u32 {
+    /// Fills a node that is free, as the last after `prev`. The key.
+    #[inline(always)]
+    fn insert(&mut self, prev: u32, place: Place, origin: Origin, asked: usize, waker: Waker) -> u32 {
+        let running = Running::now();
         self.used += 1;
         self.last_age += 1;
-        new.age = self.last_age;
-        let key = self.free;
-        let Some(node) = self.nodes.get_mut(key as usize) else { return self.grow(new) };
+        let (key, age) = (self.free, self.last_age);
+        let Some(node) = self.nodes.get_mut(key as usize) else {
+            return self.grow(Node { prev, next: NONE, waker: Some(waker), amount: asked, age, running, place, origin });
+        };
         self.free = node.next;
+        node.prev = prev;
+        node.next = NONE;
         // A free node has neither a waker nor details, so nothing is dropped here.
-        *node = new;
+        node.waker = Some(waker);
+        node.amount = asked;
+        node.age = age;
+        node.running = running;
+        node.place = place;
+        node.origin = origin;
         key
     }
 
@@ -108,7 +117,7 @@ impl Arena {
     }
 
     /// Frees a node that is in no list and has no waker. The caller drops what is returned, with no borrow live.
-    #[inline]
+    #[inline(always)]
     fn release(&mut self, key: u32) -> Running {
         let free = self.free;
         let node = self.node(key);
@@ -118,10 +127,15 @@ impl Arena {
         self.free = key;
         self.used -= 1;
         if self.used == 0 && self.nodes.capacity() > KEPT {
-            self.nodes = Vec::new();
-            self.free = NONE;
+            self.give_back();
         }
         running
+    }
+
+    #[cold]
+    fn give_back(&mut self) {
+        self.nodes = Vec::new();
+        self.free = NONE;
     }
 }
 
@@ -265,7 +279,7 @@ impl Waiters {
             // Cloning is anybody's code, and may have given back what was missing a moment ago.
             let waker = cx.waker().clone();
             if !at_once() {
-                self.enter(waiter, asked, waker);
+                self.join_line(waiter, asked, waker);
                 return Poll::Pending;
             }
         }
@@ -282,11 +296,14 @@ impl Waiters {
 
     /// Joins the line.
     pub(crate) fn enter(&self, waiter: &mut Waiter, asked: usize, waker: Waker) {
+        self.join_line(waiter, asked, waker);
+    }
+
+    #[inline(always)]
+    fn join_line(&self, waiter: &mut Waiter, asked: usize, waker: Waker) {
         let prev = self.tail.get();
-        let (running, place, origin) = (Running::now(), waiter.place, self.origin);
         let mut arena = self.arena();
-        let key =
-            arena.insert(Node { prev, next: NONE, waker: Some(waker), amount: asked, age: 0, running, place, origin });
+        let key = arena.insert(prev, waiter.place, self.origin, asked, waker);
         self.tail.set(key);
         match prev {
             NONE => self.head.set(key),
@@ -347,14 +364,14 @@ impl Waiters {
         if !suits(asked) {
             return None;
         }
-        let waker = self.take_out(&mut arena, key, asked)?;
+        let waker = self.take_first(&mut arena, key, asked)?;
         Some(Notified { waker, asked, place, task })
     }
 
     /// Notifies the first in line, and gives it `given`.
     pub(crate) fn notify_first(&self, given: usize) -> Option<Waker> {
         let key = self.head.get();
-        if key == NONE { None } else { self.take_out(&mut self.arena(), key, given) }
+        if key == NONE { None } else { self.take_first(&mut self.arena(), key, given) }
     }
 
     /// Notifies everybody who is in line now. Those who come while the others are woken are not meant.
@@ -377,8 +394,23 @@ impl Waiters {
         wakers
     }
 
-    /// Takes a waiter out of the line, as one who is notified.
+    /// Takes the first, `key`, out of the line, as one who is notified.
     #[inline]
+    fn take_first(&self, arena: &mut Arena, key: u32, given: usize) -> Option<Waker> {
+        let node = arena.node(key);
+        let next = node.next;
+        node.amount = given;
+        let waker = node.waker.take();
+        self.head.set(next);
+        match next {
+            NONE => self.tail.set(NONE),
+            next => arena.node(next).prev = NONE,
+        }
+        self.len.set(self.len.get() - 1);
+        waker
+    }
+
+    /// Takes a waiter out of the line, as one who is notified.
     fn take_out(&self, arena: &mut Arena, key: u32, given: usize) -> Option<Waker> {
         let node = arena.node(key);
         let (prev, next) = (node.prev, node.next);
