@@ -72,14 +72,14 @@ impl Arena {
         &mut self.nodes[key as usize]
     }
 
-    /// Fills a node that is free, as the last after `prev`. The key.
+    /// Fills a node that is free, as the last of `list`. The key.
     #[inline(always)]
-    fn insert(&mut self, prev: u32, place: Place, origin: Origin, asked: usize, waker: Waker) -> u32 {
-        let running = Running::now();
+    fn insert(&mut self, list: &Waiters, place: Place, asked: usize, waker: Waker) -> u32 {
         self.used += 1;
         self.last_age += 1;
-        let (key, age) = (self.free, self.last_age);
+        let (key, age, prev) = (self.free, self.last_age, list.tail.get());
         let Some(node) = self.nodes.get_mut(key as usize) else {
+            let (running, origin) = (Running::now(), list.origin);
             return self.grow(Node { prev, next: NONE, waker: Some(waker), amount: asked, age, running, place, origin });
         };
         self.free = node.next;
@@ -89,9 +89,9 @@ impl Arena {
         node.waker = Some(waker);
         node.amount = asked;
         node.age = age;
-        node.running = running;
         node.place = place;
-        node.origin = origin;
+        node.origin = list.origin;
+        node.running = Running::now();
         key
     }
 
@@ -119,23 +119,25 @@ impl Arena {
     /// Frees a node that is in no list and has no waker. The caller drops what is returned, with no borrow live.
     #[inline(always)]
     fn release(&mut self, key: u32) -> Running {
+        self.used -= 1;
+        if self.nodes.capacity() > KEPT && self.used == 0 {
+            return self.release_last(key);
+        }
         let free = self.free;
         let node = self.node(key);
         node.next = free;
         node.age = 0;
         let running = std::mem::take(&mut node.running);
         self.free = key;
-        self.used -= 1;
-        if self.used == 0 && self.nodes.capacity() > KEPT {
-            self.give_back();
-        }
         running
     }
 
     #[cold]
-    fn give_back(&mut self) {
+    fn release_last(&mut self, key: u32) -> Running {
+        let running = std::mem::take(&mut self.node(key).running);
         self.nodes = Vec::new();
         self.free = NONE;
+        running
     }
 }
 
@@ -248,6 +250,11 @@ impl Waiters {
         self.origin.made
     }
 
+    /// Whether it has had its turn, and was not polled since.
+    pub(crate) fn is_notified(&self, waiter: &Waiter) -> bool {
+        waiter.is_in_line() && self.arena().node(waiter.key).waker.is_none()
+    }
+
     /// Those in line, the first first.
     pub(crate) fn list(&self) -> Vec<Waiting> {
         let mut arena = self.arena();
@@ -271,39 +278,50 @@ impl Waiters {
         cx: &mut Context<'_>,
         mut at_once: impl FnMut() -> bool,
     ) -> Poll<usize> {
-        let may_complete = budget::poll_left(cx).is_ready();
         if waiter.is_in_line() {
-            return if may_complete { self.collect(waiter, cx) } else { Poll::Pending };
+            return self.collect(waiter, cx);
         }
-        if !at_once() {
-            // Cloning is anybody's code, and may have given back what was missing a moment ago.
-            let waker = cx.waker().clone();
-            if !at_once() {
-                self.join_line(waiter, asked, waker);
-                return Poll::Pending;
-            }
-        }
-        if may_complete {
+        let may_complete = budget::poll_left(cx).is_ready();
+        if may_complete && at_once() {
             budget::spend();
             return Poll::Ready(asked);
         }
-        // It has its turn now, and completes in the next step; `poll_left` has woken it.
-        self.enter(waiter, asked, cx.waker().clone());
-        let waker = self.take_out(&mut self.arena(), waiter.key, asked);
-        drop(waker);
+        self.wait(waiter, asked, cx, may_complete, at_once)
+    }
+
+    /// The first poll of somebody who finds nothing, or may not complete. Out of line, so that the other half stays small.
+    #[inline(never)]
+    fn wait(
+        &self,
+        waiter: &mut Waiter,
+        asked: usize,
+        cx: &mut Context<'_>,
+        may_complete: bool,
+        mut at_once: impl FnMut() -> bool,
+    ) -> Poll<usize> {
+        // Cloning is anybody's code, and may have given back what was missing a moment ago.
+        let waker = cx.waker().clone();
+        let has_it = at_once();
+        if has_it && may_complete {
+            drop(waker);
+            budget::spend();
+            return Poll::Ready(asked);
+        }
+        self.enter(waiter, asked, waker);
+        if has_it {
+            // It has its turn now, and completes in the next step; `poll_left` has woken it.
+            let waker = self.take_out(&mut self.arena(), waiter.key, asked);
+            drop(waker);
+        }
         Poll::Pending
     }
 
     /// Joins the line.
-    pub(crate) fn enter(&self, waiter: &mut Waiter, asked: usize, waker: Waker) {
-        self.join_line(waiter, asked, waker);
-    }
-
     #[inline(always)]
-    fn join_line(&self, waiter: &mut Waiter, asked: usize, waker: Waker) {
-        let prev = self.tail.get();
+    pub(crate) fn enter(&self, waiter: &mut Waiter, asked: usize, waker: Waker) {
         let mut arena = self.arena();
-        let key = arena.insert(prev, waiter.place, self.origin, asked, waker);
+        let prev = self.tail.get();
+        let key = arena.insert(self, waiter.place, asked, waker);
         self.tail.set(key);
         match prev {
             NONE => self.head.set(key),
@@ -313,8 +331,11 @@ impl Waiters {
         waiter.key = key;
     }
 
-    /// Ready with what was given, once notified; the slot is free then.
+    /// The next polls of somebody who waits: ready with what was given, once notified; the slot is free then.
     fn collect(&self, waiter: &mut Waiter, cx: &mut Context<'_>) -> Poll<usize> {
+        if budget::poll_left(cx).is_pending() {
+            return Poll::Pending;
+        }
         let mut arena = self.arena();
         let node = arena.node(waiter.key);
         if let Some(waker) = &node.waker {
