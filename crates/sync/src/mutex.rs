@@ -106,6 +106,7 @@ impl Lockable {
     }
 
     /// Somebody has begun to wait; or it has the lock, and is pending because its step's budget is spent.
+    #[inline(never)]
     fn look_for_circle(&self, waiter: &Waiter, cx: &Context<'_>) -> Option<EdgeKey> {
         let who = Who::running(Some(cx.waker()));
         let holder = self.holder.get().filter(|holder| deadlock::matters(who, *holder))?;
@@ -227,7 +228,8 @@ impl<'a, T: ?Sized> Lock<'a, T> {
 impl<'a, T: ?Sized> Future for Lock<'a, T> {
     type Output = MutexGuard<'a, T>;
 
-    #[inline]
+    // Where it is awaited, so that the guard need not go through memory.
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<MutexGuard<'a, T>> {
         let Lock { mutex, waiter, .. } = &mut *self;
         let (lock, place, is_new) = (&mutex.lock, waiter.place, !waiter.is_in_line());
