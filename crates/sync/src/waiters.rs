@@ -80,7 +80,16 @@ impl Arena {
         let (key, age, prev) = (self.free, self.last_age, list.tail.get());
         let Some(node) = self.nodes.get_mut(key as usize) else {
             let (running, origin) = (Running::now(), list.origin);
-            return self.grow(Node { prev, next: NONE, waker: Some(waker), amount: asked, age, running, place, origin });
+            return self.grow(Node {
+                prev,
+                next: NONE,
+                waker: Some(waker),
+                amount: asked,
+                age,
+                running,
+                place,
+                origin,
+            });
         };
         self.free = node.next;
         node.prev = prev;
