@@ -34,7 +34,7 @@ const COUNTS: [(usize, &str); 5] = [
 /// Measures one way for all counts; a figure is for one member.
 pub fn all<W: Waiting>(table: &mut Table, filter: &str) {
     for (count, name) in COUNTS {
-        if name.contains(filter) {
+        if format!("{name}: {}", W::NAME).contains(filter) {
             let rounds = MEMBERS / count;
             let sum = (0..count as u64).sum::<u64>() * rounds as u64;
             table.add(name, W::NAME, measure(MEMBERS, || assert_eq!(W::run(rounds, count), sum)));

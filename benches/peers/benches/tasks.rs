@@ -1,5 +1,5 @@
 //! Waiting for many, with picot and with its peers, in one run. Run it by
-//! `cargo bench -p picot-benches-peers --bench tasks`, with a part of a row's name to run only that.
+//! `cargo bench -p picot-benches-peers --bench tasks`, with a part of `row: column` to run only that.
 
 use picot_benches::Table;
 use picot_benches::tasks::{Children, Gather, Set};

@@ -68,6 +68,7 @@ struct Lockable {
 }
 
 impl Lockable {
+    #[inline]
     fn set_holder(&self, holder: Option<Holder>) {
         self.holder.set(holder);
         if let Some(seen) = self.seen.get() {
@@ -87,23 +88,31 @@ impl Lockable {
 
     #[inline]
     fn unlock(&self) {
-        match self.waiters.notify_first_if(|_| true) {
-            None => {
-                self.set_holder(None);
-                deadlock::released();
-            }
-            Some(next) => {
-                let who = Who { task: next.task, waker: next.waker.data().addr() };
-                self.set_holder(Some(Holder { who, place: next.place }));
-                wake(next.waker);
-            }
+        if !self.waiters.is_empty() {
+            return self.hand_over();
+        }
+        self.set_holder(None);
+        deadlock::released();
+    }
+
+    /// Out of line, so that the other half of `unlock` stays small.
+    #[inline(never)]
+    fn hand_over(&self) {
+        if let Some(next) = self.waiters.notify_first_if(|_| true) {
+            let who = Who { task: next.task, waker: next.waker.data().addr() };
+            self.set_holder(Some(Holder { who, place: next.place }));
+            wake(next.waker);
         }
     }
 
-    /// Somebody has begun to wait.
+    /// Somebody has begun to wait; or it has the lock, and is pending because its step's budget is spent.
+    #[inline(never)]
     fn look_for_circle(&self, waiter: &Waiter, cx: &Context<'_>) -> Option<EdgeKey> {
         let who = Who::running(Some(cx.waker()));
         let holder = self.holder.get().filter(|holder| deadlock::matters(who, *holder))?;
+        if self.waiters.is_notified(waiter) {
+            return None;
+        }
         let seen = self.seen.get_or_init(|| Rc::new(Cell::new(Some(holder))));
         Some(deadlock::begin(who, waiter.key(), waiter.place, seen.clone(), self.waiters.made()))
     }
@@ -219,22 +228,18 @@ impl<'a, T: ?Sized> Lock<'a, T> {
 impl<'a, T: ?Sized> Future for Lock<'a, T> {
     type Output = MutexGuard<'a, T>;
 
-    #[inline]
+    // Where it is awaited, so that the guard need not go through memory.
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<MutexGuard<'a, T>> {
         let Lock { mutex, waiter, .. } = &mut *self;
         let (lock, place, is_new) = (&mutex.lock, waiter.place, !waiter.is_in_line());
         let waker = cx.waker().data().addr();
-        let mut has_it = false;
-        let try_lock = || {
-            has_it = lock.try_lock(|| Who { waker, ..Who::running(None) }, place);
-            has_it
-        };
+        let try_lock = || lock.try_lock(|| Who { waker, ..Who::running(None) }, place);
         if lock.waiters.poll_with(waiter, 1, cx, try_lock).is_ready() {
             self.end_edge();
             return Poll::Ready(self.mutex.guard());
         }
-        // If its step's budget is spent, it may have the lock and be pending.
-        if is_new && !has_it {
+        if is_new {
             self.edge = self.mutex.lock.look_for_circle(&self.waiter, cx);
         }
         Poll::Pending

@@ -124,9 +124,12 @@ impl<T, O: Order<T>> Queue<T, O> {
         Ok(())
     }
 
+    #[inline]
     fn insert(&self, item: T) {
-        self.items.borrow_mut().push(item);
+        let mut items = self.items.borrow_mut();
         self.unfinished.begin();
+        items.push(item);
+        drop(items);
         self.ready.give(1);
     }
 
@@ -169,6 +172,7 @@ impl<T, O: Order<T>> Queue<T, O> {
     }
 
     /// Takes an item out, for which a permit has been collected. `None` if `close_now` has emptied the queue since.
+    #[inline]
     fn remove(&self) -> Option<T> {
         let item = self.items.borrow_mut().pop()?;
         self.room.give(1);
@@ -178,6 +182,7 @@ impl<T, O: Order<T>> Queue<T, O> {
         Some(item)
     }
 
+    #[inline]
     fn poll_remove(&self, waiter: &mut Waiter, cx: &mut Context<'_>) -> Poll<Option<T>> {
         if !waiter.is_in_line() && self.has_ended() {
             return Poll::Ready(None);

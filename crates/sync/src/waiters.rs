@@ -50,13 +50,13 @@ struct Origin {
     made: Place,
 }
 
-/// Nodes are written and read where they lie: they are large, and a slab that moves them in and out costs more than the
+/// Nodes are written and read where they lie, field by field: they are large, and moving one in or out costs more than the
 /// rest of a wait.
 struct Arena {
     nodes: Vec<Node>,
     /// The first that is free.
     free: u32,
-    used: usize,
+    used: u32,
     last_age: u64,
 }
 
@@ -72,17 +72,35 @@ impl Arena {
         &mut self.nodes[key as usize]
     }
 
-    /// Puts a node where one is free. The key.
-    #[inline]
-    fn insert(&mut self, mut new: Node) -> u32 {
+    /// Fills a node that is free, as the last of `list`. The key.
+    #[inline(always)]
+    fn insert(&mut self, list: &Waiters, place: Place, asked: usize, waker: Waker) -> u32 {
         self.used += 1;
         self.last_age += 1;
-        new.age = self.last_age;
-        let key = self.free;
-        let Some(node) = self.nodes.get_mut(key as usize) else { return self.grow(new) };
+        let (key, age, prev) = (self.free, self.last_age, list.tail.get());
+        let Some(node) = self.nodes.get_mut(key as usize) else {
+            let (running, origin) = (Running::now(), list.origin);
+            return self.grow(Node {
+                prev,
+                next: NONE,
+                waker: Some(waker),
+                amount: asked,
+                age,
+                running,
+                place,
+                origin,
+            });
+        };
         self.free = node.next;
+        node.prev = prev;
+        node.next = NONE;
         // A free node has neither a waker nor details, so nothing is dropped here.
-        *node = new;
+        node.waker = Some(waker);
+        node.amount = asked;
+        node.age = age;
+        node.place = place;
+        node.origin = list.origin;
+        node.running = Running::now();
         key
     }
 
@@ -108,19 +126,26 @@ impl Arena {
     }
 
     /// Frees a node that is in no list and has no waker. The caller drops what is returned, with no borrow live.
-    #[inline]
+    #[inline(always)]
     fn release(&mut self, key: u32) -> Running {
+        self.used -= 1;
+        if self.nodes.capacity() > KEPT && self.used == 0 {
+            return self.release_last(key);
+        }
         let free = self.free;
         let node = self.node(key);
         node.next = free;
         node.age = 0;
         let running = std::mem::take(&mut node.running);
         self.free = key;
-        self.used -= 1;
-        if self.used == 0 && self.nodes.capacity() > KEPT {
-            self.nodes = Vec::new();
-            self.free = NONE;
-        }
+        running
+    }
+
+    #[cold]
+    fn release_last(&mut self, key: u32) -> Running {
+        let running = std::mem::take(&mut self.node(key).running);
+        self.nodes = Vec::new();
+        self.free = NONE;
         running
     }
 }
@@ -234,6 +259,11 @@ impl Waiters {
         self.origin.made
     }
 
+    /// Whether it has had its turn, and was not polled since.
+    pub(crate) fn is_notified(&self, waiter: &Waiter) -> bool {
+        waiter.is_in_line() && self.arena().node(waiter.key).waker.is_none()
+    }
+
     /// Those in line, the first first.
     pub(crate) fn list(&self) -> Vec<Waiting> {
         let mut arena = self.arena();
@@ -257,36 +287,50 @@ impl Waiters {
         cx: &mut Context<'_>,
         mut at_once: impl FnMut() -> bool,
     ) -> Poll<usize> {
-        let may_complete = budget::poll_left(cx).is_ready();
         if waiter.is_in_line() {
-            return if may_complete { self.collect(waiter, cx) } else { Poll::Pending };
+            return self.collect(waiter, cx);
         }
-        if !at_once() {
-            // Cloning is anybody's code, and may have given back what was missing a moment ago.
-            let waker = cx.waker().clone();
-            if !at_once() {
-                self.enter(waiter, asked, waker);
-                return Poll::Pending;
-            }
-        }
-        if may_complete {
+        let may_complete = budget::poll_left(cx).is_ready();
+        if may_complete && at_once() {
             budget::spend();
             return Poll::Ready(asked);
         }
-        // It has its turn now, and completes in the next step; `poll_left` has woken it.
-        self.enter(waiter, asked, cx.waker().clone());
-        let waker = self.take_out(&mut self.arena(), waiter.key, asked);
-        drop(waker);
+        self.wait(waiter, asked, cx, may_complete, at_once)
+    }
+
+    /// The first poll of somebody who finds nothing, or may not complete. Out of line, so that the other half stays small.
+    #[inline(never)]
+    fn wait(
+        &self,
+        waiter: &mut Waiter,
+        asked: usize,
+        cx: &mut Context<'_>,
+        may_complete: bool,
+        mut at_once: impl FnMut() -> bool,
+    ) -> Poll<usize> {
+        // Cloning is anybody's code, and may have given back what was missing a moment ago.
+        let waker = cx.waker().clone();
+        let has_it = at_once();
+        if has_it && may_complete {
+            drop(waker);
+            budget::spend();
+            return Poll::Ready(asked);
+        }
+        self.enter(waiter, asked, waker);
+        if has_it {
+            // It has its turn now, and completes in the next step; `poll_left` has woken it.
+            let waker = self.take_out(&mut self.arena(), waiter.key, asked);
+            drop(waker);
+        }
         Poll::Pending
     }
 
     /// Joins the line.
+    #[inline(always)]
     pub(crate) fn enter(&self, waiter: &mut Waiter, asked: usize, waker: Waker) {
-        let prev = self.tail.get();
-        let (running, place, origin) = (Running::now(), waiter.place, self.origin);
         let mut arena = self.arena();
-        let key =
-            arena.insert(Node { prev, next: NONE, waker: Some(waker), amount: asked, age: 0, running, place, origin });
+        let prev = self.tail.get();
+        let key = arena.insert(self, waiter.place, asked, waker);
         self.tail.set(key);
         match prev {
             NONE => self.head.set(key),
@@ -296,8 +340,11 @@ impl Waiters {
         waiter.key = key;
     }
 
-    /// Ready with what was given, once notified; the slot is free then.
+    /// The next polls of somebody who waits: ready with what was given, once notified; the slot is free then.
     fn collect(&self, waiter: &mut Waiter, cx: &mut Context<'_>) -> Poll<usize> {
+        if budget::poll_left(cx).is_pending() {
+            return Poll::Pending;
+        }
         let mut arena = self.arena();
         let node = arena.node(waiter.key);
         if let Some(waker) = &node.waker {
@@ -347,14 +394,14 @@ impl Waiters {
         if !suits(asked) {
             return None;
         }
-        let waker = self.take_out(&mut arena, key, asked)?;
+        let waker = self.take_first(&mut arena, key, asked)?;
         Some(Notified { waker, asked, place, task })
     }
 
     /// Notifies the first in line, and gives it `given`.
     pub(crate) fn notify_first(&self, given: usize) -> Option<Waker> {
         let key = self.head.get();
-        if key == NONE { None } else { self.take_out(&mut self.arena(), key, given) }
+        if key == NONE { None } else { self.take_first(&mut self.arena(), key, given) }
     }
 
     /// Notifies everybody who is in line now. Those who come while the others are woken are not meant.
@@ -377,8 +424,23 @@ impl Waiters {
         wakers
     }
 
-    /// Takes a waiter out of the line, as one who is notified.
+    /// Takes the first, `key`, out of the line, as one who is notified.
     #[inline]
+    fn take_first(&self, arena: &mut Arena, key: u32, given: usize) -> Option<Waker> {
+        let node = arena.node(key);
+        let next = node.next;
+        node.amount = given;
+        let waker = node.waker.take();
+        self.head.set(next);
+        match next {
+            NONE => self.tail.set(NONE),
+            next => arena.node(next).prev = NONE,
+        }
+        self.len.set(self.len.get() - 1);
+        waker
+    }
+
+    /// Takes a waiter out of the line, as one who is notified.
     fn take_out(&self, arena: &mut Arena, key: u32, given: usize) -> Option<Waker> {
         let node = arena.node(key);
         let (prev, next) = (node.prev, node.next);

@@ -109,7 +109,9 @@ async fn collect<F: Future, T, E>(
 const BLOCK: usize = 16;
 
 struct All<F, T> {
-    members: Vec<Pin<Box<Block<F>>>>,
+    /// Apart from the others: mostly there are none, and then they need no allocation.
+    first: Pin<Box<Block<F>>>,
+    others: Vec<Pin<Box<Block<F>>>>,
     values: Vec<Option<T>>,
     /// How many members are not done.
     left: usize,
@@ -118,13 +120,18 @@ struct All<F, T> {
 }
 
 impl<F: Future, T> All<F, T> {
-    fn new(members: impl Iterator<Item = F>) -> All<F, T> {
-        let mut members = members.fuse();
-        let mut blocks = Vec::with_capacity(members.size_hint().0.div_ceil(BLOCK));
-        let mut count = 0;
-        while let Some(first) = members.next() {
-            let (block, held) = Block::new(first, &mut members);
-            blocks.push(block);
+    fn new(mut members: impl Iterator<Item = F>) -> All<F, T> {
+        let mut others = Vec::with_capacity(members.size_hint().0.saturating_sub(1) / BLOCK);
+        let mut first = Box::pin(Block::default());
+        let mut held = fill(first.as_mut().members(), &mut members);
+        let mut count = held;
+        // One that has said that there are no more is not asked again.
+        while held == BLOCK
+            && let Some(next) = members.next()
+        {
+            let mut block = Box::pin(Block::default());
+            held = fill(block.as_mut().members(), std::iter::once(next).chain(&mut members));
+            others.push(block);
             count += held;
         }
         let crowd = (count > BLOCK).then(|| {
@@ -132,12 +139,12 @@ impl<F: Future, T> All<F, T> {
             (0..count).for_each(|n| _ = crowd.insert(n));
             crowd
         });
-        All { members: blocks, values: (0..count).map(|_| None).collect(), left: count, crowd }
+        All { first, others, values: (0..count).map(|_| None).collect(), left: count, crowd }
     }
 
     fn poll<E>(&mut self, cx: &mut Context<'_>, judge: impl Fn(F::Output) -> Result<T, E>) -> Poll<Result<Vec<T>, E>> {
         let polled = match self.crowd.take() {
-            None => (0..self.values.len()).try_for_each(|n| self.poll_member(n, cx, &judge).map(|_| ())),
+            None => self.poll_first(cx, &judge),
             Some(mut crowd) => {
                 let polled = self.poll_crowd(&mut crowd, cx, &judge);
                 self.crowd = Some(crowd);
@@ -173,7 +180,15 @@ impl<F: Future, T> All<F, T> {
         Ok(())
     }
 
-    /// Polls a member, unless it is done, and keeps its value. Returns whether it is done.
+    /// Polls the members of the first block.
+    fn poll_first<E>(&mut self, cx: &mut Context<'_>, judge: impl Fn(F::Output) -> Result<T, E>) -> Result<(), E> {
+        for (member, value) in self.first.as_mut().members().into_iter().zip(&mut self.values) {
+            self.left -= usize::from(poll_member(member, value, cx, &judge)?);
+        }
+        Ok(())
+    }
+
+    /// Polls any member. Returns whether it is done.
     #[inline]
     fn poll_member<E>(
         &mut self,
@@ -181,14 +196,38 @@ impl<F: Future, T> All<F, T> {
         cx: &mut Context<'_>,
         judge: impl Fn(F::Output) -> Result<T, E>,
     ) -> Result<bool, E> {
-        let mut member = self.members[n / BLOCK].as_mut().get(n % BLOCK);
-        let Some(future) = member.as_mut().as_pin_mut() else { return Ok(true) };
-        let Poll::Ready(output) = future.poll(cx) else { return Ok(false) };
-        member.set(None);
-        self.values[n] = Some(judge(output)?);
-        self.left -= 1;
-        Ok(true)
+        let block = (n / BLOCK).checked_sub(1).map_or(&mut self.first, |block| &mut self.others[block]);
+        let is_done = poll_member(block.as_mut().get(n % BLOCK), &mut self.values[n], cx, judge)?;
+        self.left -= usize::from(is_done);
+        Ok(is_done)
     }
+}
+
+/// Puts members into places, as far as there are both. Returns how many these are.
+#[inline]
+fn fill<F>(places: [Pin<&mut Option<F>>; BLOCK], mut members: impl Iterator<Item = F>) -> usize {
+    let mut held = 0;
+    for mut place in places {
+        let Some(member) = members.next() else { break };
+        place.set(Some(member));
+        held += 1;
+    }
+    held
+}
+
+/// Polls a member, unless it was done before, and keeps its value. Returns whether it is done now.
+#[inline]
+fn poll_member<F: Future, T, E>(
+    mut member: Pin<&mut Option<F>>,
+    value: &mut Option<T>,
+    cx: &mut Context<'_>,
+    judge: impl Fn(F::Output) -> Result<T, E>,
+) -> Result<bool, E> {
+    let Some(future) = member.as_mut().as_pin_mut() else { return Ok(false) };
+    let Poll::Ready(output) = future.poll(cx) else { return Ok(false) };
+    member.set(None);
+    *value = Some(judge(output)?);
+    Ok(true)
 }
 
 pin_project! {
@@ -213,15 +252,38 @@ pin_project! {
     }
 }
 
+impl<F> Default for Block<F> {
+    fn default() -> Block<F> {
+        Block {
+            a: None,
+            b: None,
+            c: None,
+            d: None,
+            e: None,
+            f: None,
+            g: None,
+            h: None,
+            i: None,
+            j: None,
+            k: None,
+            l: None,
+            m: None,
+            n: None,
+            o: None,
+            p: None,
+        }
+    }
+}
+
 impl<F> Block<F> {
-    /// The first and the next ones, as far as there are. Returns how many these are.
+    /// All places, in order.
     #[inline]
-    fn new(first: F, rest: &mut impl Iterator<Item = F>) -> (Pin<Box<Block<F>>>, usize) {
-        let mut held = 1;
-        let mut next = || rest.next().inspect(|_| held += 1);
-        let (b, c, d, e, f, g, h) = (next(), next(), next(), next(), next(), next(), next());
-        let (i, j, k, l, m, n, o, p) = (next(), next(), next(), next(), next(), next(), next(), next());
-        (Box::pin(Block { a: Some(first), b, c, d, e, f, g, h, i, j, k, l, m, n, o, p }), held)
+    fn members(self: Pin<&mut Self>) -> [Pin<&mut Option<F>>; BLOCK] {
+        let this = self.project();
+        [
+            this.a, this.b, this.c, this.d, this.e, this.f, this.g, this.h, this.i, this.j, this.k, this.l, this.m,
+            this.n, this.o, this.p,
+        ]
     }
 
     #[inline]
