@@ -192,6 +192,7 @@ fn swap_details(details: Option<Rc<Details>>, presence: Presence) -> (Option<Rc<
     (details, PRESENCE.replace(presence))
 }
 
+#[inline]
 fn is_plain() -> bool {
     PRESENCE.get() == Presence::Absent
 }
