@@ -231,3 +231,15 @@ fn every_test_that_the_conformance_table_names_exists() {
         assert!(is_told, "neither a test nor a reason: {row}");
     }
 }
+
+/// The one piece of syntax that is newer than the oldest compiler we support, and that clippy does not tell of.
+#[test]
+fn no_condition_chains_a_pattern() {
+    for folder in ["crates", "examples", "benches"] {
+        for file in files(folder, "rs") {
+            let chains = |line: &str| line.contains(concat!("&& ", "let "));
+            let found = read(&file).lines().position(|line| chains(line));
+            assert_eq!(found, None, "{} has a chain of conditions in a line counted from 0", file.display());
+        }
+    }
+}

@@ -126,9 +126,8 @@ impl<F: Future, T> All<F, T> {
         let mut held = fill(first.as_mut().members(), &mut members);
         let mut count = held;
         // One that has said that there are no more is not asked again.
-        while held == BLOCK
-            && let Some(next) = members.next()
-        {
+        while held == BLOCK {
+            let Some(next) = members.next() else { break };
             let mut block = Box::pin(Block::default());
             held = fill(block.as_mut().members(), std::iter::once(next).chain(&mut members));
             others.push(block);
