@@ -2,6 +2,7 @@
 //!
 //! It is a value, not an action: leaves make it, the host queues it, the loop's hook sees it at the end of the turn.
 
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::time::Duration;
@@ -98,6 +99,8 @@ impl Origin {
 pub enum Cause {
     /// It panicked, with this payload.
     Panic(Payload),
+    /// It ended with this error, which it has returned to nobody who could handle it.
+    Failed(Box<dyn Error>),
     /// It was rejected for this reason, and nobody has looked at it.
     Unhandled(Box<str>),
     /// It kept the loop from everything else for this long.
@@ -196,6 +199,7 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Cause::Panic(payload) => write!(f, "panicked with {payload}"),
+            Cause::Failed(error) => write!(f, "ended with an error: {error}"),
             Cause::Unhandled(reason) => write!(
                 f,
                 "was rejected, which nothing handles ({reason}); await it, or add `fail`, `catch` or `always`"

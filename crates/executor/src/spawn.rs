@@ -63,7 +63,7 @@ impl Spawner {
     /// # Ok::<(), picot_executor::Closed>(())
     /// ```
     pub fn task(&self) -> TaskBuilder<'_> {
-        TaskBuilder { spawner: self, name: None, eager: false, shares_locals: false }
+        TaskBuilder { spawner: self, name: None, place: None, eager: false, shares_locals: false }
     }
 
     /// Makes a task on behalf of a caller at `place`.
@@ -290,6 +290,7 @@ impl Host for Spawner {
 pub struct TaskBuilder<'a> {
     spawner: &'a Spawner,
     name: Option<String>,
+    place: Option<Place>,
     eager: bool,
     shares_locals: bool,
 }
@@ -298,6 +299,21 @@ impl TaskBuilder<'_> {
     /// Names the task, for reports. A task without a name is called by its number.
     pub fn name(self, name: impl Into<String>) -> Self {
         TaskBuilder { name: Some(name.into()), ..self }
+    }
+
+    /// Says where the task comes from, for reports: for those who spawn on behalf of somebody else, as a server does for
+    /// whoever gave it its handler. Unless set, it is the place of the call of [`spawn`](TaskBuilder::spawn).
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let place = std::panic::Location::caller();
+    /// let task = executor.spawner().task().at(place).spawn(async {})?;
+    /// assert_eq!(executor.spawner().tasks()[0].place(), place);
+    /// # drop(task);
+    /// # Ok::<(), picot_executor::Closed>(())
+    /// ```
+    pub fn at(self, place: Place) -> Self {
+        TaskBuilder { place: Some(place), ..self }
     }
 
     /// Polls the task once before `spawn` returns, inside of whatever runs then (asyncio's `eager_task_factory`). A task
@@ -352,7 +368,8 @@ impl TaskBuilder<'_> {
         let name = self.name.as_deref();
         let details =
             if self.shares_locals { Some(picot_context::shared(name)) } else { picot_context::inherited(name) };
-        let (runnable, task) = self.spawner.make(local, Location::caller(), details, future);
+        let place = self.place.unwrap_or(Location::caller());
+        let (runnable, task) = self.spawner.make(local, place, details, future);
         if self.eager && !local.uses(extra::SECTION) {
             Spawner::run_inside(local, runnable);
         } else {

@@ -1,6 +1,7 @@
 //! asyncio's pair of functions for streams: a connection as a reader and a writer, and a server that hands out such pairs.
 
 use std::io;
+use std::panic::Location;
 
 use crate::address::Address;
 use crate::reader::Reader;
@@ -57,15 +58,20 @@ pub async fn open_connection(address: impl Into<Address>) -> io::Result<(TcpRead
 ///
 /// # If dropped
 /// Nothing listens.
-pub async fn start_server<H, F>(address: impl Into<Address>, handler: H) -> io::Result<Server>
+#[track_caller]
+pub fn start_server<H, F>(address: impl Into<Address>, handler: H) -> impl Future<Output = io::Result<Server>>
 where
     H: Fn(TcpReader, TcpWriter) -> F + 'static,
     F: Future<Output = io::Result<()>> + 'static,
 {
-    Server::builder().bind(address).await?.serve(move |stream, _peer| {
-        let (reader, writer) = buffered(stream);
-        handler(reader, writer)
-    })
+    // A function, and no `async fn`: that would not know its caller.
+    let place = Location::caller();
+    async move {
+        Server::builder().bind(address).await?.serve_at(place, move |stream, _peer| {
+            let (reader, writer) = buffered(stream);
+            handler(reader, writer)
+        })
+    }
 }
 
 fn buffered(stream: TcpStream) -> (TcpReader, TcpWriter) {

@@ -16,7 +16,7 @@ use picot_reactor::{Direction, Source};
 use socket2::SockRef;
 
 use super::Eof;
-use super::outgoing::Outgoing;
+use super::outgoing::{Outgoing, PIECE};
 use super::receive::{Callbacks, Received};
 use super::token::Token;
 use super::transport::Transport;
@@ -25,8 +25,9 @@ use crate::stream::TcpStream;
 #[cfg(unix)]
 use crate::unix::UnixStream;
 
-/// More than this waiting to go out pauses a protocol, unless it sets another mark; a quarter of it resumes it.
-const HIGH: u32 = 64 * 1024;
+/// The high and the low mark: more than the first waiting to go out pauses a protocol, and the second resumes it, unless it sets
+/// others.
+const MARKS: (u32, u32) = (64 * 1024, 16 * 1024);
 
 /// The socket of a connection, of whatever family.
 pub(crate) enum Io {
@@ -54,13 +55,10 @@ pub(super) struct Connection {
     pub(super) token: Arc<Token>,
     /// The token, as the reactor knows it.
     waker: Waker,
-    outgoing: Cell<Option<Box<Outgoing>>>,
-    /// How many bytes are in there.
-    unsent: Cell<usize>,
-    /// Why the connection ends, if not in order.
-    error: Cell<Option<io::Error>>,
-    /// The high and the low mark of what waits to go out. They are small, so that a connection is.
-    marks: Cell<(u32, u32)>,
+    /// `None` while there is nothing of it, so that an idle connection is small.
+    extra: Cell<Option<Box<Extra>>>,
+    /// Something waits to go out.
+    has_unsent: Cell<bool>,
     /// What keeps it from reading; mostly nothing.
     stops: Cell<Stops>,
     /// Something other than reading is to be done: something to send, to tell or to end.
@@ -71,6 +69,27 @@ pub(super) struct Connection {
     /// The protocol was told to pause writing.
     was_told_to_pause: Cell<bool>,
     write_end: Cell<WriteEnd>,
+}
+
+/// What a connection mostly has not.
+struct Extra {
+    outgoing: Outgoing,
+    /// The high and the low mark of what waits to go out.
+    marks: (u32, u32),
+    /// Why the connection ends, if not in order.
+    error: Option<io::Error>,
+}
+
+impl Extra {
+    fn is_of_use(&self) -> bool {
+        self.outgoing.len() > 0 || self.error.is_some() || self.marks != MARKS
+    }
+}
+
+impl Default for Extra {
+    fn default() -> Extra {
+        Extra { outgoing: Outgoing::default(), marks: MARKS, error: None }
+    }
 }
 
 /// Reasons for not reading, as bits.
@@ -92,6 +111,9 @@ impl Stops {
     const LOST: Stops = Stops(32);
     /// An error ends it.
     const FAILED: Stops = Stops(64);
+
+    /// Nothing is written any more.
+    const NO_WRITING: Stops = Stops::CLOSING.or(Stops::ABORTED).or(Stops::LOST);
 
     const fn or(self, other: Stops) -> Stops {
         Stops(self.0 | other.0)
@@ -116,6 +138,7 @@ enum WriteEnd {
 }
 
 impl Io {
+    #[inline]
     fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         either!(self, source => {
             source.poll_transfer(cx, Direction::Read, buffer.len(), |mut stream| stream.read(buffer))
@@ -129,10 +152,12 @@ impl Io {
         })
     }
 
+    #[inline]
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         either!(self, source => source.try_io(Direction::Write, |mut stream| stream.write(bytes)))
     }
 
+    #[inline]
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         either!(self, source => source.poll_ready(cx, Direction::Read))
     }
@@ -166,10 +191,8 @@ impl Connection {
             callbacks: Cell::new(Some(callbacks)),
             waker: token.clone().into(),
             token,
-            outgoing: Cell::new(None),
-            unsent: Cell::new(0),
-            error: Cell::new(None),
-            marks: Cell::new((HIGH, HIGH / 4)),
+            extra: Cell::new(None),
+            has_unsent: Cell::new(false),
             stops: Cell::new(Stops::NEW),
             is_attended: Cell::new(false),
             is_driven: Cell::new(false),
@@ -180,40 +203,74 @@ impl Connection {
     }
 
     /// Does whatever there is to do. Returns whether the connection lives on.
-    pub(super) fn drive(self: &Rc<Self>, buffer: &mut [u8]) -> bool {
-        let Some(mut callbacks) = self.callbacks.take() else { return false };
-        let transport = Transport::new(self.clone());
-        self.is_driven.set(true);
+    pub(super) fn drive(transport: &Transport, buffer: &mut [u8]) -> bool {
+        let this = transport.connection();
+        let Some(mut callbacks) = this.callbacks.take() else { return false };
+        this.is_driven.set(true);
         // A drive that was woken for room to send finds nothing else to tell it so.
-        self.is_attended.set(self.is_attended.get() || self.unsent.get() > 0);
-        if let Err(payload) = catch(|| self.serve(&transport, &mut *callbacks, buffer)) {
-            self.report(payload);
-            self.fail(io::Error::other("a callback of the protocol has panicked"));
+        this.is_attended.set(this.is_attended.get() || this.has_unsent.get());
+        if let Err(payload) = catch(|| this.serve(transport, &mut *callbacks, buffer)) {
+            this.report(payload);
+            this.fail(io::Error::other("a callback of the protocol has panicked"));
         }
-        self.is_driven.set(false);
-        if !self.is_over() {
-            self.callbacks.set(Some(callbacks));
+        this.is_driven.set(false);
+        if !this.is_over() {
+            this.callbacks.set(Some(callbacks));
             return true;
         }
-        self.release();
-        let error = self.error.take();
+        this.release();
+        let error = this.extra.take().and_then(|extra| extra.error);
         let lost = catch(move || {
             callbacks.lost(error);
             drop(callbacks);
         });
         if let Err(payload) = lost {
-            self.report(payload);
+            this.report(payload);
         }
         false
     }
 
+    /// Mostly there is data, all of it is read at once, and that is all. The rest is `serve_all`.
+    #[inline]
     fn serve(&self, transport: &Transport, callbacks: &mut dyn Callbacks, buffer: &mut [u8]) {
+        let mut received = None;
+        if !self.is_attended.get() && self.stops.get() == Stops::NONE {
+            self.has_written.set(false);
+            let first = callbacks.receive(transport, buffer);
+            if first == Received::Last && !self.is_attended.get() {
+                self.has_written.set(false);
+                return;
+            }
+            received = Some(first);
+        }
+        self.serve_all(transport, callbacks, buffer, received);
+    }
+
+    /// Goes on after what was received, or begins.
+    #[inline(never)]
+    fn serve_all(
+        &self,
+        transport: &Transport,
+        callbacks: &mut dyn Callbacks,
+        buffer: &mut [u8],
+        mut received: Option<Received>,
+    ) {
         if self.has_any(Stops::NEW) {
             self.lift(Stops::NEW);
             callbacks.made(transport);
         }
-        self.has_written.set(false);
+        if received.is_none() {
+            self.has_written.set(false);
+        }
         loop {
+            let is_waiting = matches!(received, Some(Received::Last | Received::Nothing));
+            if received == Some(Received::End) {
+                self.stop(Stops::AT_END);
+                if callbacks.eof(transport) == Eof::Close {
+                    self.stop(Stops::CLOSING);
+                }
+                self.is_attended.set(true);
+            }
             while self.is_attended.replace(false) {
                 // Told of before it is sent, also if it all goes out then: whoever has seen it wait is told to go on.
                 self.tell_of_marks(transport, callbacks);
@@ -224,67 +281,50 @@ impl Connection {
                 self.tell_of_marks(transport, callbacks);
             }
             self.has_written.set(false);
-            if !self.is_reading() {
+            if is_waiting || !self.is_reading() {
                 return;
             }
-            match callbacks.receive(transport, buffer) {
-                Received::Data => {}
-                Received::Last if self.is_attended.get() => {}
-                Received::Last => match self.poll_readable() {
-                    Poll::Pending => return,
-                    Poll::Ready(Ok(())) => {}
-                    Poll::Ready(Err(error)) => self.fail(error),
-                },
-                Received::Nothing => return,
-                Received::End => {
-                    self.stop(Stops::AT_END);
-                    if callbacks.eof(transport) == Eof::Close {
-                        self.stop(Stops::CLOSING);
-                    }
-                    self.is_attended.set(true);
-                }
-                Received::Error(error) => self.fail(error),
+            received = Some(callbacks.receive(transport, buffer));
+        }
+    }
+
+    /// Reads once, for a protocol, and says how much that was. An error ends the connection.
+    pub(super) fn read(&self, buffer: &mut [u8]) -> (Received, usize) {
+        let io = self.io.borrow();
+        let Some(io) = &*io else { return (Received::Nothing, 0) };
+        let mut cx = Context::from_waker(&self.waker);
+        match io.poll_read(&mut cx, buffer) {
+            Poll::Ready(Ok(0)) => (Received::End, 0),
+            // Why it cannot be waited for, if so, is told by the next try.
+            Poll::Ready(Ok(length)) if length < buffer.len() && io.poll_readable(&mut cx).is_pending() => {
+                (Received::Last, length)
             }
-        }
-    }
-
-    /// Waits for more to read, unless there is.
-    fn poll_readable(&self) -> Poll<io::Result<()>> {
-        match &*self.io.borrow() {
-            Some(io) => io.poll_readable(&mut Context::from_waker(&self.waker)),
-            None => Poll::Pending,
-        }
-    }
-
-    /// Reads once, for a protocol.
-    pub(super) fn poll_read(&self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        match &*self.io.borrow() {
-            Some(io) => io.poll_read(&mut Context::from_waker(&self.waker), buffer),
-            None => Poll::Pending,
+            Poll::Ready(Ok(length)) => (Received::Data, length),
+            Poll::Ready(Err(error)) => {
+                self.fail(error);
+                (Received::Nothing, 0)
+            }
+            Poll::Pending => (Received::Nothing, 0),
         }
     }
 
     /// Sends what waits, as far as there is room; when nothing waits any more, the end, if it was asked for.
     fn flush(&self) {
-        if let Some(mut outgoing) = self.outgoing.take() {
-            while outgoing.len() > 0 {
+        while self.has_unsent.get() {
+            let sent = self.change_extra(|extra| {
                 let io = self.io.borrow();
-                let Some(io) = &*io else { return };
-                let sent = outgoing.send(|slices| match io.poll_write(&mut Context::from_waker(&self.waker), slices) {
+                let io = io.as_ref().ok_or(None)?;
+                extra.outgoing.send(|slices| match io.poll_write(&mut Context::from_waker(&self.waker), slices) {
                     Poll::Ready(Ok(0)) => Err(Some(io::ErrorKind::WriteZero.into())),
                     Poll::Ready(Ok(sent)) => Ok(sent),
                     Poll::Ready(Err(error)) => Err(Some(error)),
                     Poll::Pending => Err(None),
-                });
-                self.unsent.set(outgoing.len());
-                match sent {
-                    Ok(()) => {}
-                    Err(None) => {
-                        self.outgoing.set(Some(outgoing));
-                        return;
-                    }
-                    Err(Some(error)) => return self.fail(error),
-                }
+                })
+            });
+            match sent {
+                Ok(()) => {}
+                Err(None) => return,
+                Err(Some(error)) => return self.fail(error),
             }
         }
         if self.write_end.get() == WriteEnd::Asked {
@@ -298,7 +338,7 @@ impl Connection {
 
     /// Tells the protocol to pause or resume writing, if it should. It may cause more to be attended to.
     fn tell_of_marks(&self, transport: &Transport, callbacks: &mut dyn Callbacks) {
-        let ((high, low), unsent) = (self.marks.get(), self.unsent.get());
+        let ((high, low), unsent) = self.ask_extra(|extra| (extra.marks, extra.outgoing.len())).unwrap_or((MARKS, 0));
         let was_told = self.was_told_to_pause.get();
         if !was_told && unsent > high as usize {
             self.was_told_to_pause.set(true);
@@ -311,13 +351,15 @@ impl Connection {
 
     fn is_over(&self) -> bool {
         let at_once = Stops::ABORTED.or(Stops::FAILED);
-        self.has_any(at_once) || (self.has_any(Stops::CLOSING) && self.unsent.get() == 0)
+        self.has_any(at_once) || (self.has_any(Stops::CLOSING) && !self.has_unsent.get())
     }
 
     /// The connection ends with this error; the first one counts.
-    fn fail(&self, error: io::Error) {
-        let first = self.error.take();
-        self.error.set(Some(first.unwrap_or(error)));
+    #[cold]
+    pub(super) fn fail(&self, error: io::Error) {
+        self.change_extra(|extra| {
+            extra.error.get_or_insert(error);
+        });
         self.stop(Stops::FAILED);
         self.attend();
     }
@@ -337,8 +379,9 @@ impl Connection {
     /// Closes the socket and lets go of everything but the protocol.
     fn release(&self) {
         self.stop(Stops::LOST);
-        self.outgoing.set(None);
-        self.unsent.set(0);
+        if self.has_unsent.get() {
+            self.change_extra(|extra| extra.outgoing = Outgoing::default());
+        }
         let io = self.io.borrow_mut().take();
         drop(io);
     }
@@ -372,19 +415,31 @@ impl Connection {
     }
 
     pub(super) fn unsent(&self) -> usize {
-        self.unsent.get()
+        self.ask_extra(|extra| extra.outgoing.len()).unwrap_or(0)
+    }
+
+    fn ask_extra<R>(&self, ask: impl FnOnce(&Extra) -> R) -> Option<R> {
+        let extra = self.extra.take()?;
+        let answer = ask(&extra);
+        self.extra.set(Some(extra));
+        Some(answer)
+    }
+
+    fn change_extra<R>(&self, change: impl FnOnce(&mut Extra) -> R) -> R {
+        let mut extra = self.extra.take().unwrap_or_default();
+        let result = change(&mut extra);
+        self.has_unsent.set(extra.outgoing.len() > 0);
+        self.extra.set(Some(extra).filter(|extra| extra.is_of_use()));
+        result
     }
 
     pub(super) fn write(&self, bytes: &[u8]) -> io::Result<()> {
-        if self.write_end.get() != WriteEnd::Open {
-            let text = "the transport's writing direction was ended by `write_eof`; write before that";
-            return Err(io::Error::new(io::ErrorKind::BrokenPipe, text));
-        }
-        if self.is_closing() {
-            return Err(io::Error::new(io::ErrorKind::NotConnected, "the transport is closed, or its connection lost"));
+        if self.write_end.get() != WriteEnd::Open || self.has_any(Stops::NO_WRITING) {
+            return Err(self.refusal());
         }
         let mut rest = bytes;
-        if self.unsent.get() == 0 && !self.has_written.replace(true) {
+        // What is as large as a piece is not collected: a call of its own costs less than copying it.
+        if !self.has_unsent.get() && (!self.has_written.replace(true) || bytes.len() >= PIECE) {
             if !self.is_driven.get() {
                 // What follows in this turn is collected, and the next step sends it.
                 self.token.wake();
@@ -405,13 +460,26 @@ impl Connection {
             }
         }
         if !rest.is_empty() {
-            let mut outgoing = self.outgoing.take().unwrap_or_default();
-            outgoing.push(rest);
-            self.unsent.set(outgoing.len());
-            self.outgoing.set(Some(outgoing));
-            self.attend();
+            self.keep(rest);
         }
         Ok(())
+    }
+
+    /// Why nothing can be written any more.
+    #[cold]
+    fn refusal(&self) -> io::Error {
+        if self.write_end.get() != WriteEnd::Open {
+            let text = "the transport's writing direction was ended by `write_eof`; write before that";
+            return io::Error::new(io::ErrorKind::BrokenPipe, text);
+        }
+        io::Error::new(io::ErrorKind::NotConnected, "the transport is closed, or its connection lost")
+    }
+
+    /// Keeps what is to go out when there is room, or with what else is written in this turn.
+    #[cold]
+    fn keep(&self, bytes: &[u8]) {
+        self.change_extra(|extra| extra.outgoing.push(bytes));
+        self.attend();
     }
 
     pub(super) fn end_writing(&self) {
@@ -434,7 +502,7 @@ impl Connection {
     }
 
     pub(super) fn is_closing(&self) -> bool {
-        self.has_any(Stops::CLOSING.or(Stops::ABORTED).or(Stops::LOST))
+        self.has_any(Stops::NO_WRITING)
     }
 
     pub(super) fn pause_reading(&self) {
@@ -454,7 +522,7 @@ impl Connection {
 
     pub(super) fn set_marks(&self, high: usize, low: usize) {
         let mark = |bytes| u32::try_from(bytes).unwrap_or(u32::MAX);
-        self.marks.set((mark(high), mark(low)));
+        self.change_extra(|extra| extra.marks = (mark(high), mark(low)));
         self.attend();
     }
 

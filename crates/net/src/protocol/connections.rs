@@ -7,15 +7,16 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
+use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use picot_loop::LoopHandle;
-use slab::Slab;
 
 use super::connection::{Connection, Io};
 use super::receive::{Callbacks, Own, Shared};
+use super::slots::Slots;
 use super::token::{Token, Woken};
 use super::transport::Transport;
 use super::{BufferedProtocol, Protocol};
@@ -82,10 +83,10 @@ pub struct Connections {
 struct Handle(Rc<Set>);
 
 struct Set {
-    connections: RefCell<Slab<Rc<Connection>>>,
+    connections: RefCell<Slots>,
     woken: Arc<Woken>,
     /// Who was woken and has not had a turn, the first of them last. Kept between steps for its memory.
-    queue: RefCell<Vec<u32>>,
+    queue: RefCell<Vec<Rc<Connection>>>,
     /// What is read into; empty until then.
     buffer: RefCell<Vec<u8>>,
     is_forsaken: Cell<bool>,
@@ -106,7 +107,7 @@ impl Connections {
     pub fn new() -> io::Result<Connections> {
         let handle = LoopHandle::try_current()?;
         let set = Rc::new(Set {
-            connections: RefCell::new(Slab::new()),
+            connections: RefCell::default(),
             woken: Woken::new(),
             queue: RefCell::default(),
             buffer: RefCell::default(),
@@ -159,14 +160,14 @@ impl Connections {
 
     /// Closes all connections; see [`Transport::close`].
     pub fn close_all(&self) {
-        for (_, connection) in self.handle.0.connections.borrow().iter() {
+        for connection in self.handle.0.connections.borrow().iter() {
             connection.close();
         }
     }
 
     /// Aborts all connections; see [`Transport::abort`].
     pub fn abort_all(&self) {
-        for (_, connection) in self.handle.0.connections.borrow().iter() {
+        for connection in self.handle.0.connections.borrow().iter() {
             connection.abort();
         }
     }
@@ -181,12 +182,8 @@ impl Connections {
 
     fn insert(&self, io: Io, callbacks: Box<dyn Callbacks>) -> Transport {
         let set = &self.handle.0;
-        let mut connections = set.connections.borrow_mut();
-        let entry = connections.vacant_entry();
-        let slot = u32::try_from(entry.key()).expect("a process has fewer than 2^32 sockets");
-        let connection = Connection::new(io, callbacks, Token::new(&set.woken, slot));
-        entry.insert(connection.clone());
-        drop(connections);
+        let make = |slot| Connection::new(io, callbacks, Token::new(&set.woken, slot));
+        let connection = set.connections.borrow_mut().insert(make);
         connection.token.wake();
         Transport::new(connection)
     }
@@ -207,12 +204,10 @@ impl Set {
             buffer.resize(BUFFER, 0);
         }
         for _ in 0..BATCH {
-            let Some(slot) = queue.pop() else { break };
-            let connection = self.connections.borrow().get(slot as usize).cloned();
-            if let Some(connection) = connection {
-                if !connection.drive(&mut buffer) {
-                    self.remove(slot, &connection);
-                }
+            let Some(connection) = queue.pop() else { break };
+            let transport = Transport::new(connection);
+            if !Connection::drive(&transport, &mut buffer) {
+                self.remove(transport.connection());
             }
         }
         if !queue.is_empty() {
@@ -220,30 +215,40 @@ impl Set {
         }
         self.queue.replace(queue);
         self.buffer.replace(buffer);
-        if self.is_forsaken.get() && self.connections.borrow().is_empty() {
+        if self.is_forsaken.get() && self.connections.borrow().len() == 0 {
             return Poll::Ready(());
         }
         Poll::Pending
     }
 
     /// Puts those who were woken behind those who wait already.
-    fn take_woken(&self, queue: &mut Vec<u32>) {
+    fn take_woken(&self, queue: &mut Vec<Rc<Connection>>) {
         let waiting = queue.len();
         let connections = self.connections.borrow();
         self.woken.take(|slot| {
-            queue.push(slot);
-            connections.get(slot as usize).map(|connection| &*connection.token)
+            let connection = connections.get(slot)?;
+            queue.push(connection.clone());
+            Some(&*connection.token)
         });
         // The list and the queue both have the latest first; those who wait have been woken before.
-        queue.rotate_left(waiting);
+        if waiting > 0 {
+            queue.rotate_left(waiting);
+        }
     }
 
-    fn remove(&self, slot: u32, connection: &Connection) {
+    fn remove(&self, connection: &Connection) {
         // One that is in the list keeps its slot until it has left that, in one of the next steps.
         if connection.token.is_woken() {
             return;
         }
-        let removed = self.connections.borrow_mut().try_remove(slot as usize);
+        let slot = connection.token.slot();
+        let mut connections = self.connections.borrow_mut();
+        // It may have waited twice for its turn, and have lost its slot in the first.
+        if !connections.get(slot).is_some_and(|there| ptr::eq(&**there, connection)) {
+            return;
+        }
+        let removed = connections.remove(slot);
+        drop(connections);
         drop(removed);
         if let Some(on_end) = self.on_end.get() {
             on_end();
@@ -253,8 +258,9 @@ impl Set {
 
 impl Drop for Serving {
     fn drop(&mut self) {
+        drop(self.0.queue.take());
         let connections = self.0.connections.take();
-        for (_, connection) in connections {
+        for connection in connections.iter() {
             connection.forsake();
         }
     }

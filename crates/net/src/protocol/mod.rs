@@ -7,6 +7,7 @@ mod connection;
 mod connections;
 mod outgoing;
 mod receive;
+mod slots;
 mod token;
 mod transport;
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 
 /// So much is copied together; what is larger stays as it is.
-const PIECE: usize = 64 * 1024;
+pub(super) const PIECE: usize = 64 * 1024;
 
 /// So many pieces go out in one system call.
 const SLICES: usize = 16;

@@ -1,20 +1,20 @@
 //! The two kinds of protocols as one: what a connection calls.
 
 use std::io;
-use std::task::Poll;
 
 use super::transport::Transport;
 use super::{BufferedProtocol, Eof, Protocol};
 
-/// What one try to receive has brought.
+/// What one try to receive has brought. Errors end the connection, which tells of them later.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Received {
     /// Data, and probably more.
     Data,
-    /// Data, and probably all that there was: it did not fill the buffer.
+    /// Data, and all that there was; the connection waits for more.
     Last,
+    /// Nothing; the connection waits, or has failed.
     Nothing,
     End,
-    Error(io::Error),
 }
 
 pub(super) trait Callbacks {
@@ -62,8 +62,11 @@ impl<P: Protocol> Callbacks for Shared<P> {
     forward!();
 
     fn receive(&mut self, transport: &Transport, shared: &mut [u8]) -> Received {
-        let room = shared.len();
-        received(transport.poll_read(shared), room, |length| self.0.data(transport, &shared[..length]))
+        let (received, length) = transport.connection().read(shared);
+        if length > 0 {
+            self.0.data(transport, &shared[..length]);
+        }
+        received
     }
 }
 
@@ -74,22 +77,13 @@ impl<P: BufferedProtocol> Callbacks for Own<P> {
         let buffer = self.0.buffer();
         if buffer.is_empty() {
             let text = "the protocol gave an empty buffer to read into; it must have room for at least one byte";
-            return Received::Error(io::Error::new(io::ErrorKind::InvalidInput, text));
+            transport.connection().fail(io::Error::new(io::ErrorKind::InvalidInput, text));
+            return Received::Nothing;
         }
-        let room = buffer.len();
-        received(transport.poll_read(buffer), room, |length| self.0.filled(transport, length))
-    }
-}
-
-#[inline]
-fn received(read: Poll<io::Result<usize>>, room: usize, data: impl FnOnce(usize)) -> Received {
-    match read {
-        Poll::Ready(Ok(0)) => Received::End,
-        Poll::Ready(Ok(length)) => {
-            data(length);
-            if length < room { Received::Last } else { Received::Data }
+        let (received, length) = transport.connection().read(buffer);
+        if length > 0 {
+            self.0.filled(transport, length);
         }
-        Poll::Ready(Err(error)) => Received::Error(error),
-        Poll::Pending => Received::Nothing,
+        received
     }
 }

@@ -4,12 +4,15 @@
 //! waker is known to the reactor alone, which wakes on its own thread. (Woken from elsewhere, against all rules, it could lose
 //! a wake-up; it could not do harm.)
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::task::{Wake, Waker};
 
 /// The end of the list.
 const NONE: u32 = u32::MAX;
+
+/// Not in the list.
+const OUT: u32 = u32::MAX - 1;
 
 /// The connections of a set that have something to do, the latest first.
 pub(super) struct Woken {
@@ -22,8 +25,8 @@ pub(super) struct Woken {
 pub(super) struct Token {
     woken: Arc<Woken>,
     slot: u32,
+    /// The slot that was woken before it, or that there is none, or that it is not in the list itself.
     next: AtomicU32,
-    is_woken: AtomicBool,
 }
 
 impl Woken {
@@ -49,26 +52,29 @@ impl Woken {
         while slot != NONE {
             let Some(token) = each(slot) else { return };
             slot = token.next.load(Relaxed);
-            token.is_woken.store(false, Relaxed);
+            token.next.store(OUT, Relaxed);
         }
     }
 }
 
 impl Token {
     pub(super) fn new(woken: &Arc<Woken>, slot: u32) -> Arc<Token> {
-        Arc::new(Token { woken: woken.clone(), slot, next: AtomicU32::new(NONE), is_woken: AtomicBool::new(false) })
+        Arc::new(Token { woken: woken.clone(), slot, next: AtomicU32::new(OUT) })
+    }
+
+    pub(super) fn slot(&self) -> u32 {
+        self.slot
     }
 
     /// Whether it is in the list. Its slot must stay its own until it has left.
     pub(super) fn is_woken(&self) -> bool {
-        self.is_woken.load(Relaxed)
+        self.next.load(Relaxed) != OUT
     }
 
     pub(super) fn wake(&self) {
-        if self.is_woken.load(Relaxed) {
+        if self.is_woken() {
             return;
         }
-        self.is_woken.store(true, Relaxed);
         let head = self.woken.head.load(Relaxed);
         self.next.store(head, Relaxed);
         self.woken.head.store(self.slot, Relaxed);

@@ -4,7 +4,6 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::task::Poll;
 
 use super::connection::Connection;
 
@@ -23,12 +22,13 @@ impl Transport {
         Transport { connection }
     }
 
-    pub(super) fn poll_read(&self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.connection.poll_read(buffer)
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
     }
 
     /// Writes, without waiting. The first write of a turn is tried at once; what is written after it in the same turn, and
-    /// what the kernel has no room for, is kept, and goes out together: by one system call a turn.
+    /// what the kernel has no room for, is kept, and goes out together: by one system call a turn. While nothing waits, 64 KiB
+    /// or more are always tried at once, which is quicker than to copy them.
     ///
     /// There is no limit: a protocol that writes much heeds [`pause_writing`](super::Protocol::pause_writing).
     ///

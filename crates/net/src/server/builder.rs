@@ -3,13 +3,14 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
+use std::panic::Location;
 use std::rc::Rc;
 
-use picot_context::catch;
+use picot_context::{Cause, Place, catch};
 use picot_loop::LoopHandle;
 use slab::Slab;
 
-use super::{Listener, Listening, Open, Server, Shared, Start, report_panic};
+use super::{Listener, Listening, Open, Server, Shared, Start, report};
 use crate::address::Address;
 use crate::listener::TcpListener;
 use crate::options::ListenOptions;
@@ -76,7 +77,17 @@ impl<L: Listener> ServerBuilder<L> {
     ///
     /// # Errors
     /// If there is no listener, or this thread has no loop.
+    #[track_caller]
     pub fn serve<H, F>(self, handler: H) -> io::Result<Server>
+    where
+        H: Fn(L::Stream, L::Peer) -> F + 'static,
+        F: Future<Output = io::Result<()>> + 'static,
+    {
+        self.serve_at(Location::caller(), handler)
+    }
+
+    /// Serves with a handler that was given at `place`.
+    pub(crate) fn serve_at<H, F>(self, place: Place, handler: H) -> io::Result<Server>
     where
         H: Fn(L::Stream, L::Peer) -> F + 'static,
         F: Future<Output = io::Result<()>> + 'static,
@@ -85,7 +96,7 @@ impl<L: Listener> ServerBuilder<L> {
         self.start(None, move |shared, stream, peer| {
             let (name, link) = (L::name(&peer), L::link(&stream));
             let handler = handler.clone();
-            shared.spawn(name, link, move || handler(stream, peer));
+            shared.spawn(place, name, link, move || handler(stream, peer));
         })
     }
 
@@ -157,7 +168,7 @@ impl<L: Listener> ServerBuilder<L> {
 
 /// Makes a protocol. A factory that panics costs its one connection, and not the listener.
 fn make<P>(factory: &impl Fn() -> P) -> Option<P> {
-    catch(factory).map_err(report_panic).ok()
+    catch(factory).map_err(|payload| report(Cause::Panic(payload))).ok()
 }
 
 impl<L: fmt::Debug> fmt::Debug for ServerBuilder<L> {

@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use picot_context::{Cause, Kind, Origin, Payload, Report};
+use picot_context::{Cause, Kind, Origin, Place, Report};
 use picot_loop::{LoopHandle, Task, sleep};
 use slab::Slab;
 
@@ -30,7 +30,8 @@ const REST: Duration = Duration::from_secs(1);
 /// A server: listeners, and a handler for each connection that they accept.
 ///
 /// It serves from the moment it is made. Each connection has a task of its own, named after its peer: an error that the
-/// handler returns goes to the loop's error hook under that name, and so do panics and slow steps. A handler that is
+/// handler returns goes to the loop's error hook under that name, with the place where the handler was given, and so do panics
+/// and slow steps. A handler that is
 /// cancelled is nobody's error. With [`serve_protocol`](ServerBuilder::serve_protocol) there are callbacks instead of tasks.
 ///
 /// If accepting fails, as for want of descriptors, that is reported, and the listener rests for a second; connections wait
@@ -224,7 +225,7 @@ impl Shared {
             match listener.accept().await {
                 Ok((stream, peer)) => start(shared, stream, peer),
                 Err(error) => {
-                    report(error);
+                    report(Cause::Io(error));
                     sleep(REST).await;
                 }
             }
@@ -233,19 +234,24 @@ impl Shared {
 
     /// Runs a handler as a task. The handler is called inside of the task, so that a panic is this client's and nobody else's;
     /// and so that its future is made where it stays, and not moved there from a second place as large.
-    fn spawn<F>(self: &Rc<Self>, name: String, link: Weak<dyn Link>, handler: impl FnOnce() -> F + 'static)
-    where
+    fn spawn<F>(
+        self: &Rc<Self>,
+        place: Place,
+        name: String,
+        link: Weak<dyn Link>,
+        handler: impl FnOnce() -> F + 'static,
+    ) where
         F: Future<Output = io::Result<()>> + 'static,
     {
         let mut clients = self.clients.borrow_mut();
         let entry = clients.vacant_entry();
         let leave = Leave { shared: self.clone(), key: entry.key() };
         let handle = LoopHandle::current();
-        let task = handle.task().name(name).spawn(async move {
+        let task = handle.task().name(name).at(place).spawn(async move {
             // Outlives the handler's future, so whoever is told that the client is gone finds nothing of it.
             let _leave = leave;
             if let Err(error) = handler().await {
-                report(error);
+                report(Cause::Failed(error.into()));
             }
         });
         entry.insert(Client { task: task.expect("the loop runs, for this is called by a task"), link });
@@ -253,15 +259,7 @@ impl Shared {
 }
 
 /// Tells the loop's error hook, under the name of the task that runs.
-fn report(error: io::Error) {
-    tell(Cause::Io(error));
-}
-
-fn report_panic(payload: Payload) {
-    tell(Cause::Panic(payload));
-}
-
-fn tell(cause: Cause) {
+fn report(cause: Cause) {
     if let Some(host) = picot_context::host() {
         let origin = Origin::running().unwrap_or(Origin::new(Kind::Task));
         host.report(Report::new(origin, cause));

@@ -546,3 +546,41 @@ fn over_a_unix_pair_a_reader_sees_the_end_and_a_writer_sees_the_reader_leave() {
         Ok(())
     });
 }
+
+/// Behaviour 106 of asyncio's: a descriptor is watched by its transport, and by nobody beside it.
+#[cfg(unix)]
+#[test]
+fn a_descriptor_that_a_transport_has_cannot_be_watched_beside_it() {
+    use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+    /// Somebody else's descriptor.
+    #[derive(Debug)]
+    struct Number(RawFd);
+
+    impl AsFd for Number {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            // SAFETY: The transport of the test outlives it.
+            unsafe { BorrowedFd::borrow_raw(self.0) }
+        }
+    }
+
+    // SAFETY: The descriptor stays the same, and the transport of the test, which outlives this, keeps it open.
+    unsafe impl picot_reactor::Pollable for Number {}
+
+    run(async {
+        let (near, mut far) = pair().await?;
+        let trace = Trace::default();
+        let transport = Connections::new()?.adopt(near, trace.clone());
+        let number = transport.with_socket(|socket| Ok(socket.as_raw_fd()))?;
+        let error = LoopHandle::current().register(Number(number)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists, "{error}");
+        // And the transport is as it was.
+        far.write_all(b"hello").await?;
+        while trace.events.borrow().len() < 2 {
+            yield_now().await;
+        }
+        transport.close();
+        assert_eq!(far.read(&mut [0]).await?, 0);
+        Ok(())
+    });
+}

@@ -161,7 +161,9 @@ fn a_full_server_lets_connections_wait_in_the_backlog() {
 fn an_error_or_panic_of_a_handler_goes_to_the_hook_with_the_peer_and_ends_only_its_connection() {
     run(async {
         let reports = reports();
-        let server = Server::builder().bind("127.0.0.1:0").await?.serve(|mut stream: TcpStream, _| async move {
+        let builder = Server::builder().bind("127.0.0.1:0").await?;
+        let line = line!() + 1;
+        let server = builder.serve(|mut stream: TcpStream, _| async move {
             let mut order = [0];
             stream.read_exact(&mut order).await?;
             match order[0] {
@@ -171,7 +173,7 @@ fn an_error_or_panic_of_a_handler_goes_to_the_hook_with_the_peer_and_ends_only_i
             }
         })?;
         for (order, back, report) in
-            [(b"e", "", Some("as ordered")), (b"p", "", Some("panicked")), (b"x", "fine", None)]
+            [(b"e", "", Some("ended with an error: as ordered")), (b"p", "", Some("panicked")), (b"x", "fine", None)]
         {
             let mut client = TcpStream::connect(server.local_addrs()[0]).await?;
             let address = client.local_addr()?;
@@ -182,7 +184,8 @@ fn an_error_or_panic_of_a_handler_goes_to_the_hook_with_the_peer_and_ends_only_i
             let told = reports.take();
             assert_eq!(told.len(), usize::from(report.is_some()), "{told:?}");
             if let Some(report) = report {
-                assert!(told[0].contains(report) && told[0].contains(&format!("client {address}")), "{told:?}");
+                let (name, place) = (format!("client {address}"), format!("{}:{line}:", file!()));
+                assert!([report, &*name, &*place].iter().all(|part| told[0].contains(part)), "{told:?}");
             }
         }
         Ok(())

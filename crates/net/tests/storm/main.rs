@@ -1,14 +1,22 @@
 //! Hostile peers of all kinds at once, beside healthy ones: these are served to the end, and nothing is left afterwards.
+//!
+//! A program of its own, in which one test runs at a time, because it counts the descriptors of its process.
+
+#[path = "../it/run.rs"]
+mod run;
+#[cfg(target_os = "linux")]
+mod siege;
 
 use std::io;
 use std::net::{Shutdown, SocketAddr};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use picot_loop::{LoopHandle, spawn, yield_now};
 use picot_net::{Protocol, Server, TcpStream, Transport};
 
-use crate::run;
+use crate::run::run;
 
 /// So many of each kind at once.
 const EACH: usize = 20;
@@ -37,6 +45,20 @@ async fn echo(mut stream: TcpStream) -> io::Result<()> {
             read => stream.write_all(&buffer[..read]).await?,
         }
     }
+}
+
+/// Runs a test when no other one runs. After it the process has as many descriptors open as before.
+fn alone(test: impl Future<Output = io::Result<()>>) {
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = descriptors();
+    run(test);
+    assert_eq!(descriptors(), before);
+}
+
+/// How many descriptors this process has open, where it can tell.
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
 }
 
 /// Sends and checks what comes back.
@@ -100,7 +122,7 @@ async fn never_sends(address: SocketAddr) -> io::Result<()> {
 
 async fn storm(server: Server) -> io::Result<()> {
     let address = server.local_addrs()[0];
-    let quiet = LoopHandle::current().tasks().len();
+    let quiet = (LoopHandle::current().tasks().len(), descriptors());
     let (mut ending, mut staying) = (Vec::new(), Vec::new());
     for n in 0..EACH {
         ending.push(spawn(healthy(address, n)));
@@ -121,9 +143,10 @@ async fn storm(server: Server) -> io::Result<()> {
     while server.clients() > 0 {
         yield_now().await;
     }
-    while LoopHandle::current().tasks().len() > quiet {
+    while LoopHandle::current().tasks().len() > quiet.0 {
         yield_now().await;
     }
+    assert_eq!(descriptors(), quiet.1);
     // And it serves as before.
     healthy(address, 0).await?;
     assert_eq!(server.shutdown(Duration::from_secs(60)).await, 0);
@@ -132,7 +155,7 @@ async fn storm(server: Server) -> io::Result<()> {
 
 #[test]
 fn by_streams_the_healthy_are_served_and_nothing_is_left() {
-    run(async {
+    alone(async {
         let server = Server::builder().bind("127.0.0.1:0").await?.serve(|stream, _| async move {
             // That its peer is hostile is no error of the server.
             let _ = echo(stream).await;
@@ -144,5 +167,5 @@ fn by_streams_the_healthy_are_served_and_nothing_is_left() {
 
 #[test]
 fn by_protocol_the_healthy_are_served_and_nothing_is_left() {
-    run(async { storm(Server::builder().bind("127.0.0.1:0").await?.serve_protocol(|| Echo)?).await });
+    alone(async { storm(Server::builder().bind("127.0.0.1:0").await?.serve_protocol(|| Echo)?).await });
 }
