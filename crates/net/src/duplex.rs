@@ -44,7 +44,7 @@ macro_rules! duplex {
         impl $crate::duplex::Sealed for $type {
             #[inline]
             fn poll_receive(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-                self.source.poll_transfer(cx, Direction::Read, buffer.len(), |mut stream| stream.read(buffer))
+                self.source.poll_transfer(cx, Direction::Read, buffer.len(), |stream| $crate::transfer::receive(stream, buffer))
             }
 
             fn poll_receive_vectored(
@@ -58,7 +58,7 @@ macro_rules! duplex {
 
             #[inline]
             fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-                self.source.poll_transfer(cx, Direction::Write, bytes.len(), |mut stream| stream.write(bytes))
+                self.source.poll_transfer(cx, Direction::Write, bytes.len(), |stream| $crate::transfer::send(stream, bytes))
             }
 
             fn poll_send_vectored(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {

@@ -23,6 +23,7 @@ mod stream;
 mod streams;
 #[cfg(feature = "tls")]
 pub mod tls;
+mod transfer;
 mod udp;
 #[cfg(unix)]
 mod unix;

@@ -5,7 +5,7 @@
 //! the last callback, and after it the socket is closed, whoever still holds the transport.
 
 use std::cell::{Cell, RefCell};
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice, Write};
 use std::net::{self, Shutdown};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,6 +22,7 @@ use super::token::Token;
 use super::transport::Transport;
 use crate::duplex::unless_ended;
 use crate::stream::TcpStream;
+use crate::transfer::{receive, send};
 #[cfg(unix)]
 use crate::unix::UnixStream;
 
@@ -141,7 +142,7 @@ impl Io {
     #[inline]
     fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         either!(self, source => {
-            source.poll_transfer(cx, Direction::Read, buffer.len(), |mut stream| stream.read(buffer))
+            source.poll_transfer(cx, Direction::Read, buffer.len(), |stream| receive(stream, buffer))
         })
     }
 
@@ -154,7 +155,7 @@ impl Io {
 
     #[inline]
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        either!(self, source => source.try_io(Direction::Write, |mut stream| stream.write(bytes)))
+        either!(self, source => source.try_io(Direction::Write, |stream| send(stream, bytes)))
     }
 
     #[inline]
