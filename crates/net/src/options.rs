@@ -156,7 +156,7 @@ impl ListenOptions {
     }
 
     /// Whether several listeners may have the same port, which on Linux share the connections out among them: one a loop is
-    /// the way beyond one core, see [`LoopGroup`](crate::LoopGroup). It has no effect where the system does not know it.
+    /// the way beyond one core, see [`LoopGroup`](crate::LoopGroup). Where the system does not know it, as on Windows, listening is then an error.
     pub fn reuse_port(self, reuse: bool) -> ListenOptions {
         ListenOptions { reuse_port: reuse, ..self }
     }
@@ -186,6 +186,12 @@ impl ListenOptions {
         #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))))]
         if self.reuse_port {
             socket.set_reuse_port(true)?;
+        }
+        #[cfg(any(not(unix), target_os = "solaris", target_os = "illumos", target_os = "cygwin"))]
+        if self.reuse_port {
+            let message =
+                "this system does not let several listeners have one port; accept in one loop, and hand connections on";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, message));
         }
         if let (Some(only), true) = (self.only_v6, address.is_ipv6()) {
             socket.set_only_v6(only)?;
