@@ -156,7 +156,8 @@ impl ListenOptions {
     }
 
     /// Whether several listeners may have the same port, which on Linux share the connections out among them: one a loop is
-    /// the way beyond one core, see [`LoopGroup`](crate::LoopGroup). Where the system does not know it, as on Windows, listening is then an error.
+    /// the way beyond one core, see [`LoopGroup`](crate::LoopGroup). Where the system does not know it, as on Windows, listening
+    /// is then an error.
     pub fn reuse_port(self, reuse: bool) -> ListenOptions {
         ListenOptions { reuse_port: reuse, ..self }
     }
