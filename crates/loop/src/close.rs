@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use picot_blocking::JobInfo;
-use picot_context::{Cause, Kind, TaskInfo, catch};
+use picot_context::{Kind, TaskInfo};
 
 use crate::inner::{Inner, is_current, set_current};
 use crate::timer::Due;
@@ -37,9 +37,9 @@ pub(crate) fn close(inner: &Rc<Inner>, limit: Duration) -> CloseReport {
         if let Due::Call(call) = &due {
             report.timers += usize::from(!call.is_cancelled());
             // Its handle may be kept, but what the callback holds is let go of here.
-            contain(inner, || _ = call.cancel());
+            inner.contain(Kind::Callback, None, || _ = call.cancel());
         }
-        contain(inner, move || drop(due));
+        inner.contain(Kind::Callback, None, move || drop(due));
     }
     // Tasks and callbacks, with the reactor, the wheel and the lane alive: their destructors deregister and abandon.
     let executor = inner.executor.close();
@@ -55,13 +55,6 @@ pub(crate) fn close(inner: &Rc<Inner>, limit: Duration) -> CloseReport {
         set_current(None);
     }
     report
-}
-
-/// Destructors are anybody's code.
-fn contain(inner: &Inner, drops: impl FnOnce()) {
-    if let Err(payload) = catch(drops) {
-        inner.report(Kind::Callback, Cause::Panic(payload));
-    }
 }
 
 fn take_timers(inner: &Inner) -> Vec<Due> {

@@ -8,7 +8,7 @@ use std::fmt;
 use std::panic::Location;
 use std::rc::{Rc, Weak};
 
-use picot_context::{Cause, Kind, Origin, Place, Report, Step, catch, enter};
+use picot_context::{Kind, Place, Step, enter};
 
 use crate::handle::{LoopHandle, open};
 use crate::inner::Inner;
@@ -66,7 +66,7 @@ impl Hooks {
         let all = self.all.take();
         self.count_them();
         for hook in all {
-            contain(inner, hook.place, || drop(hook.call));
+            inner.contain(Kind::Callback, Some(hook.place), || drop(hook.call));
         }
     }
 
@@ -95,26 +95,18 @@ impl Hooks {
     fn run(&self, inner: &Inner, moment: Moment) {
         let due: Vec<_> = self.all.borrow().iter().filter(|hook| hook.moment == moment).cloned().collect();
         for Hook { id, place, call, .. } in due {
-            contain(inner, place, || {
+            inner.contain(Kind::Callback, Some(place), || {
                 if !self.all.borrow().iter().any(|other| other.id == id) {
                     return; // removed by one before it
                 }
                 let _entered = enter(Step::callback(place), None);
                 // It is borrowed while it runs, and nobody else does: a turn does not run inside of a turn.
-                contain(inner, place, || call.borrow_mut()());
+                inner.contain(Kind::Callback, Some(place), || call.borrow_mut()());
                 inner.after_step();
             });
             // If it was removed, this is the last of it.
-            contain(inner, place, || drop(call));
+            inner.contain(Kind::Callback, Some(place), || drop(call));
         }
-    }
-}
-
-/// Runs code of a hook, a panic in which is reported under the hook's place.
-fn contain(inner: &Inner, place: Place, f: impl FnOnce()) {
-    if let Err(payload) = catch(f) {
-        let origin = Origin::new(Kind::Callback).at(place);
-        inner.executor.spawner().report(Report::new(origin, Cause::Panic(payload)));
     }
 }
 

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
 
-use picot_context::{Cause, Kind, Origin, Place, Report};
+use picot_context::{Cause, Kind, Origin, Place, Report, catch};
 use picot_executor::Executor;
 use picot_reactor::Reactor;
 use picot_timers::{Wheel, saturating_nanos};
@@ -109,6 +109,15 @@ impl Inner {
             is_closed: Cell::new(false),
             built_at,
         })
+    }
+
+    /// Runs a piece of somebody's code whose panic is a report and no more.
+    pub(crate) fn contain(&self, kind: Kind, place: Option<Place>, f: impl FnOnce()) {
+        if let Err(payload) = catch(f) {
+            let mut origin = Origin::new(kind);
+            origin.place = place;
+            self.executor.spawner().report(Report::panic(origin, payload));
+        }
     }
 
     /// Something of the loop's own went wrong.

@@ -6,7 +6,7 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use picot_context::{Cause, Kind, Origin, Report, catch};
+use picot_context::{Cause, Kind, Origin, Report};
 use picot_executor::AnyRoot;
 
 use crate::clock::Clock;
@@ -192,7 +192,7 @@ impl Inner {
             }
             std::thread::park_timeout(match limit {
                 Limit::Zero => Duration::ZERO,
-                Limit::Deadline(deadline) => Duration::from_nanos(deadline.saturating_sub(self.clock.now())).min(REST),
+                Limit::Deadline(deadline) => self.until(deadline).min(REST),
                 Limit::After(_) | Limit::None => REST,
             });
         } else {
@@ -242,11 +242,7 @@ impl Inner {
         self.pace.crowd.add(due.len(), now);
         for timer in due.drain(..) {
             match timer {
-                Due::Wake(waker) => {
-                    if let Err(payload) = catch(|| waker.wake()) {
-                        self.report(Kind::Waker, Cause::Panic(payload));
-                    }
-                }
+                Due::Wake(waker) => self.contain(Kind::Waker, None, || waker.wake()),
                 // Refused only by a loop that is closed, which has no turns.
                 Due::Call(call) => _ = self.executor.spawner().schedule(call),
             }
