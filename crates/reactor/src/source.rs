@@ -315,9 +315,14 @@ impl Waiters {
     /// Another task polls than the one before, if there was one. Cloning and dropping wakers may be anybody's code.
     #[cold]
     fn change(&self, old: Option<Waker>, new: &Waker) {
-        drop(old);
+        old.into_iter().for_each(drop_contained);
         let old = self.polling.replace(Some(new.clone()));
-        drop(old);
+        old.into_iter().for_each(drop_contained);
+    }
+
+    /// Takes all of them out. Futures of `ready` borrow the source, so where it goes there are only such as were leaked.
+    fn take(&self) -> (Option<Waker>, Vec<(u64, Waker)>) {
+        (self.polling.take(), self.others.take())
     }
 }
 
@@ -346,13 +351,17 @@ impl Drop for Registered {
         state.gone.set(true);
         let removed = inner.table.borrow_mut().remove(state.key);
         state.delete(inner);
-        for direction in Direction::ALL {
-            let waiters = state.waiters(direction);
-            // Futures of `ready` borrow the source, so of these there are only such as were leaked.
-            let others = waiters.others.take();
-            let polling = usize::from(state.polling.get().contains(Readiness::of(direction)));
-            inner.waiting.set(inner.waiting.get() - others.len() - polling);
-            drop((others, waiters.polling.take()));
+        // Nobody waits any more, also for a wait that has collected an event of it and has yet to wake. All of that is so
+        // before the first waker is dropped: what it drops with it may be anybody's code.
+        let (polling, mut waiters) =
+            (state.polling.take(), Direction::ALL.map(|direction| state.waiters(direction).take()));
+        state.crowded.set(Readiness::NONE);
+        let polling =
+            Direction::ALL.into_iter().filter(|direction| polling.contains(Readiness::of(*direction))).count();
+        let others: usize = waiters.iter().map(|(_, others)| others.len()).sum();
+        inner.waiting.set(inner.waiting.get() - polling - others);
+        for (polling, others) in &mut waiters {
+            polling.take().into_iter().chain(others.drain(..).map(|(_, waker)| waker)).for_each(drop_contained);
         }
         drop(removed);
     }
@@ -506,7 +515,7 @@ impl<T> Source<T> {
     }
 
     /// Ready when the direction is, as far as is known; until then the task of `cx` waits. See [`poll_io`](Source::poll_io)
-    /// on who that is.
+    /// on who that is. It neither asks for the task's [budget] nor spends of it: that is up to whoever does the operation.
     ///
     /// # Errors
     /// If readiness cannot be asked for.
@@ -519,7 +528,8 @@ impl<T> Source<T> {
     }
 
     /// Waits until the direction is ready, as far as is known. It is a hint: an operation may still say that it would
-    /// block, after which [`try_io`](Source::try_io) knows better and this waits again. Any number of futures may wait.
+    /// block, after which [`try_io`](Source::try_io) knows better and this waits again. Any number of futures may wait. It
+    /// spends the task's [budget], so that a task whose object is always ready lets the others run.
     ///
     /// # Errors
     /// If readiness cannot be asked for.
@@ -578,8 +588,10 @@ impl Future for Ready<'_> {
     type Output = io::Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(budget::poll_left(cx));
         let Registered { inner, state } = self.registered;
         if state.is_ready(self.direction) {
+            budget::spend();
             return Poll::Ready(Ok(()));
         }
         let waiters = state.waiters(self.direction);
@@ -600,7 +612,7 @@ impl Future for Ready<'_> {
             }
         };
         drop(others);
-        drop(old);
+        old.into_iter().for_each(drop_contained);
         match state.arm(inner) {
             Ok(()) => Poll::Pending,
             Err(error) => Poll::Ready(Err(error)),
@@ -620,7 +632,7 @@ impl Drop for Ready<'_> {
         }
         inner.waiting.set(inner.waiting.get() - 1);
         drop(others);
-        drop(waiter);
+        drop_contained(waiter.1);
     }
 }
 
