@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::driver::{Driver, Events, system};
 use crate::fork::Mark;
 use crate::pollable::{Pollable, borrow};
-use crate::source::{Source, State, Told, contain};
+use crate::source::{Source, State, Told, contain, drop_contained};
 use crate::table::Table;
 use crate::waiter::Retired;
 
@@ -128,9 +128,7 @@ impl Reactor {
         // A panic is contained here, once for all, and the events behind it follow.
         let (next, strays) = (Cell::new(0), Cell::new(0));
         while contain(|| inner.tell_all(&events, &next, &strays)) {}
-        for waker in inner.retired.release() {
-            contain(|| drop(waker));
-        }
+        inner.retired.release().into_iter().for_each(drop_contained);
         let count = events.len() - strays.get();
         events.clear();
         // Put back for its memory; a waker that has waited itself may have left another one.

@@ -365,25 +365,29 @@ pub(crate) fn contain(wake: impl FnOnce()) -> bool {
     true
 }
 
+/// What a waker drops with it is anybody's code, too.
+pub(crate) fn drop_contained(waker: Waker) {
+    contain(|| drop(waker));
+}
+
 impl Drop for Registered {
     fn drop(&mut self) {
         let Registered { inner, state } = self;
         state.raise(GONE);
         let removed = inner.table.remove(state.key);
         state.delete(inner);
+        // Nobody waits any more, and the count is right, before the first waker is dropped: what it drops with it may be
+        // anybody's code. Futures of `ready` borrow the source, so of these there are only such as were leaked.
         let polling = Readiness::of_directions(state.flags.get());
         state.lower(polling.bits());
-        inner.waiting.set(inner.waiting.get() - polling.bits().count_ones() as usize);
+        let crowd = state.crowd.get();
+        let leaked = crowd.map(|crowd| Direction::ALL.map(|direction| crowd.take(direction)));
+        let count: usize = leaked.iter().flatten().map(Vec::len).sum();
+        inner.waiting.set(inner.waiting.get() - polling.bits().count_ones() as usize - count);
         state.readers.empty(&inner.retired);
         state.writers.empty(&inner.retired);
-        if let Some(crowd) = state.crowd.get() {
-            crowd.urgent.empty(&inner.retired);
-            for direction in Direction::ALL {
-                // Futures of `ready` borrow the source, so of these there are only such as were leaked.
-                let leaked = crowd.take(direction);
-                inner.waiting.set(inner.waiting.get() - leaked.len());
-            }
-        }
+        crowd.iter().for_each(|crowd| crowd.urgent.empty(&inner.retired));
+        leaked.into_iter().flatten().flatten().for_each(|(_, waker)| drop_contained(waker));
         drop(removed);
     }
 }
@@ -563,7 +567,7 @@ impl<T> Source<T> {
     }
 
     /// Ready when the direction is, as far as is known; until then the task of `cx` waits. See [`poll_io`](Source::poll_io)
-    /// on who that is.
+    /// on who that is. It neither asks for the task's [budget] nor spends of it: that is up to whoever does the operation.
     ///
     /// # Errors
     /// If readiness cannot be asked for.
@@ -576,7 +580,8 @@ impl<T> Source<T> {
     }
 
     /// Waits until the direction is ready, as far as is known. It is a hint: an operation may still say that it would
-    /// block, after which [`try_io`](Source::try_io) knows better and this waits again. Any number of futures may wait.
+    /// block, after which [`try_io`](Source::try_io) knows better and this waits again. Any number of futures may wait. It
+    /// spends the task's [budget], so that a task whose object is always ready lets the others run.
     ///
     /// # Errors
     /// If readiness cannot be asked for.
@@ -635,8 +640,10 @@ impl Future for Ready<'_> {
     type Output = io::Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(budget::poll_left(cx));
         let Registered { inner, state } = self.registered;
         if state.is_ready(self.direction) {
+            budget::spend();
             return Poll::Ready(Ok(()));
         }
         let crowd = state.crowd();
@@ -648,7 +655,7 @@ impl Future for Ready<'_> {
             state.raise(CROWDED);
             inner.waiting.set(inner.waiting.get() + 1);
         }
-        drop(old);
+        old.into_iter().for_each(drop_contained);
         match state.arm(inner) {
             Ok(()) => Poll::Pending,
             Err(error) => Poll::Ready(Err(error)),
@@ -663,7 +670,7 @@ impl Drop for Ready<'_> {
         let Some(waker) = state.crowd().remove(self.direction, id) else { return };
         state.note_crowd();
         inner.waiting.set(inner.waiting.get() - 1);
-        drop(waker);
+        drop_contained(waker);
     }
 }
 

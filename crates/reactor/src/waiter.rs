@@ -8,6 +8,7 @@ use std::mem::{self, ManuallyDrop};
 use std::task::Waker;
 
 use crate::ready::Direction;
+use crate::source::drop_contained;
 
 /// The waker of the task that polls. It stays when it has been woken, because the task is likely to wait again; whether
 /// somebody waits is not said here.
@@ -75,7 +76,7 @@ impl Retired {
 
     fn add(&self, waker: Waker) {
         if self.holders.get() == 0 {
-            drop(waker);
+            drop_contained(waker);
         } else {
             self.wakers.borrow_mut().push(waker);
         }

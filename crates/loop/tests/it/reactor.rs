@@ -77,6 +77,37 @@ fn io_timers_and_other_threads_get_their_turn_beside_a_task_that_never_rests() {
         .unwrap();
 }
 
+/// Its peer's data is all there, so it never has to wait; only the budget lets others run in between.
+#[test]
+fn a_task_that_waits_for_what_is_ready_already_lets_the_others_run() {
+    let event_loop = EventLoop::new().unwrap();
+    let (source, mut peer) = connected();
+    peer.write_all(&[0; 16 * 1_000]).unwrap();
+    drop(peer);
+    event_loop
+        .run_until_complete(async {
+            let greedy = spawn(async move {
+                let (mut total, mut buffer) = (0, [0; 16]);
+                loop {
+                    source.readable().await.unwrap();
+                    match source.try_io(Direction::Read, |mut io| io.read(&mut buffer)) {
+                        Ok(0) => return total,
+                        Ok(read) => total += read,
+                        Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock),
+                    }
+                }
+            });
+            let mut others = 0;
+            while !greedy.is_finished() && others < 7 {
+                yield_now().await;
+                others += 1;
+            }
+            assert_eq!(others, 7, "a thousand reads take at least seven steps of 128");
+            assert_eq!(greedy.await.unwrap(), 16_000);
+        })
+        .unwrap();
+}
+
 #[test]
 fn a_task_that_was_dropped_by_its_loop_deregisters_its_sources() {
     let event_loop = EventLoop::new().unwrap();

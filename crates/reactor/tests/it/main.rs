@@ -12,3 +12,4 @@ mod registration;
 mod scripted;
 mod support;
 mod wake;
+mod wakers;

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::io;
 use std::panic::Location;
+use std::pin::pin;
 use std::task::Poll;
 
 use picot_context::{Step, budget, enter};
@@ -55,6 +56,22 @@ fn a_step_completes_no_more_operations_than_its_budget() {
         assert!(operation().is_ready());
     }
     assert!(operation().is_pending());
+    assert_eq!((count.get(), reactor.waiting()), (1, 0), "queued again at once, and not waiting for the socket");
+}
+
+#[test]
+fn waiting_for_what_is_ready_already_takes_of_the_budget() {
+    let reactor = Reactor::new().unwrap();
+    let (source, _peer) = registered(&reactor);
+    source.assume_ready(Direction::Read);
+    let count = Count::default();
+    let wait = || count.poll(|cx| pin!(source.readable()).poll(cx));
+    let _step = enter(Step::callback(Location::caller()), None);
+    for _ in 0..budget::PER_STEP {
+        assert!(wait().is_ready());
+        assert!(source.try_io(Direction::Read, |_| Ok(())).is_ok());
+    }
+    assert!(wait().is_pending());
     assert_eq!((count.get(), reactor.waiting()), (1, 0), "queued again at once, and not waiting for the socket");
 }
 

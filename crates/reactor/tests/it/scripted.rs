@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use picot_context::ManualHost;
 use picot_reactor::driver::{BorrowedIo, Driver, Events, Key};
 use picot_reactor::{Direction, Reactor, Readiness, Source};
 
@@ -119,6 +120,7 @@ thread_local! {
 #[test]
 #[cfg_attr(miri, ignore = "Miri has no datagrams")]
 fn of_one_batch_the_events_of_a_source_that_an_earlier_one_has_dropped_reach_nobody() {
+    let (host, _guard) = ManualHost::installed();
     let (reactor, script) = Script::new(true);
     let killer = source(&reactor);
     let killer_key = script.last_key();
@@ -134,6 +136,7 @@ fn of_one_batch_the_events_of_a_source_that_an_earlier_one_has_dropped_reach_nob
     script.tell(victim_key, Readiness::READABLE | Readiness::WRITABLE);
     reactor.wait(None).unwrap();
     assert_eq!((count.get(), reactor.sources(), reactor.waiting()), (0, 1, 0));
+    assert!(host.take_reports().is_empty());
 }
 
 thread_local! {

@@ -56,6 +56,20 @@ pub(crate) fn waker_fn(f: impl Fn() + Send + Sync + 'static) -> Waker {
     Arc::new(Call(f)).into()
 }
 
+/// A waker that runs a function when the last of it is dropped.
+pub(crate) fn drop_fn(f: impl Fn() + Send + Sync + 'static) -> Waker {
+    struct Call<F: Fn()>(F);
+    impl<F: Fn() + Send + Sync> Wake for Call<F> {
+        fn wake(self: Arc<Self>) {}
+    }
+    impl<F: Fn()> Drop for Call<F> {
+        fn drop(&mut self) {
+            (self.0)();
+        }
+    }
+    Arc::new(Call(f)).into()
+}
+
 /// Two connected sockets: one in non-blocking mode for the reactor, and its peer.
 pub(crate) fn pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

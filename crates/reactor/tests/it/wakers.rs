@@ -1,0 +1,138 @@
+//! Wakers are anybody's code, and so is what they drop. Whatever that does, the reactor counts right and serves the others.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::io::Write;
+use std::net::TcpStream;
+use std::pin::{Pin, pin};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use picot_context::ManualHost;
+use picot_reactor::{Direction, Reactor, Ready, Source};
+
+use crate::support::{Count, drop_fn, registered, wait_until};
+
+fn angry() -> Waker {
+    drop_fn(|| std::panic::resume_unwind(Box::new("angry")))
+}
+
+/// Polls with a waker of which only the source keeps a clone.
+fn poll(source: &Source<TcpStream>, direction: Direction, waker: Waker) {
+    assert!(source.poll_ready(&mut Context::from_waker(&waker), direction).is_pending());
+}
+
+fn poll_future(ready: Pin<&mut Ready<'_>>, waker: Waker) {
+    assert!(ready.poll(&mut Context::from_waker(&waker)).is_pending());
+}
+
+#[test]
+fn a_waker_whose_drop_panics_is_reported_and_nothing_else_is_different() {
+    let (host, _guard) = ManualHost::installed();
+    let reactor = Reactor::new().unwrap();
+    let count = Count::default();
+    let reports = || host.take_reports().len();
+
+    // Another one takes its place: the other waits, and is woken.
+    let (source, mut peer) = registered(&reactor);
+    let mut future = pin!(source.readable());
+    poll(&source, Direction::Read, angry());
+    poll_future(future.as_mut(), angry());
+    assert_eq!((reports(), reactor.waiting()), (0, 2));
+    poll(&source, Direction::Read, count.waker());
+    poll_future(future.as_mut(), count.waker());
+    assert_eq!((reports(), reactor.waiting()), (2, 2));
+    peer.write_all(b"x").unwrap();
+    wait_until(&reactor, || count.get() == 2);
+
+    // Its future goes.
+    let (source, _peer) = registered(&reactor);
+    let mut future = Box::pin(source.readable());
+    poll_future(future.as_mut(), angry());
+    drop(future);
+    assert_eq!((reports(), reactor.waiting()), (1, 0));
+
+    // Its source goes, and with it all others who wait for it.
+    let mut leaked = Box::pin(source.readable());
+    poll_future(leaked.as_mut(), angry());
+    std::mem::forget(leaked);
+    poll(&source, Direction::Read, angry());
+    poll(&source, Direction::Priority, count.waker());
+    assert_eq!((count.holders(), reactor.waiting()), (3, 3));
+    drop(source);
+    // The first source has kept the waker of who polled it.
+    assert_eq!((reports(), count.holders(), reactor.waiting(), reactor.sources()), (2, 2, 0, 1));
+}
+
+thread_local! {
+    static SCENE: OnceCell<Scene> = const { OnceCell::new() };
+}
+
+/// What a waker that is being dropped gets into its hands.
+struct Scene {
+    reactor: Reactor,
+    source: Source<TcpStream>,
+    /// Sources for which such wakers wait, too.
+    victims: RefCell<Vec<Source<TcpStream>>>,
+    dropped: Cell<usize>,
+}
+
+/// A waker whose drop drops a source, registers one, polls both and waits.
+fn busy() -> Waker {
+    drop_fn(|| {
+        SCENE.with(|scene| {
+            let Scene { reactor, source, victims, dropped } = scene.get().unwrap();
+            dropped.set(dropped.get() + 1);
+            let victim = victims.borrow_mut().pop();
+            drop(victim);
+            let (fresh, _peer) = registered(reactor);
+            poll(&fresh, Direction::Read, Waker::noop().clone());
+            _ = source.poll_ready(&mut Context::from_waker(Waker::noop()), Direction::Write);
+            reactor.wait(Some(Duration::ZERO)).unwrap();
+        });
+    })
+}
+
+#[test]
+fn a_waker_whose_drop_uses_the_reactor_finds_it_in_order() {
+    let (host, _guard) = ManualHost::installed();
+    let reactor = Reactor::new().unwrap();
+    let (source, mut peer) = registered(&reactor);
+    let victims = || {
+        let victims: Vec<_> = (0..3).map(|_| registered(&reactor).0).collect();
+        victims.iter().for_each(|victim| poll(victim, Direction::Priority, busy()));
+        victims
+    };
+    let scene = Scene { reactor: reactor.clone(), source, victims: RefCell::default(), dropped: Cell::new(0) };
+    assert!(SCENE.with(|cell| cell.set(scene)).is_ok());
+    SCENE.with(|scene| {
+        let Scene { source, victims: left, dropped, .. } = scene.get().unwrap();
+        let count = Count::default();
+
+        // Another one takes its place.
+        left.replace(victims());
+        poll(source, Direction::Read, busy());
+        poll(source, Direction::Read, count.waker());
+        assert_eq!((dropped.get(), reactor.sources()), (4, 1));
+        let mut future = Box::pin(source.readable());
+        left.replace(victims());
+        poll_future(future.as_mut(), busy());
+        poll_future(future.as_mut(), busy());
+        assert_eq!((dropped.get(), reactor.sources()), (8, 1));
+
+        // Its future goes; its source goes.
+        left.replace(victims());
+        drop(future);
+        assert_eq!((dropped.get(), reactor.sources()), (12, 1));
+        let (doomed, _peer) = registered(&reactor);
+        left.replace(victims());
+        poll(&doomed, Direction::Read, busy());
+        poll(&doomed, Direction::Priority, busy());
+        drop(doomed);
+        assert_eq!((dropped.get(), reactor.sources()), (17, 1));
+
+        peer.write_all(b"x").unwrap();
+        wait_until(&reactor, || count.get() == 1);
+        wait_until(&reactor, || reactor.waiting() == 0);
+    });
+    assert!(host.take_reports().is_empty());
+}
