@@ -218,6 +218,15 @@ impl<T> RemoteTask<T> {
         outcome.inspect_err(JoinError::claim).map_err(WaitError::Join)
     }
 
+    /// Drops the waker of somebody who has waited before, who must not end the one that waits now.
+    fn drop_waker(&self, waker: Waker) {
+        match self.shared.local.get() {
+            Some(local) => local.drop_waker(waker),
+            // Nobody here takes reports; std's own hook has printed it.
+            None => drop(picot_context::catch(move || drop(waker))),
+        }
+    }
+
     fn poll_join(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, JoinError>> {
         let mut waker = None;
         loop {
@@ -238,7 +247,9 @@ impl<T> RemoteTask<T> {
             };
             let old = state.waker.replace(waker);
             drop(state);
-            drop(old);
+            if let Some(old) = old {
+                self.drop_waker(old);
+            }
             return Poll::Pending;
         }
     }

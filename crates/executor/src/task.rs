@@ -194,7 +194,10 @@ impl Meta {
             let joiner = Joiner::Other(waker.clone());
             local.table.borrow_mut().side(slot).joiner.replace(joiner)
         };
-        drop(old);
+        if let Some(Joiner::Other(old)) = old {
+            // It is somebody else's, who must not end the one that asks now.
+            local.drop_waker(old);
+        }
         Poll::Pending
     }
 }
