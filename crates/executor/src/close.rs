@@ -28,7 +28,8 @@ pub(crate) const REASON: CancelReason = CancelReason::new("the loop that ran it 
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct CloseReport {
-    /// The tasks that had not ended, in the order in which they were spawned. Their futures have been dropped.
+    /// The tasks that had not ended, in the order in which they were spawned. Their futures have been dropped. A
+    /// [`Root`](crate::Root) is not among them: it is its caller's to drop.
     pub tasks: Vec<TaskInfo>,
     /// How many callbacks had not run. They have been dropped.
     pub callbacks: usize,
@@ -61,7 +62,7 @@ pub(crate) fn close(shared: &Arc<Shared>, local: &Local) -> CloseReport {
         while let Some(item) = local.queue.pop() {
             drop_item(local, item, &mut report);
         }
-        if local.table.borrow().len() == 0 {
+        if left(local) == 0 {
             break;
         }
         if yields == YIELDS {
@@ -80,7 +81,9 @@ pub(crate) fn close(shared: &Arc<Shared>, local: &Local) -> CloseReport {
     local.phase.set(Phase::Closed);
     shared.drop_spare(local);
     // Counted last: what has come at the last moment was dropped here all the same.
-    report.leaked = local.table.borrow().len();
+    report.leaked = left(local);
+    // One that its caller still has is not polled any more.
+    local.root.end();
     // Wakers may hold what is left of the executor for long, and on any thread: it holds no memory of its own.
     local.queue.shrink();
     local.section.shrink();
@@ -124,7 +127,14 @@ fn end_waits_for_leaked(local: &Local) {
 fn mark_all(local: &Local) -> Vec<TaskInfo> {
     let table = local.table.borrow();
     table.wake_all();
-    table.infos()
+    let mut tasks = table.infos();
+    tasks.retain(|task| local.root.id() != Some(task.id()));
+    tasks
+}
+
+/// How many tasks have not ended. A root that lives is not ours to end.
+fn left(local: &Local) -> usize {
+    local.table.borrow().len() - usize::from(local.root.is_taken())
 }
 
 fn drop_item(local: &Local, item: Item, report: &mut CloseReport) {
@@ -145,7 +155,7 @@ fn drop_item(local: &Local, item: Item, report: &mut CloseReport) {
             // Cancelled rather than dropped: whoever still has its handle must not keep alive what it held.
             local.contain(|| _ = call.cancel());
         }
-        // A root that is gone: it is its caller's to drop.
+        // It is its caller's to drop.
         Item::Root => {}
     }
 }

@@ -18,7 +18,7 @@ use pin_project_lite::pin_project;
 use crate::hooks::{Exit, extra};
 use crate::queue::Item;
 use crate::remote::RemoteItem;
-use crate::shared::{Local, Shared};
+use crate::shared::{Local, Phase, Shared};
 use crate::table::Entry;
 
 /// Which root runs, and whether it stands in the queue.
@@ -50,7 +50,7 @@ impl RootSlot {
         run
     }
 
-    fn end(&self) {
+    pub(crate) fn end(&self) {
         self.run.set(0);
         self.id.set(None);
         self.stale.set(self.stale.get() + usize::from(self.queued.take()));
@@ -100,7 +100,7 @@ impl Wake for RootWaker {
         if let Some(local) = self.shared.local.get() {
             self.queue(local);
         } else if !self.sent.swap(true, Ordering::AcqRel) {
-            // A closed executor has no root: nothing is lost with the error.
+            // A closed executor polls no root: nothing is lost with the error.
             let _ = self.shared.hand_over(RemoteItem::Root(self.clone()));
         }
     }
@@ -142,7 +142,8 @@ impl RootEntry {
 
 impl Drop for RootEntry {
     fn drop(&mut self) {
-        if let Some(local) = self.shared.local.get() {
+        // Close has ended it, and the table is gone.
+        if let Some(local) = self.shared.local.get().filter(|local| local.phase.get() != Phase::Closed) {
             if local.is_holder(self.id) {
                 local.end_section();
             }
@@ -160,6 +161,9 @@ impl<F: Future> Root<F> {
             !local.root.is_taken() && !local.running.get(),
             "this executor runs already, further up this thread's stack; await the future there, or spawn it"
         );
+        if let Err(closed) = local.check_open() {
+            panic!("{closed}");
+        }
         let run = local.root.begin();
         let id = local.next_id();
         local.root.id.set(Some(id));
