@@ -6,13 +6,13 @@
 //! counted, because to drop it anywhere else could drop it on the wrong thread.
 
 use std::sync::Arc;
-use std::thread;
 
 use picot_context::{Frame, TaskInfo};
 
 use crate::error::CancelReason;
 use crate::executor::run_item;
 use crate::hooks::extra;
+use crate::inbox::Drain;
 use crate::queue::Item;
 use crate::remote::RemoteItem;
 use crate::shared::{Local, Phase, Shared, flag};
@@ -28,7 +28,8 @@ pub(crate) const REASON: CancelReason = CancelReason::new("the loop that ran it 
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct CloseReport {
-    /// The tasks that had not ended, in the order in which they were spawned. Their futures have been dropped.
+    /// The tasks that had not ended, in the order in which they were spawned. Their futures have been dropped. A
+    /// [`Root`](crate::Root) is not among them: it is its caller's to drop.
     pub tasks: Vec<TaskInfo>,
     /// How many callbacks had not run. They have been dropped.
     pub callbacks: usize,
@@ -55,32 +56,13 @@ pub(crate) fn close(shared: &Arc<Shared>, local: &Local) -> CloseReport {
     let _running = Raised::new(&local.running);
 
     report.tasks = mark_all(local);
-    let mut yields = 0;
-    loop {
-        take_inbox(shared, local, &mut report);
-        while let Some(item) = local.queue.pop() {
-            drop_item(local, item, &mut report);
-        }
-        if local.table.borrow().len() == 0 {
-            break;
-        }
-        if yields == YIELDS {
-            break;
-        }
-        yields += 1;
-        thread::yield_now();
-    }
-
-    // From here on a push comes back to whoever tries it. What was pushed before that is the last.
-    shared.inbox.close();
-    take_inbox(shared, local, &mut report);
-    while let Some(item) = local.queue.pop() {
-        drop_item(local, item, &mut report);
-    }
+    shared.inbox.drain(YIELDS, &mut Closing { shared, local, report: &mut report });
     local.phase.set(Phase::Closed);
     shared.drop_spare(local);
     // Counted last: what has come at the last moment was dropped here all the same.
-    report.leaked = local.table.borrow().len();
+    report.leaked = left(local);
+    // One that its caller still has is not polled any more.
+    local.root.end();
     // Wakers may hold what is left of the executor for long, and on any thread: it holds no memory of its own.
     local.queue.shrink();
     local.section.shrink();
@@ -103,13 +85,29 @@ pub(crate) fn close(shared: &Arc<Shared>, local: &Local) -> CloseReport {
     report
 }
 
-/// Takes what other threads have handed over by now. A task that one of them has just spawned is made, so that whoever
-/// waits for it hears of its end, and is counted as one that was left.
-fn take_inbox(shared: &Arc<Shared>, local: &Local, report: &mut CloseReport) {
-    shared.inbox.take(|item| match item {
-        RemoteItem::Spawn(request) => report.tasks.push(request.start(shared, Some(REASON))),
-        item => shared.accept(local, item),
-    });
+/// The owner of the inbox, as it drops what comes out of that and what is queued.
+struct Closing<'a> {
+    shared: &'a Arc<Shared>,
+    local: &'a Local,
+    report: &'a mut CloseReport,
+}
+
+impl Drain<RemoteItem> for Closing<'_> {
+    /// A task that another thread has just spawned is made, so that whoever waits for it hears of its end, and is counted as
+    /// one that was left.
+    fn accept(&mut self, item: RemoteItem) {
+        match item {
+            RemoteItem::Spawn(request) => self.report.tasks.push(request.start(self.shared, Some(REASON))),
+            item => self.shared.accept(self.local, item),
+        }
+    }
+
+    fn run(&mut self) -> bool {
+        while let Some(item) = self.local.queue.pop() {
+            drop_item(self.local, item, self.report);
+        }
+        left(self.local) == 0
+    }
 }
 
 /// Whoever waits for a task that was leaked would wait for ever: it asks again, and is told that the loop is closed.
@@ -124,7 +122,14 @@ fn end_waits_for_leaked(local: &Local) {
 fn mark_all(local: &Local) -> Vec<TaskInfo> {
     let table = local.table.borrow();
     table.wake_all();
-    table.infos()
+    let mut tasks = table.infos();
+    tasks.retain(|task| local.root.id() != Some(task.id()));
+    tasks
+}
+
+/// How many tasks have not ended. A root that lives is not ours to end.
+fn left(local: &Local) -> usize {
+    local.table.borrow().len() - usize::from(local.root.is_taken())
 }
 
 fn drop_item(local: &Local, item: Item, report: &mut CloseReport) {
@@ -145,7 +150,7 @@ fn drop_item(local: &Local, item: Item, report: &mut CloseReport) {
             // Cancelled rather than dropped: whoever still has its handle must not keep alive what it held.
             local.contain(|| _ = call.cancel());
         }
-        // A root that is gone: it is its caller's to drop.
+        // It is its caller's to drop.
         Item::Root => {}
     }
 }

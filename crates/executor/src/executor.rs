@@ -131,8 +131,11 @@ impl Executor {
     /// the others, by the name `main`. Its panic resumes here.
     ///
     /// # Panics
-    /// If called from inside of a step of this executor. If the executor was made
-    /// [`with_interrupt`](Executor::with_interrupt): then the loop that it was made for drives it.
+    /// - With the panic of the future.
+    /// - If called from inside of a step of this executor.
+    /// - If the executor was closed, or is closed meanwhile, by a hook.
+    /// - If the executor was made [`with_interrupt`](Executor::with_interrupt): then the loop that it was made for drives
+    ///   it.
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         let parker = self.parker.as_ref().expect("the loop that this executor was made for drives it; use its `run_…`");
@@ -156,6 +159,10 @@ impl Executor {
                 return output;
             }
             if !self.has_work() {
+                assert!(
+                    local.check_open().is_ok(),
+                    "this executor was closed by a hook, under the future that it runs"
+                );
                 if let Some(_asleep) = self.fall_asleep() {
                     parker.park();
                 }
@@ -166,7 +173,7 @@ impl Executor {
     /// Prepares `future` to be what the executor is run for, and queues it. There is one root at a time.
     ///
     /// # Panics
-    /// If there is one already, or from inside of a step.
+    /// If there is one already, from inside of a step, or if the executor was closed.
     pub fn root<F: Future>(&self, place: Place, future: F) -> Root<F> {
         Root::new(self.shared(), future, place)
     }
@@ -256,7 +263,8 @@ impl Executor {
             local.hook(|hooks| hooks.park());
             // Made before the question, so that `unpark` follows whatever the answer is.
             let asleep = Asleep { executor: self };
-            return (!self.has_work() && self.shared().inbox.fall_asleep()).then_some(asleep);
+            let waits = !self.has_work() && local.check_open().is_ok() && self.shared().inbox.fall_asleep();
+            return waits.then_some(asleep);
         }
         self.shared().inbox.fall_asleep().then_some(Asleep { executor: self })
     }
@@ -293,7 +301,8 @@ impl Executor {
     /// the queue, in its order, then the others in the order in which they were spawned. Their destructors may wake and
     /// cancel; what they try to spawn is refused. Whoever waits for a task from elsewhere gets a cancellation.
     ///
-    /// Wakers may be used after that, anywhere; they do nothing. Closing twice is fine.
+    /// Wakers may be used after that, anywhere; they do nothing. Closing twice is fine. A [`Root`] that still lives is not
+    /// polled any more, and stays its caller's to drop.
     ///
     /// # Panics
     /// If called from inside of a step.

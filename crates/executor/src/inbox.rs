@@ -16,9 +16,13 @@ use concurrent_queue::{ConcurrentQueue, PushError};
 use crossbeam_utils::CachePadded;
 
 #[cfg(loom)]
-use loom::sync::atomic::{AtomicU8, Ordering};
+use loom::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+#[cfg(loom)]
+use loom::thread::yield_now;
 #[cfg(not(loom))]
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+#[cfg(not(loom))]
+use std::thread::yield_now;
 
 const AWAKE: u8 = 0;
 const NOTIFIED: u8 = 1;
@@ -84,14 +88,58 @@ impl<T> Inbox<T> {
     }
 
     /// Refuses pushes from now on. What is inside stays to be taken.
-    pub(crate) fn close(&self) {
+    fn close(&self) {
         self.queue.close();
+    }
+
+    /// Takes and runs what is pushed until nothing is on its way any more, and then closes. Who is on its way and does not
+    /// come is waited for with so many `yields`; from the closing on its push comes back to it.
+    pub(crate) fn drain(&self, yields: usize, owner: &mut impl Drain<T>) {
+        for left in (0..=yields).rev() {
+            self.take(|item| owner.accept(item));
+            if owner.run() || left == 0 {
+                break;
+            }
+            yield_now();
+        }
+        self.close();
+        // What was pushed between the last look and the closing was accepted: it is the last.
+        self.take(|item| owner.accept(item));
+        owner.run();
+    }
+}
+
+/// Who drains an inbox to close it.
+pub(crate) trait Drain<T> {
+    fn accept(&mut self, item: T);
+
+    /// Runs what was accepted. Returns whether nothing is on its way any more.
+    fn run(&mut self) -> bool;
+}
+
+/// Whether something that may be pushed many times is in the inbox already, so that it stands there once. A second push is
+/// left out: the owner, who [clears](Sent::clear) this before it acts on the first, sees what came before the second, too.
+pub(crate) struct Sent(AtomicBool);
+
+impl Sent {
+    pub(crate) fn new() -> Sent {
+        Sent(AtomicBool::new(false))
+    }
+
+    /// Marks it as pushed. Returns whether the caller has to push it.
+    pub(crate) fn mark(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
+
+    /// It has come out: from now on whoever marks it pushes again. A swap, not a store: it takes over what those have
+    /// written whose push was left out.
+    pub(crate) fn clear(&self) {
+        self.0.swap(false, Ordering::AcqRel);
     }
 }
 
 #[cfg(all(test, loom))]
 mod model {
-    use loom::sync::atomic::AtomicBool;
     use loom::sync::{Arc, Condvar, Mutex};
     use loom::thread;
 
@@ -246,9 +294,28 @@ mod model {
         }
     }
 
-    /// Threads wake a task while its executor closes, by the protocol of `close.rs` with a bound of `yields`. The future is
-    /// dropped once and by the owner, or it is leaked and counted; a push is refused only then, and taken otherwise. Returns
-    /// how many were leaked.
+    /// The owner that closes: one task, and the queue it stands in.
+    struct Closing {
+        queue: Vec<Arc<Task>>,
+        left: usize,
+    }
+
+    impl Drain<Arc<Task>> for Closing {
+        fn accept(&mut self, task: Arc<Task>) {
+            self.queue.push(task);
+        }
+
+        fn run(&mut self) -> bool {
+            for task in self.queue.drain(..) {
+                task.end();
+                self.left -= 1;
+            }
+            self.left == 0
+        }
+    }
+
+    /// Threads wake a task while its executor closes, with a bound of `yields`. The future is dropped once and by the owner, or
+    /// it is leaked and counted; a push is refused only then, and taken otherwise. Returns how many were leaked.
     fn close_under_fire(wakers: usize, yields: usize) -> usize {
         let inbox = Arc::new(Inbox::new());
         let task = Arc::new(Task::default());
@@ -259,30 +326,14 @@ mod model {
             })
             .collect();
 
-        let mut queue: Vec<_> = task.mark().then(|| task.clone()).into_iter().collect();
-        let mut left = 1;
-        for round in 0..=yields {
-            inbox.take(|task| queue.push(task));
-            for task in queue.drain(..) {
-                task.end();
-                left -= 1;
-            }
-            if left == 0 || round == yields {
-                break;
-            }
-            thread::yield_now();
-        }
-        inbox.close();
-        inbox.take(|task| queue.push(task));
-        for task in queue.drain(..) {
-            task.end();
-            left -= 1;
-        }
+        let queue = task.mark().then(|| task.clone()).into_iter().collect();
+        let mut closing = Closing { queue, left: 1 };
+        inbox.drain(yields, &mut closing);
 
         let refused = threads.into_iter().filter_map(|thread| thread.join().unwrap().then_some(())).count();
-        assert_eq!(refused, left, "what was leaked is what was refused");
+        assert_eq!(refused, closing.left, "what was leaked is what was refused");
         assert_eq!(inbox.take(|_| ()), 0, "nothing was accepted that nobody takes");
-        left
+        closing.left
     }
 
     #[test]
@@ -302,5 +353,45 @@ mod model {
         let mut model = loom::model::Builder::new();
         model.preemption_bound = Some(3);
         model.check(|| _ = close_under_fire(2, 1));
+    }
+    /// Threads wake one root, each after it has written what the root waits for. The root is polled until it has seen all, by
+    /// an owner that sleeps in between; the inbox never holds it twice.
+    fn root_is_polled_after_every_wake(wakers: usize) {
+        let inbox = Arc::new(Inbox::new());
+        let alarm = Arc::new(Alarm::default());
+        let sent = Arc::new(Sent::new());
+        let written: Vec<_> = (0..wakers).map(|_| Arc::new(AtomicBool::new(false))).collect();
+        let threads: Vec<_> = written
+            .iter()
+            .map(|written| {
+                let (inbox, alarm, sent, written) = (inbox.clone(), alarm.clone(), sent.clone(), written.clone());
+                thread::spawn(move || {
+                    written.store(true, Ordering::Relaxed);
+                    if sent.mark() && inbox.push(()).unwrap() {
+                        alarm.ring();
+                    }
+                })
+            })
+            .collect();
+
+        while !written.iter().all(|written| written.load(Ordering::Relaxed)) {
+            if inbox.is_notified() {
+                let taken = inbox.take(|()| sent.clear());
+                assert!(taken <= 1, "it stands there once");
+            } else if inbox.fall_asleep() {
+                alarm.wait();
+                inbox.wake_up();
+            }
+        }
+        for thread in threads {
+            thread.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_root_is_polled_after_the_last_of_two_wakes() {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(3);
+        model.check(|| root_is_polled_after_every_wake(2));
     }
 }

@@ -27,6 +27,7 @@ use crate::task::Task;
 /// - Dropping the handle detaches the task.
 /// - `task.await` waits for its end and takes the handle; dropping that wait unfinished cancels the task.
 /// - `(&mut task).await` only watches, and so does [`wait`](RemoteTask::wait), which blocks its thread.
+/// - Waiting for oneself is an error, in whichever way.
 ///
 /// A panic of the task goes to whoever waited for it when it happened. If nobody did, the error hook is told, and a later
 /// wait still gets the payload.
@@ -218,7 +219,28 @@ impl<T> RemoteTask<T> {
         outcome.inspect_err(JoinError::claim).map_err(WaitError::Join)
     }
 
+    /// Drops the waker of somebody who has waited before, who must not end the one that waits now.
+    fn drop_waker(&self, waker: Waker) {
+        match self.shared.local.get() {
+            Some(local) => local.drop_waker(waker),
+            // Nobody here takes reports; std's own hook has printed it.
+            None => drop(picot_context::catch(move || drop(waker))),
+        }
+    }
+
+    /// At home, as a local wait is: an error if whoever waits is the task itself.
+    fn check_wait(&self) -> Option<JoinError> {
+        let home = self.mailbox.home.get()?.get()?;
+        let task = home.take()?;
+        let error = task.check_wait();
+        home.set(Some(task));
+        error
+    }
+
     fn poll_join(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, JoinError>> {
+        if let Some(error) = self.check_wait() {
+            return Poll::Ready(Err(error));
+        }
         let mut waker = None;
         loop {
             let mut state = self.mailbox.state();
@@ -238,7 +260,9 @@ impl<T> RemoteTask<T> {
             };
             let old = state.waker.replace(waker);
             drop(state);
-            drop(old);
+            if let Some(old) = old {
+                self.drop_waker(old);
+            }
             return Poll::Pending;
         }
     }

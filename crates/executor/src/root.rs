@@ -9,16 +9,16 @@ use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use picot_context::{Details, Payload, Place, ROOT_NAME, Step, TaskId, TaskInfo, catch};
 use pin_project_lite::pin_project;
 
 use crate::hooks::{Exit, extra};
+use crate::inbox::Sent;
 use crate::queue::Item;
 use crate::remote::RemoteItem;
-use crate::shared::{Local, Shared};
+use crate::shared::{Local, Phase, Shared};
 use crate::table::Entry;
 
 /// Which root runs, and whether it stands in the queue.
@@ -50,7 +50,7 @@ impl RootSlot {
         run
     }
 
-    fn end(&self) {
+    pub(crate) fn end(&self) {
         self.run.set(0);
         self.id.set(None);
         self.stale.set(self.stale.get() + usize::from(self.queued.take()));
@@ -71,16 +71,14 @@ impl RootSlot {
 pub(crate) struct RootWaker {
     shared: Arc<Shared>,
     run: u64,
-    /// Whether it is in the inbox.
-    sent: AtomicBool,
+    sent: Sent,
 }
 
 impl RootWaker {
     /// Has come through the inbox.
     pub(crate) fn accept(self: &Arc<Self>, local: &Local) {
-        // Cleared before the root is queued: a wake after this sends again. The swap takes over what the waking thread
-        // has written.
-        self.sent.swap(false, Ordering::AcqRel);
+        // Before the root is queued: a wake after this sends again.
+        self.sent.clear();
         self.queue(local);
     }
 
@@ -99,8 +97,8 @@ impl Wake for RootWaker {
     fn wake_by_ref(self: &Arc<Self>) {
         if let Some(local) = self.shared.local.get() {
             self.queue(local);
-        } else if !self.sent.swap(true, Ordering::AcqRel) {
-            // A closed executor has no root: nothing is lost with the error.
+        } else if self.sent.mark() {
+            // A closed executor polls no root: nothing is lost with the error.
             let _ = self.shared.hand_over(RemoteItem::Root(self.clone()));
         }
     }
@@ -142,7 +140,8 @@ impl RootEntry {
 
 impl Drop for RootEntry {
     fn drop(&mut self) {
-        if let Some(local) = self.shared.local.get() {
+        // Close has ended it, and the table is gone.
+        if let Some(local) = self.shared.local.get().filter(|local| local.phase.get() != Phase::Closed) {
             if local.is_holder(self.id) {
                 local.end_section();
             }
@@ -160,10 +159,13 @@ impl<F: Future> Root<F> {
             !local.root.is_taken() && !local.running.get(),
             "this executor runs already, further up this thread's stack; await the future there, or spawn it"
         );
+        if let Err(closed) = local.check_open() {
+            panic!("{closed}");
+        }
         let run = local.root.begin();
         let id = local.next_id();
         local.root.id.set(Some(id));
-        let root_waker = Arc::new(RootWaker { shared: shared.clone(), run, sent: AtomicBool::new(false) });
+        let root_waker = Arc::new(RootWaker { shared: shared.clone(), run, sent: Sent::new() });
         let waker = Waker::from(root_waker.clone());
         // In the table for those who list tasks; its own steps know the name without.
         let named = picot_context::inherited(Some(ROOT_NAME));

@@ -3,7 +3,7 @@
 //! The invariant: what is held back keeps its order, and stands before everything that became ready after it when the
 //! section ends. Wakes know nothing of a section; it is the batch that sets aside what it may not run.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -25,6 +25,8 @@ pub(crate) struct Section {
     /// How many guards it has: the holder may enter again.
     guards: Cell<usize>,
     held: Queue,
+    /// The held tasks whose wait by its own task was reported.
+    reported: RefCell<Vec<TaskId>>,
 }
 
 impl Section {
@@ -92,6 +94,7 @@ impl Local {
     pub(crate) fn end_section(&self) {
         let lasted = self.section.holder.take().is_some();
         self.section.guards.set(0);
+        self.section.reported.take();
         self.set_extra(extra::SECTION, false);
         self.queue.pour_into(&self.section.held);
         self.queue.exchange(&self.section.held);
@@ -101,9 +104,16 @@ impl Local {
         }
     }
 
-    /// The holder waits for a task that cannot run before it lets go.
+    /// The holder waits for a task that cannot run before it lets go. It is told so once a section, however often it is
+    /// polled.
     #[cold]
     pub(crate) fn report_wait_for_held(&self, task: TaskInfo) {
+        let mut reported = self.section.reported.borrow_mut();
+        if reported.contains(&task.id()) {
+            return;
+        }
+        reported.push(task.id());
+        drop(reported);
         let origin = Origin::running().unwrap_or(Origin::new(Kind::Task));
         self.reports.push(Report::new(origin, Cause::WaitsForHeld(task)));
     }

@@ -334,6 +334,14 @@ impl Local {
         }
     }
 
+    /// Drops a waker that may be anybody's. A panic in that is reported.
+    #[cold]
+    pub(crate) fn drop_waker(&self, waker: Waker) {
+        if let Err(payload) = picot_context::catch(move || drop(waker)) {
+            self.reports.waker_panicked(payload);
+        }
+    }
+
     /// Wakes whoever has waited for the task that has just ended.
     #[inline]
     pub(crate) fn wake_joiner_of_ended(&self) {

@@ -136,7 +136,7 @@ impl Spawner {
     ///   [ready](crate::Executor::ready), and runs after the section, before what became ready later.
     /// - I/O, timers and what other threads hand over are still collected.
     /// - A held task that is cancelled ends after the section. One that is waited for by the section's own task would never
-    ///   end: that is told to the error hook.
+    ///   end: that is told to the error hook, once a section.
     /// - The section ends when its guard is dropped, and when its task ends, whatever became of the guard. Its task may enter
     ///   again; then the last guard counts.
     ///

@@ -128,10 +128,27 @@ impl<T> Task<T> {
 
     /// As a poll, but that nobody is told of a panic yet.
     pub(crate) fn poll_join_with(&mut self, waker: &Waker) -> Poll<Result<T, JoinError>> {
-        if !self.handle().is_finished() {
-            return self.meta().register(waker).map(Err);
+        if self.handle().is_finished() {
+            return Poll::Ready(self.take_outcome());
         }
-        Poll::Ready(self.take_outcome())
+        match self.check_wait() {
+            Some(error) => Poll::Ready(Err(error)),
+            None => self.meta().register(waker).map(Err),
+        }
+    }
+
+    /// Looks at who waits, if that is a task of this executor: an error if it is this one, and a report if it keeps this one
+    /// from running.
+    pub(crate) fn check_wait(&self) -> Option<JoinError> {
+        let (meta, local) = (self.meta(), self.meta().local());
+        let current = local.current.get().filter(|_| local.running.get())?;
+        if current == meta.id {
+            return Some(JoinError::itself(meta.info()));
+        }
+        if local.is_holder(current) {
+            local.report_wait_for_held(meta.info());
+        }
+        None
     }
 
     /// Takes the outcome of a task that is finished, which is as much as completed: only the executor drops runnables, and
@@ -157,17 +174,9 @@ impl<T> Task<T> {
 }
 
 impl Meta {
-    /// Makes `waker` the one to be woken at the task's end. An error if that would be the task's own.
+    /// Makes `waker` the one to be woken at the task's end. An error if that never comes.
     fn register(&self, waker: &Waker) -> Poll<JoinError> {
         let local = self.local();
-        if let Some(current) = local.current.get().filter(|_| local.running.get()) {
-            if current == self.id {
-                return Poll::Ready(JoinError::itself(self.info()));
-            }
-            if local.is_holder(current) {
-                local.report_wait_for_held(self.info());
-            }
-        }
         if self.is(flag::ENDED) {
             // Somebody whom its last step has dropped or polled asks, before that step is over.
             waker.wake_by_ref();
@@ -194,7 +203,10 @@ impl Meta {
             let joiner = Joiner::Other(waker.clone());
             local.table.borrow_mut().side(slot).joiner.replace(joiner)
         };
-        drop(old);
+        if let Some(Joiner::Other(old)) = old {
+            // It is somebody else's, who must not end the one that asks now.
+            local.drop_waker(old);
+        }
         Poll::Pending
     }
 }

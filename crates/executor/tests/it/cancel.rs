@@ -121,6 +121,26 @@ fn cancelled_waits_for_the_destructor_and_gives_a_value_that_was_there() {
 }
 
 #[test]
+fn a_task_that_waits_for_its_own_cancellation_is_told_that_it_waits_for_itself_and_is_cancelled() {
+    let (executor, trace) = (Executor::new(), Trace::default());
+    let handle = Rc::new(RefCell::new(None::<Task<()>>));
+    let (own, inside) = (handle.clone(), trace.clone());
+    let task = executor.spawn(async move {
+        let _dropped = inside.on_drop("dropped");
+        let own: Task<()> = own.take().unwrap();
+        let id = own.id();
+        let error = own.cancelled().await.unwrap().unwrap_err();
+        assert!(error.id() == id && !error.is_cancelled() && !error.is_panic());
+        inside.add(error.to_string().split_once(" waits for itself").unwrap().1);
+        yield_now().await;
+        unreachable!("it was cancelled");
+    });
+    handle.replace(Some(task));
+    assert_eq!(executor.run_until_stalled(), 2);
+    assert_eq!(trace.take(), [", which would never end", "dropped"]);
+}
+
+#[test]
 fn a_task_that_returns_from_the_poll_in_which_it_was_cancelled_keeps_its_value() {
     let executor = Rc::new(Executor::new());
     let own = Rc::new(std::cell::OnceCell::<picot_executor::Task<i32>>::new());

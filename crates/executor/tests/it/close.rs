@@ -1,8 +1,12 @@
 //! Closing: everything is dropped on the thread, in order, and counted; what comes later is refused.
 
-use std::rc::Rc;
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::panic::Location;
+use std::rc::{Rc, Weak};
+use std::task::{Poll, Waker};
 
-use picot_executor::Executor;
+use picot_executor::{Executor, Hooks};
 
 use crate::trace::{Trace, quiet_panic, reports, yield_now};
 
@@ -135,19 +139,116 @@ fn a_step_cannot_close_its_executor() {
 }
 
 #[test]
+fn a_root_that_lives_is_its_callers_to_drop_and_counts_neither_as_a_task_nor_as_leaked() {
+    for polled in [false, true] {
+        let (executor, trace) = (Executor::new(), Trace::default());
+        let (held, waker) = (trace.on_drop("root dropped"), Rc::new(RefCell::new(None)));
+        let given = waker.clone();
+        let mut root = Box::pin(executor.root(Location::caller(), async move {
+            let _held = held;
+            poll_fn(|cx| {
+                given.replace(Some(cx.waker().clone()));
+                Poll::<()>::Pending
+            })
+            .await;
+        }));
+        let dropped = trace.on_drop("task dropped");
+        drop(executor.spawner().task().name("other").spawn(async move { drop(dropped) }));
+        if polled {
+            assert_eq!(executor.run_batch_with(1, Some(root.as_mut()), |_| ()), 1);
+        }
+        let report = executor.close();
+        let names: Vec<_> = report.tasks.iter().map(|task| task.given_name()).collect();
+        assert_eq!((names, report.callbacks, report.leaked), (vec![Some("other")], 0, 0));
+        assert_eq!(trace.take(), ["task dropped"]);
+        let waker: Option<Waker> = waker.take();
+        if let Some(waker) = &waker {
+            waker.wake_by_ref();
+            assert!(!executor.has_work(), "it is not polled any more");
+        }
+        assert_eq!(executor.run_batch_with(1, Some(root.as_mut()), |_| ()), 0);
+        assert_eq!(executor.run_batch(1), 0, "nor does it stand in the way");
+        drop(executor);
+        drop(root);
+        assert_eq!(trace.take(), ["root dropped"]);
+        std::thread::spawn(move || waker.iter().for_each(Waker::wake_by_ref)).join().unwrap();
+    }
+}
+
+#[test]
+fn a_closed_executor_runs_no_root_and_says_so() {
+    let executor = Executor::new();
+    let place = Location::caller();
+    // Its place in the queue outlives it.
+    drop(executor.root(place, async {}));
+    executor.close();
+    let message = |f: &dyn Fn()| picot_context::catch(f).unwrap_err().message().unwrap();
+    assert!(message(&|| executor.block_on(async {})).contains("the loop is closed and runs nothing any more"));
+    assert!(message(&|| drop(executor.root(place, async {}))).contains("the loop is closed"));
+}
+
+#[test]
+fn a_hook_that_closes_it_ends_the_run_by_a_panic_not_by_a_hang() {
+    struct ClosesAt(&'static str, Weak<Executor>, Trace);
+    impl ClosesAt {
+        fn close(&self, at: &'static str) {
+            if self.0 == at {
+                let report = self.1.upgrade().unwrap().close();
+                self.2.add(format!("{at}: {} tasks, {} leaked", report.tasks.len(), report.leaked));
+            }
+        }
+    }
+    impl Hooks for ClosesAt {
+        fn park(&self) {
+            self.close("park");
+        }
+
+        fn unpark(&self) {
+            self.close("unpark");
+        }
+    }
+    for at in ["error", "park", "unpark"] {
+        let (executor, trace) = (Rc::new(Executor::new()), Trace::default());
+        let hook = Rc::new(ClosesAt(at, Rc::downgrade(&executor), trace.clone()));
+        if at == "error" {
+            executor.call_soon(|| quiet_panic("call"));
+            executor.spawner().set_error_hook(move |_| hook.close("error"));
+        } else {
+            executor.spawner().set_hooks(hook);
+        }
+        let held = trace.on_drop("root dropped");
+        let payload = picot_context::catch(|| {
+            executor.block_on(async move {
+                let _held = held;
+                poll_fn(|cx| {
+                    // Ends the sleep, if there is one, for nothing.
+                    let waker = cx.waker().clone();
+                    std::thread::spawn(move || waker.wake());
+                    Poll::<()>::Pending
+                })
+                .await;
+            });
+        });
+        let message = payload.unwrap_err().message().unwrap();
+        assert!(message.contains("closed by a hook, under the future that it runs"), "{message}");
+        assert_eq!(trace.take(), [format!("{at}: 0 tasks, 0 leaked"), "root dropped".into()]);
+    }
+}
+
+#[test]
 fn wakers_outlive_it() {
     let executor = Executor::new();
-    let waker = executor.block_on(std::future::poll_fn(|cx| std::task::Poll::Ready(cx.waker().clone())));
-    let task_waker = Rc::new(std::cell::RefCell::new(None));
+    let waker = executor.block_on(poll_fn(|cx| Poll::Ready(cx.waker().clone())));
+    let task_waker = Rc::new(RefCell::new(None));
     let inner = task_waker.clone();
-    drop(executor.spawn(std::future::poll_fn(move |cx| {
+    drop(executor.spawn(poll_fn(move |cx| {
         inner.replace(Some(cx.waker().clone()));
-        std::task::Poll::<()>::Pending
+        Poll::<()>::Pending
     })));
     executor.run_until_stalled();
     drop(executor);
     waker.wake_by_ref();
-    let task_waker = task_waker.take().unwrap();
+    let task_waker: Waker = task_waker.take().unwrap();
     task_waker.wake_by_ref();
     std::thread::spawn(move || {
         waker.wake();

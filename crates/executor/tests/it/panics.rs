@@ -1,9 +1,11 @@
 //! A panic ends its own task or callback, and is told to exactly one: whoever waits, or else the error hook.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use picot_executor::Executor;
+use picot_executor::{Executor, RemoteTask};
 
 use crate::trace::{Trace, quiet_panic, reports, yield_now};
 
@@ -88,7 +90,7 @@ fn a_panic_in_the_drop_of_a_future_is_reported_and_the_outcome_stands() {
     struct DropsBomb(Bomb, bool);
     impl Future for DropsBomb {
         type Output = i32;
-        fn poll(self: std::pin::Pin<&mut Self>, _: &mut Context<'_>) -> Poll<i32> {
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<i32> {
             let _ = &self.0;
             if self.1 { Poll::Ready(1) } else { Poll::Pending }
         }
@@ -112,7 +114,7 @@ fn a_panic_in_the_poll_and_in_the_drop_of_one_future_makes_an_error_and_a_report
     struct Both;
     impl Future for Both {
         type Output = ();
-        fn poll(self: std::pin::Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
             quiet_panic("in poll")
         }
     }
@@ -142,7 +144,7 @@ fn a_joiners_waker_that_panics_is_contained() {
     let reports = reports(&executor);
     let mut task = executor.spawn(async { 3 });
     let waker = Waker::from(Arc::new(Angry));
-    assert!(std::pin::Pin::new(&mut &mut task).poll(&mut Context::from_waker(&waker)).is_pending());
+    assert!(Pin::new(&mut &mut task).poll(&mut Context::from_waker(&waker)).is_pending());
     executor.run_until_stalled();
     let texts = reports.take();
     assert_eq!(texts.len(), 1);
@@ -237,9 +239,8 @@ fn an_output_that_is_dropped_after_close_still_panics_into_a_report_only() {
     drop(kept);
 }
 
-#[test]
-fn a_joiners_waker_that_panics_in_its_drop_or_its_clone_ends_nothing_but_the_poll() {
-    use std::sync::atomic::{AtomicBool, Ordering};
+/// A waker whose drop panics, once.
+fn angry() -> Waker {
     struct Angry(AtomicBool);
     impl Wake for Angry {
         fn wake(self: Arc<Self>) {}
@@ -251,19 +252,72 @@ fn a_joiners_waker_that_panics_in_its_drop_or_its_clone_ends_nothing_but_the_pol
             }
         }
     }
+    Waker::from(Arc::new(Angry(AtomicBool::new(true))))
+}
+
+#[test]
+fn an_old_joiners_waker_that_panics_in_its_drop_is_reported_and_does_not_end_the_new_joiner() {
     let executor = Executor::new();
     let reports = reports(&executor);
-    let mut task = executor.spawn(async { 3 });
-    let angry = Arc::new(Angry(AtomicBool::new(true)));
-    let waker = Waker::from(angry);
-    assert!(std::pin::Pin::new(&mut &mut task).poll(&mut Context::from_waker(&waker)).is_pending());
-    drop(waker);
-    // Replaced by another joiner: the old waker is dropped inside of that one's poll.
-    let joiner = executor.spawn(async move { task.await.unwrap() });
-    let other = executor.spawn(async { 4 });
+    let mut task = executor.spawn(yield_now());
+    assert!(Pin::new(&mut &mut task).poll(&mut Context::from_waker(&angry())).is_pending());
+    // Takes the place of the first, whose waker is dropped inside of this one's poll.
+    let joiner = executor.spawn(async move { task.await.map(|()| 3).unwrap() });
     executor.run_until_stalled();
-    assert!(executor.block_on(async { joiner.await }).is_ok_and(|value| value == 3) || reports.take().len() == 1);
-    assert_eq!(executor.block_on(async { other.await.unwrap() }), 4);
+    let texts = reports.take();
+    assert_eq!(texts, ["Waker: a waker panicked with \"waker drop\""]);
+    assert_eq!(executor.block_on(async { joiner.await.unwrap() }), 3);
+}
+
+#[test]
+fn so_is_that_of_a_remote_task_at_home_and_elsewhere_it_is_contained() {
+    let executor = Executor::new();
+    let reports = reports(&executor);
+    for at_home in [true, false] {
+        let mut task = executor.remote().spawn(yield_now).unwrap();
+        let watch = move || {
+            let poll = |task: &mut RemoteTask<()>, waker: &Waker| {
+                Pin::new(&mut &mut *task).poll(&mut Context::from_waker(waker)).is_pending()
+            };
+            assert!(poll(&mut task, &angry()) && poll(&mut task, Waker::noop()), "both wait");
+            task
+        };
+        let task = if at_home { watch() } else { std::thread::spawn(watch).join().unwrap() };
+        executor.run_until_stalled();
+        assert!(executor.block_on(async { task.await.is_ok() }));
+        let expected: &[&str] = if at_home { &["Waker: a waker panicked with \"waker drop\""] } else { &[] };
+        assert_eq!(reports.take(), expected);
+    }
+}
+
+#[test]
+fn a_joiners_waker_that_panics_in_its_clone_ends_its_own_poll_and_the_joiner_before_stays() {
+    use std::task::{RawWaker, RawWakerVTable};
+    // Its clone panics; what else is done with it does nothing.
+    static VTABLE: RawWakerVTable = RawWakerVTable::new(|_| quiet_panic("waker clone"), |_| (), |_| (), |_| ());
+    let executor = Executor::new();
+    let reports = reports(&executor);
+    let mut task = executor.spawn(yield_now());
+    let count = Arc::new(Count::default());
+    let waker = Waker::from(count.clone());
+    assert!(Pin::new(&mut &mut task).poll(&mut Context::from_waker(&waker)).is_pending());
+    // SAFETY: None of the functions looks at the pointer.
+    let angry = unsafe { Waker::from_raw(RawWaker::new(std::ptr::null(), &VTABLE)) };
+    let payload = picot_context::catch(|| _ = Pin::new(&mut &mut task).poll(&mut Context::from_waker(&angry)));
+    assert_eq!(payload.unwrap_err().message().as_deref(), Some("waker clone"));
+    assert_eq!(executor.run_until_stalled(), 2);
+    assert_eq!(count.0.load(Ordering::Relaxed), 1, "who waited before is told of the end");
+    assert!(task.is_finished() && reports.take().is_empty());
+}
+
+/// Counts its wakes.
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 picot_context::task_local! {
@@ -323,7 +377,7 @@ fn what_a_last_step_drops_cannot_reach_another_task_by_the_slot_it_has_left() {
             self.2.add(format!("{} {} {:?}", task.is_finished(), task.cancel("late"), task.name()));
             let mut task = task;
             let waker = Waker::noop();
-            let poll = std::pin::Pin::new(&mut &mut task).poll(&mut Context::from_waker(waker));
+            let poll = Pin::new(&mut &mut task).poll(&mut Context::from_waker(waker));
             self.2.add(format!("{}", matches!(poll, Poll::Ready(Err(error)) if error.to_string().contains("itself"))));
         }
     }

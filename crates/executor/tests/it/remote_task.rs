@@ -212,6 +212,51 @@ fn a_thread_cannot_block_for_its_own_task() {
 }
 
 #[test]
+fn waiting_for_oneself_is_an_error_not_a_hang() {
+    let executor = Executor::new();
+    let (handle, own) = mpsc::channel::<RemoteTask<()>>();
+    let (event, events) = mpsc::channel();
+    let task = executor.remote().spawn(move || async move {
+        let mut own = own.recv().unwrap();
+        event.send((&mut own).await.unwrap_err().to_string()).unwrap();
+        event.send(own.wait(None).unwrap_err().to_string()).unwrap();
+        let mut own = own.into_future();
+        event.send((&mut own).await.unwrap_err().to_string()).unwrap();
+    });
+    // It is there before the first step.
+    handle.send(task.unwrap()).unwrap();
+    executor.run_until_stalled();
+    let events: Vec<_> = events.try_iter().collect();
+    let [watched, blocked, awaited] = &events[..] else { panic!("it has said: {events:?}") };
+    assert!(
+        watched.starts_with("task 1 ") && watched.ends_with("waits for itself, which would never end"),
+        "{watched}"
+    );
+    assert!(blocked.contains("must not block for it"), "{blocked}");
+    assert_eq!(awaited, watched);
+    assert!(executor.spawner().tasks().is_empty());
+}
+
+#[test]
+fn in_an_exclusive_section_spawning_one_is_no_wait_and_awaiting_it_is_reported() {
+    let executor = Executor::new();
+    let reports = reports(&executor);
+    let (remote, spawner) = (executor.remote(), executor.spawner().clone());
+    executor.block_on(async move {
+        let guard = spawner.exclusive().await;
+        let mut task = remote.spawn(|| async {}).unwrap();
+        yield_now().await;
+        assert!(reports.take().is_empty());
+        assert!(futures_lite::future::poll_once(&mut task).await.is_none());
+        yield_now().await;
+        let texts = reports.take();
+        assert!(texts.len() == 1 && texts[0].contains("main") && texts[0].contains("waits for task 2"), "{texts:?}");
+        drop(guard);
+        task.await.unwrap();
+    });
+}
+
+#[test]
 fn on_its_own_thread_it_stands_in_one_order_with_local_spawns() {
     let (executor, trace) = (Executor::new(), Trace::default());
     let (sender, receiver) = mpsc::channel();

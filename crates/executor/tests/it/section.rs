@@ -235,6 +235,28 @@ fn waiting_for_a_held_task_is_reported_with_both_names() {
 }
 
 #[test]
+fn a_wait_for_a_held_task_is_reported_once_a_section_however_often_it_is_polled() {
+    let executor = Rc::new(Executor::new());
+    let reports = reports(&executor);
+    let spawner = executor.spawner().clone();
+    executor.block_on(async move {
+        let mut children = ["first", "second"].map(|name| spawner.task().name(name).spawn(yield_now()).unwrap());
+        for section in 0..2 {
+            let _guard = spawner.exclusive().await;
+            for _ in 0..3 {
+                for child in &mut children {
+                    assert!(futures_lite::future::poll_once(child).await.is_none());
+                }
+                yield_now().await;
+            }
+            let texts = reports.take();
+            assert_eq!(texts.len(), 2, "in section {section}: {texts:?}");
+            assert!(texts[0].contains("waits for first ") && texts[1].contains("waits for second "), "{texts:?}");
+        }
+    });
+}
+
+#[test]
 fn a_finished_task_can_be_waited_for_inside() {
     let executor = Rc::new(Executor::new());
     let reports = reports(&executor);
