@@ -24,5 +24,5 @@ pub mod tasks;
 pub mod turn;
 pub mod waiting;
 
-pub use measure::{Figures, Table, Time, begin_part, end_part, measure, measure_async, measure_by};
+pub use measure::{Figures, Table, Time, begin_part, callgrind, end_part, measure, measure_async, measure_by};
 pub use memory::{Counting, count_allocations, live_bytes};

@@ -3,8 +3,10 @@
 use std::cell::Cell;
 use std::fmt::{Display, Write};
 use std::hint::black_box;
+use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+use std::{env, io};
 
 /// How often a block is run; the fastest counts.
 const RUNS: usize = 7;
@@ -101,8 +103,22 @@ pub async fn measure_async(operations: usize, mut block: impl AsyncFnMut()) -> F
     best.expect("at least one run")
 }
 
+/// How many user-mode instructions this program needs with these arguments, from its begin to its end, as callgrind counts
+/// them: for machines without counters.
+///
+/// # Errors
+/// If `valgrind` is not there, or the program does not end well under it.
+pub fn callgrind(arguments: &[&str]) -> io::Result<f64> {
+    let mut command = Command::new("valgrind");
+    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(env::current_exe()?).args(arguments);
+    let output = command.output()?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    let collected = text.split("Collected :").nth(1).and_then(|rest| rest.split_whitespace().next()?.parse().ok());
+    collected.filter(|_| output.status.success()).ok_or_else(|| io::Error::other("valgrind has counted nothing"))
+}
+
 fn runs() -> std::ops::Range<usize> {
-    0..if std::env::var_os("PICOT_BENCH_ONCE").is_some() { 1 } else { RUNS }
+    0..if env::var_os("PICOT_BENCH_ONCE").is_some() { 1 } else { RUNS }
 }
 
 /// One run of a block, from its begin to its end.

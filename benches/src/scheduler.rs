@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::task::{Poll, Waker};
 
-use crate::{Table, begin_part, end_part, live_bytes, measure};
+use crate::{Table, begin_part, callgrind, end_part, live_bytes, measure};
 
 /// What a workload needs of an executor.
 pub trait Scheduler: Copy + 'static {
@@ -37,38 +37,76 @@ const ROUND_TRIPS: usize = 200_000;
 const REMOTE_WAKES: usize = 200_000;
 const REMOTE_ROUND_TRIPS: usize = 10_000;
 
-/// Measures all workloads on `scheduler`, but for those whose name does not contain `filter`.
-pub fn all<S: Scheduler>(table: &mut Table, scheduler: S, filter: &str) {
-    let mut row = |name: &'static str, operations: usize, block: &mut dyn FnMut()| {
-        if name.contains(filter) {
-            // On the error stream, so that the table alone is what is printed.
-            eprintln!("{}: {name}", S::NAME);
-            table.add(name, S::NAME, measure(operations, block));
-        }
-    };
-    row("spawn one, join it", SPAWNS, &mut || scheduler.run(spawn_one_join_it(scheduler)));
-    row("spawn 1000, join all", SPAWNS, &mut || scheduler.run(spawn_many_join_all(scheduler)));
-    row("1000 tasks yield", YIELDS, &mut || scheduler.run(crowd_yields(scheduler)));
-    row("one task yields", YIELDS, &mut || scheduler.run(one_yields(scheduler)));
-    row("two tasks wake each other", ROUND_TRIPS, &mut || scheduler.run(ping_pong(scheduler)));
-    for (name, tasks) in [
-        ("a yield of 10", 10),
-        ("a yield of 1000", 1_000),
-        ("a yield of 100000", 100_000),
-        ("a yield of 1000000", 1_000_000),
-    ] {
-        row(name, YIELDS_OF_ALL, &mut || scheduler.run(yields_of(scheduler, tasks)));
-    }
-    if S::WAKES_FROM_ANYWHERE {
-        row("remote wake", REMOTE_WAKES, &mut || scheduler.run(remote_wakes(scheduler)));
-        row("remote round trip", REMOTE_ROUND_TRIPS, &mut || scheduler.run(remote_ping_pong(scheduler)));
+/// One workload, on executors of one kind.
+struct Row<S> {
+    name: &'static str,
+    operations: usize,
+    /// Does so many operations on a new executor.
+    run: fn(S, usize),
+}
+
+impl<S: Scheduler> Row<S> {
+    /// Which row it is, and whose.
+    fn title(&self) -> String {
+        format!("{}: {}", self.name, S::NAME)
     }
 }
 
-const YIELDS_OF_ALL: usize = 1_000_000;
+fn rows<S: Scheduler>() -> Vec<Row<S>> {
+    let row = |name, operations, run| Row { name, operations, run };
+    let mut rows = vec![
+        row("spawn one, join it", SPAWNS, |s: S, n| s.run(spawn_one_join_it(s, n))),
+        row("spawn 1000, join all", SPAWNS, |s, n| s.run(spawn_many_join_all(s, n))),
+        row("1000 tasks yield", YIELDS, |s, n| s.run(crowd_yields(s, n))),
+        row("one task yields", YIELDS, |s, n| s.run(one_yields(s, n))),
+        row("two tasks wake each other", ROUND_TRIPS, |s, n| s.run(ping_pong(s, n))),
+        row("a yield of 10", YIELDS, |s, n| s.run(yields_of(s, 10, n))),
+        row("a yield of 1000", YIELDS, |s, n| s.run(yields_of(s, 1_000, n))),
+        row("a yield of 100000", YIELDS, |s, n| s.run(yields_of(s, 100_000, n))),
+        row("a yield of 1000000", YIELDS, |s, n| s.run(yields_of(s, 1_000_000, n))),
+    ];
+    if S::WAKES_FROM_ANYWHERE {
+        rows.push(row("remote wake", REMOTE_WAKES, |s, n| s.run(remote_wakes(s, n))));
+        rows.push(row("remote round trip", REMOTE_ROUND_TRIPS, |s, n| s.run(remote_ping_pong(s, n))));
+    }
+    rows
+}
+
+/// Measures all workloads on `scheduler`, but for those whose title does not contain `filter`.
+pub fn all<S: Scheduler>(table: &mut Table, scheduler: S, filter: &str) {
+    for row in rows::<S>().into_iter().filter(|row| row.title().contains(filter)) {
+        // On the error stream, so that the table alone is what is printed.
+        eprintln!("{}", row.title());
+        table.add(row.name, S::NAME, measure(row.operations, || (row.run)(scheduler, row.operations)));
+    }
+}
+
+/// Counts the user-mode instructions of each workload by callgrind, which runs this program again: its `main` has to pass
+/// its arguments on to [`run_counted`]. The workloads between threads are left out: most of what they do is to wait.
+pub fn count_all<S: Scheduler>(table: &mut Table, _: S, filter: &str) {
+    for row in rows::<S>().into_iter().filter(|row| row.title().contains(filter) && !row.name.contains("remote")) {
+        eprintln!("{}", row.title());
+        let collected = |operations: usize| callgrind(&["--run", &row.title(), &operations.to_string()]);
+        // The difference is what is done twice as often, without what it takes to get there.
+        let counted = collected(row.operations).and_then(|once| Ok(collected(2 * row.operations)? - once));
+        match counted {
+            Ok(instructions) => table.add(row.name, S::NAME, format!("{:.0}", instructions / row.operations as f64)),
+            Err(error) => table.add(row.name, S::NAME, error),
+        }
+    }
+}
+
+/// Runs the workload that the arguments name, if they are those of a run under [`count_all`] and it is one of `scheduler`'s.
+pub fn run_counted<S: Scheduler>(scheduler: S, arguments: &[String]) {
+    if let [_, title, operations] = arguments {
+        for row in rows::<S>().into_iter().filter(|row| row.title() == *title) {
+            (row.run)(scheduler, operations.parse().expect("a number of operations"));
+        }
+    }
+}
 
 /// Yields of so many tasks that all are ready all the time. Making and ending them does not count.
-async fn yields_of<S: Scheduler>(scheduler: S, tasks: usize) {
+async fn yields_of<S: Scheduler>(scheduler: S, tasks: usize, operations: usize) {
     let (left, ready) = (Rc::new(Cell::new(tasks)), Rc::new(Signal::default()));
     // All wait at the gate until all are there.
     let gate: Rc<RefCell<Vec<Waker>>> = Rc::default();
@@ -89,7 +127,7 @@ async fn yields_of<S: Scheduler>(scheduler: S, tasks: usize) {
             Poll::Pending
         })
         .await;
-        for _ in 0..YIELDS_OF_ALL / tasks {
+        for _ in 0..operations / tasks {
             yield_now().await;
         }
         arrive();
@@ -145,7 +183,7 @@ async fn bytes_of<S: Scheduler>(scheduler: S, tasks: usize) -> usize {
 }
 
 /// A thread wakes each of a thousand tasks, again and again; each wake leads to a poll.
-async fn remote_wakes<S: Scheduler>(scheduler: S) {
+async fn remote_wakes<S: Scheduler>(scheduler: S, operations: usize) {
     const TASKS: usize = 1000;
     let (sender, receiver) = mpsc::channel::<Waker>();
     let polled = Arc::new(AtomicUsize::new(0));
@@ -158,14 +196,14 @@ async fn remote_wakes<S: Scheduler>(scheduler: S) {
                     None => wakes += 1,
                 }
                 polled.fetch_add(1, Ordering::Release);
-                if wakes == REMOTE_WAKES / TASKS { Poll::Ready(()) } else { Poll::Pending }
+                if wakes == operations / TASKS { Poll::Ready(()) } else { Poll::Pending }
             }))
         })
         .collect();
     drop(sender);
     let thread = std::thread::spawn(move || {
         let wakers: Vec<_> = receiver.iter().collect();
-        for round in 1..=REMOTE_WAKES / TASKS {
+        for round in 1..=operations / TASKS {
             while polled.load(Ordering::Acquire) < round * TASKS {
                 std::hint::spin_loop();
             }
@@ -179,7 +217,7 @@ async fn remote_wakes<S: Scheduler>(scheduler: S) {
 }
 
 /// A task hands its waker to a thread, which wakes it; both sleep in between.
-async fn remote_ping_pong<S: Scheduler>(scheduler: S) {
+async fn remote_ping_pong<S: Scheduler>(scheduler: S, operations: usize) {
     let (sender, receiver) = mpsc::channel::<Waker>();
     let answered = Arc::new(AtomicBool::new(false));
     let flag = answered.clone();
@@ -190,7 +228,7 @@ async fn remote_ping_pong<S: Scheduler>(scheduler: S) {
         }
     });
     let task = scheduler.spawn(async move {
-        for _ in 0..REMOTE_ROUND_TRIPS {
+        for _ in 0..operations {
             let mut sent = false;
             poll_fn(|cx| {
                 if answered.swap(false, Ordering::Acquire) {
@@ -208,14 +246,14 @@ async fn remote_ping_pong<S: Scheduler>(scheduler: S) {
     thread.join().unwrap();
 }
 
-async fn spawn_one_join_it<S: Scheduler>(scheduler: S) {
-    for n in 0..SPAWNS {
+async fn spawn_one_join_it<S: Scheduler>(scheduler: S, operations: usize) {
+    for n in 0..operations {
         assert_eq!(scheduler.spawn(async move { n }).await, n);
     }
 }
 
-async fn spawn_many_join_all<S: Scheduler>(scheduler: S) {
-    for _ in 0..SPAWNS / CROWD {
+async fn spawn_many_join_all<S: Scheduler>(scheduler: S, operations: usize) {
+    for _ in 0..operations / CROWD {
         let tasks: Vec<_> = (0..CROWD).map(|n| scheduler.spawn(async move { n })).collect();
         for (n, task) in tasks.into_iter().enumerate() {
             assert_eq!(task.await, n);
@@ -223,9 +261,9 @@ async fn spawn_many_join_all<S: Scheduler>(scheduler: S) {
     }
 }
 
-async fn crowd_yields<S: Scheduler>(scheduler: S) {
-    let yields = || async {
-        for _ in 0..YIELDS / CROWD {
+async fn crowd_yields<S: Scheduler>(scheduler: S, operations: usize) {
+    let yields = || async move {
+        for _ in 0..operations / CROWD {
             yield_now().await;
         }
     };
@@ -235,28 +273,28 @@ async fn crowd_yields<S: Scheduler>(scheduler: S) {
     }
 }
 
-async fn one_yields<S: Scheduler>(scheduler: S) {
-    let task = scheduler.spawn(async {
-        for _ in 0..YIELDS {
+async fn one_yields<S: Scheduler>(scheduler: S, operations: usize) {
+    let task = scheduler.spawn(async move {
+        for _ in 0..operations {
             yield_now().await;
         }
     });
     task.await;
 }
 
-async fn ping_pong<S: Scheduler>(scheduler: S) {
+async fn ping_pong<S: Scheduler>(scheduler: S, operations: usize) {
     let (ping, pong) = (Rc::new(Signal::default()), Rc::new(Signal::default()));
     let other = scheduler.spawn({
         let (ping, pong) = (ping.clone(), pong.clone());
         async move {
-            for _ in 0..ROUND_TRIPS {
+            for _ in 0..operations {
                 ping.wait().await;
                 pong.raise();
             }
         }
     });
     let this = scheduler.spawn(async move {
-        for _ in 0..ROUND_TRIPS {
+        for _ in 0..operations {
             ping.raise();
             pong.wait().await;
         }

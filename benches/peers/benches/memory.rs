@@ -5,7 +5,8 @@
 use picot_benches::picot::Picot;
 use picot_benches::{Counting, Table, scheduler};
 use picot_benches_peers::{
-    Compio, FuturesLocalPool, Monoio, SmolLocalExecutor, SmolStaticExecutor, TokioLocalRuntime, TokioLocalSet,
+    BareAsyncTask, Compio, FuturesLocalPool, Monoio, SmolLocalExecutor, SmolStaticExecutor, TokioLocalRuntime,
+    TokioLocalSet,
 };
 
 #[global_allocator]
@@ -22,5 +23,6 @@ fn main() {
     scheduler::bytes(&mut table, Monoio, &filter);
     scheduler::bytes(&mut table, Compio, &filter);
     scheduler::bytes(&mut table, FuturesLocalPool, &filter);
+    scheduler::bytes(&mut table, BareAsyncTask, &filter);
     table.print();
 }

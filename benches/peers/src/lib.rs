@@ -1,6 +1,7 @@
 //! The adapters through which the shared workloads reach other runtimes. Each is the plainest use of that runtime that
 //! spawns tasks which need not be `Send`.
 
+mod bare;
 #[cfg(target_os = "linux")]
 pub mod echo;
 pub mod net;
@@ -11,6 +12,7 @@ mod sync;
 mod waiting;
 mod wheels;
 
+pub use bare::BareAsyncTask;
 pub use oneshots::{FuturesOneshot, TokioOneshot};
 pub use schedulers::{
     Compio, FuturesLocalPool, Monoio, SmolLocalExecutor, SmolStaticExecutor, TokioLocalRuntime, TokioLocalSet,
