@@ -3,28 +3,26 @@
 //! The invariants: the task's future is dropped inside of a step of its own, whatever ends it; a panic in its poll or its
 //! drop does not leave this file; when the output appears, the task is out of the table.
 
+use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use picot_context::{Payload, catch};
-use pin_project_lite::pin_project;
 
+use crate::current::{self, Last};
 use crate::error::JoinError;
 use crate::hooks::{Exit, extra};
 use crate::report::Scene;
 use crate::shared::{Meta, flag};
 
-pin_project! {
-    pub(crate) struct Body<'a, F> {
-        #[pin]
-        future: Option<F>,
-        meta: &'a Meta,
-    }
+pub(crate) struct Body<F> {
+    /// Dropped by the step that ends it, and nowhere else. So it needs no mark of whether it is still there.
+    future: ManuallyDrop<F>,
 }
 
-impl<'a, F> Body<'a, F> {
-    pub(crate) fn new(future: F, meta: &'a Meta) -> Body<'a, F> {
-        Body { future: Some(future), meta }
+impl<F> Body<F> {
+    pub(crate) fn new(future: F) -> Body<F> {
+        Body { future: ManuallyDrop::new(future) }
     }
 }
 
@@ -35,19 +33,24 @@ enum End<T> {
     Cancelled,
 }
 
-impl<F: Future> Future for Body<'_, F> {
+impl<F: Future> Future for Body<F> {
     type Output = Outcome<F::Output>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<F::Output>> {
-        let mut this = self.project();
-        let meta: &Meta = this.meta;
+        // SAFETY: This is where the poll of a task begins, and nothing below outlives it.
+        let meta = unsafe { current::polled() };
+        // SAFETY: The future is not moved out of here: it is polled through a pinned reference, and dropped in place.
+        let future = unsafe { &mut self.get_unchecked_mut().future };
         let flags = meta.flags();
         let end = if flags & flag::CANCELLED != 0 {
             End::Cancelled
         } else {
-            let future = this.future.as_mut().as_pin_mut().expect("a task is not polled after its end");
-            match catch(|| future.poll(cx)) {
+            // SAFETY: It is pinned as the body is. Its memory is not given back before it was dropped: `async-task` does that
+            // when the body has returned, which drops it first, or when a runnable is dropped, which never happens (see
+            // `Ready`), or when it is cancelled by its handle, whose cancelling is never used.
+            let pinned = unsafe { Pin::new_unchecked(&mut **future) };
+            match catch(|| pinned.poll(cx)) {
                 Ok(Poll::Pending) => {
                     if flags & flag::OWNED == 0 {
                         own(meta, cx.waker());
@@ -61,14 +64,16 @@ impl<F: Future> Future for Body<'_, F> {
                 Err(payload) => End::Panicked(payload),
             }
         };
-        let dropped = catch(|| this.future.set(None));
+        let _last = Last;
+        // SAFETY: This is the only drop: what has returned is not polled again, and there is no other way here.
+        let dropped = catch(|| unsafe { ManuallyDrop::drop(future) });
         Poll::Ready(finish(meta, end, dropped))
     }
 }
 
 /// The task is pending for the first time: from now on the table keeps it.
 fn own(meta: &Meta, waker: &Waker) {
-    meta.local().table.borrow_mut().get_mut(meta.slot as usize).waker = Some(waker.clone());
+    meta.local().table.borrow_mut().own(meta, waker.clone());
     meta.set(flag::OWNED);
     if meta.is(flag::CANCELLED) {
         // In this very step, when there was nothing to wake it by.
@@ -80,50 +85,59 @@ fn own(meta: &Meta, waker: &Waker) {
 #[cold]
 fn keep_made_details(meta: &Meta) {
     if let Some(details) = picot_context::take_made() {
-        meta.local().table.borrow_mut().set_details(meta.slot as usize, Some(details));
+        meta.local().table.borrow_mut().set_details(meta, Some(details));
         meta.set(flag::HAS_DETAILS);
     }
 }
 
+/// The task has ended, and its future was dropped.
+#[inline]
 fn finish<T>(meta: &Meta, end: End<T>, dropped: Result<(), Payload>) -> Outcome<T> {
     let local = meta.local();
-    let watched = local.uses(extra::HOOKS);
-    // A plain end needs no description, and making one costs.
-    let info = (watched || !matches!((&end, &dropped), (End::Returned(_), Ok(())))).then(|| meta.info());
-    // Taken before the locals are let go with the task's entry.
-    let scene = info.as_ref().map(|_| Scene::now());
-    let (reason, awaited) = local.end_task(meta);
-    let result = match (end, info.zip(scene)) {
-        (End::Returned(value), None) => Ok(value),
-        (_, None) => unreachable!("every other end has a description"),
-        (end, Some((info, scene))) => {
-            if watched {
-                local.hook(|hooks| hooks.exited(&info, end.exit()));
-            }
-            if let Err(payload) = dropped {
-                local.reports.task_panicked(info.clone(), scene.clone(), payload, false);
-            }
-            match end {
-                End::Returned(value) => Ok(value),
-                End::Panicked(payload) => {
-                    local.reports.task_panicked(info.clone(), scene, payload.clone(), awaited);
-                    Err(JoinError::panicked(info, payload))
-                }
-                End::Cancelled => {
-                    let reason = reason.unwrap_or(crate::close::REASON);
-                    Err(JoinError::cancelled(info, reason))
-                }
-            }
+    let result = match (end, dropped) {
+        // A plain end needs no description, and making one costs.
+        (End::Returned(value), Ok(())) if !local.uses(extra::HOOKS) => {
+            local.end_task(meta);
+            Ok(value)
         }
+        (end, dropped) => finish_with_notice(meta, end, dropped),
     };
     if !meta.is(flag::DETACHED) {
         return Some(result);
     }
     // Nobody will take it. Dropped here, in the task's step, a panic in that is the task's; `async-task` would abort.
-    if std::mem::needs_drop::<T>() {
+    if std::mem::needs_drop::<T>() || result.is_err() {
         local.contain(move || drop(result));
     }
     None
+}
+
+/// As above, where somebody is to be told of the end.
+#[cold]
+#[inline(never)]
+fn finish_with_notice<T>(meta: &Meta, end: End<T>, dropped: Result<(), Payload>) -> Result<T, JoinError> {
+    let local = meta.local();
+    let info = meta.info();
+    // Taken before the locals are let go with the task's entry.
+    let scene = Scene::now();
+    let (reason, awaited) = local.end_task(meta);
+    if local.uses(extra::HOOKS) {
+        local.hook(|hooks| hooks.exited(&info, end.exit()));
+    }
+    if let Err(payload) = dropped {
+        local.reports.task_panicked(info.clone(), scene.clone(), payload, false);
+    }
+    match end {
+        End::Returned(value) => Ok(value),
+        End::Panicked(payload) => {
+            local.reports.task_panicked(info.clone(), scene, payload.clone(), awaited);
+            Err(JoinError::panicked(info, payload))
+        }
+        End::Cancelled => {
+            let reason = reason.unwrap_or(crate::close::REASON);
+            Err(JoinError::cancelled(info, reason))
+        }
+    }
 }
 
 impl<T> End<T> {

@@ -7,8 +7,9 @@
 
 use std::sync::Arc;
 
-use picot_context::{Frame, TaskInfo};
+use picot_context::TaskInfo;
 
+use crate::current::Steps;
 use crate::error::CancelReason;
 use crate::executor::run_item;
 use crate::hooks::extra;
@@ -134,15 +135,15 @@ fn left(local: &Local) -> usize {
 
 fn drop_item(local: &Local, item: Item, report: &mut CloseReport) {
     match item {
-        Item::Task(runnable) => {
+        Item::Task(task) => {
             // The step finds the mark, and drops the future.
-            runnable.metadata().set(flag::CANCELLED);
-            let item = Item::Task(runnable);
+            task.meta().set(flag::CANCELLED);
+            let item = Item::Task(task);
             let watched = local.uses(extra::HOOKS);
             if watched {
-                run_item::<true>(local, item, &Frame::new(), None, &mut |_| ());
+                run_item::<true>(local, item, &Steps::new(), None, &mut |_| ());
             } else {
-                run_item::<false>(local, item, &Frame::new(), None, &mut |_| ());
+                run_item::<false>(local, item, &Steps::new(), None, &mut |_| ());
             }
         }
         Item::Call(call) => {
@@ -173,7 +174,7 @@ mod tests {
         let task = executor.spawn(async move { drop(inside) });
         let waiter = other.spawn(async move { task.await.unwrap_err().to_string() });
         other.run_until_stalled();
-        let Some(Item::Task(runnable)) = executor.spawner().local().queue.pop() else { panic!("it is queued") };
+        let Some(Item::Task(held_task)) = executor.spawner().local().queue.pop() else { panic!("it is queued") };
         let report = executor.close();
         assert_eq!((report.tasks.len(), report.leaked), (1, 1));
         let text = other.block_on(async { waiter.await.unwrap() });
@@ -181,7 +182,7 @@ mod tests {
         // The thread goes on, elsewhere: what it pushes comes back, and is leaked there.
         let shared = executor.shared().clone();
         drop(executor);
-        std::thread::spawn(move || crate::shared::schedule(runnable)).join().unwrap();
+        std::thread::spawn(move || crate::shared::schedule(held_task.into_runnable())).join().unwrap();
         assert_eq!(shared.leaked.load(std::sync::atomic::Ordering::Relaxed), 1);
         assert_eq!(Rc::strong_count(&held), 2, "leaked, not dropped on the wrong thread");
     }

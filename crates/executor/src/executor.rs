@@ -9,17 +9,17 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Waker;
 
-use async_task::Runnable;
 use parking::Parker;
-use picot_context::{Closed, Frame, Place, Step};
+use picot_context::{Closed, Place, Step};
 
 use crate::call::CallHandle;
 use crate::close::CloseReport;
+use crate::current::Steps;
 use crate::hooks::extra;
-use crate::queue::Item;
+use crate::queue::{Item, Ready};
 use crate::remote::Remote;
 use crate::root::{AnyRoot, Root};
-use crate::shared::{Local, Meta, Shared};
+use crate::shared::{Local, Shared};
 use crate::spawn::{Raised, Spawner};
 use crate::task::Task;
 
@@ -146,9 +146,9 @@ impl Executor {
             {
                 // One batch after the other, as long as there is nothing to do between two.
                 let _running = Raised::new(&local.running);
-                let frame = Frame::new();
+                let steps = Steps::new();
                 loop {
-                    run_queued(local, usize::MAX, Some(root.as_mut()), &frame, &mut |_| ());
+                    run_queued(local, usize::MAX, Some(root.as_mut()), &steps, &mut |_| ());
                     if !self.has_work() || local.reports.any() || root.as_mut().is_done() || self.has_remote() {
                         break;
                     }
@@ -196,7 +196,7 @@ impl Executor {
             "this executor runs already, further up this thread's stack; await the future there, or spawn it"
         );
         let _running = Raised::new(&local.running);
-        run_queued(local, max, root, &Frame::new(), &mut after)
+        run_queued(local, max, root, &Steps::new(), &mut after)
     }
 
     /// How much is queued. What other threads have handed over and was not taken yet does not count, and neither does what
@@ -325,7 +325,7 @@ fn run_queued(
     local: &Local,
     max: usize,
     mut root: Option<Pin<&mut dyn AnyRoot>>,
-    frame: &Frame,
+    steps: &Steps,
     after: &mut impl FnMut(Step),
 ) -> usize {
     if local.uses(extra::SECTION) {
@@ -340,13 +340,13 @@ fn run_queued(
         // Only a section that begins on the way can leave less in the queue than there was.
         let Some(item) = local.queue.pop() else { return done - held };
         if local.extras.get() == 0 {
-            run_item::<false>(local, item, frame, root.as_mut(), after);
+            run_item::<false>(local, item, steps, root.as_mut(), after);
         } else if local.must_hold(&item) {
             local.hold(item);
             held += 1;
         } else {
             local.set_extra(extra::SECTION_ENDED, false);
-            run_item::<true>(local, item, frame, root.as_mut(), after);
+            run_item::<true>(local, item, steps, root.as_mut(), after);
         }
     }
     count - held
@@ -357,46 +357,37 @@ fn run_queued(
 pub(crate) fn run_item<const WATCHED: bool>(
     local: &Local,
     item: Item,
-    frame: &Frame,
+    steps: &Steps,
     root: Option<&mut Pin<&mut dyn AnyRoot>>,
     after: &mut impl FnMut(Step),
 ) {
     match item {
-        Item::Task(runnable) => run_task::<WATCHED>(local, runnable, frame, after),
-        Item::Call(call) => run_call::<WATCHED>(local, &call, frame, after),
+        Item::Task(task) => run_task::<WATCHED>(local, task, steps, after),
+        Item::Call(call) => run_call::<WATCHED>(local, &call, steps, after),
         Item::Root => {
             if let Some(root) = root.filter(|_| local.root.dequeue()) {
-                run_root::<WATCHED>(local, root.as_mut(), frame, after);
+                run_root::<WATCHED>(local, root.as_mut(), steps, after);
             }
         }
     }
 }
 
 #[inline]
-pub(crate) fn run_task<const WATCHED: bool>(
-    local: &Local,
-    runnable: Runnable<Meta>,
-    frame: &Frame,
-    after: &mut impl FnMut(Step),
-) {
-    let meta = runnable.metadata();
-    let step = Step::task(meta.id, meta.place);
-    frame.begin(step, meta.details());
-    local.current.set(Some(meta.id));
-    local.current_slot.set(meta.slot);
+pub(crate) fn run_task<const WATCHED: bool>(local: &Local, task: Ready, steps: &Steps, after: &mut impl FnMut(Step)) {
+    let step = task.meta().step();
+    steps.begin_task(task.meta());
     before::<WATCHED>(local, step);
-    runnable.run();
+    task.poll();
     ended::<WATCHED>(local, step, after);
     if local.ended.get() {
         local.wake_joiner_of_ended();
     }
 }
 
-fn run_call<const WATCHED: bool>(local: &Local, call: &CallHandle, frame: &Frame, after: &mut impl FnMut(Step)) {
+fn run_call<const WATCHED: bool>(local: &Local, call: &CallHandle, steps: &Steps, after: &mut impl FnMut(Step)) {
     let Some(details) = call.start() else { return };
     let step = Step::callback(call.place());
-    frame.begin(step, details);
-    local.current.set(None);
+    steps.begin(step, details);
     before::<WATCHED>(local, step);
     local.contain(|| call.invoke());
     if call.has_details() {
@@ -409,13 +400,12 @@ fn run_call<const WATCHED: bool>(local: &Local, call: &CallHandle, frame: &Frame
 fn run_root<const WATCHED: bool>(
     local: &Local,
     mut root: Pin<&mut dyn AnyRoot>,
-    frame: &Frame,
+    steps: &Steps,
     after: &mut impl FnMut(Step),
 ) {
-    let (step, slot, details) = root.as_mut().step();
-    frame.begin(step, details);
-    local.current_slot.set(slot);
-    local.current.set(step.task_id());
+    let (step, details) = root.as_mut().step();
+    steps.begin(step, details);
+    let _polled = Raised::new(&local.root.is_polled);
     before::<WATCHED>(local, step);
     root.poll_step();
     ended::<WATCHED>(local, step, after);

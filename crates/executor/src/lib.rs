@@ -17,6 +17,7 @@ mod body;
 mod bound;
 mod call;
 mod close;
+mod current;
 mod error;
 mod executor;
 mod hooks;

@@ -5,15 +5,42 @@
 
 use std::cell::UnsafeCell;
 use std::collections::VecDeque;
+use std::mem::ManuallyDrop;
 
 use async_task::Runnable;
 
 use crate::call::CallHandle;
 use crate::shared::Meta;
 
+/// A task that is to run. Dropping this leaks the task: its future may be dropped in a step of its own only.
+pub(crate) struct Ready(ManuallyDrop<Runnable<Meta>>);
+
+impl Ready {
+    #[inline]
+    pub(crate) fn new(runnable: Runnable<Meta>) -> Ready {
+        Ready(ManuallyDrop::new(runnable))
+    }
+
+    #[inline]
+    pub(crate) fn meta(&self) -> &Meta {
+        self.0.metadata()
+    }
+
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn into_runnable(self) -> Runnable<Meta> {
+        ManuallyDrop::into_inner(self.0)
+    }
+
+    /// Polls the task's future, in its step, which the caller has [begun](crate::current::Steps::begin_task).
+    #[inline]
+    pub(crate) fn poll(self) {
+        ManuallyDrop::into_inner(self.0).run();
+    }
+}
+
 /// What waits in the one FIFO.
 pub(crate) enum Item {
-    Task(Runnable<Meta>),
+    Task(Ready),
     Call(CallHandle),
     Root,
 }
@@ -21,7 +48,7 @@ pub(crate) enum Item {
 /// Two queues that are one: a place is one word, which nearly always is a task. Where it is not, the first of the others
 /// stands there.
 pub(crate) struct Queue {
-    places: UnsafeCell<VecDeque<Option<Runnable<Meta>>>>,
+    places: UnsafeCell<VecDeque<Option<Ready>>>,
     /// Callbacks, and `None` for the root.
     others: UnsafeCell<VecDeque<Option<CallHandle>>>,
 }
@@ -38,15 +65,15 @@ impl Queue {
     }
 
     #[inline]
-    pub(crate) fn push_task(&self, runnable: Runnable<Meta>) {
+    pub(crate) fn push_task(&self, task: Ready) {
         // SAFETY: `UnsafeCell` keeps this type on one thread at a time, and no other method is active (see above): moving
         // an item runs no code of its type, and growing runs the allocator's, which may not call back.
-        unsafe { (*self.places.get()).push_back(Some(runnable)) }
+        unsafe { (*self.places.get()).push_back(Some(task)) }
     }
 
     pub(crate) fn push(&self, item: Item) {
         let other = match item {
-            Item::Task(runnable) => return self.push_task(runnable),
+            Item::Task(task) => return self.push_task(task),
             Item::Call(call) => Some(call),
             Item::Root => None,
         };
@@ -61,7 +88,7 @@ impl Queue {
     pub(crate) fn pop(&self) -> Option<Item> {
         // SAFETY: As in `push_task`; the item is moved out, not dropped.
         match unsafe { (*self.places.get()).pop_front() }? {
-            Some(runnable) => Some(Item::Task(runnable)),
+            Some(task) => Some(Item::Task(task)),
             None => self.pop_other(),
         }
     }

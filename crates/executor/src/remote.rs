@@ -7,20 +7,19 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 
-use async_task::Runnable;
 use picot_context::Place;
 
 use crate::call::CallHandle;
-use crate::queue::Item;
+use crate::queue::{Item, Ready};
 use crate::remote_task::{Delivery, RemoteTask, Request, Start};
 use crate::root::RootWaker;
-use crate::shared::{Meta, Shared};
+use crate::shared::Shared;
 
 type RemoteCall = Box<dyn FnOnce() + Send>;
 
 /// What the inbox holds.
 pub(crate) enum RemoteItem {
-    Task(Runnable<Meta>),
+    Task(Ready),
     Call(Place, RemoteCall),
     Root(Arc<RootWaker>),
     Spawn(Box<dyn Start>),

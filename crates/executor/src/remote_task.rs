@@ -158,9 +158,9 @@ where
         let Request { place, make, mailbox } = *self;
         let local = shared.local.get().expect("requests are taken on the executor's thread");
         let details = picot_context::inherited(None);
-        let (runnable, task) = Spawner::new(shared.clone()).make(local, place, details, async move { make().await });
-        let info = runnable.metadata().info();
-        local.queue.push_task(runnable);
+        let (ready, task) = Spawner::new(shared.clone()).make(local, place, details, async move { make().await });
+        let info = ready.meta().info();
+        local.queue.push_task(ready);
         task.set_joiner(&Waker::from(mailbox.clone()));
         if let Some(reason) = cancel {
             task.cancel(reason);

@@ -19,7 +19,7 @@ use crate::inbox::Sent;
 use crate::queue::Item;
 use crate::remote::RemoteItem;
 use crate::shared::{Local, Phase, Shared};
-use crate::table::Entry;
+use crate::table::{self, ROOT_SLOT};
 
 /// Which root runs, and whether it stands in the queue.
 #[derive(Default)]
@@ -28,6 +28,8 @@ pub(crate) struct RootSlot {
     run: Cell<u64>,
     /// The task that the root is, while there is one.
     id: Cell<Option<TaskId>>,
+    /// Whether its step runs.
+    pub(crate) is_polled: Cell<bool>,
     last_run: Cell<u64>,
     queued: Cell<bool>,
     /// How many of the queue's root items, which are the first ones, belong to roots that are gone.
@@ -41,6 +43,11 @@ impl RootSlot {
 
     pub(crate) fn id(&self) -> Option<TaskId> {
         self.id.get()
+    }
+
+    /// The root and its slot, if its step runs.
+    pub(crate) fn polled(&self) -> Option<(TaskId, u32)> {
+        self.id.get().filter(|_| self.is_polled.get()).map(|id| (id, ROOT_SLOT))
     }
 
     fn begin(&self) -> u64 {
@@ -120,7 +127,6 @@ pin_project! {
 struct RootEntry {
     shared: Arc<Shared>,
     waker: Waker,
-    slot: u32,
     id: TaskId,
     place: Place,
 }
@@ -146,7 +152,7 @@ impl Drop for RootEntry {
                 local.end_section();
             }
             local.root.end();
-            let entry = local.table.borrow_mut().remove(self.slot as usize);
+            let entry = local.table.borrow_mut().set_root(None);
             drop(entry);
         }
     }
@@ -164,13 +170,11 @@ impl<F: Future> Root<F> {
         }
         let run = local.root.begin();
         let id = local.next_id();
-        local.root.id.set(Some(id));
         let root_waker = Arc::new(RootWaker { shared: shared.clone(), run, sent: Sent::new() });
         let waker = Waker::from(root_waker.clone());
-        // In the table for those who list tasks; its own steps know the name without.
-        let named = picot_context::inherited(Some(ROOT_NAME));
-        let slot = local.table.borrow_mut().insert(Entry { id, place, waker: Some(waker.clone()) }, named) as u32;
-        let entry = RootEntry { shared: shared.clone(), waker, slot, id, place };
+        local.root.id.set(Some(id));
+        local.table.borrow_mut().set_root(Some(table::RootEntry { id, place, waker: waker.clone() }));
+        let entry = RootEntry { shared: shared.clone(), waker, id, place };
         if local.uses(extra::HOOKS) {
             local.hook(|hooks| hooks.spawned(&entry.info()));
         }
@@ -205,7 +209,7 @@ pub(crate) mod sealed {
     pub trait Sealed {
         /// By a pinned reference, although it only reads: a shared one to the whole would invalidate the references that
         /// the future holds into itself.
-        fn step(self: Pin<&mut Self>) -> (Step, u32, Option<Rc<Details>>);
+        fn step(self: Pin<&mut Self>) -> (Step, Option<Rc<Details>>);
         fn poll_step(self: Pin<&mut Self>);
     }
 }
@@ -213,9 +217,9 @@ pub(crate) mod sealed {
 impl<F: Future> AnyRoot for Root<F> {}
 
 impl<F: Future> sealed::Sealed for Root<F> {
-    fn step(self: Pin<&mut Self>) -> (Step, u32, Option<Rc<Details>>) {
+    fn step(self: Pin<&mut Self>) -> (Step, Option<Rc<Details>>) {
         let this = self.project();
-        (Step::root(this.entry.id, this.entry.place), this.entry.slot, this.details.clone())
+        (Step::root(this.entry.id, this.entry.place), this.details.clone())
     }
 
     /// Polls the future, inside of the step.

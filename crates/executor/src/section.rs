@@ -57,7 +57,7 @@ impl Local {
         let Some(holder) = self.section.holder.get() else { return false };
         match item {
             Item::Call(_) => true,
-            Item::Task(runnable) => runnable.metadata().id != holder,
+            Item::Task(task) => task.meta().id != holder,
             Item::Root => self.root.id() != Some(holder),
         }
     }
@@ -144,9 +144,9 @@ impl Future for Exclusive {
 
     fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<ExclusiveGuard> {
         let local = self.shared.local.get().expect("it stays on its executor's thread");
-        let task = local.current.get().filter(|_| local.running.get());
-        let task =
-            task.expect("only a task of this executor can hold back its others; spawn one that awaits `exclusive`");
+        let (task, _) = local
+            .current()
+            .expect("only a task of this executor can hold back its others; spawn one that awaits `exclusive`");
         let number = local.section.enter(task);
         if !local.uses(extra::SECTION) {
             local.set_extra(extra::SECTION, true);

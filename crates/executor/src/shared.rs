@@ -14,19 +14,19 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::task::Waker;
 
 use async_task::Runnable;
-use picot_context::{Closed, Details, Place, TaskId, TaskInfo};
+use picot_context::{Closed, Details, Place, Step, TaskId, TaskInfo};
 
 use crate::bound::Bound;
 use crate::call::CallHandle;
 use crate::error::CancelReason;
 use crate::hooks::Hooks;
 use crate::inbox::Inbox;
-use crate::queue::{Item, Queue};
+use crate::queue::{Item, Queue, Ready};
 use crate::remote::RemoteItem;
 use crate::report::Reports;
 use crate::root::{RootSlot, RootWaker};
 use crate::section::Section;
-use crate::table::{Joiner, Table};
+use crate::table::{Joiner, Side, Table};
 
 pub(crate) struct Shared {
     pub(crate) local: Bound<Local>,
@@ -49,10 +49,6 @@ pub(crate) struct Local {
     pub(crate) phase: Cell<Phase>,
     /// Whether a step runs.
     pub(crate) running: Cell<bool>,
-    /// The task whose step runs; stale between steps.
-    pub(crate) current: Cell<Option<TaskId>>,
-    /// Its slot in the table; stale as well.
-    pub(crate) current_slot: Cell<u32>,
     /// What is in use of what follows: bits of [`extra`](crate::hooks::extra).
     pub(crate) extras: Cell<u8>,
     pub(crate) hooks: RefCell<Option<Rc<dyn Hooks>>>,
@@ -95,6 +91,8 @@ pub(crate) mod flag {
     pub(crate) const ENDED: u8 = 8;
     /// The table keeps the task; before that, the queue that it stands in does.
     pub(crate) const OWNED: u8 = 16;
+    /// The table has something of the task that most do not have.
+    pub(crate) const HAS_SIDE: u8 = 32;
 }
 
 const _: () = {
@@ -181,11 +179,22 @@ impl Meta {
         self.owner.local.get().expect("local handles and steps stay on the executor's thread")
     }
 
+    #[inline]
+    pub(crate) fn step(&self) -> Step {
+        Step::task(self.id, self.place)
+    }
+
+    #[inline]
     pub(crate) fn details(&self) -> Option<Rc<Details>> {
         if !self.is(flag::HAS_DETAILS) || self.is(flag::ENDED) {
             return None;
         }
-        self.local().table.borrow().details(self.slot as usize).cloned()
+        self.details_of_table()
+    }
+
+    #[cold]
+    fn details_of_table(&self) -> Option<Rc<Details>> {
+        self.local().table.borrow().details(self.slot).cloned()
     }
 
     /// What is known of a task that has not ended.
@@ -203,7 +212,7 @@ impl Meta {
         self.set(flag::CANCELLED);
         // Whatever is cancelled during close has been cancelled by it.
         let reason = if self.local().phase.get() == Phase::Open { reason } else { crate::close::REASON };
-        self.local().table.borrow_mut().cancel(self.slot as usize, reason);
+        self.local().table.borrow_mut().cancel(self, reason);
     }
 }
 
@@ -211,7 +220,7 @@ impl Shared {
     /// Queues what another thread has handed over.
     pub(crate) fn accept(self: &Arc<Shared>, local: &Local, item: RemoteItem) {
         match item {
-            RemoteItem::Task(runnable) => local.queue.push_task(runnable),
+            RemoteItem::Task(task) => local.queue.push_task(task),
             RemoteItem::Call(place, call) => local.queue.push(Item::Call(CallHandle::at(place, None, call))),
             RemoteItem::Root(waker) => RootWaker::accept(&waker, local),
             RemoteItem::Spawn(request) => _ = request.start(self, None),
@@ -243,20 +252,19 @@ pub(crate) fn schedule(runnable: Runnable<Meta>) {
     // SAFETY: The runnable keeps its metadata alive, and with it the `Arc` behind this reference, until it has run. It can
     // only run on the owner's thread, which is this one, so not before `push` has returned.
     if let Some(local) = unsafe { shared.as_ref() }.local.get() {
-        return local.queue.push_task(runnable);
+        return local.queue.push_task(Ready::new(runnable));
     }
-    schedule_elsewhere(runnable);
+    schedule_elsewhere(Ready::new(runnable));
 }
 
 /// Out of line, so that a wake at home needs no frame on the stack.
 #[cold]
 #[inline(never)]
-fn schedule_elsewhere(runnable: Runnable<Meta>) {
+fn schedule_elsewhere(task: Ready) {
     // It may run and be gone as soon as it is pushed: what is touched after that is held by us.
-    let shared = Arc::clone(&runnable.metadata().owner);
-    if let Err(RemoteItem::Task(runnable)) = shared.hand_over(RemoteItem::Task(runnable)) {
-        // Dropping it would drop the task's future on this thread.
-        std::mem::forget(runnable);
+    let shared = Arc::clone(&task.meta().owner);
+    if shared.hand_over(RemoteItem::Task(task)).is_err() {
+        // It came back, and is leaked.
         shared.leaked.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -272,8 +280,6 @@ impl Local {
             root: RootSlot::default(),
             phase: Cell::new(Phase::Open),
             running: Cell::new(false),
-            current: Cell::new(None),
-            current_slot: Cell::new(0),
             extras: Cell::new(0),
             hooks: RefCell::default(),
             random: Cell::new(0),
@@ -295,15 +301,26 @@ impl Local {
         if self.phase.get() == Phase::Open { Ok(()) } else { Err(Closed::new()) }
     }
 
-    /// The task's future has been dropped. Takes it out of the table, and leaves its joiner to be woken.
+    /// The task's future has been dropped. Takes it out of the table, and leaves its joiner to be woken. Returns why it was
+    /// cancelled, if it was, and whether somebody waits.
+    #[inline]
     pub(crate) fn end_task(&self, meta: &Meta) -> (Option<CancelReason>, bool) {
         if self.is_holder(meta.id) {
             // Its guard was leaked, or handed to somebody who never runs.
             self.end_section();
         }
         meta.set(flag::ENDED);
-        let (entry, side) = self.table.borrow_mut().remove(meta.slot as usize);
-        drop(entry);
+        let (waker, side) = self.table.borrow_mut().remove(meta);
+        drop(waker);
+        if let Some(side) = side {
+            return self.end_side(side);
+        }
+        self.drop_made();
+        (None, false)
+    }
+
+    #[inline(never)]
+    fn end_side(&self, side: Side) -> (Option<CancelReason>, bool) {
         let (joiner, details, cancelled) = side.into_parts();
         let awaited = joiner.is_some();
         if let Some(details) = details {

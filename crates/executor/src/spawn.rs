@@ -8,18 +8,17 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use async_task::Runnable;
-use picot_context::{Closed, Details, Frame, Host, Place, Report, TaskId, TaskInfo, Waiting};
+use picot_context::{Closed, Details, Host, Place, Report, TaskId, TaskInfo, Waiting};
 
 use crate::body::Body;
 use crate::call::CallHandle;
+use crate::current::Steps;
 use crate::executor::run_task;
 use crate::hooks::{Hooks, extra};
-use crate::queue::Item;
+use crate::queue::{Item, Ready};
 use crate::remote::Remote;
 use crate::section::Exclusive;
 use crate::shared::{Local, Meta, Owner, Shared, schedule};
-use crate::table::Entry;
 use crate::task::Task;
 
 /// The executor's handle on its own thread: makes tasks and callbacks. It may outlive the executor; then it refuses.
@@ -76,8 +75,8 @@ impl Spawner {
     {
         let local = self.local();
         local.check_open()?;
-        let (runnable, task) = self.make(local, place, picot_context::inherited(name), future);
-        local.queue.push_task(runnable);
+        let (ready, task) = self.make(local, place, picot_context::inherited(name), future);
+        local.queue.push_task(ready);
         Ok(task)
     }
 
@@ -88,45 +87,43 @@ impl Spawner {
         place: Place,
         details: Option<Rc<Details>>,
         future: F,
-    ) -> (Runnable<Meta>, Task<F::Output>)
+    ) -> (Ready, Task<F::Output>)
     where
         F: Future + 'static,
     {
         let mut table = local.table.borrow_mut();
         let id = local.next_id();
-        let slot = u32::try_from(table.vacant_slot()).expect("fewer than 2^32 tasks at a time");
+        let slot = table.vacant_slot();
         let meta = Meta::new(Owner::new(&self.shared, local), place, id, slot, details.is_some());
         // SAFETY: The contract of `spawn_unchecked`, clause by clause.
         // - The future is not `Send`, so its runnable must be used and dropped on this thread. `schedule` puts it into the
         //   local queue only on this thread, and otherwise into the inbox, which only the executor takes from, on this
         //   thread. A runnable that the closed inbox refuses is leaked, not dropped.
-        // - The future is `'static` but for the metadata that it borrows, which is allowed.
+        // - The future is `'static`, and borrows nothing of the metadata.
         // - `schedule` is a plain function: `Send`, `Sync` and `'static`, so wakers may be used and dropped anywhere.
-        let (runnable, handle) = unsafe {
-            async_task::Builder::new().metadata(meta).spawn_unchecked(|meta| Body::new(future, meta), schedule)
-        };
-        table.insert(Entry { id, place, waker: None }, details);
+        let (runnable, handle) =
+            unsafe { async_task::Builder::new().metadata(meta).spawn_unchecked(|_| Body::new(future), schedule) };
+        let ready = Ready::new(runnable);
+        table.insert(ready.meta(), details);
         drop(table);
         if local.uses(extra::HOOKS) {
-            local.hook(|hooks| hooks.spawned(&runnable.metadata().info()));
+            local.hook(|hooks| hooks.spawned(&ready.meta().info()));
         }
-        (runnable, Task::new(handle))
+        (ready, Task::new(handle))
     }
 
     /// Polls a new task at once, inside of whatever runs now, which goes on as if nothing had happened.
-    fn run_inside(local: &Local, runnable: Runnable<Meta>) {
+    fn run_inside(local: &Local, task: Ready) {
         let _running = Raised::new(&local.running);
-        let outer = (local.current.get(), local.current_slot.get(), local.ended.take(), local.joiner.take());
-        let frame = Frame::new();
+        let outer = (local.ended.take(), local.joiner.take());
+        let steps = Steps::new();
         if local.uses(extra::HOOKS) {
-            run_task::<true>(local, runnable, &frame, &mut |_| ());
+            run_task::<true>(local, task, &steps, &mut |_| ());
         } else {
-            run_task::<false>(local, runnable, &frame, &mut |_| ());
+            run_task::<false>(local, task, &steps, &mut |_| ());
         }
-        local.current.set(outer.0);
-        local.current_slot.set(outer.1);
-        local.ended.set(outer.2);
-        local.joiner.set(outer.3);
+        local.ended.set(outer.0);
+        local.joiner.set(outer.1);
     }
 
     /// Keeps everything but the calling task from running, for as long as the guard lives that this gives: the way to
@@ -369,11 +366,11 @@ impl TaskBuilder<'_> {
         let details =
             if self.shares_locals { Some(picot_context::shared(name)) } else { picot_context::inherited(name) };
         let place = self.place.unwrap_or(Location::caller());
-        let (runnable, task) = self.spawner.make(local, place, details, future);
+        let (ready, task) = self.spawner.make(local, place, details, future);
         if self.eager && !local.uses(extra::SECTION) {
-            Spawner::run_inside(local, runnable);
+            Spawner::run_inside(local, ready);
         } else {
-            local.queue.push_task(runnable);
+            local.queue.push_task(ready);
         }
         Ok(task)
     }

@@ -1,26 +1,45 @@
 //! The table of all tasks that have not ended: what makes the executor their owner.
 //!
 //! Each entry holds a waker of its task, so that the task stays alive until it ends, can be reached to be cancelled, and
-//! is dropped at close; a task that was not polled yet is kept by the queue that it stands in. What few tasks have stands
-//! aside, so that an entry is small. Looking things up by slot and id is all this does; no user code runs in here.
+//! is dropped at close; a task that was not polled yet is kept by the queue that it stands in. So what an entry points to is
+//! there for as long as the entry is. What few tasks have stands aside, so that an entry is small. Looking things up by slot
+//! and id is all this does; no user code runs in here.
 
 use std::collections::HashMap;
+use std::ptr::NonNull;
 use std::rc::Rc;
 use std::task::Waker;
 
-use picot_context::{Details, Place, TaskId, TaskInfo, Waiting};
+use picot_context::{Details, Place, ROOT_NAME, TaskId, TaskInfo, Waiting};
 use slab::Slab;
 
 use crate::error::CancelReason;
+use crate::shared::{Meta, flag};
 
-pub(crate) struct Entry {
-    pub(crate) id: TaskId,
-    pub(crate) place: Place,
+struct Entry {
+    meta: NonNull<Meta>,
     /// The task itself, from the first time on that it is pending; see above.
-    pub(crate) waker: Option<Waker>,
+    waker: Option<Waker>,
 }
 
-const _: () = assert!(size_of::<Option<Entry>>() == 4 * size_of::<usize>());
+const _: () = assert!(size_of::<Option<Entry>>() == 3 * size_of::<usize>());
+
+impl Entry {
+    fn meta(&self) -> &Meta {
+        // SAFETY: The task has not ended, and is kept as the head of this file says.
+        unsafe { self.meta.as_ref() }
+    }
+}
+
+/// The root, which is its caller's and has no metadata.
+pub(crate) struct RootEntry {
+    pub(crate) id: TaskId,
+    pub(crate) place: Place,
+    pub(crate) waker: Waker,
+}
+
+/// Where the root stands.
+pub(crate) const ROOT_SLOT: u32 = u32::MAX;
 
 /// What most tasks do not have.
 #[derive(Default)]
@@ -62,34 +81,60 @@ pub(crate) struct Table {
     entries: Slab<Entry>,
     /// By slot, as far as there ever was one. That of a vacant slot is empty.
     sides: Vec<Side>,
+    root: Option<RootEntry>,
+}
+
+/// One of all tasks, for those who list them.
+struct Listed<'a> {
+    slot: u32,
+    id: TaskId,
+    place: Place,
+    name: Option<&'a str>,
+    waker: Option<&'a Waker>,
+}
+
+impl Listed<'_> {
+    fn info(&self) -> TaskInfo {
+        TaskInfo::new(self.id, self.name, self.place)
+    }
 }
 
 impl Table {
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.entries.len() + usize::from(self.root.is_some())
     }
 
     /// The slot that the next insertion uses.
     #[inline]
-    pub(crate) fn vacant_slot(&self) -> usize {
-        self.entries.vacant_key()
+    pub(crate) fn vacant_slot(&self) -> u32 {
+        let slot = u32::try_from(self.entries.vacant_key()).ok().filter(|slot| *slot != ROOT_SLOT);
+        slot.expect("fewer than 2^32 tasks at a time")
     }
 
+    /// Takes in a task that was made for the [vacant slot](Table::vacant_slot) and is about to be queued.
     #[inline]
-    pub(crate) fn insert(&mut self, entry: Entry, details: Option<Rc<Details>>) -> usize {
-        let slot = self.entries.insert(entry);
+    pub(crate) fn insert(&mut self, meta: &Meta, details: Option<Rc<Details>>) {
+        let slot = self.entries.insert(Entry { meta: NonNull::from(meta), waker: None });
+        debug_assert!(slot == meta.slot as usize, "the slot that was promised");
         if details.is_some() {
-            self.set_details(slot, details);
+            self.set_details(meta, details);
         }
-        slot
     }
 
+    pub(crate) fn set_root(&mut self, root: Option<RootEntry>) -> Option<RootEntry> {
+        std::mem::replace(&mut self.root, root)
+    }
+
+    /// Keeps the task from now on.
     #[inline]
-    pub(crate) fn get_mut(&mut self, slot: usize) -> &mut Entry {
-        &mut self.entries[slot]
+    pub(crate) fn own(&mut self, meta: &Meta, waker: Waker) {
+        self.entries[meta.slot as usize].waker = Some(waker);
     }
 
-    pub(crate) fn side(&mut self, slot: usize) -> &mut Side {
+    /// What most tasks do not have, for one that now has some of it.
+    pub(crate) fn side(&mut self, meta: &Meta) -> &mut Side {
+        meta.set(flag::HAS_SIDE);
+        let slot = meta.slot as usize;
         if self.sides.len() <= slot {
             self.sides.resize_with(slot + 1, Side::default);
         }
@@ -97,95 +142,102 @@ impl Table {
     }
 
     #[cold]
-    pub(crate) fn set_details(&mut self, slot: usize, details: Option<Rc<Details>>) {
-        self.side(slot).more.get_or_insert_default().details = details;
+    pub(crate) fn set_details(&mut self, meta: &Meta, details: Option<Rc<Details>>) {
+        self.side(meta).more.get_or_insert_default().details = details;
     }
 
-    pub(crate) fn details(&self, slot: usize) -> Option<&Rc<Details>> {
-        self.sides.get(slot)?.more.as_ref()?.details.as_ref()
+    pub(crate) fn details(&self, slot: u32) -> Option<&Rc<Details>> {
+        self.sides.get(slot as usize)?.more.as_ref()?.details.as_ref()
     }
 
     /// Notes why the task is to be cancelled. The first reason stays.
-    pub(crate) fn cancel(&mut self, slot: usize, reason: CancelReason) {
-        self.side(slot).more.get_or_insert_default().cancelled.get_or_insert(reason);
-        if let Some(waker) = &self.entries[slot].waker {
+    pub(crate) fn cancel(&mut self, meta: &Meta, reason: CancelReason) {
+        self.side(meta).more.get_or_insert_default().cancelled.get_or_insert(reason);
+        if let Some(waker) = &self.entries[meta.slot as usize].waker {
             // One of our own wakers: it pushes to the queue and does not look at the table.
             waker.wake_by_ref();
         }
     }
 
+    fn waker(&self, slot: u32) -> Option<(TaskId, &Waker)> {
+        if slot == ROOT_SLOT {
+            return self.root.as_ref().map(|root| (root.id, &root.waker));
+        }
+        let entry = self.entries.get(slot as usize)?;
+        Some((entry.meta().id, entry.waker.as_ref()?))
+    }
+
     /// Who waits, if it is woken by `waker` and has `slot`, as a task of ours.
     pub(crate) fn joiner(&self, slot: u32, waker: &Waker) -> Option<Joiner> {
-        let entry = self.entries.get(slot as usize)?;
-        let is_own = entry.waker.as_ref()?.will_wake(waker);
-        is_own.then_some(Joiner::Task { slot, id: low(entry.id) })
+        let (id, own) = self.waker(slot)?;
+        own.will_wake(waker).then_some(Joiner::Task { slot, id: low(id) })
     }
 
     /// Wakes a task that has waited for another, unless it has ended in between.
     pub(crate) fn wake(&self, slot: u32, id: u32) {
-        if let Some(entry) = self.entries.get(slot as usize).filter(|entry| low(entry.id) == id) {
-            if let Some(waker) = &entry.waker {
-                waker.wake_by_ref();
-            }
+        if let Some((_, waker)) = self.waker(slot).filter(|(own, _)| low(*own) == id) {
+            waker.wake_by_ref();
         }
     }
 
-    /// Takes the entry out for the caller to drop, when the table is not borrowed any more.
+    /// Takes the task out. Gives its waker for the caller to drop, when the table is not borrowed any more, and its side.
     #[inline]
-    pub(crate) fn remove(&mut self, slot: usize) -> (Entry, Side) {
-        (self.entries.remove(slot), self.sides.get_mut(slot).map(std::mem::take).unwrap_or_default())
+    pub(crate) fn remove(&mut self, meta: &Meta) -> (Option<Waker>, Option<Side>) {
+        let side =
+            if meta.is(flag::HAS_SIDE) { self.sides.get_mut(meta.slot as usize).map(std::mem::take) } else { None };
+        (self.entries.remove(meta.slot as usize).waker, side)
     }
 
-    /// All tasks with their slots, in the order in which they were spawned.
-    fn in_spawn_order(&self) -> Vec<(usize, &Entry)> {
-        let mut entries: Vec<_> = self.entries.iter().collect();
-        entries.sort_unstable_by_key(|(_, entry)| entry.id);
-        entries
-    }
-
-    fn info(&self, slot: usize, entry: &Entry) -> TaskInfo {
-        TaskInfo::new(entry.id, self.details(slot).and_then(|details| details.name()), entry.place)
+    /// All tasks in the order in which they were spawned.
+    fn in_spawn_order(&self) -> Vec<Listed<'_>> {
+        let tasks = self.entries.iter().map(|(slot, entry)| {
+            let (slot, meta) = (slot as u32, entry.meta());
+            let name = self.details(slot).and_then(|details| details.name());
+            Listed { slot, id: meta.id, place: meta.place, name, waker: entry.waker.as_ref() }
+        });
+        let root = self.root.iter().map(|root| Listed {
+            slot: ROOT_SLOT,
+            id: root.id,
+            place: root.place,
+            name: Some(ROOT_NAME),
+            waker: Some(&root.waker),
+        });
+        let mut all: Vec<_> = tasks.chain(root).collect();
+        all.sort_unstable_by_key(|listed| listed.id);
+        all
     }
 
     /// What is known of all tasks, in the order in which they were spawned.
     pub(crate) fn infos(&self) -> Vec<TaskInfo> {
-        self.in_spawn_order().into_iter().map(|(slot, entry)| self.info(slot, entry)).collect()
+        self.in_spawn_order().iter().map(Listed::info).collect()
     }
 
     /// Wakes all tasks in the order in which they were spawned, but for those that stand in a queue for the first time.
     pub(crate) fn wake_all(&self) {
-        for (_, entry) in self.in_spawn_order() {
-            if let Some(waker) = &entry.waker {
-                waker.wake_by_ref();
-            }
-        }
+        self.in_spawn_order().iter().filter_map(|listed| listed.waker).for_each(Waker::wake_by_ref);
     }
 
     /// Takes out all who wait, in the order in which what they wait for was spawned.
     pub(crate) fn take_joiners(&mut self) -> Vec<Joiner> {
-        let slots: Vec<_> = self.in_spawn_order().into_iter().map(|(slot, _)| slot).collect();
-        slots.into_iter().filter_map(|slot| self.sides.get_mut(slot)?.joiner.take()).collect()
+        let slots: Vec<_> = self.in_spawn_order().into_iter().map(|listed| listed.slot).collect();
+        slots.into_iter().filter_map(|slot| self.sides.get_mut(slot as usize)?.joiner.take()).collect()
     }
 
     /// What each task waits for, as far as it is the end of another task that it awaits itself.
     pub(crate) fn waiting(&self) -> Vec<Waiting> {
+        let all = self.in_spawn_order();
         // A waker of ours is told by its data: there is one a task.
-        let data = |entry: &Entry| entry.waker.as_ref().map(Waker::data);
-        let awaited: HashMap<_, _> = (self.entries.iter())
-            .filter_map(|(slot, entry)| {
-                let waits = match self.sides.get(slot)?.joiner.as_ref()? {
-                    Joiner::Task { slot, id } => {
-                        data(self.entries.get(*slot as usize).filter(|entry| low(entry.id) == *id)?)?
-                    }
+        let awaited: HashMap<_, _> = (all.iter())
+            .filter_map(|listed| {
+                let waits = match self.sides.get(listed.slot as usize)?.joiner.as_ref()? {
+                    Joiner::Task { slot, id } => self.waker(*slot).filter(|(own, _)| low(*own) == *id)?.1.data(),
                     Joiner::Other(waker) => waker.data(),
                 };
-                Some((waits, self.info(slot, entry)))
+                Some((waits, listed.info()))
             })
             .collect();
-        let waiting = |(slot, entry): (usize, &Entry)| {
-            Waiting::new(self.info(slot, entry), data(entry).and_then(|data| awaited.get(&data).cloned()))
-        };
-        self.in_spawn_order().into_iter().map(waiting).collect()
+        let waits_for = |listed: &Listed<'_>| awaited.get(&listed.waker?.data()).cloned();
+        all.iter().map(|listed| Waiting::new(listed.info(), waits_for(listed))).collect()
     }
 }
 

@@ -141,7 +141,7 @@ impl<T> Task<T> {
     /// from running.
     pub(crate) fn check_wait(&self) -> Option<JoinError> {
         let (meta, local) = (self.meta(), self.meta().local());
-        let current = local.current.get().filter(|_| local.running.get())?;
+        let (current, _) = local.current()?;
         if current == meta.id {
             return Some(JoinError::itself(meta.info()));
         }
@@ -186,10 +186,9 @@ impl Meta {
             let reason = CancelReason::new("the loop that ran it was closed, and its future could not be dropped");
             return Poll::Ready(JoinError::cancelled(self.info(), reason));
         }
-        let slot = self.slot as usize;
         let mut table = local.table.borrow_mut();
-        let joiner = table.joiner(local.current_slot.get(), waker);
-        let present = &mut table.side(slot).joiner;
+        let joiner = local.current().and_then(|(_, slot)| table.joiner(slot, waker));
+        let present = &mut table.side(self).joiner;
         let known = matches!(&present, Some(Joiner::Other(old)) if old.will_wake(waker));
         // Both cloning and dropping a waker may run anybody's code, so the table is not borrowed then.
         let old = if let Some(joiner) = joiner {
@@ -201,7 +200,7 @@ impl Meta {
         } else {
             drop(table);
             let joiner = Joiner::Other(waker.clone());
-            local.table.borrow_mut().side(slot).joiner.replace(joiner)
+            local.table.borrow_mut().side(self).joiner.replace(joiner)
         };
         if let Some(Joiner::Other(old)) = old {
             // It is somebody else's, who must not end the one that asks now.
