@@ -359,3 +359,31 @@ impl<T: Send + 'static> Drop for RemoteJoin<T> {
         self.task.cancel("the wait for it was dropped");
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::executor::Executor;
+
+    #[test]
+    fn a_thread_that_blocks_for_a_task_is_told_of_its_panic_and_the_hook_is_not() {
+        let executor = Executor::new();
+        let told = Rc::new(Cell::new(false));
+        let hook = told.clone();
+        executor.spawner().set_error_hook(move |_| hook.set(true));
+        let panics = || async { std::panic::resume_unwind(Box::new("waited for")) };
+        let mut task: RemoteTask<()> = executor.remote().spawn(panics).unwrap();
+        let mailbox = task.mailbox.clone();
+        let thread = std::thread::spawn(move || task.wait(None));
+        while !mailbox.state().is_waited {
+            std::thread::yield_now();
+        }
+        executor.run_until_stalled();
+        let Err(WaitError::Join(error)) = thread.join().unwrap() else { panic!("it panicked") };
+        assert_eq!(error.into_panic().unwrap().downcast_ref(), Some(&"waited for"));
+        executor.run_until_stalled();
+        assert!(!told.get());
+    }
+}
