@@ -7,6 +7,7 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
@@ -45,6 +46,10 @@ struct Mailbox<T> {
     /// The task, on the executor's thread, until it has ended.
     home: OnceLock<Bound<Cell<Option<Task<T>>>>>,
 }
+
+// Its lock is held for moves only, and the task at home is only ever taken out whole.
+impl<T> UnwindSafe for Mailbox<T> {}
+impl<T> RefUnwindSafe for Mailbox<T> {}
 
 struct State<T> {
     outcome: Option<Result<T, JoinError>>,
