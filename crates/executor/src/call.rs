@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::rc::Rc;
 
 use picot_context::{Details, Place};
@@ -16,6 +16,10 @@ use picot_context::{Details, Place};
 #[derive(Clone)]
 #[doc(alias = "Handle")]
 pub struct CallHandle(Rc<dyn Call>);
+
+// The closure is taken out before it is called or dropped.
+impl UnwindSafe for CallHandle {}
+impl RefUnwindSafe for CallHandle {}
 
 /// What is the same of all callbacks, whatever the type of their closure.
 trait Call {

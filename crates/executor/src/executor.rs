@@ -4,7 +4,7 @@
 //! [`Executor::block_on`] is the one driver that comes with it.
 
 use std::fmt;
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Waker;
@@ -31,6 +31,9 @@ pub struct Executor {
     /// How it sleeps, unless somebody else's sleep is interrupted.
     parker: Option<Parker>,
 }
+
+// As for what it shares; the parker is a token and a condition.
+impl RefUnwindSafe for Executor {}
 
 impl Executor {
     /// An executor that sleeps by parking its thread, in [`block_on`](Executor::block_on).
@@ -256,7 +259,7 @@ impl Executor {
     /// Announces that the thread is about to wait. From then on other threads interrupt it, until what this returns is
     /// dropped. `None` if they have handed something over already: then take that and do not wait.
     ///
-    /// If what this returns is forgotten, they interrupt on, until it is called again and that is dropped.
+    /// If what this returns is forgotten, the first of them still interrupts, for nothing.
     pub fn fall_asleep(&self) -> Option<Asleep<'_>> {
         let local = self.local();
         if local.uses(extra::HOOKS) {

@@ -138,6 +138,28 @@ impl Sent {
     }
 }
 
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_pushed_while_the_owner_takes_waits_for_the_next_time() {
+        let inbox = Inbox::new();
+        assert!((0..3).all(|n| inbox.push(n) == Ok(false)));
+        let take = || {
+            let mut got = Vec::new();
+            let taken = inbox.take(|n| {
+                got.push(n);
+                assert_eq!(inbox.push(n + 10), Ok(false));
+            });
+            assert_eq!((taken, inbox.len(), inbox.is_notified()), (3, 3, true));
+            got
+        };
+        assert_eq!(take(), [0, 1, 2]);
+        assert_eq!(take(), [10, 11, 12]);
+    }
+}
+
 #[cfg(all(test, loom))]
 mod model {
     use loom::sync::{Arc, Condvar, Mutex};

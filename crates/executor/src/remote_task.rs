@@ -7,6 +7,7 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
@@ -45,6 +46,10 @@ struct Mailbox<T> {
     /// The task, on the executor's thread, until it has ended.
     home: OnceLock<Bound<Cell<Option<Task<T>>>>>,
 }
+
+// Its lock is held for moves only, and the task at home is only ever taken out whole.
+impl<T> UnwindSafe for Mailbox<T> {}
+impl<T> RefUnwindSafe for Mailbox<T> {}
 
 struct State<T> {
     outcome: Option<Result<T, JoinError>>,
@@ -357,5 +362,33 @@ impl<T: Send + 'static> Future for RemoteJoin<T> {
 impl<T: Send + 'static> Drop for RemoteJoin<T> {
     fn drop(&mut self) {
         self.task.cancel("the wait for it was dropped");
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::executor::Executor;
+
+    #[test]
+    fn a_thread_that_blocks_for_a_task_is_told_of_its_panic_and_the_hook_is_not() {
+        let executor = Executor::new();
+        let told = Rc::new(Cell::new(false));
+        let hook = told.clone();
+        executor.spawner().set_error_hook(move |_| hook.set(true));
+        let panics = || async { std::panic::resume_unwind(Box::new("waited for")) };
+        let mut task: RemoteTask<()> = executor.remote().spawn(panics).unwrap();
+        let mailbox = task.mailbox.clone();
+        let thread = std::thread::spawn(move || task.wait(None));
+        while !mailbox.state().is_waited {
+            std::thread::yield_now();
+        }
+        executor.run_until_stalled();
+        let Err(WaitError::Join(error)) = thread.join().unwrap() else { panic!("it panicked") };
+        assert_eq!(error.into_panic().unwrap().downcast_ref(), Some(&"waited for"));
+        executor.run_until_stalled();
+        assert!(!told.get());
     }
 }

@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
 use std::num::NonZeroU64;
 use std::ops::Deref;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -100,6 +101,11 @@ const _: () = {
     assert_send_sync::<Meta>();
     assert_send_sync::<Shared>();
 };
+
+// A panic that unwinds past an executor, or past one of its handles, leaves nothing half done: no borrow of it lives while
+// user code runs.
+impl UnwindSafe for Shared {}
+impl RefUnwindSafe for Shared {}
 
 /// A task's reference to its executor. What tasks give back at home is kept for the next, so that a spawn and an end there
 /// cost no atomic operation each.

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -48,6 +48,10 @@ pub struct Task<T> {
 }
 
 impl<T> Unpin for Task<T> {}
+
+// The outcome is only ever moved out of it.
+impl<T> UnwindSafe for Task<T> {}
+impl<T> RefUnwindSafe for Task<T> {}
 
 impl<T> Task<T> {
     pub(crate) fn new(handle: async_task::Task<Outcome<T>, Meta>) -> Task<T> {

@@ -1,9 +1,11 @@
 //! Cancelling: at a step boundary, on the executor's thread, and nothing can swallow it.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::{Poll, Waker};
 
-use picot_executor::{Executor, Task};
+use picot_executor::{Executor, Spawner, Task};
 
 use crate::trace::{Flag, Trace, yield_now};
 
@@ -157,26 +159,50 @@ fn a_task_that_returns_from_the_poll_in_which_it_was_cancelled_keeps_its_value()
 
 #[test]
 fn a_destructor_may_wake_cancel_and_spawn() {
-    let (executor, trace) = (Rc::new(Executor::new()), Trace::default());
-    let sibling = executor.spawn(std::future::pending::<()>());
-    struct Busy(picot_executor::Spawner, Option<picot_executor::Task<()>>, Trace);
+    struct Busy(Spawner, Option<Task<()>>, Vec<Waker>, Trace);
     impl Drop for Busy {
         fn drop(&mut self) {
-            let trace = self.2.clone();
+            let trace = self.3.clone();
             drop(self.0.spawn(async move { trace.add("spawned by a destructor") }));
-            self.1.take().unwrap().cancel("by a destructor");
+            assert!(self.1.take().unwrap().cancel("by a destructor"));
+            self.2.drain(..).for_each(Waker::wake);
+            self.3.add("destructor");
         }
     }
-    let busy = Busy(executor.spawner().clone(), Some(sibling), trace.clone());
+    /// Adds its name at each poll, and never ends.
+    fn polled(trace: &Trace, name: &'static str) -> impl Future<Output = ()> + use<> {
+        let trace = trace.clone();
+        poll_fn(move |cx| {
+            trace.add(name);
+            WAKERS.with_borrow_mut(|wakers| wakers.push(cx.waker().clone()));
+            Poll::Pending
+        })
+    }
+    thread_local! {
+        static WAKERS: RefCell<Vec<Waker>> = const { RefCell::new(Vec::new()) };
+    }
+    let (executor, trace) = (Executor::new(), Trace::default());
+    let dropped = trace.on_drop("sibling dropped");
+    let (inside, spawner) = (trace.clone(), executor.spawner().clone());
+    drop(executor.spawn(polled(&trace, "woken")));
+    let sibling = executor.spawn(async move {
+        let _dropped = dropped;
+        polled(&inside, "sibling").await;
+    });
+    let inside = trace.clone();
     let task = executor.spawn(async move {
-        let _busy = busy;
+        let mut busy = Busy(spawner, Some(sibling), Vec::new(), inside.clone());
+        futures_lite::future::poll_once(polled(&inside, "busy")).await;
+        // Those of the two others, and its own.
+        busy.2 = WAKERS.take();
         std::future::pending::<()>().await;
     });
     executor.run_until_stalled();
+    assert_eq!(trace.take(), ["woken", "sibling", "busy"]);
     task.cancel("go");
-    executor.run_until_stalled();
-    assert_eq!(trace.take(), ["spawned by a destructor"]);
-    assert!(executor.spawner().tasks().is_empty());
+    assert_eq!(executor.run_until_stalled(), 4);
+    assert_eq!(trace.take(), ["destructor", "spawned by a destructor", "sibling dropped", "woken"]);
+    assert_eq!(executor.spawner().task_count(), 1);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::panic::Location;
 use std::rc::{Rc, Weak};
 use std::task::{Poll, Waker};
 
-use picot_executor::{Executor, Hooks};
+use picot_executor::{Executor, Hooks, Spawner, Task};
 
 use crate::trace::{Trace, quiet_panic, reports, yield_now};
 
@@ -51,23 +51,50 @@ fn after_close_everything_is_refused_and_what_is_refused_is_dropped() {
 
 #[test]
 fn destructors_may_spawn_wake_and_cancel_while_it_closes() {
-    struct Busy(picot_executor::Spawner, Trace);
+    /// The handles and wakers of all tasks.
+    type All = Rc<RefCell<Vec<(Task<()>, Waker)>>>;
+    /// Does to each of them, itself included, what a destructor may.
+    struct Busy(&'static str, Spawner, All, Trace);
     impl Drop for Busy {
         fn drop(&mut self) {
-            self.1.add(format!("spawn refused: {}", self.0.spawn(async {}).is_err()));
+            let all = self.2.borrow();
+            let cancelled: Vec<_> = all.iter().map(|(task, _)| task.cancel("while it closes")).collect();
+            all.iter().for_each(|(_, waker)| waker.wake_by_ref());
+            let refused = self.1.spawn(async { unreachable!("it is refused") }).is_err();
+            self.3.add(format!("{} cancels {cancelled:?}, its spawn is refused: {refused}", self.0));
         }
     }
-    let (executor, trace) = (Executor::new(), Trace::default());
-    let second = executor.spawn(std::future::pending::<()>());
-    let busy = Busy(executor.spawner().clone(), trace.clone());
-    drop(executor.spawn(async move {
-        let (_busy, second) = (busy, second);
-        second.cancel("while it closes");
-        std::future::pending::<()>().await;
-    }));
+    let (executor, trace, all) = (Executor::new(), Trace::default(), All::default());
+    let reports = reports(&executor);
+    let wakers = Rc::new(RefCell::new(Vec::new()));
+    let tasks = ["first", "second", "third"].map(|name| {
+        let (busy, wakers) = (Busy(name, executor.spawner().clone(), all.clone(), trace.clone()), wakers.clone());
+        executor.spawn(async move {
+            let _busy = busy;
+            poll_fn(|cx| {
+                wakers.borrow_mut().push(cx.waker().clone());
+                Poll::<()>::Pending
+            })
+            .await;
+        })
+    });
+    assert_eq!(executor.run_until_stalled(), 3);
+    all.borrow_mut().extend(tasks.into_iter().zip(wakers.take()));
     let report = executor.close();
-    assert_eq!(trace.take(), ["spawn refused: true"]);
-    assert_eq!(report.tasks.len(), 2);
+    assert_eq!(
+        trace.take(),
+        [
+            "first cancels [true, true, true], its spawn is refused: true",
+            "second cancels [false, true, true], its spawn is refused: true",
+            "third cancels [false, false, true], its spawn is refused: true",
+        ]
+    );
+    assert_eq!((report.tasks.len(), report.callbacks, report.leaked), (3, 0, 0));
+    assert!(reports.take().is_empty() && !executor.has_work());
+    for (task, _) in all.take() {
+        let error = Executor::new().block_on(async { task.await.unwrap_err() });
+        assert_eq!(error.reason().unwrap().as_str(), "the loop that ran it was closed");
+    }
 }
 
 #[test]
@@ -219,12 +246,16 @@ fn a_hook_that_closes_it_ends_the_run_by_a_panic_not_by_a_hang() {
         let held = trace.on_drop("root dropped");
         let payload = picot_context::catch(|| {
             executor.block_on(async move {
-                let _held = held;
+                let (_held, mut wakes) = (held, 0);
                 poll_fn(|cx| {
+                    if wakes == 10 {
+                        return Poll::Ready(());
+                    }
+                    wakes += 1;
                     // Ends the sleep, if there is one, for nothing.
                     let waker = cx.waker().clone();
                     std::thread::spawn(move || waker.wake());
-                    Poll::<()>::Pending
+                    Poll::Pending
                 })
                 .await;
             });

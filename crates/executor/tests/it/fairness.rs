@@ -1,9 +1,11 @@
 //! Fairness both ways: a flood on one side does not starve the other.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Poll, Waker};
 use std::thread;
 
 use picot_executor::Executor;
@@ -88,17 +90,42 @@ fn a_flood_from_other_threads_does_not_starve_the_tasks_here() {
 }
 
 #[test]
-fn two_tasks_that_wake_each_other_do_not_starve_a_third() {
-    let executor = Executor::new();
-    flood(&executor, 2);
-    let third = executor.spawn(async {
-        for _ in 0..10 {
-            yield_now().await;
+fn tasks_that_wake_themselves_or_each_other_do_not_starve_another() {
+    /// Two tasks, of which each wakes the other whenever it runs.
+    fn ping_pong(executor: &Executor) {
+        let wakers: Rc<RefCell<[Option<Waker>; 2]>> = Rc::default();
+        for own in 0..2 {
+            let wakers = wakers.clone();
+            drop(executor.spawn(poll_fn(move |cx| {
+                let mut wakers = wakers.borrow_mut();
+                wakers[own] = Some(cx.waker().clone());
+                if let Some(other) = &wakers[1 - own] {
+                    other.wake_by_ref();
+                }
+                Poll::<()>::Pending
+            })));
         }
-    });
-    // Each batch gives it one step.
-    for _ in 0..11 {
-        assert_eq!(executor.run_batch(usize::MAX), 3);
     }
-    assert!(third.is_finished());
+    for (others, flooding) in [("themselves", 2), ("each other", 0)] {
+        let executor = Executor::new();
+        if flooding == 0 {
+            ping_pong(&executor);
+            // The first runs when the other has no waker yet.
+            assert_eq!(executor.run_batch(usize::MAX), 2);
+        } else {
+            flood(&executor, flooding);
+        }
+        let busy = executor.ready();
+        let task = executor.spawn(async {
+            for _ in 0..10 {
+                yield_now().await;
+            }
+        });
+        // Each batch gives it one step.
+        for _ in 0..11 {
+            assert!(!task.is_finished());
+            assert_eq!(executor.run_batch(usize::MAX), busy + 1, "they wake {others}");
+        }
+        assert!(task.is_finished() && busy > 0);
+    }
 }

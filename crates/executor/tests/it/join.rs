@@ -103,33 +103,24 @@ fn a_new_waiter_takes_the_place_of_the_old_one() {
 
 #[test]
 fn waiting_for_oneself_is_an_error_not_a_hang() {
-    let executor = Executor::new();
-    let own = Rc::new(RefCell::new(None::<Task<String>>));
-    let task = executor.spawn({
-        let own = own.clone();
-        async move {
-            yield_now().await;
-            let mut own = own.take().unwrap();
-            (&mut own).await.unwrap_err().to_string()
-        }
-    });
-    own.replace(Some(task));
-    // The handle goes into the task and is dropped there, so the text is taken out by a second task.
-    let text = Trace::default();
-    let inside = text.clone();
-    let own2 = Rc::new(RefCell::new(None::<Task<()>>));
-    let task = executor.spawn({
-        let own = own2.clone();
-        async move {
-            let mut own = own.take().unwrap();
-            inside.add((&mut own).await.unwrap_err());
-        }
-    });
-    own2.replace(Some(task));
-    executor.run_until_stalled();
-    let events = text.take();
-    assert_eq!(events.len(), 1);
-    assert!(events[0].contains("waits for itself"), "{}", events[0]);
+    for (first_step, takes_handle) in [(true, false), (false, false), (true, true), (false, true)] {
+        let (executor, trace) = (Executor::new(), Trace::default());
+        let handle = Rc::new(RefCell::new(None::<Task<()>>));
+        let (own, inside) = (handle.clone(), trace.clone());
+        let task = executor.spawn(async move {
+            if !first_step {
+                yield_now().await;
+            }
+            let mut own: Task<()> = own.take().unwrap();
+            let result = if takes_handle { own.await } else { (&mut own).await };
+            inside.add(result.unwrap_err());
+        });
+        let text = format!("task 1 (spawned at {}) waits for itself, which would never end", task.place());
+        handle.replace(Some(task));
+        executor.run_until_stalled();
+        assert_eq!(trace.take(), [text]);
+        assert!(executor.spawner().tasks().is_empty());
+    }
 }
 
 #[test]

@@ -17,6 +17,8 @@ mod panics;
 mod process;
 mod remote_task;
 mod section;
+mod sleep;
 mod threads;
 mod trace;
+mod traits;
 mod wakers;

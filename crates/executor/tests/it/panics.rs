@@ -153,18 +153,6 @@ fn a_joiners_waker_that_panics_is_contained() {
 }
 
 #[test]
-fn a_hook_that_panics_falls_back_to_the_default_and_the_executor_goes_on() {
-    let executor = Executor::new();
-    executor.spawner().set_error_hook(|_| quiet_panic("hook"));
-    executor.call_soon(|| quiet_panic("call"));
-    executor.run_until_stalled();
-    assert_eq!(executor.block_on(async { 4 }), 4);
-    executor.spawner().reset_error_hook();
-    executor.call_soon(|| quiet_panic("call"));
-    executor.run_until_stalled();
-}
-
-#[test]
 fn the_roots_panic_resumes_in_its_caller_after_the_turn() {
     let (executor, trace) = (Executor::new(), Trace::default());
     let inside = trace.clone();

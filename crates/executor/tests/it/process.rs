@@ -1,7 +1,8 @@
-//! The two crashes of runtimes that a test can only watch from outside: each runs as a process of its own, which must
-//! end well.
+//! What a test can only watch from outside: crashes of runtimes, and what the default error hook prints. Each scene runs as a
+//! process of its own, which must end well.
 
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use picot_executor::Executor;
 
@@ -10,10 +11,11 @@ use crate::trace::{quiet_panic, yield_now};
 /// Set in the child: which of the scenes it is to play.
 const SCENE: &str = "PICOT_EXECUTOR_SCENE";
 
-/// Runs the test of this name again as a child, in which it plays its scene. Returns whether this is the child.
-fn plays(scene: &str) -> bool {
+/// Runs the test of this name again as a child, in which it plays its scene. Returns what the child has written, on standard
+/// output and standard error; nothing if this is the child.
+fn played(scene: &str) -> Option<(String, String)> {
     if std::env::var_os(SCENE).is_some_and(|found| found == scene) {
-        return true;
+        return None;
     }
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", &format!("process::{scene}"), "--nocapture", "--test-threads=1"])
@@ -23,10 +25,13 @@ fn plays(scene: &str) -> bool {
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{}\n{out}\n{err}", output.status);
     assert!(out.contains("1 passed"), "the scene was not played: {out}");
-    false
+    Some((out.into_owned(), err.into_owned()))
 }
 
-/// Panics when it is dropped away from home.
+/// How many destructors have run, in the child.
+static DROPS: AtomicUsize = AtomicUsize::new(0);
+
+/// Ends the process when it is dropped away from home.
 struct Home(std::thread::ThreadId);
 
 impl Drop for Home {
@@ -34,6 +39,7 @@ impl Drop for Home {
         if std::thread::current().id() != self.0 {
             std::process::abort();
         }
+        DROPS.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -42,7 +48,8 @@ impl Drop for Home {
 #[test]
 #[cfg_attr(miri, ignore = "Miri cannot start processes")]
 fn wakers_that_outlive_the_executor_are_woken_and_dropped_elsewhere() {
-    if !plays("wakers_that_outlive_the_executor_are_woken_and_dropped_elsewhere") {
+    if let Some((out, _)) = played("wakers_that_outlive_the_executor_are_woken_and_dropped_elsewhere") {
+        assert!(out.contains("200 dropped"), "{out}");
         return;
     }
     for closes_first in [false, true] {
@@ -78,6 +85,7 @@ fn wakers_that_outlive_the_executor_are_woken_and_dropped_elsewhere() {
         let _ = closed.send(());
         thread.join().unwrap();
     }
+    println!("{} dropped", DROPS.load(Ordering::Relaxed));
 }
 
 thread_local! {
@@ -93,14 +101,19 @@ fn an_executor_that_dies_with_its_thread_contains_what_its_tasks_do_then() {
     struct TouchesOther;
     impl Drop for TouchesOther {
         fn drop(&mut self) {
+            DROPS.fetch_add(1, Ordering::Relaxed);
             OTHER.with_borrow_mut(|other| other.push(1));
-            quiet_panic("even if it was still there");
+            unreachable!("it is gone");
         }
     }
     picot_context::task_local! {
         static LOCAL: TouchesOther;
     }
-    if !plays("an_executor_that_dies_with_its_thread_contains_what_its_tasks_do_then") {
+    if let Some((out, err)) = played("an_executor_that_dies_with_its_thread_contains_what_its_tasks_do_then") {
+        // Of three tasks, each with one in its future and one as its local, and of a callback.
+        assert!(out.contains("7 dropped"), "{out}");
+        let reports = err.lines().filter(|line| line.starts_with("picot: ") && line.contains("cannot access a Thread"));
+        assert_eq!((reports.count(), err.contains("it is gone")), (7, false), "{err}");
         return;
     }
     let thread = std::thread::spawn(|| {
@@ -127,4 +140,72 @@ fn an_executor_that_dies_with_its_thread_contains_what_its_tasks_do_then() {
         std::panic::resume_unwind(Box::new("the thread ends by a panic"));
     });
     assert!(thread.join().is_err());
+    println!("{} dropped", DROPS.load(Ordering::Relaxed));
+}
+
+/// A second panic in the middle of an unwinding aborts the process, unless it is caught before it meets the first.
+#[test]
+#[cfg_attr(miri, ignore = "Miri cannot start processes")]
+fn an_executor_that_is_dropped_by_a_panic_contains_those_of_its_tasks() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            assert!(std::thread::panicking());
+            DROPS.fetch_add(1, Ordering::Relaxed);
+            quiet_panic("in the middle of another");
+        }
+    }
+    if let Some((out, err)) = played("an_executor_that_is_dropped_by_a_panic_contains_those_of_its_tasks") {
+        assert!(out.contains("4 dropped"), "{out}");
+        let reports =
+            err.lines().filter(|line| line.starts_with("picot: ") && line.contains("in the middle of another"));
+        assert_eq!(reports.count(), 4, "{err}");
+        return;
+    }
+    let payload = picot_context::catch(|| {
+        let executor = Executor::new();
+        for polled in [true, true, false] {
+            let bomb = Bomb;
+            drop(executor.spawn(async move {
+                let _bomb = bomb;
+                std::future::pending::<()>().await;
+            }));
+            if polled {
+                executor.run_until_stalled();
+            }
+        }
+        let bomb = Bomb;
+        executor.call_soon(move || drop(bomb));
+        quiet_panic("the first");
+    });
+    assert_eq!(payload.unwrap_err().message().as_deref(), Some("the first"));
+    println!("{} dropped", DROPS.load(Ordering::Relaxed));
+}
+
+/// What the default hook says can only be read by another process.
+#[test]
+#[cfg_attr(miri, ignore = "Miri cannot start processes")]
+fn without_an_error_hook_and_when_that_panics_a_line_a_report_is_printed() {
+    if let Some((_, err)) = played("without_an_error_hook_and_when_that_panics_a_line_a_report_is_printed") {
+        let lines: Vec<_> = err.lines().filter_map(|line| line.strip_prefix("picot: ")).collect();
+        let [no_hook, told, hook, reset] = &lines[..] else { panic!("four lines: {err}") };
+        let place = "crates/executor/tests/it/process.rs:";
+        for (line, what) in [(no_hook, "no hook"), (told, "what the hook was told"), (reset, "hook taken away")] {
+            assert!(line.starts_with("the callback from ") && line.replace('\\', "/").contains(place), "{line}");
+            assert!(line.ends_with(&format!("panicked with {what:?}")), "{line}");
+        }
+        assert_eq!(*hook, "a hook panicked with \"hook\"");
+        return;
+    }
+    let executor = Executor::new();
+    let panics = |message: &'static str| {
+        executor.call_soon(move || quiet_panic(message));
+        executor.run_until_stalled();
+    };
+    panics("no hook");
+    executor.spawner().set_error_hook(|_| quiet_panic("hook"));
+    panics("what the hook was told");
+    executor.spawner().reset_error_hook();
+    panics("hook taken away");
+    assert_eq!(executor.block_on(async { 4 }), 4);
 }

@@ -1,14 +1,15 @@
 //! Other threads: they wake, they call, they come too late. A future never leaves its thread.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Poll, Waker};
 use std::thread;
 
-use picot_executor::Executor;
+use picot_executor::{Executor, Hooks};
 
 use crate::trace::Trace;
 
@@ -230,75 +231,184 @@ fn closing_under_fire_loses_nothing_and_drops_everything_at_home() {
     }
 }
 
-/// The accounts of a storm: several threads wake tasks as fast as they can, millions of times, while tasks are polled, end,
-/// and the executor closes in the middle. Each thread numbers its wakes of a task before it wakes; each poll notes the numbers
-/// it sees at its beginning. A wake has led to a poll if a poll began that saw its number or a later one; all others must
-/// have come when the task had ended or the executor was closed.
-#[test]
-fn in_a_storm_every_wake_leads_to_a_poll_that_begins_after_it_or_comes_too_late() {
+/// The books of a storm: by thread and task, the number of the last wake that the thread has made, written before it wakes;
+/// and the highest number that the last poll has found, written at its beginning.
+struct Storm {
+    sent: Vec<AtomicU64>,
+    seen: Vec<AtomicU64>,
+    /// By task: that its future has been dropped.
+    ended: Vec<AtomicBool>,
+    closed: AtomicBool,
+    made: AtomicU64,
+    threads: AtomicUsize,
+}
+
+impl Storm {
     const THREADS: usize = 3;
     const TASKS: usize = 16;
-    const WAKES: u64 = if cfg!(miri) { 20 } else { 25_000 };
+    /// How many wakes are made, at least, before the executor closes.
+    const WAKES: u64 = if cfg!(miri) { 300 } else { 2_000_000 };
+    /// How many bursts each thread makes after that.
+    const BURSTS_AFTER_CLOSE: usize = if cfg!(miri) { 2 } else { 100 };
 
-    let executor = Executor::new();
-    let wakers: Arc<Mutex<Vec<Waker>>> = Arc::default();
-    let sent: Arc<Vec<AtomicU64>> = Arc::new((0..THREADS * TASKS).map(|_| AtomicU64::new(0)).collect());
-    let seen: Rc<Vec<Cell<u64>>> = Rc::new((0..THREADS * TASKS).map(|_| Cell::new(0)).collect());
-    let polls = Rc::new(Cell::new(0_u64));
-    for task in 0..TASKS {
-        let (wakers, sent, seen, polls) = (wakers.clone(), sent.clone(), seen.clone(), polls.clone());
-        let mut given = false;
-        drop(executor.spawn(poll_fn(move |cx| {
-            polls.set(polls.get() + 1);
-            if !std::mem::replace(&mut given, true) {
-                wakers.lock().unwrap().push(cx.waker().clone());
-            }
-            for thread in 0..THREADS {
-                let number = thread * TASKS + task;
-                seen[number].set(sent[number].load(Ordering::Relaxed));
-            }
-            // Half of them end on the way, under the wakes of all threads.
-            let ends = task % 2 == 0 && seen[task].get() >= WAKES / 2;
-            if ends { Poll::Ready(()) } else { Poll::Pending }
-        })));
+    fn new() -> Storm {
+        let numbers = || (0..Storm::THREADS * Storm::TASKS).map(|_| AtomicU64::new(0)).collect();
+        let ended = (0..Storm::TASKS).map(|_| AtomicBool::new(false)).collect();
+        let (closed, made) = (AtomicBool::new(false), AtomicU64::new(0));
+        Storm { sent: numbers(), seen: numbers(), ended, closed, made, threads: AtomicUsize::new(Storm::THREADS) }
     }
-    executor.run_until_stalled();
-    let running = Arc::new(AtomicUsize::new(THREADS));
-    let threads: Vec<_> = (0..THREADS)
-        .map(|thread| {
-            let (wakers, sent, running) = (wakers.lock().unwrap().clone(), sent.clone(), running.clone());
-            thread::spawn(move || {
-                let mut made = 0_u64;
-                for n in 1..=WAKES {
-                    for (task, waker) in wakers.iter().enumerate() {
-                        sent[thread * TASKS + task].store(n, Ordering::Relaxed);
-                        waker.wake_by_ref();
-                        made += 1;
-                    }
+
+    /// One thread: makes bursts of wakes, of all tasks, and waits after each until its last wake of each task has led to a
+    /// poll that began after it, or the task has ended. It goes on for a while when the executor is closed. Returns how many
+    /// of its wakes have led to a poll and how many came too late, each told by itself.
+    fn blow(&self, thread: usize, wakers: &[Waker], root: &Waker) -> (u64, u64) {
+        let (mut answered, mut late) = (0, 0);
+        let mut open: Vec<VecDeque<u64>> = vec![VecDeque::new(); Storm::TASKS];
+        let (mut number, mut after_close) = (0, 0);
+        for burst in 0.. {
+            if self.closed.load(Ordering::Relaxed) {
+                if after_close == Storm::BURSTS_AFTER_CLOSE {
+                    break;
                 }
-                running.fetch_sub(1, Ordering::Release);
-                made
-            })
-        })
-        .collect();
-    while running.load(Ordering::Acquire) != 0 {
-        executor.run_until_stalled();
-    }
-    let made: u64 = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
-    executor.run_until_stalled();
-    assert_eq!(made, THREADS as u64 * TASKS as u64 * WAKES);
-    let (mut answered, mut late) = (0, 0);
-    for (number, seen) in seen.iter().enumerate() {
-        answered += seen.get();
-        if number % TASKS % 2 == 1 {
-            assert_eq!(seen.get(), WAKES, "the last wake of a task that lives leads to a poll that begins after it");
-        } else {
-            late += WAKES - seen.get();
+                after_close += 1;
+            }
+            for _ in 0..=burst % 16 {
+                number += 1;
+                for (task, waker) in wakers.iter().enumerate() {
+                    self.sent[thread * Storm::TASKS + task].store(number, Ordering::Relaxed);
+                    open[task].push_back(number);
+                    waker.wake_by_ref();
+                }
+                self.made.fetch_add(wakers.len() as u64, Ordering::Relaxed);
+            }
+            root.wake_by_ref();
+            let mut yields = 0;
+            for (task, open) in open.iter_mut().enumerate() {
+                while let Some(first) = open.front() {
+                    // In this order: what it had seen when it ended is final.
+                    let ended = self.ended[task].load(Ordering::Acquire);
+                    if *first <= self.seen[thread * Storm::TASKS + task].load(Ordering::Relaxed) {
+                        answered += 1;
+                    } else if ended {
+                        late += 1;
+                    } else {
+                        yields += 1;
+                        assert!(yields < 5_000_000, "wake {first} of task {task} has led to no poll");
+                        thread::yield_now();
+                        continue;
+                    }
+                    open.pop_front();
+                }
+            }
         }
+        (answered, late)
     }
-    assert_eq!(answered + late, made, "the sums agree");
-    assert!(polls.get() <= answered + TASKS as u64, "no poll without a wake");
-    assert_eq!(executor.close().tasks.len(), TASKS / 2);
+}
+
+/// Says that the future is gone. Its thread is the executor's, or the test ends here.
+struct Ends(Arc<Storm>, usize, thread::ThreadId);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        assert_eq!(thread::current().id(), self.2, "a future was dropped on the wrong thread");
+        assert!(!self.0.ended[self.1].swap(true, Ordering::AcqRel), "it was dropped twice");
+    }
+}
+
+/// Says that the thread is gone, also by a panic, so that the executor does not wait for more of its wakes.
+struct Leaves(Arc<Storm>, Waker);
+
+impl Drop for Leaves {
+    fn drop(&mut self) {
+        self.0.threads.fetch_sub(1, Ordering::Relaxed);
+        self.1.wake_by_ref();
+    }
+}
+
+/// Several threads wake tasks and the root as fast as they can, millions of times, while tasks are polled, end, and the
+/// executor sleeps, and in the middle of it all closes. The threads say of each wake whether it has led to a poll; the tasks
+/// count by themselves, and the sums agree.
+#[test]
+fn in_a_storm_every_wake_leads_to_a_poll_that_begins_after_it_or_comes_too_late() {
+    const THREADS: usize = Storm::THREADS;
+    const TASKS: usize = Storm::TASKS;
+    for watched in [false, true] {
+        let (executor, storm) = (Executor::new(), Arc::new(Storm::new()));
+        let naps = Rc::new(Naps::default());
+        if watched {
+            executor.spawner().set_hooks(naps.clone());
+        }
+        let (wakers, answered, polls) =
+            (Rc::new(RefCell::new(Vec::new())), Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+        for task in 0..TASKS {
+            let (wakers, answered, polls) = (wakers.clone(), answered.clone(), polls.clone());
+            let (ends, mut last) = (Ends(storm.clone(), task, thread::current().id()), [0; THREADS]);
+            drop(executor.spawn(async move {
+                let Ends(storm, ..) = &ends;
+                poll_fn(|cx| {
+                    polls.set(polls.get() + 1);
+                    if polls.get() == task + 1 {
+                        wakers.borrow_mut().push(cx.waker().clone());
+                    }
+                    for (thread, last) in last.iter_mut().enumerate() {
+                        let found = storm.sent[thread * TASKS + task].load(Ordering::Relaxed);
+                        answered.set(answered.get() + found - *last);
+                        storm.seen[thread * TASKS + task].store(found, Ordering::Relaxed);
+                        *last = found;
+                    }
+                    // Half of them end on the way, under the wakes of all threads.
+                    let ends = task % 2 == 0 && storm.made.load(Ordering::Relaxed) >= Storm::WAKES / 2;
+                    if ends { Poll::Ready(()) } else { Poll::Pending }
+                })
+                .await;
+            }));
+        }
+        assert_eq!(executor.run_batch(usize::MAX), TASKS);
+        let wakers = wakers.take();
+        let mut threads: Vec<thread::JoinHandle<(u64, u64)>> = Vec::new();
+        executor.block_on(poll_fn(|cx| {
+            while threads.len() < THREADS {
+                let (thread, storm, wakers, root) = (threads.len(), storm.clone(), wakers.clone(), cx.waker().clone());
+                threads.push(thread::spawn(move || {
+                    let _leaves = Leaves(storm.clone(), root.clone());
+                    storm.blow(thread, &wakers, &root)
+                }));
+            }
+            let blows =
+                storm.made.load(Ordering::Relaxed) < Storm::WAKES && storm.threads.load(Ordering::Relaxed) == THREADS;
+            if blows { Poll::Pending } else { Poll::Ready(()) }
+        }));
+        // All of them are at it, and go on for a while.
+        let report = executor.close();
+        storm.closed.store(true, Ordering::Relaxed);
+        assert!(storm.ended.iter().all(|ended| ended.load(Ordering::Relaxed)), "all were dropped");
+        let sums = threads.into_iter().map(|thread| thread.join().unwrap());
+        let (answered_there, late) = sums.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        let made = storm.made.load(Ordering::Relaxed);
+        assert_eq!((report.tasks.len(), report.leaked), (TASKS / 2, 0));
+        assert_eq!(
+            answered.get() + late,
+            made,
+            "the sums agree: those that the tasks have seen, and those that were late"
+        );
+        assert_eq!(answered_there, answered.get());
+        assert!(
+            late >= (THREADS * TASKS * 100) as u64 && answered.get() >= Storm::WAKES / 2,
+            "{late} of {made} were late"
+        );
+        assert!(polls.get() as u64 <= answered.get() + TASKS as u64, "no poll without a wake");
+        assert!(!watched || naps.0.get() > 0, "it slept in the storm");
+    }
+}
+
+/// Counts how often the executor sleeps.
+#[derive(Default)]
+struct Naps(Cell<usize>);
+
+impl Hooks for Naps {
+    fn park(&self) {
+        self.0.set(self.0.get() + 1);
+    }
 }
 
 /// A million wakes that begin before the executor closes and go on long after it is gone: none does anything, none is lost

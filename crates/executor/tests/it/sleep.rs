@@ -1,0 +1,133 @@
+//! Sleep that somebody else does: an interrupt only where it is needed, and never one too few.
+
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Wake, Waker};
+use std::thread;
+
+use picot_executor::Executor;
+
+/// Counts instead of writing to a wake-up fd.
+#[derive(Default)]
+struct Interrupts(AtomicUsize);
+
+impl Wake for Interrupts {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// An executor with a task that is pending, and all ways to reach it from another thread.
+struct Scene {
+    executor: Executor,
+    interrupts: Arc<Interrupts>,
+    task: Waker,
+    polls: Arc<AtomicUsize>,
+}
+
+impl Scene {
+    fn new() -> Scene {
+        let interrupts = Arc::new(Interrupts::default());
+        let executor = Executor::with_interrupt(Waker::from(interrupts.clone()));
+        let (waker, polls): (Arc<Mutex<Option<Waker>>>, _) = (Arc::default(), Arc::new(AtomicUsize::new(0)));
+        let (given, counted) = (waker.clone(), polls.clone());
+        drop(executor.spawn(poll_fn(move |cx| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            *given.lock().unwrap() = Some(cx.waker().clone());
+            Poll::<()>::Pending
+        })));
+        executor.run_until_stalled();
+        let task = waker.lock().unwrap().take().unwrap();
+        Scene { executor, interrupts, task, polls }
+    }
+
+    /// Another thread wakes the task and hands over a call and the making of a task, so many times. Returns how many
+    /// interrupts there were in all since the beginning.
+    fn push(&self, times: usize) -> usize {
+        let (task, remote) = (self.task.clone(), self.executor.remote());
+        let pushes = move || {
+            for _ in 0..times {
+                task.wake_by_ref();
+                remote.call_soon(|| ()).unwrap();
+                drop(remote.spawn(|| async {}).unwrap());
+            }
+        };
+        thread::spawn(pushes).join().unwrap();
+        self.interrupts.0.load(Ordering::Relaxed)
+    }
+
+    /// Looks at what was pushed. Returns how much that was, and how often the task was polled for it.
+    fn look(&self) -> (usize, usize) {
+        let before = self.polls.load(Ordering::Relaxed);
+        let taken = self.executor.take_remote();
+        self.executor.run_until_stalled();
+        (taken, self.polls.load(Ordering::Relaxed) - before)
+    }
+}
+
+#[test]
+fn an_owner_that_is_awake_is_never_interrupted() {
+    let scene = Scene::new();
+    assert_eq!(scene.push(1000), 0);
+    assert_eq!(scene.look(), (2001, 1), "the task once, each call, and each new task");
+    assert_eq!(scene.push(1000), 0);
+}
+
+#[test]
+fn one_that_sleeps_is_interrupted_once_whatever_comes_and_not_after_it_has_woken_up() {
+    let scene = Scene::new();
+    for round in 1..4 {
+        let asleep = scene.executor.fall_asleep().expect("nothing has come yet");
+        assert_eq!(scene.push(1000), round);
+        assert!(scene.executor.has_remote());
+        drop(asleep);
+        assert_eq!(scene.push(1), round, "awake, and about to look");
+        assert_eq!(scene.look().1, 1);
+        assert_eq!(scene.push(1), round, "awake, and it has looked");
+        assert!(scene.executor.fall_asleep().is_none(), "what came in between is to be looked at first");
+        assert_eq!(scene.push(1), round);
+        assert_eq!(scene.look().1, 1);
+    }
+}
+
+#[test]
+fn a_sleep_that_nobody_has_interrupted_ends_as_well() {
+    let scene = Scene::new();
+    drop(scene.executor.fall_asleep().unwrap());
+    assert!(!scene.executor.has_remote());
+    assert_eq!(scene.push(10), 0);
+}
+
+#[test]
+fn a_sleep_whose_end_is_forgotten_costs_one_interrupt_for_nothing_and_loses_nothing() {
+    let scene = Scene::new();
+    std::mem::forget(scene.executor.fall_asleep().unwrap());
+    assert_eq!(scene.push(1000), 1);
+    assert_eq!(scene.look().1, 1);
+    assert_eq!(scene.push(1000), 1, "it has looked, so it is awake");
+    scene.look();
+
+    std::mem::forget(scene.executor.fall_asleep().unwrap());
+    let asleep = scene.executor.fall_asleep().expect("it may go on sleeping");
+    assert_eq!(scene.push(1000), 2);
+    drop(asleep);
+    assert_eq!(scene.look().1, 1);
+}
+
+#[test]
+fn what_happens_on_its_own_thread_interrupts_nothing_although_it_sleeps() {
+    let scene = Scene::new();
+    let asleep = scene.executor.fall_asleep().unwrap();
+    scene.task.wake_by_ref();
+    scene.executor.remote().call_soon(|| ()).unwrap();
+    drop(scene.executor.remote().spawn(|| async {}).unwrap());
+    drop(asleep);
+    assert_eq!((scene.look(), scene.interrupts.0.load(Ordering::Relaxed)), ((0, 1), 0));
+}
+
+#[test]
+#[should_panic(expected = "the loop that this executor was made for drives it")]
+fn it_cannot_block_itself() {
+    Scene::new().executor.block_on(async {});
+}

@@ -1,0 +1,87 @@
+//! Which of the public types may be sent to other threads, shared between them, moved while pinned, and kept through a caught
+//! panic: as a table, so that none changes unnoticed.
+
+use std::cell::Cell;
+use std::marker::{PhantomData, PhantomPinned};
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use picot_executor::*;
+
+/// What holds for a type without the trait, unless the inherent constant of the same name is there.
+trait Without {
+    const HAS: bool = false;
+}
+
+impl<T> Without for T {}
+
+macro_rules! checks {
+    ($($check:ident: $trait:ident),*) => {$(
+        struct $check<T>(PhantomData<T>);
+
+        impl<T: $trait> $check<T> {
+            const HAS: bool = true;
+        }
+    )*};
+}
+
+checks!(IsSend: Send, IsSync: Sync, IsUnpin: Unpin, IsUnwindSafe: UnwindSafe, IsRefUnwindSafe: RefUnwindSafe);
+
+/// A future that is none of it.
+struct Local(#[expect(dead_code, reason = "for its traits")] Rc<Cell<()>>, PhantomPinned);
+
+impl Future for Local {
+    type Output = Self;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self> {
+        Poll::Pending
+    }
+}
+
+macro_rules! table {
+    ($($type:ty: $expected:expr,)*) => {$(
+        let found = [
+            <IsSend<$type>>::HAS,
+            <IsSync<$type>>::HAS,
+            <IsUnpin<$type>>::HAS,
+            <IsUnwindSafe<$type>>::HAS && <IsRefUnwindSafe<$type>>::HAS,
+        ];
+        assert_eq!(found, $expected, "{} is or is not Send, Sync, Unpin, and safe to unwind past", stringify!($type));
+    )*};
+}
+
+#[test]
+fn the_table_of_auto_traits_is_this() {
+    /// Send, Sync, Unpin, and both of UnwindSafe and RefUnwindSafe.
+    const HERE: [bool; 4] = [false, false, true, true];
+    const ANYWHERE: [bool; 4] = [true, true, true, true];
+    table! {
+        Executor: HERE,
+        Spawner: HERE,
+        TaskBuilder<'static>: HERE,
+        Task<Local>: HERE,
+        Join<Local>: HERE,
+        Cancelled<Local>: HERE,
+        CallHandle: HERE,
+        Asleep<'static>: HERE,
+        Exclusive: HERE,
+        ExclusiveGuard: HERE,
+        // The future is inside of it, and where it is polled anything may be half done.
+        Root<Local>: [false, false, false, false],
+        Root<std::future::Ready<()>>: [false, false, true, false],
+        Remote: ANYWHERE,
+        RemoteTask<Local>: [false, false, true, true],
+        RemoteTask<Cell<()>>: ANYWHERE,
+        RemoteJoin<Cell<()>>: ANYWHERE,
+        // As the closure inside.
+        Refused: [true, false, true, false],
+        Refused<fn()>: ANYWHERE,
+        JoinError: ANYWHERE,
+        WaitError: ANYWHERE,
+        CancelReason: ANYWHERE,
+        CloseReport: ANYWHERE,
+        Exit: ANYWHERE,
+    }
+}
