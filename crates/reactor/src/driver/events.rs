@@ -46,7 +46,7 @@ impl Events {
     /// The events from the one with this number on.
     #[inline]
     pub(crate) fn from(&self, first: usize) -> impl Iterator<Item = (Key, Readiness)> {
-        self.0.iter().skip(first).map(form::parts)
+        self.0.get(first..).unwrap_or_default().iter().map(form::parts)
     }
 
     /// Room for epoll's events, and for no more than so many.
