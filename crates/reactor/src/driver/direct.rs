@@ -269,6 +269,39 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri lets no counter be full")]
+    fn an_alarm_whose_counter_is_full_is_emptied_and_rings() {
+        let driver = Direct::new().unwrap();
+        let full = rustix::io::write(&driver.alarm.rung, &(u64::MAX - 1).to_ne_bytes());
+        assert_eq!(full, Ok(8));
+        let told = |limit| {
+            let mut events = Events::new();
+            driver.wait(Some(limit), None, &mut events).unwrap();
+            events.len()
+        };
+        assert_eq!((told(Duration::ZERO), told(Duration::ZERO)), (1, 0));
+        driver.waker().wake();
+        assert_eq!(told(Duration::from_secs(10)), 1);
+        let mut rung = [0; 8];
+        assert_eq!(rustix::io::read(&driver.alarm.rung, &mut rung), Ok(8));
+        assert_eq!(u64::from_ne_bytes(rung), 1);
+    }
+
+    /// There is nobody who could do anything about it, and whoever rings must not be kept.
+    #[test]
+    fn an_alarm_that_cannot_be_rung_returns() {
+        let (heard, rung) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).unwrap();
+        drop(heard);
+        let broken = Alarm { rung, pipe: None };
+        assert_eq!(rustix::io::write(&broken.rung, &[1]), Err(Errno::PIPE));
+        broken.ring();
+        let (heard, _rung) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).unwrap();
+        let unwritable = Arc::new(Alarm { rung: heard, pipe: None });
+        assert_eq!(rustix::io::write(&unwritable.rung, &[1]), Err(Errno::BADF));
+        Waker::from(unwritable).wake();
+    }
+
+    #[test]
     #[cfg_attr(miri, ignore = "Miri has no timerfd")]
     fn the_timer_is_set_once_for_a_deadline_and_again_when_that_has_moved() {
         let driver = Direct::new().unwrap();
