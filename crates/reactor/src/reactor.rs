@@ -1,20 +1,21 @@
 //! The reactor: waits, brings readiness up to date, wakes.
 //!
-//! The invariants: all events of a wait are noted before the first waker is called; no borrow of ours lives while one is;
-//! an event whose source is gone reaches nobody. It reads no clock: how long to wait is up to the caller.
+//! The invariants: each event of a wait is looked up when its turn comes, so that one whose source is gone by then reaches
+//! nobody; no borrow of ours lives while a waker is called. It reads no clock: how long to wait is up to the caller.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
 
-use crate::driver::{Driver, system};
+use crate::driver::{Driver, Events, system};
 use crate::fork::Mark;
 use crate::pollable::{Pollable, borrow};
-use crate::source::{Source, State, contain};
+use crate::source::{Source, State, Told, contain};
 use crate::table::Table;
+use crate::waiter::Retired;
 
 /// No wait is longer. Kernels differ in what they do with very long ones; whoever wants to wait on waits again.
 const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -27,14 +28,12 @@ pub struct Reactor {
 
 pub(crate) struct Inner {
     pub(crate) driver: Box<dyn Driver>,
-    /// What the driver says of itself, which is asked for in every operation.
-    pub(crate) is_edge: bool,
-    pub(crate) trusts_partial_transfers: bool,
-    pub(crate) table: RefCell<Table>,
+    pub(crate) table: Table,
     /// How many wakers wait for readiness.
     pub(crate) waiting: Cell<usize>,
-    /// The sources that a wait has brought news of: its buffer, kept between waits.
-    told: RefCell<Vec<Rc<State>>>,
+    pub(crate) retired: Retired,
+    /// What a wait has brought: its buffer, kept between waits.
+    events: Cell<Events>,
     pub(crate) mark: Mark,
 }
 
@@ -64,12 +63,11 @@ impl Reactor {
 
     fn on(driver: Box<dyn Driver>) -> Reactor {
         let inner = Inner {
-            is_edge: driver.is_edge(),
-            trusts_partial_transfers: driver.trusts_partial_transfers(),
             driver,
-            table: RefCell::default(),
+            table: Table::default(),
             waiting: Cell::new(0),
-            told: RefCell::default(),
+            retired: Retired::default(),
+            events: Cell::default(),
             mark: Mark::new(),
         };
         Reactor { inner: Rc::new(inner) }
@@ -91,8 +89,8 @@ impl Reactor {
         }
     }
 
-    /// Waits until there are events, for at most `timeout` (`None`: without a limit), and at most for 24 hours. Then wakes
-    /// whoever waits for what has come. Returns the number of events.
+    /// Waits until there are events, for at most `timeout` (`None`: without a limit), and at most for 24 hours. Then goes
+    /// through them, and wakes whoever waits for what has come. Returns the number of events.
     ///
     /// A timeout is rounded up to what the backend can do: on Linux, to a millisecond, but one below that is exact, and
     /// costs a system call. A signal ends the wait without events; so may a timer that was left from an earlier wait.
@@ -124,26 +122,19 @@ impl Reactor {
                 "this reactor belongs to the process that this one was forked from; make another",
             ));
         }
-        let mut told = inner.told.take();
-        let result = inner.driver.wait(timeout, deadline, &mut |key, readiness| {
-            if let Some(state) = inner.table.borrow().get(key) {
-                state.note(inner, readiness);
-                told.push(state.clone());
-            }
-        });
-        let count = told.len();
-        // A panic is contained here, once for all, and the source that it came from is asked again for its other waiters.
-        let next = Cell::new(0);
-        let wake_all = || {
-            while let Some(state) = told.get(next.get()) {
-                state.wake(inner);
-                next.set(next.get() + 1);
-            }
-        };
-        while contain(wake_all) {}
-        told.clear();
+        let mut events = inner.events.take();
+        let result = inner.driver.wait(timeout, deadline, &mut events);
+        inner.retired.hold();
+        // A panic is contained here, once for all, and the events behind it follow.
+        let (next, strays) = (Cell::new(0), Cell::new(0));
+        while contain(|| inner.tell_all(&events, &next, &strays)) {}
+        for waker in inner.retired.release() {
+            contain(|| drop(waker));
+        }
+        let count = events.len() - strays.get();
+        events.clear();
         // Put back for its memory; a waker that has waited itself may have left another one.
-        inner.told.replace(told);
+        inner.events.set(events);
         result.map(|()| count)
     }
 
@@ -174,13 +165,31 @@ impl Reactor {
 
     /// The number of sources.
     pub fn sources(&self) -> usize {
-        self.inner.table.borrow().len()
+        self.inner.table.len()
     }
 
     /// The number of wakers that wait for a source. One that was left behind by a future which is gone counts until its
     /// source is ready or dropped.
     pub fn waiting(&self) -> usize {
         self.inner.waiting.get()
+    }
+}
+
+impl Inner {
+    /// Brings the readiness of sources up to date by the events from `next` on, and wakes whoever waits for it. A waker may
+    /// panic out of this.
+    #[inline]
+    fn tell_all(&self, events: &Events, next: &Cell<usize>, strays: &Cell<usize>) {
+        while let Some((key, news)) = events.get(next.get()) {
+            next.set(next.get() + 1);
+            // SAFETY: Noting calls nobody; and what leaves a slot is held until all wakers are called.
+            match unsafe { self.table.find(key, |state| state.note(self, news)) } {
+                Some(Told::Reader(waker)) => waker.wake_by_ref(),
+                Some(Told::Nobody) => {}
+                Some(Told::Others(state)) => state.wake(self, news),
+                None => strays.set(strays.get() + 1),
+            }
+        }
     }
 }
 

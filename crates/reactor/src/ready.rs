@@ -42,8 +42,10 @@ impl Readiness {
     /// There was an error (`EPOLLERR`); an operation finds out which. Stays.
     pub const ERROR: Readiness = Readiness(32);
 
-    /// No kernel polls the object, so its readiness is never cleared. For our own use: it is not shown.
+    /// No kernel polls the object, so its readiness is never cleared. For our own use, as the next: it is not shown.
     pub(crate) const ALWAYS: Readiness = Readiness(64);
+    /// That a transfer has moved less than it could says nothing about the next one.
+    pub(crate) const UNTOLD: Readiness = Readiness(128);
 
     /// The readiness of all directions.
     pub(crate) const EVERY_DIRECTION: Readiness = Readiness(1 | 2 | 4);
@@ -71,8 +73,22 @@ impl Readiness {
         self.intersects(Readiness(8 | 16 | 32))
     }
 
-    /// The readiness that these bits stand for: those of the three directions are what poll(2) has for them.
-    #[cfg(target_os = "linux")]
+    /// Whether only "would block" says that a direction is not ready any more, and not a transfer that moved less than it
+    /// could.
+    pub(crate) const fn must_be_tried(self) -> bool {
+        self.intersects(Readiness(8 | 16 | 32 | 64 | 128))
+    }
+
+    /// What others are shown of it.
+    pub(crate) const fn shown(self) -> Readiness {
+        self.without(Readiness(64 | 128))
+    }
+
+    pub(crate) const fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// The readiness of the directions among these bits, which are what poll(2) has for them.
     pub(crate) const fn of_directions(bits: u8) -> Readiness {
         Readiness(bits & 7)
     }

@@ -4,9 +4,10 @@
 //! block" (or has moved less than it could, where that means the same); whoever waits in a direction is woken when it
 //! becomes ready; dropping a source takes it out of the table and the kernel's set before its object is closed.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell};
 use std::fmt;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
@@ -17,6 +18,7 @@ use crate::key::Key;
 use crate::pollable::{BorrowedIo, Pollable, RawIo, raw};
 use crate::reactor::Inner;
 use crate::ready::{Direction, Readiness};
+use crate::waiter::{Crowd, Slot};
 
 /// An I/O object that is registered with a reactor.
 ///
@@ -33,60 +35,54 @@ struct Registered {
     state: Rc<State>,
 }
 
-/// What the reactor knows of a source.
+/// What the reactor knows of a source. It is small, because there is one for each idle connection.
 pub(crate) struct State {
     key: Key,
+    readers: Slot,
+    writers: Slot,
+    /// Made for the first future that waits here.
+    crowd: OnceCell<Box<Crowd>>,
     /// The number of the object, which is open for as long as the source is registered.
     raw: RawIo,
-    membership: Cell<Membership>,
     readiness: Cell<Readiness>,
+    /// The directions that a task waits for by polling, in the bits of their readiness, and the ones below.
+    flags: Cell<u8>,
     /// The directions that were asked for by a try. Where events must be asked for, this counts as waiting.
     tried: Cell<Readiness>,
-    /// The directions that a task waits for by polling, and those that futures wait for.
-    polling: Cell<Readiness>,
-    crowded: Cell<Readiness>,
-    readers: Waiters,
-    writers: Waiters,
-    urgent: Waiters,
-    /// The source has been dropped; events that are still on their way are for nobody.
-    gone: Cell<bool>,
+    /// The directions that the driver's set has it armed for.
+    armed: Cell<Readiness>,
 }
 
-/// What the driver's set has of a source.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Membership {
-    /// It cannot be polled at all, and so is always ready.
-    Never,
-    /// It is not in the set.
-    Out,
-    /// It is in the set, armed for these directions.
-    In(Readiness),
-}
+/// Futures may be waiting.
+const CROWDED: u8 = 8;
+/// Events must be asked for.
+const ASKS: u8 = 16;
+/// It is in the driver's set.
+const IS_IN: u8 = 32;
+/// The source has been dropped; events that are still on their way are for nobody.
+const GONE: u8 = 64;
 
-/// Who waits in one direction.
-#[derive(Default)]
-struct Waiters {
-    /// The task that polls. Its waker is kept when it has been woken, because it is likely to wait again.
-    polling: Cell<Option<Waker>>,
-    /// The others: each a future of its own.
-    others: RefCell<Vec<(u64, Waker)>>,
-    last_id: Cell<u64>,
+/// Whom an event is for, once it is noted.
+pub(crate) enum Told {
+    Nobody,
+    /// The task that waits to read, by the waker that its slot has lent.
+    Reader(ManuallyDrop<Waker>),
+    /// To be found out by [`State::wake`].
+    Others(Rc<State>),
 }
 
 impl State {
     fn new(key: Key, raw: RawIo) -> State {
         State {
             key,
+            readers: Slot::default(),
+            writers: Slot::default(),
+            crowd: OnceCell::new(),
             raw,
-            membership: Cell::new(Membership::Out),
             readiness: Cell::new(Readiness::NONE),
+            flags: Cell::new(0),
             tried: Cell::new(Readiness::NONE),
-            polling: Cell::new(Readiness::NONE),
-            crowded: Cell::new(Readiness::NONE),
-            readers: Waiters::default(),
-            writers: Waiters::default(),
-            urgent: Waiters::default(),
-            gone: Cell::new(false),
+            armed: Cell::new(Readiness::NONE),
         }
     }
 
@@ -97,31 +93,38 @@ impl State {
 
     /// Registers an object that outlives its registration.
     pub(crate) fn register(inner: &Inner, io: BorrowedIo<'_>) -> io::Result<Rc<State>> {
-        // Where there are no edges, it is armed when somebody asks.
-        let interest = if inner.is_edge { Readiness::EVERY_DIRECTION } else { Readiness::NONE };
-        let key = inner.table.borrow().vacant_key();
+        let key = inner.table.vacant_key();
         let key = key.ok_or_else(|| io::Error::other("the reactor has no room for more sources"))?;
         let state = Rc::new(State::new(key, raw(io)));
-        state.add(inner, interest)?;
-        if state.membership.get() == Membership::Never {
-            state.readiness.set(Readiness::READABLE | Readiness::WRITABLE | Readiness::ALWAYS);
+        state.readiness.set(Readiness::UNTOLD.when(!inner.driver.trusts_partial_transfers()));
+        if inner.driver.is_edge() {
+            state.add(inner, Readiness::EVERY_DIRECTION)?;
+        } else {
+            // It is armed when somebody asks.
+            state.raise(ASKS);
+            state.add(inner, Readiness::NONE)?;
         }
-        inner.table.borrow_mut().insert(state.clone());
+        inner.table.insert(state.clone());
         Ok(state)
     }
 
-    /// Puts it into the driver's set.
+    /// Puts it into the driver's set. What cannot be polled at all is always ready.
     fn add(&self, inner: &Inner, interest: Readiness) -> io::Result<()> {
         // SAFETY: `Pollable` promises that the object stays open, and the same, for as long as its owner lives. That is the
         // source, which takes the object out before it closes it or gives it away. A source that is leaked leaks its
         // object, too.
-        let result = unsafe { inner.driver.add(self.io(), self.key, interest) };
-        self.membership.set(match result {
-            Ok(()) => Membership::In(interest),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Membership::Never,
-            Err(error) => return Err(error),
-        });
-        Ok(())
+        match unsafe { inner.driver.add(self.io(), self.key, interest) } {
+            Ok(()) => {
+                self.raise(IS_IN);
+                self.armed.set(interest);
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                self.readiness.set(Readiness::READABLE | Readiness::WRITABLE | Readiness::ALWAYS);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Takes it out of the driver's set.
@@ -129,7 +132,8 @@ impl State {
         if inner.mark.is_forked() {
             return; // a child shares the set with its parent, where the source is to stay
         }
-        if let Membership::In(_) = self.membership.replace(Membership::Out) {
+        if self.has(IS_IN) {
+            self.lower(IS_IN);
             // It can only fail if the object was taken out behind our back; then there is nothing to do.
             let _ = inner.driver.delete(self.io());
         }
@@ -142,22 +146,45 @@ impl State {
         unsafe { BorrowedIo::borrow_raw(self.raw) }
     }
 
+    #[inline]
     pub(crate) fn key(&self) -> Key {
         self.key
     }
 
-    fn waiters(&self, direction: Direction) -> &Waiters {
+    #[inline]
+    fn has(&self, flag: u8) -> bool {
+        self.flags.get() & flag != 0
+    }
+
+    #[inline]
+    fn raise(&self, flag: u8) {
+        self.flags.set(self.flags.get() | flag);
+    }
+
+    #[inline]
+    fn lower(&self, flag: u8) {
+        self.flags.set(self.flags.get() & !flag);
+    }
+
+    fn crowd(&self) -> &Crowd {
+        self.crowd.get_or_init(Box::default)
+    }
+
+    #[inline]
+    fn slot(&self, direction: Direction) -> &Slot {
         match direction {
             Direction::Read => &self.readers,
             Direction::Write => &self.writers,
-            Direction::Priority => &self.urgent,
+            Direction::Priority => &self.crowd().urgent,
         }
     }
 
+    #[inline]
     fn is_ready(&self, direction: Direction) -> bool {
         self.readiness.get().contains(Readiness::of(direction))
     }
 
+    #[inline]
     fn clear_ready(&self, direction: Direction) {
         let readiness = self.readiness.get();
         if !readiness.contains(Readiness::ALWAYS) {
@@ -165,31 +192,38 @@ impl State {
         }
     }
 
-    /// Notes an event. Calls nobody.
+    /// Notes an event, and says whom it is for. Calls nobody.
+    ///
+    /// Nearly always that is one task, which waits to read, and does not any more then.
+    ///
+    /// # Safety
+    /// The reactor must hold what leaves its slot, from before this is called until the waker was.
     #[inline]
-    pub(crate) fn note(&self, inner: &Inner, readiness: Readiness) {
-        self.readiness.set(self.readiness.get() | readiness);
-        if !inner.is_edge {
-            self.note_disarmed(inner, readiness);
+    pub(crate) unsafe fn note(self: &Rc<State>, inner: &Inner, news: Readiness) -> Told {
+        let readiness = self.readiness.get() | news;
+        self.readiness.set(readiness);
+        let flags = self.flags.get();
+        match flags & (readiness.bits() | CROWDED | ASKS) {
+            0 => Told::Nobody,
+            1 => {
+                const _: () = assert!(Readiness::READABLE.bits() == 1);
+                self.flags.set(flags & !1);
+                inner.waiting.set(inner.waiting.get() - 1);
+                // SAFETY: Our caller holds what has left its slot until it has called the waker, and a source empties
+                // its slots when it is dropped.
+                Told::Reader(unsafe { self.readers.lend() })
+            }
+            _ => Told::Others(self.clone()),
         }
     }
 
-    #[cold]
-    fn note_disarmed(&self, inner: &Inner, readiness: Readiness) {
-        self.tried.set(self.tried.get().without(readiness));
-        // The event has disarmed the source. If it was a hang-up it leaves the set, as some backends tell that in every
-        // wait, also while nobody asks.
-        if readiness.is_hangup() {
-            self.delete(inner);
-        } else {
-            self.membership.set(Membership::In(Readiness::NONE));
+    /// Wakes whoever waits in a direction that is ready now, and arms the source for those who wait on. A waker that panics
+    /// is reported, and the others are woken all the same.
+    #[inline(never)]
+    pub(crate) fn wake(&self, inner: &Inner, news: Readiness) {
+        if self.has(ASKS) {
+            self.note_disarmed(inner, news);
         }
-    }
-
-    /// Wakes whoever waits in a direction that is ready now, and arms the source for those who wait on. A waker may panic
-    /// out of this; called again, it goes on with the others.
-    #[inline]
-    pub(crate) fn wake(&self, inner: &Inner) {
         self.wake_those(inner, self.readiness.get());
         if self.arm(inner).is_err() {
             // Nobody would tell them. So they try, and find out.
@@ -197,94 +231,82 @@ impl State {
         }
     }
 
-    /// Wakes whoever waits in one of these directions. Nearly always that is one task, which waits to read.
-    #[inline]
-    fn wake_those(&self, inner: &Inner, directions: Readiness) {
-        let polling = self.polling.get();
-        if directions.contains(Readiness::READABLE) && polling.contains(Readiness::READABLE) {
-            self.polling.set(polling.without(Readiness::READABLE));
-            self.wake_polling(inner, &self.readers);
-        }
-        if directions.intersects(self.polling.get() | self.crowded.get()) {
-            self.wake_rest(inner, directions);
+    fn note_disarmed(&self, inner: &Inner, news: Readiness) {
+        self.tried.set(self.tried.get().without(news));
+        // The event has disarmed the source. If it was a hang-up it leaves the set, as some backends tell that in every
+        // wait, also while nobody asks.
+        if news.is_hangup() {
+            self.delete(inner);
+        } else {
+            self.armed.set(Readiness::NONE);
         }
     }
 
-    #[inline(never)]
-    fn wake_rest(&self, inner: &Inner, directions: Readiness) {
+    fn wake_those(&self, inner: &Inner, directions: Readiness) {
         for direction in Direction::ALL {
             let bit = Readiness::of(direction);
-            if directions.contains(bit) {
-                self.wake_direction(inner, bit, self.waiters(direction));
+            if !directions.contains(bit) {
+                continue;
+            }
+            if self.has(bit.bits()) {
+                self.lower(bit.bits());
+                inner.waiting.set(inner.waiting.get() - 1);
+                // SAFETY: As in `note`.
+                let waker = unsafe { self.slot(direction).lend() };
+                contain(|| waker.wake_by_ref());
+            }
+            if let Some(crowd) = self.crowd.get() {
+                let waiting = crowd.take(direction);
+                inner.waiting.set(inner.waiting.get() - waiting.len());
+                for (_, waker) in waiting {
+                    contain(|| waker.wake());
+                }
             }
         }
+        self.note_crowd();
     }
 
-    fn wake_direction(&self, inner: &Inner, bit: Readiness, waiters: &Waiters) {
-        let polling = self.polling.get();
-        if polling.contains(bit) {
-            self.polling.set(polling.without(bit));
-            self.wake_polling(inner, waiters);
-        }
-        let crowded = self.crowded.get();
-        if crowded.contains(bit) {
-            self.crowded.set(crowded.without(bit));
-            self.wake_others(inner, waiters);
-        }
-    }
-
-    #[inline]
-    fn wake_polling(&self, inner: &Inner, waiters: &Waiters) {
-        inner.waiting.set(inner.waiting.get() - 1);
-        let Some(waker) = waiters.polling.take() else { return };
-        // It may panic: whoever called contains that, and calls again for the others.
-        waker.wake_by_ref();
-        // Kept, unless the woken code has put another one there or is done with the source.
-        let newer = waiters.polling.take();
-        if newer.is_none() && !self.gone.get() {
-            waiters.polling.set(Some(waker));
+    /// Whether there is a crowd is known without looking there.
+    fn note_crowd(&self) {
+        let crowd = self.crowd.get();
+        if crowd.is_some_and(|crowd| Direction::ALL.iter().any(|&direction| crowd.waits(direction))) {
+            self.raise(CROWDED);
         } else {
-            waiters.polling.set(newer);
-            drop_contained(waker);
-        }
-    }
-
-    fn wake_others(&self, inner: &Inner, waiters: &Waiters) {
-        let others = waiters.others.take();
-        inner.waiting.set(inner.waiting.get() - others.len());
-        for (_, waker) in others {
-            contain(|| waker.wake());
+            self.lower(CROWDED);
         }
     }
 
     /// Asks the driver for the directions that are waited for or were tried, where it must be asked.
     #[inline]
     fn arm(&self, inner: &Inner) -> io::Result<()> {
-        if inner.is_edge { Ok(()) } else { self.arm_again(inner) }
+        if self.has(ASKS) { self.arm_again(inner) } else { Ok(()) }
     }
 
     #[cold]
     fn arm_again(&self, inner: &Inner) -> io::Result<()> {
-        let interest = self.tried.get() | self.polling.get() | self.crowded.get();
-        if self.gone.get() || interest == Readiness::NONE {
+        let mut interest = self.tried.get() | Readiness::of_directions(self.flags.get());
+        if let Some(crowd) = self.crowd.get() {
+            for direction in Direction::ALL {
+                interest |= Readiness::of(direction).when(crowd.waits(direction));
+            }
+        }
+        if self.has(GONE) || self.readiness.get().contains(Readiness::ALWAYS) || interest == Readiness::NONE {
             return Ok(());
         }
-        match self.membership.get() {
-            Membership::Never => Ok(()),
-            Membership::In(armed) if armed == interest => Ok(()),
-            Membership::In(_) => {
-                inner.driver.modify(self.io(), self.key, interest)?;
-                self.membership.set(Membership::In(interest));
-                Ok(())
-            }
-            Membership::Out => self.add(inner, interest),
+        if !self.has(IS_IN) {
+            return self.add(inner, interest);
         }
+        if self.armed.get() != interest {
+            inner.driver.modify(self.io(), self.key, interest)?;
+            self.armed.set(interest);
+        }
+        Ok(())
     }
 
     /// An operation was tried, or was not because it would have blocked.
     fn would_block(&self, inner: &Inner, direction: Direction) -> io::Result<()> {
         self.clear_ready(direction);
-        if inner.is_edge {
+        if !self.has(ASKS) {
             return Ok(());
         }
         self.tried.set(self.tried.get() | Readiness::of(direction));
@@ -294,14 +316,13 @@ impl State {
     /// The task of `cx` waits for a direction, instead of whichever has polled it before. Ready only with an error.
     #[inline]
     fn wait_polling(&self, inner: &Inner, direction: Direction, cx: &Context<'_>) -> Poll<io::Result<()>> {
-        let waiters = self.waiters(direction);
-        match waiters.polling.take() {
-            Some(known) if known.will_wake(cx.waker()) => waiters.polling.set(Some(known)),
-            other => waiters.change(other, cx.waker()),
+        let slot = self.slot(direction);
+        if !slot.wakes_like(cx.waker()) {
+            change(slot, cx.waker(), inner);
         }
-        let polling = self.polling.get();
-        if !polling.contains(Readiness::of(direction)) {
-            self.polling.set(polling | Readiness::of(direction));
+        let bit = Readiness::of(direction).bits();
+        if !self.has(bit) {
+            self.raise(bit);
             inner.waiting.set(inner.waiting.get() + 1);
         }
         match self.arm(inner) {
@@ -311,24 +332,15 @@ impl State {
     }
 }
 
-impl Waiters {
-    /// Another task polls than the one before, if there was one. Cloning and dropping wakers may be anybody's code.
-    #[cold]
-    fn change(&self, old: Option<Waker>, new: &Waker) {
-        drop(old);
-        let old = self.polling.replace(Some(new.clone()));
-        drop(old);
-    }
+/// Another task polls than the one before, if there was one. Cloning and dropping wakers may be anybody's code.
+#[cold]
+fn change(slot: &Slot, waker: &Waker, inner: &Inner) {
+    slot.put(waker.clone(), &inner.retired);
 }
 
 /// Errors after which an operation is tried again.
 fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
-}
-
-#[cold]
-fn drop_contained(waker: Waker) {
-    contain(|| drop(waker));
 }
 
 /// Wakers are anybody's code. Returns whether this one has panicked, which is reported then.
@@ -343,16 +355,21 @@ pub(crate) fn contain(wake: impl FnOnce()) -> bool {
 impl Drop for Registered {
     fn drop(&mut self) {
         let Registered { inner, state } = self;
-        state.gone.set(true);
-        let removed = inner.table.borrow_mut().remove(state.key);
+        state.raise(GONE);
+        let removed = inner.table.remove(state.key);
         state.delete(inner);
-        for direction in Direction::ALL {
-            let waiters = state.waiters(direction);
-            // Futures of `ready` borrow the source, so of these there are only such as were leaked.
-            let others = waiters.others.take();
-            let polling = usize::from(state.polling.get().contains(Readiness::of(direction)));
-            inner.waiting.set(inner.waiting.get() - others.len() - polling);
-            drop((others, waiters.polling.take()));
+        let polling = Readiness::of_directions(state.flags.get());
+        state.lower(polling.bits());
+        inner.waiting.set(inner.waiting.get() - polling.bits().count_ones() as usize);
+        state.readers.empty(&inner.retired);
+        state.writers.empty(&inner.retired);
+        if let Some(crowd) = state.crowd.get() {
+            crowd.urgent.empty(&inner.retired);
+            for direction in Direction::ALL {
+                // Futures of `ready` borrow the source, so of these there are only such as were leaked.
+                let leaked = crowd.take(direction);
+                inner.waiting.set(inner.waiting.get() - leaked.len());
+            }
         }
         drop(removed);
     }
@@ -389,7 +406,7 @@ impl<T> Source<T> {
 
     /// What is known of the object, as far as events and operations have told.
     pub fn known(&self) -> Readiness {
-        self.state().readiness.get().without(Readiness::ALWAYS)
+        self.state().readiness.get().shown()
     }
 
     /// Whether the peer has closed its side or the connection, or there was an error, as far as events have told. Once
@@ -474,9 +491,9 @@ impl<T> Source<T> {
         };
         if let Ok(moved) = result {
             // After a hang-up there may be no further edge: then only "would block" counts.
-            let partial = 0 < moved && moved < length;
-            if partial && inner.trusts_partial_transfers && !state.readiness.get().is_hangup() {
-                state.clear_ready(direction);
+            let readiness = state.readiness.get();
+            if 0 < moved && moved < length && !readiness.must_be_tried() {
+                state.readiness.set(readiness.without(Readiness::of(direction)));
             }
         }
         budget::spend();
@@ -582,24 +599,15 @@ impl Future for Ready<'_> {
         if state.is_ready(self.direction) {
             return Poll::Ready(Ok(()));
         }
-        let waiters = state.waiters(self.direction);
-        let id = *self.id.get_or_insert_with(|| {
-            waiters.last_id.set(waiters.last_id.get() + 1);
-            waiters.last_id.get()
-        });
+        let crowd = state.crowd();
+        let id = *self.id.get_or_insert_with(|| crowd.next_id());
         // Cloned and dropped outside of the borrow: both may be anybody's code.
         let waker = cx.waker().clone();
-        let mut others = waiters.others.borrow_mut();
-        let old = match others.iter_mut().find(|(other, _)| *other == id) {
-            Some((_, old)) => Some(std::mem::replace(old, waker)),
-            None => {
-                others.push((id, waker));
-                state.crowded.set(state.crowded.get() | Readiness::of(self.direction));
-                inner.waiting.set(inner.waiting.get() + 1);
-                None
-            }
-        };
-        drop(others);
+        let old = crowd.put(self.direction, id, waker);
+        if old.is_none() {
+            state.raise(CROWDED);
+            inner.waiting.set(inner.waiting.get() + 1);
+        }
         drop(old);
         match state.arm(inner) {
             Ok(()) => Poll::Pending,
@@ -612,15 +620,10 @@ impl Drop for Ready<'_> {
     fn drop(&mut self) {
         let Some(id) = self.id else { return };
         let Registered { inner, state } = self.registered;
-        let mut others = state.waiters(self.direction).others.borrow_mut();
-        let Some(index) = others.iter().position(|(other, _)| *other == id) else { return };
-        let waiter = others.remove(index);
-        if others.is_empty() {
-            state.crowded.set(state.crowded.get().without(Readiness::of(self.direction)));
-        }
+        let Some(waker) = state.crowd().remove(self.direction, id) else { return };
+        state.note_crowd();
         inner.waiting.set(inner.waiting.get() - 1);
-        drop(others);
-        drop(waiter);
+        drop(waker);
     }
 }
 

@@ -1,61 +1,74 @@
 //! The table from keys to sources: a slab whose slots have generations.
+//!
+//! The invariant: no method calls foreign code, and a reference into the table is handed out only to a closure that does not
+//! either, nor reaches the table. So two methods are never active at once, and there is no borrow flag.
 
+use std::cell::UnsafeCell;
 use std::rc::Rc;
 
 use crate::key::{Key, LAST_GENERATION, SLOTS};
 use crate::source::State;
 
 #[derive(Default)]
-pub(crate) struct Table {
-    slots: Vec<Slot>,
-    free: Vec<usize>,
-    len: usize,
-}
+pub(crate) struct Table(UnsafeCell<Slots>);
 
-struct Slot {
-    generation: usize,
-    state: Option<Rc<State>>,
+#[derive(Default)]
+struct Slots {
+    /// Each state knows its key, and so the generation that its slot is in.
+    states: Vec<Option<Rc<State>>>,
+    /// The keys that the next sources in vacant slots have.
+    free: Vec<Key>,
+    len: usize,
 }
 
 impl Table {
     pub(crate) fn len(&self) -> usize {
-        self.len
+        // SAFETY: `UnsafeCell` keeps this type on one thread at a time, and no other method is active (see above).
+        unsafe { (*self.0.get()).len }
     }
 
     /// The key that the next insertion uses. `None` if there are too many sources.
     pub(crate) fn vacant_key(&self) -> Option<Key> {
-        match self.free.last() {
-            Some(&slot) => Some(Key::new(slot, self.slots[slot].generation)),
-            None if self.slots.len() < SLOTS => Some(Key::new(self.slots.len(), 0)),
+        // SAFETY: As in `len`.
+        let slots = unsafe { &*self.0.get() };
+        match slots.free.last() {
+            Some(&key) => Some(key),
+            None if slots.states.len() < SLOTS => Some(Key::new(slots.states.len(), 0)),
             None => None,
         }
     }
 
     /// Inserts the state of a source whose key is the vacant one.
-    pub(crate) fn insert(&mut self, state: Rc<State>) {
+    pub(crate) fn insert(&self, state: Rc<State>) {
         debug_assert_eq!(Some(state.key()), self.vacant_key());
-        match self.free.pop() {
-            Some(slot) => self.slots[slot].state = Some(state),
-            None => self.slots.push(Slot { generation: 0, state: Some(state) }),
+        // SAFETY: As in `len`; growing runs the allocator's code, which may not call back.
+        let slots = unsafe { &mut *self.0.get() };
+        match slots.free.pop() {
+            Some(key) => slots.states[key.slot()] = Some(state),
+            None => slots.states.push(Some(state)),
         }
-        self.len += 1;
+        slots.len += 1;
     }
 
-    pub(crate) fn get(&self, key: Key) -> Option<&Rc<State>> {
-        let slot = self.slots.get(key.slot())?;
-        slot.state.as_ref().filter(|_| slot.generation == key.generation())
+    /// What `f` says of the source with this key, if there is one.
+    ///
+    /// # Safety
+    /// `f` must not reach the table, and so call nobody's code but ours.
+    #[inline]
+    pub(crate) unsafe fn find<R>(&self, key: Key, f: impl FnOnce(&Rc<State>) -> R) -> Option<R> {
+        // SAFETY: As in `len`, and our caller promises it of `f`.
+        let slots = unsafe { &*self.0.get() };
+        let state = slots.states.get(key.slot())?.as_ref()?;
+        if state.key() == key { Some(f(state)) } else { None }
     }
 
-    pub(crate) fn remove(&mut self, key: Key) -> Option<Rc<State>> {
-        let slot = self.slots.get_mut(key.slot())?;
-        if slot.generation != key.generation() {
-            return None;
-        }
-        let state = slot.state.take()?;
-        self.len -= 1;
-        if slot.generation < LAST_GENERATION {
-            slot.generation += 1;
-            self.free.push(key.slot());
+    pub(crate) fn remove(&self, key: Key) -> Option<Rc<State>> {
+        // SAFETY: As in `len` and `insert`; the state that is taken out is not dropped here.
+        let slots = unsafe { &mut *self.0.get() };
+        let state = slots.states.get_mut(key.slot())?.take_if(|state| state.key() == key)?;
+        slots.len -= 1;
+        if key.generation() < LAST_GENERATION {
+            slots.free.push(Key::new(key.slot(), key.generation() + 1));
         }
         Some(state)
     }
@@ -65,33 +78,41 @@ impl Table {
 mod tests {
     use super::*;
 
-    fn insert(table: &mut Table) -> Key {
+    fn insert(table: &Table) -> Key {
         let key = table.vacant_key().unwrap();
         table.insert(Rc::new(State::for_test(key)));
         key
     }
 
+    fn has(table: &Table, key: Key) -> bool {
+        // SAFETY: The closure does nothing.
+        unsafe { table.find(key, |_| ()) }.is_some()
+    }
+
     #[test]
     fn an_old_key_does_not_find_the_slots_new_owner() {
-        let mut table = Table::default();
-        let old = insert(&mut table);
+        let table = Table::default();
+        let old = insert(&table);
         assert!(table.remove(old).is_some());
-        let new = insert(&mut table);
+        let new = insert(&table);
         assert_eq!(old.slot(), new.slot());
-        assert!(table.get(old).is_none() && table.get(new).is_some());
+        assert!(!has(&table, old) && has(&table, new));
         assert!(table.remove(old).is_none());
         assert_eq!(table.len(), 1);
         for reserved in [usize::MAX, usize::MAX - 1] {
-            assert!(table.get(Key::from_bits(reserved)).is_none());
+            assert!(!has(&table, Key::from_bits(reserved)));
         }
     }
 
     #[test]
     fn a_slot_whose_generations_are_used_up_is_retired() {
         let mut table = Table::default();
-        let first = insert(&mut table);
-        table.slots[first.slot()].generation = LAST_GENERATION;
-        assert!(table.remove(Key::new(first.slot(), LAST_GENERATION)).is_some());
-        assert_ne!(insert(&mut table).slot(), first.slot());
+        let first = insert(&table);
+        table.remove(first);
+        table.0.get_mut().free = vec![Key::new(first.slot(), LAST_GENERATION)];
+        let last = insert(&table);
+        assert_eq!((last.slot(), last.generation()), (first.slot(), LAST_GENERATION));
+        assert!(table.remove(last).is_some());
+        assert_ne!(insert(&table).slot(), first.slot());
     }
 }

@@ -5,6 +5,7 @@
 
 #[cfg(target_os = "linux")]
 mod direct;
+mod events;
 mod portable;
 
 use std::io;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 #[cfg(target_os = "linux")]
 pub use direct::Direct;
+pub use events::Events;
 pub use portable::Portable;
 
 pub use crate::key::Key;
@@ -61,8 +63,8 @@ pub trait Driver {
     /// What the operating system says. There is nobody who could do anything about it, so nobody is told.
     fn delete(&self, io: BorrowedIo<'_>) -> io::Result<()>;
 
-    /// Waits until there are events, at most for `timeout`, and passes each on. An interruption by a signal counts as no
-    /// events. `each` may delete objects, and calls nobody else's code.
+    /// Waits until there are events, at most for `timeout`, and adds them to `events`, which is empty. An interruption by a
+    /// signal counts as no events. Those that were added before an error count, too.
     ///
     /// `deadline` names the moment at which the timeout ends, in a way of the caller's own: the same number in the next wait
     /// says that the moment has not moved. With a deadline the wait may end a little early, if that saves work; the
@@ -70,12 +72,7 @@ pub trait Driver {
     ///
     /// # Errors
     /// What the operating system says. The driver can be used on.
-    fn wait(
-        &self,
-        timeout: Option<Duration>,
-        deadline: Option<u64>,
-        each: &mut dyn FnMut(Key, Readiness),
-    ) -> io::Result<()>;
+    fn wait(&self, timeout: Option<Duration>, deadline: Option<u64>, events: &mut Events) -> io::Result<()>;
 
     /// Ends a wait from any thread: the one that is under way, or else the next. It may outlive the driver.
     fn waker(&self) -> Waker;

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
-use polling::{Event, Events, PollMode, Poller};
+use polling::{Event, PollMode, Poller};
 
-use super::{Driver, Key};
+use super::{Driver, Events, Key};
 use crate::pollable::{BorrowedIo, raw};
 use crate::ready::Readiness;
 
@@ -24,7 +24,7 @@ const EVENTS: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 pub struct Portable {
     alarm: Arc<Alarm>,
     mode: PollMode,
-    events: RefCell<Events>,
+    events: RefCell<polling::Events>,
 }
 
 impl Portable {
@@ -35,7 +35,11 @@ impl Portable {
     pub fn new() -> io::Result<Portable> {
         let poller = Poller::new()?;
         let mode = if poller.supports_edge() { PollMode::Edge } else { PollMode::Oneshot };
-        Ok(Portable { alarm: Arc::new(Alarm(poller)), mode, events: RefCell::new(Events::with_capacity(EVENTS)) })
+        Ok(Portable {
+            alarm: Arc::new(Alarm(poller)),
+            mode,
+            events: RefCell::new(polling::Events::with_capacity(EVENTS)),
+        })
     }
 
     fn poller(&self) -> &Poller {
@@ -73,18 +77,18 @@ impl Driver for Portable {
         self.poller().delete(io)
     }
 
-    fn wait(&self, timeout: Option<Duration>, _: Option<u64>, each: &mut dyn FnMut(Key, Readiness)) -> io::Result<()> {
-        let mut events = self.events.borrow_mut();
-        events.clear();
-        self.poller().wait(&mut events, timeout)?;
-        for event in events.iter() {
+    fn wait(&self, timeout: Option<Duration>, _: Option<u64>, events: &mut Events) -> io::Result<()> {
+        let mut polled = self.events.borrow_mut();
+        polled.clear();
+        self.poller().wait(&mut polled, timeout)?;
+        for event in polled.iter() {
             let (hung_up, error) = (event.is_interrupt(), event.is_err() == Some(true));
             let readiness = Readiness::READABLE.when(event.readable || hung_up || error)
                 | Readiness::WRITABLE.when(event.writable || hung_up || error)
                 | Readiness::PRIORITY.when(event.is_priority() || hung_up || error)
                 | (Readiness::HUNG_UP | Readiness::READ_CLOSED).when(hung_up)
                 | Readiness::ERROR.when(error);
-            each(Key::from_bits(event.key), readiness);
+            events.push(Key::from_bits(event.key), readiness);
         }
         Ok(())
     }

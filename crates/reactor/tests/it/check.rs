@@ -7,6 +7,7 @@ use picot_reactor::{Direction, Reactor};
 use crate::support::{registered, wait_until};
 
 #[test]
+#[cfg_attr(miri, ignore = "Miri has no ppoll")]
 fn a_check_finds_out_what_was_done_past_the_source() {
     let reactor = Reactor::new().unwrap();
     let (source, mut peer) = registered(&reactor);

@@ -2,14 +2,15 @@
 
 use std::cell::RefCell;
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Context;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use picot_context::ManualHost;
-use picot_reactor::{Direction, Reactor};
+use picot_reactor::{Direction, Reactor, Source};
 
 use crate::support::{Count, drain, pair, registered, wait_until, waker_fn};
 
@@ -26,7 +27,7 @@ fn an_event_for_a_source_that_was_dropped_before_the_wait_reaches_nobody() {
 }
 
 thread_local! {
-    static VICTIM: RefCell<Option<picot_reactor::Source<std::net::TcpStream>>> = const { RefCell::new(None) };
+    static VICTIM: RefCell<Option<Source<TcpStream>>> = const { RefCell::new(None) };
 }
 
 /// Both sources are ready in one batch; whichever is woken first drops the other. The other's waker must then be silent.
@@ -99,6 +100,50 @@ fn a_source_may_be_dropped_by_its_own_waker() {
     // The reactor holds nothing of it: the peer sees the connection end.
     drain(&reactor);
     assert!(matches!(peer.read(&mut [0]), Ok(0) | Err(_)));
+}
+
+/// It is called where it lies, and may be the last of its kind.
+#[test]
+fn a_waker_that_ends_its_own_place_is_dropped_when_it_has_returned() {
+    thread_local! {
+        static SOURCE: RefCell<Option<(Reactor, Option<Source<TcpStream>>)>> = const { RefCell::new(None) };
+    }
+    static CALLED: AtomicUsize = AtomicUsize::new(0);
+    static DROPPED: AtomicUsize = AtomicUsize::new(0);
+    struct Held;
+    impl Drop for Held {
+        fn drop(&mut self) {
+            DROPPED.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    for (round, is_replaced) in [false, true].into_iter().enumerate() {
+        let reactor = Reactor::new().unwrap();
+        let (source, mut peer) = registered(&reactor);
+        let held = Held;
+        let waker = waker_fn(move || {
+            let _held = &held;
+            let (reactor, source) = SOURCE.take().unwrap();
+            // The source, if it goes on to wait for somebody else.
+            let source = source.filter(|source| {
+                source.try_io(Direction::Read, |mut io| io.read(&mut [0; 8])).unwrap();
+                let _ = source.try_io(Direction::Read, |mut io| io.read(&mut [0; 8]));
+                is_replaced && source.poll_ready(&mut Context::from_waker(Waker::noop()), Direction::Read).is_pending()
+            });
+            assert_eq!(source.is_some(), is_replaced);
+            // What another wait lets go of is not what is being called here.
+            reactor.wait(Some(Duration::ZERO)).unwrap();
+            assert_eq!(DROPPED.load(Ordering::Relaxed), round);
+            SOURCE.set(Some((reactor, source)));
+            CALLED.fetch_add(1, Ordering::Relaxed);
+        });
+        assert!(source.poll_ready(&mut Context::from_waker(&waker), Direction::Read).is_pending());
+        drop(waker);
+        SOURCE.set(Some((reactor.clone(), Some(source))));
+        peer.write_all(b"x").unwrap();
+        wait_until(&reactor, || CALLED.load(Ordering::Relaxed) > round);
+        assert_eq!(DROPPED.load(Ordering::Relaxed), round + 1);
+        SOURCE.set(None);
+    }
 }
 
 #[test]

@@ -25,6 +25,7 @@ thread_local! {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "Miri starts no processes")]
 fn a_child_is_refused_and_takes_nothing_out_of_its_parents_set() {
     let reactor = Reactor::new().unwrap();
     let (source, mut peer) = registered(&reactor);

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use picot_reactor::driver::{BorrowedIo, Driver, Key};
+use picot_reactor::driver::{BorrowedIo, Driver, Events, Key};
 use picot_reactor::{Direction, Reactor, Readiness, Source};
 
 use crate::support::{Count, waker_fn};
@@ -69,14 +69,9 @@ impl Driver for Scripted {
         self.call(Call::Delete, &self.0.failing)
     }
 
-    fn wait(
-        &self,
-        timeout: Option<Duration>,
-        deadline: Option<u64>,
-        each: &mut dyn FnMut(Key, Readiness),
-    ) -> io::Result<()> {
+    fn wait(&self, timeout: Option<Duration>, deadline: Option<u64>, events: &mut Events) -> io::Result<()> {
         for (key, readiness) in self.0.events.take() {
-            each(key, readiness);
+            events.push(key, readiness);
         }
         self.call(Call::Wait(timeout, deadline), &self.0.failing_waits)
     }
@@ -139,6 +134,40 @@ fn of_one_batch_the_events_of_a_source_that_an_earlier_one_has_dropped_reach_nob
     script.tell(victim_key, Readiness::READABLE | Readiness::WRITABLE);
     reactor.wait(None).unwrap();
     assert_eq!((count.get(), reactor.sources(), reactor.waiting()), (0, 1, 0));
+}
+
+thread_local! {
+    static LATER: RefCell<Option<(Source<UdpSocket>, Waker)>> = const { RefCell::new(None) };
+}
+
+/// A foreign waker may run code in place, which comes to a source whose event is in the same batch and behind its own.
+#[test]
+#[cfg_attr(miri, ignore = "Miri has no datagrams")]
+fn of_one_batch_an_event_finds_who_began_to_wait_after_an_earlier_one() {
+    for is_edge in [true, false] {
+        let (reactor, script) = Script::new(is_edge);
+        let first = source(&reactor);
+        let first_key = script.last_key();
+        let later = source(&reactor);
+        let later_key = script.last_key();
+        let count = Count::default();
+        LATER.set(Some((later, count.waker())));
+        let tries = waker_fn(|| {
+            LATER.with_borrow(|later| {
+                let (source, waker) = later.as_ref().unwrap();
+                let poll = source.poll_io(&mut Context::from_waker(waker), Direction::Read, |_| Ok(()));
+                assert!(poll.is_pending(), "its event was not looked at yet");
+            });
+        });
+        assert!(first.poll_ready(&mut Context::from_waker(&tries), Direction::Read).is_pending());
+
+        script.tell(first_key, Readiness::READABLE);
+        script.tell(later_key, Readiness::READABLE);
+        assert_eq!(reactor.wait(None).unwrap(), 2);
+        assert_eq!((count.get(), reactor.waiting()), (1, 0));
+        let (later, _) = LATER.take().unwrap();
+        assert!(count.poll(|cx| later.poll_io(cx, Direction::Read, |_| Ok(()))).is_ready());
+    }
 }
 
 #[test]
@@ -251,7 +280,7 @@ fn without_edges_a_hang_up_is_taken_out_of_the_set_until_somebody_asks() {
     let key = script.last_key();
     script.tell(key, Readiness::READABLE | Readiness::WRITABLE | Readiness::HUNG_UP);
     reactor.wait(None).unwrap();
-    assert_eq!(script.calls(), [Call::Delete, Call::Wait(None, None)]);
+    assert_eq!(script.calls(), [Call::Wait(None, None), Call::Delete]);
     assert!(source.is_hung_up());
 
     let would_block = source.try_io(Direction::Read, |_| io::Result::<()>::Err(io::ErrorKind::WouldBlock.into()));

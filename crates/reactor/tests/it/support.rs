@@ -41,11 +41,15 @@ impl Count {
     }
 }
 
-/// A waker that runs a function.
+/// A waker that runs a function. It does not keep itself while it does so: whoever calls it by reference has it.
 pub(crate) fn waker_fn(f: impl Fn() + Send + Sync + 'static) -> Waker {
     struct Call<F>(F);
     impl<F: Fn() + Send + Sync> Wake for Call<F> {
         fn wake(self: Arc<Self>) {
+            (self.0)();
+        }
+
+        fn wake_by_ref(self: &Arc<Self>) {
             (self.0)();
         }
     }
