@@ -18,6 +18,7 @@ use crate::key::Key;
 use crate::pollable::{BorrowedIo, Pollable, RawIo, raw};
 use crate::reactor::Inner;
 use crate::ready::{Direction, Readiness};
+use crate::ready_list::{List, ReadyList};
 use crate::waiter::{Crowd, Slot};
 
 /// An I/O object that is registered with a reactor.
@@ -42,6 +43,9 @@ pub(crate) struct State {
     writers: Slot,
     /// Made for the first future that waits here.
     crowd: OnceCell<Box<Crowd>>,
+    /// The ready list that it is in, if so, and its token there.
+    list: OnceCell<Rc<List>>,
+    token: Cell<usize>,
     /// The number of the object, which is open for as long as the source is registered.
     raw: RawIo,
     readiness: Cell<Readiness>,
@@ -61,12 +65,16 @@ const ASKS: u8 = 16;
 const IS_IN: u8 = 32;
 /// The source has been dropped; events that are still on their way are for nobody.
 const GONE: u8 = 64;
+/// The owner of its ready list, if there is one, has seen all that has happened: what happens next is to be listed.
+const SEEN: u8 = 128;
 
 /// Whom an event is for, once it is noted.
 pub(crate) enum Told {
     Nobody,
     /// The task that waits to read, by the waker that its slot has lent.
     Reader(ManuallyDrop<Waker>),
+    /// The owner of a ready list that was empty.
+    Owner(Rc<List>),
     /// To be found out by [`State::wake`].
     Others(Rc<State>),
 }
@@ -78,6 +86,8 @@ impl State {
             readers: Slot::default(),
             writers: Slot::default(),
             crowd: OnceCell::new(),
+            list: OnceCell::new(),
+            token: Cell::new(0),
             raw,
             readiness: Cell::new(Readiness::NONE),
             flags: Cell::new(0),
@@ -194,7 +204,7 @@ impl State {
 
     /// Notes an event, and says whom it is for. Calls nobody.
     ///
-    /// Nearly always that is one task, which waits to read, and does not any more then.
+    /// Nearly always that is one task, which waits to read, and does not any more then; or the owner of a ready list.
     ///
     /// # Safety
     /// The reactor must hold what leaves its slot, from before this is called until the waker was.
@@ -203,7 +213,7 @@ impl State {
         let readiness = self.readiness.get() | news;
         self.readiness.set(readiness);
         let flags = self.flags.get();
-        match flags & (readiness.bits() | CROWDED | ASKS) {
+        match flags & (readiness.bits() | CROWDED | ASKS | SEEN) {
             0 => Told::Nobody,
             1 => {
                 const _: () = assert!(Readiness::READABLE.bits() == 1);
@@ -213,6 +223,7 @@ impl State {
                 // its slots when it is dropped.
                 Told::Reader(unsafe { self.readers.lend() })
             }
+            SEEN => self.enlist().map_or(Told::Nobody, |list| Told::Owner(list.clone())),
             _ => Told::Others(self.clone()),
         }
     }
@@ -224,6 +235,7 @@ impl State {
         if self.has(ASKS) {
             self.note_disarmed(inner, news);
         }
+        self.list();
         self.wake_those(inner, self.readiness.get());
         if self.arm(inner).is_err() {
             // Nobody would tell them. So they try, and find out.
@@ -264,6 +276,35 @@ impl State {
             }
         }
         self.note_crowd();
+    }
+
+    /// Puts its token into the list, if it is in one and not there. Returns the list if that was empty: its owner is to be
+    /// woken.
+    #[inline]
+    fn enlist(&self) -> Option<&Rc<List>> {
+        if !self.has(SEEN) {
+            return None;
+        }
+        self.lower(SEEN);
+        self.list.get().filter(|list| list.add(self.token.get()))
+    }
+
+    /// The same, and wakes the owner.
+    pub(crate) fn list(&self) {
+        if let Some(list) = self.enlist() {
+            list.wake();
+        }
+    }
+
+    /// Has its events put `token` into a list, from now on. Returns whether it was in none.
+    pub(crate) fn enter(&self, inner: &Inner, list: Rc<List>, token: usize) -> bool {
+        if self.list.set(list).is_err() {
+            return false;
+        }
+        self.token.set(token);
+        self.raise(SEEN);
+        inner.waiting.set(inner.waiting.get() + 1);
+        true
     }
 
     /// Whether there is a crowd is known without looking there.
@@ -313,6 +354,16 @@ impl State {
         self.arm_again(inner)
     }
 
+    /// Asks for the next event of a direction in which less was moved than could have been. If that cannot be, the next
+    /// try says so.
+    #[cold]
+    fn ask_for(&self, inner: &Inner, direction: Direction) {
+        self.tried.set(self.tried.get() | Readiness::of(direction));
+        if self.arm_again(inner).is_err() {
+            self.readiness.set(self.readiness.get() | Readiness::of(direction));
+        }
+    }
+
     /// The task of `cx` waits for a direction, instead of whichever has polled it before. Ready only with an error.
     #[inline]
     fn wait_polling(&self, inner: &Inner, direction: Direction, cx: &Context<'_>) -> Poll<io::Result<()>> {
@@ -352,12 +403,28 @@ pub(crate) fn contain(wake: impl FnOnce()) -> bool {
     true
 }
 
+impl Registered {
+    /// An operation was tried, and has failed; or it was not, because it would have blocked. Returns what it has failed by.
+    #[cold]
+    #[inline(never)]
+    fn has_failed(&self, direction: Direction, error: io::Error) -> io::Error {
+        if error.kind() != io::ErrorKind::WouldBlock {
+            return error;
+        }
+        self.state.would_block(&self.inner, direction).err().unwrap_or(error)
+    }
+}
+
 impl Drop for Registered {
     fn drop(&mut self) {
         let Registered { inner, state } = self;
         state.raise(GONE);
         let removed = inner.table.remove(state.key);
         state.delete(inner);
+        state.lower(SEEN);
+        if state.list.get().is_some() {
+            inner.waiting.set(inner.waiting.get() - 1);
+        }
         let polling = Readiness::of_directions(state.flags.get());
         state.lower(polling.bits());
         inner.waiting.set(inner.waiting.get() - polling.bits().count_ones() as usize);
@@ -382,6 +449,39 @@ impl<T> Source<T> {
 
     fn state(&self) -> &State {
         &self.registered.state
+    }
+
+    /// Lets all events of the source put `token` into `list` from now on, and puts it there at once, so that the list's owner
+    /// tries what it wants to do. The source may also be waited for, as before.
+    ///
+    /// Where the platform has no edges, a direction is watched from when an operation there has said that it would block.
+    /// For [`Reactor::waiting`](crate::Reactor::waiting), somebody waits for the source from now on.
+    ///
+    /// # Panics
+    /// If the source is in a list already.
+    pub fn list_in(&self, list: &ReadyList, token: usize) {
+        let Registered { inner, state } = &self.registered;
+        let is_new = state.enter(inner, list.list(), token);
+        assert!(
+            is_new,
+            "the source is in a ready list already; for another one, take its object out and register it again"
+        );
+        state.list();
+    }
+
+    /// Puts the source into its list, as an event would: for work that is left, or that has come by another way than I/O.
+    /// One that is there already, or that has no list, stays as it is.
+    pub fn list(&self) {
+        self.state().list();
+    }
+
+    /// What is [known](Source::known) of the object, for the owner of its list, which has taken its token: what happens from
+    /// now on lists it again.
+    #[inline]
+    pub fn look(&self) -> Readiness {
+        // Of one that is in no list, it is found out when something happens.
+        self.state().raise(SEEN);
+        self.known()
     }
 
     /// The I/O object. What is done with it directly does not bring the readiness up to date.
@@ -421,19 +521,38 @@ impl<T> Source<T> {
     /// # Errors
     /// What `operation` says, and `WouldBlock` without calling it if the direction is not ready. If readiness cannot be
     /// asked for, that error.
+    #[inline]
     pub fn try_io<R>(&self, direction: Direction, operation: impl FnOnce(&T) -> io::Result<R>) -> io::Result<R> {
-        let Registered { inner, state } = &self.registered;
-        if !state.is_ready(direction) {
-            state.would_block(inner, direction)?;
-            return Err(io::ErrorKind::WouldBlock.into());
+        if !self.state().is_ready(direction) {
+            return Err(self.registered.has_failed(direction, io::ErrorKind::WouldBlock.into()));
         }
-        let result = operation(&self.io);
-        if let Err(error) = &result {
-            if error.kind() == io::ErrorKind::WouldBlock {
-                state.would_block(inner, direction)?;
+        operation(&self.io).map_err(|error| self.registered.has_failed(direction, error))
+    }
+
+    /// [`try_io`](Source::try_io) for an operation that moves up to `length` bytes over a stream socket; see
+    /// [`poll_transfer`](Source::poll_transfer).
+    ///
+    /// # Errors
+    /// As for [`try_io`](Source::try_io).
+    #[inline]
+    pub fn try_transfer(
+        &self,
+        direction: Direction,
+        length: usize,
+        operation: impl FnOnce(&T) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let moved = self.try_io(direction, operation)?;
+        if 0 < moved && moved < length {
+            let Registered { inner, state } = &self.registered;
+            let readiness = state.readiness.get();
+            if !readiness.must_be_tried() {
+                state.readiness.set(readiness.without(Readiness::of(direction)));
+                if state.has(ASKS) {
+                    state.ask_for(inner, direction);
+                }
             }
         }
-        result
+        Ok(moved)
     }
 
     /// Does `operation` as soon as the direction is ready; until then the task of `cx` waits. It is tried again if it says
