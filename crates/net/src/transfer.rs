@@ -14,19 +14,33 @@ pub(crate) use direct::{receive, send};
 mod direct {
     use std::os::fd::AsFd;
 
+    use rustix::io::Errno;
     use rustix::net::{RecvFlags, SendFlags};
 
     use super::io;
 
     #[inline]
     pub(crate) fn receive(stream: &impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
-        Ok(rustix::net::recv(stream, buffer, RecvFlags::empty())?.1)
+        match rustix::net::recv(stream, buffer, RecvFlags::empty()) {
+            Ok((_, received)) => Ok(received),
+            Err(error) => failed(error),
+        }
     }
 
     #[inline]
     pub(crate) fn send(stream: &impl AsFd, bytes: &[u8]) -> io::Result<usize> {
         // As std does it: a peer that is gone is an error, and no signal.
-        Ok(rustix::net::send(stream, bytes, SendFlags::NOSIGNAL)?)
+        match rustix::net::send(stream, bytes, SendFlags::NOSIGNAL) {
+            Ok(sent) => Ok(sent),
+            Err(error) => failed(error),
+        }
+    }
+
+    /// Out of line, or every message would pay for making an error of what is none.
+    #[cold]
+    #[inline(never)]
+    fn failed(error: Errno) -> io::Result<usize> {
+        Err(error.into())
     }
 }
 

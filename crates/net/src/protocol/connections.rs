@@ -1,23 +1,23 @@
 //! A set of connections, which one task serves.
 //!
-//! The invariant: a connection has its slot until it is lost and is not in the list of the woken any more; so the list, which
-//! goes by slots, never leads to another connection.
+//! The invariants: a connection has its slot until it is lost, and its slot's number is in the list of the ready, or in the
+//! queue that was taken from there, whenever there is something to do for it. Whoever has got the slot of one that was lost may
+//! be looked at in its stead, and in vain.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::ptr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use picot_context::catch;
 use picot_loop::LoopHandle;
+use picot_reactor::ReadyList;
 
 use super::connection::{Connection, Io};
 use super::receive::{Callbacks, Own, Shared};
 use super::slots::Slots;
-use super::token::{Token, Woken};
 use super::transport::Transport;
 use super::{BufferedProtocol, Protocol};
 use crate::address::Address;
@@ -84,13 +84,20 @@ struct Handle(Rc<Set>);
 
 struct Set {
     connections: RefCell<Slots>,
-    woken: Arc<Woken>,
-    /// Who was woken and has not had a turn, the first of them last. Kept between steps for its memory.
-    queue: RefCell<Vec<Rc<Connection>>>,
+    /// The slots of those who have something to do, and of those among them who were taken from there.
+    ready: ReadyList,
+    queue: RefCell<Queue>,
     /// What is read into; empty until then.
     buffer: RefCell<Vec<u8>>,
     is_forsaken: Cell<bool>,
     on_end: OnceCell<Box<dyn Fn()>>,
+}
+
+/// Slots that were taken from the list, of which the first have had their turn. Kept between steps for its memory.
+#[derive(Default)]
+struct Queue {
+    slots: Vec<usize>,
+    served: usize,
 }
 
 /// The task's side: when it is dropped, nobody serves the connections any more.
@@ -108,7 +115,7 @@ impl Connections {
         let handle = LoopHandle::try_current()?;
         let set = Rc::new(Set {
             connections: RefCell::default(),
-            woken: Woken::new(),
+            ready: ReadyList::new(),
             queue: RefCell::default(),
             buffer: RefCell::default(),
             is_forsaken: Cell::new(false),
@@ -182,10 +189,10 @@ impl Connections {
 
     fn insert(&self, io: Io, callbacks: Box<dyn Callbacks>) -> Transport {
         let set = &self.handle.0;
-        let make = |slot| Connection::new(io, callbacks, Token::new(&set.woken, slot));
-        let connection = set.connections.borrow_mut().insert(make);
-        connection.token.wake();
-        Transport::new(connection)
+        let transport = Transport::new(Connection::new(io, callbacks));
+        let slot = set.connections.borrow_mut().insert(transport.clone());
+        transport.connection().list_in(&set.ready, slot);
+        transport
     }
 
     /// Calls `on_end` whenever a connection has been lost. For the one owner of the set.
@@ -195,22 +202,27 @@ impl Connections {
 }
 
 impl Set {
-    /// One step of the task: drives whoever was woken, in the order in which that happened.
+    /// One step of the task: drives those who have something to do, in the order in which they were listed.
     fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.woken.served_by(cx.waker());
         let (mut queue, mut buffer) = (self.queue.take(), self.buffer.take());
-        self.take_woken(&mut queue);
-        if buffer.is_empty() && !queue.is_empty() {
-            buffer.resize(BUFFER, 0);
-        }
-        for _ in 0..BATCH {
-            let Some(connection) = queue.pop() else { break };
-            let transport = Transport::new(connection);
-            if !Connection::drive(&transport, &mut buffer) {
-                self.remove(transport.connection());
+        let mut left = BATCH;
+        while left > 0 {
+            if queue.served == queue.slots.len() {
+                queue.slots.clear();
+                queue.served = 0;
+                if self.ready.poll_take(cx, &mut queue.slots).is_pending() {
+                    break;
+                }
             }
+            if buffer.is_empty() {
+                buffer.resize(BUFFER, 0);
+            }
+            let batch = queue.slots.len().min(queue.served + left);
+            left -= batch - queue.served;
+            self.serve(&queue.slots[..batch], queue.served, &mut buffer);
+            queue.served = batch;
         }
-        if !queue.is_empty() {
+        if left == 0 {
             cx.waker().wake_by_ref();
         }
         self.queue.replace(queue);
@@ -221,34 +233,37 @@ impl Set {
         Poll::Pending
     }
 
-    /// Puts those who were woken behind those who wait already.
-    fn take_woken(&self, queue: &mut Vec<Rc<Connection>>) {
-        let waiting = queue.len();
-        let connections = self.connections.borrow();
-        self.woken.take(|slot| {
-            let connection = connections.get(slot)?;
-            queue.push(connection.clone());
-            Some(&*connection.token)
-        });
-        // The list and the queue both have the latest first; those who wait have been woken before.
-        if waiting > 0 {
-            queue.rotate_left(waiting);
+    /// Drives the connections in these slots, from the first that has not been. Panics of their callbacks are caught once for
+    /// all: each ends its connection, and the others go on.
+    fn serve(&self, slots: &[usize], first: usize, buffer: &mut [u8]) {
+        let next = Cell::new(first);
+        loop {
+            let all = catch(|| {
+                while let Some(&slot) = slots.get(next.get()) {
+                    let transport = self.connections.borrow().get(slot).cloned();
+                    if let Some(transport) = transport {
+                        if !Connection::drive(&transport, buffer) {
+                            self.end(slot, &transport);
+                        }
+                    }
+                    next.set(next.get() + 1);
+                }
+            });
+            let Err(payload) = all else { return };
+            let slot = slots[next.replace(next.get() + 1)];
+            let transport = self.connections.borrow().get(slot).cloned();
+            if let Some(transport) = transport {
+                transport.connection().panicked(payload);
+                self.end(slot, &transport);
+            }
         }
     }
 
-    fn remove(&self, connection: &Connection) {
-        // One that is in the list keeps its slot until it has left that, in one of the next steps.
-        if connection.token.is_woken() {
-            return;
-        }
-        let slot = connection.token.slot();
-        let mut connections = self.connections.borrow_mut();
-        // It may have waited twice for its turn, and have lost its slot in the first.
-        if !connections.get(slot).is_some_and(|there| ptr::eq(&**there, connection)) {
-            return;
-        }
-        let removed = connections.remove(slot);
-        drop(connections);
+    /// Ends the connection in this slot.
+    #[inline(never)]
+    fn end(&self, slot: usize, transport: &Transport) {
+        transport.connection().end();
+        let removed = self.connections.borrow_mut().remove(slot);
         drop(removed);
         if let Some(on_end) = self.on_end.get() {
             on_end();
@@ -258,7 +273,6 @@ impl Set {
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        drop(self.0.queue.take());
         let connections = self.0.connections.take();
         for connection in connections.iter() {
             connection.forsake();
@@ -269,7 +283,7 @@ impl Drop for Serving {
 impl Drop for Handle {
     fn drop(&mut self) {
         self.0.is_forsaken.set(true);
-        self.0.woken.wake_task();
+        self.0.ready.wake();
     }
 }
 

@@ -5,10 +5,10 @@
 
 mod connection;
 mod connections;
+mod flags;
 mod outgoing;
 mod receive;
 mod slots;
-mod token;
 mod transport;
 
 use std::io;

@@ -8,11 +8,11 @@ use super::{BufferedProtocol, Eof, Protocol};
 /// What one try to receive has brought. Errors end the connection, which tells of them later.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Received {
-    /// Data, and probably more.
+    /// Data, and perhaps more; or no data yet, but it is worth another try.
     Data,
-    /// Data, and all that there was; the connection waits for more.
+    /// Data, and all that there was.
     Last,
-    /// Nothing; the connection waits, or has failed.
+    /// Nothing; there is none, or the connection has failed.
     Nothing,
     End,
 }

@@ -22,6 +22,7 @@ impl Transport {
         Transport { connection }
     }
 
+    #[inline]
     pub(super) fn connection(&self) -> &Connection {
         &self.connection
     }
@@ -36,6 +37,7 @@ impl Transport {
     /// If the transport is closed, its connection lost, or its writing direction ended: the bytes are not sent. An error of
     /// the operating system ends the connection; the protocol is told in [`lost`](super::Protocol::lost). That bytes were
     /// accepted does not mean that they arrive.
+    #[inline]
     pub fn write(&self, bytes: &[u8]) -> io::Result<()> {
         self.connection.write(bytes)
     }
