@@ -689,6 +689,24 @@ impl<T> Source<T> {
     }
 }
 
+/// Stream sockets of every family as one type. The descriptor stays the same, and registered.
+#[cfg(unix)]
+macro_rules! into_owned {
+    ($($type:ty),+) => {
+        $(
+            impl From<Source<$type>> for Source<std::os::fd::OwnedFd> {
+                fn from(source: Source<$type>) -> Self {
+                    let Source { registered, io } = source;
+                    Source { registered, io: io.into() }
+                }
+            }
+        )+
+    };
+}
+
+#[cfg(unix)]
+into_owned!(std::net::TcpStream, std::os::unix::net::UnixStream);
+
 impl<T: Pollable> AsRef<T> for Source<T> {
     fn as_ref(&self) -> &T {
         &self.io

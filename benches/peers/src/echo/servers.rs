@@ -35,6 +35,7 @@ pub(super) fn picot_protocol(ready: &dyn Fn(u16)) {
     struct Echo;
 
     impl Protocol for Echo {
+        #[inline]
         fn data(&mut self, transport: &Transport, data: &[u8]) {
             let _ = transport.write(data); // a connection that is gone is told in `lost`
         }

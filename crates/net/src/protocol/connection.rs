@@ -5,8 +5,8 @@
 //! of the running one; `lost` is the last callback, and after it the socket is closed, whoever still holds the transport.
 
 use std::cell::{Cell, RefCell};
-use std::io::{self, IoSlice, Write};
-use std::net::{self, Shutdown};
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
 use std::rc::Rc;
 
 use picot_context::{Kind, Origin, Payload, Report, TaskInfo, catch};
@@ -28,23 +28,13 @@ use crate::unix::UnixStream;
 /// others.
 const MARKS: (u32, u32) = (64 * 1024, 16 * 1024);
 
-/// The socket of a connection, of whatever family.
-pub(crate) enum Io {
-    Tcp(Source<net::TcpStream>),
-    #[cfg(unix)]
-    Unix(Source<std::os::unix::net::UnixStream>),
-}
+#[cfg(unix)]
+type Socket = std::os::fd::OwnedFd;
+#[cfg(not(unix))]
+type Socket = std::net::TcpStream;
 
-/// Does the same with either kind of socket.
-macro_rules! either {
-    ($io:expr, $source:ident => $result:expr) => {
-        match $io {
-            Io::Tcp($source) => $result,
-            #[cfg(unix)]
-            Io::Unix($source) => $result,
-        }
-    };
-}
+/// The socket of a connection, of whatever family.
+pub(crate) struct Io(Source<Socket>);
 
 pub(super) struct Connection {
     flags: Cell<Flags>,
@@ -81,59 +71,42 @@ impl Io {
     /// Looks at the source, reads, and says whether there may be more to read.
     #[inline]
     fn read(&self, buffer: &mut [u8]) -> (io::Result<usize>, bool) {
-        either!(self, source => {
-            source.look();
-            let read = source.try_transfer(Direction::Read, buffer.len(), |stream| receive(stream, buffer));
-            (read, source.known().contains(Readiness::READABLE))
-        })
+        let Io(source) = self;
+        source.look();
+        let read = source.try_transfer(Direction::Read, buffer.len(), |socket| receive(socket, buffer));
+        (read, source.known().contains(Readiness::READABLE))
     }
 
     #[inline]
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        either!(self, source => {
-            source.try_transfer(Direction::Write, bytes.len(), |stream| send(stream, bytes))
-        })
+        self.0.try_transfer(Direction::Write, bytes.len(), |socket| send(socket, bytes))
     }
 
     fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let length = slices.iter().map(|slice| slice.len()).sum();
-        either!(self, source => {
-            source.try_transfer(Direction::Write, length, |mut stream| stream.write_vectored(slices))
-        })
-    }
-
-    /// It is being looked at: what happens from now on lists it again.
-    fn look(&self) {
-        either!(self, source => _ = source.look());
-    }
-
-    fn list(&self) {
-        either!(self, source => source.list());
-    }
-
-    fn list_in(&self, list: &ReadyList, token: usize) {
-        either!(self, source => source.list_in(list, token));
+        self.0.try_transfer(Direction::Write, length, |socket| SockRef::from(socket).send_vectored(slices))
     }
 
     fn end_writing(&self) -> io::Result<()> {
-        unless_ended(either!(self, source => source.get_ref().shutdown(Shutdown::Write)))
+        unless_ended(self.socket().shutdown(Shutdown::Write))
     }
 
     fn socket(&self) -> SockRef<'_> {
-        either!(self, source => SockRef::from(source.get_ref()))
+        SockRef::from(self.0.get_ref())
     }
 }
 
 impl From<TcpStream> for Io {
     fn from(stream: TcpStream) -> Io {
-        Io::Tcp(stream.into_source())
+        #[cfg_attr(not(unix), expect(clippy::useless_conversion, reason = "it is one where there are Unix sockets"))]
+        Io(stream.into_source().into())
     }
 }
 
 #[cfg(unix)]
 impl From<UnixStream> for Io {
     fn from(stream: UnixStream) -> Io {
-        Io::Unix(stream.into_source())
+        Io(stream.into_source().into())
     }
 }
 
@@ -150,7 +123,7 @@ impl Connection {
     /// Whenever there is something to do, `token` is put into `list`: now, for the first callback.
     pub(super) fn list_in(&self, list: &ReadyList, token: usize) {
         if let Some(io) = &*self.io.borrow() {
-            io.list_in(list, token);
+            io.0.list_in(list, token);
         }
     }
 
@@ -388,14 +361,14 @@ impl Connection {
     /// From now on, what happens to it lists it again.
     fn look(&self) {
         if let Some(io) = &*self.io.borrow() {
-            io.look();
+            io.0.look();
         }
     }
 
     /// Lets it be driven.
     fn list(&self) {
         if let Some(io) = &*self.io.borrow() {
-            io.list();
+            io.0.list();
         }
     }
 
