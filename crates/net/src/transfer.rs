@@ -29,7 +29,7 @@ mod by_rustix {
     pub(crate) fn receive(stream: &impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
         match rustix::net::recv(stream, buffer, RecvFlags::empty()) {
             Ok((_, received)) => Ok(received),
-            Err(error) => failed(error),
+            Err(error) => Err(failed(error)),
         }
     }
 
@@ -37,15 +37,15 @@ mod by_rustix {
     pub(crate) fn send(stream: &impl AsFd, bytes: &[u8]) -> io::Result<usize> {
         match rustix::net::send(stream, bytes, NOSIGNAL) {
             Ok(sent) => Ok(sent),
-            Err(error) => failed(error),
+            Err(error) => Err(failed(error)),
         }
     }
 
     /// Out of line, or every message would pay for making an error of what is none.
     #[cold]
     #[inline(never)]
-    fn failed(error: Errno) -> io::Result<usize> {
-        Err(error.into())
+    fn failed(error: Errno) -> io::Error {
+        error.into()
     }
 }
 

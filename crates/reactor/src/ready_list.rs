@@ -4,7 +4,7 @@
 //! once; a list that is not empty has woken its owner since that took from it last. It is epoll's own ready list, one floor
 //! higher.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, UnsafeCell};
 use std::fmt;
 use std::mem;
 use std::rc::Rc;
@@ -70,8 +70,11 @@ pub struct ReadyList {
     list: Rc<List>,
 }
 
+#[derive(Default)]
+struct Tokens(UnsafeCell<Vec<usize>>);
+
 pub(crate) struct List {
-    tokens: RefCell<Vec<usize>>,
+    tokens: Tokens,
     /// Who takes from the list. Kept when it has been woken, because it is likely to take again.
     owner: Cell<Option<Waker>>,
     /// The owner has dropped the list; sources may still be in it.
@@ -81,7 +84,7 @@ pub(crate) struct List {
 impl ReadyList {
     /// A list without sources. It is for sources of any reactor of this thread.
     pub fn new() -> ReadyList {
-        let list = List { tokens: RefCell::default(), owner: Cell::new(None), is_dropped: Cell::new(false) };
+        let list = List { tokens: Tokens::default(), owner: Cell::new(None), is_dropped: Cell::new(false) };
         ReadyList { list: Rc::new(list) }
     }
 
@@ -100,16 +103,16 @@ impl ReadyList {
             let other = self.list.owner.replace(Some(cx.waker().clone()));
             drop(other);
         }
-        let mut listed = self.list.tokens.borrow_mut();
-        if listed.is_empty() {
-            return Poll::Pending;
-        }
-        if tokens.is_empty() {
-            mem::swap(&mut *listed, tokens);
-        } else {
-            tokens.append(&mut listed);
-        }
-        Poll::Ready(())
+        let taken = self.list.tokens.change(|listed| {
+            let has_some = !listed.is_empty();
+            if tokens.is_empty() {
+                mem::swap(listed, tokens);
+            } else {
+                tokens.append(listed);
+            }
+            has_some
+        });
+        if taken { Poll::Ready(()) } else { Poll::Pending }
     }
 
     pub(crate) fn list(&self) -> Rc<List> {
@@ -138,7 +141,18 @@ impl Drop for ReadyList {
 
 impl fmt::Debug for ReadyList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReadyList").field("tokens", &self.list.tokens.borrow()).finish_non_exhaustive()
+        let tokens = self.list.tokens.change(|tokens| tokens.clone());
+        f.debug_struct("ReadyList").field("tokens", &tokens).finish_non_exhaustive()
+    }
+}
+
+impl Tokens {
+    /// Every closure that is given to this is of this file, and calls nobody but the allocator.
+    #[inline]
+    fn change<R>(&self, change: impl FnOnce(&mut Vec<usize>) -> R) -> R {
+        // SAFETY: `UnsafeCell` keeps this type on one thread at a time, and no other `change` is active, as none calls code
+        // that could get here. So this is the only reference into the cell.
+        change(unsafe { &mut *self.0.get() })
     }
 }
 
@@ -146,9 +160,10 @@ impl List {
     /// Adds a token. Returns whether the list was empty: then its owner is to be woken.
     #[inline]
     pub(crate) fn add(&self, token: usize) -> bool {
-        let mut tokens = self.tokens.borrow_mut();
-        tokens.push(token);
-        tokens.len() == 1
+        self.tokens.change(|tokens| {
+            tokens.push(token);
+            tokens.len() == 1
+        })
     }
 
     /// Its owner is to take from it.

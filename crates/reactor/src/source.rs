@@ -223,7 +223,13 @@ impl State {
                 // its slots when it is dropped.
                 Told::Reader(unsafe { self.readers.lend() })
             }
-            SEEN => self.enlist().map_or(Told::Nobody, |list| Told::Owner(list.clone())),
+            SEEN => {
+                self.flags.set(flags & !SEEN);
+                match self.list.get() {
+                    Some(list) if list.add(self.token.get()) => Told::Owner(list.clone()),
+                    _ => Told::Nobody,
+                }
+            }
             _ => Told::Others(self.clone()),
         }
     }
@@ -278,26 +284,19 @@ impl State {
         self.note_crowd();
     }
 
-    /// Puts its token into the list, if it is in one and not there. Returns the list if that was empty: its owner is to be
-    /// woken.
-    #[inline]
-    fn enlist(&self) -> Option<&Rc<List>> {
+    /// Puts its token into the list, if it is in one and not there, and wakes the owner if that was empty.
+    fn list(&self) {
         if !self.has(SEEN) {
-            return None;
+            return;
         }
         self.lower(SEEN);
-        self.list.get().filter(|list| list.add(self.token.get()))
-    }
-
-    /// The same, and wakes the owner.
-    pub(crate) fn list(&self) {
-        if let Some(list) = self.enlist() {
+        if let Some(list) = self.list.get().filter(|list| list.add(self.token.get())) {
             list.wake();
         }
     }
 
     /// Has its events put `token` into a list, from now on. Returns whether it was in none.
-    pub(crate) fn enter(&self, inner: &Inner, list: Rc<List>, token: usize) -> bool {
+    fn enter(&self, inner: &Inner, list: Rc<List>, token: usize) -> bool {
         if self.list.set(list).is_err() {
             return false;
         }
@@ -387,6 +386,12 @@ impl State {
 #[cold]
 fn change(slot: &Slot, waker: &Waker, inner: &Inner) {
     slot.put(waker.clone(), &inner.retired);
+}
+
+/// Whether a transfer has moved something, but less than it could: `0 < moved < length`, as one comparison.
+#[inline]
+fn is_short(moved: usize, length: usize) -> bool {
+    moved.wrapping_sub(1) < length.wrapping_sub(1)
 }
 
 /// Errors after which an operation is tried again.
@@ -542,7 +547,7 @@ impl<T> Source<T> {
         operation: impl FnOnce(&T) -> io::Result<usize>,
     ) -> io::Result<usize> {
         let moved = self.try_io(direction, operation)?;
-        if 0 < moved && moved < length {
+        if is_short(moved, length) {
             let Registered { inner, state } = &self.registered;
             let readiness = state.readiness.get();
             if !readiness.must_be_tried() {
@@ -611,7 +616,7 @@ impl<T> Source<T> {
         if let Ok(moved) = result {
             // After a hang-up there may be no further edge: then only "would block" counts.
             let readiness = state.readiness.get();
-            if 0 < moved && moved < length && !readiness.must_be_tried() {
+            if is_short(moved, length) && !readiness.must_be_tried() {
                 state.readiness.set(readiness.without(Readiness::of(direction)));
             }
         }

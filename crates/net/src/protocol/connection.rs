@@ -2,7 +2,7 @@
 //!
 //! The invariants: callbacks are called by `drive` alone, which never runs inside of itself, and with nothing borrowed that a
 //! call to the transport or the set needs; whatever such a call causes is noted, and done by the next `drive`, or by the rest
-//! of the running one; `lost` is the last callback, and after it the socket is closed, whoever still holds the transport.
+//! of the running one; `lost` is the last callback, and after it nothing of the transport works, whoever still holds it.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
@@ -36,10 +36,12 @@ type Socket = std::net::TcpStream;
 /// The socket of a connection, of whatever family.
 pub(crate) struct Io(Source<Socket>);
 
+/// The set owns it: when that lets go of it, the socket is closed.
 pub(super) struct Connection {
     flags: Cell<Flags>,
-    /// `None` when it is closed.
-    io: RefCell<Option<Io>>,
+    io: Io,
+    /// Itself, as callbacks are given it.
+    transport: Transport,
     /// Borrowed while it is called. `None` when the connection is lost.
     callbacks: RefCell<Option<Box<dyn Callbacks>>>,
     /// `None` while there is nothing of it, so that an idle connection is small.
@@ -112,19 +114,22 @@ impl From<UnixStream> for Io {
 
 impl Connection {
     pub(super) fn new(io: Io, callbacks: Box<dyn Callbacks>) -> Rc<Connection> {
-        Rc::new(Connection {
+        Rc::new_cyclic(|connection| Connection {
             flags: Cell::new(Flags::NEW),
-            io: RefCell::new(Some(io)),
+            io,
+            transport: Transport::new(connection.clone()),
             callbacks: RefCell::new(Some(callbacks)),
             extra: Cell::new(None),
         })
     }
 
+    pub(super) fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
     /// Whenever there is something to do, `token` is put into `list`: now, for the first callback.
     pub(super) fn list_in(&self, list: &ReadyList, token: usize) {
-        if let Some(io) = &*self.io.borrow() {
-            io.0.list_in(list, token);
-        }
+        self.io.0.list_in(list, token);
     }
 
     /// Does whatever there is to do, but reads only once. Returns whether the connection lives on; if not, [`end`](Self::end)
@@ -132,36 +137,30 @@ impl Connection {
     ///
     /// Mostly there is data, all of it is read at once, and that is all. The rest is `drive_on`.
     #[inline]
-    pub(super) fn drive(transport: &Transport, buffer: &mut [u8]) -> bool {
-        let this = transport.connection();
-        let mut callbacks = this.callbacks.borrow_mut();
-        let Some(callbacks) = callbacks.as_deref_mut() else { return false };
-        let flags = this.flags.get();
+    pub(super) fn drive(&self, buffer: &mut [u8]) -> bool {
+        let mut callbacks = self.callbacks.borrow_mut();
+        let Some(callbacks) = callbacks.as_deref_mut() else { return true };
+        let flags = self.flags.get();
         let mut received = None;
         if flags.without(Flags::WRITTEN) == Flags::NONE {
-            this.flags.set(Flags::DRIVEN);
-            let first = callbacks.receive(transport, buffer);
-            if first == Received::Last && this.flags.get().without(Flags::WRITTEN) == Flags::DRIVEN {
-                this.flags.set(Flags::NONE);
+            self.flags.set(Flags::DRIVEN);
+            let first = callbacks.receive(self, buffer);
+            if first == Received::Last && self.flags.get().without(Flags::WRITTEN) == Flags::DRIVEN {
+                self.flags.set(Flags::NONE);
                 return true;
             }
             received = Some(first);
         }
-        this.drive_on(transport, callbacks, buffer, received)
+        self.drive_on(callbacks, buffer, received)
     }
 
     /// Goes on after what was received, or begins.
     #[inline(never)]
-    fn drive_on(
-        &self,
-        transport: &Transport,
-        callbacks: &mut dyn Callbacks,
-        buffer: &mut [u8],
-        mut received: Option<Received>,
-    ) -> bool {
+    fn drive_on(&self, callbacks: &mut dyn Callbacks, buffer: &mut [u8], mut received: Option<Received>) -> bool {
+        let transport = &self.transport;
         self.raise(Flags::DRIVEN);
         if received.is_none() {
-            self.look();
+            self.io.0.look();
         }
         if self.has_any(Flags::NEW) {
             self.lift(Flags::NEW);
@@ -185,23 +184,23 @@ impl Connection {
             while self.has_any(Flags::ATTENDED) {
                 self.lift(Flags::ATTENDED);
                 // Told of before it is sent, also if it all goes out then: whoever has seen it wait is told to go on.
-                self.tell_of_marks(transport, callbacks);
+                self.tell_of_marks(callbacks);
                 self.flush();
                 if self.is_over() {
                     return false;
                 }
-                self.tell_of_marks(transport, callbacks);
+                self.tell_of_marks(callbacks);
             }
             self.lift(Flags::WRITTEN);
             if received.is_some() || !self.is_reading() {
                 break;
             }
-            received = Some(callbacks.receive(transport, buffer));
+            received = Some(callbacks.receive(self, buffer));
         }
         self.lift(Flags::DRIVEN);
         // Others have their turn before it reads again.
         if received == Some(Received::Data) && self.is_reading() {
-            self.list();
+            self.io.0.list();
         }
         true
     }
@@ -209,9 +208,7 @@ impl Connection {
     /// Reads once, for a protocol, and says how much that was. An error ends the connection.
     #[inline]
     pub(super) fn read(&self, buffer: &mut [u8]) -> (Received, usize) {
-        let io = self.io.borrow();
-        let Some(io) = &*io else { return (Received::Nothing, 0) };
-        match io.read(buffer) {
+        match self.io.read(buffer) {
             (Ok(0), _) => (Received::End, 0),
             (Ok(length), is_more) => (if is_more { Received::Data } else { Received::Last }, length),
             (Err(error), _) => (self.has_not_read(error), 0),
@@ -235,9 +232,7 @@ impl Connection {
     fn flush(&self) {
         while self.has_any(Flags::UNSENT) {
             let sent = self.change_extra(|extra| {
-                let io = self.io.borrow();
-                let io = io.as_ref().ok_or(io::ErrorKind::WouldBlock)?;
-                extra.outgoing.send(|slices| match io.write_vectored(slices)? {
+                extra.outgoing.send(|slices| match self.io.write_vectored(slices)? {
                     0 => Err(io::Error::from(io::ErrorKind::WriteZero)),
                     sent => Ok(sent),
                 })
@@ -252,23 +247,22 @@ impl Connection {
         if self.has_any(Flags::END_ASKED) {
             self.lift(Flags::END_ASKED);
             self.raise(Flags::END_SENT);
-            let ended = self.io.borrow().as_ref().map_or(Ok(()), Io::end_writing);
-            if let Err(error) = ended {
+            if let Err(error) = self.io.end_writing() {
                 self.fail(error);
             }
         }
     }
 
     /// Tells the protocol to pause or resume writing, if it should. It may cause more to be attended to.
-    fn tell_of_marks(&self, transport: &Transport, callbacks: &mut dyn Callbacks) {
+    fn tell_of_marks(&self, callbacks: &mut dyn Callbacks) {
         let ((high, low), unsent) = self.ask_extra(|extra| (extra.marks, extra.outgoing.len())).unwrap_or((MARKS, 0));
         let was_told = self.has_any(Flags::TOLD_TO_PAUSE);
         if !was_told && unsent > high as usize {
             self.raise(Flags::TOLD_TO_PAUSE);
-            callbacks.pause_writing(transport);
+            callbacks.pause_writing(&self.transport);
         } else if was_told && unsent <= low as usize {
             self.lift(Flags::TOLD_TO_PAUSE);
-            callbacks.resume_writing(transport);
+            callbacks.resume_writing(&self.transport);
         }
     }
 
@@ -293,9 +287,12 @@ impl Connection {
         self.fail(io::Error::other("a callback of the protocol has panicked"));
     }
 
-    /// Closes the socket, and tells the protocol, which is dropped then.
+    /// Tells the protocol, which is dropped then.
     pub(super) fn end(&self) {
-        self.release();
+        self.raise(Flags::LOST);
+        if self.has_any(Flags::UNSENT) {
+            self.change_extra(|extra| extra.outgoing = Outgoing::default());
+        }
         let Some(mut callbacks) = self.callbacks.take() else { return };
         let error = self.extra.take().and_then(|extra| extra.error);
         let lost = catch(move || {
@@ -319,19 +316,9 @@ impl Connection {
         self.flags.set(self.flags.get().without(flags));
     }
 
-    /// Closes the socket and lets go of everything but the protocol.
-    fn release(&self) {
-        self.raise(Flags::LOST);
-        if self.has_any(Flags::UNSENT) {
-            self.change_extra(|extra| extra.outgoing = Outgoing::default());
-        }
-        let io = self.io.borrow_mut().take();
-        drop(io);
-    }
-
     /// The set is gone, and with it whoever would drive the connection.
     pub(super) fn forsake(&self) {
-        self.release();
+        self.raise(Flags::LOST);
         let callbacks = self.callbacks.take();
         drop(callbacks);
     }
@@ -354,21 +341,7 @@ impl Connection {
     fn attend(&self) {
         self.raise(Flags::ATTENDED);
         if !self.has_any(Flags::DRIVEN) {
-            self.list();
-        }
-    }
-
-    /// From now on, what happens to it lists it again.
-    fn look(&self) {
-        if let Some(io) = &*self.io.borrow() {
-            io.0.look();
-        }
-    }
-
-    /// Lets it be driven.
-    fn list(&self) {
-        if let Some(io) = &*self.io.borrow() {
-            io.0.list();
+            self.io.0.list();
         }
     }
 
@@ -399,12 +372,10 @@ impl Connection {
     pub(super) fn write(&self, bytes: &[u8]) -> io::Result<()> {
         if self.flags.get() == Flags::DRIVEN {
             self.flags.set(Flags::DRIVEN.with(Flags::WRITTEN));
-            if let Some(io) = &*self.io.borrow() {
-                return match io.write(bytes) {
-                    Ok(sent) if sent == bytes.len() => Ok(()),
-                    sent => self.has_not_sent_all(bytes, sent),
-                };
-            }
+            return match self.io.write(bytes) {
+                Ok(sent) if sent == bytes.len() => Ok(()),
+                sent => self.has_not_sent_all(bytes, sent),
+            };
         }
         self.write_otherwise(bytes)
     }
@@ -423,13 +394,9 @@ impl Connection {
         self.raise(Flags::WRITTEN);
         if !flags.has_any(Flags::DRIVEN) {
             // What follows in this turn is collected, and the next step sends it.
-            self.list();
+            self.io.0.list();
         }
-        let sent = match &*self.io.borrow() {
-            Some(io) => io.write(bytes),
-            None => return Ok(()),
-        };
-        self.has_not_sent_all(bytes, sent)
+        self.has_not_sent_all(bytes, self.io.write(bytes))
     }
 
     /// What the kernel has no room for goes out when there is room, or with what else is written in this turn.
@@ -458,7 +425,7 @@ impl Connection {
             let text = "the transport's writing direction was ended by `write_eof`; write before that";
             return io::Error::new(io::ErrorKind::BrokenPipe, text);
         }
-        io::Error::new(io::ErrorKind::NotConnected, "the transport is closed, or its connection lost")
+        closed()
     }
 
     pub(super) fn end_writing(&self) {
@@ -506,9 +473,21 @@ impl Connection {
     }
 
     pub(super) fn with_socket<R>(&self, ask: impl FnOnce(SockRef<'_>) -> io::Result<R>) -> io::Result<R> {
-        match &*self.io.borrow() {
-            Some(io) => ask(io.socket()),
-            None => Err(io::Error::new(io::ErrorKind::NotConnected, "the connection is lost")),
+        if self.has_any(Flags::LOST) {
+            return Err(lost());
         }
+        ask(self.io.socket())
     }
+}
+
+/// Why nothing can be written.
+#[cold]
+pub(super) fn closed() -> io::Error {
+    io::Error::new(io::ErrorKind::NotConnected, "the transport is closed, or its connection lost")
+}
+
+/// Why there is no socket.
+#[cold]
+pub(super) fn lost() -> io::Error {
+    io::Error::new(io::ErrorKind::NotConnected, "the connection is lost")
 }

@@ -2,7 +2,8 @@
 //!
 //! The invariants: a connection has its slot until it is lost, and its slot's number is in the list of the ready, or in the
 //! queue that was taken from there, whenever there is something to do for it. Whoever has got the slot of one that was lost may
-//! be looked at in its stead, and in vain.
+//! be looked at in its stead, and in vain. Slots are given and taken between batches only, so a batch goes through them as
+//! they are, whatever the callbacks do.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
@@ -84,6 +85,8 @@ struct Handle(Rc<Set>);
 
 struct Set {
     connections: RefCell<Slots>,
+    /// Those who have no slot yet.
+    newcomers: RefCell<Vec<Rc<Connection>>>,
     /// The slots of those who have something to do, and of those among them who were taken from there.
     ready: ReadyList,
     queue: RefCell<Queue>,
@@ -115,6 +118,7 @@ impl Connections {
         let handle = LoopHandle::try_current()?;
         let set = Rc::new(Set {
             connections: RefCell::default(),
+            newcomers: RefCell::default(),
             ready: ReadyList::new(),
             queue: RefCell::default(),
             buffer: RefCell::default(),
@@ -157,7 +161,7 @@ impl Connections {
 
     /// How many connections there are.
     pub fn len(&self) -> usize {
-        self.handle.0.connections.borrow().len()
+        self.handle.0.len()
     }
 
     /// Whether there is no connection.
@@ -167,16 +171,12 @@ impl Connections {
 
     /// Closes all connections; see [`Transport::close`].
     pub fn close_all(&self) {
-        for connection in self.handle.0.connections.borrow().iter() {
-            connection.close();
-        }
+        self.handle.0.for_each(Connection::close);
     }
 
     /// Aborts all connections; see [`Transport::abort`].
     pub fn abort_all(&self) {
-        for connection in self.handle.0.connections.borrow().iter() {
-            connection.abort();
-        }
+        self.handle.0.for_each(Connection::abort);
     }
 
     pub(crate) fn adopt_io(&self, io: Io, protocol: impl Protocol) -> Transport {
@@ -189,9 +189,10 @@ impl Connections {
 
     fn insert(&self, io: Io, callbacks: Box<dyn Callbacks>) -> Transport {
         let set = &self.handle.0;
-        let transport = Transport::new(Connection::new(io, callbacks));
-        let slot = set.connections.borrow_mut().insert(transport.clone());
-        transport.connection().list_in(&set.ready, slot);
+        let connection = Connection::new(io, callbacks);
+        let transport = connection.transport().clone();
+        set.newcomers.borrow_mut().push(connection);
+        set.ready.wake();
         transport
     }
 
@@ -202,11 +203,22 @@ impl Connections {
 }
 
 impl Set {
+    fn len(&self) -> usize {
+        self.connections.borrow().len() + self.newcomers.borrow().len()
+    }
+
+    /// Calls something for each connection that lets no callback run.
+    fn for_each(&self, f: impl Fn(&Connection)) {
+        self.connections.borrow().iter().for_each(|connection| f(connection));
+        self.newcomers.borrow().iter().for_each(|connection| f(connection));
+    }
+
     /// One step of the task: drives those who have something to do, in the order in which they were listed.
     fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         let (mut queue, mut buffer) = (self.queue.take(), self.buffer.take());
+        self.give_slots();
         let mut left = BATCH;
-        while left > 0 {
+        loop {
             if queue.served == queue.slots.len() {
                 queue.slots.clear();
                 queue.served = 0;
@@ -214,59 +226,70 @@ impl Set {
                     break;
                 }
             }
+            if left == 0 {
+                cx.waker().wake_by_ref();
+                break;
+            }
             if buffer.is_empty() {
                 buffer.resize(BUFFER, 0);
             }
-            let batch = queue.slots.len().min(queue.served + left);
-            left -= batch - queue.served;
-            self.serve(&queue.slots[..batch], queue.served, &mut buffer);
-            queue.served = batch;
-        }
-        if left == 0 {
-            cx.waker().wake_by_ref();
+            let end = queue.slots.len().min(queue.served + left);
+            left -= end - queue.served;
+            let ended = self.drive(&queue.slots[queue.served..end], &mut buffer);
+            queue.served = end;
+            self.take_slots(ended);
         }
         self.queue.replace(queue);
         self.buffer.replace(buffer);
-        if self.is_forsaken.get() && self.connections.borrow().len() == 0 {
+        if self.is_forsaken.get() && self.len() == 0 {
             return Poll::Ready(());
         }
         Poll::Pending
     }
 
-    /// Drives the connections in these slots, from the first that has not been. Panics of their callbacks are caught once for
-    /// all: each ends its connection, and the others go on.
-    fn serve(&self, slots: &[usize], first: usize, buffer: &mut [u8]) {
-        let next = Cell::new(first);
+    fn give_slots(&self) {
+        for connection in self.newcomers.take() {
+            let slot = self.connections.borrow_mut().insert(connection.clone());
+            connection.list_in(&self.ready, slot);
+        }
+    }
+
+    /// Drives the connections in these slots. Returns the slots of those that have ended. Panics of callbacks are caught once
+    /// for all: each ends its connection, and the others go on.
+    fn drive(&self, slots: &[usize], buffer: &mut [u8]) -> Vec<usize> {
+        let (next, mut ended) = (Cell::new(0), Vec::new());
+        let connections = self.connections.borrow();
+        let connections = connections.as_slice();
         loop {
             let all = catch(|| {
                 while let Some(&slot) = slots.get(next.get()) {
-                    let transport = self.connections.borrow().get(slot).cloned();
-                    if let Some(transport) = transport {
-                        if !Connection::drive(&transport, buffer) {
-                            self.end(slot, &transport);
+                    if let Some(Some(connection)) = connections.get(slot) {
+                        if !connection.drive(buffer) {
+                            connection.end();
+                            ended.push(slot);
                         }
                     }
                     next.set(next.get() + 1);
                 }
             });
-            let Err(payload) = all else { return };
+            let Err(payload) = all else { return ended };
             let slot = slots[next.replace(next.get() + 1)];
-            let transport = self.connections.borrow().get(slot).cloned();
-            if let Some(transport) = transport {
-                transport.connection().panicked(payload);
-                self.end(slot, &transport);
+            if let Some(Some(connection)) = connections.get(slot) {
+                connection.panicked(payload);
+                connection.end();
+                ended.push(slot);
             }
         }
     }
 
-    /// Ends the connection in this slot.
-    #[inline(never)]
-    fn end(&self, slot: usize, transport: &Transport) {
-        transport.connection().end();
-        let removed = self.connections.borrow_mut().remove(slot);
-        drop(removed);
-        if let Some(on_end) = self.on_end.get() {
-            on_end();
+    /// Closes the connections that have ended.
+    fn take_slots(&self, ended: Vec<usize>) {
+        for slot in ended {
+            let closed = self.connections.borrow_mut().remove(slot);
+            drop(closed);
+            if let Some(on_end) = self.on_end.get() {
+                on_end();
+            }
         }
     }
 }
@@ -274,7 +297,8 @@ impl Set {
 impl Drop for Serving {
     fn drop(&mut self) {
         let connections = self.0.connections.take();
-        for connection in connections.iter() {
+        let newcomers = self.0.newcomers.take();
+        for connection in connections.iter().chain(&newcomers) {
             connection.forsake();
         }
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::connection::Connection;
 use super::transport::Transport;
 use super::{BufferedProtocol, Eof, Protocol};
 
@@ -20,7 +21,7 @@ pub(super) enum Received {
 pub(super) trait Callbacks {
     fn made(&mut self, transport: &Transport);
     /// Reads once, into `shared` or memory of its own, and hands the data over.
-    fn receive(&mut self, transport: &Transport, shared: &mut [u8]) -> Received;
+    fn receive(&mut self, connection: &Connection, shared: &mut [u8]) -> Received;
     fn eof(&mut self, transport: &Transport) -> Eof;
     fn lost(&mut self, error: Option<io::Error>);
     fn pause_writing(&mut self, transport: &Transport);
@@ -61,10 +62,10 @@ macro_rules! forward {
 impl<P: Protocol> Callbacks for Shared<P> {
     forward!();
 
-    fn receive(&mut self, transport: &Transport, shared: &mut [u8]) -> Received {
-        let (received, length) = transport.connection().read(shared);
+    fn receive(&mut self, connection: &Connection, shared: &mut [u8]) -> Received {
+        let (received, length) = connection.read(shared);
         if length > 0 {
-            self.0.data(transport, &shared[..length]);
+            self.0.data(connection.transport(), &shared[..length]);
         }
         received
     }
@@ -73,16 +74,16 @@ impl<P: Protocol> Callbacks for Shared<P> {
 impl<P: BufferedProtocol> Callbacks for Own<P> {
     forward!();
 
-    fn receive(&mut self, transport: &Transport, _: &mut [u8]) -> Received {
+    fn receive(&mut self, connection: &Connection, _: &mut [u8]) -> Received {
         let buffer = self.0.buffer();
         if buffer.is_empty() {
             let text = "the protocol gave an empty buffer to read into; it must have room for at least one byte";
-            transport.connection().fail(io::Error::new(io::ErrorKind::InvalidInput, text));
+            connection.fail(io::Error::new(io::ErrorKind::InvalidInput, text));
             return Received::Nothing;
         }
-        let (received, length) = transport.connection().read(buffer);
+        let (received, length) = connection.read(buffer);
         if length > 0 {
-            self.0.filled(transport, length);
+            self.0.filled(connection.transport(), length);
         }
         received
     }

@@ -1,45 +1,46 @@
 //! The connections of a set by slot: half as large as a slab, because a slot that is taken has no mark of that beside its
 //! connection.
 
+use std::rc::Rc;
+
 use super::connection::Connection;
-use super::transport::Transport;
 
 #[derive(Default)]
 pub(super) struct Slots {
-    transports: Vec<Option<Transport>>,
+    connections: Vec<Option<Rc<Connection>>>,
     /// The slots that are free, the latest last.
     free: Vec<u32>,
 }
 
 impl Slots {
     pub(super) fn len(&self) -> usize {
-        self.transports.len() - self.free.len()
+        self.connections.len() - self.free.len()
     }
 
     /// Gives a slot to a connection, and says which.
-    pub(super) fn insert(&mut self, connection: Transport) -> usize {
+    pub(super) fn insert(&mut self, connection: Rc<Connection>) -> usize {
         if let Some(slot) = self.free.pop() {
-            self.transports[slot as usize] = Some(connection);
+            self.connections[slot as usize] = Some(connection);
             return slot as usize;
         }
-        self.transports.push(Some(connection));
-        self.transports.len() - 1
+        self.connections.push(Some(connection));
+        self.connections.len() - 1
     }
 
-    #[inline]
-    pub(super) fn get(&self, slot: usize) -> Option<&Transport> {
-        self.transports.get(slot)?.as_ref()
+    /// The connections by their slots.
+    pub(super) fn as_slice(&self) -> &[Option<Rc<Connection>>] {
+        &self.connections
     }
 
-    pub(super) fn remove(&mut self, slot: usize) -> Option<Transport> {
-        let removed = self.transports.get_mut(slot)?.take();
+    pub(super) fn remove(&mut self, slot: usize) -> Option<Rc<Connection>> {
+        let removed = self.connections.get_mut(slot)?.take();
         if removed.is_some() {
             self.free.push(u32::try_from(slot).expect("a process has fewer than 2^32 sockets"));
         }
         removed
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Connection> {
-        self.transports.iter().flatten().map(Transport::connection)
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Rc<Connection>> {
+        self.connections.iter().flatten()
     }
 }

@@ -21,6 +21,12 @@ impl Events {
         self.0.push((key, readiness));
     }
 
+    /// Adds events.
+    #[inline]
+    pub fn extend(&mut self, events: impl Iterator<Item = (Key, Readiness)>) {
+        self.0.extend(events);
+    }
+
     /// The number of events.
     pub fn len(&self) -> usize {
         self.0.len()
