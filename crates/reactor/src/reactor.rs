@@ -180,7 +180,7 @@ impl Inner {
     /// panic out of this.
     #[inline]
     fn tell_all(&self, events: &Events, next: &Cell<usize>, strays: &Cell<usize>) {
-        while let Some((key, news)) = events.get(next.get()) {
+        for (key, news) in events.from(next.get()) {
             next.set(next.get() + 1);
             // SAFETY: Noting calls nobody; and what leaves a slot is held until all wakers are called.
             match unsafe { self.table.find(key, |state| state.note(self, news)) } {

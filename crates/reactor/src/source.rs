@@ -202,6 +202,23 @@ impl State {
         }
     }
 
+    /// An operation has moved so many bytes of so many that it could. If these are fewer, the kernel has no more, or has no
+    /// more room; but after a hang-up there may be no further edge, and then only "would block" counts.
+    ///
+    /// Returns whether the direction is not ready any more.
+    #[inline]
+    fn has_moved(&self, direction: Direction, moved: usize, length: usize) -> bool {
+        if moved >= length || moved == 0 {
+            return false;
+        }
+        let readiness = self.readiness.get();
+        if readiness.must_be_tried() {
+            return false;
+        }
+        self.readiness.set(readiness.without(Readiness::of(direction)));
+        true
+    }
+
     /// Notes an event, and says whom it is for. Calls nobody.
     ///
     /// Nearly always that is one task, which waits to read, and does not any more then; or the owner of a ready list.
@@ -364,11 +381,25 @@ impl State {
     }
 
     /// The task of `cx` waits for a direction, instead of whichever has polled it before. Ready only with an error.
+    ///
+    /// In line is what a task does that has waited here before and was woken since.
     #[inline]
-    fn wait_polling(&self, inner: &Inner, direction: Direction, cx: &Context<'_>) -> Poll<io::Result<()>> {
+    fn wait_polling<R>(&self, inner: &Inner, direction: Direction, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
+        let (flags, bit) = (self.flags.get(), Readiness::of(direction).bits());
+        if flags & (bit | ASKS) == 0 && self.slot(direction).wakes_like(cx.waker()) {
+            self.flags.set(flags | bit);
+            inner.waiting.set(inner.waiting.get() + 1);
+            return Poll::Pending;
+        }
+        self.wait_anew(inner, direction, cx)
+    }
+
+    #[inline(never)]
+    fn wait_anew<R>(&self, inner: &Inner, direction: Direction, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
         let slot = self.slot(direction);
         if !slot.wakes_like(cx.waker()) {
-            change(slot, cx.waker(), inner);
+            // Cloning and dropping wakers may be anybody's code.
+            slot.put(cx.waker().clone(), &inner.retired);
         }
         let bit = Readiness::of(direction).bits();
         if !self.has(bit) {
@@ -380,23 +411,6 @@ impl State {
             Err(error) => Poll::Ready(Err(error)),
         }
     }
-}
-
-/// Another task polls than the one before, if there was one. Cloning and dropping wakers may be anybody's code.
-#[cold]
-fn change(slot: &Slot, waker: &Waker, inner: &Inner) {
-    slot.put(waker.clone(), &inner.retired);
-}
-
-/// Whether a transfer has moved something, but less than it could: `0 < moved < length`, as one comparison.
-#[inline]
-fn is_short(moved: usize, length: usize) -> bool {
-    moved.wrapping_sub(1) < length.wrapping_sub(1)
-}
-
-/// Errors after which an operation is tried again.
-fn is_passing(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 /// Wakers are anybody's code. Returns whether this one has panicked, which is reported then.
@@ -547,15 +561,9 @@ impl<T> Source<T> {
         operation: impl FnOnce(&T) -> io::Result<usize>,
     ) -> io::Result<usize> {
         let moved = self.try_io(direction, operation)?;
-        if is_short(moved, length) {
-            let Registered { inner, state } = &self.registered;
-            let readiness = state.readiness.get();
-            if !readiness.must_be_tried() {
-                state.readiness.set(readiness.without(Readiness::of(direction)));
-                if state.has(ASKS) {
-                    state.ask_for(inner, direction);
-                }
-            }
+        let Registered { inner, state } = &self.registered;
+        if state.has_moved(direction, moved, length) && state.has(ASKS) {
+            state.ask_for(inner, direction);
         }
         Ok(moved)
     }
@@ -575,17 +583,18 @@ impl<T> Source<T> {
         direction: Direction,
         mut operation: impl FnMut(&T) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
-        ready!(budget::poll_left(cx));
         let Registered { inner, state } = &self.registered;
         if !state.is_ready(direction) {
-            ready!(state.wait_polling(inner, direction, cx))?;
+            return state.wait_polling(inner, direction, cx);
         }
-        let result = match operation(&self.io) {
-            Err(error) if is_passing(&error) => ready!(self.poll_again(cx, direction, &mut operation, error)),
-            result => result,
-        };
-        budget::spend();
-        Poll::Ready(result)
+        ready!(budget::poll_left(cx));
+        match operation(&self.io) {
+            Ok(done) => {
+                budget::spend();
+                Poll::Ready(Ok(done))
+            }
+            Err(error) => self.poll_on(cx, direction, operation, error),
+        }
     }
 
     /// [`poll_io`](Source::poll_io) for an operation that moves up to `length` bytes over a stream socket. If it moves
@@ -604,45 +613,71 @@ impl<T> Source<T> {
         length: usize,
         mut operation: impl FnMut(&T) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        ready!(budget::poll_left(cx));
         let Registered { inner, state } = &self.registered;
         if !state.is_ready(direction) {
-            ready!(state.wait_polling(inner, direction, cx))?;
+            return state.wait_polling(inner, direction, cx);
         }
-        let result = match operation(&self.io) {
-            Err(error) if is_passing(&error) => ready!(self.poll_again(cx, direction, &mut operation, error)),
-            result => result,
-        };
-        if let Ok(moved) = result {
-            // After a hang-up there may be no further edge: then only "would block" counts.
-            let readiness = state.readiness.get();
-            if is_short(moved, length) && !readiness.must_be_tried() {
-                state.readiness.set(readiness.without(Readiness::of(direction)));
+        ready!(budget::poll_left(cx));
+        match operation(&self.io) {
+            Ok(moved) => {
+                budget::spend();
+                state.has_moved(direction, moved, length);
+                Poll::Ready(Ok(moved))
             }
+            Err(error) => self.poll_transfer_on(cx, direction, length, operation, error),
         }
-        budget::spend();
-        Poll::Ready(result)
     }
 
-    /// The rest of an operation that said that it would block, or was interrupted. It spends nothing.
     #[cold]
-    fn poll_again<R>(
+    fn poll_transfer_on(
         &self,
         cx: &mut Context<'_>,
         direction: Direction,
-        operation: &mut impl FnMut(&T) -> io::Result<R>,
+        length: usize,
+        operation: impl FnMut(&T) -> io::Result<usize>,
+        error: io::Error,
+    ) -> Poll<io::Result<usize>> {
+        let result = ready!(self.poll_on(cx, direction, operation, error));
+        if let Ok(moved) = result {
+            self.state().has_moved(direction, moved, length);
+        }
+        Poll::Ready(result)
+    }
+
+    /// The rest of an operation that has failed, which may only mean that it would block or was interrupted.
+    #[cold]
+    fn poll_on<R>(
+        &self,
+        cx: &mut Context<'_>,
+        direction: Direction,
+        mut operation: impl FnMut(&T) -> io::Result<R>,
         mut error: io::Error,
     ) -> Poll<io::Result<R>> {
         let Registered { inner, state } = &self.registered;
         loop {
-            if error.kind() == io::ErrorKind::WouldBlock {
-                state.clear_ready(direction);
-                ready!(state.wait_polling(inner, direction, cx))?;
+            match error.kind() {
+                io::ErrorKind::WouldBlock => {
+                    state.clear_ready(direction);
+                    if state.is_ready(direction) {
+                        // No kernel tells when it is, so it is tried again in the next turn.
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    return state.wait_polling(inner, direction, cx);
+                }
+                io::ErrorKind::Interrupted => {}
+                _ => {
+                    budget::spend();
+                    return Poll::Ready(Err(error));
+                }
             }
-            match operation(&self.io) {
-                Err(again) if is_passing(&again) => error = again,
-                result => return Poll::Ready(result),
-            }
+            error = match operation(&self.io) {
+                Ok(done) => {
+                    budget::spend();
+                    return Poll::Ready(Ok(done));
+                }
+                Err(error) => error,
+            };
         }
     }
 

@@ -47,9 +47,10 @@ impl Events {
         self.0.iter().copied()
     }
 
+    /// The events from the one with this number on.
     #[inline]
-    pub(crate) fn get(&self, index: usize) -> Option<(Key, Readiness)> {
-        self.0.get(index).copied()
+    pub(crate) fn from(&self, first: usize) -> impl Iterator<Item = (Key, Readiness)> {
+        self.0[first.min(self.0.len())..].iter().copied()
     }
 }
 
