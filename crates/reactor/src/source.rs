@@ -208,7 +208,7 @@ impl State {
     /// Returns whether the direction is not ready any more.
     #[inline]
     fn has_moved(&self, direction: Direction, moved: usize, length: usize) -> bool {
-        if moved >= length || moved == 0 {
+        if moved == length || moved == 0 {
             return false;
         }
         let readiness = self.readiness.get();
@@ -561,6 +561,9 @@ impl<T> Source<T> {
         operation: impl FnOnce(&T) -> io::Result<usize>,
     ) -> io::Result<usize> {
         let moved = self.try_io(direction, operation)?;
+        if moved == length {
+            return Ok(moved);
+        }
         let Registered { inner, state } = &self.registered;
         if state.has_moved(direction, moved, length) && state.has(ASKS) {
             state.ask_for(inner, direction);

@@ -70,13 +70,17 @@ impl Default for Extra {
 }
 
 impl Io {
-    /// Looks at the source, reads, and says whether there may be more to read.
+    /// Looks at the source, and reads.
     #[inline]
-    fn read(&self, buffer: &mut [u8]) -> (io::Result<usize>, bool) {
-        let Io(source) = self;
-        source.look();
-        let read = source.try_transfer(Direction::Read, buffer.len(), |socket| receive(socket, buffer));
-        (read, source.known().contains(Readiness::READABLE))
+    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.look();
+        self.0.try_transfer(Direction::Read, buffer.len(), |socket| receive(socket, buffer))
+    }
+
+    /// Whether there may be more to read.
+    #[inline]
+    fn is_readable(&self) -> bool {
+        self.0.known().contains(Readiness::READABLE)
     }
 
     #[inline]
@@ -145,7 +149,8 @@ impl Connection {
         if flags.without(Flags::WRITTEN) == Flags::NONE {
             self.flags.set(Flags::DRIVEN);
             let first = callbacks.receive(self, buffer);
-            if first == Received::Last && self.flags.get().without(Flags::WRITTEN) == Flags::DRIVEN {
+            let is_usual = first == Received::Data && self.flags.get().without(Flags::WRITTEN) == Flags::DRIVEN;
+            if is_usual && !self.io.is_readable() {
                 self.flags.set(Flags::NONE);
                 return true;
             }
@@ -199,33 +204,29 @@ impl Connection {
         }
         self.lift(Flags::DRIVEN);
         // Others have their turn before it reads again.
-        if received == Some(Received::Data) && self.is_reading() {
+        if self.is_reading() && self.io.is_readable() {
             self.io.0.list();
         }
         true
     }
 
-    /// Reads once, for a protocol, and says how much that was. An error ends the connection.
+    /// Reads once, for a protocol. Returns how much, or what there was instead of data. An error ends the connection.
     #[inline]
-    pub(super) fn read(&self, buffer: &mut [u8]) -> (Received, usize) {
+    pub(super) fn read(&self, buffer: &mut [u8]) -> Result<usize, Received> {
         match self.io.read(buffer) {
-            (Ok(0), _) => (Received::End, 0),
-            (Ok(length), is_more) => (if is_more { Received::Data } else { Received::Last }, length),
-            (Err(error), _) => (self.has_not_read(error), 0),
+            Ok(0) => Err(Received::End),
+            Ok(length) => Ok(length),
+            Err(error) => Err(self.has_not_read(error)),
         }
     }
 
     #[cold]
     fn has_not_read(&self, error: io::Error) -> Received {
-        match error.kind() {
-            io::ErrorKind::WouldBlock => Received::Nothing,
-            // It is tried again.
-            io::ErrorKind::Interrupted => Received::Data,
-            _ => {
-                self.fail(error);
-                Received::Nothing
-            }
+        // What was interrupted is tried again: it is still ready.
+        if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) {
+            self.fail(error);
         }
+        Received::Nothing
     }
 
     /// Sends what waits, as far as there is room; when nothing waits any more, the end, if it was asked for.

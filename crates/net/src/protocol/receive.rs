@@ -9,10 +9,7 @@ use super::{BufferedProtocol, Eof, Protocol};
 /// What one try to receive has brought. Errors end the connection, which tells of them later.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Received {
-    /// Data, and perhaps more; or no data yet, but it is worth another try.
     Data,
-    /// Data, and all that there was.
-    Last,
     /// Nothing; there is none, or the connection has failed.
     Nothing,
     End,
@@ -63,11 +60,13 @@ impl<P: Protocol> Callbacks for Shared<P> {
     forward!();
 
     fn receive(&mut self, connection: &Connection, shared: &mut [u8]) -> Received {
-        let (received, length) = connection.read(shared);
-        if length > 0 {
-            self.0.data(connection.transport(), &shared[..length]);
+        match connection.read(shared) {
+            Ok(length) => {
+                self.0.data(connection.transport(), &shared[..length]);
+                Received::Data
+            }
+            Err(other) => other,
         }
-        received
     }
 }
 
@@ -81,10 +80,12 @@ impl<P: BufferedProtocol> Callbacks for Own<P> {
             connection.fail(io::Error::new(io::ErrorKind::InvalidInput, text));
             return Received::Nothing;
         }
-        let (received, length) = connection.read(buffer);
-        if length > 0 {
-            self.0.filled(connection.transport(), length);
+        match connection.read(buffer) {
+            Ok(length) => {
+                self.0.filled(connection.transport(), length);
+                Received::Data
+            }
+            Err(other) => other,
         }
-        received
     }
 }
