@@ -142,26 +142,27 @@ impl Connection {
     /// Mostly there is data, all of it is read at once, and that is all. The rest is `drive_on`.
     #[inline]
     pub(super) fn drive(&self, buffer: &mut [u8]) -> bool {
-        let mut callbacks = self.callbacks.borrow_mut();
-        let Some(callbacks) = callbacks.as_deref_mut() else { return true };
-        let flags = self.flags.get();
-        let mut received = None;
-        if flags.without(Flags::WRITTEN) == Flags::NONE {
-            self.flags.set(Flags::DRIVEN);
-            let first = callbacks.receive(self, buffer);
-            let is_usual = first == Received::Data && self.flags.get().without(Flags::WRITTEN) == Flags::DRIVEN;
-            if is_usual && !self.io.is_readable() {
-                self.flags.set(Flags::NONE);
-                return true;
-            }
-            received = Some(first);
+        if self.flags.get().without(Flags::WRITTEN) != Flags::NONE {
+            return self.drive_on(buffer, None);
         }
-        self.drive_on(callbacks, buffer, received)
+        self.flags.set(Flags::DRIVEN);
+        let received = match self.callbacks.borrow_mut().as_deref_mut() {
+            Some(callbacks) => callbacks.receive(self, buffer),
+            None => Received::Nothing,
+        };
+        let is_usual = received == Received::Data && self.flags.get().without(Flags::WRITTEN) == Flags::DRIVEN;
+        if is_usual && !self.io.is_readable() {
+            self.flags.set(Flags::NONE);
+            return true;
+        }
+        self.drive_on(buffer, Some(received))
     }
 
     /// Goes on after what was received, or begins.
     #[inline(never)]
-    fn drive_on(&self, callbacks: &mut dyn Callbacks, buffer: &mut [u8], mut received: Option<Received>) -> bool {
+    fn drive_on(&self, buffer: &mut [u8], mut received: Option<Received>) -> bool {
+        let mut callbacks = self.callbacks.borrow_mut();
+        let Some(callbacks) = callbacks.as_deref_mut() else { return true };
         let transport = &self.transport;
         self.raise(Flags::DRIVEN);
         if received.is_none() {

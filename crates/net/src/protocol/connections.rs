@@ -261,21 +261,17 @@ impl Set {
         let connections = self.connections.borrow();
         let connections = connections.as_slice();
         loop {
-            let all = catch(|| {
-                while let Some(&slot) = slots.get(next.get()) {
-                    if let Some(Some(connection)) = connections.get(slot) {
-                        if !connection.drive(buffer) {
-                            connection.end();
-                            ended.push(slot);
-                        }
-                    }
-                    next.set(next.get() + 1);
-                }
-            });
-            let Err(payload) = all else { return ended };
-            let slot = slots[next.replace(next.get() + 1)];
+            let until_an_end = catch(|| drive_on(connections, &slots[next.get()..], &next, buffer));
+            let payload = match until_an_end {
+                Ok(false) => return ended,
+                Ok(true) => None,
+                Err(payload) => Some(payload),
+            };
+            let slot = slots[next.get() - 1];
             if let Some(Some(connection)) = connections.get(slot) {
-                connection.panicked(payload);
+                if let Some(payload) = payload {
+                    connection.panicked(payload);
+                }
                 connection.end();
                 ended.push(slot);
             }
@@ -292,6 +288,16 @@ impl Set {
             }
         }
     }
+}
+
+/// Drives the connections in these slots, each counted in `next` beforehand, until one has ended, which it returns, or panics.
+/// A function of its own, so that what it needs is in registers.
+#[inline(never)]
+fn drive_on(connections: &[Option<Rc<Connection>>], slots: &[usize], next: &Cell<usize>, buffer: &mut [u8]) -> bool {
+    slots.iter().any(|&slot| {
+        next.set(next.get() + 1);
+        matches!(connections.get(slot), Some(Some(connection)) if !connection.drive(buffer))
+    })
 }
 
 impl Drop for Serving {
