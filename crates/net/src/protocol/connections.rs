@@ -29,8 +29,9 @@ use crate::unix::UnixStream;
 /// So much is read at once, into memory that all connections share.
 const BUFFER: usize = 64 * 1024;
 
-/// So many connections are driven in one step of the task; then others have their turn.
-const BATCH: usize = 64;
+/// So many connections are driven in one step of the task; then others have their turn. It is what a wait brings at the most,
+/// and each of them would be a step of its own if it had a task.
+const BATCH: usize = 256;
 
 /// A set of connections that call protocols. Clones are handles of the same set.
 ///
@@ -217,27 +218,24 @@ impl Set {
     fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         let (mut queue, mut buffer) = (self.queue.take(), self.buffer.take());
         self.give_slots();
-        let mut left = BATCH;
-        loop {
-            if queue.served == queue.slots.len() {
-                queue.slots.clear();
-                queue.served = 0;
-                if self.ready.poll_take(cx, &mut queue.slots).is_pending() {
-                    break;
-                }
-            }
-            if left == 0 {
-                cx.waker().wake_by_ref();
-                break;
-            }
+        let is_new = queue.served == queue.slots.len();
+        if is_new {
+            queue.slots.clear();
+            queue.served = 0;
+            let _ = self.ready.poll_take(cx, &mut queue.slots);
+        }
+        let end = queue.slots.len().min(queue.served + BATCH);
+        if end > queue.served {
             if buffer.is_empty() {
                 buffer.resize(BUFFER, 0);
             }
-            let end = queue.slots.len().min(queue.served + left);
-            left -= end - queue.served;
             let ended = self.drive(&queue.slots[queue.served..end], &mut buffer);
             queue.served = end;
             self.take_slots(ended);
+        }
+        // What was listed since the last that was taken has woken the task already, which may have been for this step.
+        if end < queue.slots.len() || !is_new {
+            cx.waker().wake_by_ref();
         }
         self.queue.replace(queue);
         self.buffer.replace(buffer);
