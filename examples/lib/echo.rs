@@ -6,7 +6,7 @@ use picot::net::{Protocol, TcpStream, Transport};
 use picot::prelude::*;
 
 /// Sends back whatever comes, until the peer has sent all.
-pub async fn echo(mut stream: TcpStream) -> io::Result<()> {
+pub async fn echo(stream: TcpStream) -> io::Result<()> {
     let mut buffer = vec![0; 4096];
     loop {
         match stream.read(&mut buffer).await? {

@@ -113,7 +113,7 @@ fn echo(server: &Server, connections: usize) -> io::Result<f64> {
 }
 
 async fn client(mut stream: picot_net::TcpStream, round_trips: usize) -> io::Result<()> {
-    use futures_lite::{AsyncReadExt, AsyncWriteExt};
+    use futures_lite::AsyncReadExt;
     let (message, mut back) = ([7; MESSAGE], [0; MESSAGE]);
     for _ in 0..round_trips {
         stream.write_all(&message).await?;

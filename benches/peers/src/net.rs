@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use futures_lite::{AsyncReadExt, AsyncWriteExt};
+use futures_lite::AsyncReadExt;
 use picot_net::{ListenOptions, LoopGroup, Protocol, Server, Transport};
 
 /// The servers by name, with the kinds of service that each has: `echo` sends back what comes; `send` reads a count and sends
@@ -48,7 +48,7 @@ async fn streams<F: Future<Output = io::Result<()>> + 'static>(
     server.serve_forever().await
 }
 
-async fn echo(mut stream: picot_net::TcpStream) -> io::Result<()> {
+async fn echo(stream: picot_net::TcpStream) -> io::Result<()> {
     let mut buffer = [0; 1024];
     loop {
         match stream.read(&mut buffer).await? {

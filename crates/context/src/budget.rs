@@ -11,11 +11,12 @@ use std::task::{Context, Poll};
 /// Leaf operations that a step may complete.
 pub const PER_STEP: u32 = 128;
 
-/// What is left of a budget. `u32::MAX` stands for "no limit", which is so outside of a step.
+/// What is left of a budget; nothing is, if it is zero or less. Outside of a step there is more than can ever be spent, and so
+/// nobody has to ask whether there is a limit.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Left(u32);
+pub(crate) struct Left(i64);
 
-const UNLIMITED: Left = Left(u32::MAX);
+const UNLIMITED: Left = Left(i64::MAX);
 
 thread_local! {
     static LEFT: Cell<Left> = const { Cell::new(UNLIMITED) };
@@ -24,7 +25,7 @@ thread_local! {
 /// Ready while the step may go on; otherwise wakes the task, so that it runs again after its siblings, and is pending.
 #[inline]
 pub fn poll_left(cx: &mut Context<'_>) -> Poll<()> {
-    if LEFT.get().0 == 0 {
+    if LEFT.get().0 <= 0 {
         cx.waker().wake_by_ref();
         return Poll::Pending;
     }
@@ -34,15 +35,13 @@ pub fn poll_left(cx: &mut Context<'_>) -> Poll<()> {
 /// Notes that a leaf operation has completed.
 #[inline]
 pub fn spend() {
-    let Left(left) = LEFT.get();
-    if left != UNLIMITED.0 {
-        LEFT.set(Left(left.saturating_sub(1)));
-    }
+    // 2^63 operations do not happen, so this never wraps.
+    LEFT.set(Left(LEFT.get().0 - 1));
 }
 
 #[inline]
 pub(crate) fn fill() {
-    LEFT.set(Left(PER_STEP));
+    LEFT.set(Left(PER_STEP.into()));
 }
 
 /// Lifts the limit, and returns what was left.

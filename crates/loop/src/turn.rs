@@ -52,8 +52,11 @@ impl Inner {
     /// One turn of the loop, whose wait takes no longer than `limit`. Returns the number of steps.
     pub(crate) fn turn(&self, root: Option<Pin<&mut dyn AnyRoot>>, limit: Option<Duration>) -> usize {
         let mut woken_at = None;
-        if self.must_look() {
-            self.is_about_to_look();
+        let has_work = self.executor.has_work();
+        if !has_work || self.must_look() {
+            if has_work {
+                self.is_about_to_look();
+            }
             self.hooks.run_before_wait(self);
             // 1. How long to wait.
             // 2. Wait for I/O.
@@ -103,19 +106,18 @@ impl Inner {
         if self.reactor.is_forked() { Err(RunError::Forked) } else { Ok(()) }
     }
 
-    /// Whether the outside is to be looked at, or the turn may go straight to what is queued.
+    /// Whether the outside is to be looked at though something is queued, or the turn may go straight to that.
     fn must_look(&self) -> bool {
-        !self.executor.has_work()
-            || self.is_stopping.get()
+        self.is_stopping.get()
             || self.pace.steps.get() >= self.pace.steps_between_looks.get()
             || self.pace.coarse.get() != self.pace.looked_at.get()
     }
 
-    /// How many steps may run before the next look goes by how long they have taken up to this one. Where nothing is queued
-    /// the loop falls asleep, and is asked again after that.
+    /// How many steps may run before the next look goes by how long they have taken up to this one. Not asked where nothing
+    /// is queued: then the loop falls asleep, and they begin anew after that.
     fn is_about_to_look(&self) {
         let steps = self.pace.steps.get();
-        if steps == 0 || !self.executor.has_work() {
+        if steps == 0 {
             return;
         }
         let now = self.clock.now();

@@ -42,7 +42,8 @@ pub(crate) fn unless_ended(result: io::Result<()>) -> io::Result<()> {
 macro_rules! duplex {
     ($type:ty) => {
         impl $crate::duplex::Sealed for $type {
-            #[inline]
+            // Always in line, as what calls it: for a small message a call costs as much as all else that is done here.
+            #[inline(always)]
             fn poll_receive(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
                 self.source.poll_transfer(cx, Direction::Read, buffer.len(), |stream| $crate::transfer::receive(stream, buffer))
             }
@@ -56,7 +57,7 @@ macro_rules! duplex {
                 self.source.poll_transfer(cx, Direction::Read, length, |mut stream| stream.read_vectored(buffers))
             }
 
-            #[inline]
+            #[inline(always)]
             fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
                 self.source.poll_transfer(cx, Direction::Write, bytes.len(), |stream| $crate::transfer::send(stream, bytes))
             }
@@ -64,6 +65,44 @@ macro_rules! duplex {
             fn poll_send_vectored(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
                 let length = slices.iter().map(|slice| slice.len()).sum();
                 self.source.poll_transfer(cx, Direction::Write, length, |mut stream| stream.write_vectored(slices))
+            }
+        }
+
+        impl $type {
+            /// Reads what has come, as much as fits into `buffer`, and waits until there is something. Returns the number of
+            /// bytes; 0 is the end of the stream, or of a buffer without room.
+            ///
+            /// By shared reference, so that one task may read while another writes. `read` of the extension traits does the
+            /// same.
+            ///
+            /// # Errors
+            /// What the operating system says.
+            ///
+            /// # If dropped
+            /// Nothing was read.
+            #[doc(alias = "sock_recv")]
+            #[doc(alias = "recv")]
+            #[inline]
+            pub fn read<'a>(&'a self, buffer: &'a mut [u8]) -> $crate::inherent::Read<'a, $type> {
+                $crate::inherent::Read::new(self, buffer)
+            }
+
+            /// Writes all of `bytes`. Returns when everything is the kernel's, which is the back-pressure.
+            ///
+            /// By shared reference, so that one task may write while another reads. `write_all` of the extension traits does
+            /// the same.
+            ///
+            /// # Errors
+            /// What the operating system says, for example that the peer has reset the connection.
+            ///
+            /// # If dropped
+            /// What has gone out is with the peer's kernel; [`unsent`]($crate::WriteAll::unsent) is the rest. A
+            /// [`Writer`]($crate::Writer) keeps that, and sends it with the next write.
+            #[doc(alias = "sock_sendall")]
+            #[doc(alias = "sendall")]
+            #[inline]
+            pub fn write_all<'a>(&'a self, bytes: &'a [u8]) -> $crate::inherent::WriteAll<'a, $type> {
+                $crate::inherent::WriteAll::new(self, bytes)
             }
         }
 

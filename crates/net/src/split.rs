@@ -5,6 +5,7 @@ use std::net::Shutdown;
 use std::rc::Rc;
 
 use crate::duplex::{Duplex, readable, writable};
+use crate::inherent::{Read, WriteAll};
 
 /// The reading half of a stream; made by `split`.
 pub struct ReadHalf<S: Duplex> {
@@ -23,12 +24,36 @@ pub(crate) fn split<S: Duplex>(stream: S) -> (ReadHalf<S>, WriteHalf<S>) {
 }
 
 impl<S: Duplex> WriteHalf<S> {
+    /// Writes all of `bytes`, as [`TcpStream::write_all`](crate::TcpStream::write_all).
+    ///
+    /// # Errors
+    /// What the operating system says.
+    ///
+    /// # If dropped
+    /// [`unsent`](WriteAll::unsent) is what has not gone out.
+    #[inline]
+    pub fn write_all<'a>(&'a mut self, bytes: &'a [u8]) -> WriteAll<'a, S> {
+        WriteAll::new(self.stream(), bytes)
+    }
+
     fn stream(&self) -> &Rc<S> {
         self.stream.as_ref().expect("a half that was taken apart is gone")
     }
 }
 
 impl<S: Duplex> ReadHalf<S> {
+    /// Reads what has come, as [`TcpStream::read`](crate::TcpStream::read).
+    ///
+    /// # Errors
+    /// What the operating system says.
+    ///
+    /// # If dropped
+    /// Nothing was read.
+    #[inline]
+    pub fn read<'a>(&'a mut self, buffer: &'a mut [u8]) -> Read<'a, S> {
+        Read::new(&self.stream, buffer)
+    }
+
     /// Puts the two halves of a stream together again.
     ///
     /// # Errors

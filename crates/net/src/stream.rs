@@ -18,8 +18,9 @@ use crate::split::{ReadHalf, WriteHalf, split};
 
 /// A TCP connection, on this thread's loop.
 ///
-/// Reading and writing go by the traits of `futures-io`, which are implemented for `&TcpStream` as well: so one task can
-/// read while another writes. In each direction one task waits at a time, the last that has polled.
+/// [`read`](TcpStream::read) and [`write_all`](TcpStream::write_all) need no trait; everything else goes by those of
+/// `futures-io`, which are implemented for `&TcpStream` as well. So one task can read while another writes. In each direction
+/// one task waits at a time, the last that has polled.
 ///
 /// Small writes are sent at once: `TCP_NODELAY` is set, as in asyncio. Dropping the stream closes the connection.
 ///

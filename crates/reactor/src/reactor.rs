@@ -188,7 +188,10 @@ impl Inner {
                 Some(Told::Nobody) => {}
                 Some(Told::Owner(list)) => list.wake(),
                 Some(Told::Others(state)) => state.wake(self, news),
-                None => strays.set(strays.get() + 1),
+                None => {
+                    strays.set(strays.get() + 1);
+                    self.driver.stray(key);
+                }
             }
         }
     }

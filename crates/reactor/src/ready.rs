@@ -93,6 +93,12 @@ impl Readiness {
         Readiness(bits & 7)
     }
 
+    /// The readiness of these bits, which are its own.
+    #[cfg(target_os = "linux")]
+    pub(crate) const fn of_bits(bits: u8) -> Readiness {
+        Readiness(bits)
+    }
+
     pub(crate) const fn without(self, other: Readiness) -> Readiness {
         Readiness(self.0 & !other.0)
     }

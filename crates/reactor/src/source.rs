@@ -608,7 +608,8 @@ impl<T> Source<T> {
     ///
     /// # Errors
     /// As for [`poll_io`](Source::poll_io).
-    #[inline]
+    // Always: for a small message a call costs as much as all else that is done here.
+    #[inline(always)]
     pub fn poll_transfer(
         &self,
         cx: &mut Context<'_>,

@@ -70,7 +70,7 @@ impl Retired {
     /// Those that were kept come back, to be dropped by the caller.
     pub(crate) fn release(&self) -> Vec<Waker> {
         self.holders.set(self.holders.get() - 1);
-        if self.holders.get() == 0 { self.wakers.take() } else { Vec::new() }
+        if self.holders.get() == 0 && !self.wakers.borrow().is_empty() { self.wakers.take() } else { Vec::new() }
     }
 
     fn add(&self, waker: Waker) {

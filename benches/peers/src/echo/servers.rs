@@ -9,7 +9,7 @@ use super::BUFFER;
 pub(super) fn picot(ready: &dyn Fn(u16)) {
     use picot_net::{TcpListener, TcpStream};
 
-    async fn echo(mut stream: TcpStream) -> std::io::Result<()> {
+    async fn echo(stream: TcpStream) -> std::io::Result<()> {
         let mut buffer = vec![0; BUFFER];
         loop {
             match stream.read(&mut buffer).await? {

@@ -91,7 +91,7 @@ fn a_dropped_connect_closes_its_socket() {
         // Loopback may be quicker than the first poll.
         drop(poll_once(&mut connecting).await);
         drop(connecting);
-        let (mut server, _) = listener.accept().await?;
+        let (server, _) = listener.accept().await?;
         assert_eq!(server.read(&mut [0]).await?, 0);
         Ok(())
     });
@@ -175,7 +175,7 @@ fn what_came_before_the_accept_is_read_without_another_wait() {
         }
         let turns = LoopHandle::current().metrics().snapshot().turns;
         for (n, client) in clients.iter_mut().enumerate() {
-            let (mut server, _) = listener.accept().await?;
+            let (server, _) = listener.accept().await?;
             let mut bytes = [0; 10];
             // Polled once: whatever had to wait for readiness, in either direction, would be pending.
             assert_eq!(poll_once(server.read(&mut bytes)).await.expect("no wait before the read")?, 10);
@@ -226,7 +226,7 @@ fn streams_of_a_loop_are_gone_with_its_tasks() {
     let event_loop = picot_loop::EventLoop::new().unwrap();
     event_loop
         .run_until_complete(async {
-            let (client, mut server) = pair().await?;
+            let (client, server) = pair().await?;
             drop(spawn(async move { server.read(&mut [0]).await }));
             picot_loop::yield_now().await;
             drop(client);

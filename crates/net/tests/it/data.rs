@@ -13,9 +13,9 @@ use crate::{pair, run};
 async fn echo(stream: TcpStream) -> io::Result<()> {
     let mut buffer = [0; 1024];
     loop {
-        match (&stream).read(&mut buffer).await? {
+        match stream.read(&mut buffer).await? {
             0 => return Ok(()),
-            read => (&stream).write_all(&buffer[..read]).await?,
+            read => stream.write_all(&buffer[..read]).await?,
         }
     }
 }
@@ -68,7 +68,7 @@ fn more_than_the_buffers_hold_goes_through_both_ways_at_once() {
             let client = client.clone();
             async move {
                 let bytes: Vec<u8> = (0..LENGTH).map(|n| (n % 251) as u8).collect();
-                (&*client).write_all(&bytes).await?;
+                client.write_all(&bytes).await?;
                 (&*client).close().await
             }
         });
@@ -85,7 +85,7 @@ fn more_than_the_buffers_hold_goes_through_both_ways_at_once() {
 #[test]
 fn a_dropped_read_loses_nothing_and_the_next_one_works() {
     run(async {
-        let (mut client, mut server) = pair().await?;
+        let (client, server) = pair().await?;
         let mut buffer = [0; 8];
         for _ in 0..3 {
             assert!(poll_once(server.read(&mut buffer)).await.is_none());
@@ -100,9 +100,9 @@ fn a_dropped_read_loses_nothing_and_the_next_one_works() {
 #[test]
 fn another_task_may_take_over_a_direction() {
     run(async {
-        let (mut client, server) = pair().await?;
+        let (client, server) = pair().await?;
         let server = Rc::new(server);
-        let read = |server: Rc<TcpStream>| async move { (&*server).read(&mut [0; 8]).await };
+        let read = |server: Rc<TcpStream>| async move { server.read(&mut [0; 8]).await };
         let first = spawn(read(server.clone()));
         yield_now().await;
         first.cancel("the other one reads");
@@ -152,7 +152,7 @@ fn vectored_transfers_move_several_buffers() {
 #[test]
 fn a_peer_that_is_gone_is_an_end_or_an_error_and_never_a_hang() {
     run(async {
-        let (client, mut server) = pair().await?;
+        let (client, server) = pair().await?;
         drop(client);
         assert_eq!(server.read(&mut [0; 8]).await?, 0);
         let block = [0; 65536];
@@ -175,13 +175,13 @@ fn a_greedy_connection_lets_the_others_work() {
             let mut total = 0;
             let mut buffer = [0; 16];
             loop {
-                match (&server).read(&mut buffer).await? {
+                match server.read(&mut buffer).await? {
                     0 => return io::Result::Ok(total),
                     read => total += read,
                 }
             }
         });
-        (&client).write_all(&[0; 16 * 1_000]).await?;
+        client.write_all(&[0; 16 * 1_000]).await?;
         let others = std::cell::Cell::new(0);
         // The data is there already; only the budget lets this task run in between.
         while !greedy.is_finished() && others.get() < 7 {
@@ -192,5 +192,32 @@ fn a_greedy_connection_lets_the_others_work() {
         drop(client);
         assert_eq!(greedy.await.unwrap()?, 16_000);
         Ok(())
+    });
+}
+
+#[test]
+fn a_write_that_is_let_go_of_says_what_has_not_gone_out() {
+    run(async {
+        let (client, server) = pair().await?;
+        let bytes: Vec<u8> = (0..1 << 24).map(|n: usize| (n / 7) as u8).collect();
+        let mut write = Box::pin(client.write_all(&bytes));
+        assert_eq!(write.unsent().len(), bytes.len());
+        // Nobody reads, so it comes to a stop in its first poll.
+        assert!(poll_once(&mut write).await.is_none());
+        let unsent = write.unsent();
+        drop(write);
+        assert!(!unsent.is_empty() && unsent.len() < bytes.len());
+        // Together with what has gone out before, the rest is the whole.
+        let mut got = vec![0; bytes.len()];
+        let write_rest = async {
+            let mut rest = client.write_all(unsent);
+            (&mut rest).await?;
+            assert!(rest.unsent().is_empty());
+            io::Result::Ok(())
+        };
+        let read_all = async { (&server).read_exact(&mut got).await };
+        futures_lite::future::try_zip(write_rest, read_all).await?;
+        assert!(got == bytes);
+        io::Result::Ok(())
     });
 }

@@ -121,7 +121,7 @@ fn pausing_inside_of_made_is_heeded_and_pausing_and_resuming_twice_is_fine() {
     run(async {
         let trace = Trace::default();
         *trace.on_made.borrow_mut() = Some(Box::new(Transport::pause_reading));
-        let (transport, mut client) = connected(&trace).await?;
+        let (transport, client) = connected(&trace).await?;
         client.write_all(b"early").await?;
         trace.until(1).await;
         some_turns().await;
@@ -174,7 +174,7 @@ fn write_eof_waits_for_what_was_written_and_is_sent_once_and_later_writes_fail()
         reader.read_to_end(&mut back).await?;
         assert!(back == large);
         // Its reading direction is still open.
-        (&client).write_all(b"still").await?;
+        client.write_all(b"still").await?;
         while !trace.events().contains(&"data still".to_string()) {
             yield_now().await;
         }
@@ -230,7 +230,7 @@ fn a_protocol_is_told_to_pause_above_the_high_mark_and_to_resume_at_the_low_one(
         assert_eq!(trace.events(), ["made", "pause"], "told once");
         let mut piece = vec![0; 1 << 16];
         while trace.events().len() == 2 {
-            assert!((&client).read(&mut piece).await? > 0);
+            assert!(client.read(&mut piece).await? > 0);
         }
         assert!(transport.unsent() <= 5_000);
         assert_eq!(trace.events(), ["made", "pause", "resume"]);
@@ -298,7 +298,7 @@ fn a_panic_in_a_callback_ends_its_connection_and_is_reported_with_the_peer() {
         });
         let healthy = Trace::default();
         let connections = Connections::new()?;
-        let (mut other, server) = pair().await?;
+        let (other, server) = pair().await?;
         connections.adopt(server, healthy.clone());
         for place in ["made", "data", "eof"] {
             let trace = Trace::default();
@@ -565,7 +565,7 @@ fn a_client_connects_by_one_call_and_its_set_ends_with_it() {
         let listener = picot_net::TcpListener::bind("127.0.0.1:0").await?;
         let trace = Trace::default();
         let transport = connect_protocol(listener.local_addr()?, trace.clone()).await?;
-        let (mut server, peer) = listener.accept().await?;
+        let (server, peer) = listener.accept().await?;
         assert_eq!((transport.local_addr()?, transport.peer_addr()?), (peer, listener.local_addr()?));
         server.write_all(b"hello").await?;
         assert_eq!(trace.until(2).await, ["made", "data hello"]);
@@ -636,7 +636,7 @@ fn over_a_unix_pair_a_reader_sees_the_end_and_a_writer_sees_the_reader_leave() {
     use picot_net::UnixStream;
 
     run(async {
-        let (one, mut two) = UnixStream::pair()?;
+        let (one, two) = UnixStream::pair()?;
         let connections = Connections::new()?;
         let trace = Trace::default();
         connections.adopt_unix(one, trace.clone());
@@ -682,7 +682,7 @@ fn a_descriptor_that_a_transport_has_cannot_be_watched_beside_it() {
     unsafe impl picot_reactor::Pollable for Number {}
 
     run(async {
-        let (near, mut far) = pair().await?;
+        let (near, far) = pair().await?;
         let trace = Trace::default();
         let transport = Connections::new()?.adopt(near, trace.clone());
         let number = transport.with_socket(|socket| Ok(socket.as_raw_fd()))?;

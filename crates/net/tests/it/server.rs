@@ -6,15 +6,15 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures_lite::AsyncReadExt;
 use futures_lite::future::poll_once;
-use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use picot_loop::{LoopHandle, spawn, yield_now};
 use picot_net::{Server, TcpListener, TcpStream};
 
 use crate::run;
 
 /// Handles a connection until its peer has sent everything.
-async fn drain(mut stream: TcpStream, _: SocketAddr) -> io::Result<()> {
+async fn drain(stream: TcpStream, _: SocketAddr) -> io::Result<()> {
     while stream.read(&mut [0; 64]).await? > 0 {}
     stream.write_all(b"bye").await
 }
@@ -175,7 +175,7 @@ fn an_error_or_panic_of_a_handler_goes_to_the_hook_with_the_peer_and_ends_only_i
         for (order, back, report) in
             [(b"e", "", Some("ended with an error: as ordered")), (b"p", "", Some("panicked")), (b"x", "fine", None)]
         {
-            let mut client = TcpStream::connect(server.local_addrs()[0]).await?;
+            let client = TcpStream::connect(server.local_addrs()[0]).await?;
             let address = client.local_addr()?;
             client.write_all(order).await?;
             assert_eq!(rest(client).await?, back);
@@ -259,7 +259,7 @@ fn a_unix_socket_is_served_as_well() {
     run(async {
         let server = Server::builder()
             .listener(UnixListener::bind(&path)?)
-            .serve(|mut stream: UnixStream, _| async move { stream.write_all(b"hello").await })?;
+            .serve(|stream: UnixStream, _| async move { stream.write_all(b"hello").await })?;
         let mut client = UnixStream::connect(&path).await?;
         let mut text = String::new();
         client.read_to_string(&mut text).await?;

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_lite::future::poll_once;
-use futures_lite::{AsyncReadExt, AsyncWriteExt, StreamExt};
+use futures_lite::{AsyncReadExt, StreamExt};
 use picot_loop::{EventLoop, VirtualClock, spawn, yield_now};
 use picot_net::{ConnectOptions, ListenOptions, Resolve, Resolving, TcpListener, TcpStream};
 
@@ -34,7 +34,7 @@ fn halves_work_for_two_owners_and_only_fit_together_if_they_are_of_one_stream() 
         assert_eq!(&buffer, b"hello");
         let (mut two, write) = (echo.await.unwrap()?, writer.await.unwrap()?);
         let (read, other_write) = read.unite(other_write).unwrap_err();
-        let mut one = read.unite(write).unwrap();
+        let one = read.unite(write).unwrap();
         drop(other_read.unite(other_write).unwrap());
         // Put together again, and not ended meanwhile.
         one.write_all(b"again").await?;
@@ -47,7 +47,7 @@ fn halves_work_for_two_owners_and_only_fit_together_if_they_are_of_one_stream() 
 #[test]
 fn what_was_peeked_at_is_read_again() {
     run(async {
-        let (mut client, mut server) = pair().await?;
+        let (client, server) = pair().await?;
         assert!(poll_once(server.peek(&mut [0; 8])).await.is_none());
         client.write_all(b"hello").await?;
         let mut buffer = [0; 8];
@@ -65,8 +65,8 @@ fn a_stream_and_a_listener_go_to_std_and_back() {
     run(async {
         let listener = TcpListener::from_std(TcpListener::bind("127.0.0.1:0").await?.into_std())?;
         let client = TcpStream::connect(listener.local_addr()?).await?;
-        let mut client = TcpStream::from_std(client.into_std())?;
-        let (mut server, _) = listener.accept().await?;
+        let client = TcpStream::from_std(client.into_std())?;
+        let (server, _) = listener.accept().await?;
         client.write_all(b"hello").await?;
         assert_eq!(server.read(&mut [0; 8]).await?, 5);
         Ok(())

@@ -11,7 +11,7 @@ use crate::{pair, run};
 
 /// Feeds `chunks` to a reader, each only when the reader waits for it.
 async fn fed(chunks: &'static [&'static [u8]]) -> io::Result<Reader<TcpStream>> {
-    let (mut client, server) = pair().await?;
+    let (client, server) = pair().await?;
     drop(spawn(async move {
         for chunk in chunks {
             client.write_all(chunk).await.unwrap();
@@ -106,7 +106,7 @@ fn a_separator_beyond_the_limit_leaves_the_buffer_and_a_line_beyond_it_is_thrown
         assert_eq!(reader.read_exact(11).await?, b"0123456789;");
         assert_eq!(reader.read_until(b";").await?, b"short;");
 
-        let (mut client, server) = pair().await?;
+        let (client, server) = pair().await?;
         let mut reader = Reader::new(server).with_limit(8);
         client.write_all(b"0123456789\nshort\n0123456789").await?;
         assert!(matches!(reader.read_line().await, Err(ReadError::LimitOverrun { .. })));
@@ -145,7 +145,7 @@ fn a_line_that_is_no_text_is_an_error_and_gone() {
 #[test]
 fn a_dropped_read_loses_no_byte() {
     run(async {
-        let (mut client, server) = pair().await?;
+        let (client, server) = pair().await?;
         let mut reader = Reader::new(server);
         for round in 0..20 {
             client.write_all(b"fir").await?;

@@ -116,14 +116,14 @@ fn a_live_stream_switches_to_tls() {
         let server = spawn(async move {
             let mut reader = Reader::new(&server);
             assert_eq!(reader.read_line().await?.as_deref(), Some("STARTTLS"));
-            (&server).write_all(b"go ahead\n").await?;
+            server.write_all(b"go ahead\n").await?;
             assert!(reader.buffer().is_empty());
             drop(reader);
             let mut server = TlsAcceptor::new(CERTIFICATE, KEY)?.accept(server).await?;
             server.write_all(b"secret").await?;
             server.close().await
         });
-        (&client).write_all(b"STARTTLS\n").await?;
+        client.write_all(b"STARTTLS\n").await?;
         let mut reader = Reader::new(client);
         assert_eq!(reader.read_line().await?.as_deref(), Some("go ahead"));
         let (client, rest) = reader.into_parts();
@@ -142,10 +142,10 @@ fn a_handshake_that_comes_byte_by_byte_succeeds() {
     run(async {
         let (client, relay_client) = pair().await?;
         let (relay_server, server) = pair().await?;
-        let relay = |mut from: TcpStream, to: TcpStream| async move {
+        let relay = |from: TcpStream, to: TcpStream| async move {
             let mut byte = [0];
             while from.read(&mut byte).await? > 0 {
-                (&to).write_all(&byte).await?;
+                to.write_all(&byte).await?;
             }
             io::Result::Ok(())
         };

@@ -108,9 +108,9 @@ fn a_listener_given_to_std_keeps_its_path() {
 #[test]
 fn a_pair_talks_and_goes_to_std_and_back() {
     run(async {
-        let (one, mut two) = UnixStream::pair()?;
+        let (one, two) = UnixStream::pair()?;
         assert!(poll_once(two.read(&mut [0; 8])).await.is_none());
-        let mut one = UnixStream::from_std(one.into_std())?;
+        let one = UnixStream::from_std(one.into_std())?;
         one.write_all(b"hello").await?;
         assert_eq!(two.read(&mut [0; 8]).await?, 5);
         Ok(())

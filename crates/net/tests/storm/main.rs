@@ -12,7 +12,7 @@ use std::net::{Shutdown, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_lite::{AsyncReadExt, AsyncWriteExt};
+use futures_lite::AsyncReadExt;
 use picot_loop::{LoopHandle, spawn, yield_now};
 use picot_net::{Protocol, Server, TcpStream, Transport};
 
@@ -37,7 +37,7 @@ impl Protocol for Echo {
     }
 }
 
-async fn echo(mut stream: TcpStream) -> io::Result<()> {
+async fn echo(stream: TcpStream) -> io::Result<()> {
     let mut buffer = [0; 512];
     loop {
         match stream.read(&mut buffer).await? {
@@ -82,7 +82,7 @@ async fn healthy(address: SocketAddr, n: usize) -> io::Result<()> {
 /// Resets the connection with an answer on its way.
 async fn resets(address: SocketAddr) -> io::Result<()> {
     for _ in 0..5 {
-        let mut stream = TcpStream::connect(address).await?;
+        let stream = TcpStream::connect(address).await?;
         stream.write_all(&[1; 1_000]).await?;
         yield_now().await;
         stream.socket().set_linger(Some(Duration::ZERO))?;
@@ -92,7 +92,7 @@ async fn resets(address: SocketAddr) -> io::Result<()> {
 
 /// Says that it has sent everything before it has sent anything, and reads on.
 async fn half_closes(address: SocketAddr) -> io::Result<()> {
-    let mut stream = TcpStream::connect(address).await?;
+    let stream = TcpStream::connect(address).await?;
     stream.shutdown(Shutdown::Write)?;
     assert_eq!(stream.read(&mut [0]).await?, 0);
     Ok(())
@@ -113,7 +113,7 @@ async fn one_byte_at_a_time(address: SocketAddr) -> io::Result<()> {
 
 /// Sends until nothing fits any more, reads nothing, and is gone when it is dropped.
 async fn never_reads(address: SocketAddr) -> io::Result<()> {
-    let mut stream = TcpStream::connect(address).await?;
+    let stream = TcpStream::connect(address).await?;
     loop {
         stream.write_all(&[2; 65_536]).await?;
     }
@@ -121,7 +121,7 @@ async fn never_reads(address: SocketAddr) -> io::Result<()> {
 
 /// Sends nothing, and is gone when it is dropped.
 async fn never_sends(address: SocketAddr) -> io::Result<()> {
-    let mut stream = TcpStream::connect(address).await?;
+    let stream = TcpStream::connect(address).await?;
     stream.read(&mut [0]).await.map(drop)
 }
 

@@ -15,7 +15,7 @@ use std::process::{Child, Command};
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_lite::{AsyncReadExt, AsyncWriteExt};
+use futures_lite::AsyncReadExt;
 use picot_loop::{Instant, LoopHandle, sleep, spawn, yield_now};
 use picot_net::{Reader, Server, TcpListener, TcpStream};
 
@@ -46,7 +46,7 @@ fn clients() {
     let (server, teller) = addresses.split_once(' ').unwrap();
     let (server, teller): (SocketAddr, SocketAddr) = (server.parse().unwrap(), teller.parse().unwrap());
     run(async move {
-        let mut teller = TcpStream::connect(teller).await?;
+        let teller = TcpStream::connect(teller).await?;
         let quiet = healthy(server, QUIET).await?;
         let mut held = Vec::with_capacity(HELD);
         for _ in 0..HELD {
@@ -92,7 +92,7 @@ async fn reads_slowly(server: SocketAddr, until: Instant) -> io::Result<()> {
     let stream = TcpStream::connect(server).await?;
     let sending = async {
         loop {
-            (&stream).write_all(&[3; 65_536]).await?;
+            stream.write_all(&[3; 65_536]).await?;
         }
     };
     let reading = async {

@@ -5,7 +5,7 @@
 //! are in it for us: both are registered for edges and never read, so there is nothing to reset. Where the kernel lacks
 //! one of them (or Miri does), something coarser takes its place.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -27,14 +27,11 @@ use crate::ready::Readiness;
 /// Events a turn. A flood of more waits for the next turn, so that it cannot keep ready tasks from running.
 const EVENTS: usize = 256;
 
-/// From here on keys are ours: no source has them.
-const OURS: u64 = TIMER;
-
-/// The key of the timer.
-const TIMER: u64 = usize::MAX as u64 - 2;
-
-/// The key of the wake-up fd.
+/// The key of the wake-up fd, which no source has.
 const ALARM: u64 = usize::MAX as u64 - 1;
+
+/// The key of the timer, which no source has.
+const TIMER: u64 = usize::MAX as u64 - 2;
 
 /// What epoll can tell apart. A deadline that is nearer is a matter for the timer.
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -44,8 +41,6 @@ pub struct Direct {
     epoll: OwnedFd,
     alarm: Arc<Alarm>,
     timer: Option<Timer>,
-    /// What the kernel has told: its buffer, kept between waits.
-    told: RefCell<Vec<epoll::Event>>,
 }
 
 impl Direct {
@@ -61,7 +56,7 @@ impl Direct {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, alarm.heard(), EventData::new_u64(ALARM), EventFlags::IN | EventFlags::ET)?;
         let timer = Timer::new(&epoll);
-        Ok(Direct { epoll, alarm: Arc::new(alarm), timer, told: RefCell::new(Vec::with_capacity(EVENTS)) })
+        Ok(Direct { epoll, alarm: Arc::new(alarm), timer })
     }
 
     /// How long epoll is to wait. If the timer ends it sooner, that is set.
@@ -82,16 +77,6 @@ impl Direct {
         }
         // rustix rounds up to milliseconds.
         timeout
-    }
-
-    /// One of our own descriptors has ended the wait.
-    #[cold]
-    fn has_gone_off(&self, key: u64) {
-        match (key, &self.timer) {
-            (ALARM, _) => self.alarm.quiet(),
-            (TIMER, Some(timer)) => timer.has_gone_off(),
-            _ => {}
-        }
     }
 }
 
@@ -128,21 +113,18 @@ impl Driver for Direct {
         let timeout = timeout.map(|timeout| self.timeout(timeout, deadline));
         // A timeout too long for the kernel's type was cut by the reactor long before.
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-        let mut told = self.told.borrow_mut();
-        told.clear();
-        match epoll::wait(&self.epoll, spare_capacity(&mut told), timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+        match epoll::wait(&self.epoll, spare_capacity(events.room(EVENTS)), timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
         }
-        // Ours go along: no source has their keys, and to leave them out would cost every event a look at the memory's end.
-        events.extend(told.iter().map(|event| {
-            let (data, flags) = (event.data.u64(), event.flags);
-            if data >= OURS {
-                self.has_gone_off(data);
-            }
-            (Key::from_bits(data as usize), readiness(flags))
-        }));
-        Ok(())
+    }
+
+    fn stray(&self, key: Key) {
+        match (key.bits() as u64, &self.timer) {
+            (ALARM, _) => self.alarm.quiet(),
+            (TIMER, Some(timer)) => timer.has_gone_off(),
+            _ => {}
+        }
     }
 
     fn waker(&self) -> Waker {
@@ -158,27 +140,6 @@ impl fmt::Debug for Direct {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Direct").field("epoll", &self.epoll).finish_non_exhaustive()
     }
-}
-
-/// Nearly all events are of directions alone, whose bits are the same in both worlds.
-fn readiness(flags: EventFlags) -> Readiness {
-    const _: () = {
-        assert!(Readiness::of_directions(EventFlags::IN.bits() as u8).contains(Readiness::READABLE));
-        assert!(Readiness::of_directions(EventFlags::OUT.bits() as u8).contains(Readiness::WRITABLE));
-        assert!(Readiness::of_directions(EventFlags::PRI.bits() as u8).contains(Readiness::PRIORITY));
-    };
-    let directions = Readiness::of_directions(flags.bits() as u8);
-    if flags.bits() < 8 { directions } else { directions | hangup(flags) }
-}
-
-/// A hang-up or an error is for all directions to find out, by trying. RDHUP is for the reader, who will read the end.
-#[cold]
-fn hangup(flags: EventFlags) -> Readiness {
-    Readiness::EVERY_DIRECTION.when(flags.intersects(EventFlags::HUP | EventFlags::ERR))
-        | Readiness::READABLE.when(flags.intersects(EventFlags::RDHUP))
-        | Readiness::READ_CLOSED.when(flags.intersects(EventFlags::RDHUP | EventFlags::HUP))
-        | Readiness::HUNG_UP.when(flags.intersects(EventFlags::HUP))
-        | Readiness::ERROR.when(flags.intersects(EventFlags::ERR))
 }
 
 /// Ends a wait: an eventfd that is never read, as each write is an edge; or, where there are none, a pipe, which must be
@@ -286,7 +247,10 @@ mod tests {
     fn wait(driver: &Direct, timeout: Option<Duration>) {
         let mut events = Events::new();
         driver.wait(timeout, None, &mut events).unwrap();
-        assert!(events.iter().all(|(key, _)| key.bits() as u64 >= OURS), "there is no source");
+        for (key, _) in events.iter() {
+            assert!(matches!(key.bits() as u64, ALARM | TIMER), "there is no source");
+            driver.stray(key);
+        }
     }
 
     /// What a kernel without eventfds gets.
@@ -302,6 +266,39 @@ mod tests {
         assert!(rustix::io::read(driver.alarm.heard(), &mut [0; 8]).is_err());
         std::thread::spawn(move || waker.wake()).join().unwrap();
         wait(&driver, None);
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri lets no counter be full")]
+    fn an_alarm_whose_counter_is_full_is_emptied_and_rings() {
+        let driver = Direct::new().unwrap();
+        let full = rustix::io::write(&driver.alarm.rung, &(u64::MAX - 1).to_ne_bytes());
+        assert_eq!(full, Ok(8));
+        let told = |limit| {
+            let mut events = Events::new();
+            driver.wait(Some(limit), None, &mut events).unwrap();
+            events.len()
+        };
+        assert_eq!((told(Duration::ZERO), told(Duration::ZERO)), (1, 0));
+        driver.waker().wake();
+        assert_eq!(told(Duration::from_secs(10)), 1);
+        let mut rung = [0; 8];
+        assert_eq!(rustix::io::read(&driver.alarm.rung, &mut rung), Ok(8));
+        assert_eq!(u64::from_ne_bytes(rung), 1);
+    }
+
+    /// There is nobody who could do anything about it, and whoever rings must not be kept.
+    #[test]
+    fn an_alarm_that_cannot_be_rung_returns() {
+        let (heard, rung) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).unwrap();
+        drop(heard);
+        let broken = Alarm { rung, pipe: None };
+        assert_eq!(rustix::io::write(&broken.rung, &[1]), Err(Errno::PIPE));
+        broken.ring();
+        let (heard, _rung) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).unwrap();
+        let unwritable = Arc::new(Alarm { rung: heard, pipe: None });
+        assert_eq!(rustix::io::write(&unwritable.rung, &[1]), Err(Errno::BADF));
+        Waker::from(unwritable).wake();
     }
 
     #[test]

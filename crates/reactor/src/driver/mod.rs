@@ -74,6 +74,10 @@ pub trait Driver {
     /// What the operating system says. The driver can be used on.
     fn wait(&self, timeout: Option<Duration>, deadline: Option<u64>, events: &mut Events) -> io::Result<()>;
 
+    /// An event was for nobody: its source is gone, or it is of a descriptor of the driver's own. Called when the reactor
+    /// comes to it. A driver that wraps another one passes it on.
+    fn stray(&self, key: Key);
+
     /// Ends a wait from any thread: the one that is under way, or else the next. It may outlive the driver.
     fn waker(&self) -> Waker;
 

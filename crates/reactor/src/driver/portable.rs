@@ -93,6 +93,8 @@ impl Driver for Portable {
         Ok(())
     }
 
+    fn stray(&self, _: Key) {}
+
     fn waker(&self) -> Waker {
         self.alarm.clone().into()
     }

@@ -2,6 +2,8 @@
 //! `--cfg polling_test_poll_backend`.
 
 mod check;
+#[cfg(target_os = "linux")]
+mod devices;
 mod direction;
 mod drivers;
 mod events;

@@ -28,6 +28,7 @@ struct Script {
     is_edge: bool,
     calls: RefCell<Vec<Call>>,
     events: RefCell<VecDeque<(Key, Readiness)>>,
+    strays: RefCell<Vec<Key>>,
     /// How many of the next calls fail, of the set and of waiting.
     failing: Cell<usize>,
     failing_waits: Cell<usize>,
@@ -74,6 +75,10 @@ impl Driver for Scripted {
             events.push(key, readiness);
         }
         self.call(Call::Wait(timeout, deadline), &self.0.failing_waits)
+    }
+
+    fn stray(&self, key: Key) {
+        self.0.strays.borrow_mut().push(key);
     }
 
     fn waker(&self) -> Waker {
@@ -182,10 +187,12 @@ fn an_event_of_a_former_source_does_not_reach_the_one_in_its_slot() {
     let count = Count::default();
     assert!(count.poll(|cx| successor.poll_ready(cx, Direction::Read)).is_pending());
     // The old key, one that never was, and those that drivers use themselves.
-    for key in [old, Key::from_bits(12_345), Key::from_bits(usize::MAX), Key::from_bits(usize::MAX - 3)] {
+    let strays = [old, Key::from_bits(12_345), Key::from_bits(usize::MAX), Key::from_bits(usize::MAX - 3)];
+    for key in strays {
         script.tell(key, Readiness::READABLE | Readiness::HUNG_UP);
     }
     assert_eq!(reactor.wait(None).unwrap(), 0);
+    assert_eq!(script.strays.take(), strays, "the driver may know whose they are");
     assert_eq!((count.get(), successor.known()), (0, Readiness::NONE));
     script.tell(new, Readiness::READABLE);
     assert_eq!(reactor.wait(None).unwrap(), 1);

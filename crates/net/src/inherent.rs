@@ -1,0 +1,108 @@
+//! Reading and writing without an extension trait: the futures of the methods that streams have themselves.
+//!
+//! These two are what servers consist of, so they are thin: a poll is the operation itself, in line. Dropping one loses
+//! nothing: a read has taken nothing unless it has returned, and a write says what has not gone out.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use crate::duplex::Duplex;
+
+/// Reads what has come; made by [`TcpStream::read`](crate::TcpStream::read), and by `read` of Unix streams.
+#[must_use = "futures do nothing unless they are awaited"]
+pub struct Read<'a, S> {
+    stream: &'a S,
+    buffer: &'a mut [u8],
+}
+
+impl<'a, S: Duplex> Read<'a, S> {
+    #[inline]
+    pub(crate) fn new(stream: &'a S, buffer: &'a mut [u8]) -> Read<'a, S> {
+        Read { stream, buffer }
+    }
+}
+
+impl<S: Duplex> Future for Read<'_, S> {
+    type Output = io::Result<usize>;
+
+    #[inline(always)]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.stream.poll_receive(cx, this.buffer)
+    }
+}
+
+impl<S> fmt::Debug for Read<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Read").field("room", &self.buffer.len()).finish_non_exhaustive()
+    }
+}
+
+/// Writes everything; made by [`TcpStream::write_all`](crate::TcpStream::write_all), and by `write_all` of Unix streams.
+///
+/// ```
+/// use std::pin::pin;
+/// use std::time::Duration;
+/// use picot_net::{TcpListener, TcpStream};
+///
+/// # use futures_lite::FutureExt;
+/// # async fn a_while() { picot_loop::sleep(Duration::from_millis(1)).await }
+/// picot_loop::run(async {
+///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+///     let stream = TcpStream::connect(listener.local_addr()?).await?;
+///     let bytes = vec![b'x'; 1 << 24];
+///     // The peer does not read, so this is not done in a while.
+///     let mut write = pin!(stream.write_all(&bytes));
+///     async { write.as_mut().await.unwrap() }.or(a_while()).await;
+///     assert!(!write.unsent().is_empty() && write.unsent().len() < bytes.len());
+///     std::io::Result::Ok(())
+/// })
+/// .unwrap();
+/// ```
+#[must_use = "futures do nothing unless they are awaited"]
+pub struct WriteAll<'a, S> {
+    stream: &'a S,
+    bytes: &'a [u8],
+}
+
+impl<'a, S: Duplex> WriteAll<'a, S> {
+    #[inline]
+    pub(crate) fn new(stream: &'a S, bytes: &'a [u8]) -> WriteAll<'a, S> {
+        WriteAll { stream, bytes }
+    }
+
+    /// What has not gone out yet: whoever lets go of the future before it is done can go on from here.
+    pub fn unsent(&self) -> &'a [u8] {
+        self.bytes
+    }
+}
+
+impl<S: Duplex> Future for WriteAll<'_, S> {
+    type Output = io::Result<()>;
+
+    #[inline(always)]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        while !this.bytes.is_empty() {
+            let sent = ready!(this.stream.poll_send(cx, this.bytes))?;
+            // Nearly always everything goes out at once.
+            if sent == this.bytes.len() {
+                this.bytes = &[];
+                break;
+            }
+            if sent == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            this.bytes = &this.bytes[sent..];
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S> fmt::Debug for WriteAll<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WriteAll").field("unsent", &self.bytes.len()).finish_non_exhaustive()
+    }
+}
