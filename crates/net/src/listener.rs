@@ -73,10 +73,10 @@ impl TcpListener {
             while let Some(until) = self.rests_until.get().filter(|until| *until > Instant::now()) {
                 sleep_until(until).await;
             }
-            match self.source.try_io(Direction::Read, net::TcpListener::accept) {
+            match self.source.try_io(Direction::Read, accept) {
                 Ok((stream, peer)) => {
                     budget::spend();
-                    return Ok((TcpStream::from_std(stream).inspect_err(|_| self.rest())?, peer));
+                    return Ok((TcpStream::from_nonblocking(stream).inspect_err(|_| self.rest())?, peer));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.source.readable().await?,
                 // Of those there may be many, so they are paid for as well.
@@ -106,6 +106,24 @@ impl TcpListener {
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.source.get_ref().local_addr()
     }
+}
+
+/// Accepts a connection, in non-blocking mode.
+#[cfg(target_os = "linux")]
+fn accept(listener: &net::TcpListener) -> io::Result<(net::TcpStream, SocketAddr)> {
+    use rustix::net::{SocketFlags, acceptfrom_with};
+
+    // std accepts by the same call, but leaves the mode to another one.
+    let (stream, peer) = acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+    let peer = peer.ok_or(io::ErrorKind::InvalidData)?;
+    Ok((stream.into(), peer.try_into()?))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn accept(listener: &net::TcpListener) -> io::Result<(net::TcpStream, SocketAddr)> {
+    let (stream, peer) = listener.accept()?;
+    stream.set_nonblocking(true)?;
+    Ok((stream, peer))
 }
 
 /// Errors of a single connection, or of none: the next try may succeed at once. Linux passes errors of the network on

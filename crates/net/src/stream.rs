@@ -89,6 +89,11 @@ impl TcpStream {
     #[doc(alias = "connect_accepted_socket")]
     pub fn from_std(stream: net::TcpStream) -> io::Result<TcpStream> {
         stream.set_nonblocking(true)?;
+        TcpStream::from_nonblocking(stream)
+    }
+
+    /// The same, of a connection that is in non-blocking mode already.
+    pub(crate) fn from_nonblocking(stream: net::TcpStream) -> io::Result<TcpStream> {
         let stream = register(&LoopHandle::try_current()?, stream)?;
         // There may be data already, and there is room to send; if not, the first try finds out.
         stream.source.assume_ready(Direction::Read);

@@ -166,7 +166,7 @@ impl Reactor {
         self.inner.table.len()
     }
 
-    /// The number of wakers that wait for a source. One that was left behind by a future which is gone counts until its
+    /// The number of wakers that wait for a source, and of sources in a [ready list](crate::ReadyList). A waker that was left behind by a future which is gone counts until its
     /// source is ready or dropped.
     pub fn waiting(&self) -> usize {
         self.inner.waiting.get()
@@ -184,6 +184,7 @@ impl Inner {
             match unsafe { self.table.find(key, |state| state.note(self, news)) } {
                 Some(Told::Reader(waker)) => waker.wake_by_ref(),
                 Some(Told::Nobody) => {}
+                Some(Told::Owner(list)) => list.wake(),
                 Some(Told::Others(state)) => state.wake(self, news),
                 None => {
                     strays.set(strays.get() + 1);

@@ -18,6 +18,7 @@ use crate::key::Key;
 use crate::pollable::{BorrowedIo, Pollable, RawIo, raw};
 use crate::reactor::Inner;
 use crate::ready::{Direction, Readiness};
+use crate::ready_list::{List, ReadyList};
 use crate::waiter::{Crowd, Slot};
 
 /// An I/O object that is registered with a reactor.
@@ -42,6 +43,9 @@ pub(crate) struct State {
     writers: Slot,
     /// Made for the first future that waits here.
     crowd: OnceCell<Box<Crowd>>,
+    /// The ready list that it is in, if so, and its token there.
+    list: OnceCell<Rc<List>>,
+    token: Cell<usize>,
     /// The number of the object, which is open for as long as the source is registered.
     raw: RawIo,
     readiness: Cell<Readiness>,
@@ -61,12 +65,16 @@ const ASKS: u8 = 16;
 const IS_IN: u8 = 32;
 /// The source has been dropped; events that are still on their way are for nobody.
 const GONE: u8 = 64;
+/// The owner of its ready list, if there is one, has seen all that has happened: what happens next is to be listed.
+const SEEN: u8 = 128;
 
 /// Whom an event is for, once it is noted.
 pub(crate) enum Told {
     Nobody,
     /// The task that waits to read, by the waker that its slot has lent.
     Reader(ManuallyDrop<Waker>),
+    /// The owner of a ready list that was empty.
+    Owner(Rc<List>),
     /// To be found out by [`State::wake`].
     Others(Rc<State>),
 }
@@ -78,6 +86,8 @@ impl State {
             readers: Slot::default(),
             writers: Slot::default(),
             crowd: OnceCell::new(),
+            list: OnceCell::new(),
+            token: Cell::new(0),
             raw,
             readiness: Cell::new(Readiness::NONE),
             flags: Cell::new(0),
@@ -194,17 +204,24 @@ impl State {
 
     /// An operation has moved so many bytes of so many that it could. If these are fewer, the kernel has no more, or has no
     /// more room; but after a hang-up there may be no further edge, and then only "would block" counts.
+    ///
+    /// Returns whether the direction is not ready any more.
     #[inline]
-    fn has_moved(&self, direction: Direction, moved: usize, length: usize) {
-        let readiness = self.readiness.get();
-        if 0 < moved && moved < length && !readiness.must_be_tried() {
-            self.readiness.set(readiness.without(Readiness::of(direction)));
+    fn has_moved(&self, direction: Direction, moved: usize, length: usize) -> bool {
+        if moved == length || moved == 0 {
+            return false;
         }
+        let readiness = self.readiness.get();
+        if readiness.must_be_tried() {
+            return false;
+        }
+        self.readiness.set(readiness.without(Readiness::of(direction)));
+        true
     }
 
     /// Notes an event, and says whom it is for. Calls nobody.
     ///
-    /// Nearly always that is one task, which waits to read, and does not any more then.
+    /// Nearly always that is one task, which waits to read, and does not any more then; or the owner of a ready list.
     ///
     /// # Safety
     /// The reactor must hold what leaves its slot, from before this is called until the waker was.
@@ -213,7 +230,7 @@ impl State {
         let readiness = self.readiness.get() | news;
         self.readiness.set(readiness);
         let flags = self.flags.get();
-        match flags & (readiness.bits() | CROWDED | ASKS) {
+        match flags & (readiness.bits() | CROWDED | ASKS | SEEN) {
             0 => Told::Nobody,
             1 => {
                 const _: () = assert!(Readiness::READABLE.bits() == 1);
@@ -222,6 +239,13 @@ impl State {
                 // SAFETY: Our caller holds what has left its slot until it has called the waker, and a source empties
                 // its slots when it is dropped.
                 Told::Reader(unsafe { self.readers.lend() })
+            }
+            SEEN => {
+                self.flags.set(flags & !SEEN);
+                match self.list.get() {
+                    Some(list) if list.add(self.token.get()) => Told::Owner(list.clone()),
+                    _ => Told::Nobody,
+                }
             }
             _ => Told::Others(self.clone()),
         }
@@ -234,6 +258,7 @@ impl State {
         if self.has(ASKS) {
             self.note_disarmed(inner, news);
         }
+        self.list();
         self.wake_those(inner, self.readiness.get());
         if self.arm(inner).is_err() {
             // Nobody would tell them. So they try, and find out.
@@ -274,6 +299,28 @@ impl State {
             }
         }
         self.note_crowd();
+    }
+
+    /// Puts its token into the list, if it is in one and not there, and wakes the owner if that was empty.
+    fn list(&self) {
+        if !self.has(SEEN) {
+            return;
+        }
+        self.lower(SEEN);
+        if let Some(list) = self.list.get().filter(|list| list.add(self.token.get())) {
+            list.wake();
+        }
+    }
+
+    /// Has its events put `token` into a list, from now on. Returns whether it was in none.
+    fn enter(&self, inner: &Inner, list: Rc<List>, token: usize) -> bool {
+        if self.list.set(list).is_err() {
+            return false;
+        }
+        self.token.set(token);
+        self.raise(SEEN);
+        inner.waiting.set(inner.waiting.get() + 1);
+        true
     }
 
     /// Whether there is a crowd is known without looking there.
@@ -323,6 +370,16 @@ impl State {
         self.arm_again(inner)
     }
 
+    /// Asks for the next event of a direction in which less was moved than could have been. If that cannot be, the next
+    /// try says so.
+    #[cold]
+    fn ask_for(&self, inner: &Inner, direction: Direction) {
+        self.tried.set(self.tried.get() | Readiness::of(direction));
+        if self.arm_again(inner).is_err() {
+            self.readiness.set(self.readiness.get() | Readiness::of(direction));
+        }
+    }
+
     /// The task of `cx` waits for a direction, instead of whichever has polled it before. Ready only with an error.
     ///
     /// In line is what a task does that has waited here before and was woken since.
@@ -370,12 +427,28 @@ pub(crate) fn drop_contained(waker: Waker) {
     contain(|| drop(waker));
 }
 
+impl Registered {
+    /// An operation was tried, and has failed; or it was not, because it would have blocked. Returns what it has failed by.
+    #[cold]
+    #[inline(never)]
+    fn has_failed(&self, direction: Direction, error: io::Error) -> io::Error {
+        if error.kind() != io::ErrorKind::WouldBlock {
+            return error;
+        }
+        self.state.would_block(&self.inner, direction).err().unwrap_or(error)
+    }
+}
+
 impl Drop for Registered {
     fn drop(&mut self) {
         let Registered { inner, state } = self;
         state.raise(GONE);
         let removed = inner.table.remove(state.key);
         state.delete(inner);
+        state.lower(SEEN);
+        if state.list.get().is_some() {
+            inner.waiting.set(inner.waiting.get() - 1);
+        }
         // Nobody waits any more, and the count is right, before the first waker is dropped: what it drops with it may be
         // anybody's code. Futures of `ready` borrow the source, so of these there are only such as were leaked.
         let polling = Readiness::of_directions(state.flags.get());
@@ -399,6 +472,39 @@ impl<T> Source<T> {
 
     fn state(&self) -> &State {
         &self.registered.state
+    }
+
+    /// Lets all events of the source put `token` into `list` from now on, and puts it there at once, so that the list's owner
+    /// tries what it wants to do. The source may also be waited for, as before.
+    ///
+    /// Where the platform has no edges, a direction is watched from when an operation there has said that it would block.
+    /// For [`Reactor::waiting`](crate::Reactor::waiting), somebody waits for the source from now on.
+    ///
+    /// # Panics
+    /// If the source is in a list already.
+    pub fn list_in(&self, list: &ReadyList, token: usize) {
+        let Registered { inner, state } = &self.registered;
+        let is_new = state.enter(inner, list.list(), token);
+        assert!(
+            is_new,
+            "the source is in a ready list already; for another one, take its object out and register it again"
+        );
+        state.list();
+    }
+
+    /// Puts the source into its list, as an event would: for work that is left, or that has come by another way than I/O.
+    /// One that is there already, or that has no list, stays as it is.
+    pub fn list(&self) {
+        self.state().list();
+    }
+
+    /// What is [known](Source::known) of the object, for the owner of its list, which has taken its token: what happens from
+    /// now on lists it again.
+    #[inline]
+    pub fn look(&self) -> Readiness {
+        // Of one that is in no list, it is found out when something happens.
+        self.state().raise(SEEN);
+        self.known()
     }
 
     /// The I/O object. What is done with it directly does not bring the readiness up to date.
@@ -438,19 +544,35 @@ impl<T> Source<T> {
     /// # Errors
     /// What `operation` says, and `WouldBlock` without calling it if the direction is not ready. If readiness cannot be
     /// asked for, that error.
+    #[inline]
     pub fn try_io<R>(&self, direction: Direction, operation: impl FnOnce(&T) -> io::Result<R>) -> io::Result<R> {
+        if !self.state().is_ready(direction) {
+            return Err(self.registered.has_failed(direction, io::ErrorKind::WouldBlock.into()));
+        }
+        operation(&self.io).map_err(|error| self.registered.has_failed(direction, error))
+    }
+
+    /// [`try_io`](Source::try_io) for an operation that moves up to `length` bytes over a stream socket; see
+    /// [`poll_transfer`](Source::poll_transfer).
+    ///
+    /// # Errors
+    /// As for [`try_io`](Source::try_io).
+    #[inline]
+    pub fn try_transfer(
+        &self,
+        direction: Direction,
+        length: usize,
+        operation: impl FnOnce(&T) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let moved = self.try_io(direction, operation)?;
+        if moved == length {
+            return Ok(moved);
+        }
         let Registered { inner, state } = &self.registered;
-        if !state.is_ready(direction) {
-            state.would_block(inner, direction)?;
-            return Err(io::ErrorKind::WouldBlock.into());
+        if state.has_moved(direction, moved, length) && state.has(ASKS) {
+            state.ask_for(inner, direction);
         }
-        let result = operation(&self.io);
-        if let Err(error) = &result {
-            if error.kind() == io::ErrorKind::WouldBlock {
-                state.would_block(inner, direction)?;
-            }
-        }
-        result
+        Ok(moved)
     }
 
     /// Does `operation` as soon as the direction is ready; until then the task of `cx` waits. It is tried again if it says
@@ -615,6 +737,24 @@ impl<T> Source<T> {
         self.ready(Direction::Write)
     }
 }
+
+/// Stream sockets of every family as one type. The descriptor stays the same, and registered.
+#[cfg(unix)]
+macro_rules! into_owned {
+    ($($type:ty),+) => {
+        $(
+            impl From<Source<$type>> for Source<std::os::fd::OwnedFd> {
+                fn from(source: Source<$type>) -> Self {
+                    let Source { registered, io } = source;
+                    Source { registered, io: io.into() }
+                }
+            }
+        )+
+    };
+}
+
+#[cfg(unix)]
+into_owned!(std::net::TcpStream, std::os::unix::net::UnixStream);
 
 impl<T: Pollable> AsRef<T> for Source<T> {
     fn as_ref(&self) -> &T {

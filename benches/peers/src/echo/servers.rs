@@ -29,6 +29,25 @@ pub(super) fn picot(ready: &dyn Fn(u16)) {
     });
 }
 
+pub(super) fn picot_protocol(ready: &dyn Fn(u16)) {
+    use picot_net::{Protocol, Server, Transport};
+
+    struct Echo;
+
+    impl Protocol for Echo {
+        #[inline]
+        fn data(&mut self, transport: &Transport, data: &[u8]) {
+            let _ = transport.write(data); // a connection that is gone is told in `lost`
+        }
+    }
+
+    picot_loop::run(async {
+        let server = Server::builder().bind("127.0.0.1:0").await.unwrap().serve_protocol(|| Echo).unwrap();
+        ready(server.local_addrs()[0].port());
+        std::future::pending::<()>().await;
+    });
+}
+
 pub(super) fn tokio(ready: &dyn Fn(u16)) {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};

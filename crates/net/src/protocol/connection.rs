@@ -1,24 +1,22 @@
 //! One connection of a set: its socket, its protocol, and the order in which things happen to them.
 //!
-//! The invariants: callbacks are called by `drive` alone, which never runs inside of itself, and with nothing borrowed;
-//! whatever a call to the transport causes is noted, and done by the next `drive`, or by the loop of the running one; `lost` is
-//! the last callback, and after it the socket is closed, whoever still holds the transport.
+//! The invariants: callbacks are called by `drive` alone, which never runs inside of itself, and with nothing borrowed that a
+//! call to the transport or the set needs; whatever such a call causes is noted, and done by the next `drive`, or by the rest
+//! of the running one; `lost` is the last callback, and after it nothing of the transport works, whoever still holds it.
 
 use std::cell::{Cell, RefCell};
-use std::io::{self, IoSlice, Write};
-use std::net::{self, Shutdown};
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 
 use picot_context::{Kind, Origin, Payload, Report, TaskInfo, catch};
-use picot_reactor::{Direction, Source};
+use picot_reactor::{Direction, Readiness, ReadyList, Source};
 use socket2::SockRef;
 
 use super::Eof;
+use super::flags::Flags;
 use super::outgoing::{Outgoing, PIECE};
 use super::receive::{Callbacks, Received};
-use super::token::Token;
 use super::transport::Transport;
 use crate::duplex::unless_ended;
 use crate::stream::TcpStream;
@@ -30,46 +28,24 @@ use crate::unix::UnixStream;
 /// others.
 const MARKS: (u32, u32) = (64 * 1024, 16 * 1024);
 
+#[cfg(unix)]
+type Socket = std::os::fd::OwnedFd;
+#[cfg(not(unix))]
+type Socket = std::net::TcpStream;
+
 /// The socket of a connection, of whatever family.
-pub(crate) enum Io {
-    Tcp(Source<net::TcpStream>),
-    #[cfg(unix)]
-    Unix(Source<std::os::unix::net::UnixStream>),
-}
+pub(crate) struct Io(Source<Socket>);
 
-/// Does the same with either kind of socket.
-macro_rules! either {
-    ($io:expr, $source:ident => $result:expr) => {
-        match $io {
-            Io::Tcp($source) => $result,
-            #[cfg(unix)]
-            Io::Unix($source) => $result,
-        }
-    };
-}
-
+/// The set owns it: when that lets go of it, the socket is closed.
 pub(super) struct Connection {
-    /// `None` when it is closed.
-    io: RefCell<Option<Io>>,
-    /// `None` while it is called, and when the connection is lost.
-    callbacks: Cell<Option<Box<dyn Callbacks>>>,
-    pub(super) token: Arc<Token>,
-    /// The token, as the reactor knows it.
-    waker: Waker,
+    flags: Cell<Flags>,
+    io: Io,
+    /// Itself, as callbacks are given it.
+    transport: Transport,
+    /// Borrowed while it is called. `None` when the connection is lost.
+    callbacks: RefCell<Option<Box<dyn Callbacks>>>,
     /// `None` while there is nothing of it, so that an idle connection is small.
     extra: Cell<Option<Box<Extra>>>,
-    /// Something waits to go out.
-    has_unsent: Cell<bool>,
-    /// What keeps it from reading; mostly nothing.
-    stops: Cell<Stops>,
-    /// Something other than reading is to be done: something to send, to tell or to end.
-    is_attended: Cell<bool>,
-    is_driven: Cell<bool>,
-    /// A write has been tried in this turn; what follows goes out together.
-    has_written: Cell<bool>,
-    /// The protocol was told to pause writing.
-    was_told_to_pause: Cell<bool>,
-    write_end: Cell<WriteEnd>,
 }
 
 /// What a connection mostly has not.
@@ -93,266 +69,207 @@ impl Default for Extra {
     }
 }
 
-/// Reasons for not reading, as bits.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Stops(u8);
-
-impl Stops {
-    const NONE: Stops = Stops(0);
-    /// The protocol has not been told of its connection.
-    const NEW: Stops = Stops(1);
-    const PAUSED: Stops = Stops(2);
-    /// The peer has sent everything.
-    const AT_END: Stops = Stops(4);
-    /// To be closed when everything has gone out.
-    const CLOSING: Stops = Stops(8);
-    /// To be closed at once.
-    const ABORTED: Stops = Stops(16);
-    /// Closed.
-    const LOST: Stops = Stops(32);
-    /// An error ends it.
-    const FAILED: Stops = Stops(64);
-
-    /// Nothing is written any more.
-    const NO_WRITING: Stops = Stops::CLOSING.or(Stops::ABORTED).or(Stops::LOST);
-
-    const fn or(self, other: Stops) -> Stops {
-        Stops(self.0 | other.0)
-    }
-
-    const fn without(self, other: Stops) -> Stops {
-        Stops(self.0 & !other.0)
-    }
-
-    const fn has_any(self, other: Stops) -> bool {
-        self.0 & other.0 != 0
-    }
-}
-
-/// The end of the writing direction.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum WriteEnd {
-    Open,
-    /// To be sent when everything has gone out.
-    Asked,
-    Sent,
-}
-
 impl Io {
+    /// Looks at the source, and reads.
     #[inline]
-    fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        either!(self, source => {
-            source.poll_transfer(cx, Direction::Read, buffer.len(), |stream| receive(stream, buffer))
-        })
+    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.look();
+        self.0.try_transfer(Direction::Read, buffer.len(), |socket| receive(socket, buffer))
     }
 
-    fn poll_write(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    /// Whether there may be more to read.
+    #[inline]
+    fn is_readable(&self) -> bool {
+        self.0.known().contains(Readiness::READABLE)
+    }
+
+    #[inline]
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_transfer(Direction::Write, bytes.len(), |socket| send(socket, bytes))
+    }
+
+    fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let length = slices.iter().map(|slice| slice.len()).sum();
-        either!(self, source => {
-            source.poll_transfer(cx, Direction::Write, length, |mut stream| stream.write_vectored(slices))
-        })
-    }
-
-    #[inline]
-    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        either!(self, source => source.try_io(Direction::Write, |stream| send(stream, bytes)))
-    }
-
-    #[inline]
-    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(self, source => source.poll_ready(cx, Direction::Read))
+        self.0.try_transfer(Direction::Write, length, |socket| SockRef::from(socket).send_vectored(slices))
     }
 
     fn end_writing(&self) -> io::Result<()> {
-        unless_ended(either!(self, source => source.get_ref().shutdown(Shutdown::Write)))
+        unless_ended(self.socket().shutdown(Shutdown::Write))
     }
 
     fn socket(&self) -> SockRef<'_> {
-        either!(self, source => SockRef::from(source.get_ref()))
+        SockRef::from(self.0.get_ref())
     }
 }
 
 impl From<TcpStream> for Io {
     fn from(stream: TcpStream) -> Io {
-        Io::Tcp(stream.into_source())
+        #[cfg_attr(not(unix), expect(clippy::useless_conversion, reason = "it is one where there are Unix sockets"))]
+        Io(stream.into_source().into())
     }
 }
 
 #[cfg(unix)]
 impl From<UnixStream> for Io {
     fn from(stream: UnixStream) -> Io {
-        Io::Unix(stream.into_source())
+        Io(stream.into_source().into())
     }
 }
 
 impl Connection {
-    pub(super) fn new(io: Io, callbacks: Box<dyn Callbacks>, token: Arc<Token>) -> Rc<Connection> {
-        Rc::new(Connection {
-            io: RefCell::new(Some(io)),
-            callbacks: Cell::new(Some(callbacks)),
-            waker: token.clone().into(),
-            token,
+    pub(super) fn new(io: Io, callbacks: Box<dyn Callbacks>) -> Rc<Connection> {
+        Rc::new_cyclic(|connection| Connection {
+            flags: Cell::new(Flags::NEW),
+            io,
+            transport: Transport::new(connection.clone()),
+            callbacks: RefCell::new(Some(callbacks)),
             extra: Cell::new(None),
-            has_unsent: Cell::new(false),
-            stops: Cell::new(Stops::NEW),
-            is_attended: Cell::new(false),
-            is_driven: Cell::new(false),
-            has_written: Cell::new(false),
-            was_told_to_pause: Cell::new(false),
-            write_end: Cell::new(WriteEnd::Open),
         })
     }
 
-    /// Does whatever there is to do. Returns whether the connection lives on.
-    pub(super) fn drive(transport: &Transport, buffer: &mut [u8]) -> bool {
-        let this = transport.connection();
-        let Some(mut callbacks) = this.callbacks.take() else { return false };
-        this.is_driven.set(true);
-        // A drive that was woken for room to send finds nothing else to tell it so.
-        this.is_attended.set(this.is_attended.get() || this.has_unsent.get());
-        if let Err(payload) = catch(|| this.serve(transport, &mut *callbacks, buffer)) {
-            this.report(payload);
-            this.fail(io::Error::other("a callback of the protocol has panicked"));
-        }
-        this.is_driven.set(false);
-        if !this.is_over() {
-            this.callbacks.set(Some(callbacks));
-            return true;
-        }
-        this.release();
-        let error = this.extra.take().and_then(|extra| extra.error);
-        let lost = catch(move || {
-            callbacks.lost(error);
-            drop(callbacks);
-        });
-        if let Err(payload) = lost {
-            this.report(payload);
-        }
-        false
+    pub(super) fn transport(&self) -> &Transport {
+        &self.transport
     }
 
-    /// Mostly there is data, all of it is read at once, and that is all. The rest is `serve_all`.
+    /// Whenever there is something to do, `token` is put into `list`: now, for the first callback.
+    pub(super) fn list_in(&self, list: &ReadyList, token: usize) {
+        self.io.0.list_in(list, token);
+    }
+
+    /// Does whatever there is to do, but reads only once. Returns whether the connection lives on; if not, [`end`](Self::end)
+    /// is to be called. A callback may panic out of this; then [`panicked`](Self::panicked) is.
+    ///
+    /// Mostly there is data, all of it is read at once, and that is all. The rest is `drive_on`.
     #[inline]
-    fn serve(&self, transport: &Transport, callbacks: &mut dyn Callbacks, buffer: &mut [u8]) {
-        let mut received = None;
-        if !self.is_attended.get() && self.stops.get() == Stops::NONE {
-            self.has_written.set(false);
-            let first = callbacks.receive(transport, buffer);
-            if first == Received::Last && !self.is_attended.get() {
-                self.has_written.set(false);
-                return;
-            }
-            received = Some(first);
+    pub(super) fn drive(&self, buffer: &mut [u8]) -> bool {
+        if self.flags.get().without(Flags::WRITTEN) != Flags::NONE {
+            return self.drive_on(buffer, None);
         }
-        self.serve_all(transport, callbacks, buffer, received);
+        self.flags.set(Flags::DRIVEN);
+        let received = match self.callbacks.borrow_mut().as_deref_mut() {
+            Some(callbacks) => callbacks.receive(self, buffer),
+            None => Received::Nothing,
+        };
+        let is_usual = received == Received::Data && self.flags.get().without(Flags::WRITTEN) == Flags::DRIVEN;
+        if is_usual && !self.io.is_readable() {
+            self.flags.set(Flags::NONE);
+            return true;
+        }
+        self.drive_on(buffer, Some(received))
     }
 
     /// Goes on after what was received, or begins.
     #[inline(never)]
-    fn serve_all(
-        &self,
-        transport: &Transport,
-        callbacks: &mut dyn Callbacks,
-        buffer: &mut [u8],
-        mut received: Option<Received>,
-    ) {
-        if self.has_any(Stops::NEW) {
-            self.lift(Stops::NEW);
+    fn drive_on(&self, buffer: &mut [u8], mut received: Option<Received>) -> bool {
+        let mut callbacks = self.callbacks.borrow_mut();
+        let Some(callbacks) = callbacks.as_deref_mut() else { return true };
+        let transport = &self.transport;
+        self.raise(Flags::DRIVEN);
+        if received.is_none() {
+            self.io.0.look();
+        }
+        if self.has_any(Flags::NEW) {
+            self.lift(Flags::NEW);
             callbacks.made(transport);
         }
         if received.is_none() {
-            self.has_written.set(false);
+            self.lift(Flags::WRITTEN);
+            // Woken for room to send, it finds nothing else to tell it so.
+            if self.has_any(Flags::UNSENT) {
+                self.raise(Flags::ATTENDED);
+            }
         }
         loop {
-            let is_waiting = matches!(received, Some(Received::Last | Received::Nothing));
             if received == Some(Received::End) {
-                self.stop(Stops::AT_END);
+                self.raise(Flags::AT_END);
                 if callbacks.eof(transport) == Eof::Close {
-                    self.stop(Stops::CLOSING);
+                    self.raise(Flags::CLOSING);
                 }
-                self.is_attended.set(true);
+                self.raise(Flags::ATTENDED);
             }
-            while self.is_attended.replace(false) {
+            while self.has_any(Flags::ATTENDED) {
+                self.lift(Flags::ATTENDED);
                 // Told of before it is sent, also if it all goes out then: whoever has seen it wait is told to go on.
-                self.tell_of_marks(transport, callbacks);
+                self.tell_of_marks(callbacks);
                 self.flush();
                 if self.is_over() {
-                    return;
+                    return false;
                 }
-                self.tell_of_marks(transport, callbacks);
+                self.tell_of_marks(callbacks);
             }
-            self.has_written.set(false);
-            if is_waiting || !self.is_reading() {
-                return;
+            self.lift(Flags::WRITTEN);
+            if received.is_some() || !self.is_reading() {
+                break;
             }
-            received = Some(callbacks.receive(transport, buffer));
+            received = Some(callbacks.receive(self, buffer));
+        }
+        self.lift(Flags::DRIVEN);
+        // Others have their turn before it reads again.
+        if self.is_reading() && self.io.is_readable() {
+            self.io.0.list();
+        }
+        true
+    }
+
+    /// Reads once, for a protocol. Returns how much, or what there was instead of data. An error ends the connection.
+    #[inline]
+    pub(super) fn read(&self, buffer: &mut [u8]) -> Result<usize, Received> {
+        match self.io.read(buffer) {
+            Ok(0) => Err(Received::End),
+            Ok(length) => Ok(length),
+            Err(error) => Err(self.has_not_read(error)),
         }
     }
 
-    /// Reads once, for a protocol, and says how much that was. An error ends the connection.
-    pub(super) fn read(&self, buffer: &mut [u8]) -> (Received, usize) {
-        let io = self.io.borrow();
-        let Some(io) = &*io else { return (Received::Nothing, 0) };
-        let mut cx = Context::from_waker(&self.waker);
-        match io.poll_read(&mut cx, buffer) {
-            Poll::Ready(Ok(0)) => (Received::End, 0),
-            // Why it cannot be waited for, if so, is told by the next try.
-            Poll::Ready(Ok(length)) if length < buffer.len() && io.poll_readable(&mut cx).is_pending() => {
-                (Received::Last, length)
-            }
-            Poll::Ready(Ok(length)) => (Received::Data, length),
-            Poll::Ready(Err(error)) => {
-                self.fail(error);
-                (Received::Nothing, 0)
-            }
-            Poll::Pending => (Received::Nothing, 0),
+    #[cold]
+    fn has_not_read(&self, error: io::Error) -> Received {
+        // What was interrupted is tried again: it is still ready.
+        if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) {
+            self.fail(error);
         }
+        Received::Nothing
     }
 
     /// Sends what waits, as far as there is room; when nothing waits any more, the end, if it was asked for.
     fn flush(&self) {
-        while self.has_unsent.get() {
+        while self.has_any(Flags::UNSENT) {
             let sent = self.change_extra(|extra| {
-                let io = self.io.borrow();
-                let io = io.as_ref().ok_or(None)?;
-                extra.outgoing.send(|slices| match io.poll_write(&mut Context::from_waker(&self.waker), slices) {
-                    Poll::Ready(Ok(0)) => Err(Some(io::ErrorKind::WriteZero.into())),
-                    Poll::Ready(Ok(sent)) => Ok(sent),
-                    Poll::Ready(Err(error)) => Err(Some(error)),
-                    Poll::Pending => Err(None),
+                extra.outgoing.send(|slices| match self.io.write_vectored(slices)? {
+                    0 => Err(io::Error::from(io::ErrorKind::WriteZero)),
+                    sent => Ok(sent),
                 })
             });
             match sent {
                 Ok(()) => {}
-                Err(None) => return,
-                Err(Some(error)) => return self.fail(error),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => return self.fail(error),
             }
         }
-        if self.write_end.get() == WriteEnd::Asked {
-            self.write_end.set(WriteEnd::Sent);
-            let ended = self.io.borrow().as_ref().map_or(Ok(()), Io::end_writing);
-            if let Err(error) = ended {
+        if self.has_any(Flags::END_ASKED) {
+            self.lift(Flags::END_ASKED);
+            self.raise(Flags::END_SENT);
+            if let Err(error) = self.io.end_writing() {
                 self.fail(error);
             }
         }
     }
 
     /// Tells the protocol to pause or resume writing, if it should. It may cause more to be attended to.
-    fn tell_of_marks(&self, transport: &Transport, callbacks: &mut dyn Callbacks) {
+    fn tell_of_marks(&self, callbacks: &mut dyn Callbacks) {
         let ((high, low), unsent) = self.ask_extra(|extra| (extra.marks, extra.outgoing.len())).unwrap_or((MARKS, 0));
-        let was_told = self.was_told_to_pause.get();
+        let was_told = self.has_any(Flags::TOLD_TO_PAUSE);
         if !was_told && unsent > high as usize {
-            self.was_told_to_pause.set(true);
-            callbacks.pause_writing(transport);
+            self.raise(Flags::TOLD_TO_PAUSE);
+            callbacks.pause_writing(&self.transport);
         } else if was_told && unsent <= low as usize {
-            self.was_told_to_pause.set(false);
-            callbacks.resume_writing(transport);
+            self.lift(Flags::TOLD_TO_PAUSE);
+            callbacks.resume_writing(&self.transport);
         }
     }
 
     fn is_over(&self) -> bool {
-        let at_once = Stops::ABORTED.or(Stops::FAILED);
-        self.has_any(at_once) || (self.has_any(Stops::CLOSING) && !self.has_unsent.get())
+        self.has_any(Flags::OVER) || (self.has_any(Flags::CLOSING) && !self.has_any(Flags::UNSENT))
     }
 
     /// The connection ends with this error; the first one counts.
@@ -361,36 +278,51 @@ impl Connection {
         self.change_extra(|extra| {
             extra.error.get_or_insert(error);
         });
-        self.stop(Stops::FAILED);
+        self.raise(Flags::FAILED);
         self.attend();
     }
 
-    fn has_any(&self, stops: Stops) -> bool {
-        self.stops.get().has_any(stops)
+    /// A callback has panicked out of `drive`; what is left to do is [`end`](Self::end).
+    #[cold]
+    pub(super) fn panicked(&self, payload: Payload) {
+        self.report(payload);
+        self.fail(io::Error::other("a callback of the protocol has panicked"));
     }
 
-    fn stop(&self, stops: Stops) {
-        self.stops.set(self.stops.get().or(stops));
-    }
-
-    fn lift(&self, stops: Stops) {
-        self.stops.set(self.stops.get().without(stops));
-    }
-
-    /// Closes the socket and lets go of everything but the protocol.
-    fn release(&self) {
-        self.stop(Stops::LOST);
-        if self.has_unsent.get() {
+    /// Tells the protocol, which is dropped then.
+    pub(super) fn end(&self) {
+        self.raise(Flags::LOST);
+        if self.has_any(Flags::UNSENT) {
             self.change_extra(|extra| extra.outgoing = Outgoing::default());
         }
-        let io = self.io.borrow_mut().take();
-        drop(io);
+        let Some(mut callbacks) = self.callbacks.take() else { return };
+        let error = self.extra.take().and_then(|extra| extra.error);
+        let lost = catch(move || {
+            callbacks.lost(error);
+            drop(callbacks);
+        });
+        if let Err(payload) = lost {
+            self.report(payload);
+        }
+    }
+
+    fn has_any(&self, flags: Flags) -> bool {
+        self.flags.get().has_any(flags)
+    }
+
+    fn raise(&self, flags: Flags) {
+        self.flags.set(self.flags.get().with(flags));
+    }
+
+    fn lift(&self, flags: Flags) {
+        self.flags.set(self.flags.get().without(flags));
     }
 
     /// The set is gone, and with it whoever would drive the connection.
     pub(super) fn forsake(&self) {
-        self.release();
-        drop(self.callbacks.take());
+        self.raise(Flags::LOST);
+        let callbacks = self.callbacks.take();
+        drop(callbacks);
     }
 
     fn report(&self, payload: Payload) {
@@ -409,9 +341,9 @@ impl Connection {
 
     /// Lets `drive` look at everything: the running one, or the next.
     fn attend(&self) {
-        self.is_attended.set(true);
-        if !self.is_driven.get() {
-            self.token.wake();
+        self.raise(Flags::ATTENDED);
+        if !self.has_any(Flags::DRIVEN) {
+            self.io.0.list();
         }
     }
 
@@ -429,39 +361,61 @@ impl Connection {
     fn change_extra<R>(&self, change: impl FnOnce(&mut Extra) -> R) -> R {
         let mut extra = self.extra.take().unwrap_or_default();
         let result = change(&mut extra);
-        self.has_unsent.set(extra.outgoing.len() > 0);
+        self.lift(Flags::UNSENT);
+        if extra.outgoing.len() > 0 {
+            self.raise(Flags::UNSENT);
+        }
         self.extra.set(Some(extra).filter(|extra| extra.is_of_use()));
         result
     }
 
+    /// Mostly it is the first thing that a callback writes, and goes out at once. The rest is `write_otherwise`.
+    #[inline]
     pub(super) fn write(&self, bytes: &[u8]) -> io::Result<()> {
-        if self.write_end.get() != WriteEnd::Open || self.has_any(Stops::NO_WRITING) {
+        if self.flags.get() == Flags::DRIVEN {
+            self.flags.set(Flags::DRIVEN.with(Flags::WRITTEN));
+            return match self.io.write(bytes) {
+                Ok(sent) if sent == bytes.len() => Ok(()),
+                sent => self.has_not_sent_all(bytes, sent),
+            };
+        }
+        self.write_otherwise(bytes)
+    }
+
+    #[inline(never)]
+    fn write_otherwise(&self, bytes: &[u8]) -> io::Result<()> {
+        let flags = self.flags.get();
+        if flags.has_any(Flags::NO_WRITING) {
             return Err(self.refusal());
         }
-        let mut rest = bytes;
         // What is as large as a piece is not collected: a call of its own costs less than copying it.
-        if !self.has_unsent.get() && (!self.has_written.replace(true) || bytes.len() >= PIECE) {
-            if !self.is_driven.get() {
-                // What follows in this turn is collected, and the next step sends it.
-                self.token.wake();
-            }
-            let sent = match &*self.io.borrow() {
-                Some(io) => io.try_write(bytes),
-                None => return Ok(()),
-            };
-            match sent {
-                Ok(sent) if sent == bytes.len() => return Ok(()),
-                Ok(sent) => rest = &bytes[sent..],
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-                Err(error) => {
-                    let kind = error.kind();
-                    self.fail(error);
-                    return Err(kind.into());
-                }
-            }
+        let is_tried = !flags.has_any(Flags::UNSENT) && (!flags.has_any(Flags::WRITTEN) || bytes.len() >= PIECE);
+        if !is_tried {
+            return self.has_not_sent_all(bytes, Ok(0));
         }
+        self.raise(Flags::WRITTEN);
+        if !flags.has_any(Flags::DRIVEN) {
+            // What follows in this turn is collected, and the next step sends it.
+            self.io.0.list();
+        }
+        self.has_not_sent_all(bytes, self.io.write(bytes))
+    }
+
+    /// What the kernel has no room for goes out when there is room, or with what else is written in this turn.
+    #[cold]
+    fn has_not_sent_all(&self, bytes: &[u8], sent: io::Result<usize>) -> io::Result<()> {
+        let rest = match sent {
+            Ok(sent) => &bytes[sent..],
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => bytes,
+            Err(error) => {
+                let kind = error.kind();
+                self.fail(error);
+                return Err(kind.into());
+            }
+        };
         if !rest.is_empty() {
-            self.keep(rest);
+            self.change_extra(|extra| extra.outgoing.push(rest));
+            self.attend();
         }
         Ok(())
     }
@@ -469,56 +423,49 @@ impl Connection {
     /// Why nothing can be written any more.
     #[cold]
     fn refusal(&self) -> io::Error {
-        if self.write_end.get() != WriteEnd::Open {
+        if self.has_any(Flags::ENDED) {
             let text = "the transport's writing direction was ended by `write_eof`; write before that";
             return io::Error::new(io::ErrorKind::BrokenPipe, text);
         }
-        io::Error::new(io::ErrorKind::NotConnected, "the transport is closed, or its connection lost")
-    }
-
-    /// Keeps what is to go out when there is room, or with what else is written in this turn.
-    #[cold]
-    fn keep(&self, bytes: &[u8]) {
-        self.change_extra(|extra| extra.outgoing.push(bytes));
-        self.attend();
+        closed()
     }
 
     pub(super) fn end_writing(&self) {
-        if self.write_end.get() == WriteEnd::Open {
-            self.write_end.set(WriteEnd::Asked);
+        if !self.has_any(Flags::ENDED) {
+            self.raise(Flags::END_ASKED);
             self.attend();
         }
     }
 
     pub(super) fn close(&self) {
-        self.stop(Stops::CLOSING);
+        self.raise(Flags::CLOSING);
         self.attend();
     }
 
     pub(super) fn abort(&self) {
-        if !self.has_any(Stops::LOST) {
-            self.stop(Stops::ABORTED);
+        if !self.has_any(Flags::LOST) {
+            self.raise(Flags::ABORTED);
             self.attend();
         }
     }
 
     pub(super) fn is_closing(&self) -> bool {
-        self.has_any(Stops::NO_WRITING)
+        self.has_any(Flags::CLOSED)
     }
 
     pub(super) fn pause_reading(&self) {
-        self.stop(Stops::PAUSED);
+        self.raise(Flags::PAUSED);
     }
 
     pub(super) fn resume_reading(&self) {
-        if self.has_any(Stops::PAUSED) {
-            self.lift(Stops::PAUSED);
+        if self.has_any(Flags::PAUSED) {
+            self.lift(Flags::PAUSED);
             self.attend();
         }
     }
 
     pub(super) fn is_reading(&self) -> bool {
-        self.stops.get().without(Stops::NEW) == Stops::NONE
+        !self.has_any(Flags::NO_READING)
     }
 
     pub(super) fn set_marks(&self, high: usize, low: usize) {
@@ -528,9 +475,21 @@ impl Connection {
     }
 
     pub(super) fn with_socket<R>(&self, ask: impl FnOnce(SockRef<'_>) -> io::Result<R>) -> io::Result<R> {
-        match &*self.io.borrow() {
-            Some(io) => ask(io.socket()),
-            None => Err(io::Error::new(io::ErrorKind::NotConnected, "the connection is lost")),
+        if self.has_any(Flags::LOST) {
+            return Err(lost());
         }
+        ask(self.io.socket())
     }
+}
+
+/// Why nothing can be written.
+#[cold]
+pub(super) fn closed() -> io::Error {
+    io::Error::new(io::ErrorKind::NotConnected, "the transport is closed, or its connection lost")
+}
+
+/// Why there is no socket.
+#[cold]
+pub(super) fn lost() -> io::Error {
+    io::Error::new(io::ErrorKind::NotConnected, "the connection is lost")
 }

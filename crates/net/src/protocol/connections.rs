@@ -1,23 +1,24 @@
 //! A set of connections, which one task serves.
 //!
-//! The invariant: a connection has its slot until it is lost and is not in the list of the woken any more; so the list, which
-//! goes by slots, never leads to another connection.
+//! The invariants: a connection has its slot until it is lost, and its slot's number is in the list of the ready, or in the
+//! queue that was taken from there, whenever there is something to do for it. Whoever has got the slot of one that was lost may
+//! be looked at in its stead, and in vain. Slots are given and taken between batches only, so a batch goes through them as
+//! they are, whatever the callbacks do.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::ptr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use picot_context::catch;
 use picot_loop::LoopHandle;
+use picot_reactor::ReadyList;
 
 use super::connection::{Connection, Io};
 use super::receive::{Callbacks, Own, Shared};
 use super::slots::Slots;
-use super::token::{Token, Woken};
 use super::transport::Transport;
 use super::{BufferedProtocol, Protocol};
 use crate::address::Address;
@@ -28,8 +29,9 @@ use crate::unix::UnixStream;
 /// So much is read at once, into memory that all connections share.
 const BUFFER: usize = 64 * 1024;
 
-/// So many connections are driven in one step of the task; then others have their turn.
-const BATCH: usize = 64;
+/// So many connections are driven in one step of the task; then others have their turn. It is what a wait brings at the most,
+/// and each of them would be a step of its own if it had a task.
+const BATCH: usize = 256;
 
 /// A set of connections that call protocols. Clones are handles of the same set.
 ///
@@ -84,13 +86,22 @@ struct Handle(Rc<Set>);
 
 struct Set {
     connections: RefCell<Slots>,
-    woken: Arc<Woken>,
-    /// Who was woken and has not had a turn, the first of them last. Kept between steps for its memory.
-    queue: RefCell<Vec<Rc<Connection>>>,
+    /// Those who have no slot yet.
+    newcomers: RefCell<Vec<Rc<Connection>>>,
+    /// The slots of those who have something to do, and of those among them who were taken from there.
+    ready: ReadyList,
+    queue: RefCell<Queue>,
     /// What is read into; empty until then.
     buffer: RefCell<Vec<u8>>,
     is_forsaken: Cell<bool>,
     on_end: OnceCell<Box<dyn Fn()>>,
+}
+
+/// Slots that were taken from the list, of which the first have had their turn. Kept between steps for its memory.
+#[derive(Default)]
+struct Queue {
+    slots: Vec<usize>,
+    served: usize,
 }
 
 /// The task's side: when it is dropped, nobody serves the connections any more.
@@ -108,7 +119,8 @@ impl Connections {
         let handle = LoopHandle::try_current()?;
         let set = Rc::new(Set {
             connections: RefCell::default(),
-            woken: Woken::new(),
+            newcomers: RefCell::default(),
+            ready: ReadyList::new(),
             queue: RefCell::default(),
             buffer: RefCell::default(),
             is_forsaken: Cell::new(false),
@@ -150,7 +162,7 @@ impl Connections {
 
     /// How many connections there are.
     pub fn len(&self) -> usize {
-        self.handle.0.connections.borrow().len()
+        self.handle.0.len()
     }
 
     /// Whether there is no connection.
@@ -160,16 +172,12 @@ impl Connections {
 
     /// Closes all connections; see [`Transport::close`].
     pub fn close_all(&self) {
-        for connection in self.handle.0.connections.borrow().iter() {
-            connection.close();
-        }
+        self.handle.0.for_each(Connection::close);
     }
 
     /// Aborts all connections; see [`Transport::abort`].
     pub fn abort_all(&self) {
-        for connection in self.handle.0.connections.borrow().iter() {
-            connection.abort();
-        }
+        self.handle.0.for_each(Connection::abort);
     }
 
     pub(crate) fn adopt_io(&self, io: Io, protocol: impl Protocol) -> Transport {
@@ -182,10 +190,11 @@ impl Connections {
 
     fn insert(&self, io: Io, callbacks: Box<dyn Callbacks>) -> Transport {
         let set = &self.handle.0;
-        let make = |slot| Connection::new(io, callbacks, Token::new(&set.woken, slot));
-        let connection = set.connections.borrow_mut().insert(make);
-        connection.token.wake();
-        Transport::new(connection)
+        let connection = Connection::new(io, callbacks);
+        let transport = connection.transport().clone();
+        set.newcomers.borrow_mut().push(connection);
+        set.ready.wake();
+        transport
     }
 
     /// Calls `on_end` whenever a connection has been lost. For the one owner of the set.
@@ -195,72 +204,105 @@ impl Connections {
 }
 
 impl Set {
-    /// One step of the task: drives whoever was woken, in the order in which that happened.
+    fn len(&self) -> usize {
+        self.connections.borrow().len() + self.newcomers.borrow().len()
+    }
+
+    /// Calls something for each connection that lets no callback run.
+    fn for_each(&self, f: impl Fn(&Connection)) {
+        self.connections.borrow().iter().for_each(|connection| f(connection));
+        self.newcomers.borrow().iter().for_each(|connection| f(connection));
+    }
+
+    /// One step of the task: drives those who have something to do, in the order in which they were listed.
     fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.woken.served_by(cx.waker());
         let (mut queue, mut buffer) = (self.queue.take(), self.buffer.take());
-        self.take_woken(&mut queue);
-        if buffer.is_empty() && !queue.is_empty() {
-            buffer.resize(BUFFER, 0);
+        self.give_slots();
+        let is_new = queue.served == queue.slots.len();
+        if is_new {
+            queue.slots.clear();
+            queue.served = 0;
+            let _ = self.ready.poll_take(cx, &mut queue.slots);
         }
-        for _ in 0..BATCH {
-            let Some(connection) = queue.pop() else { break };
-            let transport = Transport::new(connection);
-            if !Connection::drive(&transport, &mut buffer) {
-                self.remove(transport.connection());
+        let end = queue.slots.len().min(queue.served + BATCH);
+        if end > queue.served {
+            if buffer.is_empty() {
+                buffer.resize(BUFFER, 0);
             }
+            let ended = self.drive(&queue.slots[queue.served..end], &mut buffer);
+            queue.served = end;
+            self.take_slots(ended);
         }
-        if !queue.is_empty() {
+        // What was listed since the last that was taken has woken the task already, which may have been for this step.
+        if end < queue.slots.len() || !is_new {
             cx.waker().wake_by_ref();
         }
         self.queue.replace(queue);
         self.buffer.replace(buffer);
-        if self.is_forsaken.get() && self.connections.borrow().len() == 0 {
+        if self.is_forsaken.get() && self.len() == 0 {
             return Poll::Ready(());
         }
         Poll::Pending
     }
 
-    /// Puts those who were woken behind those who wait already.
-    fn take_woken(&self, queue: &mut Vec<Rc<Connection>>) {
-        let waiting = queue.len();
-        let connections = self.connections.borrow();
-        self.woken.take(|slot| {
-            let connection = connections.get(slot)?;
-            queue.push(connection.clone());
-            Some(&*connection.token)
-        });
-        // The list and the queue both have the latest first; those who wait have been woken before.
-        if waiting > 0 {
-            queue.rotate_left(waiting);
+    fn give_slots(&self) {
+        for connection in self.newcomers.take() {
+            let slot = self.connections.borrow_mut().insert(connection.clone());
+            connection.list_in(&self.ready, slot);
         }
     }
 
-    fn remove(&self, connection: &Connection) {
-        // One that is in the list keeps its slot until it has left that, in one of the next steps.
-        if connection.token.is_woken() {
-            return;
+    /// Drives the connections in these slots. Returns the slots of those that have ended. Panics of callbacks are caught once
+    /// for all: each ends its connection, and the others go on.
+    fn drive(&self, slots: &[usize], buffer: &mut [u8]) -> Vec<usize> {
+        let (next, mut ended) = (Cell::new(0), Vec::new());
+        let connections = self.connections.borrow();
+        let connections = connections.as_slice();
+        loop {
+            let until_an_end = catch(|| drive_on(connections, &slots[next.get()..], &next, buffer));
+            let payload = match until_an_end {
+                Ok(false) => return ended,
+                Ok(true) => None,
+                Err(payload) => Some(payload),
+            };
+            let slot = slots[next.get() - 1];
+            if let Some(Some(connection)) = connections.get(slot) {
+                if let Some(payload) = payload {
+                    connection.panicked(payload);
+                }
+                connection.end();
+                ended.push(slot);
+            }
         }
-        let slot = connection.token.slot();
-        let mut connections = self.connections.borrow_mut();
-        // It may have waited twice for its turn, and have lost its slot in the first.
-        if !connections.get(slot).is_some_and(|there| ptr::eq(&**there, connection)) {
-            return;
-        }
-        let removed = connections.remove(slot);
-        drop(connections);
-        drop(removed);
-        if let Some(on_end) = self.on_end.get() {
-            on_end();
+    }
+
+    /// Closes the connections that have ended.
+    fn take_slots(&self, ended: Vec<usize>) {
+        for slot in ended {
+            let closed = self.connections.borrow_mut().remove(slot);
+            drop(closed);
+            if let Some(on_end) = self.on_end.get() {
+                on_end();
+            }
         }
     }
 }
 
+/// Drives the connections in these slots, each counted in `next` beforehand, until one has ended, which it returns, or panics.
+/// A function of its own, so that what it needs is in registers.
+#[inline(never)]
+fn drive_on(connections: &[Option<Rc<Connection>>], slots: &[usize], next: &Cell<usize>, buffer: &mut [u8]) -> bool {
+    slots.iter().any(|&slot| {
+        next.set(next.get() + 1);
+        matches!(connections.get(slot), Some(Some(connection)) if !connection.drive(buffer))
+    })
+}
+
 impl Drop for Serving {
     fn drop(&mut self) {
-        drop(self.0.queue.take());
         let connections = self.0.connections.take();
-        for connection in connections.iter() {
+        let newcomers = self.0.newcomers.take();
+        for connection in connections.iter().chain(&newcomers) {
             connection.forsake();
         }
     }
@@ -269,7 +311,7 @@ impl Drop for Serving {
 impl Drop for Handle {
     fn drop(&mut self) {
         self.0.is_forsaken.set(true);
-        self.0.woken.wake_task();
+        self.0.ready.wake();
     }
 }
 

@@ -1,14 +1,14 @@
 //! Transports and protocols: connections that call back, for the highest density.
 //!
 //! A protocol is a value with callbacks; its transport is the connection that calls them. There is no task and no buffer for
-//! each connection: one task serves a whole set of them, and reads on its stack.
+//! each connection: one task serves a whole set of them, and reads into memory that they share.
 
 mod connection;
 mod connections;
+mod flags;
 mod outgoing;
 mod receive;
 mod slots;
-mod token;
 mod transport;
 
 use std::io;

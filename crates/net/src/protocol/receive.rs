@@ -2,17 +2,15 @@
 
 use std::io;
 
+use super::connection::Connection;
 use super::transport::Transport;
 use super::{BufferedProtocol, Eof, Protocol};
 
 /// What one try to receive has brought. Errors end the connection, which tells of them later.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Received {
-    /// Data, and probably more.
     Data,
-    /// Data, and all that there was; the connection waits for more.
-    Last,
-    /// Nothing; the connection waits, or has failed.
+    /// Nothing; there is none, or the connection has failed.
     Nothing,
     End,
 }
@@ -20,7 +18,7 @@ pub(super) enum Received {
 pub(super) trait Callbacks {
     fn made(&mut self, transport: &Transport);
     /// Reads once, into `shared` or memory of its own, and hands the data over.
-    fn receive(&mut self, transport: &Transport, shared: &mut [u8]) -> Received;
+    fn receive(&mut self, connection: &Connection, shared: &mut [u8]) -> Received;
     fn eof(&mut self, transport: &Transport) -> Eof;
     fn lost(&mut self, error: Option<io::Error>);
     fn pause_writing(&mut self, transport: &Transport);
@@ -61,29 +59,33 @@ macro_rules! forward {
 impl<P: Protocol> Callbacks for Shared<P> {
     forward!();
 
-    fn receive(&mut self, transport: &Transport, shared: &mut [u8]) -> Received {
-        let (received, length) = transport.connection().read(shared);
-        if length > 0 {
-            self.0.data(transport, &shared[..length]);
+    fn receive(&mut self, connection: &Connection, shared: &mut [u8]) -> Received {
+        match connection.read(shared) {
+            Ok(length) => {
+                self.0.data(connection.transport(), &shared[..length]);
+                Received::Data
+            }
+            Err(other) => other,
         }
-        received
     }
 }
 
 impl<P: BufferedProtocol> Callbacks for Own<P> {
     forward!();
 
-    fn receive(&mut self, transport: &Transport, _: &mut [u8]) -> Received {
+    fn receive(&mut self, connection: &Connection, _: &mut [u8]) -> Received {
         let buffer = self.0.buffer();
         if buffer.is_empty() {
             let text = "the protocol gave an empty buffer to read into; it must have room for at least one byte";
-            transport.connection().fail(io::Error::new(io::ErrorKind::InvalidInput, text));
+            connection.fail(io::Error::new(io::ErrorKind::InvalidInput, text));
             return Received::Nothing;
         }
-        let (received, length) = transport.connection().read(buffer);
-        if length > 0 {
-            self.0.filled(transport, length);
+        match connection.read(buffer) {
+            Ok(length) => {
+                self.0.filled(connection.transport(), length);
+                Received::Data
+            }
+            Err(other) => other,
         }
-        received
     }
 }

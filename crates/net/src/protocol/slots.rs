@@ -17,26 +17,25 @@ impl Slots {
         self.connections.len() - self.free.len()
     }
 
-    /// Gives a slot to what `make` makes of its number.
-    pub(super) fn insert(&mut self, make: impl FnOnce(u32) -> Rc<Connection>) -> Rc<Connection> {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            let slot = u32::try_from(self.connections.len()).expect("a process has fewer than 2^32 sockets");
-            self.connections.push(None);
-            slot
-        });
-        let connection = make(slot);
-        self.connections[slot as usize] = Some(connection.clone());
-        connection
+    /// Gives a slot to a connection, and says which.
+    pub(super) fn insert(&mut self, connection: Rc<Connection>) -> usize {
+        if let Some(slot) = self.free.pop() {
+            self.connections[slot as usize] = Some(connection);
+            return slot as usize;
+        }
+        self.connections.push(Some(connection));
+        self.connections.len() - 1
     }
 
-    pub(super) fn get(&self, slot: u32) -> Option<&Rc<Connection>> {
-        self.connections.get(slot as usize)?.as_ref()
+    /// The connections by their slots.
+    pub(super) fn as_slice(&self) -> &[Option<Rc<Connection>>] {
+        &self.connections
     }
 
-    pub(super) fn remove(&mut self, slot: u32) -> Option<Rc<Connection>> {
-        let removed = self.connections.get_mut(slot as usize)?.take();
+    pub(super) fn remove(&mut self, slot: usize) -> Option<Rc<Connection>> {
+        let removed = self.connections.get_mut(slot)?.take();
         if removed.is_some() {
-            self.free.push(slot);
+            self.free.push(u32::try_from(slot).expect("a process has fewer than 2^32 sockets"));
         }
         removed
     }

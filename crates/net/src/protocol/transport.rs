@@ -3,9 +3,9 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::rc::Weak;
 
-use super::connection::Connection;
+use super::connection::{Connection, closed, lost};
 
 /// A connection that calls a protocol (asyncio's `Transport`). Clones are handles of the same connection, for whoever wants
 /// to write from outside of a callback.
@@ -14,16 +14,18 @@ use super::connection::Connection;
 /// Dropping transports does not close the connection; when it is lost, transports that are left are handles of nothing.
 #[derive(Clone)]
 pub struct Transport {
-    connection: Rc<Connection>,
+    connection: Weak<Connection>,
 }
 
 impl Transport {
-    pub(super) fn new(connection: Rc<Connection>) -> Transport {
+    pub(super) fn new(connection: Weak<Connection>) -> Transport {
         Transport { connection }
     }
 
-    pub(super) fn connection(&self) -> &Connection {
-        &self.connection
+    /// Asks or does something, unless the connection is lost.
+    #[inline]
+    fn with<R>(&self, f: impl FnOnce(&Connection) -> R) -> Option<R> {
+        self.connection.upgrade().map(|connection| f(&connection))
     }
 
     /// Writes, without waiting. The first write of a turn is tried at once; what is written after it in the same turn, and
@@ -36,53 +38,54 @@ impl Transport {
     /// If the transport is closed, its connection lost, or its writing direction ended: the bytes are not sent. An error of
     /// the operating system ends the connection; the protocol is told in [`lost`](super::Protocol::lost). That bytes were
     /// accepted does not mean that they arrive.
+    #[inline]
     pub fn write(&self, bytes: &[u8]) -> io::Result<()> {
-        self.connection.write(bytes)
+        self.with(|connection| connection.write(bytes)).unwrap_or_else(|| Err(closed()))
     }
 
     /// Ends the writing direction when everything that was written has gone out: the peer reads an end. Doing it twice is
     /// fine; writing after it is an error.
     pub fn write_eof(&self) {
-        self.connection.end_writing();
+        self.with(Connection::end_writing);
     }
 
     /// Closes the connection: reads nothing more, sends what was written, and then the protocol's
     /// [`lost`](super::Protocol::lost) is called without an error. Closing twice is fine.
     pub fn close(&self) {
-        self.connection.close();
+        self.with(Connection::close);
     }
 
     /// Closes the connection without sending what still waits; then the protocol's [`lost`](super::Protocol::lost) is called
     /// without an error.
     pub fn abort(&self) {
-        self.connection.abort();
+        self.with(Connection::abort);
     }
 
     /// Whether it was closed or aborted, or its connection is lost.
     pub fn is_closing(&self) -> bool {
-        self.connection.is_closing()
+        self.with(Connection::is_closing).unwrap_or(true)
     }
 
     /// Reads nothing until [`resume_reading`](Transport::resume_reading): the kernel's buffer fills, and the peer waits.
     /// Pausing twice is fine.
     pub fn pause_reading(&self) {
-        self.connection.pause_reading();
+        self.with(Connection::pause_reading);
     }
 
     /// Reads again. Resuming twice is fine.
     pub fn resume_reading(&self) {
-        self.connection.resume_reading();
+        self.with(Connection::resume_reading);
     }
 
     /// Whether it reads: it is not paused, not closing, and the peer has not sent everything.
     pub fn is_reading(&self) -> bool {
-        self.connection.is_reading()
+        self.with(Connection::is_reading).unwrap_or(false)
     }
 
     /// How many bytes were written and have not gone out.
     #[doc(alias = "get_write_buffer_size")]
     pub fn unsent(&self) -> usize {
-        self.connection.unsent()
+        self.with(Connection::unsent).unwrap_or(0)
     }
 
     /// Sets the marks: the protocol is told to pause writing when more than `high` bytes wait to go out (64 KiB unless
@@ -93,7 +96,7 @@ impl Transport {
     #[doc(alias = "set_write_buffer_limits")]
     pub fn set_write_marks(&self, high: usize, low: usize) {
         assert!(low <= high, "the low mark, {low}, is above the high mark, {high}");
-        self.connection.set_marks(high, low);
+        self.with(|connection| connection.set_marks(high, low));
     }
 
     /// The address of the peer.
@@ -102,7 +105,7 @@ impl Transport {
     /// What the operating system says; if the connection is lost; of a Unix socket, which has no such address.
     #[doc(alias = "get_extra_info")]
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        internet(self.connection.with_socket(|socket| socket.peer_addr())?)
+        internet(self.with_socket(|socket| socket.peer_addr())?)
     }
 
     /// The address of this end.
@@ -110,7 +113,7 @@ impl Transport {
     /// # Errors
     /// As for [`peer_addr`](Transport::peer_addr).
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        internet(self.connection.with_socket(|socket| socket.local_addr())?)
+        internet(self.with_socket(|socket| socket.local_addr())?)
     }
 
     /// Lets `ask` have the socket, for its options.
@@ -118,7 +121,7 @@ impl Transport {
     /// # Errors
     /// What `ask` says; if the connection is lost.
     pub fn with_socket<R>(&self, ask: impl FnOnce(socket2::SockRef<'_>) -> io::Result<R>) -> io::Result<R> {
-        self.connection.with_socket(ask)
+        self.with(|connection| connection.with_socket(ask)).unwrap_or_else(|| Err(lost()))
     }
 }
 

@@ -8,7 +8,7 @@ use picot_reactor::{Direction, Reactor};
 
 use crate::support::{Count, drain, registered, wait_until};
 
-fn drivers() -> Vec<Reactor> {
+pub(crate) fn drivers() -> Vec<Reactor> {
     let mut drivers = vec![Reactor::new().unwrap()];
     if cfg!(not(miri)) {
         drivers.push(Reactor::with_driver(Portable::new().unwrap()));

@@ -10,6 +10,7 @@ mod events;
 #[cfg(unix)]
 mod fork;
 mod operations;
+mod ready_list;
 mod registration;
 mod scripted;
 mod support;
