@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::rc::Rc;
+use std::time::Duration;
 
 use picot_context::{Kind, Origin, Payload, Report, TaskInfo, catch};
 use picot_reactor::{Direction, Readiness, ReadyList, Source};
@@ -327,8 +328,9 @@ impl Connection {
 
     fn report(&self, payload: Payload) {
         let Some(host) = picot_context::host() else { return };
-        // Under the peer's address: the task serves many connections, and so its name says little.
-        let peer = self.with_socket(|socket| socket.peer_addr()).ok().and_then(|peer| peer.as_socket());
+        // Under the peer's address: the task serves many connections, and so its name says little. The socket is still there,
+        // also in the last callback.
+        let peer = self.io.socket().peer_addr().ok().and_then(|peer| peer.as_socket());
         let origin = match (picot_context::current(), peer) {
             (Some(task), Some(peer)) => {
                 Origin::task(TaskInfo::new(task.id(), Some(&format!("connection of {peer}")), task.place()))
@@ -339,8 +341,11 @@ impl Connection {
         host.report(Report::panic(origin, payload));
     }
 
-    /// Lets `drive` look at everything: the running one, or the next.
+    /// Lets `drive` look at everything: the running one, or the next. Nobody drives what is lost, and its slot may be another's.
     fn attend(&self) {
+        if self.has_any(Flags::LOST) {
+            return;
+        }
         self.raise(Flags::ATTENDED);
         if !self.has_any(Flags::DRIVEN) {
             self.io.0.list();
@@ -446,6 +451,15 @@ impl Connection {
         if !self.has_any(Flags::LOST) {
             self.raise(Flags::ABORTED);
             self.attend();
+        }
+    }
+
+    /// Aborts, and lets the peer see a reset, where its socket knows such a thing.
+    pub(super) fn reset(&self) {
+        if !self.has_any(Flags::LOST) {
+            // Without it the peer reads an end.
+            let _ = self.io.socket().set_linger(Some(Duration::ZERO));
+            self.abort();
         }
     }
 

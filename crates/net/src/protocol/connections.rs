@@ -180,6 +180,11 @@ impl Connections {
         self.handle.0.for_each(Connection::abort);
     }
 
+    /// Aborts all connections, whose peers see a reset.
+    pub(crate) fn reset_all(&self) {
+        self.handle.0.for_each(Connection::reset);
+    }
+
     pub(crate) fn adopt_io(&self, io: Io, protocol: impl Protocol) -> Transport {
         self.insert(io, Box::new(Shared(protocol)))
     }

@@ -10,7 +10,7 @@ use picot_context::{Cause, Place, catch};
 use picot_loop::LoopHandle;
 use slab::Slab;
 
-use super::{Listener, Listening, Open, Server, Shared, Start, report};
+use super::{Listener, Listening, Open, Server, Shared, Start, report_of};
 use crate::address::Address;
 use crate::listener::TcpListener;
 use crate::options::ListenOptions;
@@ -107,8 +107,8 @@ impl<L: Listener> ServerBuilder<L> {
     #[doc(alias = "create_server")]
     pub fn serve_protocol<P: Protocol>(self, factory: impl Fn() -> P + 'static) -> io::Result<Server> {
         let connections = Connections::new()?;
-        self.start(Some(connections.clone()), move |_, stream, _| {
-            if let Some(protocol) = make(&factory) {
+        self.start(Some(connections.clone()), move |_, stream, peer| {
+            if let Some(protocol) = make(&factory, || L::name(&peer)) {
                 drop(connections.adopt_io(L::io(stream), protocol));
             }
         })
@@ -120,8 +120,8 @@ impl<L: Listener> ServerBuilder<L> {
     /// If there is no listener, or this thread has no loop.
     pub fn serve_buffered<P: BufferedProtocol>(self, factory: impl Fn() -> P + 'static) -> io::Result<Server> {
         let connections = Connections::new()?;
-        self.start(Some(connections.clone()), move |_, stream, _| {
-            if let Some(protocol) = make(&factory) {
+        self.start(Some(connections.clone()), move |_, stream, peer| {
+            if let Some(protocol) = make(&factory, || L::name(&peer)) {
                 drop(connections.adopt_io_buffered(L::io(stream), protocol));
             }
         })
@@ -167,8 +167,8 @@ impl<L: Listener> ServerBuilder<L> {
 }
 
 /// Makes a protocol. A factory that panics costs its one connection, and not the listener.
-fn make<P>(factory: &impl Fn() -> P) -> Option<P> {
-    catch(factory).map_err(|payload| report(Cause::Panic(payload))).ok()
+fn make<P>(factory: &impl Fn() -> P, name: impl Fn() -> String) -> Option<P> {
+    catch(factory).map_err(|payload| report_of(&name(), Cause::Panic(payload))).ok()
 }
 
 impl<L: fmt::Debug> fmt::Debug for ServerBuilder<L> {

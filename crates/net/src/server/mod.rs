@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use picot_context::{Cause, Kind, Origin, Place, Report};
+use picot_context::{Cause, Kind, Origin, Place, Report, TaskInfo};
 use picot_loop::{LoopHandle, Task, sleep};
 use slab::Slab;
 
@@ -192,7 +192,7 @@ impl Server {
             client.task.cancel("the server aborts its connections");
         }
         if let Some(connections) = &self.shared.connections {
-            connections.abort_all();
+            connections.reset_all();
         }
     }
 }
@@ -243,9 +243,10 @@ impl Shared {
     ) where
         F: Future<Output = io::Result<()>> + 'static,
     {
-        let mut clients = self.clients.borrow_mut();
-        let entry = clients.vacant_entry();
-        let leave = Leave { shared: self.clone(), key: entry.key() };
+        // Nobody else takes the key before it is used, as the only one who does runs in the tasks that accept; and the table is
+        // not borrowed while the task is made, of which the loop's hooks are told.
+        let key = self.clients.borrow().vacant_key();
+        let leave = Leave { shared: self.clone(), key };
         let handle = LoopHandle::current();
         let task = handle.task().name(name).at(place).spawn(async move {
             // Outlives the handler's future, so whoever is told that the client is gone finds nothing of it.
@@ -254,7 +255,17 @@ impl Shared {
                 report(Cause::Failed(error.into()));
             }
         });
-        entry.insert(Client { task: task.expect("the loop runs, for this is called by a task"), link });
+        let task = task.expect("the loop runs, for this is called by a task");
+        let inserted = self.clients.borrow_mut().insert(Client { task, link });
+        debug_assert_eq!(inserted, key, "nobody has come in between");
+    }
+}
+
+/// Tells the loop's error hook, under the name of a connection that has no task.
+fn report_of(name: &str, cause: Cause) {
+    if let Some(host) = picot_context::host() {
+        let task = picot_context::current().map(|task| TaskInfo::new(task.id(), Some(name), task.place()));
+        host.report(Report::new(task.map_or(Origin::new(Kind::Task), Origin::task), cause));
     }
 }
 

@@ -535,10 +535,12 @@ fn a_server_of_protocols_counts_closes_and_aborts_them() {
 #[test]
 fn a_factory_that_panics_costs_its_connection_and_not_the_server() {
     run(async {
-        let reports = Rc::new(Cell::new(0));
+        let reports = Rc::new(RefCell::new(Vec::new()));
         let hook = reports.clone();
         LoopHandle::current().set_error_hook(move |report| {
-            hook.set(hook.get() + usize::from(report.to_string().contains("not today")));
+            if report.to_string().contains("not today") {
+                hook.borrow_mut().push(report.to_string());
+            }
         });
         let calls = Cell::new(0);
         let server = Server::builder().bind("127.0.0.1:0").await?.serve_protocol(move || {
@@ -547,13 +549,15 @@ fn a_factory_that_panics_costs_its_connection_and_not_the_server() {
             Trace::default()
         })?;
         let first = TcpStream::connect(server.local_addrs()[0]).await?;
+        let peer = first.local_addr()?;
         assert!(rest(first).await?.is_empty());
         let second = TcpStream::connect(server.local_addrs()[0]).await?;
         while server.clients() == 0 {
             yield_now().await;
         }
         drop(second);
-        assert_eq!(reports.get(), 1);
+        let told = reports.take();
+        assert!(told.len() == 1 && told[0].contains(&peer.to_string()), "{told:?}");
         assert_eq!(server.shutdown(std::time::Duration::from_secs(60)).await, 0);
         Ok(())
     });
@@ -695,6 +699,156 @@ fn a_descriptor_that_a_transport_has_cannot_be_watched_beside_it() {
         }
         transport.close();
         assert_eq!(far.read(&mut [0]).await?, 0);
+        Ok(())
+    });
+}
+
+/// What is left of a lost connection may be used late, when its slot is another's, and in front of others in the same step.
+#[test]
+fn a_transport_of_a_lost_connection_keeps_nobody_waiting() {
+    let late: [fn(&Transport); 5] = [
+        Transport::close,
+        Transport::abort,
+        Transport::write_eof,
+        |transport| transport.set_write_marks(2, 1),
+        |transport| {
+            transport.pause_reading();
+            transport.resume_reading();
+        },
+    ];
+    run(async {
+        for (use_late, is_slot_reused) in late.into_iter().flat_map(|late| [(late, false), (late, true)]) {
+            let connections = Connections::new()?;
+            let (first, second, third) = (Trace::default(), Trace::default(), Trace::default());
+            let (client, server) = pair().await?;
+            let gone = connections.adopt(server, first.clone());
+            let (mut peer, server) = pair().await?;
+            let stays = connections.adopt(server, second.clone());
+            second.until(1).await;
+            drop(client);
+            assert_eq!(first.until(3).await, ["made", "eof", "lost"]);
+            let heir = if is_slot_reused {
+                let (peer, server) = pair().await?;
+                connections.adopt(server, third.clone());
+                third.until(1).await;
+                Some(peer)
+            } else {
+                None
+            };
+
+            stays.write(b"before")?;
+            use_late(&gone);
+            stays.write(b" and after")?;
+            let mut back = [0; 16];
+            peer.read_exact(&mut back).await?;
+            peer.write_all(b"answer").await?;
+            assert_eq!(second.until(2).await, ["made", "data answer"]);
+            if let Some(heir) = &heir {
+                heir.write_all(b"heir").await?;
+                assert_eq!(third.until(2).await, ["made", "data heir"]);
+            }
+            assert_eq!(first.events().len(), 3, "nothing is called after `lost`");
+            connections.abort_all();
+        }
+        Ok(())
+    });
+}
+
+/// Panics in the callback of this name, and does what it takes to get there.
+struct Bomb(&'static str);
+
+impl Bomb {
+    fn tick(&self, place: &str) {
+        assert!(self.0 != place, "in {place}");
+    }
+}
+
+impl Protocol for Bomb {
+    fn made(&mut self, transport: &Transport) {
+        if self.0.ends_with("_writing") {
+            transport.set_write_marks(1, 0);
+            transport.write(&vec![0; 64 << 20]).unwrap();
+        }
+    }
+
+    fn data(&mut self, _: &Transport, _: &[u8]) {}
+
+    fn lost(&mut self, _: Option<io::Error>) {
+        self.tick("lost");
+    }
+
+    fn pause_writing(&mut self, _: &Transport) {
+        self.tick("pause_writing");
+    }
+
+    fn resume_writing(&mut self, _: &Transport) {
+        self.tick("resume_writing");
+    }
+}
+
+/// The same with a buffer of its own.
+struct BufferedBomb(Bomb, [u8; 8]);
+
+impl BufferedProtocol for BufferedBomb {
+    fn buffer(&mut self) -> &mut [u8] {
+        self.0.tick("buffer");
+        &mut self.1
+    }
+
+    fn filled(&mut self, _: &Transport, _: usize) {
+        self.0.tick("filled");
+    }
+}
+
+#[test]
+fn a_panic_names_the_peer_in_whichever_callback_it_is() {
+    run(async {
+        let reports = Rc::new(RefCell::new(Vec::new()));
+        let hook = reports.clone();
+        LoopHandle::current().set_error_hook(move |report| {
+            if !matches!(report.cause, picot_context::Cause::SlowStep(_)) {
+                hook.borrow_mut().push(report.to_string());
+            }
+        });
+        let connections = Connections::new()?;
+        for place in ["lost", "pause_writing", "resume_writing", "buffer", "filled"] {
+            let (client, server) = pair().await?;
+            let peer = client.local_addr()?;
+            match place {
+                "buffer" | "filled" => connections.adopt_buffered(server, BufferedBomb(Bomb(place), [0; 8])),
+                _ => connections.adopt(server, Bomb(place)),
+            };
+            client.write_all(b"x").await?;
+            if place == "lost" {
+                some_turns().await;
+                connections.close_all();
+            }
+            // It reads whatever comes, so that there is room to write; and the connection ends in each of the cases.
+            let _ = rest(client).await;
+            while !connections.is_empty() {
+                yield_now().await;
+            }
+            yield_now().await;
+            let told = reports.take();
+            assert_eq!(told.len(), 1, "{place}: {told:?}");
+            assert!(told[0].contains(&format!("in {place}")) && told[0].contains(&peer.to_string()), "{told:?}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn who_is_aborted_by_a_server_of_protocols_sees_a_reset() {
+    run(async {
+        let trace = Trace::default();
+        let made = trace.clone();
+        let server = Server::builder().bind("127.0.0.1:0").await?.serve_protocol(move || made.clone())?;
+        let mut client = TcpStream::connect(server.local_addrs()[0]).await?;
+        trace.until(1).await;
+        server.abort_clients();
+        let error = AsyncReadExt::read(&mut client, &mut [0]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        assert_eq!(trace.until(2).await, ["made", "lost"]);
         Ok(())
     });
 }

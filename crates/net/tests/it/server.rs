@@ -269,3 +269,32 @@ fn a_unix_socket_is_served_as_well() {
         Ok(())
     });
 }
+
+/// Asks the server while it spawns.
+struct Curious(RefCell<Option<Rc<Server>>>, Cell<usize>);
+
+impl picot_loop::Hooks for Curious {
+    fn spawned(&self, _: &picot_context::TaskInfo) {
+        if let Some(server) = &*self.0.borrow() {
+            self.1.set(self.1.get().max(server.clients() + 1));
+            server.close_clients();
+        }
+    }
+}
+
+#[test]
+fn a_hook_may_ask_the_server_whose_client_is_being_spawned() {
+    run(async {
+        let server = Server::builder().bind("127.0.0.1:0").await?;
+        let server = Rc::new(server.serve(|_, _| async { Ok(()) })?);
+        let hooks = Rc::new(Curious(RefCell::new(Some(server.clone())), Cell::new(0)));
+        LoopHandle::current().set_hooks(hooks.clone());
+        let client = TcpStream::connect(server.local_addrs()[0]).await?;
+        let mut rest = Vec::new();
+        AsyncReadExt::read_to_end(&mut { client }, &mut rest).await?;
+        LoopHandle::current().reset_hooks();
+        hooks.0.take();
+        assert_eq!(hooks.1.get(), 1, "it was asked, when there was no client yet");
+        Ok(())
+    });
+}
