@@ -58,6 +58,8 @@ pub struct Reader<R> {
     end: usize,
     limit: usize,
     is_at_end: bool,
+    /// So many bytes at the start of what is in the buffer were searched for the end of a line, and have none.
+    without_line: usize,
 }
 
 /// A separator that was found: where it begins and ends, counted from the start of what is in the buffer.
@@ -69,11 +71,11 @@ struct Found {
 impl<R> Reader<R> {
     /// A reader whose lines have a limit of 64 KiB.
     pub fn new(inner: R) -> Reader<R> {
-        Reader { inner, buffer: Vec::new(), start: 0, end: 0, limit: LIMIT, is_at_end: false }
+        Reader { inner, buffer: Vec::new(), start: 0, end: 0, limit: LIMIT, is_at_end: false, without_line: 0 }
     }
 
-    /// Sets how many bytes may come before a separator; what is longer is an error, and not memory. Of
-    /// [`read_exact`](Reader::read_exact) the caller sets the length.
+    /// Sets how many bytes may come before a separator; what is longer is an error, and not memory. The end of a line, of one
+    /// byte or two, does not count. Of [`read_exact`](Reader::read_exact) the caller sets the length.
     ///
     /// # Panics
     /// If it is 0.
@@ -111,6 +113,7 @@ impl<R> Reader<R> {
     /// Takes bytes off the front.
     fn take(&mut self, length: usize) {
         self.start += length;
+        self.without_line = self.without_line.saturating_sub(length);
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
         }
@@ -263,15 +266,27 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 
     fn poll_line(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<String>, ReadError>> {
-        let mut searched = 0;
-        let line = match ready!(self.poll_find(cx, &[b"\n"], &mut searched)) {
+        // Kept between polls and between calls: a line that comes byte by byte is searched once.
+        let mut searched = self.without_line;
+        // The end of a line may be one byte longer than what is searched for.
+        let poll = self.poll_find(cx, &[b"\n"], self.limit.saturating_add(1), &mut searched);
+        self.without_line = searched;
+        let line = match ready!(poll) {
             Ok(Some(found)) => {
                 let mut line = self.take_vec(found.end);
                 let text = line.strip_suffix(b"\r\n").or(line.strip_suffix(b"\n")).unwrap_or(&line);
+                if text.len() > self.limit {
+                    let error = ReadError::LimitOverrun { limit: self.limit, found: Some(found.end) };
+                    return Poll::Ready(Err(error));
+                }
                 line.truncate(text.len());
                 line
             }
             Ok(None) if self.len() == 0 => return Poll::Ready(Ok(None)),
+            Ok(None) if self.len() > self.limit => {
+                self.take(self.len());
+                return Poll::Ready(Err(ReadError::LimitOverrun { limit: self.limit, found: None }));
+            }
             Ok(None) => self.take_vec(self.len()),
             Err(ReadError::LimitOverrun { limit, found }) => {
                 self.take(found.unwrap_or(self.len()));
@@ -291,20 +306,22 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             "an empty separator is nowhere"
         );
         let mut searched = 0;
-        poll_fn(|cx| self.poll_find(cx, separators, &mut searched)).await
+        poll_fn(|cx| self.poll_find(cx, separators, self.limit, &mut searched)).await
     }
 
-    /// Receives until one of the separators is in the buffer; `None` if the end comes first. `searched` is how far from the
+    /// Receives until one of the separators is in the buffer, with no more than `limit` bytes before it; `None` if the end
+    /// comes first. `searched` is how far from the
     /// start no separator ends, so that a long line is not searched again for each of its pieces.
     fn poll_find(
         &mut self,
         cx: &mut Context<'_>,
         separators: &[&[u8]],
+        limit: usize,
         searched: &mut usize,
     ) -> Poll<Result<Option<Found>, ReadError>> {
         loop {
             if let Some(found) = find(self.buffer(), separators, *searched) {
-                if found.begin > self.limit {
+                if found.begin > limit {
                     let error = ReadError::LimitOverrun { limit: self.limit, found: Some(found.end) };
                     return Poll::Ready(Err(error));
                 }
@@ -313,7 +330,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             *searched = self.len();
             // A separator may have begun already, but not before these many bytes.
             let longest = separators.iter().map(|one| one.len()).max().unwrap_or(0);
-            if self.len() > self.limit.saturating_add(longest - 1) {
+            if self.len() > limit.saturating_add(longest - 1) {
                 return Poll::Ready(Err(ReadError::LimitOverrun { limit: self.limit, found: None }));
             }
             if ready!(self.poll_more(cx))? == 0 {
@@ -325,6 +342,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
 
 /// The separator that ends first, and not within the first `searched` bytes; of several that end there, the longest.
 fn find(bytes: &[u8], separators: &[&[u8]], searched: usize) -> Option<Found> {
+    #[cfg(test)]
+    tests::LOOKED_AT.set(tests::LOOKED_AT.get() + bytes.len() - searched.min(bytes.len()));
     let ends = separators.iter().filter_map(|one| {
         let from = (searched + 1).saturating_sub(one.len());
         let rest = &bytes[from.min(bytes.len())..];
@@ -396,5 +415,142 @@ impl<R: AsyncRead + Unpin> Stream for Lines<R> {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<String, ReadError>>> {
         self.get_mut().reader.poll_line(cx).map(Result::transpose)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::collections::VecDeque;
+
+    use futures_lite::StreamExt;
+    use futures_lite::future::{block_on, poll_once};
+
+    use super::*;
+
+    thread_local! {
+        /// How many bytes were searched.
+        pub(super) static LOOKED_AT: Cell<usize> = const { Cell::new(0) };
+    }
+
+    /// Gives one piece for each two polls, and is pending in between; then the end.
+    struct Script {
+        pieces: VecDeque<Vec<u8>>,
+        is_pending: bool,
+    }
+
+    impl AsyncRead for Script {
+        fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+            self.is_pending = !self.is_pending;
+            if self.is_pending {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let Some(piece) = self.pieces.pop_front() else { return Poll::Ready(Ok(0)) };
+            assert!(piece.len() <= buffer.len());
+            buffer[..piece.len()].copy_from_slice(&piece);
+            Poll::Ready(Ok(piece.len()))
+        }
+    }
+
+    fn reader<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Reader<Script> {
+        let pieces = pieces.into_iter().filter(|piece| !piece.is_empty()).map(<[u8]>::to_vec).collect();
+        Reader::new(Script { pieces, is_pending: false })
+    }
+
+    /// All ways to cut `bytes` into three.
+    fn cuts(bytes: &[u8]) -> impl Iterator<Item = [&[u8]; 3]> {
+        let ends = (0..=bytes.len()).flat_map(|second| (0..=second).map(move |first| (first, second)));
+        ends.map(|(first, second)| [&bytes[..first], &bytes[first..second], &bytes[second..]])
+    }
+
+    #[test]
+    fn a_line_that_comes_byte_by_byte_is_searched_once() {
+        let text = [vec![b'x'; 10_000], b"\nnext\n".to_vec()].concat();
+        let mut reader = reader(text.chunks(1));
+        LOOKED_AT.set(0);
+        // Dropped and asked again each time that it waits.
+        let line = loop {
+            if let Some(line) = block_on(poll_once(reader.read_line())) {
+                break line;
+            }
+        };
+        assert_eq!(line.unwrap().unwrap().len(), 10_000);
+        assert_eq!(LOOKED_AT.get(), 10_001);
+        assert_eq!(block_on(reader.read_line()).unwrap().unwrap(), "next");
+        assert_eq!(LOOKED_AT.get(), text.len());
+    }
+
+    #[test]
+    fn separators_are_found_wherever_the_pieces_are_cut() {
+        for pieces in cuts(b"one\r\n\ntwo;AAABx") {
+            let mut reader = reader(pieces);
+            block_on(async {
+                assert_eq!(reader.read_line().await.unwrap().unwrap(), "one", "{pieces:?}");
+                assert_eq!(reader.read_line().await.unwrap().unwrap(), "", "{pieces:?}");
+                assert_eq!(reader.read_until_any(&[b"\n", b";"]).await.unwrap(), b"two;", "{pieces:?}");
+                assert_eq!(reader.read_until(b"AAB").await.unwrap(), b"AAAB", "{pieces:?}");
+                assert_eq!(reader.read_exact(1).await.unwrap(), b"x", "{pieces:?}");
+                assert!(reader.read_line().await.unwrap().is_none() && reader.at_eof());
+            });
+        }
+    }
+
+    /// Polls a read of each kind `polls` times, drops it, and begins it anew, until one is ready.
+    macro_rules! persistently {
+        ($polls:expr, $read:expr) => {
+            loop {
+                let mut read = Box::pin($read);
+                let mut ready = None;
+                for _ in 0..$polls {
+                    ready = block_on(poll_once(&mut read));
+                    if ready.is_some() {
+                        break;
+                    }
+                }
+                if let Some(ready) = ready {
+                    break ready.unwrap();
+                }
+            }
+        };
+    }
+
+    #[test]
+    fn a_read_that_is_dropped_after_any_number_of_polls_loses_no_byte() {
+        let text = b"a line\nuntil;exact16 bytes now|another\nlast";
+        for polls in 1..2 * text.len() {
+            let mut reader = reader(text.chunks(1));
+            assert_eq!(persistently!(polls, reader.read_line()).unwrap(), "a line");
+            assert_eq!(persistently!(polls, reader.read_until(b";")), b"until;");
+            assert_eq!(persistently!(polls, reader.read_exact(17)), b"exact16 bytes now");
+            assert_eq!(persistently!(polls, reader.read_until_any(&[b"|", b"\n"])), b"|");
+            let mut lines = reader.lines();
+            let next = persistently!(polls, async { Ok::<_, ()>(lines.next().await) });
+            assert_eq!(next.unwrap().unwrap(), "another");
+            let mut reader = lines.into_inner();
+            assert_eq!(persistently!(polls, reader.read_to_end()), b"last");
+        }
+    }
+
+    #[test]
+    fn the_limit_counts_what_is_before_the_end_of_a_line() {
+        for end in [&b"\n"[..], b"\r\n"] {
+            for length in 7..10 {
+                let text = [vec![b'x'; length], end.to_vec(), b"next\n".to_vec()].concat();
+                for pieces in cuts(&text) {
+                    let mut reader = reader(pieces).with_limit(8);
+                    let line = block_on(reader.read_line());
+                    if length <= 8 {
+                        assert_eq!(line.unwrap().unwrap().len(), length, "{pieces:?}");
+                        assert_eq!(block_on(reader.read_line()).unwrap().unwrap(), "next", "{pieces:?}");
+                    } else {
+                        assert!(matches!(line, Err(ReadError::LimitOverrun { limit: 8, .. })), "{pieces:?}");
+                    }
+                }
+            }
+        }
+        let mut reader = reader([&b"123456789"[..]]).with_limit(8);
+        assert!(matches!(block_on(reader.read_line()), Err(ReadError::LimitOverrun { limit: 8, found: None })));
+        assert!(block_on(reader.read_line()).unwrap().is_none(), "thrown away");
     }
 }
