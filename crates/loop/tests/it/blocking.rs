@@ -144,3 +144,78 @@ fn the_end_of_an_abandoned_job_may_be_a_dead_end() {
     });
     assert_eq!((result, reports.take().len()), (Err(picot_loop::RunError::DeadEnd), 1));
 }
+
+/// Four lookups that hang, until their senders are dropped.
+fn hanging_lookups(event_loop: &EventLoop) -> (Vec<mpsc::Sender<()>>, Vec<picot_loop::Task<thread::ThreadId>>) {
+    let (begun, begins) = mpsc::channel();
+    let (senders, tasks) = (0..4)
+        .map(|_| {
+            let (sender, receiver) = mpsc::channel::<()>();
+            let begun = begun.clone();
+            let task = event_loop.handle().spawn_lookup(move || {
+                begun.send(()).unwrap();
+                let _ = receiver.recv();
+                thread::current().id()
+            });
+            (sender, task)
+        })
+        .unzip();
+    for _ in 0..4 {
+        begins.recv().unwrap();
+    }
+    (senders, tasks)
+}
+
+#[test]
+fn of_lookups_four_run_at_a_time_elsewhere_and_other_jobs_do_not_wait_for_them() {
+    let event_loop = EventLoop::new().unwrap();
+    let (mut senders, tasks) = hanging_lookups(&event_loop);
+    let (sender, fifth) = mpsc::channel();
+    let waits = event_loop.handle().spawn_lookup(move || sender.send(()).unwrap());
+    event_loop
+        .run_until_complete(async {
+            spawn_blocking(|| ()).await.unwrap();
+            assert!(fifth.try_recv().is_err(), "a fifth waits for its turn");
+            drop(senders.pop());
+            waits.await.unwrap();
+            fifth.recv().unwrap();
+            drop(senders);
+            let mut threads = Vec::new();
+            for task in tasks {
+                threads.push(task.await.unwrap());
+            }
+            assert!(!threads.contains(&thread::current().id()));
+            threads.sort_by_key(|id| format!("{id:?}"));
+            threads.dedup();
+            assert_eq!(threads.len(), 4);
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_lookup_that_is_cancelled_before_its_turn_never_runs() {
+    let event_loop = EventLoop::new().unwrap();
+    let (senders, tasks) = hanging_lookups(&event_loop);
+    let (sender, receiver) = mpsc::channel();
+    let abandoned = event_loop.handle().spawn_lookup(move || sender.send(()).unwrap());
+    event_loop
+        .run_until_complete(async {
+            assert!(abandoned.cancelled().await.is_none());
+            drop(senders);
+            for task in tasks {
+                task.await.unwrap();
+            }
+            event_loop.handle().spawn_lookup(|| ()).await.unwrap();
+        })
+        .unwrap();
+    assert!(receiver.try_recv().is_err(), "one behind it has run, and it has not");
+}
+
+#[test]
+fn lookups_that_hang_do_not_keep_the_loop_from_closing() {
+    let event_loop = EventLoop::new().unwrap();
+    let (senders, tasks) = hanging_lookups(&event_loop);
+    let report = event_loop.close().unwrap();
+    assert_eq!(report.running_jobs.len(), 4, "named, and not waited for");
+    drop((senders, tasks));
+}
