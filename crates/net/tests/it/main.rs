@@ -14,6 +14,8 @@ mod sockets;
 mod streams;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(feature = "tokio-io")]
+mod tokio_io;
 mod udp;
 #[cfg(unix)]
 mod unix;

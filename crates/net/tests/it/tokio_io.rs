@@ -1,0 +1,101 @@
+//! tokio's traits on our streams: what they promise, by their own words.
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::{pair, run};
+
+/// Reads once into what is left of the buffer.
+async fn read(stream: &mut (impl AsyncRead + Unpin), buffer: &mut ReadBuf<'_>) -> io::Result<()> {
+    poll_fn(|cx| Pin::new(&mut *stream).poll_read(cx, buffer)).await
+}
+
+async fn write_all(stream: &mut (impl AsyncWrite + Unpin), mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let written = poll_fn(|cx| Pin::new(&mut *stream).poll_write(cx, bytes)).await?;
+        bytes = &bytes[written..];
+    }
+    poll_fn(|cx| Pin::new(&mut *stream).poll_flush(cx)).await
+}
+
+/// Reads to the end, by pieces of `size`.
+async fn rest(stream: &mut (impl AsyncRead + Unpin), size: usize) -> io::Result<Vec<u8>> {
+    let (mut all, mut memory) = (Vec::new(), vec![0; size]);
+    loop {
+        let mut buffer = ReadBuf::new(&mut memory);
+        read(stream, &mut buffer).await?;
+        if buffer.filled().is_empty() {
+            return Ok(all);
+        }
+        all.extend_from_slice(buffer.filled());
+    }
+}
+
+#[test]
+fn a_read_adds_to_what_the_buffer_holds_and_leaves_it_initialized() {
+    run(async {
+        let (client, mut server) = pair().await?;
+        client.write_all(b"world").await?;
+        let mut memory = [std::mem::MaybeUninit::uninit(); 16];
+        let mut buffer = ReadBuf::uninit(&mut memory);
+        buffer.put_slice(b"hello ");
+        read(&mut server, &mut buffer).await?;
+        assert_eq!(buffer.filled(), b"hello world");
+        assert_eq!((buffer.initialized().len(), buffer.remaining()), (16, 5));
+        Ok(())
+    });
+}
+
+#[test]
+fn what_is_written_by_parts_comes_whole_and_shutdown_is_the_end() {
+    run(async {
+        let (mut client, mut server) = pair().await?;
+        let parts = [IoSlice::new(b"one "), IoSlice::new(b""), IoSlice::new(b"two ")];
+        assert!(AsyncWrite::is_write_vectored(&client));
+        let written = poll_fn(|cx| AsyncWrite::poll_write_vectored(Pin::new(&mut client), cx, &parts)).await?;
+        assert_eq!(written, 8, "by one call");
+        write_all(&mut client, b"three").await?;
+        poll_fn(|cx| AsyncWrite::poll_shutdown(Pin::new(&mut client), cx)).await?;
+        poll_fn(|cx| AsyncWrite::poll_shutdown(Pin::new(&mut client), cx)).await?;
+        assert_eq!(rest(&mut server, 3).await?, b"one two three");
+        let error = write_all(&mut client, b"late").await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+        // The other direction is still open.
+        write_all(&mut server, b"answer").await?;
+        drop(server);
+        assert_eq!(rest(&mut client, 64).await?, b"answer");
+        Ok(())
+    });
+}
+
+/// Whatever is written to the one is read from the other.
+async fn carries<A, B>(mut from: A, mut to: B) -> io::Result<()>
+where
+    A: AsyncWrite + Unpin,
+    B: AsyncRead + Unpin,
+{
+    write_all(&mut from, b"through").await?;
+    poll_fn(|cx| Pin::new(&mut from).poll_shutdown(cx)).await?;
+    assert_eq!(rest(&mut to, 4).await?, b"through");
+    Ok(())
+}
+
+#[test]
+fn halves_references_and_unix_streams_have_the_traits_too() {
+    run(async {
+        let (client, server) = pair().await?;
+        carries(&client, &server).await?;
+        let (client, server) = pair().await?;
+        let ((_other, writer), (reader, _other_too)) = (client.split(), server.split());
+        carries(writer, reader).await?;
+        #[cfg(unix)]
+        {
+            let (one, other) = picot_net::UnixStream::pair()?;
+            carries(one, other).await?;
+        }
+        Ok(())
+    });
+}
