@@ -156,11 +156,22 @@ impl Tokens {
     }
 }
 
+/// Apart, so that nothing is kept ready for it where there is room.
+#[cold]
+#[inline(never)]
+fn add_growing(tokens: &mut Vec<usize>, token: usize) -> bool {
+    tokens.push(token);
+    tokens.len() == 1
+}
+
 impl List {
     /// Adds a token. Returns whether the list was empty: then its owner is to be woken.
     #[inline]
     pub(crate) fn add(&self, token: usize) -> bool {
         self.tokens.change(|tokens| {
+            if tokens.len() == tokens.capacity() {
+                return add_growing(tokens, token);
+            }
             tokens.push(token);
             tokens.len() == 1
         })

@@ -71,17 +71,15 @@ impl Default for Extra {
 }
 
 impl Io {
-    /// Looks at the source, and reads.
     #[inline]
     fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.look();
         self.0.try_transfer(Direction::Read, buffer.len(), |socket| receive(socket, buffer))
     }
 
-    /// Whether there may be more to read.
+    /// Whether there may be something to read. What happens from now on lists it again.
     #[inline]
-    fn is_readable(&self) -> bool {
-        self.0.known().contains(Readiness::READABLE)
+    fn look(&self) -> bool {
+        self.0.look().contains(Readiness::READABLE)
     }
 
     #[inline]
@@ -152,7 +150,7 @@ impl Connection {
             None => Received::Nothing,
         };
         let is_usual = received == Received::Data && self.flags.get().without(Flags::WRITTEN) == Flags::DRIVEN;
-        if is_usual && !self.io.is_readable() {
+        if is_usual && !self.io.look() {
             self.flags.set(Flags::NONE);
             return true;
         }
@@ -166,9 +164,6 @@ impl Connection {
         let Some(callbacks) = callbacks.as_deref_mut() else { return true };
         let transport = &self.transport;
         self.raise(Flags::DRIVEN);
-        if received.is_none() {
-            self.io.0.look();
-        }
         if self.has_any(Flags::NEW) {
             self.lift(Flags::NEW);
             callbacks.made(transport);
@@ -206,7 +201,7 @@ impl Connection {
         }
         self.lift(Flags::DRIVEN);
         // Others have their turn before it reads again.
-        if self.is_reading() && self.io.is_readable() {
+        if self.io.look() && self.is_reading() {
             self.io.0.list();
         }
         true
