@@ -1,16 +1,13 @@
 //! Listening for TCP connections.
 
-use std::cell::Cell;
 use std::fmt;
-use std::future::poll_fn;
 use std::io;
 use std::net::{self, SocketAddr};
-use std::time::Duration;
 
-use picot_context::budget;
-use picot_loop::{Instant, LoopHandle, sleep_until};
-use picot_reactor::{Direction, Source};
+use picot_loop::LoopHandle;
+use picot_reactor::Source;
 
+use crate::accept::Rest;
 use crate::address::Address;
 use crate::incoming::Incoming;
 use crate::options::ListenOptions;
@@ -21,12 +18,8 @@ use crate::stream::TcpStream;
 /// Dropping it closes it; new connections are refused from then on.
 pub struct TcpListener {
     source: Source<net::TcpListener>,
-    /// When it may accept again, if it has met an error.
-    rests_until: Cell<Option<Instant>>,
+    rest: Rest,
 }
-
-/// How long a listener rests after an error.
-const REST: Duration = Duration::from_millis(100);
 
 impl TcpListener {
     /// Listens at `address`; of several, at the first that can be had. Port 0 picks a free one, which
@@ -47,7 +40,7 @@ impl TcpListener {
     /// What the operating system says; and if this thread has no loop.
     pub fn from_std(listener: net::TcpListener) -> io::Result<TcpListener> {
         listener.set_nonblocking(true)?;
-        Ok(TcpListener { source: LoopHandle::try_current()?.register(listener)?, rests_until: Cell::new(None) })
+        Ok(TcpListener { source: LoopHandle::try_current()?.register(listener)?, rest: Rest::default() })
     }
 
     /// Gives the listener to std. It is still in non-blocking mode.
@@ -67,31 +60,8 @@ impl TcpListener {
     /// # If dropped
     /// No connection is lost: one that was not accepted waits for the next call.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        loop {
-            poll_fn(budget::poll_left).await;
-            // Asked again after each rest: another task may have met the same error meanwhile.
-            while let Some(until) = self.rests_until.get().filter(|until| *until > Instant::now()) {
-                sleep_until(until).await;
-            }
-            match self.source.try_io(Direction::Read, accept) {
-                Ok((stream, peer)) => {
-                    budget::spend();
-                    return Ok((TcpStream::from_nonblocking(stream).inspect_err(|_| self.rest())?, peer));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.source.readable().await?,
-                // Of those there may be many, so they are paid for as well.
-                Err(error) if is_passing(&error) => budget::spend(),
-                Err(error) => {
-                    self.rest();
-                    return Err(error);
-                }
-            }
-        }
-    }
-
-    /// Nothing is accepted for a while: what has failed would fail again.
-    fn rest(&self) {
-        self.rests_until.set(Some(Instant::now() + REST));
+        let finish = |(stream, peer)| Ok((TcpStream::from_nonblocking(stream)?, peer));
+        self.rest.accept(&self.source, |listener| accept(listener).and_then(finish)).await
     }
 
     /// The connections, one after the other, as a [`Stream`](futures_core::Stream).
@@ -124,29 +94,6 @@ fn accept(listener: &net::TcpListener) -> io::Result<(net::TcpStream, SocketAddr
     let (stream, peer) = listener.accept()?;
     stream.set_nonblocking(true)?;
     Ok((stream, peer))
-}
-
-/// Errors of a single connection, or of none: the next try may succeed at once. Linux passes errors of the network on
-/// that a connection met before it was accepted, see accept(2).
-fn is_passing(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, HostUnreachable, Interrupted, NetworkDown, NetworkUnreachable};
-    matches!(error.kind(), Interrupted | ConnectionAborted | HostUnreachable | NetworkDown | NetworkUnreachable)
-        || is_protocol_error(error)
-}
-
-/// The same, of those for which std has no stable name.
-#[cfg(unix)]
-fn is_protocol_error(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    [Errno::PROTO, Errno::NOPROTOOPT, Errno::HOSTDOWN]
-        .map(|errno| Some(errno.raw_os_error()))
-        .contains(&error.raw_os_error())
-}
-
-/// The same elsewhere: Windows tells of a connection that was given up as of one that was reset.
-#[cfg(not(unix))]
-fn is_protocol_error(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::ConnectionReset
 }
 
 impl fmt::Debug for TcpListener {

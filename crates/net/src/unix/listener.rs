@@ -6,12 +6,12 @@ use std::os::unix::net::{self, SocketAddr};
 use std::path::Path;
 
 use picot_loop::LoopHandle;
-use picot_reactor::{Direction, Source};
+use picot_reactor::Source;
 
 use super::UnixStream;
 use super::path::{OwnedPath, remove_stale};
+use crate::accept::Rest;
 use crate::incoming::Incoming;
-use crate::operation::operate;
 
 /// A Unix socket that listens, on this thread's loop.
 ///
@@ -19,6 +19,7 @@ use crate::operation::operate;
 pub struct UnixListener {
     source: Source<net::UnixListener>,
     path: Option<OwnedPath>,
+    rest: Rest,
 }
 
 impl UnixListener {
@@ -34,7 +35,7 @@ impl UnixListener {
         let listener = net::UnixListener::bind(path)?;
         let path = OwnedPath::new(path);
         listener.set_nonblocking(true)?;
-        Ok(UnixListener { source: handle.register(listener)?, path })
+        Ok(UnixListener { source: handle.register(listener)?, path, rest: Rest::default() })
     }
 
     /// Takes over a listener of std, whose path is left to whoever has made it. It is put into non-blocking mode.
@@ -43,7 +44,7 @@ impl UnixListener {
     /// What the operating system says; and if this thread has no loop.
     pub fn from_std(listener: net::UnixListener) -> io::Result<UnixListener> {
         listener.set_nonblocking(true)?;
-        Ok(UnixListener { source: LoopHandle::try_current()?.register(listener)?, path: None })
+        Ok(UnixListener { source: LoopHandle::try_current()?.register(listener)?, path: None, rest: Rest::default() })
     }
 
     /// Gives the listener to std, whose path nobody removes then. It is still in non-blocking mode.
@@ -53,17 +54,17 @@ impl UnixListener {
     }
 
     /// Accepts the next connection, with the address of its peer, which rarely has one. Any number of tasks may accept;
-    /// each connection goes to one of them.
+    /// each connection goes to one of them. A connection that its peer has given up meanwhile is passed over.
     ///
     /// # Errors
-    /// What the operating system says. If that is a lack of descriptors, it will be the same at once again: wait a while
-    /// before the next try.
+    /// What the operating system says. After an error the listener rests for 100 ms, as
+    /// [`TcpListener::accept`](crate::TcpListener::accept) explains.
     ///
     /// # If dropped
     /// No connection is lost: one that was not accepted waits for the next call.
     pub async fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
-        let (stream, peer) = operate(&self.source, Direction::Read, net::UnixListener::accept).await?;
-        Ok((UnixStream::from_std(stream)?, peer))
+        let finish = |(stream, peer)| Ok((UnixStream::from_std(stream)?, peer));
+        self.rest.accept(&self.source, |listener| listener.accept().and_then(finish)).await
     }
 
     /// The connections, one after the other, as a [`Stream`](futures_core::Stream).
