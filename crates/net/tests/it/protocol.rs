@@ -333,7 +333,7 @@ fn a_panic_in_a_callback_ends_its_connection_and_is_reported_with_the_peer() {
 async fn paused(connections: &Connections, bytes: &[&[u8]]) -> io::Result<Vec<(Transport, Trace, TcpStream)>> {
     let mut all = Vec::new();
     for bytes in bytes {
-        let (mut client, server) = pair().await?;
+        let (client, server) = pair().await?;
         let trace = Trace::default();
         *trace.on_made.borrow_mut() = Some(Box::new(Transport::pause_reading));
         let transport = connections.adopt(server, trace.clone());
@@ -385,7 +385,7 @@ fn callbacks_may_add_connections_to_their_set_and_end_all_of_them() {
     run(async {
         let connections = Connections::new()?;
         let all = paused(&connections, &[b"a", b"b"]).await?;
-        let (mut client, server) = pair().await?;
+        let (client, server) = pair().await?;
         let (added, server) = (Trace::default(), Cell::new(Some(server)));
         let (set, trace) = (connections.clone(), added.clone());
         *all[0].1.on_data.borrow_mut() = Some(Box::new(move |_| {
@@ -433,6 +433,29 @@ fn a_connection_that_has_much_to_read_lets_the_others_read_in_between() {
             yield_now().await;
         }
         assert_eq!(order.borrow()[..3], ["greedy", "modest", "greedy"]);
+        connections.abort_all();
+        Ok(())
+    });
+}
+
+#[test]
+fn a_step_that_has_read_much_lets_the_loop_do_something_else() {
+    run(async {
+        let connections = Connections::new()?;
+        let bytes = vec![b'x'; 60_000];
+        let all = paused(&connections, &[&bytes[..]; 30]).await?;
+        let order = Rc::new(RefCell::new(Vec::new()));
+        for (_, trace, _) in &all {
+            let order = order.clone();
+            *trace.on_data.borrow_mut() = Some(Box::new(move |_| order.borrow_mut().push("data")));
+        }
+        all.iter().for_each(|(transport, ..)| transport.resume_reading());
+        while order.borrow().iter().filter(|what| **what == "data").count() < 30 {
+            order.borrow_mut().push("else");
+            yield_now().await;
+        }
+        let order = order.borrow().join(" ");
+        assert!(order.trim_start_matches("else ").contains("data else data"), "{order}");
         connections.abort_all();
         Ok(())
     });
