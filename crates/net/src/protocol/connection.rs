@@ -17,7 +17,7 @@ use socket2::SockRef;
 use super::Eof;
 use super::flags::Flags;
 use super::outgoing::{Outgoing, PIECE};
-use super::receive::{Callbacks, Received};
+use super::receive::{Callbacks, Reading, Received};
 use super::transport::Transport;
 use crate::duplex::unless_ended;
 use crate::stream::TcpStream;
@@ -140,13 +140,13 @@ impl Connection {
     ///
     /// Mostly there is data, all of it is read at once, and that is all. The rest is `drive_on`.
     #[inline]
-    pub(super) fn drive(&self, buffer: &mut [u8]) -> bool {
+    pub(super) fn drive(&self, reading: &mut Reading) -> bool {
         if self.flags.get().without(Flags::WRITTEN) != Flags::NONE {
-            return self.drive_on(buffer, None);
+            return self.drive_on(reading, None);
         }
         self.flags.set(Flags::DRIVEN);
         let received = match self.callbacks.borrow_mut().as_deref_mut() {
-            Some(callbacks) => callbacks.receive(self, buffer),
+            Some(callbacks) => callbacks.receive(self, reading),
             None => Received::Nothing,
         };
         let is_usual = received == Received::Data && self.flags.get().without(Flags::WRITTEN) == Flags::DRIVEN;
@@ -154,12 +154,12 @@ impl Connection {
             self.flags.set(Flags::NONE);
             return true;
         }
-        self.drive_on(buffer, Some(received))
+        self.drive_on(reading, Some(received))
     }
 
     /// Goes on after what was received, or begins.
     #[inline(never)]
-    fn drive_on(&self, buffer: &mut [u8], mut received: Option<Received>) -> bool {
+    fn drive_on(&self, reading: &mut Reading, mut received: Option<Received>) -> bool {
         let mut callbacks = self.callbacks.borrow_mut();
         let Some(callbacks) = callbacks.as_deref_mut() else { return true };
         let transport = &self.transport;
@@ -197,7 +197,7 @@ impl Connection {
             if received.is_some() || !self.is_reading() {
                 break;
             }
-            received = Some(callbacks.receive(self, buffer));
+            received = Some(callbacks.receive(self, reading));
         }
         self.lift(Flags::DRIVEN);
         // Others have their turn before it reads again.

@@ -17,7 +17,7 @@ use picot_loop::LoopHandle;
 use picot_reactor::ReadyList;
 
 use super::connection::{Connection, Io};
-use super::receive::{Callbacks, Own, Shared};
+use super::receive::{Callbacks, Own, Reading, Shared};
 use super::slots::Slots;
 use super::transport::Transport;
 use super::{BufferedProtocol, Protocol};
@@ -32,6 +32,9 @@ const BUFFER: usize = 64 * 1024;
 /// So many connections are driven in one step of the task; then others have their turn. It is what a wait brings at the most,
 /// and each of them would be a step of its own if it had a task.
 const BATCH: usize = 256;
+
+/// When so many bytes were read, the step ends earlier: those who bring little do not wait for many who bring much.
+const BYTES: isize = 1024 * 1024;
 
 /// A set of connections that call protocols. Clones are handles of the same set.
 ///
@@ -91,8 +94,7 @@ struct Set {
     /// The slots of those who have something to do, and of those among them who were taken from there.
     ready: ReadyList,
     queue: RefCell<Queue>,
-    /// What is read into; empty until then.
-    buffer: RefCell<Vec<u8>>,
+    reading: RefCell<Reading>,
     is_forsaken: Cell<bool>,
     on_end: OnceCell<Box<dyn Fn()>>,
 }
@@ -122,7 +124,7 @@ impl Connections {
             newcomers: RefCell::default(),
             ready: ReadyList::new(),
             queue: RefCell::default(),
-            buffer: RefCell::default(),
+            reading: RefCell::default(),
             is_forsaken: Cell::new(false),
             on_end: OnceCell::new(),
         });
@@ -221,7 +223,7 @@ impl Set {
 
     /// One step of the task: drives those who have something to do, in the order in which they were listed.
     fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let (mut queue, mut buffer) = (self.queue.take(), self.buffer.take());
+        let (mut queue, mut reading) = (self.queue.take(), self.reading.take());
         self.give_slots();
         let is_new = queue.served == queue.slots.len();
         if is_new {
@@ -231,19 +233,20 @@ impl Set {
         }
         let end = queue.slots.len().min(queue.served + BATCH);
         if end > queue.served {
-            if buffer.is_empty() {
-                buffer.resize(BUFFER, 0);
+            if reading.buffer.is_empty() {
+                reading.buffer.resize(BUFFER, 0);
             }
-            let ended = self.drive(&queue.slots[queue.served..end], &mut buffer);
-            queue.served = end;
+            reading.left = BYTES;
+            let (served, ended) = self.drive(&queue.slots[queue.served..end], &mut reading);
+            queue.served += served;
             self.take_slots(ended);
         }
         // What was listed since the last that was taken has woken the task already, which may have been for this step.
-        if end < queue.slots.len() || !is_new {
+        if queue.served < queue.slots.len() || !is_new {
             cx.waker().wake_by_ref();
         }
         self.queue.replace(queue);
-        self.buffer.replace(buffer);
+        self.reading.replace(reading);
         if self.is_forsaken.get() && self.len() == 0 {
             return Poll::Ready(());
         }
@@ -257,16 +260,16 @@ impl Set {
         }
     }
 
-    /// Drives the connections in these slots. Returns the slots of those that have ended. Panics of callbacks are caught once
-    /// for all: each ends its connection, and the others go on.
-    fn drive(&self, slots: &[usize], buffer: &mut [u8]) -> Vec<usize> {
+    /// Drives the connections in these slots. Returns how many had their turn, and the slots of those that have ended. Panics
+    /// of callbacks are caught once for all: each ends its connection, and the others go on.
+    fn drive(&self, slots: &[usize], reading: &mut Reading) -> (usize, Vec<usize>) {
         let (next, mut ended) = (Cell::new(0), Vec::new());
         let connections = self.connections.borrow();
         let connections = connections.as_slice();
         loop {
-            let until_an_end = catch(|| drive_on(connections, &slots[next.get()..], &next, buffer));
+            let until_an_end = catch(|| drive_on(connections, &slots[next.get()..], &next, reading));
             let payload = match until_an_end {
-                Ok(false) => return ended,
+                Ok(false) => return (next.get(), ended),
                 Ok(true) => None,
                 Err(payload) => Some(payload),
             };
@@ -293,14 +296,25 @@ impl Set {
     }
 }
 
-/// Drives the connections in these slots, each counted in `next` beforehand, until one has ended, which it returns, or panics.
-/// A function of its own, so that what it needs is in registers.
+/// Drives the connections in these slots, each counted in `next` beforehand, until enough was read, or one has ended, which it
+/// returns, or panics. A function of its own, so that what it needs is in registers.
 #[inline(never)]
-fn drive_on(connections: &[Option<Rc<Connection>>], slots: &[usize], next: &Cell<usize>, buffer: &mut [u8]) -> bool {
-    slots.iter().any(|&slot| {
+fn drive_on(
+    connections: &[Option<Rc<Connection>>],
+    slots: &[usize],
+    next: &Cell<usize>,
+    reading: &mut Reading,
+) -> bool {
+    for &slot in slots {
+        if reading.left <= 0 {
+            return false;
+        }
         next.set(next.get() + 1);
-        matches!(connections.get(slot), Some(Some(connection)) if !connection.drive(buffer))
-    })
+        if matches!(connections.get(slot), Some(Some(connection)) if !connection.drive(reading)) {
+            return true;
+        }
+    }
+    false
 }
 
 impl Drop for Serving {

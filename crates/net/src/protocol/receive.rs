@@ -15,10 +15,26 @@ pub(super) enum Received {
     End,
 }
 
+/// What a step of a set reads with.
+#[derive(Default)]
+pub(super) struct Reading {
+    /// The memory that all connections share; empty until it is needed.
+    pub(super) buffer: Vec<u8>,
+    /// So many bytes may be read until others have their turn; a little more is no harm.
+    pub(super) left: isize,
+}
+
+impl Reading {
+    #[inline]
+    fn has_read(&mut self, length: usize) {
+        self.left -= length as isize;
+    }
+}
+
 pub(super) trait Callbacks {
     fn made(&mut self, transport: &Transport);
-    /// Reads once, into `shared` or memory of its own, and hands the data over.
-    fn receive(&mut self, connection: &Connection, shared: &mut [u8]) -> Received;
+    /// Reads once, into memory that is shared or of its own, and hands the data over.
+    fn receive(&mut self, connection: &Connection, reading: &mut Reading) -> Received;
     fn eof(&mut self, transport: &Transport) -> Eof;
     fn lost(&mut self, error: Option<io::Error>);
     fn pause_writing(&mut self, transport: &Transport);
@@ -59,10 +75,11 @@ macro_rules! forward {
 impl<P: Protocol> Callbacks for Shared<P> {
     forward!();
 
-    fn receive(&mut self, connection: &Connection, shared: &mut [u8]) -> Received {
-        match connection.read(shared) {
+    fn receive(&mut self, connection: &Connection, reading: &mut Reading) -> Received {
+        match connection.read(&mut reading.buffer) {
             Ok(length) => {
-                self.0.data(connection.transport(), &shared[..length]);
+                reading.has_read(length);
+                self.0.data(connection.transport(), &reading.buffer[..length]);
                 Received::Data
             }
             Err(other) => other,
@@ -73,7 +90,7 @@ impl<P: Protocol> Callbacks for Shared<P> {
 impl<P: BufferedProtocol> Callbacks for Own<P> {
     forward!();
 
-    fn receive(&mut self, connection: &Connection, _: &mut [u8]) -> Received {
+    fn receive(&mut self, connection: &Connection, reading: &mut Reading) -> Received {
         let buffer = self.0.buffer();
         if buffer.is_empty() {
             let text = "the protocol gave an empty buffer to read into; it must have room for at least one byte";
@@ -82,6 +99,7 @@ impl<P: BufferedProtocol> Callbacks for Own<P> {
         }
         match connection.read(buffer) {
             Ok(length) => {
+                reading.has_read(length);
                 self.0.filled(connection.transport(), length);
                 Received::Data
             }

@@ -438,6 +438,29 @@ fn a_connection_that_has_much_to_read_lets_the_others_read_in_between() {
     });
 }
 
+#[test]
+fn a_step_that_has_read_much_lets_the_loop_do_something_else() {
+    run(async {
+        let connections = Connections::new()?;
+        let bytes = vec![b'x'; 60_000];
+        let all = paused(&connections, &[&bytes[..]; 30]).await?;
+        let order = Rc::new(RefCell::new(Vec::new()));
+        for (_, trace, _) in &all {
+            let order = order.clone();
+            *trace.on_data.borrow_mut() = Some(Box::new(move |_| order.borrow_mut().push("data")));
+        }
+        all.iter().for_each(|(transport, ..)| transport.resume_reading());
+        while order.borrow().iter().filter(|what| **what == "data").count() < 30 {
+            order.borrow_mut().push("else");
+            yield_now().await;
+        }
+        let order = order.borrow().join(" ");
+        assert!(order.trim_start_matches("else ").contains("data else data"), "{order}");
+        connections.abort_all();
+        Ok(())
+    });
+}
+
 /// Reads into three bytes of its own, or into none.
 struct Own {
     trace: Trace,
