@@ -5,7 +5,6 @@
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 
-use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use picot_benches::{Counting, live_bytes};
 use picot_loop::yield_now;
 use picot_net::{Protocol, Server, Transport};
@@ -24,7 +23,7 @@ impl Protocol for Echo {
 }
 
 /// The buffer is a part of it, and so of what it costs.
-async fn echo(mut stream: picot_net::TcpStream) -> io::Result<()> {
+async fn echo(stream: picot_net::TcpStream) -> io::Result<()> {
     let mut buffer = [0; 64];
     loop {
         match stream.read(&mut buffer).await? {

@@ -143,7 +143,11 @@ impl Inner {
         if self.has_something_to_do() {
             return Limit::Zero;
         }
-        self.wheel.borrow_mut().next_deadline().map_or(Limit::None, Limit::Deadline)
+        let mut wheel = self.wheel.borrow_mut();
+        if wheel.is_empty() {
+            return Limit::None;
+        }
+        wheel.next_deadline().map_or(Limit::None, Limit::Deadline)
     }
 
     /// Waits for I/O until the next thing is to be done, and for at most `limit`.

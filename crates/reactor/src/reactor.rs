@@ -32,8 +32,8 @@ pub(crate) struct Inner {
     /// How many wakers wait for readiness.
     pub(crate) waiting: Cell<usize>,
     pub(crate) retired: Retired,
-    /// What a wait has brought: its buffer, kept between waits.
-    events: Cell<Events>,
+    /// What a wait has brought: its buffer, kept between waits. In a box, which is taken out and put back by a word.
+    events: Cell<Option<Box<Events>>>,
     pub(crate) mark: Mark,
 }
 
@@ -122,7 +122,7 @@ impl Reactor {
                 "this reactor belongs to the process that this one was forked from; make another",
             ));
         }
-        let mut events = inner.events.take();
+        let mut events = inner.events.take().unwrap_or_default();
         let result = inner.driver.wait(timeout, deadline, &mut events);
         inner.retired.hold();
         // A panic is contained here, once for all, and the events behind it follow.
@@ -134,7 +134,7 @@ impl Reactor {
         let count = events.len() - strays.get();
         events.clear();
         // Put back for its memory; a waker that has waited itself may have left another one.
-        inner.events.set(events);
+        inner.events.set(Some(events));
         result.map(|()| count)
     }
 
