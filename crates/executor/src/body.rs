@@ -47,6 +47,9 @@ impl<F: Future> Future for Body<'_, F> {
             End::Cancelled
         } else {
             let future = this.future.as_mut().as_pin_mut().expect("a task is not polled after its end");
+            if flags & flag::OWNED == 0 {
+                meta.local().first.set(meta.id, cx.waker());
+            }
             match catch(|| future.poll(cx)) {
                 Ok(Poll::Pending) => {
                     if flags & flag::OWNED == 0 {
@@ -68,7 +71,7 @@ impl<F: Future> Future for Body<'_, F> {
 
 /// The task is pending for the first time: from now on the table keeps it.
 fn own(meta: &Meta, waker: &Waker) {
-    meta.local().table.borrow_mut().get_mut(meta.slot as usize).waker = Some(waker.clone());
+    meta.local().table.borrow_mut().own(meta.slot, waker);
     meta.set(flag::OWNED);
     if meta.is(flag::CANCELLED) {
         // In this very step, when there was nothing to wake it by.

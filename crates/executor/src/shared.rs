@@ -27,6 +27,7 @@ use crate::report::Reports;
 use crate::root::{RootSlot, RootWaker};
 use crate::section::Section;
 use crate::table::{Joiner, Table};
+use crate::wake::First;
 
 pub(crate) struct Shared {
     pub(crate) local: Bound<Local>,
@@ -53,6 +54,7 @@ pub(crate) struct Local {
     pub(crate) current: Cell<Option<TaskId>>,
     /// Its slot in the table; stale as well.
     pub(crate) current_slot: Cell<u32>,
+    pub(crate) first: First,
     /// What is in use of what follows: bits of [`extra`](crate::hooks::extra).
     pub(crate) extras: Cell<u8>,
     pub(crate) hooks: RefCell<Option<Rc<dyn Hooks>>>,
@@ -274,6 +276,7 @@ impl Local {
             running: Cell::new(false),
             current: Cell::new(None),
             current_slot: Cell::new(0),
+            first: First::default(),
             extras: Cell::new(0),
             hooks: RefCell::default(),
             random: Cell::new(0),
@@ -348,7 +351,7 @@ impl Local {
     pub(crate) fn wake_joiner(&self, joiner: Joiner) {
         match joiner {
             // One of our own wakers, which do not look at the table.
-            Joiner::Task { slot, id } => self.table.borrow().wake(slot, id),
+            Joiner::Task(key) => self.table.borrow().wake(key),
             Joiner::Other(waker) => self.wake(waker),
         }
     }

@@ -12,6 +12,7 @@ use picot_context::{Details, Place, TaskId, TaskInfo, Waiting};
 use slab::Slab;
 
 use crate::error::CancelReason;
+use crate::wake::{First, WakeKey};
 
 pub(crate) struct Entry {
     pub(crate) id: TaskId,
@@ -40,12 +41,8 @@ struct More {
 
 /// Whoever waits for a task to end.
 pub(crate) enum Joiner {
-    /// A task of the same executor, told by its slot and by the low half of its id. No reference to it is kept: whoever
-    /// has ended waits for nothing.
-    Task {
-        slot: u32,
-        id: u32,
-    },
+    /// A task of the same executor. No reference to it is kept: whoever has ended waits for nothing.
+    Task(WakeKey),
     Other(Waker),
 }
 
@@ -84,11 +81,6 @@ impl Table {
         slot
     }
 
-    #[inline]
-    pub(crate) fn get_mut(&mut self, slot: usize) -> &mut Entry {
-        &mut self.entries[slot]
-    }
-
     pub(crate) fn side(&mut self, slot: usize) -> &mut Side {
         if self.sides.len() <= slot {
             self.sides.resize_with(slot + 1, Side::default);
@@ -114,20 +106,32 @@ impl Table {
         }
     }
 
-    /// Who waits, if it is woken by `waker` and has `slot`, as a task of ours.
-    pub(crate) fn joiner(&self, slot: u32, waker: &Waker) -> Option<Joiner> {
-        let entry = self.entries.get(slot as usize)?;
-        let is_own = entry.waker.as_ref()?.will_wake(waker);
-        is_own.then_some(Joiner::Task { slot, id: low(entry.id) })
+    /// The key of the task that has `slot`, if `waker` wakes it. In its first step it is from now on that the table keeps it.
+    #[inline]
+    pub(crate) fn wake_key(&mut self, slot: u32, waker: &Waker, first: &First) -> Option<WakeKey> {
+        let entry = self.entries.get_mut(slot as usize)?;
+        match &entry.waker {
+            Some(known) if known.will_wake(waker) => {}
+            None if first.is(entry.id, waker) => entry.waker = Some(waker.clone()),
+            _ => return None,
+        }
+        Some(WakeKey::new(slot, entry.id))
     }
 
-    /// Wakes a task that has waited for another, unless it has ended in between.
-    pub(crate) fn wake(&self, slot: u32, id: u32) {
-        if let Some(entry) = self.entries.get(slot as usize).filter(|entry| low(entry.id) == id) {
-            if let Some(waker) = &entry.waker {
-                waker.wake_by_ref();
-            }
+    fn entry(&self, key: WakeKey) -> Option<&Entry> {
+        self.entries.get(key.slot as usize).filter(|entry| key.is(entry.id))
+    }
+
+    /// Wakes a task, unless it has ended.
+    pub(crate) fn wake(&self, key: WakeKey) {
+        if let Some(waker) = self.entry(key).and_then(|entry| entry.waker.as_ref()) {
+            waker.wake_by_ref();
         }
+    }
+
+    /// The task is pending for the first time: from now on the table keeps it, if it does not already.
+    pub(crate) fn own(&mut self, slot: u32, waker: &Waker) {
+        self.entries[slot as usize].waker.get_or_insert_with(|| waker.clone());
     }
 
     /// Takes the entry out for the caller to drop, when the table is not borrowed any more.
@@ -174,9 +178,7 @@ impl Table {
         let awaited: HashMap<_, _> = (self.entries.iter())
             .filter_map(|(slot, entry)| {
                 let waits = match self.sides.get(slot)?.joiner.as_ref()? {
-                    Joiner::Task { slot, id } => {
-                        data(self.entries.get(*slot as usize).filter(|entry| low(entry.id) == *id)?)?
-                    }
+                    Joiner::Task(key) => data(self.entry(*key)?)?,
                     Joiner::Other(waker) => waker.data(),
                 };
                 Some((waits, self.info(slot, entry)))
@@ -187,9 +189,4 @@ impl Table {
         };
         self.in_spawn_order().into_iter().map(waiting).collect()
     }
-}
-
-/// Enough of an id to tell a task from the others that have had its slot.
-fn low(id: TaskId) -> u32 {
-    id.get() as u32
 }

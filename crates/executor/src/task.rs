@@ -179,7 +179,7 @@ impl Meta {
         }
         let slot = self.slot as usize;
         let mut table = local.table.borrow_mut();
-        let joiner = table.joiner(local.current_slot.get(), waker);
+        let joiner = table.wake_key(local.current_slot.get(), waker, &local.first).map(Joiner::Task);
         let present = &mut table.side(slot).joiner;
         let known = matches!(&present, Some(Joiner::Other(old)) if old.will_wake(waker));
         // Both cloning and dropping a waker may run anybody's code, so the table is not borrowed then.

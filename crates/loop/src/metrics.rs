@@ -137,7 +137,7 @@ impl Metrics {
         }
         set(&self.0.remote, inner.executor.remote_len());
         set(&self.0.tasks, inner.executor.spawner().task_count());
-        set(&self.0.timers, inner.wheel.borrow().len());
+        set(&self.0.timers, inner.timers.borrow().len());
         set(&self.0.sources, inner.reactor.sources());
         set(&self.0.waiting, inner.reactor.waiting());
         set(&self.0.blocking, inner.lanes.pending());

@@ -141,7 +141,7 @@ impl Inner {
         if self.has_something_to_do() {
             return Limit::Zero;
         }
-        self.wheel.borrow_mut().next_deadline().map_or(Limit::None, Limit::Deadline)
+        self.timers.borrow_mut().next_deadline().map_or(Limit::None, Limit::Deadline)
     }
 
     /// Waits for I/O until the next thing is to be done, and for at most `limit`.
@@ -217,7 +217,7 @@ impl Inner {
                 return;
             }
         }
-        let next = self.wheel.borrow_mut().next_deadline();
+        let next = self.timers.borrow_mut().next_deadline();
         match next {
             Some(deadline) => clock.jump(Duration::from_nanos(deadline)),
             None if limit.is_some() => self.wait(Limit::of(limit)),
@@ -226,22 +226,23 @@ impl Inner {
     }
 
     fn is_timer_due(&self) -> bool {
-        let next = self.wheel.borrow_mut().next_deadline();
+        let next = self.timers.borrow_mut().next_deadline();
         next.is_some_and(|deadline| deadline <= self.clock.now())
     }
 
     /// Queues what is due, by deadline, then by insertion. What is more than fits into a turn stays, in order, for the next.
     fn queue_due_timers(&self) {
-        if self.wheel.borrow().is_empty() {
+        if self.timers.borrow().len() == 0 {
             return;
         }
         // Taken out first, and queued second: a waker may be anybody's code, and may insert timers.
         let mut due = self.pace.due.take();
         let now = self.clock.now();
-        due.extend(self.wheel.borrow_mut().expire(now).take(TIMERS_A_TURN));
+        due.extend(self.timers.borrow_mut().expire(now).take(TIMERS_A_TURN));
         self.pace.crowd.add(due.len(), now);
         for timer in due.drain(..) {
             match timer {
+                Due::Task(key) => self.executor.spawner().wake(key),
                 Due::Wake(waker) => self.contain(Kind::Waker, None, || waker.wake()),
                 // Refused only by a loop that is closed, which has no turns.
                 Due::Call(call) => _ = self.executor.spawner().schedule(call),
