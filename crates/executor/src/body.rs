@@ -46,6 +46,9 @@ impl<F: Future> Future for Body<F> {
         let end = if flags & flag::CANCELLED != 0 {
             End::Cancelled
         } else {
+            if flags & flag::OWNED == 0 {
+                meta.local().first.set(meta.id, cx.waker());
+            }
             // SAFETY: It is pinned as the body is. Its memory is not given back before it was dropped: `async-task` does that
             // when the body has returned, which drops it first, or when a runnable is dropped, which never happens (see
             // `Ready`), or when it is cancelled by its handle, whose cancelling is never used.
@@ -73,7 +76,7 @@ impl<F: Future> Future for Body<F> {
 
 /// The task is pending for the first time: from now on the table keeps it.
 fn own(meta: &Meta, waker: &Waker) {
-    meta.local().table.borrow_mut().own(meta, waker.clone());
+    meta.local().table.borrow_mut().own(meta, waker);
     meta.set(flag::OWNED);
     if meta.is(flag::CANCELLED) {
         // In this very step, when there was nothing to wake it by.

@@ -32,6 +32,7 @@ mod shared;
 mod spawn;
 mod table;
 mod task;
+mod wake;
 
 pub use call::CallHandle;
 pub use close::CloseReport;
@@ -45,3 +46,4 @@ pub use root::{AnyRoot, Root};
 pub use section::{Exclusive, ExclusiveGuard};
 pub use spawn::{Spawner, TaskBuilder};
 pub use task::{Cancelled, Join, Task};
+pub use wake::WakeKey;

@@ -28,6 +28,7 @@ use crate::report::Reports;
 use crate::root::{RootSlot, RootWaker};
 use crate::section::Section;
 use crate::table::{Joiner, Side, Table};
+use crate::wake::First;
 
 pub(crate) struct Shared {
     pub(crate) local: Bound<Local>,
@@ -50,6 +51,7 @@ pub(crate) struct Local {
     pub(crate) phase: Cell<Phase>,
     /// Whether a step runs.
     pub(crate) running: Cell<bool>,
+    pub(crate) first: First,
     /// What is in use of what follows: bits of [`extra`](crate::hooks::extra).
     pub(crate) extras: Cell<u8>,
     pub(crate) hooks: RefCell<Option<Rc<dyn Hooks>>>,
@@ -286,6 +288,7 @@ impl Local {
             root: RootSlot::default(),
             phase: Cell::new(Phase::Open),
             running: Cell::new(false),
+            first: First::default(),
             extras: Cell::new(0),
             hooks: RefCell::default(),
             random: Cell::new(0),
@@ -379,7 +382,7 @@ impl Local {
     pub(crate) fn wake_joiner(&self, joiner: Joiner) {
         match joiner {
             // One of our own wakers, which do not look at the table.
-            Joiner::Task { slot, id } => self.table.borrow().wake(slot, id),
+            Joiner::Task(key) => self.table.borrow().wake(key),
             Joiner::Other(waker) => self.wake(waker),
         }
     }

@@ -15,6 +15,7 @@ use slab::Slab;
 
 use crate::error::CancelReason;
 use crate::shared::{Meta, flag};
+use crate::wake::{First, WakeKey};
 
 struct Entry {
     meta: NonNull<Meta>,
@@ -59,12 +60,8 @@ struct More {
 
 /// Whoever waits for a task to end.
 pub(crate) enum Joiner {
-    /// A task of the same executor, told by its slot and by the low half of its id. No reference to it is kept: whoever
-    /// has ended waits for nothing.
-    Task {
-        slot: u32,
-        id: u32,
-    },
+    /// A task of the same executor. No reference to it is kept: whoever has ended waits for nothing.
+    Task(WakeKey),
     Other(Waker),
 }
 
@@ -125,10 +122,10 @@ impl Table {
         std::mem::replace(&mut self.root, root)
     }
 
-    /// Keeps the task from now on.
+    /// The task is pending for the first time: from now on the table keeps it, if it does not already.
     #[inline]
-    pub(crate) fn own(&mut self, meta: &Meta, waker: Waker) {
-        self.entries[meta.slot as usize].waker = Some(waker);
+    pub(crate) fn own(&mut self, meta: &Meta, waker: &Waker) {
+        self.entries[meta.slot as usize].waker.get_or_insert_with(|| waker.clone());
     }
 
     /// What most tasks do not have, for one that now has some of it.
@@ -159,23 +156,33 @@ impl Table {
         }
     }
 
-    fn waker(&self, slot: u32) -> Option<(TaskId, &Waker)> {
+    /// The key of the task that has `slot`, if `waker` wakes it. In its first step it is from now on that the table keeps it.
+    #[inline]
+    pub(crate) fn wake_key(&mut self, slot: u32, waker: &Waker, first: &First) -> Option<WakeKey> {
         if slot == ROOT_SLOT {
-            return self.root.as_ref().map(|root| (root.id, &root.waker));
+            let root = self.root.as_ref().filter(|root| root.waker.will_wake(waker))?;
+            return Some(WakeKey::new(slot, root.id));
         }
-        let entry = self.entries.get(slot as usize)?;
-        Some((entry.meta().id, entry.waker.as_ref()?))
+        let entry = self.entries.get_mut(slot as usize)?;
+        let id = entry.meta().id;
+        match &entry.waker {
+            Some(known) if known.will_wake(waker) => {}
+            None if first.is(id, waker) => entry.waker = Some(waker.clone()),
+            _ => return None,
+        }
+        Some(WakeKey::new(slot, id))
     }
 
-    /// Who waits, if it is woken by `waker` and has `slot`, as a task of ours.
-    pub(crate) fn joiner(&self, slot: u32, waker: &Waker) -> Option<Joiner> {
-        let (id, own) = self.waker(slot)?;
-        own.will_wake(waker).then_some(Joiner::Task { slot, id: low(id) })
+    fn waker(&self, key: WakeKey) -> Option<&Waker> {
+        if key.slot == ROOT_SLOT {
+            return self.root.as_ref().filter(|root| key.is(root.id)).map(|root| &root.waker);
+        }
+        self.entries.get(key.slot as usize).filter(|entry| key.is(entry.meta().id))?.waker.as_ref()
     }
 
-    /// Wakes a task that has waited for another, unless it has ended in between.
-    pub(crate) fn wake(&self, slot: u32, id: u32) {
-        if let Some((_, waker)) = self.waker(slot).filter(|(own, _)| low(*own) == id) {
+    /// Wakes a task, unless it has ended.
+    pub(crate) fn wake(&self, key: WakeKey) {
+        if let Some(waker) = self.waker(key) {
             waker.wake_by_ref();
         }
     }
@@ -230,7 +237,7 @@ impl Table {
         let awaited: HashMap<_, _> = (all.iter())
             .filter_map(|listed| {
                 let waits = match self.sides.get(listed.slot as usize)?.joiner.as_ref()? {
-                    Joiner::Task { slot, id } => self.waker(*slot).filter(|(own, _)| low(*own) == *id)?.1.data(),
+                    Joiner::Task(key) => self.waker(*key)?.data(),
                     Joiner::Other(waker) => waker.data(),
                 };
                 Some((waits, listed.info()))
@@ -239,9 +246,4 @@ impl Table {
         let waits_for = |listed: &Listed<'_>| awaited.get(&listed.waker?.data()).cloned();
         all.iter().map(|listed| Waiting::new(listed.info(), waits_for(listed))).collect()
     }
-}
-
-/// Enough of an id to tell a task from the others that have had its slot.
-fn low(id: TaskId) -> u32 {
-    id.get() as u32
 }

@@ -191,7 +191,7 @@ impl Meta {
             return Poll::Ready(JoinError::cancelled(self.info(), reason));
         }
         let mut table = local.table.borrow_mut();
-        let joiner = local.current().and_then(|(_, slot)| table.joiner(slot, waker));
+        let joiner = local.current().and_then(|(_, slot)| table.wake_key(slot, waker, &local.first)).map(Joiner::Task);
         let present = &mut table.side(self).joiner;
         let known = matches!(&present, Some(Joiner::Other(old)) if old.will_wake(waker));
         // Both cloning and dropping a waker may run anybody's code, so the table is not borrowed then.

@@ -59,6 +59,6 @@ pub(crate) fn close(inner: &Rc<Inner>, limit: Duration) -> CloseReport {
 
 fn take_timers(inner: &Inner) -> Vec<Due> {
     // Taken out first: what they hold may be anybody's code.
-    let mut wheel = inner.wheel.borrow_mut();
-    wheel.expire(u64::MAX).collect()
+    let mut timers = inner.timers.borrow_mut();
+    timers.expire(u64::MAX).collect()
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use picot_context::{Cause, Kind, Origin, Place, Report, catch};
 use picot_executor::Executor;
 use picot_reactor::Reactor;
-use picot_timers::{Wheel, saturating_nanos};
+use picot_timers::saturating_nanos;
 
 use crate::blocking::Lanes;
 use crate::builder::Builder;
@@ -21,14 +21,14 @@ use crate::error::LoopError;
 use crate::handle::LoopHandle;
 use crate::hooks::Hooks;
 use crate::metrics::Metrics;
-use crate::timer::Due;
+use crate::timer::{Due, Timers};
 use crate::watch::Watches;
 use crate::watchdog::Watchdog;
 
 pub(crate) struct Inner {
     pub(crate) executor: Executor,
     pub(crate) reactor: Reactor,
-    pub(crate) wheel: RefCell<Wheel<Due>>,
+    pub(crate) timers: RefCell<Timers>,
     pub(crate) lanes: Lanes,
     pub(crate) clock: Timepiece,
     pub(crate) grace: Duration,
@@ -92,7 +92,7 @@ impl Inner {
             lanes: Lanes::new(builder.blocking_threads, &interrupt),
             executor: Executor::with_interrupt(interrupt),
             reactor,
-            wheel: RefCell::default(),
+            timers: RefCell::default(),
             clock: builder.timepiece(),
             grace: builder.grace,
             patience: builder.patience,

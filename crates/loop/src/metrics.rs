@@ -138,7 +138,7 @@ impl Metrics {
         // To count what is not there takes longer than everything else here.
         set(&self.0.remote, if inner.executor.has_remote() { inner.executor.remote_len() } else { 0 });
         set(&self.0.tasks, inner.executor.spawner().task_count());
-        set(&self.0.timers, inner.wheel.borrow().len());
+        set(&self.0.timers, inner.timers.borrow().len());
         set(&self.0.sources, inner.reactor.sources());
         set(&self.0.waiting, inner.reactor.waiting());
         set(&self.0.blocking, inner.lanes.pending());

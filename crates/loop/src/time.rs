@@ -1,15 +1,17 @@
 //! The loop's time, and waiting for it.
 
+use std::cell::RefMut;
 use std::fmt;
 use std::ops::{Add, Sub};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use picot_executor::WakeKey;
 use picot_timers::{TimerKey, saturating_nanos};
 
 use crate::handle::{LoopHandle, open};
-use crate::timer::Due;
+use crate::timer::{Due, Timers};
 
 /// A time of a loop's clock. It is not std's: under a virtual clock, that one would not stand still.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -154,7 +156,7 @@ impl Sleep {
     pub fn reset(&mut self, deadline: Instant) {
         self.deadline = deadline;
         let is_waiting = match self.state {
-            State::Waiting(key) => self.handle.inner.wheel.borrow_mut().reset(key, deadline.nanos()),
+            State::Waiting(key) => self.timers().reset(key, deadline.nanos()),
             State::Yield | State::New | State::Done => false,
         };
         // If it was due already, its waker is woken all the same, and finds that there is more to wait for.
@@ -170,14 +172,19 @@ impl Sleep {
         self.handle.now()
     }
 
-    /// Cloning and dropping wakers may be anybody's code, so the wheel is not borrowed then.
-    fn replace_waker(&self, key: TimerKey, cx: &Context<'_>) {
-        let mut new = Due::Wake(cx.waker().clone());
-        if let Some(due) = self.handle.inner.wheel.borrow_mut().get_mut(key) {
-            std::mem::swap(due, &mut new);
-        }
-        drop(new);
+    /// The running task's key, if that is who polls.
+    fn wake_key(&self, cx: &Context<'_>) -> Option<WakeKey> {
+        self.handle.inner.executor.spawner().wake_key(cx.waker())
     }
+
+    fn timers(&self) -> RefMut<'_, Timers> {
+        self.handle.inner.timers.borrow_mut()
+    }
+}
+
+/// How to wake whoever polls.
+fn due(own: Option<WakeKey>, cx: &Context<'_>) -> Due {
+    own.map_or_else(|| Due::Wake(cx.waker().clone()), Due::Task)
 }
 
 impl Future for Sleep {
@@ -195,23 +202,23 @@ impl Future for Sleep {
             }
             State::New => {
                 open(this.handle.check_open());
-                let due = Due::Wake(cx.waker().clone());
-                let key = this.handle.inner.wheel.borrow_mut().insert(this.deadline.nanos(), due);
+                let due = due(this.wake_key(cx), cx);
+                let key = this.timers().insert(this.deadline.nanos(), due);
                 this.state = State::Waiting(key);
                 return Poll::Pending;
             }
             State::Waiting(key) => {
-                // The wheel takes out what is due. As long as it is there, whoever polls is the one to be woken.
-                let mut wheel = this.handle.inner.wheel.borrow_mut();
-                if let Some(due) = wheel.get_mut(key) {
-                    if matches!(due, Due::Wake(known) if known.will_wake(cx.waker())) {
-                        return Poll::Pending;
+                // What is due is taken out. As long as it is there, whoever polls is the one to be woken.
+                let own = this.wake_key(cx);
+                let wakes = this.timers().wakes(key, own, cx.waker());
+                if let Some(wakes) = wakes {
+                    if !wakes {
+                        let new = due(own, cx);
+                        let old = this.timers().replace(key, new);
+                        drop(old);
                     }
-                    drop(wheel);
-                    this.replace_waker(key, cx);
                     return Poll::Pending;
                 }
-                drop(wheel);
                 open(this.handle.check_open());
                 this.state = State::Done;
             }
@@ -224,7 +231,7 @@ impl Future for Sleep {
 impl Drop for Sleep {
     fn drop(&mut self) {
         if let State::Waiting(key) = self.state {
-            let due = self.handle.inner.wheel.borrow_mut().cancel(key);
+            let due = self.timers().cancel(key);
             drop(due);
         }
     }

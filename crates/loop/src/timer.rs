@@ -1,19 +1,119 @@
 //! Timers: what the wheel holds, and the handle of a callback in it.
+//!
+//! Most timers are sleeps that a task of the loop awaits itself. Such a task is woken by its key, so an entry of the wheel is
+//! small, and a sleep that is cancelled touches no reference count; whatever else there is to do stands aside.
 
 use std::fmt;
+use std::iter::FusedIterator;
 use std::rc::Rc;
 use std::task::Waker;
 
-use picot_executor::CallHandle;
-use picot_timers::TimerKey;
+use picot_executor::{CallHandle, WakeKey};
+use picot_timers::{TimerKey, Wheel};
+use slab::Slab;
 
 use crate::inner::Inner;
 use crate::time::Instant;
 
 /// What is to be done when a timer is due.
 pub(crate) enum Due {
+    /// A task of the loop's own, or its root, is to be woken.
+    Task(WakeKey),
     Wake(Waker),
     Call(CallHandle),
+}
+
+/// The same as the wheel holds it.
+#[derive(Clone, Copy)]
+enum Entry {
+    Task(WakeKey),
+    /// Anything else, by its number among what stands aside.
+    Aside(u32),
+}
+
+const _: () = assert!(size_of::<Entry>() == 8);
+
+/// All timers of a loop. Cloning and dropping a waker or a callback may be anybody's code: it goes in and comes out by value,
+/// so that this need not be borrowed then.
+#[derive(Default)]
+pub(crate) struct Timers {
+    wheel: Wheel<Entry>,
+    aside: Slab<Due>,
+}
+
+impl Timers {
+    pub(crate) fn len(&self) -> usize {
+        self.wheel.len()
+    }
+
+    #[inline]
+    pub(crate) fn insert(&mut self, deadline: u64, due: Due) -> TimerKey {
+        let entry = self.put(due);
+        self.wheel.insert(deadline, entry)
+    }
+
+    /// What was to be done, if that stood aside, for the caller to drop.
+    #[inline]
+    pub(crate) fn cancel(&mut self, key: TimerKey) -> Option<Due> {
+        match self.wheel.cancel(key)? {
+            Entry::Task(_) => None,
+            aside => Some(self.take(aside)),
+        }
+    }
+
+    pub(crate) fn reset(&mut self, key: TimerKey, deadline: u64) -> bool {
+        self.wheel.reset(key, deadline)
+    }
+
+    pub(crate) fn next_deadline(&mut self) -> Option<u64> {
+        self.wheel.next_deadline()
+    }
+
+    /// Whether the timer is there, and does as `waker` does, whose key is `own` if it is that of the running task.
+    pub(crate) fn wakes(&mut self, key: TimerKey, own: Option<WakeKey>, waker: &Waker) -> Option<bool> {
+        Some(match self.wheel.get_mut(key)? {
+            Entry::Task(task) => own == Some(*task),
+            Entry::Aside(number) => match &self.aside[*number as usize] {
+                Due::Wake(known) => known.will_wake(waker),
+                Due::Task(_) | Due::Call(_) => false,
+            },
+        })
+    }
+
+    /// Has a timer do something else. Returns what it was to do, or `due` itself if it is not there.
+    pub(crate) fn replace(&mut self, key: TimerKey, due: Due) -> Due {
+        if self.wheel.deadline(key).is_none() {
+            return due;
+        }
+        let new = self.put(due);
+        let old = self.wheel.get_mut(key).map(|entry| std::mem::replace(entry, new));
+        self.take(old.expect("it was there just now"))
+    }
+
+    /// Takes out what is due; see [`Wheel::expire`].
+    pub(crate) fn expire(&mut self, now: u64) -> impl FusedIterator<Item = Due> {
+        let Timers { wheel, aside } = self;
+        wheel.expire(now).map(|entry| take(aside, entry))
+    }
+
+    fn put(&mut self, due: Due) -> Entry {
+        match due {
+            Due::Task(key) => Entry::Task(key),
+            // There are no more of them than there are timers, which the wheel counts by as many bits.
+            aside => Entry::Aside(self.aside.insert(aside) as u32),
+        }
+    }
+
+    fn take(&mut self, entry: Entry) -> Due {
+        take(&mut self.aside, entry)
+    }
+}
+
+fn take(aside: &mut Slab<Due>, entry: Entry) -> Due {
+    match entry {
+        Entry::Task(key) => Due::Task(key),
+        Entry::Aside(number) => aside.remove(number as usize),
+    }
 }
 
 /// A callback that was scheduled for a time; asyncio's `TimerHandle`.
@@ -28,7 +128,7 @@ pub struct TimerHandle {
 
 impl TimerHandle {
     pub(crate) fn new(inner: &Rc<Inner>, when: Instant, call: CallHandle) -> TimerHandle {
-        let key = inner.wheel.borrow_mut().insert(when.nanos(), Due::Call(call.clone()));
+        let key = inner.timers.borrow_mut().insert(when.nanos(), Due::Call(call.clone()));
         TimerHandle { inner: inner.clone(), key, when, call }
     }
 
@@ -43,7 +143,7 @@ impl TimerHandle {
     /// assert!(!timer.cancel());
     /// ```
     pub fn cancel(&self) -> bool {
-        let due = self.inner.wheel.borrow_mut().cancel(self.key);
+        let due = self.inner.timers.borrow_mut().cancel(self.key);
         drop(due);
         self.call.cancel()
     }

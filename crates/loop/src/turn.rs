@@ -21,6 +21,9 @@ const STEPS_BETWEEN_LOOKS: u32 = 61;
 /// of it.
 const TIME_BETWEEN_LOOKS: u64 = 50_000;
 
+/// As many as fit before the next timer, if that is sooner; but into no less time than this, in which a look is not much.
+const TIME_BEFORE_TIMERS: u64 = 5_000;
+
 /// No more timers than this become due in one turn, so that after a long standstill the outside is looked at in between.
 const TIMERS_A_TURN: usize = 1024;
 
@@ -122,7 +125,9 @@ impl Inner {
         }
         let now = self.clock.now();
         let took = now.saturating_sub(self.pace.began_at.replace(now)).max(1);
-        let fit = (u64::from(steps) * TIME_BETWEEN_LOOKS / took).clamp(1, STEPS_BETWEEN_LOOKS.into());
+        let next = self.timers.borrow_mut().next_deadline().unwrap_or(u64::MAX);
+        let time = next.saturating_sub(now).clamp(TIME_BEFORE_TIMERS, TIME_BETWEEN_LOOKS);
+        let fit = (u64::from(steps) * time / took).clamp(1, STEPS_BETWEEN_LOOKS.into());
         self.pace.steps_between_looks.set(fit as u32);
     }
 
@@ -143,11 +148,11 @@ impl Inner {
         if self.has_something_to_do() {
             return Limit::Zero;
         }
-        let mut wheel = self.wheel.borrow_mut();
-        if wheel.is_empty() {
+        let mut timers = self.timers.borrow_mut();
+        if timers.len() == 0 {
             return Limit::None;
         }
-        wheel.next_deadline().map_or(Limit::None, Limit::Deadline)
+        timers.next_deadline().map_or(Limit::None, Limit::Deadline)
     }
 
     /// Waits for I/O until the next thing is to be done, and for at most `limit`.
@@ -223,7 +228,7 @@ impl Inner {
                 return;
             }
         }
-        let next = self.wheel.borrow_mut().next_deadline();
+        let next = self.timers.borrow_mut().next_deadline();
         match next {
             Some(deadline) => clock.jump(Duration::from_nanos(deadline)),
             None if limit.is_some() => self.wait(Limit::of(limit)),
@@ -232,22 +237,23 @@ impl Inner {
     }
 
     fn is_timer_due(&self) -> bool {
-        let next = self.wheel.borrow_mut().next_deadline();
+        let next = self.timers.borrow_mut().next_deadline();
         next.is_some_and(|deadline| deadline <= self.clock.now())
     }
 
     /// Queues what is due, by deadline, then by insertion. What is more than fits into a turn stays, in order, for the next.
     fn queue_due_timers(&self) {
-        if self.wheel.borrow().is_empty() {
+        if self.timers.borrow().len() == 0 {
             return;
         }
         // Taken out first, and queued second: a waker may be anybody's code, and may insert timers.
         let mut due = self.pace.due.take();
         let now = self.clock.now();
-        due.extend(self.wheel.borrow_mut().expire(now).take(TIMERS_A_TURN));
+        due.extend(self.timers.borrow_mut().expire(now).take(TIMERS_A_TURN));
         self.pace.crowd.add(due.len(), now);
         for timer in due.drain(..) {
             match timer {
+                Due::Task(key) => self.executor.spawner().wake(key),
                 Due::Wake(waker) => self.contain(Kind::Waker, None, || waker.wake()),
                 // Refused only by a loop that is closed, which has no turns.
                 Due::Call(call) => _ = self.executor.spawner().schedule(call),

@@ -6,7 +6,9 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-/// No entry, and no node: the end of a list.
+use crate::nodes::NodeIndex;
+
+/// No entry: the end of a list.
 pub(crate) const NONE: u32 = u32::MAX;
 
 /// Names one timer in one wheel. It stays valid until the timer expires or is cancelled; after that it names nothing,
@@ -28,12 +30,28 @@ pub(crate) struct Entry<T> {
     /// The neighbours in the slot's list; for a free entry, `next` is the next free one.
     pub(crate) prev: u32,
     pub(crate) next: u32,
-    /// The node whose slot holds this entry.
-    pub(crate) node: u32,
+    /// That of the key which names the entry, or, while it is free, of the next one: so no old key has it.
     generation: u32,
-    /// `None` while the entry is free.
-    value: Option<T>,
+    state: State<T>,
 }
+
+/// An enum of its own, because a free entry is then told by the number that no node has, and takes no byte.
+enum State<T> {
+    Free,
+    Used {
+        /// The node whose slot holds the entry.
+        node: NodeIndex,
+        value: T,
+    },
+}
+
+const _: () = assert!(size_of::<Entry<[u32; 2]>>() == 32);
+
+/// Never a key's: an entry that has had all the others is not used again.
+const LAST: u32 = u32::MAX;
+
+/// Room is made for so many more at once, or for an eighth of what there is: doubling would leave up to a half unused.
+const GROWTH: usize = 8;
 
 pub(crate) struct Entries<T> {
     all: Vec<Entry<T>>,
@@ -53,39 +71,47 @@ impl<T> Entries<T> {
     /// Stores a timer that is in no list yet.
     pub(crate) fn insert(&mut self, deadline: u64, value: T) -> TimerKey {
         self.len += 1;
+        let state = State::Used { node: NodeIndex::MAX, value };
         if let Some(entry) = self.all.get_mut(self.free as usize) {
             let index = core::mem::replace(&mut self.free, entry.next);
-            entry.deadline = deadline;
-            entry.value = Some(value);
+            (entry.deadline, entry.state) = (deadline, state);
             return TimerKey { index, generation: entry.generation };
         }
+        if self.all.len() == self.all.capacity() {
+            self.all.reserve_exact((self.all.len() / GROWTH).max(GROWTH));
+        }
         let index = u32::try_from(self.all.len()).ok().filter(|index| *index != NONE).expect("fewer than 2^32 timers");
-        self.all.push(Entry { deadline, prev: NONE, next: NONE, node: NONE, generation: 0, value: Some(value) });
+        self.all.push(Entry { deadline, prev: NONE, next: NONE, generation: 0, state });
         TimerKey { index, generation: 0 }
     }
 
     /// The index of the timer that `key` names, if it is still there.
     pub(crate) fn find(&self, key: TimerKey) -> Option<u32> {
         let entry = self.all.get(key.index as usize)?;
-        (entry.generation == key.generation && entry.value.is_some()).then_some(key.index)
+        (entry.generation == key.generation).then_some(key.index)
     }
 
     /// Frees an entry that is in no list any more.
     pub(crate) fn remove(&mut self, index: u32) -> T {
         let entry = &mut self.all[index as usize];
-        let value = entry.value.take().expect("only entries in use are removed");
-        self.len -= 1;
-        entry.generation = entry.generation.wrapping_add(1);
-        // After 2^32 timers in one place, an old key could name a new timer. The place is retired instead.
-        if entry.generation != 0 {
+        let State::Used { value, .. } = core::mem::replace(&mut entry.state, State::Free) else {
+            unreachable!("only entries in use are removed")
+        };
+        // After so many timers in one place, an old key could name a new timer. The place is retired instead.
+        entry.generation += 1;
+        if entry.generation != LAST {
             entry.next = core::mem::replace(&mut self.free, index);
         }
+        self.len -= 1;
         value
     }
 
     /// The value of an entry in use.
     pub(crate) fn value_mut(&mut self, index: u32) -> &mut T {
-        self.all[index as usize].value.as_mut().expect("only entries in use are asked for their value")
+        match &mut self.get_mut(index).state {
+            State::Used { value, .. } => value,
+            State::Free => unreachable!("only entries in use are asked for their value"),
+        }
     }
 
     pub(crate) fn get(&self, index: u32) -> &Entry<T> {
@@ -94,5 +120,21 @@ impl<T> Entries<T> {
 
     pub(crate) fn get_mut(&mut self, index: u32) -> &mut Entry<T> {
         &mut self.all[index as usize]
+    }
+}
+
+impl<T> Entry<T> {
+    /// The node whose slot holds this entry, which is in use.
+    pub(crate) fn node(&self) -> NodeIndex {
+        match self.state {
+            State::Used { node, .. } => node,
+            State::Free => unreachable!("a free entry is in no slot"),
+        }
+    }
+
+    pub(crate) fn set_node(&mut self, new: NodeIndex) {
+        if let State::Used { node, .. } = &mut self.state {
+            *node = new;
+        }
     }
 }

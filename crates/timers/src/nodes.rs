@@ -1,12 +1,13 @@
 //! Nodes of 64 slots with their bitmaps, and the lists in the slots.
 //!
-//! A slot is empty, or holds a list of entries, or is split: then it holds a node one level below. A node that becomes
-//! empty is freed at once, and with it the slot that held it, so an occupied slot always leads to an entry. What a node
-//! is for (which level, above which cursor) the wheel decides.
+//! A slot is empty, or holds a list of entries, or is split: then it holds a node one level below. Such a node is freed
+//! at once when it becomes empty, and with it the slot that held it, so an occupied slot always leads to an entry. A top
+//! node, which no slot holds, is the wheel's: what it is for (which level, above which cursor) and when it goes.
 
 use alloc::vec::Vec;
+use core::num::NonZeroU32;
 
-use crate::entries::{Entries, NONE};
+use crate::entries::{Entries, Entry, NONE};
 
 /// Bits a digit, and the levels that 64 bits make.
 pub(crate) const BITS: u32 = 6;
@@ -18,18 +19,12 @@ pub(crate) fn digit(deadline: u64, level: u8) -> usize {
     (deadline >> (u32::from(level) * BITS)) as usize % SLOTS
 }
 
-/// What holds a node.
-#[derive(Clone, Copy)]
-pub(crate) enum Holder {
-    /// The slot that was split, in this node.
-    Node(u32),
-    /// The wheel, as the top node of a level.
-    Top,
-}
+/// Names a node: its place in the slab, counted from 1.
+pub(crate) type NodeIndex = NonZeroU32;
 
 #[derive(Clone, Copy)]
 struct Slot {
-    /// The first entry; or the child node, if the slot is split.
+    /// The first entry; or the number of the child node, if the slot is split.
     head: u32,
     /// The last entry.
     tail: u32,
@@ -40,11 +35,10 @@ struct Node {
     occupied: u64,
     /// Which of these are split.
     split: u64,
-    level: u8,
-    /// The slot of the parent that holds this node; the parent is `NONE` for a top node. While the node is free,
-    /// `parent` is the next free one.
+    /// The node whose slot this is, or none for a top node. While the node is free, the next free one.
+    parent: Option<NodeIndex>,
     parent_slot: u8,
-    parent: u32,
+    level: u8,
     slots: [Slot; SLOTS],
 }
 
@@ -53,84 +47,104 @@ pub(crate) enum Content {
     /// The first entry of a list.
     List(u32),
     /// A node one level below.
-    Node(u32),
+    Node(NodeIndex),
+}
+
+impl Node {
+    /// The node that a slot was split into.
+    fn child(&self, slot: usize) -> Option<NodeIndex> {
+        if self.split & (1 << slot) == 0 { None } else { NodeIndex::new(self.slots[slot].head) }
+    }
 }
 
 pub(crate) struct Nodes {
     all: Vec<Node>,
-    free: u32,
+    free: Option<NodeIndex>,
 }
 
 impl Nodes {
     pub(crate) const fn new() -> Self {
-        Nodes { all: Vec::new(), free: NONE }
+        Nodes { all: Vec::new(), free: None }
     }
 
-    /// A node for `level` without entries. The caller sees to it that somebody holds it and that it gets one.
-    pub(crate) fn insert(&mut self, level: u8, holder: Holder, slot: usize) -> u32 {
-        let parent = match holder {
-            Holder::Node(parent) => parent,
-            Holder::Top => NONE,
-        };
-        if let Some(node) = self.all.get_mut(self.free as usize) {
-            let index = core::mem::replace(&mut self.free, node.parent);
-            (node.level, node.parent, node.parent_slot) = (level, parent, slot as u8);
+    /// A top node for `level` without entries.
+    pub(crate) fn insert_top(&mut self, level: u8) -> NodeIndex {
+        self.insert(level, None, 0)
+    }
+
+    /// Frees a top node that is empty.
+    pub(crate) fn remove_top(&mut self, node: NodeIndex) {
+        let free = self.free.replace(node);
+        let this = self.get_mut(node);
+        debug_assert!(this.occupied == 0 && this.parent.is_none());
+        this.parent = free;
+    }
+
+    fn insert(&mut self, level: u8, parent: Option<NodeIndex>, parent_slot: u8) -> NodeIndex {
+        if let Some(index) = self.free {
+            let node = self.get_mut(index);
+            let next = node.parent;
+            (node.level, node.parent, node.parent_slot) = (level, parent, parent_slot);
+            self.free = next;
             return index;
         }
         let slots = [Slot { head: NONE, tail: NONE }; SLOTS];
-        self.all.push(Node { occupied: 0, split: 0, level, parent_slot: slot as u8, parent, slots });
-        // There are fewer nodes than entries, which fit.
-        (self.all.len() - 1) as u32
+        self.all.push(Node { occupied: 0, split: 0, parent, parent_slot, level, slots });
+        u32::try_from(self.all.len()).ok().and_then(NodeIndex::new).expect("fewer nodes than entries, which fit")
     }
 
-    pub(crate) fn level(&self, node: u32) -> u8 {
+    pub(crate) fn level(&self, node: NodeIndex) -> u8 {
         self.get(node).level
     }
 
-    /// The first slot that holds something. There is one, or the node would be free.
-    pub(crate) fn first_slot(&self, node: u32) -> usize {
+    /// The first slot that holds something; there has to be one.
+    pub(crate) fn first_slot(&self, node: NodeIndex) -> usize {
         self.get(node).occupied.trailing_zeros() as usize
     }
 
-    pub(crate) fn is_occupied(&self, node: u32, slot: usize) -> bool {
+    pub(crate) fn is_occupied(&self, node: NodeIndex, slot: usize) -> bool {
         self.get(node).occupied & (1 << slot) != 0
     }
 
-    pub(crate) fn content(&self, node: u32, slot: usize) -> Content {
-        let Node { split, slots, .. } = self.get(node);
-        if split & (1 << slot) != 0 { Content::Node(slots[slot].head) } else { Content::List(slots[slot].head) }
+    pub(crate) fn content(&self, node: NodeIndex, slot: usize) -> Content {
+        let node = self.get(node);
+        node.child(slot).map_or(Content::List(node.slots[slot].head), Content::Node)
     }
 
     /// Puts an entry at the end of its slot's list, in `node` or in what the slot was split into.
-    pub(crate) fn push<T>(&mut self, mut node: u32, entries: &mut Entries<T>, index: u32) {
-        let deadline = entries.get(index).deadline;
+    pub(crate) fn push<T>(&mut self, mut node: NodeIndex, entries: &mut Entries<T>, index: u32, deadline: u64) {
         loop {
-            let this = &mut self.all[node as usize];
+            let this = self.get_mut(node);
             let slot = digit(deadline, this.level);
-            let bit = 1 << slot;
-            if this.split & bit != 0 {
-                node = this.slots[slot].head;
+            if let Some(child) = this.child(slot) {
+                node = child;
                 continue;
             }
+            let bit = 1 << slot;
             let tail = if this.occupied & bit == 0 { NONE } else { this.slots[slot].tail };
             this.occupied |= bit;
+            this.slots[slot].tail = index;
             if tail == NONE {
                 this.slots[slot].head = index;
             } else {
                 entries.get_mut(tail).next = index;
             }
-            this.slots[slot].tail = index;
             let entry = entries.get_mut(index);
-            (entry.node, entry.prev, entry.next) = (node, tail, NONE);
+            (entry.prev, entry.next) = (tail, NONE);
+            entry.set_node(node);
             return;
         }
     }
 
-    /// Takes an entry out of its list. Returns the level whose top node became free by that.
+    /// Takes an entry out of its list. Returns the level whose top node became empty by that.
     pub(crate) fn unlink<T>(&mut self, entries: &mut Entries<T>, index: u32) -> Option<u8> {
-        let &crate::entries::Entry { deadline, prev, next, node, .. } = entries.get(index);
-        let this = &mut self.all[node as usize];
+        let entry = entries.get(index);
+        let (deadline, prev, next, node) = (entry.deadline, entry.prev, entry.next, entry.node());
+        let this = self.get_mut(node);
         let slot = digit(deadline, this.level);
+        if prev == NONE && next == NONE {
+            return self.clear(node, slot);
+        }
         if prev == NONE {
             this.slots[slot].head = next;
         } else {
@@ -141,50 +155,53 @@ impl Nodes {
         } else {
             entries.get_mut(next).prev = prev;
         }
-        if prev == NONE && next == NONE { self.clear(node, slot) } else { None }
+        None
     }
 
-    /// Marks a slot as empty, whatever it held, and frees the nodes that become empty by that, upwards. Returns the
-    /// level whose top node became free.
-    pub(crate) fn clear(&mut self, mut node: u32, mut slot: usize) -> Option<u8> {
+    /// Marks a slot as empty, whatever it held, and frees the nodes that become empty by that, upwards to the top node,
+    /// which stays. Returns its level if it became empty, too.
+    pub(crate) fn clear(&mut self, mut node: NodeIndex, mut slot: usize) -> Option<u8> {
         loop {
-            let this = &mut self.all[node as usize];
+            let free = self.free;
+            let this = self.get_mut(node);
             this.occupied &= !(1 << slot);
             this.split &= !(1 << slot);
             if this.occupied != 0 {
                 return None;
             }
-            let (level, parent) = (this.level, this.parent);
+            let Some(parent) = this.parent else { return Some(this.level) };
             slot = usize::from(this.parent_slot);
-            this.parent = core::mem::replace(&mut self.free, node);
-            if parent == NONE {
-                return Some(level);
-            }
+            this.parent = free;
+            self.free = Some(node);
             node = parent;
         }
     }
 
     /// Splits a slot that holds a list: its entries go, in order, to a node one level below, which is returned.
-    pub(crate) fn split<T>(&mut self, node: u32, slot: usize, entries: &mut Entries<T>) -> u32 {
-        let child = self.insert(self.level(node) - 1, Holder::Node(node), slot);
-        let this = &mut self.all[node as usize];
-        let mut index = core::mem::replace(&mut this.slots[slot].head, child);
+    pub(crate) fn split<T>(&mut self, node: NodeIndex, slot: usize, entries: &mut Entries<T>) -> NodeIndex {
+        let child = self.insert(self.level(node) - 1, Some(node), slot as u8);
+        let this = self.get_mut(node);
+        let mut index = core::mem::replace(&mut this.slots[slot].head, child.get());
         this.split |= 1 << slot;
         while index != NONE {
-            let next = entries.get(index).next;
-            self.push(child, entries, index);
+            let &Entry { deadline, next, .. } = entries.get(index);
+            self.push(child, entries, index, deadline);
             index = next;
         }
         child
     }
 
     /// Makes the child node in a split slot a top node, and empties the slot. Returns as [`clear`](Self::clear) does.
-    pub(crate) fn lift(&mut self, node: u32, slot: usize, child: u32) -> Option<u8> {
-        self.all[child as usize].parent = NONE;
+    pub(crate) fn lift(&mut self, node: NodeIndex, slot: usize, child: NodeIndex) -> Option<u8> {
+        self.get_mut(child).parent = None;
         self.clear(node, slot)
     }
 
-    fn get(&self, node: u32) -> &Node {
-        &self.all[node as usize]
+    fn get(&self, node: NodeIndex) -> &Node {
+        &self.all[node.get() as usize - 1]
+    }
+
+    fn get_mut(&mut self, node: NodeIndex) -> &mut Node {
+        &mut self.all[node.get() as usize - 1]
     }
 }

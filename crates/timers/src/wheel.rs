@@ -1,13 +1,14 @@
 //! The wheel: levels above a cursor, and what is overdue.
 //!
 //! Invariants: every pending deadline is at or after the cursor, and lies on the level of the highest digit in which it
-//! differs from it; every overdue deadline lies before it. The cursor never moves back, and never past a timer.
+//! differs from it; every overdue deadline lies before it. The cursor never moves back, and never past a timer. No timer
+//! is due before `bound`, and `first`, where it is known, is due at it.
 
 use core::fmt;
 use core::iter::FusedIterator;
 
-use crate::entries::{Entries, NONE, TimerKey};
-use crate::nodes::{BITS, Content, Holder, LEVELS, Nodes, digit};
+use crate::entries::{Entries, Entry, NONE, TimerKey};
+use crate::nodes::{BITS, Content, LEVELS, NodeIndex, Nodes, digit};
 
 /// A list of at most this many entries is looked through for its earliest; a longer one is split first.
 const LOOK_THROUGH: usize = 8;
@@ -24,41 +25,51 @@ pub struct Wheel<T> {
     /// What was inserted with a deadline before `cursor`: few and rare, and yet in order. Levels above the time 0.
     overdue: Levels,
     cursor: u64,
-    /// The earliest entry, where it is known.
-    first: Option<u32>,
+    /// The earliest entry, where it is known, or `NONE`.
+    first: u32,
+    /// Whoever is inserted with an earlier deadline than this is the earliest.
+    bound: u64,
 }
 
-/// The top nodes of one hierarchy of levels.
+/// The top nodes of one hierarchy of levels. What was made once stays: a timer that is alone on its level, and comes and
+/// goes, makes and frees nothing.
 struct Levels {
     /// Which levels hold something.
     occupied: u16,
-    tops: [u32; LEVELS],
+    tops: [Option<NodeIndex>; LEVELS],
 }
 
 impl Levels {
     const fn new() -> Self {
-        Levels { occupied: 0, tops: [NONE; LEVELS] }
+        Levels { occupied: 0, tops: [None; LEVELS] }
     }
 
-    fn lowest(&self) -> Option<u32> {
-        (self.occupied != 0).then(|| self.tops[self.occupied.trailing_zeros() as usize])
+    fn is_occupied(&self, level: u8) -> bool {
+        self.occupied & (1 << level) != 0
     }
 
-    fn set(&mut self, level: u8, node: u32) {
-        self.occupied |= 1 << level;
-        self.tops[usize::from(level)] = node;
+    fn lowest(&self) -> Option<NodeIndex> {
+        // Level 16, which is none, if nothing is occupied.
+        *self.tops.get(self.occupied.trailing_zeros() as usize)?
     }
 
     fn clear(&mut self, level: u8) {
         self.occupied &= !(1 << level);
     }
 
-    /// The top node of `level`, made if there is none.
-    fn top(&mut self, level: u8, nodes: &mut Nodes) -> u32 {
-        if self.occupied & (1 << level) == 0 {
-            self.set(level, nodes.insert(level, Holder::Top, 0));
+    /// The top node of `level`, which is about to hold something.
+    fn top(&mut self, level: u8, nodes: &mut Nodes) -> NodeIndex {
+        self.occupied |= 1 << level;
+        *self.tops[usize::from(level)].get_or_insert_with(|| nodes.insert_top(level))
+    }
+
+    /// Makes `node`, which holds something, the top node of `level`, which held nothing.
+    fn set_top(&mut self, level: u8, node: NodeIndex, nodes: &mut Nodes) {
+        debug_assert!(!self.is_occupied(level));
+        self.occupied |= 1 << level;
+        if let Some(old) = self.tops[usize::from(level)].replace(node) {
+            nodes.remove_top(old);
         }
-        self.tops[usize::from(level)]
     }
 }
 
@@ -76,7 +87,8 @@ impl<T> Wheel<T> {
             pending: Levels::new(),
             overdue: Levels::new(),
             cursor: 0,
-            first: None,
+            first: NONE,
+            bound: u64::MAX,
         }
     }
 
@@ -96,7 +108,7 @@ impl<T> Wheel<T> {
     /// With 2³² − 1 timers in the wheel.
     pub fn insert(&mut self, deadline: u64, value: T) -> TimerKey {
         let key = self.entries.insert(deadline, value);
-        self.place(key.index);
+        self.place(key.index, deadline);
         key
     }
 
@@ -113,7 +125,7 @@ impl<T> Wheel<T> {
         let Some(index) = self.entries.find(key) else { return false };
         self.unlink(index);
         self.entries.get_mut(index).deadline = deadline;
-        self.place(index);
+        self.place(index, deadline);
         true
     }
 
@@ -132,8 +144,8 @@ impl<T> Wheel<T> {
     ///
     /// This takes `&mut self` because it may sort the next timers further.
     pub fn next_deadline(&mut self) -> Option<u64> {
-        let first = self.first()?;
-        Some(self.entries.get(first).deadline)
+        self.first()?;
+        Some(self.bound)
     }
 
     /// Takes out the timers whose deadline is `now` or earlier, in the order of their deadlines, and in the order of
@@ -158,8 +170,7 @@ impl<T> Wheel<T> {
 
     /// Takes out the earliest timer if it is due at `now`; otherwise moves the cursor there.
     fn pop(&mut self, now: u64) -> Option<T> {
-        let due = self.first().filter(|&index| self.entries.get(index).deadline <= now);
-        let Some(index) = due else {
+        let Some(index) = self.first().filter(|_| self.bound <= now) else {
             self.advance(now);
             return None;
         };
@@ -168,26 +179,22 @@ impl<T> Wheel<T> {
     }
 
     /// Puts an entry that is in no list where it belongs.
-    fn place(&mut self, index: u32) {
-        let deadline = self.entries.get(index).deadline;
+    fn place(&mut self, index: u32, deadline: u64) {
+        if deadline < self.bound {
+            (self.first, self.bound) = (index, deadline);
+        }
         let (levels, origin) =
             if deadline < self.cursor { (&mut self.overdue, 0) } else { (&mut self.pending, self.cursor) };
         let top = levels.top(level_between(deadline, origin), &mut self.nodes);
-        self.nodes.push(top, &mut self.entries, index);
-        // The earliest stays known: this one only takes its place if it is earlier, not if it is equal. (In an empty
-        // wheel it is the earliest.)
-        let earlier = match self.first {
-            Some(first) => deadline < self.entries.get(first).deadline,
-            None => self.entries.len() == 1,
-        };
-        if earlier {
-            self.first = Some(index);
-        }
+        self.nodes.push(top, &mut self.entries, index, deadline);
     }
 
     fn unlink(&mut self, index: u32) {
-        if self.first == Some(index) {
-            self.first = None;
+        if self.first == index {
+            self.first = NONE;
+        }
+        if self.entries.len() == 1 {
+            self.bound = u64::MAX;
         }
         if let Some(level) = self.nodes.unlink(&mut self.entries, index) {
             let overdue = self.entries.get(index).deadline < self.cursor;
@@ -197,14 +204,15 @@ impl<T> Wheel<T> {
 
     /// The earliest entry: the first of the earliest in the first slot of the lowest level.
     fn first(&mut self) -> Option<u32> {
-        if self.first.is_none() {
+        if self.first == NONE {
             let top = self.overdue.lowest().or_else(|| self.pending.lowest())?;
-            self.first = Some(self.find_first(top));
+            self.first = self.find_first(top);
+            self.bound = self.entries.get(self.first).deadline;
         }
-        self.first
+        Some(self.first)
     }
 
-    fn find_first(&mut self, mut node: u32) -> u32 {
+    fn find_first(&mut self, mut node: NodeIndex) -> u32 {
         loop {
             let slot = self.nodes.first_slot(node);
             node = match self.nodes.content(node, slot) {
@@ -244,8 +252,8 @@ impl<T> Wheel<T> {
         }
         let mut level = level_between(now, self.cursor);
         self.cursor = now;
-        while self.pending.occupied & (1 << level) != 0 {
-            let node = self.pending.tops[usize::from(level)];
+        while self.pending.is_occupied(level) {
+            let Some(node) = self.pending.tops[usize::from(level)] else { return };
             let slot = digit(now, level);
             // On the lowest level, and only there, a timer may share every digit with the cursor.
             if level == 0 || !self.nodes.is_occupied(node, slot) {
@@ -257,7 +265,7 @@ impl<T> Wheel<T> {
                         self.pending.clear(level);
                     }
                     level -= 1;
-                    self.pending.set(level, child);
+                    self.pending.set_top(level, child, &mut self.nodes);
                 }
                 Content::List(head) => {
                     if let Some(level) = self.nodes.clear(node, slot) {
@@ -271,8 +279,8 @@ impl<T> Wheel<T> {
 
     fn place_list(&mut self, mut index: u32) {
         while index != NONE {
-            let next = self.entries.get(index).next;
-            self.place(index);
+            let &Entry { deadline, next, .. } = self.entries.get(index);
+            self.place(index, deadline);
             index = next;
         }
     }
