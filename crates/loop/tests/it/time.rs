@@ -518,3 +518,40 @@ fn a_timer_that_another_thread_asks_for_ends_a_wait_that_had_no_deadline() {
     event_loop.run_forever().unwrap();
     thread.join().unwrap().unwrap();
 }
+
+#[test]
+fn what_is_dropped_cancelled_or_moved_is_in_the_wheel_no_more_with_its_deadline_still_ahead() {
+    let (event_loop, _trace, clock) = virtual_loop();
+    let handle = event_loop.handle();
+    let metrics = handle.metrics();
+    let timers = || {
+        // They are counted at a wait: what the first turn has begun or dropped, at that of the second.
+        one_turn(&event_loop);
+        one_turn(&event_loop);
+        metrics.snapshot().timers
+    };
+    let kept = handle.call_later(100 * SECOND, || unreachable!());
+    assert_eq!(timers(), 1);
+
+    let callback = handle.call_later(50 * SECOND, || unreachable!());
+    assert_eq!(timers(), 2);
+    assert!(callback.cancel());
+    assert_eq!(timers(), 1, "a cancelled callback");
+
+    let task = handle.spawn(sleep(50 * SECOND));
+    assert_eq!(timers(), 2);
+    task.cancel("enough");
+    assert_eq!(timers(), 1, "a cancelled task's sleep");
+
+    let mut sleeping = Box::pin(sleep_until(handle.now() + 50 * SECOND));
+    assert!(sleeping.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    assert_eq!(timers(), 2);
+    sleeping.reset(handle.now() + 60 * SECOND);
+    assert_eq!(timers(), 2, "a sleep that was moved");
+    drop(sleeping);
+    assert_eq!(timers(), 1, "a dropped sleep");
+
+    assert!(kept.cancel());
+    assert_eq!(timers(), 0);
+    assert_eq!(clock.elapsed(), Duration::ZERO, "no deadline has come");
+}
