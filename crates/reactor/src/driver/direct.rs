@@ -10,6 +10,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
@@ -116,6 +117,7 @@ impl Driver for Direct {
         deadline: Option<u64>,
         each: &mut dyn FnMut(Key, Readiness),
     ) -> io::Result<()> {
+        self.alarm.check()?;
         let timeout = timeout.map(|timeout| self.timeout(timeout, deadline));
         // A timeout too long for the kernel's type was cut by the reactor long before.
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
@@ -178,19 +180,21 @@ struct Alarm {
     rung: OwnedFd,
     /// Where it is heard, if that is another descriptor.
     pipe: Option<OwnedFd>,
+    /// The operating system's number of the error because of which it could not be rung, or 0.
+    failure: AtomicI32,
 }
 
 impl Alarm {
     fn new() -> io::Result<Alarm> {
         if let Ok(eventfd) = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK) {
-            return Ok(Alarm { rung: eventfd, pipe: None });
+            return Ok(Alarm { rung: eventfd, pipe: None, failure: AtomicI32::new(0) });
         }
         Alarm::of_a_pipe()
     }
 
     fn of_a_pipe() -> io::Result<Alarm> {
         let (heard, rung) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        Ok(Alarm { rung, pipe: Some(heard) })
+        Ok(Alarm { rung, pipe: Some(heard), failure: AtomicI32::new(0) })
     }
 
     fn heard(&self) -> &OwnedFd {
@@ -203,10 +207,23 @@ impl Alarm {
                 Err(Errno::INTR) => {}
                 // Full: the counter after 2^64 writes, or the pipe. Reading empties it, and the next write is an edge again.
                 Err(Errno::AGAIN) => self.empty(),
-                // There is nobody to tell, and nothing else to try.
-                Ok(_) | Err(_) => return,
+                Ok(_) => return,
+                // Nothing else can be tried, and a waker can tell nobody: the next wait does.
+                Err(error) => return self.failure.store(error.raw_os_error(), Ordering::Relaxed),
             }
         }
+    }
+
+    /// An error, once, if it could not be rung.
+    #[inline]
+    fn check(&self) -> io::Result<()> {
+        if self.failure.load(Ordering::Relaxed) == 0 { Ok(()) } else { self.take_failure() }
+    }
+
+    #[cold]
+    fn take_failure(&self) -> io::Result<()> {
+        let error = io::Error::from_raw_os_error(self.failure.swap(0, Ordering::Relaxed));
+        Err(io::Error::new(error.kind(), format!("a wake-up did not reach the reactor: {error}")))
     }
 
     /// It was heard.
@@ -270,6 +287,7 @@ impl Timer {
 mod tests {
     use std::time::Duration;
 
+    use rustix::event::{PollFd, PollFlags, poll};
     use rustix::time::timerfd_gettime;
 
     use super::*;
@@ -291,6 +309,35 @@ mod tests {
         assert!(rustix::io::read(driver.alarm.heard(), &mut [0; 8]).is_err());
         std::thread::spawn(move || waker.wake()).join().unwrap();
         driver.wait(None, None, &mut |_, _| panic!("there is no source")).unwrap();
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri has no poll(2)")]
+    fn an_alarm_whose_counter_is_full_is_heard_all_the_same() {
+        let driver = Direct::new().unwrap();
+        // What 2^64 - 2 rings would have made of it: there is room for none.
+        rustix::io::write(&driver.alarm.rung, &(u64::MAX - 1).to_ne_bytes()).unwrap();
+        wait(&driver, Duration::ZERO);
+        for _ in 0..3 {
+            driver.waker().wake();
+            let mut events = [PollFd::new(&driver.epoll, PollFlags::IN)];
+            assert_eq!(poll(&mut events, Some(&Timespec::default())), Ok(1), "a wait would end");
+            wait(&driver, Duration::ZERO);
+        }
+    }
+
+    #[test]
+    fn an_alarm_that_cannot_be_rung_is_told_of_by_the_next_wait() {
+        // It can be read from only.
+        let rung = std::fs::File::open("/dev/null").unwrap().into();
+        let (heard, _silent) = pipe_with(PipeFlags::NONBLOCK).unwrap();
+        let driver = Direct::with_alarm(Alarm { rung, pipe: Some(heard), failure: AtomicI32::new(0) }).unwrap();
+        wait(&driver, Duration::ZERO);
+        let waker = driver.waker();
+        std::thread::spawn(move || waker.wake()).join().unwrap();
+        let error = driver.wait(Some(Duration::ZERO), None, &mut |_, _| panic!("there is no source")).unwrap_err();
+        assert!(error.to_string().starts_with("a wake-up did not reach the reactor: Bad file"), "{error}");
+        wait(&driver, Duration::ZERO);
     }
 
     #[test]
