@@ -155,7 +155,7 @@ impl Reactor {
     /// Whether this process was forked from the one that made the reactor. A child shares the kernel's set with its parent,
     /// and would take its events away; so it cannot wait, and dropping its sources takes nothing out of the set.
     ///
-    /// On Linux from 4.14 on, asking costs a load; elsewhere it is a system call.
+    /// On Linux from 4.14 on, asking costs a load; elsewhere, and where the process has no memory left for that, a system call.
     #[inline]
     pub fn is_forked(&self) -> bool {
         self.inner.mark.is_forked()

@@ -14,6 +14,7 @@ mod interval;
 mod life;
 mod metrics;
 mod reactor;
+mod section;
 mod slow;
 mod time;
 mod trace;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use picot_loop::{EventLoop, LoopHandle, sleep, spawn, yield_now};
 use picot_reactor::{Direction, Source};
 
-fn connected() -> (Source<TcpStream>, TcpStream) {
+pub(crate) fn connected() -> (Source<TcpStream>, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (stream, _) = listener.accept().unwrap();

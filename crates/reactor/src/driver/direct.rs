@@ -10,6 +10,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
@@ -110,6 +111,7 @@ impl Driver for Direct {
     }
 
     fn wait(&self, timeout: Option<Duration>, deadline: Option<u64>, events: &mut Events) -> io::Result<()> {
+        self.alarm.check()?;
         let timeout = timeout.map(|timeout| self.timeout(timeout, deadline));
         // A timeout too long for the kernel's type was cut by the reactor long before.
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
@@ -148,19 +150,21 @@ struct Alarm {
     rung: OwnedFd,
     /// Where it is heard, if that is another descriptor.
     pipe: Option<OwnedFd>,
+    /// The operating system's number of the error because of which it could not be rung, or 0.
+    failure: AtomicI32,
 }
 
 impl Alarm {
     fn new() -> io::Result<Alarm> {
         if let Ok(eventfd) = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK) {
-            return Ok(Alarm { rung: eventfd, pipe: None });
+            return Ok(Alarm { rung: eventfd, pipe: None, failure: AtomicI32::new(0) });
         }
         Alarm::of_a_pipe()
     }
 
     fn of_a_pipe() -> io::Result<Alarm> {
         let (heard, rung) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        Ok(Alarm { rung, pipe: Some(heard) })
+        Ok(Alarm { rung, pipe: Some(heard), failure: AtomicI32::new(0) })
     }
 
     fn heard(&self) -> &OwnedFd {
@@ -173,10 +177,23 @@ impl Alarm {
                 Err(Errno::INTR) => {}
                 // Full: the counter after 2^64 writes, or the pipe. Reading empties it, and the next write is an edge again.
                 Err(Errno::AGAIN) => self.empty(),
-                // There is nobody to tell, and nothing else to try.
-                Ok(_) | Err(_) => return,
+                Ok(_) => return,
+                // Nothing else can be tried, and a waker can tell nobody: the next wait does.
+                Err(error) => return self.failure.store(error.raw_os_error(), Ordering::Relaxed),
             }
         }
+    }
+
+    /// An error, once, if it could not be rung.
+    #[inline]
+    fn check(&self) -> io::Result<()> {
+        if self.failure.load(Ordering::Relaxed) == 0 { Ok(()) } else { self.take_failure() }
+    }
+
+    #[cold]
+    fn take_failure(&self) -> io::Result<()> {
+        let error = io::Error::from_raw_os_error(self.failure.swap(0, Ordering::Relaxed));
+        Err(io::Error::new(error.kind(), format!("a wake-up did not reach the reactor: {error}")))
     }
 
     /// It was heard.
@@ -287,18 +304,32 @@ mod tests {
         assert_eq!(u64::from_ne_bytes(rung), 1);
     }
 
-    /// There is nobody who could do anything about it, and whoever rings must not be kept.
+    /// Whoever rings must not be kept.
     #[test]
     fn an_alarm_that_cannot_be_rung_returns() {
         let (heard, rung) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).unwrap();
         drop(heard);
-        let broken = Alarm { rung, pipe: None };
+        let broken = Alarm { rung, pipe: None, failure: AtomicI32::new(0) };
         assert_eq!(rustix::io::write(&broken.rung, &[1]), Err(Errno::PIPE));
         broken.ring();
         let (heard, _rung) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).unwrap();
-        let unwritable = Arc::new(Alarm { rung: heard, pipe: None });
+        let unwritable = Arc::new(Alarm { rung: heard, pipe: None, failure: AtomicI32::new(0) });
         assert_eq!(rustix::io::write(&unwritable.rung, &[1]), Err(Errno::BADF));
         Waker::from(unwritable).wake();
+    }
+
+    #[test]
+    fn an_alarm_that_cannot_be_rung_is_told_of_by_the_next_wait() {
+        // It can be read from only.
+        let rung = std::fs::File::open("/dev/null").unwrap().into();
+        let (heard, _silent) = pipe_with(PipeFlags::NONBLOCK).unwrap();
+        let driver = Direct::with_alarm(Alarm { rung, pipe: Some(heard), failure: AtomicI32::new(0) }).unwrap();
+        wait(&driver, Some(Duration::ZERO));
+        let waker = driver.waker();
+        std::thread::spawn(move || waker.wake()).join().unwrap();
+        let error = driver.wait(Some(Duration::ZERO), None, &mut Events::new()).unwrap_err();
+        assert!(error.to_string().starts_with("a wake-up did not reach the reactor: Bad file"), "{error}");
+        wait(&driver, Some(Duration::ZERO));
     }
 
     #[test]

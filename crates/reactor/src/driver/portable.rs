@@ -115,7 +115,7 @@ impl Wake for Alarm {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // There is nobody to tell if this fails, and nothing else to try.
+        // There is nobody to tell if this fails: `polling` itself passes no error on from the systems on which it could.
         let _ = self.0.notify();
     }
 }
