@@ -10,7 +10,7 @@
 //! 6. Run exactly what is queued now. What that schedules waits for the next turn.
 //!
 //! Phases 2 to 4 are skipped together, and the clock is not read, while work is queued, fewer than 61 steps have run since
-//! they were last gone through (or fewer than fit into 50 µs, going by those before), and the coarse clock stands still.
+//! they were last gone through (or fewer than fit into 50 µs or before the next timer, going by those before), and the coarse clock stands still.
 #![forbid(unsafe_code)]
 
 mod blocking;

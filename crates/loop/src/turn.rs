@@ -125,10 +125,9 @@ impl Inner {
         }
         let now = self.clock.now();
         let took = now.saturating_sub(self.pace.began_at.replace(now)).max(1);
-        let next = self.timers.borrow_mut().next_deadline().unwrap_or(u64::MAX);
-        let time = next.saturating_sub(now).clamp(TIME_BEFORE_TIMERS, TIME_BETWEEN_LOOKS);
-        let fit = (u64::from(steps) * time / took).clamp(1, STEPS_BETWEEN_LOOKS.into());
-        self.pace.steps_between_looks.set(fit as u32);
+        let next = self.timers.borrow_mut().next_deadline();
+        let fit = steps_that_fit(steps, took, next.map(|deadline| deadline.saturating_sub(now)));
+        self.pace.steps_between_looks.set(fit);
     }
 
     /// From here on steps are counted and timed anew: no step is to blame for the wait.
@@ -287,5 +286,30 @@ impl Inner {
     fn report_slow_step(&self, took: Duration) {
         let origin = Origin::running().unwrap_or(Origin::new(Kind::Loop));
         self.executor.spawner().report(Report::new(origin, Cause::SlowStep(took)));
+    }
+}
+
+/// How many steps may run before the next look, going by `steps` that took so many nanoseconds, and by how long it is to the next
+/// timer.
+fn steps_that_fit(steps: u32, took: u64, until_next_timer: Option<u64>) -> u32 {
+    let time = until_next_timer.map_or(TIME_BETWEEN_LOOKS, |until| until.clamp(TIME_BEFORE_TIMERS, TIME_BETWEEN_LOOKS));
+    (u64::from(steps) * time / took).clamp(1, STEPS_BETWEEN_LOOKS.into()) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_between_looks_go_by_their_length_and_by_the_next_timer() {
+        // Of a microsecond each, and of ten.
+        assert_eq!(steps_that_fit(20, 20_000, None), 50);
+        assert_eq!(steps_that_fit(20, 200_000, None), 5);
+        assert_eq!(steps_that_fit(20, 20_000, Some(u64::MAX)), 50, "a far timer changes nothing");
+        assert_eq!(steps_that_fit(20, 20_000, Some(30_000)), 30, "the look comes when the timer is due");
+        assert_eq!(steps_that_fit(20, 200_000, Some(30_000)), 3);
+        assert_eq!(steps_that_fit(20, 20_000, Some(0)), 5, "many near timers do not make a look of each step");
+        assert_eq!(steps_that_fit(20, 20_000_000, Some(0)), 1, "at least one runs");
+        assert_eq!(steps_that_fit(61, 1, None), STEPS_BETWEEN_LOOKS, "and no more than this, however short");
     }
 }

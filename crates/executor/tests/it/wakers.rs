@@ -174,3 +174,82 @@ fn a_joiners_waker_may_use_the_executor_when_it_wakes_and_when_it_is_dropped() {
     assert!(reports.take().is_empty());
     SPAWNER.set(None);
 }
+
+/// Waits once, and leaves the key of the running task.
+async fn key_of_this_task(spawner: &picot_executor::Spawner, wrapped: bool) -> Option<picot_executor::WakeKey> {
+    std::future::poll_fn(|cx| {
+        let key = if wrapped { spawner.wake_key(std::task::Waker::noop()) } else { spawner.wake_key(cx.waker()) };
+        std::task::Poll::Ready(key)
+    })
+    .await
+}
+
+#[test]
+fn a_key_wakes_its_task_in_any_step_and_nobody_after_its_end() {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    let executor = picot_executor::Executor::new();
+    let spawner = executor.spawner().clone();
+    let (polls, key) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(None)));
+    let (inside_polls, inside_key, inside_spawner) = (polls.clone(), key.clone(), spawner.clone());
+    let task = executor.spawn(async move {
+        assert_eq!(key_of_this_task(&inside_spawner, true).await, None, "another waker than the task's own");
+        let first = key_of_this_task(&inside_spawner, false).await;
+        inside_key.set(first);
+        for _ in 0..3 {
+            let mut is_woken = false;
+            std::future::poll_fn(|_| {
+                inside_polls.set(inside_polls.get() + 1);
+                if std::mem::replace(&mut is_woken, true) {
+                    std::task::Poll::Ready(())
+                } else {
+                    std::task::Poll::Pending
+                }
+            })
+            .await;
+            assert_eq!(key_of_this_task(&inside_spawner, false).await, first, "the same in each step");
+        }
+    });
+    executor.run_until_stalled();
+    for expected in [1, 3, 5] {
+        assert_eq!(polls.get(), expected);
+        spawner.wake(key.get().unwrap());
+        assert_eq!(executor.run_until_stalled(), 1);
+    }
+    assert!(task.is_finished() && polls.get() == 6);
+
+    // Another task has its slot.
+    let heir = executor.spawn(std::future::pending::<()>());
+    executor.run_until_stalled();
+    spawner.wake(key.get().unwrap());
+    assert_eq!(executor.run_until_stalled(), 0, "the key of one that has ended wakes nobody");
+    drop(heir);
+    assert_eq!(spawner.wake_key(std::task::Waker::noop()), None, "no task runs");
+}
+
+#[test]
+fn a_key_names_the_root_too_and_an_eager_task_inside_of_a_step() {
+    let executor = picot_executor::Executor::new();
+    let spawner = executor.spawner().clone();
+    executor.block_on(async {
+        let root = key_of_this_task(&spawner, false).await.unwrap();
+        let inside = spawner.clone();
+        let eager = spawner.task().eager().spawn(async move {
+            let key = key_of_this_task(&inside, false).await;
+            std::future::pending::<()>().await;
+            key
+        });
+        assert_eq!(key_of_this_task(&spawner, false).await, Some(root), "it is itself again");
+        let mut is_woken = false;
+        std::future::poll_fn(|_| {
+            if std::mem::replace(&mut is_woken, true) {
+                return std::task::Poll::Ready(());
+            }
+            spawner.wake(root);
+            std::task::Poll::Pending
+        })
+        .await;
+        drop(eager);
+    });
+}
