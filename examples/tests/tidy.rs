@@ -86,10 +86,13 @@ fn unsafe_code_is_forbidden_but_where_it_earns_its_place() {
         .filter(|file| read(file).lines().any(|line| !line.trim().starts_with("//") && line.contains("unsafe ")))
         .collect();
     let allowed = [
+        "crates/executor/src/body.rs",
         "crates/executor/src/bound.rs",
+        "crates/executor/src/current.rs",
         "crates/executor/src/queue.rs",
         "crates/executor/src/shared.rs",
         "crates/executor/src/spawn.rs",
+        "crates/executor/src/table.rs",
         "crates/reactor/src/driver/direct.rs",
         "crates/reactor/src/driver/mod.rs",
         "crates/reactor/src/driver/portable.rs",
