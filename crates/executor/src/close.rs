@@ -61,7 +61,7 @@ pub(crate) fn close(shared: &Arc<Shared>, local: &Local) -> CloseReport {
     local.phase.set(Phase::Closed);
     shared.drop_spare(local);
     // Counted last: what has come at the last moment was dropped here all the same.
-    report.leaked = left(local);
+    report.leaked = local.table.borrow().owned_len();
     // One that its caller still has is not polled any more.
     local.root.end();
     // Wakers may hold what is left of the executor for long, and on any thread: it holds no memory of its own.
@@ -107,7 +107,7 @@ impl Drain<RemoteItem> for Closing<'_> {
         while let Some(item) = self.local.queue.pop() {
             drop_item(self.local, item, self.report);
         }
-        left(self.local) == 0
+        self.local.table.borrow().owned_len() == 0
     }
 }
 
@@ -126,11 +126,6 @@ fn mark_all(local: &Local) -> Vec<TaskInfo> {
     let mut tasks = table.infos();
     tasks.retain(|task| local.root.id() != Some(task.id()));
     tasks
-}
-
-/// How many tasks have not ended. A root that lives is not ours to end.
-fn left(local: &Local) -> usize {
-    local.table.borrow().len() - usize::from(local.root.is_taken())
 }
 
 fn drop_item(local: &Local, item: Item, report: &mut CloseReport) {

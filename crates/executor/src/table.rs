@@ -98,7 +98,12 @@ impl Listed<'_> {
 
 impl Table {
     pub(crate) fn len(&self) -> usize {
-        self.entries.len() + usize::from(self.root.is_some())
+        self.owned_len() + usize::from(self.root.is_some())
+    }
+
+    /// Without the root, which is not ours to end.
+    pub(crate) fn owned_len(&self) -> usize {
+        self.entries.len()
     }
 
     /// The slot that the next insertion uses.
