@@ -1,8 +1,8 @@
 //! HTTP/1.1 by hand, as far as a greeting needs it: small, and honest about it. For a real server take a library.
 //!
-//! Usage: `http_hello ADDR`. `GET /` answers a greeting, `GET /NAME` one for NAME; everything else is 404 or 405. Connections
-//! stay open for further requests. It reads no bodies: a request that announces one is refused and its connection closed, and
-//! so is one that is no HTTP/1.x. A client has ten seconds for each request.
+//! Usage: `http_hello ADDR [SECONDS]`. `GET /` answers a greeting, `GET /NAME` one for NAME; everything else is 404 or 405.
+//! Connections stay open for further requests. It reads no bodies: a request that announces one is refused and its connection
+//! closed, and so is one that is no HTTP/1.x. A client has ten seconds for each request, unless others are given.
 
 use std::env;
 use std::io;
@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use picot::net::{ReadError, Server, TcpReader, TcpWriter, start_server};
-use picot::{sleep, spawn};
+use picot::timeout;
 
 /// A request line or header may be so long.
 const LINE_MAX: usize = 8 * 1024;
@@ -23,13 +23,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 #[picot::main]
 async fn main() -> ExitCode {
-    let [address] = &env::args().skip(1).collect::<Vec<_>>()[..] else {
-        eprintln!("usage: http_hello ADDR");
-        return ExitCode::FAILURE;
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let (address, patience) = match &arguments[..] {
+        [address] => (address, Some(PATIENCE)),
+        [address, seconds] => (address, seconds.parse().ok().and_then(|s| Duration::try_from_secs_f64(s).ok())),
+        _ => return usage(),
     };
-    let server: io::Result<Server> = start_server(address.as_str(), |reader, writer| async move {
+    let Some(patience) = patience else { return usage() };
+    let server: io::Result<Server> = start_server(address.as_str(), move |reader, writer| async move {
         // A client that breaks off or talks nonsense is no error of the server.
-        let _ = serve(reader.with_limit(LINE_MAX), writer).await;
+        let _ = serve(reader.with_limit(LINE_MAX), writer, patience).await;
         Ok(())
     })
     .await;
@@ -47,27 +50,20 @@ async fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+fn usage() -> ExitCode {
+    eprintln!("usage: http_hello ADDR [SECONDS]");
+    ExitCode::FAILURE
+}
+
 /// Answers the requests of one connection.
-async fn serve(mut reader: TcpReader, mut writer: TcpWriter) -> Result<(), ReadError> {
+async fn serve(mut reader: TcpReader, mut writer: TcpWriter, patience: Duration) -> Result<(), ReadError> {
     loop {
-        // Reading in a task of its own, so that it can be left when the time is over.
-        let mut reading = spawn(async move {
-            let request = read_request(&mut reader).await;
-            (reader, request)
-        });
-        let mut alarm = spawn(sleep(PATIENCE));
-        let read = picot_examples::first(&mut reading, &mut alarm).await;
-        let Some(Ok((back, request))) = read else {
-            reading.cancel("the client takes too long");
-            return Ok(respond(&mut writer, "408 Request Timeout", "", false, false).await?);
-        };
-        alarm.cancel("the request is there");
-        reader = back;
-        let request = match request {
-            Ok(Some(request)) => request,
-            Ok(None) => return Ok(()),
-            Err(Refused::Unread(error)) => return Err(error),
-            Err(Refused::With(status)) => return Ok(respond(&mut writer, status, "", false, false).await?),
+        let request = match timeout(patience, read_request(&mut reader)).await {
+            Ok(Ok(Some(request))) => request,
+            Ok(Ok(None)) => return Ok(()),
+            Ok(Err(Refused::Unread(error))) => return Err(error),
+            Ok(Err(Refused::With(status))) => return Ok(refuse(reader, writer, status, patience).await?),
+            Err(_elapsed) => return Ok(refuse(reader, writer, "408 Request Timeout", patience).await?),
         };
         let (status, body) = match (&*request.method, request.path.strip_prefix('/')) {
             ("GET" | "HEAD", Some("")) => ("200 OK", "Hello, world!\n".to_string()),
@@ -125,15 +121,34 @@ async fn read_request(reader: &mut TcpReader) -> Result<Option<Request>, Refused
             return Ok(Some(request(keeps_alive)));
         }
         let Some((name, value)) = header.split_once(':') else { return Err(Refused::With("400 Bad Request")) };
+        if name.is_empty() || name.contains([' ', '\t']) {
+            return Err(Refused::With("400 Bad Request"));
+        }
         match (&*name.to_ascii_lowercase(), value.trim()) {
             ("content-length", "0") => {}
             ("content-length" | "transfer-encoding", _) => return Err(Refused::With("413 Content Too Large")),
-            ("connection", value) if value.eq_ignore_ascii_case("close") => keeps_alive = false,
-            ("connection", value) if value.eq_ignore_ascii_case("keep-alive") => keeps_alive = true,
+            ("connection", value) => {
+                let has = |option| value.split(',').any(|given| given.trim().eq_ignore_ascii_case(option));
+                keeps_alive = !has("close") && (keeps_alive || has("keep-alive"));
+            }
             _ => {}
         }
     }
     Err(Refused::With("431 Request Header Fields Too Large"))
+}
+
+/// Answers for the last time. What the client still sends is read, and forgotten: for unread bytes the kernel resets the connection,
+/// and a reset may overtake the answer.
+async fn refuse(mut reader: TcpReader, mut writer: TcpWriter, status: &str, patience: Duration) -> io::Result<()> {
+    respond(&mut writer, status, "", false, false).await?;
+    writer.close().await?;
+    let mut forgotten = vec![0; LINE_MAX];
+    let _ = timeout(patience, async {
+        while reader.read(&mut forgotten).await? > 0 {}
+        io::Result::Ok(())
+    })
+    .await;
+    Ok(())
 }
 
 async fn respond(writer: &mut TcpWriter, status: &str, body: &str, keeps_alive: bool, is_head: bool) -> io::Result<()> {

@@ -11,7 +11,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use picot::net::{Connections, Protocol, Server, Transport};
-use picot::yield_now;
 use picot_examples::EchoProtocol;
 
 const MESSAGES: usize = 10;
@@ -86,9 +85,7 @@ async fn run(clients: usize) -> io::Result<usize> {
     for _ in 0..clients {
         connections.connect(address, Client { rounds: 0, received: 0, done: done.clone() }).await?;
     }
-    while !connections.is_empty() {
-        yield_now().await;
-    }
+    connections.wait_empty().await;
     server.shutdown(Duration::from_secs(5)).await;
     Ok(done.get())
 }

@@ -1,12 +1,10 @@
 //! What several examples share, and the pages of the documentation whose code the tests run.
 
 mod echo;
-mod first;
 pub mod program;
 mod sort;
 
 pub use echo::{EchoProtocol, echo, round_trip};
-pub use first::first;
 pub use sort::{pseudo_random, sort};
 
 /// Everything in the README and in `docs/` that looks like code is compiled and run. The tidy test sees to it that no page is

@@ -16,6 +16,7 @@ mod protocol;
 mod race;
 mod read_error;
 mod reader;
+mod report;
 mod resolve;
 mod send_file;
 mod server;

@@ -1,5 +1,6 @@
 //! Every example is run as a program: what it prints, and with which status it ends.
 
+mod clients;
 mod echo;
 #[cfg(unix)]
 mod embed;

@@ -3,18 +3,10 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::Stdio;
+use std::time::Duration;
 
-use picot_examples::program::{Running, example, lines};
-
-/// Starts a server, and gives the address that its first line tells.
-fn server(name: &str, arguments: &[&str]) -> (Running, String) {
-    let mut command = example(name);
-    command.args(arguments);
-    let mut server = Running::start(command);
-    let line = server.line();
-    let address = line.strip_prefix("listening at ").unwrap_or_else(|| panic!("{line}")).to_string();
-    (server, address)
-}
+use picot::EventLoop;
+use picot_examples::program::{Running, example, lines, server};
 
 #[test]
 fn the_echo_server_serves_by_protocol_as_well() {
@@ -99,8 +91,83 @@ fn http_is_answered_as_far_as_it_goes_and_refused_beyond() {
         let answer = ask(&address, request);
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request:?}: {answer}");
     }
-    let long = format!("GET / HTTP/1.1\r\nLong: {}\r\n\r\n", "x".repeat(9_000));
-    assert!(ask(&address, &long).starts_with("HTTP/1.1 431 "));
+}
+
+#[test]
+fn malformed_and_excessive_requests_are_refused_and_their_connections_closed() {
+    let (_server, address) = server("http_hello", &["127.0.0.1:0"]);
+    let headers = |count: usize| format!("GET / HTTP/1.0\r\n{}\r\n", "Name: value\r\n".repeat(count));
+    let long = |length: usize| format!("GET / HTTP/1.0\r\nLong: {}\r\n\r\n", "x".repeat(length - "Long: ".len()));
+    let path = |length: usize| format!("GET /{} HTTP/1.0\r\n\r\n", "x".repeat(length - "GET / HTTP/1.0".len()));
+    for (request, status) in [
+        (headers(0), "200"),
+        (headers(100), "200"),
+        (headers(101), "431"),
+        (headers(5_000), "431"),
+        (long(8 * 1024), "200"),
+        (long(8 * 1024 + 1), "431"),
+        (long(1 << 20), "431"),
+        (path(8 * 1024), "200"),
+        (path(8 * 1024 + 1), "431"),
+        ("\r\n".to_string(), "400"),
+        ("GET  / HTTP/1.1\r\n\r\n".to_string(), "400"),
+        ("GET / HTTP/1.1 \r\n\r\n".to_string(), "400"),
+        ("GET / HTTP/1.1\r\nno colon\r\n\r\n".to_string(), "400"),
+        ("GET / HTTP/1.1\r\n: no name\r\n\r\n".to_string(), "400"),
+        ("GET / HTTP/1.1\r\nIn between : x\r\n\r\n".to_string(), "400"),
+        ("GET / HTTP/1.1\r\nOne: 1\r\n folded: 2\r\n\r\n".to_string(), "400"),
+        ("GET / http/1.1\r\n\r\n".to_string(), "505"),
+        ("get / HTTP/1.0\r\n\r\n".to_string(), "405"),
+        ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_string(), "413"),
+        ("GET / HTTP/1.1\r\nContent-Length: 0\r\nConnection: TE, Close\r\n\r\n".to_string(), "200"),
+        ("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\nnonsense\r\n".to_string(), "200"),
+    ] {
+        let answer = ask(&address, &request);
+        let start = &request[..request.len().min(60)];
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{start:?}: {answer}");
+    }
+    // What is no text at all, and a request that breaks off.
+    let mut stream = TcpStream::connect(&address).unwrap();
+    stream.write_all(b"GET /\xff HTTP/1.1\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    let mut stream = TcpStream::connect(&address).unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nName: val").unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+}
+
+#[test]
+fn a_client_that_takes_too_long_is_told_so_at_its_first_request_and_at_any_later_one() {
+    let (_server, address) = server("http_hello", &["127.0.0.1:0", "0.3"]);
+    for (sent, answers) in [
+        ("", &["408"][..]),
+        ("GET / HT", &["408"]),
+        ("GET / HTTP/1.1\r\nName: value\r\n", &["408"]),
+        ("GET / HTTP/1.1\r\n\r\nGET /", &["200", "408"]),
+    ] {
+        let text = ask(&address, sent);
+        let found: Vec<_> = text.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
+        assert_eq!(found, answers, "{sent:?}: {text}");
+        assert!(text.ends_with("Connection: close\r\n\r\n"), "{text}");
+    }
+    // Each request has its own time: together these take longer than one may.
+    let mut stream = TcpStream::connect(&address).unwrap();
+    let (mut answer, event_loop) = ([0; 512], EventLoop::new().unwrap());
+    let clock = event_loop.handle();
+    let start = clock.now();
+    while clock.now() - start < Duration::from_millis(600) {
+        stream.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+        let read = stream.read(&mut answer).unwrap();
+        assert!(answer[..read].starts_with(b"HTTP/1.1 200 "));
+    }
+    for arguments in [&["127.0.0.1:0", "-1"][..], &["127.0.0.1:0", "soon"], &[]] {
+        let (status, _, stderr) = lines(&example("http_hello").args(arguments).output().unwrap());
+        assert_eq!((status, stderr), (Some(1), vec!["usage: http_hello ADDR [SECONDS]".to_string()]));
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::net::Shutdown;
 use std::rc::Rc;
 use std::time::Duration;
 
-use picot_context::{Kind, Origin, Payload, Report, TaskInfo, catch};
+use picot_context::{Cause, Payload, catch};
 use picot_reactor::{Direction, Readiness, ReadyList, Source};
 use socket2::SockRef;
 
@@ -20,6 +20,8 @@ use super::outgoing::{Outgoing, PIECE};
 use super::receive::{Callbacks, Reading, Received};
 use super::transport::Transport;
 use crate::duplex::unless_ended;
+use crate::report::{connection_name, report_as};
+use crate::signal::Signal;
 use crate::stream::TcpStream;
 use crate::transfer::{receive, send};
 #[cfg(unix)]
@@ -28,6 +30,10 @@ use crate::unix::UnixStream;
 /// The high and the low mark: more than the first waiting to go out pauses a protocol, and the second resumes it, unless it sets
 /// others.
 const MARKS: (u32, u32) = (64 * 1024, 16 * 1024);
+
+/// So often a step does what its callbacks have caused, which may cause more: a protocol that writes whenever it is told to resume
+/// would keep the loop for as long as its peer reads.
+const ROUNDS: usize = 2;
 
 #[cfg(unix)]
 type Socket = std::os::fd::OwnedFd;
@@ -56,17 +62,19 @@ struct Extra {
     marks: (u32, u32),
     /// Why the connection ends, if not in order.
     error: Option<io::Error>,
+    /// Whom to tell when it has ended.
+    ending: Option<Rc<Signal>>,
 }
 
 impl Extra {
     fn is_of_use(&self) -> bool {
-        self.outgoing.len() > 0 || self.error.is_some() || self.marks != MARKS
+        self.outgoing.len() > 0 || self.error.is_some() || self.ending.is_some() || self.marks != MARKS
     }
 }
 
 impl Default for Extra {
     fn default() -> Extra {
-        Extra { outgoing: Outgoing::default(), marks: MARKS, error: None }
+        Extra { outgoing: Outgoing::default(), marks: MARKS, error: None, ending: None }
     }
 }
 
@@ -183,8 +191,14 @@ impl Connection {
                 }
                 self.raise(Flags::ATTENDED);
             }
-            while self.has_any(Flags::ATTENDED) {
+            for _ in 0..ROUNDS {
+                if !self.has_any(Flags::ATTENDED) {
+                    break;
+                }
                 self.lift(Flags::ATTENDED);
+                if self.has_any(Flags::OVER) {
+                    return false;
+                }
                 // Told of before it is sent, also if it all goes out then: whoever has seen it wait is told to go on.
                 self.tell_of_marks(callbacks);
                 self.flush();
@@ -194,14 +208,15 @@ impl Connection {
                 self.tell_of_marks(callbacks);
             }
             self.lift(Flags::WRITTEN);
-            if received.is_some() || !self.is_reading() {
+            if received.is_some() || self.has_any(Flags::ATTENDED) || !self.is_reading() {
                 break;
             }
             received = Some(callbacks.receive(self, reading));
         }
         self.lift(Flags::DRIVEN);
-        // Others have their turn before it reads again.
-        if self.io.look() && self.is_reading() {
+        // Others have their turn before it reads again, or does what was caused last.
+        let is_readable = self.io.look();
+        if self.has_any(Flags::ATTENDED) || (is_readable && self.is_reading()) {
             self.io.0.list();
         }
         true
@@ -228,7 +243,8 @@ impl Connection {
 
     /// Sends what waits, as far as there is room; when nothing waits any more, the end, if it was asked for.
     fn flush(&self) {
-        while self.has_any(Flags::UNSENT) {
+        // What was aborted, as by the callback before this, sends nothing more.
+        while self.has_any(Flags::UNSENT) && !self.has_any(Flags::OVER) {
             let sent = self.change_extra(|extra| {
                 extra.outgoing.send(|slices| match self.io.write_vectored(slices)? {
                     0 => Err(io::Error::from(io::ErrorKind::WriteZero)),
@@ -242,7 +258,7 @@ impl Connection {
                 Err(error) => return self.fail(error),
             }
         }
-        if self.has_any(Flags::END_ASKED) {
+        if self.has_any(Flags::END_ASKED) && !self.has_any(Flags::OVER) {
             self.lift(Flags::END_ASKED);
             self.raise(Flags::END_SENT);
             if let Err(error) = self.io.end_writing() {
@@ -288,16 +304,18 @@ impl Connection {
     /// Tells the protocol, which is dropped then.
     pub(super) fn end(&self) {
         self.raise(Flags::LOST);
-        if self.has_any(Flags::UNSENT) {
-            self.change_extra(|extra| extra.outgoing = Outgoing::default());
-        }
         let Some(mut callbacks) = self.callbacks.take() else { return };
-        let error = self.extra.take().and_then(|extra| extra.error);
-        let lost = catch(move || {
-            callbacks.lost(error);
-            drop(callbacks);
+        let error = self.change_extra(|extra| {
+            extra.outgoing = Outgoing::default();
+            extra.error.take()
         });
-        if let Err(payload) = lost {
+        self.contain(|| callbacks.lost(error));
+        self.contain(|| drop(callbacks));
+    }
+
+    /// Calls code of the protocol that is no callback of `drive`, or the last one: a panic ends nothing.
+    fn contain(&self, call: impl FnOnce()) {
+        if let Err(payload) = catch(call) {
             self.report(payload);
         }
     }
@@ -318,22 +336,17 @@ impl Connection {
     pub(super) fn forsake(&self) {
         self.raise(Flags::LOST);
         let callbacks = self.callbacks.take();
-        drop(callbacks);
+        self.contain(|| drop(callbacks));
     }
 
+    /// What is notified when the connection has ended.
+    pub(super) fn ending(&self) -> Rc<Signal> {
+        self.change_extra(|extra| extra.ending.get_or_insert_default().clone())
+    }
+
+    /// The socket is still there, also in the last callback.
     fn report(&self, payload: Payload) {
-        let Some(host) = picot_context::host() else { return };
-        // Under the peer's address: the task serves many connections, and so its name says little. The socket is still there,
-        // also in the last callback.
-        let peer = self.io.socket().peer_addr().ok().and_then(|peer| peer.as_socket());
-        let origin = match (picot_context::current(), peer) {
-            (Some(task), Some(peer)) => {
-                Origin::task(TaskInfo::new(task.id(), Some(&format!("connection of {peer}")), task.place()))
-            }
-            (Some(task), None) => Origin::task(task),
-            (None, _) => Origin::new(Kind::Callback),
-        };
-        host.report(Report::panic(origin, payload));
+        report_as(&connection_name(&self.io.socket()), Cause::Panic(payload));
     }
 
     /// Lets `drive` look at everything: the running one, or the next. Nobody drives what is lost, and its slot may be another's.
@@ -372,7 +385,7 @@ impl Connection {
     /// Mostly it is the first thing that a callback writes, and goes out at once. The rest is `write_otherwise`.
     #[inline]
     pub(super) fn write(&self, bytes: &[u8]) -> io::Result<()> {
-        if self.flags.get() == Flags::DRIVEN {
+        if self.flags.get() == Flags::DRIVEN && !bytes.is_empty() {
             self.flags.set(Flags::DRIVEN.with(Flags::WRITTEN));
             return match self.io.write(bytes) {
                 Ok(sent) if sent == bytes.len() => Ok(()),
@@ -387,6 +400,9 @@ impl Connection {
         let flags = self.flags.get();
         if flags.has_any(Flags::NO_WRITING) {
             return Err(self.refusal());
+        }
+        if bytes.is_empty() {
+            return Ok(());
         }
         // What is as large as a piece is not collected: a call of its own costs less than copying it.
         let is_tried = !flags.has_any(Flags::UNSENT) && (!flags.has_any(Flags::WRITTEN) || bytes.len() >= PIECE);
@@ -488,6 +504,15 @@ impl Connection {
             return Err(lost());
         }
         ask(self.io.socket())
+    }
+}
+
+/// Nobody has it any more: its set has let go of it, so its socket is closed right after this.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Some(ending) = self.extra.take().and_then(|extra| extra.ending) {
+            ending.notify();
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 //! be looked at in its stead, and in vain. Slots are given and taken between batches only, so a batch goes through them as
 //! they are, whatever the callbacks do.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
@@ -22,6 +22,7 @@ use super::slots::Slots;
 use super::transport::Transport;
 use super::{BufferedProtocol, Protocol};
 use crate::address::Address;
+use crate::signal::Signal;
 use crate::stream::TcpStream;
 #[cfg(unix)]
 use crate::unix::UnixStream;
@@ -42,7 +43,8 @@ const BYTES: isize = 1024 * 1024;
 /// its own few hundred bytes and no task. A [`Server`](crate::Server) has a set of its own; many connections to elsewhere are
 /// best made in one set. The task ends when the last handle is dropped and the last connection lost.
 ///
-/// If the loop is closed before that, connections are closed and protocols dropped, without another callback.
+/// If the loop is closed before that, connections are closed and protocols dropped, without another callback; so are those
+/// that are added later.
 ///
 /// ```
 /// use std::cell::RefCell;
@@ -96,7 +98,10 @@ struct Set {
     queue: RefCell<Queue>,
     reading: RefCell<Reading>,
     is_forsaken: Cell<bool>,
-    on_end: OnceCell<Box<dyn Fn()>>,
+    /// The loop is closed, and nobody serves the connections any more.
+    is_closed: Cell<bool>,
+    /// A connection has ended.
+    changed: Rc<Signal>,
 }
 
 /// Slots that were taken from the list, of which the first have had their turn. Kept between steps for its memory.
@@ -126,7 +131,8 @@ impl Connections {
             queue: RefCell::default(),
             reading: RefCell::default(),
             is_forsaken: Cell::new(false),
-            on_end: OnceCell::new(),
+            is_closed: Cell::new(false),
+            changed: Rc::default(),
         });
         let serving = Serving(set.clone());
         drop(handle.spawn(poll_fn(move |cx| serving.0.poll(cx))));
@@ -172,6 +178,48 @@ impl Connections {
         self.len() == 0
     }
 
+    /// Waits until there is no connection: of all that there were, `lost` was called, the protocol dropped and the socket
+    /// closed. It returns at once if there is none, and waits also for those that are added meanwhile. Together with
+    /// [`close_all`](Connections::close_all) it is the graceful end of a client.
+    ///
+    /// ```
+    /// use picot_net::{Connections, Protocol, TcpListener, Transport};
+    ///
+    /// struct Send(&'static str);
+    ///
+    /// impl Protocol for Send {
+    ///     fn made(&mut self, transport: &Transport) {
+    ///         let _ = transport.write(self.0.as_bytes());
+    ///         transport.close();
+    ///     }
+    ///
+    ///     fn data(&mut self, _: &Transport, _: &[u8]) {}
+    /// }
+    ///
+    /// picot_loop::run(async {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///     let connections = Connections::new()?;
+    ///     for text in ["one", "two"] {
+    ///         connections.connect(listener.local_addr()?, Send(text)).await?;
+    ///     }
+    ///     connections.wait_empty().await;
+    ///     for text in ["one", "two"] {
+    ///         let (stream, _) = listener.accept().await?;
+    ///         let mut buffer = [0; 8];
+    ///         assert_eq!(stream.read(&mut buffer).await?, 3);
+    ///         assert_eq!(&buffer[..3], text.as_bytes());
+    ///     }
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
+    ///
+    /// # If dropped
+    /// Nothing happens.
+    pub async fn wait_empty(&self) {
+        self.handle.0.changed.until(|| self.is_empty()).await;
+    }
+
     /// Closes all connections; see [`Transport::close`].
     pub fn close_all(&self) {
         self.handle.0.for_each(Connection::close);
@@ -199,14 +247,18 @@ impl Connections {
         let set = &self.handle.0;
         let connection = Connection::new(io, callbacks);
         let transport = connection.transport().clone();
+        if set.is_closed.get() {
+            connection.forsake();
+            return transport;
+        }
         set.newcomers.borrow_mut().push(connection);
         set.ready.wake();
         transport
     }
 
-    /// Calls `on_end` whenever a connection has been lost. For the one owner of the set.
-    pub(crate) fn on_end(&self, on_end: impl Fn() + 'static) {
-        self.handle.0.on_end.get_or_init(|| Box::new(on_end));
+    /// What is notified whenever a connection has ended.
+    pub(crate) fn changed(&self) -> Rc<Signal> {
+        self.handle.0.changed.clone()
     }
 }
 
@@ -289,9 +341,7 @@ impl Set {
         for slot in ended {
             let closed = self.connections.borrow_mut().remove(slot);
             drop(closed);
-            if let Some(on_end) = self.on_end.get() {
-                on_end();
-            }
+            self.changed.notify();
         }
     }
 }
@@ -319,11 +369,14 @@ fn drive_on(
 
 impl Drop for Serving {
     fn drop(&mut self) {
+        self.0.is_closed.set(true);
         let connections = self.0.connections.take();
         let newcomers = self.0.newcomers.take();
         for connection in connections.iter().chain(&newcomers) {
             connection.forsake();
         }
+        drop((connections, newcomers));
+        self.0.changed.notify();
     }
 }
 

@@ -97,6 +97,10 @@ impl<P: BufferedProtocol> Callbacks for Own<P> {
             connection.fail(io::Error::new(io::ErrorKind::InvalidInput, text));
             return Received::Nothing;
         }
+        // That was a callback, which may have paused or closed.
+        if !connection.is_reading() {
+            return Received::Nothing;
+        }
         match connection.read(buffer) {
             Ok(length) => {
                 reading.has_read(length);

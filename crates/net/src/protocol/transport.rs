@@ -66,6 +66,42 @@ impl Transport {
         self.with(Connection::is_closing).unwrap_or(true)
     }
 
+    /// Waits until the connection has ended: the protocol's [`lost`](super::Protocol::lost) was called, the protocol dropped and
+    /// the socket closed. It ends nothing itself; [`close`](Transport::close) does.
+    ///
+    /// ```
+    /// use picot_net::{Protocol, TcpListener, Transport, connect_protocol};
+    ///
+    /// struct Print;
+    ///
+    /// impl Protocol for Print {
+    ///     fn data(&mut self, _: &Transport, data: &[u8]) {
+    ///         println!("{}", String::from_utf8_lossy(data));
+    ///     }
+    /// }
+    ///
+    /// picot_loop::run(async {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///     let transport = connect_protocol(listener.local_addr()?, Print).await?;
+    ///     let (stream, _) = listener.accept().await?;
+    ///     stream.write_all(b"that is all").await?;
+    ///     drop(stream);
+    ///     transport.closed().await;
+    ///     assert!(transport.is_closing());
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
+    ///
+    /// # If dropped
+    /// Nothing happens.
+    #[doc(alias = "wait_closed")]
+    pub async fn closed(&self) {
+        if let Some(ending) = self.with(Connection::ending) {
+            ending.until(|| self.connection.strong_count() == 0).await;
+        }
+    }
+
     /// Reads nothing until [`resume_reading`](Transport::resume_reading): the kernel's buffer fills, and the peer waits.
     /// Pausing twice is fine.
     pub fn pause_reading(&self) {

@@ -10,14 +10,14 @@ use picot_context::{Cause, Place, catch};
 use picot_loop::LoopHandle;
 use slab::Slab;
 
-use super::{Listener, Listening, Open, Server, Shared, Start, report_of};
+use super::{Listener, Listening, Open, Server, Shared, Start};
 use crate::address::Address;
 use crate::listener::TcpListener;
 use crate::options::ListenOptions;
 use crate::protocol::{BufferedProtocol, Connections, Protocol};
+use crate::report::report_as;
 use crate::resolve::lookup;
 use crate::server::listen::Accept;
-use crate::signal::Signal;
 
 /// Options of a [`Server`], and its listeners.
 #[must_use = "nothing is served until `serve` is called"]
@@ -94,7 +94,7 @@ impl<L: Listener> ServerBuilder<L> {
     {
         let handler = Rc::new(handler);
         self.start(None, move |shared, stream, peer| {
-            let (name, link) = (L::name(&peer), L::link(&stream));
+            let (name, link) = (L::name(&stream, &peer), L::link(&stream));
             let handler = handler.clone();
             shared.spawn(place, name, link, move || handler(stream, peer));
         })
@@ -108,7 +108,7 @@ impl<L: Listener> ServerBuilder<L> {
     pub fn serve_protocol<P: Protocol>(self, factory: impl Fn() -> P + 'static) -> io::Result<Server> {
         let connections = Connections::new()?;
         self.start(Some(connections.clone()), move |_, stream, peer| {
-            if let Some(protocol) = make(&factory, || L::name(&peer)) {
+            if let Some(protocol) = make(&factory, || L::name(&stream, &peer)) {
                 drop(connections.adopt_io(L::io(stream), protocol));
             }
         })
@@ -121,7 +121,7 @@ impl<L: Listener> ServerBuilder<L> {
     pub fn serve_buffered<P: BufferedProtocol>(self, factory: impl Fn() -> P + 'static) -> io::Result<Server> {
         let connections = Connections::new()?;
         self.start(Some(connections.clone()), move |_, stream, peer| {
-            if let Some(protocol) = make(&factory, || L::name(&peer)) {
+            if let Some(protocol) = make(&factory, || L::name(&stream, &peer)) {
                 drop(connections.adopt_io_buffered(L::io(stream), protocol));
             }
         })
@@ -137,25 +137,18 @@ impl<L: Listener> ServerBuilder<L> {
         }
         let handle = LoopHandle::try_current()?;
         let addresses: Vec<_> = self.listeners.iter().map(Accept::address).collect::<io::Result<_>>()?;
+        let changed = connections.as_ref().map(Connections::changed).unwrap_or_default();
         let shared = Rc::new(Shared {
             clients: RefCell::new(Slab::new()),
             connections,
             max: self.max,
-            changed: Signal::default(),
+            changed,
             acceptors: RefCell::default(),
             listening: Cell::new(self.listeners.len()),
             addresses: addresses.into_iter().flatten().collect(),
             is_closed: Cell::new(false),
             is_served: Cell::new(false),
         });
-        if let Some(connections) = &shared.connections {
-            let weak = Rc::downgrade(&shared);
-            connections.on_end(move || {
-                if let Some(shared) = weak.upgrade() {
-                    shared.changed.notify();
-                }
-            });
-        }
         let start: Rc<Start<L>> = Rc::new(start);
         for listener in self.listeners {
             let open = Open { listener, listening: Listening(shared.clone()) };
@@ -168,7 +161,7 @@ impl<L: Listener> ServerBuilder<L> {
 
 /// Makes a protocol. A factory that panics costs its one connection, and not the listener.
 fn make<P>(factory: &impl Fn() -> P, name: impl Fn() -> String) -> Option<P> {
-    catch(factory).map_err(|payload| report_of(&name(), Cause::Panic(payload))).ok()
+    catch(factory).map_err(|payload| report_as(&name(), Cause::Panic(payload))).ok()
 }
 
 impl<L: fmt::Debug> fmt::Debug for ServerBuilder<L> {

@@ -29,7 +29,7 @@ pub trait Accept: 'static {
     #[doc(hidden)]
     fn address(&self) -> io::Result<Option<SocketAddr>>;
     #[doc(hidden)]
-    fn name(peer: &Self::Peer) -> String;
+    fn name(stream: &Self::Stream, peer: &Self::Peer) -> String;
     #[doc(hidden)]
     fn link(stream: &Self::Stream) -> Weak<dyn Link>;
     #[doc(hidden)]
@@ -51,7 +51,7 @@ impl Accept for TcpListener {
         self.local_addr().map(Some)
     }
 
-    fn name(peer: &SocketAddr) -> String {
+    fn name(_: &TcpStream, peer: &SocketAddr) -> String {
         format!("client {peer}")
     }
 
@@ -97,9 +97,14 @@ mod unix {
             Ok(None)
         }
 
-        fn name(peer: &Peer) -> String {
-            match peer.as_pathname() {
-                Some(path) => format!("client {}", path.display()),
+        /// A peer seldom has a path; then it is the path where it was accepted.
+        fn name(stream: &UnixStream, peer: &Peer) -> String {
+            if let Some(path) = peer.as_pathname() {
+                return format!("client {}", path.display());
+            }
+            let own = stream.local_addr().ok();
+            match own.as_ref().and_then(Peer::as_pathname) {
+                Some(path) => format!("client at {}", path.display()),
                 None => "client of a Unix socket".to_string(),
             }
         }

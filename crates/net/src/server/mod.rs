@@ -13,12 +13,13 @@ use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use picot_context::{Cause, Kind, Origin, Place, Report, TaskInfo};
+use picot_context::{Cause, Place};
 use picot_loop::{LoopHandle, Task, sleep};
 use slab::Slab;
 
 use crate::limit::within;
 use crate::protocol::Connections;
+use crate::report::report;
 use crate::signal::Signal;
 
 pub use builder::ServerBuilder;
@@ -68,8 +69,8 @@ struct Shared {
     /// Those that protocols handle.
     connections: Option<Connections>,
     max: usize,
-    /// Something ended: a client, a listener, the server.
-    changed: Signal,
+    /// Something ended: a client, a listener, the server. It is the signal of `connections`, where there are any.
+    changed: Rc<Signal>,
     acceptors: RefCell<Vec<Task<()>>>,
     /// How many listeners are still open.
     listening: Cell<usize>,
@@ -258,22 +259,6 @@ impl Shared {
         let task = task.expect("the loop runs, for this is called by a task");
         let inserted = self.clients.borrow_mut().insert(Client { task, link });
         debug_assert_eq!(inserted, key, "nobody has come in between");
-    }
-}
-
-/// Tells the loop's error hook, under the name of a connection that has no task.
-fn report_of(name: &str, cause: Cause) {
-    if let Some(host) = picot_context::host() {
-        let task = picot_context::current().map(|task| TaskInfo::new(task.id(), Some(name), task.place()));
-        host.report(Report::new(task.map_or(Origin::new(Kind::Task), Origin::task), cause));
-    }
-}
-
-/// Tells the loop's error hook, under the name of the task that runs.
-fn report(cause: Cause) {
-    if let Some(host) = picot_context::host() {
-        let origin = Origin::running().unwrap_or(Origin::new(Kind::Task));
-        host.report(Report::new(origin, cause));
     }
 }
 

@@ -4,6 +4,7 @@
 mod address;
 mod connect;
 mod data;
+mod endings;
 mod group;
 mod memory;
 mod protocol;
@@ -16,9 +17,11 @@ mod streams;
 mod tls;
 #[cfg(feature = "tokio-io")]
 mod tokio_io;
+mod trace;
 mod udp;
 #[cfg(unix)]
 mod unix;
+mod writing;
 
 use std::io;
 

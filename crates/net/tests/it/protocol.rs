@@ -9,96 +9,8 @@ use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use picot_loop::{LoopHandle, yield_now};
 use picot_net::{BufferedProtocol, Connections, Eof, Protocol, Server, TcpStream, Transport, connect_protocol};
 
+use crate::trace::{Trace, connected, rest, seen};
 use crate::{pair, run};
-
-type Hook = Box<dyn FnMut(&Transport)>;
-
-/// Notes each callback, and does what the test wants in some of them.
-#[derive(Clone, Default)]
-struct Trace {
-    events: Rc<RefCell<Vec<String>>>,
-    on_made: Rc<RefCell<Option<Hook>>>,
-    on_data: Rc<RefCell<Option<Hook>>>,
-    on_eof: Rc<RefCell<Option<Hook>>>,
-    eof: Rc<Cell<Eof>>,
-}
-
-impl Trace {
-    fn note(&self, text: impl Into<String>) {
-        self.events.borrow_mut().push(text.into());
-    }
-
-    fn hook(&self, hook: &RefCell<Option<Hook>>, transport: &Transport) {
-        if let Some(hook) = &mut *hook.borrow_mut() {
-            hook(transport);
-        }
-    }
-
-    fn events(&self) -> Vec<String> {
-        self.events.borrow().clone()
-    }
-
-    /// Lets the loop run until there are `count` events.
-    async fn until(&self, count: usize) -> Vec<String> {
-        while self.events.borrow().len() < count {
-            yield_now().await;
-        }
-        self.events()
-    }
-}
-
-impl Protocol for Trace {
-    fn made(&mut self, transport: &Transport) {
-        self.note("made");
-        self.hook(&self.on_made, transport);
-    }
-
-    fn data(&mut self, transport: &Transport, data: &[u8]) {
-        self.note(format!("data {}", String::from_utf8_lossy(data)));
-        self.hook(&self.on_data, transport);
-    }
-
-    fn eof(&mut self, transport: &Transport) -> Eof {
-        self.note("eof");
-        self.hook(&self.on_eof, transport);
-        self.eof.get()
-    }
-
-    fn lost(&mut self, error: Option<io::Error>) {
-        self.note(match error {
-            None => "lost".to_string(),
-            Some(error) => format!("lost {error}"),
-        });
-    }
-
-    fn pause_writing(&mut self, _: &Transport) {
-        self.note("pause");
-    }
-
-    fn resume_writing(&mut self, _: &Transport) {
-        self.note("resume");
-    }
-}
-
-/// A connection whose one end calls `trace`, and the other end.
-async fn connected(trace: &Trace) -> io::Result<(Transport, TcpStream)> {
-    let (client, server) = pair().await?;
-    let connections = Connections::new()?;
-    Ok((connections.adopt(server, trace.clone()), client))
-}
-
-/// Lets the loop look at its sockets several times.
-async fn some_turns() {
-    for _ in 0..10 {
-        yield_now().await;
-    }
-}
-
-async fn rest(mut stream: TcpStream) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes).await?;
-    Ok(bytes)
-}
 
 #[test]
 fn made_then_data_then_eof_then_lost() {
@@ -124,7 +36,7 @@ fn pausing_inside_of_made_is_heeded_and_pausing_and_resuming_twice_is_fine() {
         let (transport, client) = connected(&trace).await?;
         client.write_all(b"early").await?;
         trace.until(1).await;
-        some_turns().await;
+        seen().await?;
         assert_eq!(trace.events(), ["made"]);
         assert!(!transport.is_reading());
         transport.pause_reading();
@@ -146,7 +58,7 @@ fn an_end_may_keep_the_writing_side_open() {
         let (transport, mut client) = connected(&trace).await?;
         client.close().await?;
         assert_eq!(trace.until(2).await, ["made", "eof"]);
-        some_turns().await;
+        seen().await?;
         assert!(!transport.is_closing() && !transport.is_reading());
         transport.write(b"answer")?;
         transport.close();
@@ -226,7 +138,7 @@ fn a_protocol_is_told_to_pause_above_the_high_mark_and_to_resume_at_the_low_one(
         assert_eq!(trace.events(), ["made"], "never inside of a call");
         assert_eq!(trace.until(2).await, ["made", "pause"]);
         transport.write(b"more")?;
-        some_turns().await;
+        seen().await?;
         assert_eq!(trace.events(), ["made", "pause"], "told once");
         let mut piece = vec![0; 1 << 16];
         while trace.events().len() == 2 {
@@ -341,7 +253,7 @@ async fn paused(connections: &Connections, bytes: &[&[u8]]) -> io::Result<Vec<(T
         client.write_all(bytes).await?;
         all.push((transport, trace, client));
     }
-    some_turns().await;
+    seen().await?;
     assert!(all.iter().all(|(_, trace, _)| trace.events() == ["made"]));
     Ok(all)
 }
@@ -403,7 +315,7 @@ fn callbacks_may_add_connections_to_their_set_and_end_all_of_them() {
         assert_eq!(all[0].1.until(3).await, ["made", "data a", "lost"]);
         assert_eq!(all[1].1.until(3).await, ["made", "data b", "lost"]);
         assert_eq!(added.until(2).await, ["made", "lost"]);
-        some_turns().await;
+        seen().await?;
         assert!(connections.is_empty());
         Ok(())
     });
@@ -419,7 +331,7 @@ fn a_connection_that_has_much_to_read_lets_the_others_read_in_between() {
         let mut sent = 0;
         while let Some(written) = poll_once((&*client).write(&[b'x'; 1 << 16])).await {
             sent += written?;
-            some_turns().await;
+            seen().await?;
         }
         assert!(sent > 4 << 16, "{sent}");
         let order = Rc::new(RefCell::new(Vec::new()));
@@ -514,7 +426,7 @@ fn a_reset_is_told_as_an_error_and_the_socket_is_closed_whoever_holds_the_transp
         assert_eq!(transport.write(b"late").unwrap_err().kind(), io::ErrorKind::NotConnected);
         transport.close();
         transport.abort();
-        some_turns().await;
+        seen().await?;
         assert_eq!(trace.events().len(), 2, "lost once");
         Ok(())
     });
@@ -538,7 +450,7 @@ fn a_server_of_protocols_counts_closes_and_aborts_them() {
         while server.clients() < 2 {
             yield_now().await;
         }
-        some_turns().await;
+        seen().await?;
         assert_eq!((server.clients(), traces.borrow().len()), (2, 2), "the third waits");
         drop(clients.remove(0));
         while traces.borrow().len() < 3 {
@@ -843,7 +755,7 @@ fn a_panic_names_the_peer_in_whichever_callback_it_is() {
             };
             client.write_all(b"x").await?;
             if place == "lost" {
-                some_turns().await;
+                seen().await?;
                 connections.close_all();
             }
             // It reads whatever comes, so that there is room to write; and the connection ends in each of the cases.
