@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use picot_context::{Details, Frame, Step, TaskId};
 
-use crate::shared::{Local, Meta};
+use crate::shared::{Local, Meta, flag};
 
 thread_local! {
     static CURRENT: Cell<Option<NonNull<Meta>>> = const { Cell::new(None) };
@@ -30,8 +30,18 @@ impl Steps {
     /// Begins a step of a task, which the caller is to poll.
     #[inline]
     pub(crate) fn begin_task(&self, meta: &Meta) {
-        self.frame.begin(meta.step(), meta.details());
+        if meta.is(flag::HAS_DETAILS) {
+            self.begin_with_details(meta);
+        } else {
+            self.frame.begin(meta.step(), None);
+        }
         CURRENT.set(Some(NonNull::from(meta)));
+    }
+
+    /// Out of line, so that the steps of all others need not look for any.
+    #[inline(never)]
+    fn begin_with_details(&self, meta: &Meta) {
+        self.frame.begin(meta.step(), meta.details());
     }
 
     /// Begins a step of the root or of a callback.

@@ -341,18 +341,37 @@ fn run_queued(
     let mut held = 0;
     for done in 0..count {
         // Only a section that begins on the way can leave less in the queue than there was.
-        let Some(item) = local.queue.pop() else { return done - held };
-        if local.extras.get() == 0 {
-            run_item::<false>(local, item, steps, root.as_mut(), after);
-        } else if local.must_hold(&item) {
-            local.hold(item);
-            held += 1;
-        } else {
-            local.set_extra(extra::SECTION_ENDED, false);
-            run_item::<true>(local, item, steps, root.as_mut(), after);
+        let Some(place) = local.queue.pop_place() else { return done - held };
+        match place {
+            // Nearly all are this.
+            Some(task) if local.extras.get() == 0 => run_task::<false>(local, task, steps, after),
+            place => held += usize::from(!run_place(local, place, steps, root.as_mut(), after)),
         }
     }
     count - held
+}
+
+/// Runs what stands at a place, whatever it is, unless a section holds it. Returns whether it ran.
+#[inline(never)]
+fn run_place(
+    local: &Local,
+    place: Option<Ready>,
+    steps: &Steps,
+    root: Option<&mut Pin<&mut dyn AnyRoot>>,
+    after: &mut impl FnMut(Step),
+) -> bool {
+    let Some(item) = local.queue.item_of(place) else { return true };
+    if local.extras.get() == 0 {
+        run_item::<false>(local, item, steps, root, after);
+        return true;
+    }
+    if local.must_hold(&item) {
+        local.hold(item);
+        return false;
+    }
+    local.set_extra(extra::SECTION_ENDED, false);
+    run_item::<true>(local, item, steps, root, after);
+    true
 }
 
 /// Runs one item of the queue, in a step of its own. `WATCHED` is whether there may be hooks.

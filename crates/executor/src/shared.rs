@@ -255,6 +255,7 @@ impl Shared {
 }
 
 /// What a waker does: pushes, and wakes the owner if it sleeps elsewhere. It never runs or drops anything.
+#[inline(never)]
 pub(crate) fn schedule(runnable: Runnable<Meta>) {
     let shared = NonNull::from(&*runnable.metadata().owner);
     // SAFETY: The runnable keeps its metadata alive, and with it the `Arc` behind this reference, until it has run. It can
