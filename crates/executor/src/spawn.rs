@@ -33,12 +33,14 @@ pub struct Spawner {
 
 impl Spawner {
     pub(crate) fn new(shared: Arc<Shared>) -> Spawner {
+        assert!(shared.local.get().is_some(), "a spawner is made on its executor's thread");
         Spawner { shared, _thread: PhantomData }
     }
 
     #[inline]
     pub(crate) fn local(&self) -> &Local {
-        self.shared.local.get().expect("a spawner stays on its executor's thread")
+        // SAFETY: It was made on the executor's thread, and stays there: it is neither `Send` nor `Sync`.
+        unsafe { self.shared.local.get_here() }
     }
 
     /// Makes a task out of `future` and queues it. It is polled in a later turn, never inside of this function.
