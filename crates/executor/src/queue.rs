@@ -111,16 +111,15 @@ impl Queue {
     /// before anything else is taken.
     #[inline]
     pub(crate) fn pop_place(&self) -> Option<Option<Ready>> {
-        // SAFETY: As in `push_place`.
-        let front = unsafe { &*self.front.get() };
-        if self.taken.get() == front.len() && !self.turn_over() {
+        // SAFETY: As in `push_place`. The reference ends here, before the front is exchanged.
+        if self.taken.get() == unsafe { (*self.front.get()).len() } && !self.turn_over() {
             return None;
         }
         let taken = self.taken.get();
         self.taken.set(taken + 1);
-        // SAFETY: It is one of the front's, of which each is taken once: what is left behind is never looked at again, and has
-        // nothing to drop.
-        Some(unsafe { front.as_ptr().add(taken).read() })
+        // SAFETY: As in `push_place`. It is one of the front's, of which each is taken once: what is left behind is never
+        // looked at again, and has nothing to drop.
+        Some(unsafe { (*self.front.get()).as_ptr().add(taken).read() })
     }
 
     /// What a place that was just taken stands for.
