@@ -113,6 +113,16 @@ impl Wake for RootWaker {
 
 pin_project! {
     /// A future that an executor is run for; made by [`Executor::root`](crate::Executor::root), for loops on top of it.
+    ///
+    /// ```
+    /// use std::panic::Location;
+    ///
+    /// let executor = picot_executor::Executor::new();
+    /// let root = executor.root(Location::caller(), std::future::pending::<()>());
+    /// assert_eq!(executor.spawner().tasks()[0].given_name(), Some("main"));
+    /// drop(root); // it borrows nothing of the executor, and is gone with this
+    /// assert_eq!(executor.spawner().task_count(), 0);
+    /// ```
     #[must_use = "the root is polled by `run_batch_with` only"]
     pub struct Root<F: Future> {
         #[pin]
@@ -192,6 +202,18 @@ impl<F: Future> Root<F> {
     ///
     /// # Panics
     /// With the panic of the future, if that is how it ended.
+    ///
+    /// ```
+    /// use std::panic::Location;
+    /// use std::pin::pin;
+    ///
+    /// let executor = picot_executor::Executor::new();
+    /// let mut root = pin!(executor.root(Location::caller(), async { 7 }));
+    /// assert_eq!(root.as_mut().take_output(), None);
+    /// executor.run_batch_with(1, Some(root.as_mut()), |_| ());
+    /// assert_eq!(root.as_mut().take_output(), Some(7));
+    /// assert_eq!(root.as_mut().take_output(), None, "it is taken once");
+    /// ```
     pub fn take_output(self: Pin<&mut Self>) -> Option<F::Output> {
         match self.project().output.take()? {
             Ok(output) => Some(output),
@@ -201,6 +223,24 @@ impl<F: Future> Root<F> {
 }
 
 /// A [`Root`] of whatever type.
+///
+/// ```
+/// use std::pin::Pin;
+/// use picot_executor::{AnyRoot, Executor};
+///
+/// /// A turn of a loop, which need not know the type of the future that it is run for.
+/// fn turn(executor: &Executor, root: Option<Pin<&mut dyn AnyRoot>>) -> usize {
+///     executor.take_remote();
+///     let count = executor.run_batch_with(usize::MAX, root, |_| ());
+///     executor.deliver_reports();
+///     count
+/// }
+///
+/// let executor = Executor::new();
+/// let mut root = std::pin::pin!(executor.root(std::panic::Location::caller(), async {}));
+/// assert_eq!(turn(&executor, Some(root.as_mut())), 1);
+/// assert!(root.as_mut().take_output().is_some());
+/// ```
 pub trait AnyRoot: sealed::Sealed {}
 
 pub(crate) mod sealed {

@@ -126,6 +126,15 @@ impl Local {
 ///
 /// # Panics
 /// If it is polled by anything but a task of the executor, such as a callback: there would be nobody to run.
+///
+/// ```
+/// let executor = picot_executor::Executor::new();
+/// let spawner = executor.spawner().clone();
+/// executor.block_on(async move {
+///     drop(spawner.exclusive()); // never awaited: nothing has happened
+///     let _alone = spawner.exclusive().await;
+/// });
+/// ```
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct Exclusive {
     shared: Arc<Shared>,
@@ -163,6 +172,18 @@ impl fmt::Debug for Exclusive {
 }
 
 /// Keeps everything but one task from running; see [`Spawner::exclusive`](crate::Spawner::exclusive).
+///
+/// ```
+/// let executor = picot_executor::Executor::new();
+/// let spawner = executor.spawner().clone();
+/// executor.block_on(async move {
+///     {
+///         let _alone = spawner.exclusive().await;
+///         // Nothing else runs here, across whatever is awaited.
+///     }
+///     // And here all that was held back has its turn again.
+/// });
+/// ```
 #[must_use = "the exclusive section ends when this is dropped"]
 pub struct ExclusiveGuard {
     shared: Arc<Shared>,
@@ -173,6 +194,16 @@ pub struct ExclusiveGuard {
 
 impl ExclusiveGuard {
     /// How much has become ready and is held back until the section ends.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let spawner = executor.spawner().clone();
+    /// executor.block_on(async move {
+    ///     let alone = spawner.exclusive().await;
+    ///     spawner.call_soon(|| ()).unwrap();
+    ///     assert_eq!(alone.held(), 1);
+    /// });
+    /// ```
     pub fn held(&self) -> usize {
         self.shared.local.get().map_or(0, |local| {
             local.set_aside();
