@@ -198,7 +198,6 @@ impl Executor {
     /// assert_eq!(executor.run_batch(usize::MAX), 1);
     /// ```
     pub fn run_batch(&self, max: usize) -> usize {
-        assert!(!self.local().root.is_taken(), "a root lives; run the batch with it, by `run_batch_with`");
         self.run_batch_with(max, None, |_| ())
     }
 
@@ -308,7 +307,7 @@ impl Executor {
     /// step, while it is still the [current](picot_context::running) one.
     ///
     /// # Panics
-    /// If called from inside of a step.
+    /// If called from inside of a step, or without the root while one lives.
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
@@ -329,6 +328,10 @@ impl Executor {
         assert!(
             !local.running.get(),
             "this executor runs already, further up this thread's stack; await the future there, or spawn it"
+        );
+        assert!(
+            root.is_some() || !local.root.is_taken(),
+            "a root lives, which would miss its turn; run the batch with it, by `run_batch_with`"
         );
         let _running = Raised::new(&local.running);
         run_queued(local, max, root, &Steps::new(), &mut after)
@@ -574,8 +577,10 @@ pub(crate) fn run_item<const WATCHED: bool>(
     match item {
         Item::Task(task) => run_task::<WATCHED>(local, task, steps, after),
         Item::Call(call) => run_call::<WATCHED>(local, &call, steps, after),
+        // Taken out of the queue whether there is one or not: it may be that of a root which is gone.
+        Item::Root if !local.root.dequeue() => {}
         Item::Root => {
-            if let Some(root) = root.filter(|_| local.root.dequeue()) {
+            if let Some(root) = root {
                 run_root::<WATCHED>(local, root.as_mut(), steps, after);
             }
         }
