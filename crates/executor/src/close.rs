@@ -69,9 +69,9 @@ pub(crate) fn close(shared: &Arc<Shared>, local: &Local) -> CloseReport {
     }
     assert!(!local.running.get(), "a step cannot close the executor that runs it; let it end first, or stop the loop");
     local.phase.set(Phase::Closing);
+    let _running = Raised::new(&local.running);
     // A section ends here: what it has held back is dropped with the rest.
     local.end_section();
-    let _running = Raised::new(&local.running);
 
     report.tasks = mark_all(local);
     shared.inbox.drain(YIELDS, &mut Closing { shared, local, report: &mut report });

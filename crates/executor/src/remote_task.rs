@@ -34,8 +34,8 @@ use crate::task::Task;
 /// wait still gets the payload.
 ///
 /// # If dropped
-/// The task runs on. An outcome that has arrived is dropped here, on the thread where that is, and a panic in that is the
-/// caller's.
+/// The task runs on. An outcome that has arrived is dropped with it. A panic in that goes to the error hook on the executor's
+/// thread, and elsewhere to whoever drops the handle.
 ///
 /// ```
 /// use picot_executor::Executor;
@@ -369,7 +369,12 @@ impl<T> Drop for RemoteTask<T> {
             state.is_abandoned = true;
             (state.outcome.take(), state.waker.take())
         };
-        drop((outcome, waker));
+        if let Some(waker) = waker {
+            self.drop_waker(waker);
+        }
+        let Some(local) = self.shared.local.get() else { return drop(outcome) };
+        local.contain(|| drop(outcome));
+        local.deliver_if_closed();
     }
 }
 

@@ -151,6 +151,8 @@ impl Spawner {
         table.insert(ready.meta(), details);
         drop(table);
         if local.uses(extra::HOOKS) {
+            // The task stands nowhere yet: a close would wait for it in vain.
+            let _running = Raised::new(&local.running);
             local.hook(|hooks| hooks.spawned(&ready.meta().info()));
         }
         (ready, Task::new(handle))
@@ -180,6 +182,10 @@ impl Spawner {
     ///   end: that is told to the error hook, once a section.
     /// - The section ends when its guard is dropped, and when its task ends, whatever became of the guard. Its task may enter
     ///   again; then the last guard counts.
+    /// - A step in which a task that it has spawned [eagerly](TaskBuilder::eager) enters goes on to its end. If it would enter
+    ///   itself, it waits until that section is over.
+    ///
+    /// What is awaited panics if it is polled by anything but a task of this executor; see [`Exclusive`].
     ///
     /// ```
     /// use std::{cell::Cell, rc::Rc};
@@ -449,7 +455,8 @@ impl Spawner {
         self.local().reports.set_hook(None);
     }
 
-    /// Queues a report for the error hook.
+    /// Queues a report for the error hook. If the executor is closed, no turn comes at whose end it could be told: then the hook
+    /// is called at once, which is the default unless another was set after the close.
     ///
     /// ```
     /// use picot_context::{Kind, Origin, Report, catch};
@@ -463,6 +470,7 @@ impl Spawner {
     /// ```
     pub fn report(&self, report: Report) {
         self.local().reports.push(report);
+        self.local().deliver_if_closed();
     }
 }
 

@@ -279,6 +279,11 @@ impl Meta {
         } else {
             drop(table);
             let joiner = Joiner::Other(waker.clone());
+            if self.is(flag::ENDED) {
+                // The clone has run the executor.
+                waker.wake_by_ref();
+                return Poll::Pending;
+            }
             local.table.borrow_mut().side(self).joiner.replace(joiner)
         };
         if let Some(Joiner::Other(old)) = old {
@@ -310,10 +315,7 @@ fn drop_outcome<T>(task: &mut Task<T>) {
     let (Err(payload), Some(local)) = (picot_context::catch(move || drop(outcome)), shared.local.get()) else { return };
     // Its name is gone with its entry in the table.
     local.reports.task_panicked(TaskInfo::new(id, None, place), Scene::now(), payload, false);
-    if local.phase.get() == Phase::Closed {
-        // No turn comes any more.
-        local.reports.deliver();
-    }
+    local.deliver_if_closed();
 }
 
 /// Watches the task: gives its outcome, once.
