@@ -89,10 +89,24 @@ impl Local {
         if !self.running.get() {
             return None;
         }
-        let Some(meta) = CURRENT.get() else { return self.root.polled() };
-        // SAFETY: What stands there has not ended, so something keeps it: the table from the first time on that it is pending,
+        if CURRENT.get().is_none() {
+            return self.root.polled();
+        }
+        self.with_current(|meta| (meta.id, meta.slot))
+    }
+
+    /// Whether the step that runs is the last of its task, which has ended: what it drops now may still ask for things.
+    pub(crate) fn has_current_ended(&self) -> bool {
+        self.with_current(|meta| meta.is(flag::ENDED)) == Some(true)
+    }
+
+    /// Reads from the metadata of the task of this executor whose step runs.
+    #[inline]
+    fn with_current<R>(&self, read: impl FnOnce(&Meta) -> R) -> Option<R> {
+        let meta = CURRENT.get()?;
+        // SAFETY: What stands there is in a step, so something keeps it: the table from the first time on that it is pending,
         // and before that, and in its last step, whoever polls it.
         let meta = unsafe { meta.as_ref() };
-        std::ptr::eq(meta.local(), self).then_some((meta.id, meta.slot))
+        std::ptr::eq(meta.local(), self).then(|| read(meta))
     }
 }

@@ -388,6 +388,13 @@ impl Local {
         }
     }
 
+    /// Tells what there is to tell, if no turn comes any more at whose end that would be done.
+    pub(crate) fn deliver_if_closed(&self) {
+        if self.phase.get() == Phase::Closed {
+            self.reports.deliver();
+        }
+    }
+
     /// Runs a piece of the user's code whose panic is a report and no more.
     pub(crate) fn contain(&self, f: impl FnOnce()) {
         if let Err(payload) = picot_context::catch(f) {
