@@ -67,11 +67,21 @@ impl<F: Future> Future for Body<F> {
                 Err(payload) => End::Panicked(payload),
             }
         };
-        let _last = Last;
-        // SAFETY: This is the only drop: what has returned is not polled again, and there is no other way here.
-        let dropped = catch(|| unsafe { ManuallyDrop::drop(future) });
-        Poll::Ready(finish(meta, end, dropped))
+        // SAFETY: What has returned is not polled again, and there is no other way here.
+        Poll::Ready(unsafe { conclude(meta, future, end) })
     }
+}
+
+/// The last step of a task. Out of line, because nearly all steps are not the last, and need no room for this on the stack.
+///
+/// # Safety
+/// The future was not dropped, and is not touched again.
+#[inline(never)]
+unsafe fn conclude<F: Future>(meta: &Meta, future: &mut ManuallyDrop<F>, end: End<F::Output>) -> Outcome<F::Output> {
+    let _last = Last;
+    // SAFETY: As our caller promises, this is the only drop.
+    let dropped = catch(|| unsafe { ManuallyDrop::drop(future) });
+    finish(meta, end, dropped)
 }
 
 /// The task is pending for the first time: from now on the table keeps it.

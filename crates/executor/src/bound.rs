@@ -17,8 +17,8 @@ pub(crate) struct Bound<T> {
     value: ManuallyDrop<T>,
 }
 
-// SAFETY: `get` and `drop`, the only ways to the value, compare thread ids first, which are never reused within a
-// process. So whichever threads hold or share a `Bound`, the value itself never leaves the thread that made it.
+// SAFETY: `get` and `drop` compare thread ids first, which are never reused within a process, and who calls `get_here` has
+// promised what these find out. So whichever threads hold or share a `Bound`, the value itself never leaves the thread that made it.
 unsafe impl<T> Send for Bound<T> {}
 // SAFETY: As above.
 unsafe impl<T> Sync for Bound<T> {}
@@ -39,6 +39,16 @@ impl<T> Bound<T> {
     pub(crate) fn get(&self) -> Option<&T> {
         // A thread that has never made a `Bound` has no id here, and is no owner.
         (HERE.get() == Some(self.owner)).then_some(&*self.value)
+    }
+
+    /// The value, for those who need not ask.
+    ///
+    /// # Safety
+    /// This must be its thread.
+    #[inline]
+    pub(crate) unsafe fn get_here(&self) -> &T {
+        debug_assert!(self.get().is_some());
+        &self.value
     }
 }
 

@@ -13,6 +13,14 @@ use picot_context::{Details, Place};
 /// A callback that was scheduled, or is to be; asyncio's `Handle`.
 ///
 /// Dropping the handle does nothing: the callback runs all the same.
+///
+/// ```
+/// let executor = picot_executor::Executor::new();
+/// let call = executor.call_soon(|| println!("in its turn"));
+/// drop(call.clone());
+/// assert_eq!(executor.run_until_stalled(), 1);
+/// assert!(!call.cancel(), "it has run");
+/// ```
 #[derive(Clone)]
 #[doc(alias = "Handle")]
 pub struct CallHandle(Rc<dyn Call>);
@@ -65,12 +73,36 @@ impl<F: FnOnce()> Call for Callback<F> {
 impl CallHandle {
     /// A callback that is not scheduled yet; [`Spawner::schedule`](crate::Spawner::schedule) does that. It runs with the
     /// task-locals that are current now, and is reported under the caller's place.
+    ///
+    /// ```
+    /// use picot_executor::{CallHandle, Executor};
+    ///
+    /// let executor = Executor::new();
+    /// let call = CallHandle::new(|| println!("later"));
+    /// assert_eq!(executor.run_until_stalled(), 0, "nobody has scheduled it");
+    /// executor.spawner().schedule(call)?;
+    /// assert_eq!(executor.run_until_stalled(), 1);
+    /// # Ok::<(), picot_executor::Closed>(())
+    /// ```
     #[track_caller]
     pub fn new(call: impl FnOnce() + 'static) -> CallHandle {
         CallHandle::at(Location::caller(), picot_context::inherited(None), call)
     }
 
     /// As [`new`](CallHandle::new), on behalf of a caller at `place`.
+    ///
+    /// ```
+    /// use std::panic::Location;
+    /// use picot_executor::CallHandle;
+    ///
+    /// #[track_caller]
+    /// fn on_change(call: impl FnOnce() + 'static) -> CallHandle {
+    ///     CallHandle::new_at(Location::caller(), call)
+    /// }
+    ///
+    /// let call = on_change(|| ());
+    /// assert_eq!(call.place().line(), line!() - 1);
+    /// ```
     pub fn new_at(place: Place, call: impl FnOnce() + 'static) -> CallHandle {
         CallHandle::at(place, picot_context::inherited(None), call)
     }
@@ -102,6 +134,14 @@ impl CallHandle {
     }
 
     /// Whether the callback was cancelled.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let call = executor.call_soon(|| ());
+    /// assert!(!call.is_cancelled());
+    /// call.cancel();
+    /// assert!(call.is_cancelled());
+    /// ```
     pub fn is_cancelled(&self) -> bool {
         self.0.common().state.get() == State::Cancelled
     }
@@ -111,6 +151,12 @@ impl CallHandle {
     }
 
     /// Where it was scheduled.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let call = executor.call_soon(|| ());
+    /// assert_eq!(call.place().line(), line!() - 1);
+    /// ```
     pub fn place(&self) -> Place {
         self.0.common().place
     }

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use picot_context::{Details, Frame, Step, TaskId};
 
-use crate::shared::{Local, Meta};
+use crate::shared::{Local, Meta, flag};
 
 thread_local! {
     static CURRENT: Cell<Option<NonNull<Meta>>> = const { Cell::new(None) };
@@ -30,8 +30,18 @@ impl Steps {
     /// Begins a step of a task, which the caller is to poll.
     #[inline]
     pub(crate) fn begin_task(&self, meta: &Meta) {
-        self.frame.begin(meta.step(), meta.details());
+        if meta.is(flag::HAS_DETAILS) {
+            self.begin_with_details(meta);
+        } else {
+            self.frame.begin(meta.step(), None);
+        }
         CURRENT.set(Some(NonNull::from(meta)));
+    }
+
+    /// Out of line, so that the steps of all others need not look for any.
+    #[inline(never)]
+    fn begin_with_details(&self, meta: &Meta) {
+        self.frame.begin(meta.step(), meta.details());
     }
 
     /// Begins a step of the root or of a callback.
@@ -79,10 +89,24 @@ impl Local {
         if !self.running.get() {
             return None;
         }
-        let Some(meta) = CURRENT.get() else { return self.root.polled() };
-        // SAFETY: What stands there has not ended, so something keeps it: the table from the first time on that it is pending,
+        if CURRENT.get().is_none() {
+            return self.root.polled();
+        }
+        self.with_current(|meta| (meta.id, meta.slot))
+    }
+
+    /// Whether the step that runs is the last of its task, which has ended: what it drops now may still ask for things.
+    pub(crate) fn has_current_ended(&self) -> bool {
+        self.with_current(|meta| meta.is(flag::ENDED)) == Some(true)
+    }
+
+    /// Reads from the metadata of the task of this executor whose step runs.
+    #[inline]
+    fn with_current<R>(&self, read: impl FnOnce(&Meta) -> R) -> Option<R> {
+        let meta = CURRENT.get()?;
+        // SAFETY: What stands there is in a step, so something keeps it: the table from the first time on that it is pending,
         // and before that, and in its last step, whoever polls it.
         let meta = unsafe { meta.as_ref() };
-        std::ptr::eq(meta.local(), self).then_some((meta.id, meta.slot))
+        std::ptr::eq(meta.local(), self).then(|| read(meta))
     }
 }

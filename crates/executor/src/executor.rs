@@ -25,7 +25,18 @@ use crate::task::Task;
 
 /// Runs tasks and callbacks on the thread that made it, in the order in which they became ready.
 ///
-/// Dropping it closes it; see [`close`](Executor::close).
+/// # If dropped
+/// It is closed, and the [`CloseReport`] of that goes to nobody. Call [`close`](Executor::close) to have it: it can be called
+/// while the executor is still there, and what is dropped later is closed already.
+///
+/// ```
+/// use picot_executor::Executor;
+///
+/// let executor = Executor::new();
+/// executor.call_soon(|| println!("first"));
+/// let task = executor.spawn(async { println!("second") });
+/// executor.block_on(async { task.await.unwrap() });
+/// ```
 pub struct Executor {
     spawner: Spawner,
     /// How it sleeps, unless somebody else's sleep is interrupted.
@@ -37,6 +48,11 @@ impl RefUnwindSafe for Executor {}
 
 impl Executor {
     /// An executor that sleeps by parking its thread, in [`block_on`](Executor::block_on).
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// assert_eq!(executor.block_on(async { 6 * 7 }), 42);
+    /// ```
     pub fn new() -> Executor {
         let (parker, unparker) = parking::pair();
         Executor { spawner: Spawner::new(Shared::new(unparker.into())), parker: Some(parker) }
@@ -44,6 +60,31 @@ impl Executor {
 
     /// An executor for a loop that sleeps elsewhere, such as in a reactor. `interrupt` must end that sleep, from any
     /// thread; it is woken only between [`fall_asleep`](Executor::fall_asleep) and the end of what that returns.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::task::Wake;
+    /// use std::thread::{self, Thread};
+    /// use picot_executor::Executor;
+    ///
+    /// struct Unpark(Thread);
+    ///
+    /// impl Wake for Unpark {
+    ///     fn wake(self: Arc<Self>) {
+    ///         self.0.unpark();
+    ///     }
+    /// }
+    ///
+    /// let executor = Executor::with_interrupt(Arc::new(Unpark(thread::current())).into());
+    /// let remote = executor.remote();
+    /// let other = thread::spawn(move || drop(remote.spawn(|| async { println!("from another thread") })));
+    /// while executor.run_until_stalled() == 0 {
+    ///     if let Some(_asleep) = executor.fall_asleep() {
+    ///         thread::park(); // whatever this loop waits by
+    ///     }
+    /// }
+    /// other.join().unwrap();
+    /// ```
     pub fn with_interrupt(interrupt: Waker) -> Executor {
         Executor { spawner: Spawner::new(Shared::new(interrupt)), parker: None }
     }
@@ -58,11 +99,27 @@ impl Executor {
     }
 
     /// The handle that makes tasks on this thread.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let spawner = executor.spawner().clone(); // for tasks that make others
+    /// executor.block_on(async move {
+    ///     let child = spawner.spawn(async { 7 }).unwrap();
+    ///     assert_eq!(child.await.unwrap(), 7);
+    /// });
+    /// ```
     pub fn spawner(&self) -> &Spawner {
         &self.spawner
     }
 
     /// The handle for other threads.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let remote = executor.remote();
+    /// std::thread::spawn(move || remote.call_soon(|| println!("on the executor's thread"))).join().unwrap().unwrap();
+    /// assert_eq!(executor.run_until_stalled(), 1);
+    /// ```
     pub fn remote(&self) -> Remote {
         self.spawner.remote()
     }
@@ -71,6 +128,16 @@ impl Executor {
     ///
     /// # Panics
     /// If the executor was closed.
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    ///
+    /// let executor = picot_executor::Executor::new();
+    /// let shared = Rc::new(5); // not `Send`, which no task needs to be
+    /// let task = executor.spawn(async move { *shared + 1 });
+    /// assert!(!task.is_finished(), "nothing runs inside of `spawn`");
+    /// assert_eq!(executor.block_on(async { task.await.unwrap() }), 6);
+    /// ```
     #[track_caller]
     pub fn spawn<F>(&self, future: F) -> Task<F::Output>
     where
@@ -83,6 +150,19 @@ impl Executor {
     ///
     /// # Panics
     /// If the executor was closed.
+    ///
+    /// ```
+    /// use std::{cell::RefCell, rc::Rc};
+    ///
+    /// let executor = picot_executor::Executor::new();
+    /// let order = Rc::new(RefCell::new(vec![]));
+    /// for name in ["first", "second"] {
+    ///     let order = order.clone();
+    ///     executor.call_soon(move || order.borrow_mut().push(name));
+    /// }
+    /// executor.run_until_stalled();
+    /// assert_eq!(*order.borrow(), ["first", "second"]);
+    /// ```
     #[track_caller]
     pub fn call_soon(&self, call: impl FnOnce() + 'static) -> CallHandle {
         open(self.spawner.call_soon(call))
@@ -92,6 +172,13 @@ impl Executor {
     ///
     /// # Panics
     /// If called from inside of a step, or while a [`Root`] lives.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// executor.call_soon(|| ());
+    /// assert!(executor.step());
+    /// assert!(!executor.step());
+    /// ```
     pub fn step(&self) -> bool {
         self.run_batch(1) == 1
     }
@@ -101,8 +188,16 @@ impl Executor {
     ///
     /// # Panics
     /// As for [`step`](Executor::step).
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let spawner = executor.spawner().clone();
+    /// executor.call_soon(move || drop(spawner.call_soon(|| println!("in the next batch"))));
+    /// executor.call_soon(|| ());
+    /// assert_eq!(executor.run_batch(usize::MAX), 2);
+    /// assert_eq!(executor.run_batch(usize::MAX), 1);
+    /// ```
     pub fn run_batch(&self, max: usize) -> usize {
-        assert!(!self.local().root.is_taken(), "a root lives; run the batch with it, by `run_batch_with`");
         self.run_batch_with(max, None, |_| ())
     }
 
@@ -135,10 +230,20 @@ impl Executor {
     ///
     /// # Panics
     /// - With the panic of the future.
-    /// - If called from inside of a step of this executor.
+    /// - If called from inside of a step of this executor, or while a [`Root`] lives.
     /// - If the executor was closed, or is closed meanwhile, by a hook.
     /// - If the executor was made [`with_interrupt`](Executor::with_interrupt): then the loop that it was made for drives
     ///   it.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let text = String::from("it may borrow what is around it");
+    /// let length = executor.block_on(async {
+    ///     assert_eq!(picot_context::current().unwrap().given_name(), Some("main"));
+    ///     text.len()
+    /// });
+    /// assert_eq!(length, text.len());
+    /// ```
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         let parker = self.parker.as_ref().expect("the loop that this executor was made for drives it; use its `run_…`");
@@ -177,6 +282,23 @@ impl Executor {
     ///
     /// # Panics
     /// If there is one already, from inside of a step, or if the executor was closed.
+    ///
+    /// ```
+    /// use std::panic::Location;
+    /// use std::pin::pin;
+    ///
+    /// let executor = picot_executor::Executor::new();
+    /// let mut root = pin!(executor.root(Location::caller(), async { "done" }));
+    /// let output = loop {
+    ///     executor.run_batch_with(usize::MAX, Some(root.as_mut()), |_| ());
+    ///     executor.deliver_reports();
+    ///     if let Some(output) = root.as_mut().take_output() {
+    ///         break output;
+    ///     }
+    ///     // Here a loop waits, and then takes what came from other threads.
+    /// };
+    /// assert_eq!(output, "done");
+    /// ```
     pub fn root<F: Future>(&self, place: Place, future: F) -> Root<F> {
         Root::new(self.shared(), future, place)
     }
@@ -185,7 +307,16 @@ impl Executor {
     /// step, while it is still the [current](picot_context::running) one.
     ///
     /// # Panics
-    /// If called from inside of a step.
+    /// If called from inside of a step, or without the root while one lives.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// drop(executor.spawn(async {}));
+    /// executor.call_soon(|| ());
+    /// let mut steps = Vec::new();
+    /// executor.run_batch_with(usize::MAX, None, |step| steps.push(step.task_id().is_some()));
+    /// assert_eq!(steps, [true, false], "a task, and a callback");
+    /// ```
     #[inline]
     pub fn run_batch_with(
         &self,
@@ -198,12 +329,23 @@ impl Executor {
             !local.running.get(),
             "this executor runs already, further up this thread's stack; await the future there, or spawn it"
         );
+        assert!(
+            root.is_some() || !local.root.is_taken(),
+            "a root lives, which would miss its turn; run the batch with it, by `run_batch_with`"
+        );
         let _running = Raised::new(&local.running);
         run_queued(local, max, root, &Steps::new(), &mut after)
     }
 
     /// How much is queued. What other threads have handed over and was not taken yet does not count, and neither does what
     /// an [exclusive section](Spawner::exclusive) holds back.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// executor.call_soon(|| ());
+    /// drop(executor.spawn(async {}));
+    /// assert_eq!(executor.ready(), 2);
+    /// ```
     #[inline]
     pub fn ready(&self) -> usize {
         let local = self.local();
@@ -214,29 +356,69 @@ impl Executor {
     }
 
     /// Whether there is anything to do on this thread: something queued, or a report to deliver.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// assert!(!executor.has_work());
+    /// executor.call_soon(|| ());
+    /// assert!(executor.has_work());
+    /// ```
     #[inline]
     pub fn has_work(&self) -> bool {
         self.ready() != 0 || self.local().reports.any()
     }
 
     /// Whether an [exclusive section](Spawner::exclusive) lasts, or has ended in the step that runs now or has run last.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let spawner = executor.spawner().clone();
+    /// drop(executor.spawn(async move { drop(spawner.exclusive().await) }));
+    /// drop(executor.spawn(async {}));
+    /// executor.step();
+    /// assert!(executor.was_exclusive());
+    /// executor.step();
+    /// assert!(!executor.was_exclusive());
+    /// ```
     #[inline]
     pub fn was_exclusive(&self) -> bool {
         self.local().uses(extra::SECTION | extra::SECTION_ENDED)
     }
 
     /// Whether another thread has handed something over that was not taken yet.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let remote = executor.remote();
+    /// std::thread::spawn(move || remote.call_soon(|| ())).join().unwrap().unwrap();
+    /// assert!(executor.has_remote() && !executor.has_work());
+    /// ```
     #[inline]
     pub fn has_remote(&self) -> bool {
         self.shared().inbox.is_notified()
     }
 
     /// How much other threads have handed over that was not taken yet.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let remote = executor.remote();
+    /// std::thread::spawn(move || (0..3).for_each(|_| remote.call_soon(|| ()).unwrap())).join().unwrap();
+    /// assert_eq!(executor.remote_len(), 3);
+    /// ```
     pub fn remote_len(&self) -> usize {
         self.shared().inbox.len()
     }
 
     /// Queues what other threads have handed over by now. Returns how much that was. Costs a plain load if it is nothing.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let remote = executor.remote();
+    /// std::thread::spawn(move || remote.call_soon(|| ())).join().unwrap().unwrap();
+    /// assert_eq!((executor.take_remote(), executor.ready()), (1, 1));
+    /// assert_eq!(executor.take_remote(), 0);
+    /// ```
     #[inline]
     pub fn take_remote(&self) -> usize {
         if !self.has_remote() {
@@ -247,6 +429,15 @@ impl Executor {
     }
 
     /// Hands the reports of this turn to the error hook; to be called at the end of a turn. Returns whether there were any.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// executor.spawner().set_error_hook(|report| assert!(report.to_string().contains("panicked with \"boom\"")));
+    /// executor.call_soon(|| panic!("boom"));
+    /// executor.run_batch(usize::MAX);
+    /// assert!(executor.deliver_reports());
+    /// assert!(!executor.deliver_reports());
+    /// ```
     #[inline]
     pub fn deliver_reports(&self) -> bool {
         let any = self.local().reports.any();
@@ -260,6 +451,16 @@ impl Executor {
     /// dropped. `None` if they have handed something over already: then take that and do not wait.
     ///
     /// If what this returns is forgotten, the first of them still interrupts, for nothing.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let remote = executor.remote();
+    /// if let Some(_asleep) = executor.fall_asleep() {
+    ///     // Wait here for I/O, timers, and the interrupt.
+    /// }
+    /// std::thread::spawn(move || remote.call_soon(|| ())).join().unwrap().unwrap();
+    /// assert!(executor.fall_asleep().is_none(), "there is something to take first");
+    /// ```
     pub fn fall_asleep(&self) -> Option<Asleep<'_>> {
         let local = self.local();
         if local.uses(extra::HOOKS) {
@@ -309,6 +510,15 @@ impl Executor {
     ///
     /// # Panics
     /// If called from inside of a step.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// drop(executor.spawner().task().name("server").spawn(std::future::pending::<()>()));
+    /// executor.run_until_stalled();
+    /// let report = executor.close();
+    /// assert_eq!(report.tasks[0].given_name(), Some("server"));
+    /// assert!(executor.spawner().spawn(async {}).is_err());
+    /// ```
     pub fn close(&self) -> CloseReport {
         crate::close::close(self.shared(), self.local())
     }
@@ -341,18 +551,37 @@ fn run_queued(
     let mut held = 0;
     for done in 0..count {
         // Only a section that begins on the way can leave less in the queue than there was.
-        let Some(item) = local.queue.pop() else { return done - held };
-        if local.extras.get() == 0 {
-            run_item::<false>(local, item, steps, root.as_mut(), after);
-        } else if local.must_hold(&item) {
-            local.hold(item);
-            held += 1;
-        } else {
-            local.set_extra(extra::SECTION_ENDED, false);
-            run_item::<true>(local, item, steps, root.as_mut(), after);
+        let Some(place) = local.queue.pop_place() else { return done - held };
+        match place {
+            // Nearly all are this.
+            Some(task) if local.extras.get() == 0 => run_task::<false>(local, task, steps, after),
+            place => held += usize::from(!run_place(local, place, steps, root.as_mut(), after)),
         }
     }
     count - held
+}
+
+/// Runs what stands at a place, whatever it is, unless a section holds it. Returns whether it ran.
+#[inline(never)]
+fn run_place(
+    local: &Local,
+    place: Option<Ready>,
+    steps: &Steps,
+    root: Option<&mut Pin<&mut dyn AnyRoot>>,
+    after: &mut impl FnMut(Step),
+) -> bool {
+    let Some(item) = local.queue.item_of(place) else { return true };
+    if local.extras.get() == 0 {
+        run_item::<false>(local, item, steps, root, after);
+        return true;
+    }
+    if local.must_hold(&item) {
+        local.hold(item);
+        return false;
+    }
+    local.set_extra(extra::SECTION_ENDED, false);
+    run_item::<true>(local, item, steps, root, after);
+    true
 }
 
 /// Runs one item of the queue, in a step of its own. `WATCHED` is whether there may be hooks.
@@ -367,8 +596,10 @@ pub(crate) fn run_item<const WATCHED: bool>(
     match item {
         Item::Task(task) => run_task::<WATCHED>(local, task, steps, after),
         Item::Call(call) => run_call::<WATCHED>(local, &call, steps, after),
+        // Taken out of the queue whether there is one or not: it may be that of a root which is gone.
+        Item::Root if !local.root.dequeue() => {}
         Item::Root => {
-            if let Some(root) = root.filter(|_| local.root.dequeue()) {
+            if let Some(root) = root {
                 run_root::<WATCHED>(local, root.as_mut(), steps, after);
             }
         }
@@ -451,6 +682,14 @@ impl fmt::Debug for Executor {
 }
 
 /// The time in which other threads interrupt the executor's wait; see [`Executor::fall_asleep`].
+///
+/// ```
+/// let executor = picot_executor::Executor::new();
+/// let asleep = executor.fall_asleep().expect("there is nothing to do");
+/// // The wait stands here.
+/// drop(asleep);
+/// assert!(!executor.has_remote());
+/// ```
 #[derive(Debug)]
 #[must_use = "the executor is awake again at once if this is dropped"]
 pub struct Asleep<'a> {

@@ -162,6 +162,8 @@ mod tests {
 
 #[cfg(all(test, loom))]
 mod model {
+    use std::cell::Cell;
+
     use loom::sync::{Arc, Condvar, Mutex};
     use loom::thread;
 
@@ -233,8 +235,20 @@ mod model {
         });
     }
 
-    /// Each of the threads pushes an item. The owner works and sleeps as the loop does, and must never wait while an item
-    /// is there and nobody will ring.
+    /// The owner works and sleeps as the loop does, until what it waits for is there. `work` gets the inbox when there is something
+    /// to look at.
+    fn work_and_sleep<T>(inbox: &Inbox<T>, alarm: &Alarm, is_done: impl Fn() -> bool, mut work: impl FnMut(&Inbox<T>)) {
+        while !is_done() {
+            if inbox.is_notified() {
+                work(inbox);
+            } else if inbox.fall_asleep() {
+                alarm.wait();
+                inbox.wake_up();
+            }
+        }
+    }
+
+    /// Each of the threads pushes an item. The owner must never wait while an item is there and nobody will ring.
     fn owner_gets_everything(pushers: usize) {
         let inbox = Arc::new(Inbox::new());
         let alarm = Arc::new(Alarm::default());
@@ -249,15 +263,8 @@ mod model {
             })
             .collect();
 
-        let mut got = 0;
-        while got < pushers {
-            if inbox.is_notified() {
-                got += inbox.take(|_| ());
-            } else if inbox.fall_asleep() {
-                alarm.wait();
-                inbox.wake_up();
-            }
-        }
+        let got = Cell::new(0);
+        work_and_sleep(&inbox, &alarm, || got.get() == pushers, |inbox| got.set(got.get() + inbox.take(|_| ())));
         for thread in threads {
             thread.join().unwrap();
         }
@@ -376,6 +383,7 @@ mod model {
         model.preemption_bound = Some(3);
         model.check(|| _ = close_under_fire(2, 1));
     }
+
     /// Threads wake one root, each after it has written what the root waits for. The root is polled until it has seen all, by
     /// an owner that sleeps in between; the inbox never holds it twice.
     fn root_is_polled_after_every_wake(wakers: usize) {
@@ -396,15 +404,11 @@ mod model {
             })
             .collect();
 
-        while !written.iter().all(|written| written.load(Ordering::Relaxed)) {
-            if inbox.is_notified() {
-                let taken = inbox.take(|()| sent.clear());
-                assert!(taken <= 1, "it stands there once");
-            } else if inbox.fall_asleep() {
-                alarm.wait();
-                inbox.wake_up();
-            }
-        }
+        let is_done = || written.iter().all(|written| written.load(Ordering::Relaxed));
+        work_and_sleep(&inbox, &alarm, is_done, |inbox| {
+            let taken = inbox.take(|()| sent.clear());
+            assert!(taken <= 1, "it stands there once");
+        });
         for thread in threads {
             thread.join().unwrap();
         }

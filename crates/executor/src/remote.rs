@@ -27,6 +27,21 @@ pub(crate) enum RemoteItem {
 }
 
 /// A handle for other threads: the only way in from outside.
+///
+/// ```
+/// use picot_executor::Executor;
+///
+/// let executor = Executor::new();
+/// let remote = executor.remote();
+/// let threads: Vec<_> = (1..=3)
+///     .map(|n| {
+///         let remote = remote.clone();
+///         std::thread::spawn(move || drop(remote.spawn(move || async move { println!("from thread {n}") })))
+///     })
+///     .collect();
+/// threads.into_iter().for_each(|thread| thread.join().unwrap());
+/// assert_eq!(executor.run_until_stalled(), 3);
+/// ```
 #[derive(Clone)]
 pub struct Remote {
     shared: Arc<Shared>,
@@ -126,12 +141,30 @@ impl fmt::Debug for Remote {
 }
 
 /// A call, or the making of a task, that a closed executor did not take.
+///
+/// ```
+/// let executor = picot_executor::Executor::new();
+/// let remote = executor.remote();
+/// executor.close();
+/// let refused = remote.call_soon(|| println!("then here")).unwrap_err();
+/// println!("{refused}");
+/// (refused.into_call())();
+/// ```
 pub struct Refused<C = Box<dyn FnOnce() + Send>> {
     call: C,
 }
 
 impl<C> Refused<C> {
     /// The closure, to be run elsewhere or dropped.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let remote = executor.remote();
+    /// executor.close();
+    /// let make = remote.spawn(|| async { 3 }).unwrap_err().into_call();
+    /// let other = picot_executor::Executor::new();
+    /// assert_eq!(other.block_on(make()), 3);
+    /// ```
     pub fn into_call(self) -> C {
         self.call
     }

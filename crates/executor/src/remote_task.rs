@@ -32,6 +32,28 @@ use crate::task::Task;
 ///
 /// A panic of the task goes to whoever waited for it when it happened. If nobody did, the error hook is told, and a later
 /// wait still gets the payload.
+///
+/// # If dropped
+/// The task runs on. An outcome that has arrived is dropped with it. A panic in that goes to the error hook on the executor's
+/// thread, and elsewhere to whoever drops the handle.
+///
+/// ```
+/// use picot_executor::Executor;
+///
+/// let (here, there) = (Executor::new(), std::sync::mpsc::channel());
+/// let remote = here.remote();
+/// let thread = std::thread::spawn(move || {
+///     // The same handle blocks a plain thread, and is awaited by a task of another executor.
+///     let mut blocked = remote.spawn(|| async { 1 }).unwrap();
+///     let awaited = remote.spawn(|| async { 2 }).unwrap();
+///     let sum = blocked.wait(None).unwrap() + Executor::new().block_on(async { awaited.await.unwrap() });
+///     there.0.send(sum).unwrap();
+/// });
+/// while !thread.is_finished() {
+///     here.run_until_stalled();
+/// }
+/// assert_eq!(there.1.recv(), Ok(3));
+/// ```
 #[must_use = "a task runs on when its handle is dropped; write `let _ =` or `drop(…)` where that is meant"]
 pub struct RemoteTask<T> {
     mailbox: Arc<Mailbox<T>>,
@@ -183,6 +205,14 @@ where
 
 impl<T> RemoteTask<T> {
     /// Whether the task has ended, and its outcome has arrived.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let task = executor.remote().spawn(|| async { 1 }).unwrap();
+    /// assert!(!task.is_finished());
+    /// executor.run_until_stalled();
+    /// assert!(task.is_finished());
+    /// ```
     pub fn is_finished(&self) -> bool {
         self.mailbox.state().has_ended
     }
@@ -198,6 +228,25 @@ impl<T> RemoteTask<T> {
     ///
     /// # Panics
     /// If the outcome was taken already.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use picot_executor::{Executor, WaitError};
+    ///
+    /// let executor = Executor::new();
+    /// let remote = executor.remote();
+    /// let thread = std::thread::spawn(move || {
+    ///     let mut slow = remote.spawn(|| std::future::pending::<()>()).unwrap();
+    ///     if let Err(WaitError::TimedOut) = slow.wait(Some(Duration::from_millis(1))) {
+    ///         slow.cancel("it takes too long");
+    ///     }
+    ///     slow.wait(None).unwrap_err().to_string()
+    /// });
+    /// while !thread.is_finished() {
+    ///     executor.run_until_stalled();
+    /// }
+    /// assert!(thread.join().unwrap().ends_with("was cancelled: it takes too long"));
+    /// ```
     pub fn wait(&mut self, limit: Option<Duration>) -> Result<T, WaitError> {
         let mailbox = &*self.mailbox;
         let mut state = mailbox.state();
@@ -276,6 +325,19 @@ impl<T> RemoteTask<T> {
 impl<T: Send + 'static> RemoteTask<T> {
     /// Asks for the task to be cancelled, and says whether it still could be: `false` if it is known to have ended. Its
     /// future is dropped on the executor's thread, soon; see [`Task::cancel`].
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let remote = executor.remote();
+    /// let task = std::thread::spawn(move || {
+    ///     let task = remote.spawn(|| async { unreachable!("it never begins") }).unwrap();
+    ///     task.cancel("the user has left");
+    ///     task
+    /// });
+    /// let task: picot_executor::RemoteTask<()> = task.join().unwrap();
+    /// let error = executor.block_on(async { task.await.unwrap_err() });
+    /// assert_eq!(error.reason().unwrap().as_str(), "the user has left");
+    /// ```
     pub fn cancel(&self, reason: impl Into<CancelReason>) -> bool {
         self.mailbox.cancel(&self.shared, reason.into())
     }
@@ -307,7 +369,12 @@ impl<T> Drop for RemoteTask<T> {
             state.is_abandoned = true;
             (state.outcome.take(), state.waker.take())
         };
-        drop((outcome, waker));
+        if let Some(waker) = waker {
+            self.drop_waker(waker);
+        }
+        let Some(local) = self.shared.local.get() else { return drop(outcome) };
+        local.contain(|| drop(outcome));
+        local.deliver_if_closed();
     }
 }
 
@@ -318,6 +385,17 @@ impl<T> Drop for RemoteTask<T> {
 ///
 /// # Panics
 /// If the outcome was taken already.
+///
+/// ```
+/// use std::pin::Pin;
+/// use std::task::{Context, Poll, Waker};
+///
+/// let executor = picot_executor::Executor::new();
+/// let mut task = executor.remote().spawn(|| async { 5 }).unwrap();
+/// let poll = Pin::new(&mut &mut task).poll(&mut Context::from_waker(Waker::noop()));
+/// assert!(poll.is_pending());
+/// assert_eq!(executor.block_on(&mut task).unwrap(), 5, "the look before has changed nothing");
+/// ```
 impl<T> Future for &mut RemoteTask<T> {
     type Output = Result<T, JoinError>;
 
@@ -345,6 +423,18 @@ impl<T> fmt::Debug for RemoteTask<T> {
 ///
 /// # If dropped
 /// The task is cancelled, if it has not ended.
+///
+/// # Panics
+/// If it is polled after it has given the outcome.
+///
+/// ```
+/// let executor = picot_executor::Executor::new();
+/// let task = executor.remote().spawn(|| std::future::pending::<()>()).unwrap();
+/// executor.run_until_stalled();
+/// drop(task.into_future());
+/// executor.run_until_stalled();
+/// assert_eq!(executor.spawner().task_count(), 0);
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping this cancels the task"]
 pub struct RemoteJoin<T: Send + 'static> {

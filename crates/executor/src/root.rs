@@ -19,18 +19,14 @@ use crate::inbox::Sent;
 use crate::queue::Item;
 use crate::remote::RemoteItem;
 use crate::shared::{Local, Phase, Shared};
-use crate::table::{self, ROOT_SLOT};
+use crate::table::{ROOT_SLOT, RootEntry};
 
-/// Which root runs, and whether it stands in the queue.
+/// Which root there is, and whether it stands in the queue.
 #[derive(Default)]
 pub(crate) struct RootSlot {
-    /// The number of the run; 0 between runs.
-    run: Cell<u64>,
-    /// The task that the root is, while there is one.
     id: Cell<Option<TaskId>>,
     /// Whether its step runs.
     pub(crate) is_polled: Cell<bool>,
-    last_run: Cell<u64>,
     queued: Cell<bool>,
     /// How many of the queue's root items, which are the first ones, belong to roots that are gone.
     stale: Cell<usize>,
@@ -38,7 +34,7 @@ pub(crate) struct RootSlot {
 
 impl RootSlot {
     pub(crate) fn is_taken(&self) -> bool {
-        self.run.get() != 0
+        self.id.get().is_some()
     }
 
     pub(crate) fn id(&self) -> Option<TaskId> {
@@ -50,15 +46,7 @@ impl RootSlot {
         self.id.get().filter(|_| self.is_polled.get()).map(|id| (id, ROOT_SLOT))
     }
 
-    fn begin(&self) -> u64 {
-        let run = self.last_run.get() + 1;
-        self.last_run.set(run);
-        self.run.set(run);
-        run
-    }
-
     pub(crate) fn end(&self) {
-        self.run.set(0);
         self.id.set(None);
         self.stale.set(self.stale.get() + usize::from(self.queued.take()));
     }
@@ -77,7 +65,7 @@ impl RootSlot {
 
 pub(crate) struct RootWaker {
     shared: Arc<Shared>,
-    run: u64,
+    id: TaskId,
     sent: Sent,
 }
 
@@ -90,7 +78,7 @@ impl RootWaker {
     }
 
     fn queue(&self, local: &Local) {
-        if local.root.run.get() == self.run && !local.root.queued.replace(true) {
+        if local.root.id() == Some(self.id) && !local.root.queued.replace(true) {
             local.queue.push(Item::Root);
         }
     }
@@ -113,27 +101,43 @@ impl Wake for RootWaker {
 
 pin_project! {
     /// A future that an executor is run for; made by [`Executor::root`](crate::Executor::root), for loops on top of it.
+    ///
+    /// ```
+    /// use std::panic::Location;
+    ///
+    /// let executor = picot_executor::Executor::new();
+    /// let root = executor.root(Location::caller(), std::future::pending::<()>());
+    /// assert_eq!(executor.spawner().tasks()[0].given_name(), Some("main"));
+    /// drop(root); // it borrows nothing of the executor, and is gone with this
+    /// assert_eq!(executor.spawner().task_count(), 0);
+    /// ```
     #[must_use = "the root is polled by `run_batch_with` only"]
     pub struct Root<F: Future> {
         #[pin]
         future: Option<F>,
         output: Option<Result<F::Output, Payload>>,
         details: Option<Rc<Details>>,
-        entry: RootEntry,
+        stay: Stay,
     }
 }
 
-/// The root's place in the table; leaves it when dropped, also while unwinding.
-struct RootEntry {
+/// The root's stay in its executor, which ends when this is dropped, also while unwinding.
+struct Stay {
     shared: Arc<Shared>,
     waker: Waker,
     id: TaskId,
     place: Place,
 }
 
-impl RootEntry {
+impl Stay {
     fn info(&self) -> TaskInfo {
         TaskInfo::new(self.id, Some(ROOT_NAME), self.place)
+    }
+
+    fn report(&self, payload: Payload) {
+        if let Some(local) = self.shared.local.get() {
+            local.reports.running_panicked(payload);
+        }
     }
 
     /// Tells the hooks of the root's end, if there are any.
@@ -144,7 +148,7 @@ impl RootEntry {
     }
 }
 
-impl Drop for RootEntry {
+impl Drop for Stay {
     fn drop(&mut self) {
         // Close has ended it, and the table is gone.
         if let Some(local) = self.shared.local.get().filter(|local| local.phase.get() != Phase::Closed) {
@@ -168,18 +172,17 @@ impl<F: Future> Root<F> {
         if let Err(closed) = local.check_open() {
             panic!("{closed}");
         }
-        let run = local.root.begin();
         let id = local.next_id();
-        let root_waker = Arc::new(RootWaker { shared: shared.clone(), run, sent: Sent::new() });
+        let root_waker = Arc::new(RootWaker { shared: shared.clone(), id, sent: Sent::new() });
         let waker = Waker::from(root_waker.clone());
         local.root.id.set(Some(id));
-        local.table.borrow_mut().set_root(Some(table::RootEntry { id, place, waker: waker.clone() }));
-        let entry = RootEntry { shared: shared.clone(), waker, id, place };
+        local.table.borrow_mut().set_root(Some(RootEntry { id, place, waker: waker.clone() }));
+        let stay = Stay { shared: shared.clone(), waker, id, place };
         if local.uses(extra::HOOKS) {
-            local.hook(|hooks| hooks.spawned(&entry.info()));
+            local.hook(|hooks| hooks.spawned(&stay.info()));
         }
         root_waker.queue(local);
-        Root { future: Some(future), output: None, details: picot_context::inherited(None), entry }
+        Root { future: Some(future), output: None, details: picot_context::inherited(None), stay }
     }
 
     /// Whether the future is done. By a pinned reference for the reason that stands at `Sealed::step`.
@@ -192,6 +195,18 @@ impl<F: Future> Root<F> {
     ///
     /// # Panics
     /// With the panic of the future, if that is how it ended.
+    ///
+    /// ```
+    /// use std::panic::Location;
+    /// use std::pin::pin;
+    ///
+    /// let executor = picot_executor::Executor::new();
+    /// let mut root = pin!(executor.root(Location::caller(), async { 7 }));
+    /// assert_eq!(root.as_mut().take_output(), None);
+    /// executor.run_batch_with(1, Some(root.as_mut()), |_| ());
+    /// assert_eq!(root.as_mut().take_output(), Some(7));
+    /// assert_eq!(root.as_mut().take_output(), None, "it is taken once");
+    /// ```
     pub fn take_output(self: Pin<&mut Self>) -> Option<F::Output> {
         match self.project().output.take()? {
             Ok(output) => Some(output),
@@ -201,6 +216,24 @@ impl<F: Future> Root<F> {
 }
 
 /// A [`Root`] of whatever type.
+///
+/// ```
+/// use std::pin::Pin;
+/// use picot_executor::{AnyRoot, Executor};
+///
+/// /// A turn of a loop, which need not know the type of the future that it is run for.
+/// fn turn(executor: &Executor, root: Option<Pin<&mut dyn AnyRoot>>) -> usize {
+///     executor.take_remote();
+///     let count = executor.run_batch_with(usize::MAX, root, |_| ());
+///     executor.deliver_reports();
+///     count
+/// }
+///
+/// let executor = Executor::new();
+/// let mut root = std::pin::pin!(executor.root(std::panic::Location::caller(), async {}));
+/// assert_eq!(turn(&executor, Some(root.as_mut())), 1);
+/// assert!(root.as_mut().take_output().is_some());
+/// ```
 pub trait AnyRoot: sealed::Sealed {}
 
 pub(crate) mod sealed {
@@ -219,14 +252,14 @@ impl<F: Future> AnyRoot for Root<F> {}
 impl<F: Future> sealed::Sealed for Root<F> {
     fn step(self: Pin<&mut Self>) -> (Step, Option<Rc<Details>>) {
         let this = self.project();
-        (Step::root(this.entry.id, this.entry.place), this.details.clone())
+        (Step::root(this.stay.id, this.stay.place), this.details.clone())
     }
 
     /// Polls the future, inside of the step.
     fn poll_step(self: Pin<&mut Self>) {
         let mut this = self.project();
         let Some(future) = this.future.as_mut().as_pin_mut() else { return };
-        let poll = catch(|| future.poll(&mut Context::from_waker(&this.entry.waker)));
+        let poll = catch(|| future.poll(&mut Context::from_waker(&this.stay.waker)));
         if let Some(details) = picot_context::take_made() {
             *this.details = Some(details);
         }
@@ -236,14 +269,18 @@ impl<F: Future> sealed::Sealed for Root<F> {
             Err(payload) => Some(Err(payload)),
         };
         if let Err(payload) = catch(|| this.future.set(None)) {
-            *this.output = Some(Err(payload));
+            match this.output {
+                // Its caller gets the first; the second is as that of a task.
+                Some(Err(_)) => this.stay.report(payload),
+                _ => *this.output = Some(Err(payload)),
+            }
         }
-        this.entry.exited(if matches!(this.output, Some(Ok(_))) { Exit::Returned } else { Exit::Panicked });
+        this.stay.exited(if matches!(this.output, Some(Ok(_))) { Exit::Returned } else { Exit::Panicked });
     }
 }
 
 impl<F: Future> fmt::Debug for Root<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Root").field("id", &self.entry.id).finish_non_exhaustive()
+        f.debug_struct("Root").field("id", &self.stay.id).finish_non_exhaustive()
     }
 }

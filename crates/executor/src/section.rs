@@ -30,19 +30,18 @@ pub(crate) struct Section {
 }
 
 impl Section {
-    fn enter(&self, task: TaskId) -> u64 {
+    /// Gives the section's number, or nothing if another task is in one.
+    fn enter(&self, task: TaskId) -> Option<u64> {
         match self.holder.get() {
             None => {
                 self.holder.set(Some(task));
                 self.number.set(self.number.get() + 1);
                 self.guards.set(1);
             }
-            Some(holder) => {
-                assert!(holder == task, "only the holder of an exclusive section runs");
-                self.guards.set(self.guards.get() + 1);
-            }
+            Some(holder) if holder != task => return None,
+            Some(_) => self.guards.set(self.guards.get() + 1),
         }
-        self.number.get()
+        Some(self.number.get())
     }
 
     /// Gives the memory back, when nothing is held.
@@ -122,10 +121,20 @@ impl Local {
 /// Enters an exclusive section; made by [`Spawner::exclusive`](crate::Spawner::exclusive).
 ///
 /// # If dropped
-/// Before it was polled, nothing has happened; after that the section is the guard's.
+/// Before it has given its guard, nothing has happened; after that the section is the guard's.
 ///
 /// # Panics
-/// If it is polled by anything but a task of the executor, such as a callback: there would be nobody to run.
+/// If it is polled by anything but a task of the executor that has not ended, such as by a callback: there would be nobody to
+/// run.
+///
+/// ```
+/// let executor = picot_executor::Executor::new();
+/// let spawner = executor.spawner().clone();
+/// executor.block_on(async move {
+///     drop(spawner.exclusive()); // never awaited: nothing has happened
+///     let _alone = spawner.exclusive().await;
+/// });
+/// ```
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct Exclusive {
     shared: Arc<Shared>,
@@ -142,12 +151,16 @@ impl Exclusive {
 impl Future for Exclusive {
     type Output = ExclusiveGuard;
 
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<ExclusiveGuard> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<ExclusiveGuard> {
         let local = self.shared.local.get().expect("it stays on its executor's thread");
-        let (task, _) = local
-            .current()
+        let (task, _) = (local.current().filter(|_| !local.has_current_ended()))
             .expect("only a task of this executor can hold back its others; spawn one that awaits `exclusive`");
-        let number = local.section.enter(task);
+        let Some(number) = local.section.enter(task) else {
+            // The other has entered further down in the step that runs, which is that of an eager spawn. From the next on the
+            // task is held back, and asks again when the section is over.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        };
         if !local.uses(extra::SECTION) {
             local.set_extra(extra::SECTION, true);
             local.hook(|hooks| hooks.exclusive(true));
@@ -163,6 +176,18 @@ impl fmt::Debug for Exclusive {
 }
 
 /// Keeps everything but one task from running; see [`Spawner::exclusive`](crate::Spawner::exclusive).
+///
+/// ```
+/// let executor = picot_executor::Executor::new();
+/// let spawner = executor.spawner().clone();
+/// executor.block_on(async move {
+///     {
+///         let _alone = spawner.exclusive().await;
+///         // Nothing else runs here, across whatever is awaited.
+///     }
+///     // And here all that was held back has its turn again.
+/// });
+/// ```
 #[must_use = "the exclusive section ends when this is dropped"]
 pub struct ExclusiveGuard {
     shared: Arc<Shared>,
@@ -173,6 +198,16 @@ pub struct ExclusiveGuard {
 
 impl ExclusiveGuard {
     /// How much has become ready and is held back until the section ends.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let spawner = executor.spawner().clone();
+    /// executor.block_on(async move {
+    ///     let alone = spawner.exclusive().await;
+    ///     spawner.call_soon(|| ()).unwrap();
+    ///     assert_eq!(alone.held(), 1);
+    /// });
+    /// ```
     pub fn held(&self) -> usize {
         self.shared.local.get().map_or(0, |local| {
             local.set_aside();

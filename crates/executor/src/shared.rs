@@ -255,6 +255,7 @@ impl Shared {
 }
 
 /// What a waker does: pushes, and wakes the owner if it sleeps elsewhere. It never runs or drops anything.
+#[inline(never)]
 pub(crate) fn schedule(runnable: Runnable<Meta>) {
     let shared = NonNull::from(&*runnable.metadata().owner);
     // SAFETY: The runnable keeps its metadata alive, and with it the `Arc` behind this reference, until it has run. It can
@@ -384,6 +385,13 @@ impl Local {
             // One of our own wakers, which do not look at the table.
             Joiner::Task(key) => self.table.borrow().wake(key),
             Joiner::Other(waker) => self.wake(waker),
+        }
+    }
+
+    /// Tells what there is to tell, if no turn comes any more at whose end that would be done.
+    pub(crate) fn deliver_if_closed(&self) {
+        if self.phase.get() == Phase::Closed {
+            self.reports.deliver();
         }
     }
 

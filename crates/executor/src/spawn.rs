@@ -24,6 +24,23 @@ use crate::task::Task;
 /// The executor's handle on its own thread: makes tasks and callbacks. It may outlive the executor; then it refuses.
 ///
 /// As a [`Host`] it lets promises and other leaves run on an executor that is used alone.
+///
+/// ```
+/// use picot_executor::{Executor, Spawner};
+///
+/// fn serve(spawner: &Spawner) -> Result<(), picot_executor::Closed> {
+///     for name in ["reader", "writer"] {
+///         let task = spawner.task().name(name).spawn(async { /* … */ })?;
+///         drop(task); // it runs on
+///     }
+///     Ok(())
+/// }
+///
+/// let executor = Executor::new();
+/// serve(executor.spawner())?;
+/// assert_eq!(executor.run_until_stalled(), 2);
+/// # Ok::<(), picot_executor::Closed>(())
+/// ```
 #[derive(Clone)]
 pub struct Spawner {
     pub(crate) shared: Arc<Shared>,
@@ -33,18 +50,32 @@ pub struct Spawner {
 
 impl Spawner {
     pub(crate) fn new(shared: Arc<Shared>) -> Spawner {
+        assert!(shared.local.get().is_some(), "a spawner is made on its executor's thread");
         Spawner { shared, _thread: PhantomData }
     }
 
     #[inline]
     pub(crate) fn local(&self) -> &Local {
-        self.shared.local.get().expect("a spawner stays on its executor's thread")
+        // SAFETY: It was made on the executor's thread, and stays there: it is neither `Send` nor `Sync`.
+        unsafe { self.shared.local.get_here() }
     }
 
     /// Makes a task out of `future` and queues it. It is polled in a later turn, never inside of this function.
     ///
     /// # Errors
     /// [`Closed`] if the executor is closed; the future is dropped.
+    ///
+    /// ```
+    /// use picot_executor::{Closed, Executor};
+    ///
+    /// let executor = Executor::new();
+    /// let spawner = executor.spawner().clone();
+    /// let task = spawner.spawn(async { 1 }).unwrap();
+    /// assert_eq!(executor.block_on(async { task.await.unwrap() }), 1);
+    ///
+    /// drop(executor);
+    /// assert_eq!(spawner.spawn(async { 2 }).unwrap_err(), Closed::new());
+    /// ```
     #[track_caller]
     pub fn spawn<F>(&self, future: F) -> Result<Task<F::Output>, Closed>
     where
@@ -69,6 +100,21 @@ impl Spawner {
     ///
     /// # Errors
     /// As for [`spawn`](Spawner::spawn).
+    ///
+    /// ```
+    /// use picot_executor::{Executor, Spawner};
+    ///
+    /// #[track_caller]
+    /// fn spawn_logged(spawner: &Spawner, line: &'static str) {
+    ///     let place = std::panic::Location::caller(); // of whoever calls this
+    ///     drop(spawner.spawn_at(place, Some("logger"), async move { println!("{line}") }));
+    /// }
+    ///
+    /// let executor = Executor::new();
+    /// let line = line!() + 1;
+    /// spawn_logged(executor.spawner(), "hello");
+    /// assert_eq!(executor.spawner().tasks()[0].place().line(), line);
+    /// ```
     pub fn spawn_at<F>(&self, place: Place, name: Option<&str>, future: F) -> Result<Task<F::Output>, Closed>
     where
         F: Future + 'static,
@@ -107,6 +153,8 @@ impl Spawner {
         table.insert(ready.meta(), details);
         drop(table);
         if local.uses(extra::HOOKS) {
+            // The task stands nowhere yet: a close would wait for it in vain.
+            let _running = Raised::new(&local.running);
             local.hook(|hooks| hooks.spawned(&ready.meta().info()));
         }
         (ready, Task::new(handle))
@@ -136,6 +184,10 @@ impl Spawner {
     ///   end: that is told to the error hook, once a section.
     /// - The section ends when its guard is dropped, and when its task ends, whatever became of the guard. Its task may enter
     ///   again; then the last guard counts.
+    /// - A step in which a task that it has spawned [eagerly](TaskBuilder::eager) enters goes on to its end. If it would enter
+    ///   itself, it waits until that section is over.
+    ///
+    /// What is awaited panics if it is polled by anything but a task of this executor; see [`Exclusive`].
     ///
     /// ```
     /// use std::{cell::Cell, rc::Rc};
@@ -170,11 +222,46 @@ impl Spawner {
     }
 
     /// Has `hooks` watch the executor from now on, instead of those before. They are dropped when it is closed.
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use picot_executor::{Executor, Exit, Hooks, TaskInfo};
+    ///
+    /// struct Log;
+    ///
+    /// impl Hooks for Log {
+    ///     fn exited(&self, task: &TaskInfo, exit: Exit) {
+    ///         println!("{task} has ended: {exit:?}");
+    ///     }
+    /// }
+    ///
+    /// let executor = Executor::new();
+    /// executor.spawner().set_hooks(Rc::new(Log));
+    /// ```
     pub fn set_hooks(&self, hooks: Rc<dyn Hooks>) {
         self.local().set_hooks(Some(hooks));
     }
 
     /// Has nobody watch the executor any more.
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use picot_executor::{Executor, Hooks, Step};
+    ///
+    /// struct Strict;
+    ///
+    /// impl Hooks for Strict {
+    ///     fn before_step(&self, _: Step) {
+    ///         unreachable!("nobody watches any more");
+    ///     }
+    /// }
+    ///
+    /// let executor = Executor::new();
+    /// executor.spawner().set_hooks(Rc::new(Strict));
+    /// executor.spawner().reset_hooks();
+    /// executor.call_soon(|| ());
+    /// executor.run_until_stalled();
+    /// ```
     pub fn reset_hooks(&self) {
         self.local().set_hooks(None);
     }
@@ -183,6 +270,15 @@ impl Spawner {
     ///
     /// # Errors
     /// [`Closed`] if the executor is closed; the call is dropped.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let spawner = executor.spawner().clone();
+    /// executor.block_on(async move {
+    ///     let call = spawner.call_soon(|| println!("in a later turn")).unwrap();
+    ///     println!("first, and the call is still to come: {call:?}");
+    /// });
+    /// ```
     #[track_caller]
     pub fn call_soon(&self, call: impl FnOnce() + 'static) -> Result<CallHandle, Closed> {
         let call = CallHandle::new(call);
@@ -194,6 +290,17 @@ impl Spawner {
     ///
     /// # Errors
     /// [`Closed`] if the executor is closed.
+    ///
+    /// ```
+    /// use picot_executor::{CallHandle, Executor};
+    ///
+    /// let executor = Executor::new();
+    /// let alarm = CallHandle::new(|| println!("it is time"));
+    /// // … when it is time:
+    /// executor.spawner().schedule(alarm)?;
+    /// assert_eq!(executor.run_until_stalled(), 1);
+    /// # Ok::<(), picot_executor::Closed>(())
+    /// ```
     pub fn schedule(&self, call: CallHandle) -> Result<(), Closed> {
         let local = self.local();
         local.check_open()?;
@@ -203,12 +310,31 @@ impl Spawner {
 
     /// A number for a task that somebody else runs, inside of a step of one of ours: such as the children of a scope, which
     /// are polled by their parent. It is in one order with those that are spawned.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let spawner = executor.spawner();
+    /// let before = spawner.spawn(async {})?;
+    /// let child = spawner.allocate_id();
+    /// let after = spawner.spawn(async {})?;
+    /// assert!(before.id() < child && child < after.id());
+    /// # Ok::<(), picot_executor::Closed>(())
+    /// ```
     pub fn allocate_id(&self) -> TaskId {
         self.local().next_id()
     }
 
     /// Tells the hooks something, if there are any; for those who run tasks inside of ours, as with
     /// [`allocate_id`](Spawner::allocate_id).
+    ///
+    /// ```
+    /// use picot_executor::{Executor, TaskInfo};
+    ///
+    /// let executor = Executor::new();
+    /// let spawner = executor.spawner();
+    /// let child = TaskInfo::new(spawner.allocate_id(), Some("child"), std::panic::Location::caller());
+    /// spawner.tell_hooks(|hooks| hooks.spawned(&child));
+    /// ```
     pub fn tell_hooks(&self, tell: impl FnOnce(&dyn Hooks)) {
         let local = self.local();
         if local.uses(extra::HOOKS) {
@@ -217,28 +343,82 @@ impl Spawner {
     }
 
     /// The tasks that have not ended, in the order in which they were spawned (asyncio's `all_tasks`).
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// drop(executor.spawner().task().name("fetch").spawn(std::future::pending::<()>())?);
+    /// for task in executor.spawner().tasks() {
+    ///     println!("{task}"); // fetch (task 1, spawned at src/main.rs:2:54)
+    /// }
+    /// # assert_eq!(executor.spawner().tasks().len(), 1);
+    /// # Ok::<(), picot_executor::Closed>(())
+    /// ```
     #[doc(alias = "all_tasks")]
     pub fn tasks(&self) -> Vec<TaskInfo> {
         self.local().table.borrow().infos()
     }
 
     /// How many tasks have not ended.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// drop(executor.spawn(async {}));
+    /// assert_eq!(executor.spawner().task_count(), 1);
+    /// executor.run_until_stalled();
+    /// assert_eq!(executor.spawner().task_count(), 0);
+    /// ```
     pub fn task_count(&self) -> usize {
         self.local().table.borrow().len()
     }
 
     /// The tasks that have not ended, in the order in which they were spawned, each with the task whose end it awaits, if it
     /// does so itself and not through a combinator.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let child = executor.spawner().task().name("child").spawn(std::future::pending::<()>())?;
+    /// let parent = executor.spawn(async move { child.await.unwrap() });
+    /// executor.run_until_stalled();
+    /// let waiting = executor.spawner().waiting();
+    /// assert!(waiting[0].waits_for.is_none(), "nobody knows what the child waits for");
+    /// assert_eq!(waiting[1].task.id(), parent.id());
+    /// assert_eq!(waiting[1].waits_for.as_ref().unwrap().given_name(), Some("child"));
+    /// # Ok::<(), picot_executor::Closed>(())
+    /// ```
     pub fn waiting(&self) -> Vec<Waiting> {
         self.local().table.borrow().waiting()
     }
 
     /// Whether the executor is closed, or closing.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let spawner = executor.spawner().clone();
+    /// assert!(!spawner.is_closed());
+    /// drop(executor);
+    /// assert!(spawner.is_closed());
+    /// ```
     pub fn is_closed(&self) -> bool {
         self.local().check_open().is_err()
     }
 
     /// The handle for other threads.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let spawner = executor.spawner().clone();
+    /// executor.block_on(std::future::poll_fn({
+    ///     let mut is_woken = false;
+    ///     move |cx| {
+    ///         if std::mem::replace(&mut is_woken, true) {
+    ///             return std::task::Poll::Ready(());
+    ///         }
+    ///         let (remote, waker) = (spawner.remote(), cx.waker().clone());
+    ///         std::thread::spawn(move || remote.call_soon(move || waker.wake()));
+    ///         std::task::Poll::Pending
+    ///     }
+    /// }));
+    /// ```
     pub fn remote(&self) -> Remote {
         Remote::new(self.shared.clone())
     }
@@ -246,18 +426,53 @@ impl Spawner {
     /// Replaces the error hook: who is told, at the end of a turn, of what went wrong in it and nobody waited for. Without
     /// one, a line is printed on standard error. The hook itself may do anything; if it panics, the default takes over
     /// for that report.
+    ///
+    /// ```
+    /// use std::{cell::RefCell, rc::Rc};
+    /// use picot_executor::Executor;
+    ///
+    /// let (executor, told) = (Executor::new(), Rc::new(RefCell::new(String::new())));
+    /// let hook = told.clone();
+    /// executor.spawner().set_error_hook(move |report| *hook.borrow_mut() = report.to_string());
+    /// drop(executor.spawner().task().name("fetch").spawn(async { panic!("no such page") })?);
+    /// executor.run_until_stalled();
+    /// assert!(told.borrow().starts_with("fetch (task 1, spawned at "));
+    /// assert!(told.borrow().ends_with("panicked with \"no such page\""));
+    /// # Ok::<(), picot_executor::Closed>(())
+    /// ```
     pub fn set_error_hook(&self, hook: impl Fn(&Report) + 'static) {
         self.local().reports.set_hook(Some(Rc::new(hook)));
     }
 
     /// Puts the default error hook back.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// executor.spawner().set_error_hook(|_| unreachable!("it was taken away"));
+    /// executor.spawner().reset_error_hook();
+    /// executor.call_soon(|| panic!("this makes a line on standard error"));
+    /// executor.run_until_stalled();
+    /// ```
     pub fn reset_error_hook(&self) {
         self.local().reports.set_hook(None);
     }
 
-    /// Queues a report for the error hook.
+    /// Queues a report for the error hook. If the executor is closed, no turn comes at whose end it could be told: then the hook
+    /// is called at once, which is the default unless another was set after the close.
+    ///
+    /// ```
+    /// use picot_context::{Kind, Origin, Report, catch};
+    ///
+    /// let executor = picot_executor::Executor::new();
+    /// executor.spawner().set_error_hook(|report| assert_eq!(report.to_string(), "the loop panicked with \"odd\""));
+    /// if let Err(payload) = catch(|| panic!("odd")) {
+    ///     executor.spawner().report(Report::panic(Origin::new(Kind::Loop), payload));
+    /// }
+    /// assert!(executor.deliver_reports());
+    /// ```
     pub fn report(&self, report: Report) {
         self.local().reports.push(report);
+        self.local().deliver_if_closed();
     }
 }
 
@@ -282,6 +497,13 @@ impl Host for Spawner {
 }
 
 /// Options of a task; see [`Spawner::task`].
+///
+/// ```
+/// let executor = picot_executor::Executor::new();
+/// let task = executor.spawner().task().name("answer").eager().spawn(async { 42 })?;
+/// assert!(task.is_finished());
+/// # Ok::<(), picot_executor::Closed>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is spawned until `spawn` is called"]
 pub struct TaskBuilder<'a> {
@@ -294,6 +516,14 @@ pub struct TaskBuilder<'a> {
 
 impl TaskBuilder<'_> {
     /// Names the task, for reports. A task without a name is called by its number.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let task = executor.spawner().task().name("fetch").spawn(async { panic!("no such page") })?;
+    /// let error = executor.block_on(async { task.await.unwrap_err() });
+    /// assert_eq!(error.name(), Some("fetch"));
+    /// # Ok::<(), picot_executor::Closed>(())
+    /// ```
     pub fn name(self, name: impl Into<String>) -> Self {
         TaskBuilder { name: Some(name.into()), ..self }
     }
@@ -355,6 +585,13 @@ impl TaskBuilder<'_> {
     ///
     /// # Errors
     /// As for [`Spawner::spawn`].
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let builder = executor.spawner().task().name("late");
+    /// executor.close();
+    /// assert!(builder.spawn(async { unreachable!() }).is_err());
+    /// ```
     #[track_caller]
     pub fn spawn<F>(self, future: F) -> Result<Task<F::Output>, Closed>
     where

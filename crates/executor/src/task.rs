@@ -28,6 +28,12 @@ use crate::table::Joiner;
 /// - [`cancel`](Task::cancel) asks for its end, [`cancelled`](Task::cancelled) waits for it.
 /// - [`cancel_on_drop`](Task::cancel_on_drop) makes a handle whose drop cancels, awaited or not.
 ///
+/// The outcome can be taken once. What is left of a handle after `(&mut task).await` has given it is
+/// [finished](Task::is_finished), and cannot be waited for again.
+///
+/// # If dropped
+/// The task runs on. If it has ended, its outcome is dropped here; a panic in that goes to the error hook.
+///
 /// ```
 /// use picot_executor::Executor;
 ///
@@ -67,11 +73,30 @@ impl<T> Task<T> {
     }
 
     /// The task's number.
+    ///
+    /// # Panics
+    /// If the outcome was taken already.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let task = executor.spawn(async { picot_context::current().unwrap().id() });
+    /// let id = task.id();
+    /// assert_eq!(executor.block_on(async { task.await.unwrap() }), id);
+    /// ```
     pub fn id(&self) -> TaskId {
         self.meta().id
     }
 
-    /// The name that was given to the task, while it has not ended.
+    /// The name that was given to the task, while it has not ended; after that [`JoinError::name`] knows it.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let task = executor.spawner().task().name("fetch").spawn(async {})?;
+    /// assert_eq!(task.name().as_deref(), Some("fetch"));
+    /// executor.run_until_stalled();
+    /// assert_eq!(task.name(), None);
+    /// # Ok::<(), picot_executor::Closed>(())
+    /// ```
     pub fn name(&self) -> Option<String> {
         if self.is_finished() {
             return None;
@@ -80,11 +105,28 @@ impl<T> Task<T> {
     }
 
     /// Where the task was spawned.
+    ///
+    /// # Panics
+    /// If the outcome was taken already.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let task = executor.spawn(async {});
+    /// assert_eq!((task.place().file(), task.place().line()), (file!(), line!() - 1));
+    /// ```
     pub fn place(&self) -> &'static Location<'static> {
         self.meta().place as Place
     }
 
     /// Whether the task has ended, in whatever way; then waiting for it does not suspend.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let task = executor.spawn(async {});
+    /// assert!(!task.is_finished());
+    /// executor.run_until_stalled();
+    /// assert!(task.is_finished());
+    /// ```
     pub fn is_finished(&self) -> bool {
         self.handle.as_ref().is_none_or(|handle| handle.metadata().is(flag::ENDED) || handle.is_finished())
     }
@@ -94,6 +136,16 @@ impl<T> Task<T> {
     /// The future is dropped at the task's next step, on the executor's thread, never inside of this function. It cannot
     /// refuse; only if it returns from the poll that runs right now, its value stands. The reason goes to whoever waits;
     /// the first one stays.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let task = executor.spawn(std::future::pending::<()>());
+    /// executor.run_until_stalled();
+    /// assert!(task.cancel("the user has left"));
+    /// assert!(!task.is_finished(), "not inside of `cancel`, but at its next step");
+    /// executor.run_until_stalled();
+    /// assert!(task.is_finished() && !task.cancel("too late"));
+    /// ```
     pub fn cancel(&self, reason: impl Into<CancelReason>) -> bool {
         if self.is_finished() {
             return false;
@@ -107,6 +159,29 @@ impl<T> Task<T> {
     ///
     /// # If dropped
     /// The task is cancelled all the same; nobody waits for it any more.
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
+    /// use picot_executor::Executor;
+    ///
+    /// struct Goodbye(Rc<Cell<bool>>);
+    ///
+    /// impl Drop for Goodbye {
+    ///     fn drop(&mut self) {
+    ///         self.0.set(true);
+    ///     }
+    /// }
+    ///
+    /// let (executor, said) = (Executor::new(), Rc::new(Cell::new(false)));
+    /// let goodbye = Goodbye(said.clone());
+    /// let task = executor.spawn(async move {
+    ///     let _goodbye = goodbye;
+    ///     std::future::pending::<()>().await;
+    /// });
+    /// let outcome = executor.block_on(task.cancelled());
+    /// assert!(outcome.is_none() && said.get());
+    /// ```
     pub fn cancelled(self) -> Cancelled<T> {
         self.cancel("its handle waits for its end");
         Cancelled { task: self }
@@ -204,6 +279,11 @@ impl Meta {
         } else {
             drop(table);
             let joiner = Joiner::Other(waker.clone());
+            if self.is(flag::ENDED) {
+                // The clone has run the executor.
+                waker.wake_by_ref();
+                return Poll::Pending;
+            }
             local.table.borrow_mut().side(self).joiner.replace(joiner)
         };
         if let Some(Joiner::Other(old)) = old {
@@ -235,10 +315,7 @@ fn drop_outcome<T>(task: &mut Task<T>) {
     let (Err(payload), Some(local)) = (picot_context::catch(move || drop(outcome)), shared.local.get()) else { return };
     // Its name is gone with its entry in the table.
     local.reports.task_panicked(TaskInfo::new(id, None, place), Scene::now(), payload, false);
-    if local.phase.get() == Phase::Closed {
-        // No turn comes any more.
-        local.reports.deliver();
-    }
+    local.deliver_if_closed();
 }
 
 /// Watches the task: gives its outcome, once.
@@ -248,6 +325,17 @@ fn drop_outcome<T>(task: &mut Task<T>) {
 ///
 /// # Panics
 /// If the outcome was taken already.
+///
+/// ```
+/// use std::pin::Pin;
+/// use std::task::{Context, Poll, Waker};
+///
+/// let executor = picot_executor::Executor::new();
+/// let mut task = executor.spawn(async { 5 });
+/// let poll = Pin::new(&mut &mut task).poll(&mut Context::from_waker(Waker::noop()));
+/// assert!(poll.is_pending());
+/// assert_eq!(executor.block_on(&mut task).unwrap(), 5, "the look before has changed nothing");
+/// ```
 impl<T> Future for &mut Task<T> {
     type Output = Result<T, JoinError>;
 
@@ -285,6 +373,26 @@ impl<T> fmt::Debug for Task<T> {
 ///
 /// # If dropped
 /// The task is cancelled, if it has not ended.
+///
+/// # Panics
+/// If it is polled after it has given the outcome.
+///
+/// ```
+/// use picot_executor::{Executor, Join};
+///
+/// /// Owns a task, which ends with it.
+/// struct Connection {
+///     pump: Join<()>,
+/// }
+///
+/// let executor = Executor::new();
+/// let connection = Connection { pump: executor.spawn(std::future::pending()).cancel_on_drop() };
+/// executor.run_until_stalled();
+/// assert!(!connection.pump.is_finished());
+/// drop(connection);
+/// executor.run_until_stalled();
+/// assert_eq!(executor.spawner().task_count(), 0);
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping this cancels the task"]
 pub struct Join<T> {
@@ -314,6 +422,20 @@ impl<T> Drop for Join<T> {
 }
 
 /// Waits until a cancelled task has ended; see [`Task::cancelled`].
+///
+/// # If dropped
+/// The task is cancelled all the same, since that was asked for when this was made.
+///
+/// # Panics
+/// If it is polled after it has given what it gives.
+///
+/// ```
+/// let executor = picot_executor::Executor::new();
+/// let task = executor.spawn(async { "it was faster" });
+/// executor.run_until_stalled();
+/// let outcome = executor.block_on(task.cancelled());
+/// assert_eq!(outcome.unwrap().unwrap(), "it was faster");
+/// ```
 #[derive(Debug)]
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct Cancelled<T> {

@@ -12,6 +12,27 @@ use picot_context::TaskId;
 use crate::spawn::Spawner;
 
 /// Names a task, or the root, of one executor, for [`Spawner::wake`]. It keeps nothing alive.
+///
+/// ```
+/// use std::{cell::Cell, rc::Rc, task::Poll};
+/// use picot_executor::{Executor, WakeKey};
+///
+/// let executor = Executor::new();
+/// let spawner = executor.spawner().clone();
+/// let waits: Rc<Cell<Option<WakeKey>>> = Rc::default();
+/// let (inside, keys) = (waits.clone(), spawner.clone());
+/// let task = executor.spawn(std::future::poll_fn(move |cx| match inside.take() {
+///     Some(_) => Poll::Ready(()),
+///     None => {
+///         inside.set(keys.wake_key(cx.waker()));
+///         Poll::Pending
+///     }
+/// }));
+/// executor.run_until_stalled();
+/// spawner.wake(waits.get().unwrap());
+/// executor.run_until_stalled();
+/// assert!(task.is_finished());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WakeKey {
     pub(crate) slot: u32,
@@ -67,6 +88,18 @@ impl Spawner {
     }
 
     /// Wakes a task of this executor, as its waker does. Nothing happens if it has ended.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let spawner = executor.spawner().clone();
+    /// let task = executor.spawn({
+    ///     let spawner = spawner.clone();
+    ///     std::future::poll_fn(move |cx| std::task::Poll::Ready(spawner.wake_key(cx.waker())))
+    /// });
+    /// let key = executor.block_on(async { task.await.unwrap() }).unwrap();
+    /// spawner.wake(key);
+    /// assert!(!executor.has_work(), "it has ended");
+    /// ```
     #[inline]
     pub fn wake(&self, key: WakeKey) {
         // What it calls is one of our own wakers, which do not look at the table.

@@ -47,9 +47,10 @@ pub struct Snapshot {
     pub waits: u64,
     /// How long the loop has slept, altogether.
     pub asleep: Duration,
-    /// Steps that were queued at the end of the last turn.
+    /// Steps that were queued at the end of the last turn, or when [`LoopHandle::metrics`] was last called, if that was later.
     pub ready: u64,
-    /// What other threads had handed over and was not taken yet, at the last look outside; likewise the following.
+    /// What other threads had handed over and was not taken yet, at the last look outside, or at that call; likewise the
+    /// following.
     pub remote: u64,
     /// Tasks that had not ended.
     pub tasks: u64,
@@ -126,15 +127,31 @@ impl Metrics {
     pub(crate) fn has_turned(&self, inner: &Inner, steps: usize) {
         add(&self.0.turns, 1);
         add(&self.0.steps, steps as u64);
-        set(&self.0.ready, inner.executor.ready());
+        if self.is_watched() {
+            set(&self.0.ready, inner.executor.ready());
+        }
     }
 
     /// A wait is over; if the loop slept in it, so long.
+    #[inline]
     pub(crate) fn has_waited(&self, inner: &Inner, asleep: Option<u64>) {
         add(&self.0.waits, 1);
         if let Some(nanos) = asleep {
             add(&self.0.asleep, nanos);
         }
+        if self.is_watched() {
+            self.gauge(inner);
+        }
+    }
+
+    /// Whether anybody else has them. What is only of this moment is not worth noting for nobody.
+    fn is_watched(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
+    /// Notes what is there at this moment.
+    #[inline(never)]
+    fn gauge(&self, inner: &Inner) {
         // To count what is not there takes longer than everything else here.
         set(&self.0.remote, if inner.executor.has_remote() { inner.executor.remote_len() } else { 0 });
         set(&self.0.tasks, inner.executor.spawner().task_count());
@@ -176,6 +193,9 @@ impl fmt::Debug for Metrics {
 impl LoopHandle {
     /// The loop's figures, to be read at any time and from any thread.
     pub fn metrics(&self) -> Metrics {
-        self.inner.metrics.clone()
+        let metrics = &self.inner.metrics;
+        metrics.gauge(&self.inner);
+        set(&metrics.0.ready, self.inner.executor.ready());
+        metrics.clone()
     }
 }

@@ -31,10 +31,10 @@ pub fn blocking_section<R>(f: impl FnOnce() -> R) -> R {
 /// are still collected. See [`Exclusive`].
 ///
 /// # Panics
-/// If this thread has no loop.
+/// If this thread has no loop. What is awaited panics if it is polled by anything but a task of the loop, such as by a callback.
 ///
 /// # If dropped
-/// Before it was polled, nothing has happened; after that the section is the guard's.
+/// Before it has given its guard, nothing has happened; after that the section is the guard's.
 ///
 /// ```
 /// use picot_loop::{exclusive, run, spawn, yield_now};

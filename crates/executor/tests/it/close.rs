@@ -323,3 +323,66 @@ fn rounds_of_destructors_end_and_each_is_refused() {
     assert_eq!(executor.close().tasks.len(), 1);
     assert_eq!(trace.take(), ["1 refused: true", "2 refused: true", "3 refused: true"]);
 }
+
+/// Once it has begun to close, or to make a task, it is in the middle of something: then it cannot be closed from inside.
+#[test]
+fn a_hook_cannot_close_it_in_the_middle_of_a_close_or_of_a_spawn() {
+    struct Closes(Weak<Executor>, Trace);
+    impl Closes {
+        fn close(&self, when: &str) {
+            self.1.add(when);
+            self.0.upgrade().unwrap().close();
+        }
+    }
+    impl Hooks for Closes {
+        fn spawned(&self, _: &picot_executor::TaskInfo) {
+            self.close("spawned");
+        }
+
+        fn exclusive(&self, lasts: bool) {
+            if !lasts {
+                self.close("the section ends");
+            }
+        }
+    }
+    let (executor, trace) = (Rc::new(Executor::new()), Trace::default());
+    let reports = reports(&executor);
+    executor.spawner().set_hooks(Rc::new(Closes(Rc::downgrade(&executor), trace.clone())));
+    let (spawner, dropped) = (executor.spawner().clone(), trace.on_drop("dropped"));
+    drop(executor.spawn(async move {
+        let _dropped = dropped;
+        let _guard = spawner.exclusive().await;
+        std::future::pending::<()>().await;
+    }));
+    executor.run_until_stalled();
+    let report = executor.close();
+    assert_eq!((report.tasks.len(), report.leaked), (1, 0));
+    assert_eq!(trace.take(), ["spawned", "the section ends", "dropped"]);
+    let texts = reports.take();
+    assert_eq!(texts.len(), 2, "{texts:?}");
+    assert!(texts.iter().all(|text| text.contains("cannot close the executor that runs it")), "{texts:?}");
+}
+
+#[test]
+fn what_is_reported_after_it_is_told_at_once_as_no_turn_comes_any_more() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            quiet_panic("late");
+        }
+    }
+    let executor = Executor::new();
+    let local = executor.spawn(async { Bomb });
+    let remote = executor.remote().spawn(|| async { Bomb }).unwrap();
+    executor.run_until_stalled();
+    executor.close();
+    let reports = reports(&executor);
+    drop(local);
+    assert_eq!(reports.take().len(), 1);
+    drop(remote);
+    assert_eq!(reports.take().len(), 1);
+    let payload = picot_context::catch(|| quiet_panic("of a leaf")).unwrap_err();
+    let origin = picot_context::Origin::new(picot_context::Kind::Promise);
+    executor.spawner().report(picot_context::Report::panic(origin, payload));
+    assert_eq!(reports.take(), ["Promise: a promise's callback panicked with \"of a leaf\""]);
+}

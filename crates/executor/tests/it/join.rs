@@ -138,3 +138,39 @@ fn a_value_whose_drop_panics_does_no_harm_when_nobody_takes_it() {
     drop(kept);
     assert_eq!(executor.block_on(async { 1 }), 1);
 }
+
+/// A waker whose clone runs the executor: in it the task ends that is about to be waited for.
+#[test]
+fn a_task_that_ends_while_its_joiners_waker_is_cloned_wakes_that_joiner() {
+    use std::task::{RawWaker, RawWakerVTable, Waker};
+    thread_local! {
+        static EXECUTOR: RefCell<Option<Rc<Executor>>> = const { RefCell::new(None) };
+        static WAKES: RefCell<u32> = const { RefCell::new(0) };
+    }
+    fn clone(_: *const ()) -> RawWaker {
+        let executor = EXECUTOR.take();
+        if let Some(executor) = executor {
+            executor.run_until_stalled();
+        }
+        RawWaker::new(std::ptr::null(), &VTABLE)
+    }
+    fn wake(_: *const ()) {
+        WAKES.with_borrow_mut(|wakes| *wakes += 1);
+    }
+    static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake, |_| ());
+
+    let executor = Rc::new(Executor::new());
+    let mut task = executor.spawn(async { 6 });
+    EXECUTOR.set(Some(executor.clone()));
+    // SAFETY: None of the functions looks at the pointer.
+    let waker = unsafe { Waker::from_raw(RawWaker::new(std::ptr::null(), &VTABLE)) };
+    let mut cx = std::task::Context::from_waker(&waker);
+    assert!(Pin::new(&mut &mut task).poll(&mut cx).is_pending());
+    assert!(task.is_finished());
+    assert_eq!(WAKES.take(), 1);
+    // Nor does whoever waits stand in the way of the task that gets the slot.
+    let heir = executor.spawn(yield_now());
+    executor.run_until_stalled();
+    assert!(heir.is_finished() && WAKES.take() == 0);
+    assert!(matches!(Pin::new(&mut &mut task).poll(&mut cx), Poll::Ready(Ok(6))));
+}

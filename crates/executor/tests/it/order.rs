@@ -197,3 +197,19 @@ fn the_task_list_holds_exactly_the_unfinished_tasks() {
     executor.run_until_stalled();
     assert!(executor.spawner().tasks().is_empty());
 }
+
+#[test]
+fn a_root_that_was_dropped_in_the_queue_is_passed_over_by_a_run_without_a_root() {
+    let executor = Executor::new();
+    drop(executor.root(std::panic::Location::caller(), yield_now()));
+    assert_eq!(executor.run_until_stalled(), 1);
+    assert_eq!(executor.block_on(async { 1 }), 1);
+}
+
+#[test]
+#[should_panic(expected = "run the batch with it")]
+fn a_batch_without_the_root_that_lives_is_refused() {
+    let executor = Executor::new();
+    let _root = executor.root(std::panic::Location::caller(), yield_now());
+    executor.run_batch_with(1, None, |_| ());
+}

@@ -130,6 +130,13 @@ fn a_panic_in_the_poll_and_in_the_drop_of_one_future_makes_an_error_and_a_report
     assert!(error.to_string().contains("\"in poll\""), "{error}");
     executor.run_until_stalled();
     assert_eq!(reports.take().len(), 1);
+
+    // The root's caller is its joiner.
+    let payload = picot_context::catch(|| executor.block_on(Both)).unwrap_err();
+    assert_eq!(payload.message().as_deref(), Some("in poll"));
+    let texts = reports.take();
+    assert_eq!(texts.len(), 1);
+    assert!(texts[0].starts_with("Task: main (") && texts[0].ends_with("\"in drop\""), "{}", texts[0]);
 }
 
 #[test]

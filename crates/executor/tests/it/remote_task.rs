@@ -333,3 +333,25 @@ fn a_local_task_may_wait_for_those_of_another_executor_while_both_run() {
     stop.store(true, Ordering::Relaxed);
     other.join().unwrap();
 }
+
+/// A panic in the drop of a value is reported at home, where somebody takes reports; elsewhere it is the caller's.
+#[test]
+fn an_outcome_that_panics_when_its_handle_is_dropped_is_reported_at_home() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            quiet_panic("bomb");
+        }
+    }
+    let executor = Executor::new();
+    let reports = reports(&executor);
+    let [at_home, elsewhere] = [(); 2].map(|()| executor.remote().spawn(|| async { Bomb }).unwrap());
+    executor.run_until_stalled();
+    drop(at_home);
+    executor.run_until_stalled();
+    assert_eq!(reports.take().len(), 1);
+    let payload = thread::spawn(move || drop(elsewhere)).join().unwrap_err();
+    assert_eq!(payload.downcast_ref(), Some(&"bomb"));
+    executor.run_until_stalled();
+    assert!(reports.take().is_empty());
+}

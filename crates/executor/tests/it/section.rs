@@ -361,3 +361,127 @@ fn a_callback_cannot_enter() {
     executor.run_until_stalled();
     assert!(reports.take()[0].contains("spawn one that awaits `exclusive`"));
 }
+
+#[test]
+fn who_would_enter_while_another_section_lasts_waits_for_its_end() {
+    let (executor, trace) = (Rc::new(Executor::new()), Trace::default());
+    let reports = reports(&executor);
+    let (spawner, inside) = (executor.spawner().clone(), trace.clone());
+    executor.block_on(async move {
+        // It enters inside of its parent's step, which goes on to its end all the same.
+        let (child_spawner, child_trace) = (spawner.clone(), inside.clone());
+        let child = spawner.task().eager().spawn(async move {
+            let _guard = child_spawner.exclusive().await;
+            child_trace.add("child in");
+            yield_now().await;
+            child_trace.add("child out");
+        });
+        inside.add("parent asks");
+        let guard = spawner.exclusive().await;
+        inside.add("parent in");
+        drop(spawner.call_soon({
+            let inside = inside.clone();
+            move || inside.add("call")
+        }));
+        yield_now().await;
+        inside.add("parent out");
+        drop(guard);
+        child.unwrap().await.unwrap();
+    });
+    executor.run_until_stalled();
+    assert_eq!(trace.take(), ["child in", "parent asks", "child out", "parent in", "parent out", "call"]);
+    assert!(reports.take().is_empty());
+}
+
+#[test]
+fn what_a_task_drops_after_its_end_cannot_enter() {
+    /// Enters when it is dropped, and leaves the guard where nobody drops it.
+    struct Enters(picot_executor::Spawner, Rc<RefCell<Option<ExclusiveGuard>>>);
+    impl Drop for Enters {
+        fn drop(&mut self) {
+            let mut entering = std::pin::pin!(self.0.exclusive());
+            let poll = entering.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+            if let std::task::Poll::Ready(guard) = poll {
+                *self.1.borrow_mut() = Some(guard);
+            }
+        }
+    }
+    let (executor, trace) = with_ticker("tick");
+    let reports = reports(&executor);
+    let kept = Rc::default();
+    let enters = Enters(executor.spawner().clone(), Rc::clone(&kept));
+    drop(executor.spawn(async move { enters }));
+    executor.run_batch(9);
+    executor.deliver_reports();
+    assert!(reports.take()[0].contains("spawn one that awaits `exclusive`"));
+    trace.take();
+    executor.run_batch(9);
+    assert_eq!(trace.take(), ["tick"], "nobody is held");
+}
+
+/// Tells of sections, and who is the current task then.
+struct Sections(Trace);
+
+impl picot_executor::Hooks for Sections {
+    fn exclusive(&self, lasts: bool) {
+        let task = picot_context::current().map(|task| task.given_name().unwrap_or("?").to_string());
+        self.0.add(format!("{} {}", if lasts { "begins" } else { "ends" }, task.as_deref().unwrap_or("outside")));
+    }
+}
+
+#[test]
+fn a_hook_is_told_of_each_section_once_however_it_begins_and_ends() {
+    let (executor, trace) = (Rc::new(Executor::new()), Trace::default());
+    executor.spawner().set_hooks(Rc::new(Sections(trace.clone())));
+    let named = |name: &str| executor.spawner().task().name(name);
+
+    // By its guards, of which the last counts.
+    let (spawner, inside) = (executor.spawner().clone(), trace.clone());
+    drop(named("twice").spawn(async move {
+        let outer = spawner.exclusive().await;
+        let inner = spawner.exclusive().await;
+        drop(outer);
+        inside.add("still");
+        drop(inner);
+        inside.add("over");
+    }));
+    executor.run_until_stalled();
+    assert_eq!(trace.take(), ["begins twice", "still", "ends twice", "over"]);
+
+    // By the end of its task, whose guard is somewhere else; that guard's own drop ends nothing.
+    let kept = Rc::new(RefCell::new(None));
+    let (spawner, keep) = (executor.spawner().clone(), kept.clone());
+    drop(named("ends").spawn(async move { *keep.borrow_mut() = Some(spawner.exclusive().await) }));
+    executor.run_until_stalled();
+    drop::<Option<ExclusiveGuard>>(kept.take());
+    assert_eq!(trace.take(), ["begins ends", "ends ends"]);
+
+    // By a cancellation, in its task's last step.
+    let spawner = executor.spawner().clone();
+    let task = named("cancelled").spawn(async move {
+        let _guard = spawner.exclusive().await;
+        std::future::pending::<()>().await;
+    });
+    executor.run_until_stalled();
+    task.unwrap().cancel("enough");
+    executor.run_until_stalled();
+    assert_eq!(trace.take(), ["begins cancelled", "ends cancelled"]);
+
+    // By the close of the executor, before anything is dropped.
+    let (spawner, dropped) = (executor.spawner().clone(), trace.on_drop("dropped"));
+    drop(named("closed").spawn(async move {
+        let _dropped = dropped;
+        let _guard = spawner.exclusive().await;
+        std::future::pending::<()>().await;
+    }));
+    executor.run_until_stalled();
+    executor.close();
+    assert_eq!(trace.take(), ["begins closed", "ends outside", "dropped"]);
+
+    // And where there was none, of none.
+    let other = Executor::new();
+    other.spawner().set_hooks(Rc::new(Sections(trace.clone())));
+    other.block_on(yield_now());
+    other.close();
+    assert!(trace.take().is_empty());
+}

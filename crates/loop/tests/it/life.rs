@@ -188,6 +188,20 @@ fn a_run_that_is_stopped_early_is_an_error_and_the_future_can_go_on_later() {
 }
 
 #[test]
+fn a_run_that_is_stopped_while_its_future_is_ready_leaves_nothing_that_later_runs_would_stumble_over() {
+    let event_loop = EventLoop::new().unwrap();
+    let handle = event_loop.handle();
+    let result = event_loop.run_until_complete(async {
+        handle.stop();
+        yield_now().await;
+    });
+    assert_eq!(result, Err(RunError::Stopped));
+    // What is left in the queue of the future that was dropped comes up in a turn that has none.
+    one_turn(&event_loop);
+    assert_eq!(event_loop.run_until_complete(async { 7 }), Ok(7));
+}
+
+#[test]
 fn the_future_may_borrow_and_other_tasks_stay_for_the_next_run() {
     let (event_loop, trace, _clock) = virtual_loop();
     let mut number = 1;

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use picot_loop::{EventLoop, VirtualClock, sleep, spawn};
+use picot_loop::{EventLoop, Snapshot, VirtualClock, sleep, spawn};
 
 use crate::trace::{one_turn, virtual_loop};
 
@@ -36,12 +36,18 @@ fn what_is_there_is_counted_at_each_look() {
     drop(handle.spawn(async move { waits.readable().await }));
     handle.call_later(Duration::from_secs(1), || ());
     one_turn(&event_loop);
+    let there = |seen: &Snapshot| (seen.tasks, seen.timers, seen.sources, seen.waiting, seen.blocking);
+    // Nobody has looked before, so it is what is there now.
+    let metrics = handle.metrics();
+    assert_eq!(there(&metrics.snapshot()), (1, 1, 1, 1, 0));
+
     let remote = handle.remote();
     thread::spawn(move || remote.call_soon(|| ()).unwrap()).join().unwrap();
+    handle.call_later(Duration::from_secs(1), || ());
+    assert_eq!((metrics.snapshot().remote, there(&metrics.snapshot())), (0, (1, 1, 1, 1, 0)));
     one_turn(&event_loop);
-    let seen = handle.metrics().snapshot();
-    assert_eq!(seen.remote, 1);
-    assert_eq!((seen.tasks, seen.timers, seen.sources, seen.waiting, seen.blocking), (1, 1, 1, 1, 0));
+    assert_eq!((metrics.snapshot().remote, there(&metrics.snapshot())), (1, (1, 2, 1, 1, 0)));
+    assert_eq!(handle.metrics().snapshot().remote, 0, "it was taken after the look");
 }
 
 #[test]
