@@ -95,8 +95,6 @@ struct Set {
     newcomers: RefCell<Vec<Rc<Connection>>>,
     /// The slots of those who have something to do, and of those among them who were taken from there.
     ready: ReadyList,
-    queue: RefCell<Queue>,
-    reading: RefCell<Reading>,
     is_forsaken: Cell<bool>,
     /// The loop is closed, and nobody serves the connections any more.
     is_closed: Cell<bool>,
@@ -112,7 +110,11 @@ struct Queue {
 }
 
 /// The task's side: when it is dropped, nobody serves the connections any more.
-struct Serving(Rc<Set>);
+struct Serving {
+    set: Rc<Set>,
+    queue: Queue,
+    reading: Reading,
+}
 
 impl Connections {
     /// A set without connections, and the task that serves it.
@@ -128,14 +130,12 @@ impl Connections {
             connections: RefCell::default(),
             newcomers: RefCell::default(),
             ready: ReadyList::new(),
-            queue: RefCell::default(),
-            reading: RefCell::default(),
             is_forsaken: Cell::new(false),
             is_closed: Cell::new(false),
             changed: Rc::default(),
         });
-        let serving = Serving(set.clone());
-        drop(handle.spawn(poll_fn(move |cx| serving.0.poll(cx))));
+        let mut serving = Serving { set: set.clone(), queue: Queue::default(), reading: Reading::default() };
+        drop(handle.spawn(poll_fn(move |cx| serving.poll(cx))));
         Ok(Connections { handle: Rc::new(Handle(set)) })
     }
 
@@ -262,6 +262,38 @@ impl Connections {
     }
 }
 
+impl Serving {
+    /// One step of the task: drives those who have something to do, in the order in which they were listed.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Serving { set, queue, reading } = self;
+        set.give_slots();
+        let is_new = queue.served == queue.slots.len();
+        if is_new {
+            queue.slots.clear();
+            queue.served = 0;
+            let _ = set.ready.poll_take(cx, &mut queue.slots);
+        }
+        let end = queue.slots.len().min(queue.served + BATCH);
+        if end > queue.served {
+            if reading.buffer.is_empty() {
+                reading.buffer.resize(BUFFER, 0);
+            }
+            reading.left = BYTES;
+            let (served, ended) = set.drive(&queue.slots[queue.served..end], reading);
+            queue.served += served;
+            set.take_slots(ended);
+        }
+        // What was listed since the last that was taken has woken the task already, which may have been for this step.
+        if queue.served < queue.slots.len() || !is_new {
+            cx.waker().wake_by_ref();
+        }
+        if set.is_forsaken.get() && set.len() == 0 {
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+}
+
 impl Set {
     fn len(&self) -> usize {
         self.connections.borrow().len() + self.newcomers.borrow().len()
@@ -273,39 +305,10 @@ impl Set {
         self.newcomers.borrow().iter().for_each(|connection| f(connection));
     }
 
-    /// One step of the task: drives those who have something to do, in the order in which they were listed.
-    fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let (mut queue, mut reading) = (self.queue.take(), self.reading.take());
-        self.give_slots();
-        let is_new = queue.served == queue.slots.len();
-        if is_new {
-            queue.slots.clear();
-            queue.served = 0;
-            let _ = self.ready.poll_take(cx, &mut queue.slots);
-        }
-        let end = queue.slots.len().min(queue.served + BATCH);
-        if end > queue.served {
-            if reading.buffer.is_empty() {
-                reading.buffer.resize(BUFFER, 0);
-            }
-            reading.left = BYTES;
-            let (served, ended) = self.drive(&queue.slots[queue.served..end], &mut reading);
-            queue.served += served;
-            self.take_slots(ended);
-        }
-        // What was listed since the last that was taken has woken the task already, which may have been for this step.
-        if queue.served < queue.slots.len() || !is_new {
-            cx.waker().wake_by_ref();
-        }
-        self.queue.replace(queue);
-        self.reading.replace(reading);
-        if self.is_forsaken.get() && self.len() == 0 {
-            return Poll::Ready(());
-        }
-        Poll::Pending
-    }
-
     fn give_slots(&self) {
+        if self.newcomers.borrow().is_empty() {
+            return;
+        }
         for connection in self.newcomers.take() {
             let slot = self.connections.borrow_mut().insert(connection.clone());
             connection.list_in(&self.ready, slot);
@@ -369,14 +372,14 @@ fn drive_on(
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        self.0.is_closed.set(true);
-        let connections = self.0.connections.take();
-        let newcomers = self.0.newcomers.take();
+        self.set.is_closed.set(true);
+        let connections = self.set.connections.take();
+        let newcomers = self.set.newcomers.take();
         for connection in connections.iter().chain(&newcomers) {
             connection.forsake();
         }
         drop((connections, newcomers));
-        self.0.changed.notify();
+        self.set.changed.notify();
     }
 }
 
