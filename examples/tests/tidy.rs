@@ -158,6 +158,7 @@ fn every_page_is_compiled() {
 #[test]
 fn every_link_between_pages_leads_somewhere() {
     let mut pages = files("docs", "md");
+    pages.extend(files("crates", "md"));
     pages.extend(["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "benches/README.md"].map(PathBuf::from));
     for page in pages {
         let text = read(&page);
