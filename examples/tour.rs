@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use picot::deferred::when_all;
-use picot::event_loop::{Cause, Place};
+use picot::event_loop::{Cause, Place, exclusive};
 use picot::net::{TcpListener, TcpStream};
 use picot::time::Instant;
 use picot::{EventLoop, Promise, sleep, spawn};
@@ -28,13 +28,14 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let sections: [(&str, SectionFn); 6] = [
+    let sections: [(&str, SectionFn); 7] = [
         ("callbacks run in order", callbacks_in_order),
         ("the essay's sort, with `when`", sort_with_when),
         ("the essay's sort, with `run_until_complete`", sort_with_run_until_complete),
         ("ten thousand sleepers wake in the order of their deadlines", sleepers),
         ("64 clients of an echo server, over loopback TCP", echo_clients),
         ("who blocks the loop is known by its place", blocked_loop),
+        ("if need be, one task has the entire loop to itself", exclusive_section),
     ];
     let mut holds = true;
     for (title, section) in sections {
@@ -198,4 +199,28 @@ fn blocked_loop(event_loop: &EventLoop) -> Section {
     let (place, took) = reported.get().ok_or("nothing was reported")?;
     ensure(place.line() == line && place.file() == file!(), || format!("{place} was reported"))?;
     Ok(format!("the callback from {place} took {took:.0?}"))
+}
+
+fn exclusive_section(event_loop: &EventLoop) -> Section {
+    let order = Rc::new(RefCell::new(Vec::new()));
+    let note = |name: &'static str| {
+        let order = order.clone();
+        move || order.borrow_mut().push(name)
+    };
+    event_loop.run_until_complete(async {
+        let handle = picot::LoopHandle::current();
+        handle.call_later(Duration::from_millis(1), note("a timer"));
+        let run = note("another task");
+        drop(spawn(async move { run() }));
+
+        let alone = exclusive().await;
+        sleep(Duration::from_millis(5)).await;
+        handle.call_soon(note("a callback"));
+        note("the section")();
+        drop(alone);
+        sleep(Duration::from_millis(1)).await;
+    })?;
+    let order = order.take();
+    ensure(order == ["the section", "another task", "a timer", "a callback"], || format!("{order:?}"))?;
+    Ok(format!("{}, although it slept for 5 ms", order.join(", ")))
 }

@@ -26,6 +26,7 @@ mod documentation {
         NonGoals: "docs/non-goals.md";
         GuideTrouble: "docs/guide/when-something-goes-wrong.md";
         Benchmarks: "docs/benchmarks.md";
+        GuideBlocking: "docs/guide/blocking-the-loop.md";
         GuideConnections: "docs/guide/connections.md";
         DesignBlocking: "docs/design/blocking.md";
         DesignContext: "docs/design/context.md";

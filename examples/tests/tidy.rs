@@ -158,6 +158,7 @@ fn every_page_is_compiled() {
 #[test]
 fn every_link_between_pages_leads_somewhere() {
     let mut pages = files("docs", "md");
+    pages.extend(files("crates", "md"));
     pages.extend(["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "benches/README.md"].map(PathBuf::from));
     for page in pages {
         let text = read(&page);
@@ -223,15 +224,30 @@ fn every_name_of_asyncio_has_one_row_and_what_the_row_names_is_compiled() {
     assert_eq!(rows.iter().find(|row| !names.contains(row)), None, "a row of what is not in the list");
 }
 
+/// The tests that a crate's page names in tables, as `file::test`. Each exists.
+fn tests_named(krate: &str, text: &str) -> usize {
+    let rows: String = text.lines().filter(|line| line.starts_with("| ")).collect();
+    let names: Vec<_> = rows.split('`').skip(1).step_by(2).filter_map(|name| name.split_once("::")).collect();
+    for (file, test) in &names {
+        let tests = read(format!("crates/{krate}/tests/it/{file}.rs"));
+        let before = tests.split(&format!("\nfn {test}() {{")).next().filter(|before| before.len() < tests.len());
+        let mut attributes = before.unwrap_or("").lines().rev().take_while(|line| line.starts_with("#["));
+        assert!(attributes.any(|line| line == "#[test]"), "{krate}: {file}::{test}");
+    }
+    names.len()
+}
+
+#[test]
+fn every_test_that_the_executors_page_names_exists() {
+    let named = tests_named("executor", &read("docs/design/executor.md"));
+    assert!(named > 40, "the page names {named} tests");
+}
+
 #[test]
 fn every_test_that_the_conformance_table_names_exists() {
     let table = read("docs/reference/deferred-conformance.md");
-    let names: Vec<_> = table.split('`').skip(1).step_by(2).filter_map(|name| name.split_once("::")).collect();
-    assert!(names.len() > 60, "the table names {} tests", names.len());
-    for (file, test) in names {
-        let tests = read(format!("crates/deferred/tests/it/{file}.rs"));
-        assert!(tests.contains(&format!("#[test]\nfn {test}() {{")), "{file}::{test}");
-    }
+    let named = tests_named("deferred", &table);
+    assert!(named > 60, "the table names {named} tests");
     for row in table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| case")) {
         let is_told =
             ["::", "JavaScript: ", "Rust: ", "left out: ", "see 2.3", "| test |"].iter().any(|told| row.contains(told));

@@ -6,6 +6,6 @@ use picot_examples::program::{example, lines};
 fn every_section_holds() {
     let (status, stdout, stderr) = lines(&example("tour").output().unwrap());
     assert_eq!(status, Some(0), "{stdout:?} {stderr:?}");
-    assert_eq!(stdout.len(), 6);
+    assert_eq!(stdout.len(), 7);
     assert!(stdout.iter().all(|line| line.starts_with("ok ")), "{stdout:?}");
 }

@@ -23,6 +23,32 @@ thread_local! {
 }
 
 /// Ready while the step may go on; otherwise wakes the task, so that it runs again after its siblings, and is pending.
+///
+/// ```
+/// use std::collections::VecDeque;
+/// use std::task::{Context, Poll, Waker};
+/// use picot_context::{Step, budget, enter};
+///
+/// /// A leaf: takes from a queue that may never be empty.
+/// fn poll_next(queue: &mut VecDeque<u32>, cx: &mut Context<'_>) -> Poll<u32> {
+///     if budget::poll_left(cx).is_pending() {
+///         return Poll::Pending; // the task was woken, so it comes again after the others
+///     }
+///     match queue.pop_front() {
+///         Some(item) => {
+///             budget::spend();
+///             Poll::Ready(item)
+///         }
+///         None => Poll::Pending, // and here a leaf keeps the waker
+///     }
+/// }
+///
+/// let mut queue = VecDeque::from_iter(0..1000);
+/// let mut cx = Context::from_waker(Waker::noop());
+/// let _step = enter(Step::callback(std::panic::Location::caller()), None);
+/// while poll_next(&mut queue, &mut cx).is_ready() {}
+/// assert_eq!(queue.len(), 1000 - budget::PER_STEP as usize);
+/// ```
 #[inline]
 pub fn poll_left(cx: &mut Context<'_>) -> Poll<()> {
     if LEFT.get().0 <= 0 {
@@ -33,6 +59,11 @@ pub fn poll_left(cx: &mut Context<'_>) -> Poll<()> {
 }
 
 /// Notes that a leaf operation has completed.
+///
+/// ```
+/// // Outside of a step there is no limit, and so nothing to spend.
+/// picot_context::budget::spend();
+/// ```
 #[inline]
 pub fn spend() {
     // 2^63 operations do not happen, so this never wraps.

@@ -12,6 +12,38 @@ use std::rc::Rc;
 use crate::{Place, Report};
 
 /// Runs things later on the thread it belongs to.
+///
+/// ```
+/// use std::{cell::RefCell, pin::Pin, rc::Rc};
+/// use picot_context::{Closed, Host, Place, Report, install};
+///
+/// /// Runs nothing before it is asked to.
+/// #[derive(Default)]
+/// struct Later(RefCell<Vec<Box<dyn FnOnce()>>>);
+///
+/// impl Host for Later {
+///     fn run_later(&self, _: Place, call: Box<dyn FnOnce()>) -> Result<(), Closed> {
+///         self.0.borrow_mut().push(call);
+///         Ok(())
+///     }
+///
+///     fn spawn(&self, _: Place, _: Pin<Box<dyn Future<Output = ()>>>) -> Result<(), Closed> {
+///         Err(Closed::new()) // it has no tasks
+///     }
+///
+///     fn report(&self, report: Report) {
+///         eprintln!("{report}");
+///     }
+/// }
+///
+/// let later = Rc::new(Later::default());
+/// let _guard = install(later.clone());
+/// picot_context::host().unwrap().run_later(std::panic::Location::caller(), Box::new(|| println!("now")))?;
+/// for call in later.0.take() {
+///     call();
+/// }
+/// # Ok::<(), Closed>(())
+/// ```
 pub trait Host {
     /// Runs `call` in a later turn, behind everything that is queued now. It does not run inside this function.
     ///
@@ -32,6 +64,15 @@ pub trait Host {
 }
 
 /// The host has been closed, and runs nothing any more.
+///
+/// ```
+/// use picot_context::ManualHost;
+///
+/// let host = ManualHost::new();
+/// host.close();
+/// let closed = host.call(|| ()).unwrap_err();
+/// assert!(closed.to_string().starts_with("the loop is closed"));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Closed;
@@ -64,12 +105,32 @@ thread_local! {
 
 /// Makes `host` this thread's host until the returned guard is dropped; then the one before it is again. Guards may be dropped
 /// in any order: the host that was installed last is the one.
+///
+/// ```
+/// use std::rc::Rc;
+/// use picot_context::{ManualHost, host, install};
+///
+/// let outer = install(Rc::new(ManualHost::new()));
+/// let inner = install(Rc::new(ManualHost::new()));
+/// drop(inner);
+/// assert!(host().is_some(), "the outer one is there again");
+/// drop(outer);
+/// assert!(host().is_none());
+/// ```
 pub fn install(host: Rc<dyn Host>) -> HostGuard {
     HOSTS.with(|hosts| hosts.borrow_mut().push(host.clone()));
     HostGuard { host, _thread: std::marker::PhantomData }
 }
 
 /// This thread's host, if it has one.
+///
+/// ```
+/// use picot_context::{ManualHost, host};
+///
+/// assert!(host().is_none(), "no loop runs on this thread");
+/// let (_host, _guard) = ManualHost::installed();
+/// assert!(host().is_some());
+/// ```
 pub fn host() -> Option<Rc<dyn Host>> {
     HOSTS.try_with(|hosts| hosts.borrow().last().cloned()).unwrap_or(None)
 }

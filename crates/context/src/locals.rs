@@ -87,6 +87,22 @@ impl Values {
 }
 
 /// The key of a task-local, made by [`task_local!`](crate::task_local).
+///
+/// ```
+/// use picot_context::LocalKey;
+///
+/// picot_context::task_local! {
+///     static DEPTH: u32;
+/// }
+///
+/// fn deeper(key: &'static LocalKey<u32>) {
+///     key.set(key.get().unwrap_or(0) + 1);
+/// }
+///
+/// deeper(&DEPTH);
+/// deeper(&DEPTH);
+/// assert_eq!(DEPTH.get(), Some(2));
+/// ```
 pub struct LocalKey<T: 'static> {
     /// Never read; it keeps two keys from sharing an address, which is what tells them apart.
     _address: u8,
@@ -105,12 +121,32 @@ impl<T: 'static> LocalKey<T> {
 
     /// Calls `f` with the current task's value, or with `None` where neither it nor an ancestor before its spawn has
     /// set one.
+    ///
+    /// ```
+    /// picot_context::task_local! {
+    ///     static TAGS: Vec<&'static str>;
+    /// }
+    ///
+    /// assert_eq!(TAGS.with(|tags| tags.map_or(0, Vec::len)), 0);
+    /// TAGS.set(vec!["slow", "retried"]);
+    /// assert_eq!(TAGS.with(|tags| tags.map_or(0, Vec::len)), 2);
+    /// ```
     pub fn with<R>(&'static self, f: impl FnOnce(Option<&T>) -> R) -> R {
         let value = step::with_details(|details| details.and_then(|details| details.locals.borrow().get(self.key())));
         f(value.as_deref().map(|value| value.downcast_ref().expect("a key holds values of its own type only")))
     }
 
     /// A copy of the current task's value.
+    ///
+    /// ```
+    /// picot_context::task_local! {
+    ///     static REQUEST: u64;
+    /// }
+    ///
+    /// assert_eq!(REQUEST.get(), None);
+    /// REQUEST.set(7);
+    /// assert_eq!(REQUEST.get(), Some(7));
+    /// ```
     pub fn get(&'static self) -> Option<T>
     where
         T: Clone,
@@ -120,6 +156,21 @@ impl<T: 'static> LocalKey<T> {
 
     /// Sets the value for the current task and for the children that it spawns from now on. Outside of a task it sets
     /// what the tasks spawned from there start with.
+    ///
+    /// ```
+    /// use picot_context::{Step, enter, inherited};
+    ///
+    /// picot_context::task_local! {
+    ///     static USER: &'static str;
+    /// }
+    ///
+    /// let step = Step::callback(std::panic::Location::caller());
+    /// USER.set("ada");
+    /// let child = enter(step, inherited(None)); // as an executor enters a task that was spawned here
+    /// USER.set("grace");
+    /// drop(child);
+    /// assert_eq!(USER.get(), Some("ada"), "what a child sets does not leak back");
+    /// ```
     pub fn set(&'static self, value: T) {
         let details = step::details_or_new();
         let old = details.locals.borrow_mut().set(self.key(), Rc::new(value));

@@ -56,11 +56,23 @@ impl Wake for Woken {
 
 impl ManualHost {
     /// A host with nothing to do.
+    ///
+    /// ```
+    /// let host = picot_context::ManualHost::new();
+    /// assert_eq!(host.run_until_stalled(), 0);
+    /// ```
     pub fn new() -> ManualHost {
         ManualHost::default()
     }
 
     /// Installs a new host on this thread and returns it with its guard: what most tests begin with.
+    ///
+    /// ```
+    /// let (host, _guard) = picot_context::ManualHost::installed();
+    /// picot_context::host().unwrap().spawn(std::panic::Location::caller(), Box::pin(async {}))?;
+    /// assert_eq!(host.run_until_stalled(), 1);
+    /// # Ok::<(), picot_context::Closed>(())
+    /// ```
     pub fn installed() -> (Rc<ManualHost>, crate::HostGuard) {
         let host = Rc::new(ManualHost::new());
         let guard = crate::install(host.clone());
@@ -68,12 +80,28 @@ impl ManualHost {
     }
 
     /// Queues `call` as if the caller of this function had scheduled it.
+    ///
+    /// ```
+    /// let host = picot_context::ManualHost::new();
+    /// host.call(|| println!("in a turn"))?;
+    /// assert!(host.step());
+    /// # Ok::<(), picot_context::Closed>(())
+    /// ```
     #[track_caller]
     pub fn call(&self, call: impl FnOnce() + 'static) -> Result<(), Closed> {
         self.run_later(Location::caller(), Box::new(call))
     }
 
     /// Runs the oldest call, or else polls the oldest task that was woken. Returns whether there was one.
+    ///
+    /// ```
+    /// let host = picot_context::ManualHost::new();
+    /// host.call(|| ())?;
+    /// host.call(|| ())?;
+    /// assert!(host.step() && host.step());
+    /// assert!(!host.step());
+    /// # Ok::<(), picot_context::Closed>(())
+    /// ```
     pub fn step(&self) -> bool {
         let call = self.calls.borrow_mut().pop_front();
         if let Some((place, call)) = call {
@@ -95,6 +123,19 @@ impl ManualHost {
     }
 
     /// Runs exactly what is queued now, one turn's worth. Returns how much that was.
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use picot_context::ManualHost;
+    ///
+    /// let host = Rc::new(ManualHost::new());
+    /// let inside = host.clone();
+    /// host.call(move || inside.call(|| ()).unwrap())?;
+    /// assert_eq!(host.turn(), 1);
+    /// assert_eq!(host.turn(), 1, "what the first turn has queued");
+    /// assert_eq!(host.turn(), 0);
+    /// # Ok::<(), picot_context::Closed>(())
+    /// ```
     pub fn turn(&self) -> usize {
         let count = self.calls.borrow().len();
         for _ in 0..count {
@@ -104,11 +145,31 @@ impl ManualHost {
     }
 
     /// Steps until nothing is left to do. Returns the number of steps.
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use picot_context::ManualHost;
+    ///
+    /// let host = Rc::new(ManualHost::new());
+    /// let inside = host.clone();
+    /// host.call(move || inside.call(|| ()).unwrap())?;
+    /// assert_eq!(host.run_until_stalled(), 2);
+    /// # Ok::<(), picot_context::Closed>(())
+    /// ```
     pub fn run_until_stalled(&self) -> usize {
         std::iter::from_fn(|| self.step().then_some(())).count()
     }
 
     /// Refuses everything from now on, and drops what was queued.
+    ///
+    /// ```
+    /// let host = picot_context::ManualHost::new();
+    /// host.call(|| unreachable!("it is dropped"))?;
+    /// host.close();
+    /// assert_eq!(host.run_until_stalled(), 0);
+    /// assert!(host.call(|| ()).is_err());
+    /// # Ok::<(), picot_context::Closed>(())
+    /// ```
     pub fn close(&self) {
         self.closed.set(true);
         let calls = self.calls.take();
@@ -117,6 +178,15 @@ impl ManualHost {
     }
 
     /// The reports so far, oldest first.
+    ///
+    /// ```
+    /// let host = picot_context::ManualHost::new();
+    /// host.call(|| panic!("boom"))?;
+    /// host.run_until_stalled();
+    /// assert!(host.take_reports()[0].to_string().ends_with("panicked with \"boom\""));
+    /// assert!(host.take_reports().is_empty());
+    /// # Ok::<(), picot_context::Closed>(())
+    /// ```
     pub fn take_reports(&self) -> Vec<Report> {
         self.reports.take()
     }

@@ -11,6 +11,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Calls `f`, and returns what it panicked with if it did.
 ///
 /// The panic hook of std has then run already, and has printed the message unless the program replaced it.
+///
+/// ```
+/// let sum = picot_context::catch(|| 1 + 2);
+/// assert_eq!(sum.unwrap(), 3);
+/// let payload = picot_context::catch(|| panic!("boom")).unwrap_err();
+/// assert_eq!(payload.message().as_deref(), Some("boom"));
+/// ```
 #[inline]
 pub fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Payload> {
     // Unwind safety is the caller's: whatever `f` touched is either dropped next or documented to survive a panic.
@@ -18,6 +25,14 @@ pub fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Payload> {
 }
 
 /// What a panic carried: shared, and taken at most once.
+///
+/// ```
+/// let payload = picot_context::catch(|| panic!("boom")).unwrap_err();
+/// let for_the_report = payload.clone();
+/// assert_eq!(for_the_report.to_string(), "\"boom\"");
+/// std::panic::catch_unwind(|| std::panic::resume_unwind(payload.take().unwrap())).unwrap_err();
+/// assert_eq!(for_the_report.to_string(), "a payload that is not text", "it has gone on");
+/// ```
 #[derive(Clone)]
 pub struct Payload(Arc<Mutex<State>>);
 
@@ -29,6 +44,13 @@ struct State {
 
 impl Payload {
     /// Wraps what `catch_unwind` returned.
+    ///
+    /// ```
+    /// use picot_context::Payload;
+    ///
+    /// let caught = std::panic::catch_unwind(|| panic!("boom")).unwrap_err();
+    /// assert_eq!(Payload::new(caught).message().as_deref(), Some("boom"));
+    /// ```
     pub fn new(payload: Box<dyn Any + Send>) -> Payload {
         Payload(Arc::new(Mutex::new(State { payload: Some(Contained(payload)), claimed: false })))
     }
@@ -38,6 +60,13 @@ impl Payload {
     }
 
     /// The message of the panic, where it was text and has not been taken.
+    ///
+    /// ```
+    /// let text = picot_context::catch(|| panic!("{} of {}", 1, 2)).unwrap_err();
+    /// assert_eq!(text.message().as_deref(), Some("1 of 2"));
+    /// let number = picot_context::catch(|| std::panic::panic_any(404)).unwrap_err();
+    /// assert_eq!(number.message(), None);
+    /// ```
     pub fn message(&self) -> Option<String> {
         let state = self.state();
         let payload = &*state.payload.as_ref()?.0;
@@ -47,6 +76,12 @@ impl Payload {
 
     /// Takes the payload out, unless it was taken before. Pass it to [`std::panic::resume_unwind`] to go on with the
     /// panic.
+    ///
+    /// ```
+    /// let payload = picot_context::catch(|| std::panic::panic_any(404)).unwrap_err();
+    /// assert_eq!(payload.take().unwrap().downcast_ref(), Some(&404));
+    /// assert!(payload.take().is_none());
+    /// ```
     pub fn take(&self) -> Option<Box<dyn Any + Send>> {
         let contained = self.state().payload.take();
         contained.map(Contained::into_inner)
@@ -54,11 +89,23 @@ impl Payload {
 
     /// Notes that somebody was told of the panic who is responsible for it from now on, such as whoever waited for the
     /// task. It needs no report any more.
+    ///
+    /// ```
+    /// let payload = picot_context::catch(|| panic!("boom")).unwrap_err();
+    /// let for_the_report = payload.clone();
+    /// payload.claim(); // whoever joins the task has it in hand
+    /// assert!(for_the_report.is_claimed());
+    /// ```
     pub fn claim(&self) {
         self.state().claimed = true;
     }
 
     /// Whether somebody has [claimed](Payload::claim) the panic.
+    ///
+    /// ```
+    /// let payload = picot_context::catch(|| panic!("boom")).unwrap_err();
+    /// assert!(!payload.is_claimed(), "so a host reports it");
+    /// ```
     pub fn is_claimed(&self) -> bool {
         self.state().claimed
     }

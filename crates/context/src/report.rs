@@ -10,6 +10,19 @@ use std::time::Duration;
 use crate::{Payload, Place, Step, TaskInfo, current, running};
 
 /// Something that went wrong outside of anybody's return value.
+///
+/// ```
+/// use picot_context::{Cause, Report};
+///
+/// /// An error hook.
+/// fn tell(report: &Report) {
+///     match &report.cause {
+///         Cause::SlowStep(took) => println!("{} took {took:?}", report.origin),
+///         _ => println!("{report}"),
+///     }
+/// }
+/// # tell(&Report::unhandled(std::panic::Location::caller(), "x"));
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Report {
@@ -21,22 +34,49 @@ pub struct Report {
 
 impl Report {
     /// A report of `cause` in `origin`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use picot_context::{Cause, Kind, Origin, Report};
+    ///
+    /// let report = Report::new(Origin::new(Kind::Callback), Cause::SlowStep(Duration::from_millis(120)));
+    /// assert!(report.to_string().starts_with("the callback kept the loop from everything else for 120ms"));
+    /// ```
     pub fn new(origin: Origin, cause: Cause) -> Report {
         Report { origin, cause }
     }
 
     /// A report of a panic.
+    ///
+    /// ```
+    /// use picot_context::{Kind, Origin, Report, catch};
+    ///
+    /// let payload = catch(|| panic!("boom")).unwrap_err();
+    /// let report = Report::panic(Origin::new(Kind::Waker), payload);
+    /// assert_eq!(report.to_string(), "a waker panicked with \"boom\"");
+    /// ```
     pub fn panic(origin: Origin, payload: Payload) -> Report {
         Report::new(origin, Cause::Panic(payload))
     }
 
     /// A report of a promise, made at `place`, whose rejection nobody has looked at.
+    ///
+    /// ```
+    /// let report = picot_context::Report::unhandled(std::panic::Location::caller(), "no such page");
+    /// assert!(report.to_string().starts_with("the promise from "));
+    /// ```
     pub fn unhandled(place: Place, reason: impl Into<Box<str>>) -> Report {
         Report::new(Origin::new(Kind::Rejection).at(place), Cause::Unhandled(reason.into()))
     }
 }
 
 /// What a report speaks of.
+///
+/// ```
+/// use picot_context::{Kind, Origin};
+///
+/// assert_eq!(Origin::new(Kind::Reader).to_string(), "the reader or writer");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Kind {
@@ -59,6 +99,15 @@ pub enum Kind {
 }
 
 /// In what something went wrong: the kind of thing, and as far as known which task and which place.
+///
+/// ```
+/// use std::panic::Location;
+/// use picot_context::{Kind, Origin};
+///
+/// let origin = Origin::new(Kind::Callback).at(Location::caller());
+/// println!("{origin}"); // the callback from src/main.rs:4:44
+/// # assert!(origin.to_string().starts_with("the callback from "));
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Origin {
@@ -72,21 +121,52 @@ pub struct Origin {
 
 impl Origin {
     /// An origin of which only the kind is known.
+    ///
+    /// ```
+    /// use picot_context::{Kind, Origin};
+    ///
+    /// assert_eq!(Origin::new(Kind::Hook).to_string(), "a hook");
+    /// ```
     pub fn new(kind: Kind) -> Origin {
         Origin { kind, task: None, place: None }
     }
 
     /// The same with the place where it came from.
+    ///
+    /// ```
+    /// use std::panic::Location;
+    /// use picot_context::{Kind, Origin};
+    ///
+    /// let origin = Origin::new(Kind::Promise).at(Location::caller());
+    /// assert_eq!(origin.place.unwrap().line(), line!() - 1);
+    /// ```
     pub fn at(self, place: Place) -> Origin {
         Origin { place: Some(place), ..self }
     }
 
     /// The origin that is a task.
+    ///
+    /// ```
+    /// use std::num::NonZeroU64;
+    /// use picot_context::{Origin, TaskId, TaskInfo};
+    ///
+    /// let id = TaskId::new(NonZeroU64::new(7).unwrap());
+    /// let origin = Origin::task(TaskInfo::new(id, Some("fetch"), std::panic::Location::caller()));
+    /// assert!(origin.to_string().starts_with("fetch (task 7, spawned at "));
+    /// ```
     pub fn task(task: TaskInfo) -> Origin {
         Origin { kind: Kind::Task, place: Some(task.place()), task: Some(task) }
     }
 
     /// The step that runs now: a task with all that is known of it, or a callback.
+    ///
+    /// ```
+    /// use picot_context::{Kind, Origin, Step, enter};
+    ///
+    /// assert!(Origin::running().is_none());
+    /// let _step = enter(Step::callback(std::panic::Location::caller()), None);
+    /// assert_eq!(Origin::running().unwrap().kind, Kind::Callback);
+    /// ```
     pub fn running() -> Option<Origin> {
         let place = running().as_ref().map(Step::place)?;
         Some(current().map_or_else(|| Origin::new(Kind::Callback).at(place), Origin::task))
@@ -94,6 +174,13 @@ impl Origin {
 }
 
 /// What happened.
+///
+/// ```
+/// use picot_context::Cause;
+///
+/// let cause = Cause::Failed("no route".into());
+/// assert_eq!(cause.to_string(), "ended with an error: no route");
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Cause {
@@ -117,6 +204,22 @@ pub enum Cause {
 }
 
 /// A task that has not ended, and what it waits for.
+///
+/// ```
+/// use picot_context::{Cause, Report};
+///
+/// /// Of a loop that cannot go on: who waits, and for whom.
+/// fn tell(report: &Report) {
+///     if let Cause::DeadEnd(tasks) = &report.cause {
+///         for waiting in tasks {
+///             match &waiting.waits_for {
+///                 Some(other) => println!("{} waits for {other}", waiting.task),
+///                 None => println!("{} waits for something", waiting.task),
+///             }
+///         }
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Waiting {
@@ -128,6 +231,16 @@ pub struct Waiting {
 
 impl Waiting {
     /// Says that `task` waits, and for what if that is known.
+    ///
+    /// ```
+    /// use std::num::NonZeroU64;
+    /// use picot_context::{TaskId, TaskInfo, Waiting};
+    ///
+    /// let [one, two] = [1, 2].map(|number| {
+    ///     TaskInfo::new(TaskId::new(NonZeroU64::new(number).unwrap()), None, std::panic::Location::caller())
+    /// });
+    /// assert!(Waiting::new(one, Some(two)).to_string().ends_with(", which waits for task 2"));
+    /// ```
     pub fn new(task: TaskInfo, waits_for: Option<TaskInfo>) -> Waiting {
         Waiting { task, waits_for }
     }
@@ -145,6 +258,19 @@ impl fmt::Display for Waiting {
 }
 
 /// Who waits for which lock: one member of a [`Cause::Deadlock`].
+///
+/// ```
+/// use picot_context::{Cause, Report};
+///
+/// /// Of a circle of locks: where to look in the source.
+/// fn tell(report: &Report) {
+///     if let Cause::Deadlock(circle) = &report.cause {
+///         for wait in circle {
+///             println!("{} waits for what was taken at {}", wait.place, wait.held_since);
+///         }
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LockWait {
@@ -160,6 +286,12 @@ pub struct LockWait {
 
 impl LockWait {
     /// `task` waits at `place` for the lock made at `lock`, which somebody asked for at `held_since` and holds.
+    ///
+    /// ```
+    /// let here = std::panic::Location::caller();
+    /// let wait = picot_context::LockWait::new(None, here, here, here);
+    /// assert!(wait.to_string().starts_with("somebody waits at "));
+    /// ```
     pub fn new(task: Option<TaskInfo>, place: Place, lock: Place, held_since: Place) -> LockWait {
         LockWait { task, place, lock, held_since }
     }

@@ -16,6 +16,15 @@ use crate::locals::Locals;
 pub type Place = &'static Location<'static>;
 
 /// A task's number, unique within its executor and increasing in spawn order.
+///
+/// ```
+/// use std::num::NonZeroU64;
+/// use picot_context::TaskId;
+///
+/// let [first, second] = [1, 2].map(|number| TaskId::new(NonZeroU64::new(number).unwrap()));
+/// assert!(first < second);
+/// assert_eq!(second.to_string(), "2");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskId(NonZeroU64);
 
@@ -44,6 +53,16 @@ impl fmt::Display for TaskId {
 }
 
 /// What one step is: a poll of a task, or a callback, and where it came from.
+///
+/// ```
+/// use picot_context::{Step, enter, running};
+///
+/// let place = std::panic::Location::caller();
+/// let step = enter(Step::callback(place), None);
+/// assert_eq!(running().unwrap().place(), place);
+/// drop(step);
+/// assert!(running().is_none());
+/// ```
 #[derive(Clone, Copy)]
 pub struct Step {
     /// 0 for a callback; otherwise the task's number, shifted by one, and a bit that says whether it is the root. Packed,
@@ -54,16 +73,38 @@ pub struct Step {
 
 impl Step {
     /// A callback that was scheduled at `place`.
+    ///
+    /// ```
+    /// let step = picot_context::Step::callback(std::panic::Location::caller());
+    /// assert_eq!(step.task_id(), None);
+    /// ```
     pub const fn callback(place: Place) -> Step {
         Step { what: 0, place }
     }
 
     /// A poll of the task `id`, which was spawned at `place`.
+    ///
+    /// ```
+    /// use std::num::NonZeroU64;
+    /// use picot_context::{Step, TaskId};
+    ///
+    /// let id = TaskId::new(NonZeroU64::new(7).unwrap());
+    /// assert_eq!(Step::task(id, std::panic::Location::caller()).task_id(), Some(id));
+    /// ```
     pub const fn task(id: TaskId, place: Place) -> Step {
         Step { what: id.get() << 1, place }
     }
 
     /// A poll of the task `id` that the loop is run for, at `place`; its name is [`ROOT_NAME`].
+    ///
+    /// ```
+    /// use std::num::NonZeroU64;
+    /// use picot_context::{ROOT_NAME, Step, TaskId, current, enter};
+    ///
+    /// let id = TaskId::new(NonZeroU64::new(1).unwrap());
+    /// let _step = enter(Step::root(id, std::panic::Location::caller()), None);
+    /// assert_eq!(current().unwrap().given_name(), Some(ROOT_NAME));
+    /// ```
     pub const fn root(id: TaskId, place: Place) -> Step {
         Step { what: id.get() << 1 | 1, place }
     }
@@ -99,6 +140,12 @@ pub const ROOT_NAME: &str = "main";
 ///
 /// Executors keep it beside the task and hand it to [`enter`] at each step. Where a step that was entered without has
 /// made some, by setting a local, [`take_made`] hands them over.
+///
+/// ```
+/// let details = picot_context::inherited(Some("fetch")).unwrap();
+/// assert_eq!(details.name(), Some("fetch"));
+/// assert!(picot_context::inherited(None).is_none(), "most tasks have none");
+/// ```
 #[derive(Default)]
 pub struct Details {
     name: Option<Box<str>>,
@@ -113,6 +160,23 @@ impl Details {
 
     /// Lets go of the locals, at the end of a task or callback. Their destructors run in here, with nothing borrowed, and
     /// may panic; whoever ends the task contains that. A set that is shared stays with whoever else has it.
+    ///
+    /// ```
+    /// use picot_context::{Step, enter, take_made};
+    ///
+    /// picot_context::task_local! {
+    ///     static HELD: std::rc::Rc<()>;
+    /// }
+    ///
+    /// let held = std::rc::Rc::new(());
+    /// let step = enter(Step::callback(std::panic::Location::caller()), None);
+    /// HELD.set(held.clone());
+    /// let details = take_made().unwrap();
+    /// drop(step);
+    /// assert_eq!(std::rc::Rc::strong_count(&held), 2);
+    /// details.clear_locals(); // the task has ended
+    /// assert_eq!(std::rc::Rc::strong_count(&held), 1);
+    /// ```
     pub fn clear_locals(&self) {
         let locals = self.locals.take();
         drop(locals);
@@ -126,6 +190,16 @@ impl fmt::Debug for Details {
 }
 
 /// Which task this is: its id, its name, and where it was spawned.
+///
+/// ```
+/// use std::num::NonZeroU64;
+/// use picot_context::{TaskId, TaskInfo};
+///
+/// let id = TaskId::new(NonZeroU64::new(7).unwrap());
+/// let fetch = TaskInfo::new(id, Some("fetch"), std::panic::Location::caller());
+/// println!("{fetch}"); // fetch (task 7, spawned at src/main.rs:5:46)
+/// assert_eq!((fetch.id(), fetch.given_name(), fetch.place().line()), (id, Some("fetch"), line!() - 2));
+/// ```
 #[derive(Clone, Debug)]
 pub struct TaskInfo {
     id: TaskId,
@@ -198,6 +272,18 @@ fn is_plain() -> bool {
 }
 
 /// Makes `step` the current one until the returned frame is dropped, and fills the [`budget`].
+///
+/// ```
+/// use std::num::NonZeroU64;
+/// use picot_context::{Step, TaskId, current, enter, inherited};
+///
+/// let id = TaskId::new(NonZeroU64::new(1).unwrap());
+/// {
+///     let _step = enter(Step::task(id, std::panic::Location::caller()), inherited(Some("fetch")));
+///     assert_eq!(current().unwrap().given_name(), Some("fetch"));
+/// }
+/// assert!(current().is_none());
+/// ```
 #[inline]
 pub fn enter(step: Step, details: Option<Rc<Details>>) -> Frame {
     let frame = Frame::new();
@@ -206,6 +292,19 @@ pub fn enter(step: Step, details: Option<Rc<Details>>) -> Frame {
 }
 
 /// One step after the other. Whatever ran around them runs again when the frame is dropped, also while unwinding.
+///
+/// ```
+/// use picot_context::{Frame, Step, running};
+///
+/// let places = [std::panic::Location::caller(); 3];
+/// let frame = Frame::new();
+/// for place in places {
+///     frame.begin(Step::callback(place), None); // and here a batch runs it
+///     assert!(running().is_some());
+/// }
+/// drop(frame);
+/// assert!(running().is_none());
+/// ```
 #[must_use = "what ran before is current again at once if the frame is dropped"]
 #[derive(Debug)]
 pub struct Frame {
@@ -260,6 +359,19 @@ impl Drop for Frame {
 }
 
 /// Whether the running step has set its task's first local; then [`take_made`] gives the details that hold it.
+///
+/// ```
+/// use picot_context::{Step, enter, has_made};
+///
+/// picot_context::task_local! {
+///     static USER: &'static str;
+/// }
+///
+/// let _step = enter(Step::callback(std::panic::Location::caller()), None);
+/// assert!(!has_made());
+/// USER.set("ada");
+/// assert!(has_made());
+/// ```
 #[inline]
 pub fn has_made() -> bool {
     PRESENCE.get() == Presence::Made
@@ -267,17 +379,50 @@ pub fn has_made() -> bool {
 
 /// The details that the running step has made by setting a local, if it was entered without any. The executor keeps
 /// them and hands them in at the task's next step.
+///
+/// ```
+/// use picot_context::{Step, enter, take_made};
+///
+/// picot_context::task_local! {
+///     static USER: &'static str;
+/// }
+///
+/// let step = Step::callback(std::panic::Location::caller());
+/// let first = enter(step, None);
+/// USER.set("ada");
+/// let details = take_made(); // the executor keeps them beside the task
+/// drop(first);
+/// let _second = enter(step, details);
+/// assert_eq!(USER.get(), Some("ada"));
+/// ```
 pub fn take_made() -> Option<Rc<Details>> {
     if has_made() { swap_details(None, Presence::Absent).0 } else { None }
 }
 
 /// The step that runs now on this thread, if one does.
+///
+/// ```
+/// use picot_context::{Step, enter, running};
+///
+/// assert!(running().is_none());
+/// let _step = enter(Step::callback(std::panic::Location::caller()), None);
+/// assert_eq!(running().unwrap().task_id(), None, "a callback");
+/// ```
 #[inline]
 pub fn running() -> Option<Step> {
     STEP.get()
 }
 
 /// The task that runs now on this thread: none in a callback and outside of the loop (asyncio's `current_task`).
+///
+/// ```
+/// use std::num::NonZeroU64;
+/// use picot_context::{Step, TaskId, current, enter};
+///
+/// let id = TaskId::new(NonZeroU64::new(7).unwrap());
+/// let _step = enter(Step::task(id, std::panic::Location::caller()), None);
+/// assert_eq!(current().unwrap().id(), id);
+/// ```
 pub fn current() -> Option<TaskInfo> {
     Running::now().task()
 }
@@ -285,6 +430,18 @@ pub fn current() -> Option<TaskInfo> {
 /// What runs at a moment, to be described later if anybody asks: taking it copies no name, as [`current`] does.
 ///
 /// The default is that nothing runs. It keeps the task's locals alive, so drop it where their destructors may run.
+///
+/// ```
+/// use std::num::NonZeroU64;
+/// use picot_context::{Running, Step, TaskId, enter, inherited};
+///
+/// let id = TaskId::new(NonZeroU64::new(7).unwrap());
+/// let step = enter(Step::task(id, std::panic::Location::caller()), inherited(Some("fetch")));
+/// let holder = Running::now(); // as a lock notes who takes it
+/// drop(step);
+/// assert_eq!(holder.task_id(), Some(id));
+/// assert_eq!(holder.task().unwrap().given_name(), Some("fetch"));
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Running {
     step: Option<Step>,
@@ -315,6 +472,22 @@ impl Running {
 
 /// The details that a task or callback made now starts with: a snapshot of the current locals, and `name`. `None` if
 /// there is neither, which is the common case and costs nothing.
+///
+/// ```
+/// use picot_context::{Step, enter, inherited};
+///
+/// picot_context::task_local! {
+///     static USER: &'static str;
+/// }
+///
+/// let parent = enter(Step::callback(std::panic::Location::caller()), None);
+/// USER.set("ada");
+/// let details = inherited(Some("child"));
+/// USER.set("grace");
+/// drop(parent);
+/// let _child = enter(Step::callback(std::panic::Location::caller()), details);
+/// assert_eq!(USER.get(), Some("ada"), "as it was when the child was made");
+/// ```
 #[inline]
 pub fn inherited(name: Option<&str>) -> Option<Rc<Details>> {
     if name.is_none() && is_plain() {
@@ -329,6 +502,20 @@ pub fn inherited(name: Option<&str>) -> Option<Rc<Details>> {
 
 /// The details of a task that shares the current locals: each sees what the other sets from now on, as asyncio's
 /// `create_task(…, context=…)` with the caller's own context. Outside of a task it shares what is set there.
+///
+/// ```
+/// use picot_context::{Step, enter, shared};
+///
+/// picot_context::task_local! {
+///     static STEPS: u32;
+/// }
+///
+/// let _parent = enter(Step::callback(std::panic::Location::caller()), None);
+/// let child = enter(Step::callback(std::panic::Location::caller()), Some(shared(None)));
+/// STEPS.set(1);
+/// drop(child);
+/// assert_eq!(STEPS.get(), Some(1), "what one sets the other sees");
+/// ```
 pub fn shared(name: Option<&str>) -> Rc<Details> {
     let locals = details_or_new().locals.borrow_mut().share();
     Rc::new(Details { name: name.map(Into::into), locals: RefCell::new(locals) })

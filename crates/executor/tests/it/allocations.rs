@@ -1,13 +1,17 @@
-//! One allocation a task, none a wake: counted by an allocator that counts.
+//! One allocation a task, none a wake or a join, also between threads: counted by an allocator that counts, for each thread.
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::task::{Context, Poll, Waker};
+use std::thread;
 
-use picot_executor::Executor;
+use picot_executor::{Executor, Task};
 
-use crate::trace::yield_now;
+use crate::trace::{Flag, yield_now};
 
 struct Counting;
 
@@ -38,15 +42,20 @@ fn allocations(f: impl FnOnce()) -> usize {
     COUNT.get() - before
 }
 
-#[test]
-fn a_task_is_one_allocation_and_a_wake_is_none() {
+/// An executor whose queue and table have their size, also for those who wait.
+fn grown() -> Executor {
     let executor = Executor::new();
-    // The queue and the table grow to their size first.
-    for _ in 0..64 {
-        drop(executor.spawn(yield_now()));
+    let mut tasks: Vec<_> = (0..512).map(|_| executor.spawn(yield_now())).collect();
+    for mut task in &mut tasks {
+        assert!(Pin::new(&mut task).poll(&mut Context::from_waker(Waker::noop())).is_pending());
     }
     executor.run_until_stalled();
+    executor
+}
 
+#[test]
+fn a_task_is_one_allocation_and_a_wake_is_none() {
+    let executor = grown();
     assert_eq!(allocations(|| drop(executor.spawn(async {}))), 1);
     assert_eq!(allocations(|| assert_eq!(executor.run_until_stalled(), 1)), 0);
 
@@ -73,14 +82,102 @@ impl<const SIZE: usize> Future for Sized<SIZE> {
 
 #[test]
 fn a_future_of_just_below_two_kibibytes_is_in_its_task_and_a_greater_one_has_a_box() {
-    let executor = Executor::new();
-    for _ in 0..64 {
-        drop(executor.spawn(yield_now()));
-    }
-    executor.run_until_stalled();
-
+    let executor = grown();
     // So a task keeps nothing beside its future that would count for `async-task`.
     assert_eq!(allocations(|| drop(executor.spawn(Sized([0; 2047])))), 1);
     assert_eq!(allocations(|| drop(executor.spawn(Sized([0; 2048])))), 2);
     executor.run_until_stalled();
+}
+
+/// How many items stand in one block of the inbox.
+const BLOCK: usize = 31;
+
+/// Tasks that were polled and wait, with their wakers.
+fn waiting(executor: &Executor, count: usize) -> (Vec<Task<()>>, Vec<Waker>) {
+    let wakers = Rc::new(RefCell::new(Vec::new()));
+    let tasks = (0..count).map(|_| {
+        let wakers = wakers.clone();
+        let mut is_woken = false;
+        executor.spawn(poll_fn(move |cx| {
+            if std::mem::replace(&mut is_woken, true) {
+                return Poll::Ready(());
+            }
+            wakers.borrow_mut().push(cx.waker().clone());
+            Poll::Pending
+        }))
+    });
+    let tasks = tasks.collect();
+    assert_eq!(executor.run_until_stalled(), count);
+    (tasks, wakers.take())
+}
+
+#[test]
+fn a_wake_from_another_thread_is_a_place_in_a_block_there_and_nothing_at_home() {
+    const TASKS: usize = 10 * BLOCK;
+    let executor = grown();
+    let (tasks, wakers) = waiting(&executor, TASKS);
+    let there = thread::spawn(move || {
+        let blocks = allocations(|| wakers.iter().for_each(Waker::wake_by_ref));
+        let again = allocations(|| wakers.iter().for_each(Waker::wake_by_ref));
+        (blocks, again, wakers)
+    });
+    let (blocks, again, wakers) = there.join().unwrap();
+    // The first block may be there, and the next one is made ahead.
+    assert!((TASKS / BLOCK - 1..=TASKS / BLOCK + 1).contains(&blocks), "{blocks} allocations");
+    assert_eq!(again, 0, "who is queued is not queued again");
+    assert_eq!(allocations(|| assert_eq!(executor.run_until_stalled(), TASKS)), 0);
+    assert!(tasks.iter().all(Task::is_finished));
+    let late = thread::spawn(move || allocations(|| wakers.into_iter().for_each(Waker::wake)));
+    assert_eq!(late.join().unwrap(), 0, "who has ended is not queued either");
+}
+
+#[test]
+fn waiting_for_a_task_is_no_allocation_whoever_waits() {
+    let executor = grown();
+    let flag = Flag::default();
+    let raised = flag.clone();
+    let child = executor.spawn(async move { raised.wait().await });
+    let parent = executor.spawn(async move { child.await.unwrap() });
+    assert_eq!(allocations(|| assert_eq!(executor.run_until_stalled(), 2)), 0, "a task of the same executor");
+    flag.raise();
+    assert_eq!(allocations(|| assert_eq!(executor.run_until_stalled(), 2)), 0);
+    assert!(parent.is_finished());
+
+    // A task of another executor on the same thread, whose waker is cloned.
+    let other = grown();
+    let flag = Flag::default();
+    let raised = flag.clone();
+    let child = executor.spawn(async move { raised.wait().await });
+    let parent = other.spawn(async move { child.await.unwrap() });
+    let run = || executor.run_until_stalled() + other.run_until_stalled();
+    assert_eq!(allocations(|| assert_eq!(run(), 2)), 0);
+    flag.raise();
+    assert_eq!(allocations(|| assert_eq!(run(), 2)), 0);
+    assert!(parent.is_finished());
+}
+
+#[test]
+fn a_task_from_another_thread_is_a_request_a_mailbox_and_the_task() {
+    let executor = grown();
+    let remote = executor.remote();
+    // The inbox gets its first block.
+    let first = remote.clone();
+    thread::spawn(move || first.call_soon(|| ()).unwrap()).join().unwrap();
+    assert_eq!(executor.run_until_stalled(), 1);
+
+    let (started, has_started) = mpsc::channel();
+    let (go, goes) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        let mut task = None;
+        let spawned = allocations(|| task = Some(remote.spawn(|| async { 5 }).unwrap()));
+        started.send(()).unwrap();
+        goes.recv().unwrap();
+        let mut task = task.unwrap();
+        let waited = allocations(|| assert_eq!(task.wait(None).unwrap(), 5));
+        (spawned, waited)
+    });
+    has_started.recv().unwrap();
+    let here = allocations(|| assert_eq!(executor.run_until_stalled(), 1));
+    go.send(()).unwrap();
+    assert_eq!((thread.join().unwrap(), here), ((2, 0), 1));
 }

@@ -386,3 +386,51 @@ fn what_is_reported_after_it_is_told_at_once_as_no_turn_comes_any_more() {
     executor.spawner().report(picot_context::Report::panic(origin, payload));
     assert_eq!(reports.take(), ["Promise: a promise's callback panicked with \"of a leaf\""]);
 }
+
+#[test]
+fn what_it_drops_is_dropped_in_its_own_step_with_its_name_and_its_locals() {
+    picot_context::task_local! {
+        static USER: &'static str;
+    }
+    /// Says at its drop in what it is dropped.
+    struct Says(Trace);
+    impl Drop for Says {
+        fn drop(&mut self) {
+            let task = picot_context::current().map(|task| task.given_name().unwrap_or("?").to_string());
+            self.0.add(format!("{} for {}", task.as_deref().unwrap_or("no task"), USER.get().unwrap_or("nobody")));
+        }
+    }
+    let (executor, trace) = (Executor::new(), Trace::default());
+    for (name, user) in [("first", "ada"), ("second", "grace")] {
+        let says = Says(trace.clone());
+        drop(executor.spawner().task().name(name).spawn(async move {
+            let _says = says;
+            USER.set(user);
+            std::future::pending::<()>().await;
+        }));
+    }
+    executor.run_until_stalled();
+    let says = Says(trace.clone());
+    drop(executor.spawner().task().name("never polled").spawn(async move { drop(says) }));
+    executor.close();
+    assert_eq!(trace.take(), ["never polled for nobody", "first for ada", "second for grace"]);
+}
+
+/// The task keeps the waker that keeps the task.
+#[test]
+fn a_future_that_holds_its_own_waker_is_dropped_all_the_same() {
+    let (executor, trace) = (Executor::new(), Trace::default());
+    let dropped = trace.on_drop("dropped");
+    drop(executor.spawn(async move {
+        let (_dropped, mut own) = (dropped, None);
+        poll_fn(|cx| {
+            own = Some(cx.waker().clone());
+            Poll::<()>::Pending
+        })
+        .await;
+    }));
+    executor.run_until_stalled();
+    assert!(trace.take().is_empty());
+    assert_eq!(executor.close().tasks.len(), 1);
+    assert_eq!(trace.take(), ["dropped"]);
+}

@@ -1,6 +1,6 @@
 //! Waiting for a task: taking it, watching it, letting go of it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -173,4 +173,33 @@ fn a_task_that_ends_while_its_joiners_waker_is_cloned_wakes_that_joiner() {
     executor.run_until_stalled();
     assert!(heir.is_finished() && WAKES.take() == 0);
     assert!(matches!(Pin::new(&mut &mut task).poll(&mut cx), Poll::Ready(Ok(6))));
+}
+
+#[test]
+fn whoever_polls_again_with_the_same_waker_does_not_have_it_cloned_again() {
+    use std::task::{Context, RawWaker, RawWakerVTable, Waker};
+    thread_local! {
+        static CLONES: Cell<u32> = const { Cell::new(0) };
+    }
+    fn clone(_: *const ()) -> RawWaker {
+        CLONES.set(CLONES.get() + 1);
+        RawWaker::new(std::ptr::null(), &VTABLE)
+    }
+    static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, |_| (), |_| (), |_| ());
+    // SAFETY: None of the functions looks at the pointer.
+    let waker = unsafe { Waker::from_raw(RawWaker::new(std::ptr::null(), &VTABLE)) };
+    let mut cx = Context::from_waker(&waker);
+
+    let executor = Executor::new();
+    let mut local = executor.spawn(std::future::pending::<()>());
+    let mut remote = executor.remote().spawn(std::future::pending::<()>).unwrap();
+    for _ in 0..3 {
+        assert!(Pin::new(&mut &mut local).poll(&mut cx).is_pending());
+    }
+    assert_eq!(CLONES.take(), 1);
+    for _ in 0..3 {
+        assert!(Pin::new(&mut &mut remote).poll(&mut cx).is_pending());
+    }
+    assert_eq!(CLONES.take(), 1);
+    drop((local, remote));
 }

@@ -14,6 +14,7 @@ mod join;
 mod locals;
 mod order;
 mod panics;
+mod places;
 mod process;
 mod remote_task;
 mod section;

@@ -193,9 +193,15 @@ fn the_task_list_holds_exactly_the_unfinished_tasks() {
         spawner.tasks().iter().map(|task| task.given_name().map(str::to_string)).collect::<Vec<_>>()
     });
     assert_eq!(names, [Some("waits".to_string()), Some("main".to_string())]);
+    // Another executor of the thread has a list of its own.
+    let other = Executor::new();
+    let own = other.spawner().task().name("other's").spawn(std::future::pending::<()>()).unwrap();
+    let count = executor.spawner().task_count();
+    assert_eq!((count, other.spawner().task_count(), other.spawner().tasks()[0].id()), (1, 1, own.id()));
     flag.raise();
     executor.run_until_stalled();
     assert!(executor.spawner().tasks().is_empty());
+    drop(own);
 }
 
 #[test]

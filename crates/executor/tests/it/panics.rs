@@ -392,3 +392,35 @@ fn what_a_last_step_drops_cannot_reach_another_task_by_the_slot_it_has_left() {
     assert!(reports.take().is_empty());
     assert!(executor.spawner().tasks().is_empty());
 }
+
+/// In one batch, or in one close, many are to be woken: a waker that panics must not take the wakes of the rest along.
+#[test]
+fn joiners_wakers_that_panic_keep_no_other_from_its_wake() {
+    /// Counts its wakes, and panics in each.
+    #[derive(Default)]
+    struct Angry(Count);
+    impl Wake for Angry {
+        fn wake(self: Arc<Self>) {
+            self.0.0.fetch_add(1, Ordering::Relaxed);
+            quiet_panic("wake");
+        }
+    }
+    for closes in [false, true] {
+        let executor = Executor::new();
+        let reports = reports(&executor);
+        let (angry, calm) = (Arc::new(Angry::default()), Arc::new(Count::default()));
+        let wakers = [Waker::from(angry.clone()), Waker::from(calm.clone())];
+        let mut tasks: Vec<_> = (0..6).map(|_| executor.spawn(yield_now())).collect();
+        for (n, mut task) in tasks.iter_mut().enumerate() {
+            assert!(Pin::new(&mut task).poll(&mut Context::from_waker(&wakers[n % 2])).is_pending());
+        }
+        if closes {
+            executor.close();
+        } else {
+            executor.run_until_stalled();
+        }
+        assert_eq!((angry.0.0.load(Ordering::Relaxed), calm.0.load(Ordering::Relaxed)), (3, 3));
+        assert_eq!(reports.take(), ["Waker: a waker panicked with \"wake\""; 3]);
+        assert!(tasks.iter().all(picot_executor::Task::is_finished));
+    }
+}

@@ -1,8 +1,10 @@
 //! Tasks that other threads spawn: made, run and dropped at home; cancelled, awaited and waited for from anywhere.
 
+use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -354,4 +356,33 @@ fn an_outcome_that_panics_when_its_handle_is_dropped_is_reported_at_home() {
     assert_eq!(payload.downcast_ref(), Some(&"bomb"));
     executor.run_until_stalled();
     assert!(reports.take().is_empty());
+}
+
+/// Whoever is woken may be told so in the middle of a lock of its own, and asks the task at once.
+#[test]
+fn a_waker_may_take_the_outcome_when_it_is_woken() {
+    #[derive(Default)]
+    struct Takes(Mutex<Option<RemoteTask<i32>>>, AtomicI32);
+    impl Wake for Takes {
+        fn wake(self: Arc<Self>) {
+            let mut task = self.0.lock().unwrap().take().unwrap();
+            assert!(task.is_finished() && !task.cancel("too late"));
+            let poll = Pin::new(&mut &mut task).poll(&mut Context::from_waker(Waker::noop()));
+            let Poll::Ready(Ok(value)) = poll else { panic!("it is there: {poll:?}") };
+            self.1.store(value, Ordering::Relaxed);
+        }
+    }
+    impl Takes {
+        fn wait_for(self: &Arc<Self>, mut task: RemoteTask<i32>) {
+            let waker = Waker::from(self.clone());
+            assert!(Pin::new(&mut &mut task).poll(&mut Context::from_waker(&waker)).is_pending());
+            *self.0.lock().unwrap() = Some(task);
+        }
+    }
+    let executor = Executor::new();
+    let reports = reports(&executor);
+    let takes = Arc::new(Takes::default());
+    takes.wait_for(executor.remote().spawn(|| async { 7 }).unwrap());
+    executor.run_until_stalled();
+    assert_eq!((takes.1.load(Ordering::Relaxed), reports.take().len()), (7, 0));
 }

@@ -1,0 +1,109 @@
+//! Where something was spawned or scheduled is told by the line of whoever called, through every way in.
+
+use std::panic::Location;
+use std::rc::Rc;
+
+use picot_executor::{CallHandle, Executor, Place, Step};
+
+/// The places of the steps that are queued, by line, and whether each is a task's.
+fn lines(executor: &Executor) -> Vec<(u32, bool)> {
+    let mut lines = Vec::new();
+    let note = |step: Step| {
+        assert_eq!(step.place().file(), file!());
+        lines.push((step.place().line(), step.task_id().is_some()));
+    };
+    executor.take_remote();
+    executor.run_batch_with(usize::MAX, None, note);
+    lines
+}
+
+#[test]
+fn every_way_to_spawn_and_to_schedule_tells_the_line_of_its_caller() {
+    let executor = Executor::new();
+    let (spawner, remote, line) = (executor.spawner().clone(), executor.remote(), line!());
+    drop(executor.spawn(async {}));
+    drop(spawner.spawn(async {}).unwrap());
+    drop(spawner.task().name("named").spawn(async {}).unwrap());
+    drop(remote.spawn(|| async {}).unwrap());
+    executor.call_soon(|| ());
+    spawner.call_soon(|| ()).unwrap();
+    spawner.schedule(CallHandle::new(|| ())).unwrap();
+    remote.call_soon(|| ()).unwrap();
+    let tasks = (1..=4).map(|n| (line + n, true));
+    let calls = (5..=8).map(|n| (line + n, false));
+    assert_eq!(lines(&executor), tasks.chain(calls).collect::<Vec<_>>());
+}
+
+#[test]
+fn from_another_thread_it_is_the_line_there() {
+    let executor = Executor::new();
+    let remote = executor.remote();
+    let thread = std::thread::spawn(move || {
+        let line = line!();
+        drop(remote.spawn(|| async {}).unwrap());
+        remote.call_soon(|| ()).unwrap();
+        line
+    });
+    let line = thread.join().unwrap();
+    assert_eq!(lines(&executor), [(line + 1, true), (line + 2, false)]);
+}
+
+#[test]
+fn an_eager_task_and_the_root_have_theirs_and_their_handles_and_errors_tell_them() {
+    let executor = Rc::new(Executor::new());
+    let spawner = executor.spawner().clone();
+    let here = || picot_context::running().unwrap().place().line();
+    let line = line!() + 1;
+    let (root, eager, task) = executor.block_on(async move {
+        let mut eager = spawner.task().eager().spawn(async move { here() }).unwrap();
+        let task = spawner.spawn(std::future::pending::<()>()).unwrap();
+        task.cancel("to have an error");
+        assert_eq!((eager.place().line(), task.place().line()), (line + 1, line + 2));
+        (here(), (&mut eager).await.unwrap(), task.await.unwrap_err())
+    });
+    assert_eq!((root, eager, task.place().line()), (line, line + 1, line + 2));
+}
+
+#[test]
+fn a_place_that_is_given_stands_for_the_callers() {
+    #[track_caller]
+    fn on_behalf(run: impl FnOnce(Place)) -> u32 {
+        run(Location::caller());
+        Location::caller().line()
+    }
+    let executor = Executor::new();
+    let spawner = executor.spawner();
+    let expected = [
+        on_behalf(|place| drop(spawner.task().at(place).spawn(async {}).unwrap())),
+        on_behalf(|place| drop(spawner.spawn_at(place, Some("name"), async {}).unwrap())),
+        on_behalf(|place| spawner.schedule(CallHandle::new_at(place, || ())).unwrap()),
+    ];
+    assert_eq!(expected[0] + 1, expected[1]);
+    let found: Vec<_> = lines(&executor).into_iter().map(|(line, _)| line).collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn spawning_on_a_closed_executor_panics_at_the_line_of_its_caller() {
+    use std::cell::Cell;
+    thread_local! {
+        static LINE: Cell<Option<u32>> = const { Cell::new(None) };
+    }
+    // The hook is the process's: this thread has a line to ask for, and the panics of all others go to the one before.
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| match LINE.get() {
+        Some(_) => LINE.set(info.location().map(Location::line)),
+        None => before(info),
+    }));
+    let executor = Executor::new();
+    executor.close();
+    let line_of = |f: &dyn Fn()| {
+        LINE.set(Some(0));
+        assert!(picot_context::catch(f).is_err());
+        LINE.take()
+    };
+    let line = line!();
+    let spawn = line_of(&|| drop(executor.spawn(async {})));
+    let call = line_of(&|| drop(executor.call_soon(|| ())));
+    assert_eq!((spawn, call), (Some(line + 1), Some(line + 2)));
+}
