@@ -5,7 +5,10 @@ use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
+use picot_context::{Cause, catch};
 use slab::Slab;
+
+use crate::report::report;
 
 /// Who waits. A waiter that is gone is among them no more.
 #[derive(Default)]
@@ -25,15 +28,17 @@ struct Until<'a, C> {
 
 impl Signal {
     /// Waits until `condition` holds.
-    pub(crate) fn until(&self, condition: impl Fn() -> bool + Unpin) -> impl Future<Output = ()> {
+    pub(crate) fn until(&self, condition: impl Fn() -> bool + Unpin) -> impl Future<Output = ()> + Unpin {
         Until { signal: self, condition, entry: None }
     }
 
-    /// Lets all who wait look again.
+    /// Lets all who wait look again. Their wakers may be anybody's: one that panics keeps no other from being woken.
     pub(crate) fn notify(&self) {
         self.round.set(self.round.get() + 1);
         for waiter in self.waiters.take().drain() {
-            waiter.wake();
+            if let Err(payload) = catch(|| waiter.wake()) {
+                report(Cause::Panic(payload));
+            }
         }
     }
 }
@@ -69,5 +74,52 @@ impl<C> Drop for Until<'_, C> {
             let waker = self.signal.waiters.borrow_mut().remove(key);
             drop(waker);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    struct Bomb;
+
+    impl Wake for Bomb {
+        fn wake(self: Arc<Self>) {
+            std::panic::resume_unwind(Box::new("bomb"));
+        }
+    }
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_waker_that_panics_keeps_no_other_from_being_woken_and_is_reported() {
+        let (signal, count, told) = (Signal::default(), Arc::new(Count::default()), Rc::new(RefCell::new(Vec::new())));
+        picot_loop::run(async {
+            let notes = told.clone();
+            picot_loop::LoopHandle::current().set_error_hook(move |report| notes.borrow_mut().push(report.to_string()));
+            let mut waits: Vec<_> = (0..3).map(|_| signal.until(|| false)).collect();
+            let wakers = [Waker::from(count.clone()), Waker::from(Arc::new(Bomb)), Waker::from(count.clone())];
+            for (wait, waker) in waits.iter_mut().zip(&wakers) {
+                assert!(Pin::new(wait).poll(&mut Context::from_waker(waker)).is_pending());
+            }
+            signal.notify();
+            picot_loop::yield_now().await;
+        });
+        assert_eq!(count.0.load(Ordering::Relaxed), 2);
+        assert_eq!(told.borrow().len(), 1);
+        assert!(told.borrow()[0].contains("bomb"), "{told:?}");
     }
 }
