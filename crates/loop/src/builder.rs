@@ -1,9 +1,13 @@
 //! What can be chosen when a loop is built.
 
+use std::io;
 use std::panic::Location;
 use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
+
+use picot_reactor::Reactor;
+use picot_reactor::driver::Driver;
 
 use crate::clock::{Clock, Timepiece};
 use crate::error::LoopError;
@@ -23,6 +27,7 @@ use crate::watchdog::{Stuck, WatchdogOptions};
 #[must_use = "no loop is built until `build` is called"]
 pub struct Builder {
     clock: Option<Rc<dyn Clock>>,
+    reactor: Option<Reactor>,
     pub(crate) slow_step: Duration,
     pub(crate) grace: Duration,
     pub(crate) fails_at_dead_ends: bool,
@@ -38,6 +43,7 @@ impl Builder {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         Builder {
             clock: None,
+            reactor: None,
             slow_step: Duration::from_millis(100),
             grace: Duration::from_millis(10),
             fails_at_dead_ends: false,
@@ -55,6 +61,21 @@ impl Builder {
     #[doc(alias = "time")]
     pub fn clock(self, clock: &(impl Clock + Clone + 'static)) -> Builder {
         Builder { clock: Some(Rc::new(clock.clone())), ..self }
+    }
+
+    /// Waits for I/O by another driver than the platform's: `poll(2)` in place of epoll, one that fails now and then for tests,
+    /// or one of your own.
+    ///
+    /// ```
+    /// use picot_loop::EventLoop;
+    /// use picot_reactor::driver::Portable;
+    ///
+    /// let event_loop = EventLoop::builder().driver(Portable::new()?).build()?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[doc(alias = "SelectorEventLoop")]
+    pub fn driver(self, driver: impl Driver + 'static) -> Builder {
+        Builder { reactor: Some(Reactor::with_driver(driver)), ..self }
     }
 
     /// Reports every step (a poll of a task, or a callback) that takes this long or longer; 100 ms unless set.
@@ -158,6 +179,11 @@ impl Builder {
             Ok(output) => output,
             Err(error) => panic!("{error}"),
         }
+    }
+
+    /// The reactor on the driver that was chosen, or on the platform's.
+    pub(crate) fn reactor(&self) -> io::Result<Reactor> {
+        self.reactor.clone().map_or_else(Reactor::new, Ok)
     }
 
     pub(crate) fn timepiece(&self) -> Timepiece {

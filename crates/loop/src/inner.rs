@@ -86,7 +86,7 @@ thread_local! {
 
 impl Inner {
     pub(crate) fn new(builder: &Builder, built_at: Place) -> Result<Inner, LoopError> {
-        let reactor = Reactor::new()?;
+        let reactor = builder.reactor()?;
         let interrupt = Waker::from(reactor.wake_handle());
         Ok(Inner {
             lanes: Lanes::new(builder.blocking_threads, &interrupt),

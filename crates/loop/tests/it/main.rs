@@ -5,6 +5,7 @@ mod blocking;
 mod calls;
 mod close;
 mod dead_end;
+mod driver;
 mod embed;
 mod errors;
 #[cfg(unix)]
