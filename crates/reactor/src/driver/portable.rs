@@ -80,7 +80,13 @@ impl Driver for Portable {
     fn wait(&self, timeout: Option<Duration>, _: Option<u64>, events: &mut Events) -> io::Result<()> {
         let mut polled = self.events.borrow_mut();
         polled.clear();
-        self.poller().wait(&mut polled, timeout)?;
+        match self.poller().wait(&mut polled, timeout) {
+            Ok(_) => {}
+            // Where `polling` has nothing but poll(2), it knows of a wake-up before that is written, and finds nothing to read. The
+            // wake-up has ended this wait all the same.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
         for event in polled.iter() {
             let (hung_up, error) = (event.is_interrupt(), event.is_err() == Some(true));
             let readiness = Readiness::READABLE.when(event.readable || hung_up || error)

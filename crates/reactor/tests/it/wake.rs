@@ -1,5 +1,7 @@
 //! Waits, and what ends them: events, the time, other threads.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -51,6 +53,26 @@ fn a_wake_from_another_thread_ends_a_wait_that_has_no_limit() {
     });
     reactor.wait(None).unwrap();
     thread.join().unwrap();
+}
+
+/// `polling` says that it was notified before it has written so, and may find nothing to read in between.
+#[test]
+fn a_wake_that_is_under_way_is_no_error() {
+    let reactor = Reactor::new().unwrap();
+    let (handle, ends) = (reactor.wake_handle(), Arc::new(AtomicBool::new(false)));
+    let is_over = ends.clone();
+    let thread = thread::spawn(move || {
+        while !is_over.load(Ordering::Relaxed) {
+            handle.wake();
+        }
+    });
+    for _ in 0..if cfg!(miri) { 100 } else { 100_000 } {
+        reactor.wait(Some(Duration::ZERO)).unwrap();
+    }
+    ends.store(true, Ordering::Relaxed);
+    thread.join().unwrap();
+    reactor.wake_handle().wake();
+    reactor.wait(None).unwrap();
 }
 
 #[test]
