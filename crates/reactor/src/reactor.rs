@@ -93,7 +93,7 @@ impl Reactor {
     /// through them, and wakes whoever waits for what has come. Returns the number of events.
     ///
     /// A timeout is rounded up to what the backend can do: on Linux, to a millisecond, but one below that is exact, and
-    /// costs a system call. A signal ends the wait without events; so may a timer that was left from an earlier wait.
+    /// costs a system call. A signal may end the wait without events; so may a timer that was left from an earlier wait.
     /// A waker that panics is reported to the thread's host, and the others are woken all the same.
     ///
     /// # Errors

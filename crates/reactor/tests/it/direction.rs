@@ -1,10 +1,10 @@
 //! Readiness of each direction: told once, cached, cleared by "would block" and by nothing else.
 
 use std::io::{self, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpStream};
 use std::pin::pin;
 
-use picot_reactor::{Direction, Reactor, Readiness};
+use picot_reactor::{Direction, Reactor, Readiness, Source};
 
 use crate::support::{Count, drain, registered, wait_until};
 
@@ -236,14 +236,64 @@ fn the_reader_of_a_pipe_is_woken_when_the_writer_leaves_and_the_other_way_round(
     assert!(writer.is_hung_up());
 }
 
+/// Writes to a peer that does not read, until nothing more goes.
+fn fill(reactor: &Reactor, source: &Source<TcpStream>) {
+    source.assume_ready(Direction::Write);
+    loop {
+        while source.try_io(Direction::Write, |mut io| io.write(&[0; 65_536])).is_ok() {}
+        // What was on its way may have made room.
+        drain(reactor);
+        if !source.known().contains(Readiness::WRITABLE) {
+            return;
+        }
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+#[cfg_attr(miri, ignore = "Miri has no urgent data")]
+fn any_number_of_futures_may_wait_to_write_and_for_urgent_data() {
+    let reactor = Reactor::new().unwrap();
+    let (source, mut peer) = registered(&reactor);
+    fill(&reactor, &source);
+    let (writers, urgent) = ([(); 3].map(|()| Count::default()), [(); 3].map(|()| Count::default()));
+    let mut waits: Vec<_> = writers.iter().map(|count| (count, Box::pin(source.ready(Direction::Write)))).collect();
+    waits.extend(urgent.iter().map(|count| (count, Box::pin(source.ready(Direction::Priority)))));
+    for (count, wait) in &mut waits {
+        assert!(count.poll(|cx| wait.as_mut().poll(cx)).is_pending());
+    }
+    let counts = |counts: &[Count; 3]| counts.each_ref().map(Count::get);
+    assert_eq!(reactor.waiting(), 6);
+
+    peer.set_nonblocking(true).unwrap();
+    wait_until(&reactor, || {
+        while counts(&writers) == [0; 3] && peer.read(&mut [0; 65_536]).is_ok() {}
+        counts(&writers) != [0; 3]
+    });
+    assert_eq!((counts(&writers), counts(&urgent), reactor.waiting()), ([1; 3], [0; 3], 3));
+
+    // The poll(2) of `polling` tells of urgent data only where somebody reads as well.
+    if cfg!(not(polling_test_poll_backend)) {
+        rustix::net::send(&peer, b"!", rustix::net::SendFlags::OOB).unwrap();
+        wait_until(&reactor, || counts(&urgent) == [1; 3]);
+        assert_eq!((counts(&writers), reactor.waiting()), ([1; 3], 0));
+    }
+    drop(waits);
+    assert_eq!(reactor.waiting(), 0);
+}
+
 #[test]
 fn half_a_close_is_known_as_that_and_a_whole_one_as_a_hang_up() {
     let reactor = Reactor::new().unwrap();
     let (source, peer) = registered(&reactor);
-    let count = Count::default();
+    let (count, writer) = (Count::default(), Count::default());
     assert!(count.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
+    fill(&reactor, &source);
+    assert!(writer.poll(|cx| source.poll_ready(cx, Direction::Write)).is_pending());
     peer.shutdown(Shutdown::Write).unwrap();
     wait_until(&reactor, || count.get() == 1);
+    drain(&reactor);
+    assert_eq!(writer.get(), 0, "who waits to write has nothing to do with the peer's end");
     assert!(!source.known().contains(Readiness::HUNG_UP));
     // `polling` has no word for it.
     assert_eq!(source.known().contains(Readiness::READ_CLOSED), cfg!(not(polling_test_poll_backend)));
