@@ -325,10 +325,7 @@ impl Executor {
         mut after: impl FnMut(Step),
     ) -> usize {
         let local = self.local();
-        assert!(
-            !local.running.get(),
-            "this executor runs already, further up this thread's stack; await the future there, or spawn it"
-        );
+        local.check_idle();
         assert!(
             root.is_some() || !local.root.is_taken(),
             "a root lives, which would miss its turn; run the batch with it, by `run_batch_with`"

@@ -165,10 +165,8 @@ impl Drop for Stay {
 impl<F: Future> Root<F> {
     pub(crate) fn new(shared: &Arc<Shared>, future: F, place: Place) -> Root<F> {
         let local = shared.local.get().expect("an executor stays on its thread");
-        assert!(
-            !local.root.is_taken() && !local.running.get(),
-            "this executor runs already, further up this thread's stack; await the future there, or spawn it"
-        );
+        local.check_idle();
+        assert!(!local.root.is_taken(), "this executor has a root already; drop that first, or spawn the other future");
         if let Err(closed) = local.check_open() {
             panic!("{closed}");
         }
