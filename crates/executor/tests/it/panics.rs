@@ -404,3 +404,20 @@ fn joiners_wakers_that_panic_keep_no_other_from_its_wake() {
         assert!(tasks.iter().all(picot_executor::Task::is_finished));
     }
 }
+
+#[test]
+fn a_panic_of_who_is_called_after_a_step_is_the_drivers_and_takes_no_wake_along() {
+    let executor = Executor::new();
+    let reports = reports(&executor);
+    // The child ends in its second step, with the parent waiting. Another task ends next, and has a joiner, too.
+    let child = executor.spawn(yield_now());
+    let parent = executor.spawn(async move { child.await.unwrap() });
+    let other = executor.spawn(yield_now());
+    let others_parent = executor.spawn(async move { other.await.unwrap() });
+    assert_eq!(executor.run_batch(4), 4);
+    let payload = picot_context::catch(|| executor.run_batch_with(4, None, |_| quiet_panic("after"))).unwrap_err();
+    assert_eq!(payload.message().as_deref(), Some("after"));
+    assert_eq!(executor.run_until_stalled(), 3);
+    assert!(parent.is_finished() && others_parent.is_finished());
+    assert!(picot_context::running().is_none() && reports.take().is_empty());
+}
