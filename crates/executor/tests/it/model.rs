@@ -1,5 +1,5 @@
 //! Random programs against a model: one FIFO, a batch at a time; a section sets aside, and puts back in front; what
-//! is cancelled is dropped in its turn; a root that is gone leaves a place behind.
+//! is cancelled is dropped in its turn, and takes along what it waits for; a root that is gone leaves a place behind.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -11,7 +11,7 @@ use std::task::{Poll, Waker};
 
 use picot_executor::{Executor, Root, Spawner, Task};
 
-use crate::trace::{OnDrop, Trace};
+use crate::trace::{OnDrop, Trace, quiet_panic};
 
 /// What a task does, one after the other.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +22,9 @@ enum Do {
     Sleep,
     Wake(usize),
     Cancel(usize),
+    /// Takes the handle of another task, if that is there, and waits for its end.
+    Await(usize),
+    Panic,
     Call,
     Enter,
     Exit,
@@ -50,13 +53,15 @@ impl Random {
 
     fn step(&mut self) -> Do {
         let other = self.below(8);
-        match self.below(12) {
+        match self.below(15) {
             0..3 => Do::Yield,
             3 | 4 => Do::Sleep,
             5 | 6 => Do::Wake(other),
             7 => Do::Cancel(other),
-            8 => Do::Call,
-            9 | 10 => Do::Enter,
+            8 | 9 => Do::Await(other),
+            10 if self.below(2) == 0 => Do::Panic,
+            10 | 11 => Do::Call,
+            12 | 13 => Do::Enter,
             _ => Do::Exit,
         }
     }
@@ -86,15 +91,17 @@ enum Item {
     Call,
 }
 
-#[derive(Debug)]
+#[derive(Default)]
 struct ModelTask {
     script: Vec<Do>,
     at: usize,
     is_root: bool,
+    has_handle: bool,
     queued: bool,
     cancelled: bool,
     ended: bool,
     guards: usize,
+    waits_for: Option<usize>,
 }
 
 #[derive(Default)]
@@ -110,8 +117,7 @@ struct Model {
 
 impl Model {
     fn add(&mut self, script: Vec<Do>, is_root: bool) -> usize {
-        let (at, guards) = (0, 0);
-        self.tasks.push(ModelTask { script, at, is_root, queued: false, cancelled: false, ended: false, guards });
+        self.tasks.push(ModelTask { script, is_root, has_handle: !is_root, ..ModelTask::default() });
         self.tasks.len() - 1
     }
 
@@ -131,9 +137,14 @@ impl Model {
     }
 
     fn cancel(&mut self, number: usize) {
-        let Some(task) = self.tasks.get_mut(number).filter(|task| !task.ended && !task.is_root) else { return };
-        task.cancelled = true;
-        self.wake(number);
+        if !self.tasks[number].ended {
+            self.tasks[number].cancelled = true;
+            self.wake(number);
+        }
+    }
+
+    fn has_handle(&self, number: usize) -> bool {
+        self.tasks.get(number).is_some_and(|task| task.has_handle)
     }
 
     fn must_hold(&self, item: Item) -> bool {
@@ -164,9 +175,16 @@ impl Model {
     }
 
     fn end(&mut self, number: usize) {
+        // What it waits for goes along.
+        if let Some(other) = self.tasks[number].waits_for.take() {
+            self.cancel(other);
+        }
         self.end_section_of(number);
         self.tasks[number].ended = true;
         self.trace.push(format!("{number} dropped"));
+        if let Some(waits) = self.tasks.iter().position(|task| task.waits_for == Some(number)) {
+            self.wake(waits);
+        }
     }
 
     fn poll(&mut self, number: usize) {
@@ -176,6 +194,12 @@ impl Model {
         }
         self.running = Some(number);
         loop {
+            if let Some(other) = self.tasks[number].waits_for {
+                if !self.tasks[other].ended {
+                    break;
+                }
+                self.tasks[number].waits_for = None;
+            }
             let task = &mut self.tasks[number];
             let Some(todo) = task.script.get(task.at).copied() else {
                 self.running = None;
@@ -183,6 +207,10 @@ impl Model {
             };
             self.trace.push(format!("{number}.{}", task.at));
             task.at += 1;
+            if matches!(todo, Do::Cancel(other) | Do::Await(other) if other == number || !self.has_handle(other)) {
+                continue;
+            }
+            let task = &mut self.tasks[number];
             match todo {
                 Do::Yield => {
                     self.wake(number);
@@ -190,8 +218,13 @@ impl Model {
                 }
                 Do::Sleep => break,
                 Do::Wake(other) => self.wake(other),
-                Do::Cancel(other) if other == number => {}
                 Do::Cancel(other) => self.cancel(other),
+                Do::Await(other) => {
+                    self.tasks[other].has_handle = false;
+                    self.tasks[number].waits_for = Some(other);
+                }
+                Do::Panic if task.is_root => {}
+                Do::Panic => task.at = task.script.len(),
                 Do::Call => self.queue.push_back(Item::Call),
                 Do::Enter => {
                     task.guards += 1;
@@ -312,7 +345,7 @@ async fn pause(world: &World, number: usize, polls: u32, wakes: bool) {
     .await;
 }
 
-async fn run(world: Rc<World>, number: usize, script: Vec<Do>, _dropped: OnDrop) {
+async fn run(world: Rc<World>, number: usize, is_root: bool, script: Vec<Do>, _dropped: OnDrop) {
     pause(&world, number, 0, false).await;
     let mut guards = Vec::new();
     for (at, todo) in script.into_iter().enumerate() {
@@ -321,8 +354,16 @@ async fn run(world: Rc<World>, number: usize, script: Vec<Do>, _dropped: OnDrop)
             Do::Yield => pause(&world, number, 1, true).await,
             Do::Sleep => pause(&world, number, 1, false).await,
             Do::Wake(other) => world.wake(other),
-            Do::Cancel(other) if other == number => {}
+            Do::Cancel(other) | Do::Await(other) if other == number => {}
             Do::Cancel(other) => world.cancel(other),
+            Do::Await(other) => {
+                let task = world.tasks.borrow_mut().get_mut(other).and_then(Option::take);
+                if let Some(task) = task {
+                    let _ = task.await;
+                }
+            }
+            Do::Panic if is_root => {}
+            Do::Panic => quiet_panic("as the program says"),
             Do::Call => world.call(),
             Do::Enter => guards.push(world.spawner.exclusive().await),
             Do::Exit => drop(guards.pop()),
@@ -337,8 +378,9 @@ fn play(seed: u64) {
     let (executor, mut model) = (Executor::new(), Model::default());
     let (wakers, tasks) = Default::default();
     let world = Rc::new(World { spawner: executor.spawner().clone(), trace: Trace::default(), wakers, tasks });
-    let future = |number, script: &[Do]| {
-        run(world.clone(), number, script.to_vec(), world.trace.on_drop(format!("{number} dropped")))
+    executor.spawner().set_error_hook(|_| ());
+    let future = |number, is_root, script: &[Do]| {
+        run(world.clone(), number, is_root, script.to_vec(), world.trace.on_drop(format!("{number} dropped")))
     };
     let mut root: Option<Pin<Box<Root<_>>>> = None;
     for (nth, event) in events.iter().enumerate() {
@@ -347,7 +389,7 @@ fn play(seed: u64) {
                 let number = world.new_number();
                 let builder = executor.spawner().task();
                 let builder = if *eager { builder.eager() } else { builder };
-                let task = builder.spawn(future(number, script)).unwrap();
+                let task = builder.spawn(future(number, false, script)).unwrap();
                 world.tasks.borrow_mut()[number] = Some(task);
                 model.add(script.clone(), false);
                 if *eager && model.holder.is_none() { model.poll(number) } else { model.wake(number) }
@@ -362,13 +404,15 @@ fn play(seed: u64) {
             }
             Event::Do(Do::Cancel(number)) => {
                 world.cancel(*number);
-                model.cancel(*number);
+                if model.has_handle(*number) {
+                    model.cancel(*number);
+                }
             }
             Event::Do(_) => unreachable!("those are a task's"),
             Event::Begin(_) if root.is_some() => {}
             Event::Begin(script) => {
                 let number = world.new_number();
-                root = Some(Box::pin(executor.root(Location::caller(), future(number, script))));
+                root = Some(Box::pin(executor.root(Location::caller(), future(number, true, script))));
                 model.root = Some(model.add(script.clone(), true));
                 model.wake(number);
             }
