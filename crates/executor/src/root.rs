@@ -102,6 +102,10 @@ impl Wake for RootWaker {
 pin_project! {
     /// A future that an executor is run for; made by [`Executor::root`](crate::Executor::root), for loops on top of it.
     ///
+    /// # If dropped
+    /// The future is dropped, in the caller's context, and with it the output that nobody has taken. If it stands in the queue, it is
+    /// passed over there.
+    ///
     /// ```
     /// use std::panic::Location;
     ///
