@@ -115,7 +115,7 @@ impl Drain<RemoteItem> for Closing<'_> {
     /// one that was left.
     fn accept(&mut self, item: RemoteItem) {
         match item {
-            RemoteItem::Spawn(request) => self.report.tasks.push(request.start(self.shared, Some(REASON))),
+            RemoteItem::Spawn(request) => self.report.tasks.push(request.start(self.shared, None, Some(REASON))),
             item => self.shared.accept(self.local, item),
         }
     }

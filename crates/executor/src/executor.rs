@@ -307,7 +307,8 @@ impl Executor {
     /// step, while it is still the [current](picot_context::running) one.
     ///
     /// # Panics
-    /// If called from inside of a step, or without the root while one lives.
+    /// If called from inside of a step, or without the root while one lives. With the panic of `after`: then the rest of the
+    /// batch is left for the next.
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
@@ -325,15 +326,16 @@ impl Executor {
         mut after: impl FnMut(Step),
     ) -> usize {
         let local = self.local();
-        assert!(
-            !local.running.get(),
-            "this executor runs already, further up this thread's stack; await the future there, or spawn it"
-        );
+        local.check_idle();
         assert!(
             root.is_some() || !local.root.is_taken(),
             "a root lives, which would miss its turn; run the batch with it, by `run_batch_with`"
         );
         let _running = Raised::new(&local.running);
+        if local.ended.get() {
+            // `after` has panicked at the end of the step before.
+            local.wake_joiner_of_ended();
+        }
         run_queued(local, max, root, &Steps::new(), &mut after)
     }
 

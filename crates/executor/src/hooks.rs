@@ -12,7 +12,8 @@ use crate::shared::Local;
 /// Watches an executor; see [`Spawner::set_hooks`](crate::Spawner::set_hooks). All methods do nothing unless they are
 /// replaced.
 ///
-/// They run on the executor's thread, with none of its borrows live, so they may call anything; what they spawn, wake or
+/// They run on the executor's thread, with none of its borrows live, so they may call anything, but what runs or closes the
+/// executor: that is for `park` and `unpark` alone, as all others are in the middle of something. What they spawn, wake or
 /// cancel waits for the next turn. If one panics, the error hook is told, and all else goes on. The order for one task:
 /// `spawned`, then `before_step` and `after_step` in turns, `exited` inside of the last step.
 ///

@@ -87,7 +87,8 @@ impl Remote {
 
     /// Makes a task on the executor's thread: `make` is called there, in the task's first step, and what it makes is the
     /// task's future, which need not be `Send` and never leaves that thread. The handle works on any thread. Spawns and
-    /// calls from one thread keep their order.
+    /// calls from one thread keep their order. Task-locals do not cross threads: the task starts with none, or on the
+    /// executor's own thread as any that is spawned there.
     ///
     /// # Errors
     /// [`Refused`] with `make`, if the executor is closed. If it is closed later, the task is dropped on its thread and
@@ -119,7 +120,7 @@ impl Remote {
         let (request, task) = Request::pair(Location::caller(), self.shared.clone(), make);
         let refused = match self.shared.local.get() {
             Some(local) if local.check_open().is_ok() => {
-                request.start(&self.shared, None);
+                request.start(&self.shared, picot_context::inherited(None), None);
                 return Ok(task);
             }
             Some(_) => request,

@@ -9,11 +9,12 @@ use std::cell::Cell;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use picot_context::{Place, TaskInfo};
+use picot_context::{Details, Place, TaskInfo};
 
 use crate::bound::Bound;
 use crate::error::{CancelReason, JoinError, WaitError};
@@ -154,8 +155,14 @@ pub(crate) struct Request<M, T> {
 
 /// A request of whatever type.
 pub(crate) trait Start: Send {
-    /// Makes the task and queues it, cancelled already if there is a reason. On the executor's thread.
-    fn start(self: Box<Self>, shared: &Arc<Shared>, cancel: Option<CancelReason>) -> TaskInfo;
+    /// Makes the task and queues it, cancelled already if there is a reason. On the executor's thread. What comes from another
+    /// has no details: it was not spawned by whatever runs here.
+    fn start(
+        self: Box<Self>,
+        shared: &Arc<Shared>,
+        details: Option<Rc<Details>>,
+        cancel: Option<CancelReason>,
+    ) -> TaskInfo;
 
     /// The closure, to be given back.
     fn into_make(self: Box<Self>) -> Box<dyn Any>;
@@ -181,10 +188,14 @@ where
     F: Future + 'static,
     F::Output: Send + 'static,
 {
-    fn start(self: Box<Self>, shared: &Arc<Shared>, cancel: Option<CancelReason>) -> TaskInfo {
+    fn start(
+        self: Box<Self>,
+        shared: &Arc<Shared>,
+        details: Option<Rc<Details>>,
+        cancel: Option<CancelReason>,
+    ) -> TaskInfo {
         let Request { place, make, mailbox } = *self;
         let local = shared.local.get().expect("requests are taken on the executor's thread");
-        let details = picot_context::inherited(None);
         let (ready, task) = Spawner::new(shared.clone()).make(local, place, details, async move { make().await });
         let info = ready.meta().info();
         local.queue.push_task(ready);
@@ -457,8 +468,6 @@ impl<T: Send + 'static> Drop for RemoteJoin<T> {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use std::rc::Rc;
-
     use super::*;
     use crate::executor::Executor;
 

@@ -102,6 +102,10 @@ impl Wake for RootWaker {
 pin_project! {
     /// A future that an executor is run for; made by [`Executor::root`](crate::Executor::root), for loops on top of it.
     ///
+    /// # If dropped
+    /// The future is dropped, in the caller's context, and with it the output that nobody has taken. If it stands in the queue, it is
+    /// passed over there.
+    ///
     /// ```
     /// use std::panic::Location;
     ///
@@ -165,10 +169,8 @@ impl Drop for Stay {
 impl<F: Future> Root<F> {
     pub(crate) fn new(shared: &Arc<Shared>, future: F, place: Place) -> Root<F> {
         let local = shared.local.get().expect("an executor stays on its thread");
-        assert!(
-            !local.root.is_taken() && !local.running.get(),
-            "this executor runs already, further up this thread's stack; await the future there, or spawn it"
-        );
+        local.check_idle();
+        assert!(!local.root.is_taken(), "this executor has a root already; drop that first, or spawn the other future");
         if let Err(closed) = local.check_open() {
             panic!("{closed}");
         }

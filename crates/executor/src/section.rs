@@ -177,6 +177,10 @@ impl fmt::Debug for Exclusive {
 
 /// Keeps everything but one task from running; see [`Spawner::exclusive`](crate::Spawner::exclusive).
 ///
+/// # If dropped
+/// The section ends, unless its task has another guard of it. Nothing happens if it has ended before, with its task. If it is
+/// forgotten, its task ends the section.
+///
 /// ```
 /// let executor = picot_executor::Executor::new();
 /// let spawner = executor.spawner().clone();

@@ -231,7 +231,7 @@ impl Shared {
             RemoteItem::Task(task) => local.queue.push_task(task),
             RemoteItem::Call(place, call) => local.queue.push(Item::Call(CallHandle::at(place, None, call))),
             RemoteItem::Root(waker) => RootWaker::accept(&waker, local),
-            RemoteItem::Spawn(request) => _ = request.start(self, None),
+            RemoteItem::Spawn(request) => _ = request.start(self, None, None),
             RemoteItem::Cancel(task) => task.cancel_at_home(),
         }
     }
@@ -304,6 +304,16 @@ impl Local {
         let id = self.last_id.get() + 1;
         self.last_id.set(id);
         TaskId::new(NonZeroU64::new(id).expect("fewer than 2^64 tasks"))
+    }
+
+    /// # Panics
+    /// If a step runs.
+    #[inline]
+    pub(crate) fn check_idle(&self) {
+        assert!(
+            !self.running.get(),
+            "this executor runs already, further up this thread's stack; await the future there, or spawn it"
+        );
     }
 
     #[inline]

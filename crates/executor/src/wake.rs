@@ -14,22 +14,34 @@ use crate::spawn::Spawner;
 /// Names a task, or the root, of one executor, for [`Spawner::wake`]. It keeps nothing alive.
 ///
 /// ```
-/// use std::{cell::Cell, rc::Rc, task::Poll};
+/// use std::{cell::RefCell, rc::Rc, task::Poll, task::Waker};
 /// use picot_executor::{Executor, WakeKey};
+///
+/// /// Who waits, for a leaf of the executor's own thread.
+/// enum Waits {
+///     Key(WakeKey),
+///     Waker(Waker), // of who is no task of ours, or has wrapped its waker
+/// }
 ///
 /// let executor = Executor::new();
 /// let spawner = executor.spawner().clone();
-/// let waits: Rc<Cell<Option<WakeKey>>> = Rc::default();
+/// let waits = Rc::new(RefCell::new(None));
 /// let (inside, keys) = (waits.clone(), spawner.clone());
-/// let task = executor.spawn(std::future::poll_fn(move |cx| match inside.take() {
-///     Some(_) => Poll::Ready(()),
-///     None => {
-///         inside.set(keys.wake_key(cx.waker()));
-///         Poll::Pending
+/// let task = executor.spawn(std::future::poll_fn(move |cx| {
+///     let first = inside.borrow().is_none();
+///     if !first {
+///         return Poll::Ready(());
 ///     }
+///     let key = keys.wake_key(cx.waker()).map(Waits::Key);
+///     *inside.borrow_mut() = Some(key.unwrap_or_else(|| Waits::Waker(cx.waker().clone())));
+///     Poll::Pending
 /// }));
 /// executor.run_until_stalled();
-/// spawner.wake(waits.get().unwrap());
+/// match &*waits.borrow() {
+///     Some(Waits::Key(key)) => spawner.wake(*key),
+///     Some(Waits::Waker(waker)) => waker.wake_by_ref(),
+///     None => unreachable!("it waits"),
+/// }
 /// executor.run_until_stalled();
 /// assert!(task.is_finished());
 /// ```
@@ -60,24 +72,17 @@ fn short(id: TaskId) -> NonZeroU32 {
 
 impl Spawner {
     /// The key of the task whose step runs, if that is what `waker` wakes. To wake it by its key later is the same, and
-    /// costs less than to keep the waker: no atomic operation for its clone and its drop.
+    /// costs less than to keep the waker: no atomic operation for its clone and its drop. Where this is `None`, keep the waker:
+    /// as with [`Waker::will_wake`], that may happen although it is the task's own.
     ///
     /// ```
     /// use std::task::{Poll, Waker};
     ///
     /// let executor = picot_executor::Executor::new();
     /// let spawner = executor.spawner().clone();
-    /// executor.block_on(std::future::poll_fn({
-    ///     let mut key = None;
-    ///     move |cx| {
-    ///         if key.is_some() {
-    ///             return Poll::Ready(());
-    ///         }
-    ///         assert_eq!(spawner.wake_key(Waker::noop()), None);
-    ///         key = spawner.wake_key(cx.waker());
-    ///         spawner.wake(key.expect("nobody has wrapped the waker"));
-    ///         Poll::Pending
-    ///     }
+    /// executor.block_on(std::future::poll_fn(move |_| {
+    ///     assert_eq!(spawner.wake_key(Waker::noop()), None, "that wakes nobody");
+    ///     Poll::Ready(())
     /// }));
     /// ```
     #[inline]
@@ -96,8 +101,9 @@ impl Spawner {
     ///     let spawner = spawner.clone();
     ///     std::future::poll_fn(move |cx| std::task::Poll::Ready(spawner.wake_key(cx.waker())))
     /// });
-    /// let key = executor.block_on(async { task.await.unwrap() }).unwrap();
-    /// spawner.wake(key);
+    /// if let Some(key) = executor.block_on(async { task.await.unwrap() }) {
+    ///     spawner.wake(key);
+    /// }
     /// assert!(!executor.has_work(), "it has ended");
     /// ```
     #[inline]

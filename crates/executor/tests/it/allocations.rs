@@ -45,7 +45,7 @@ fn allocations(f: impl FnOnce()) -> usize {
 /// An executor whose queue and table have their size, also for those who wait.
 fn grown() -> Executor {
     let executor = Executor::new();
-    let mut tasks: Vec<_> = (0..512).map(|_| executor.spawn(yield_now())).collect();
+    let mut tasks: Vec<_> = (0..if cfg!(miri) { 100 } else { 512 }).map(|_| executor.spawn(yield_now())).collect();
     for mut task in &mut tasks {
         assert!(Pin::new(&mut task).poll(&mut Context::from_waker(Waker::noop())).is_pending());
     }
@@ -113,7 +113,7 @@ fn waiting(executor: &Executor, count: usize) -> (Vec<Task<()>>, Vec<Waker>) {
 
 #[test]
 fn a_wake_from_another_thread_is_a_place_in_a_block_there_and_nothing_at_home() {
-    const TASKS: usize = 10 * BLOCK;
+    const TASKS: usize = if cfg!(miri) { 2 * BLOCK } else { 10 * BLOCK };
     let executor = grown();
     let (tasks, wakers) = waiting(&executor, TASKS);
     let there = thread::spawn(move || {

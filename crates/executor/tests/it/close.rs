@@ -8,7 +8,7 @@ use std::task::{Poll, Waker};
 
 use picot_executor::{Executor, Hooks, Spawner, Task};
 
-use crate::trace::{Trace, quiet_panic, reports, yield_now};
+use crate::trace::{Bomb, Trace, quiet_panic, reports, yield_now};
 
 #[test]
 fn close_drops_what_is_queued_first_and_the_rest_in_spawn_order() {
@@ -99,20 +99,14 @@ fn destructors_may_spawn_wake_and_cancel_while_it_closes() {
 
 #[test]
 fn a_destructor_that_panics_while_it_closes_is_reported_and_the_rest_is_dropped() {
-    struct Bomb;
-    impl Drop for Bomb {
-        fn drop(&mut self) {
-            quiet_panic("in close");
-        }
-    }
     let (executor, trace) = (Executor::new(), Trace::default());
     let reports = reports(&executor);
-    let bomb = Bomb;
+    let bomb = Bomb("in close");
     drop(executor.spawn(async move {
         let _bomb = bomb;
         std::future::pending::<()>().await;
     }));
-    let bomb = Bomb;
+    let bomb = Bomb("in close");
     executor.call_soon(move || drop(bomb));
     let after = trace.on_drop("the next one");
     drop(executor.spawn(async move {
@@ -365,15 +359,9 @@ fn a_hook_cannot_close_it_in_the_middle_of_a_close_or_of_a_spawn() {
 
 #[test]
 fn what_is_reported_after_it_is_told_at_once_as_no_turn_comes_any_more() {
-    struct Bomb;
-    impl Drop for Bomb {
-        fn drop(&mut self) {
-            quiet_panic("late");
-        }
-    }
     let executor = Executor::new();
-    let local = executor.spawn(async { Bomb });
-    let remote = executor.remote().spawn(|| async { Bomb }).unwrap();
+    let local = executor.spawn(async { Bomb("late") });
+    let remote = executor.remote().spawn(|| async { Bomb("late") }).unwrap();
     executor.run_until_stalled();
     executor.close();
     let reports = reports(&executor);

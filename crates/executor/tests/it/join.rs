@@ -8,7 +8,7 @@ use std::task::Poll;
 
 use picot_executor::{Executor, Task};
 
-use crate::trace::{Flag, Trace, yield_now};
+use crate::trace::{Bomb, Flag, Trace, yield_now};
 
 #[test]
 fn waiting_gives_the_value_whether_before_or_after_the_end() {
@@ -125,15 +125,9 @@ fn waiting_for_oneself_is_an_error_not_a_hang() {
 
 #[test]
 fn a_value_whose_drop_panics_does_no_harm_when_nobody_takes_it() {
-    struct Bomb;
-    impl Drop for Bomb {
-        fn drop(&mut self) {
-            crate::trace::quiet_panic("bomb");
-        }
-    }
     let executor = Executor::new();
-    drop(executor.spawn(async { Bomb }));
-    let kept = executor.spawn(async { Bomb });
+    drop(executor.spawn(async { Bomb("bomb") }));
+    let kept = executor.spawn(async { Bomb("bomb") });
     executor.run_until_stalled();
     drop(kept);
     assert_eq!(executor.block_on(async { 1 }), 1);

@@ -115,3 +115,33 @@ fn a_task_that_shares_an_empty_set_fills_it_for_its_parent() {
     });
     assert_eq!(NUMBER.get(), None);
 }
+
+/// What comes from another thread was not spawned by whatever happens to run the executor that takes it.
+#[test]
+fn what_another_thread_spawns_and_schedules_starts_with_none_and_on_the_own_thread_with_a_snapshot() {
+    let (inner, outer) = (Executor::new(), Executor::new());
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let note = |what: &'static str| {
+        let sender = sender.clone();
+        move || sender.send((what, NUMBER.get())).unwrap()
+    };
+    let remote = inner.remote();
+    let (task, call) = (note("task"), note("call"));
+    let there = remote.clone();
+    std::thread::spawn(move || {
+        drop(there.spawn(|| async move { task() }).unwrap());
+        there.call_soon(call).unwrap();
+    })
+    .join()
+    .unwrap();
+    // It is taken inside of a task of another executor, which has locals.
+    let (task, call) = (note("own task"), note("own call"));
+    outer.block_on(async {
+        NUMBER.set(7);
+        drop(remote.spawn(|| async move { task() }).unwrap());
+        remote.call_soon(call).unwrap();
+        assert_eq!(inner.run_until_stalled(), 4);
+    });
+    let seen: Vec<_> = receiver.try_iter().collect();
+    assert_eq!(seen, [("own task", Some(7)), ("own call", Some(7)), ("task", None), ("call", None)]);
+}

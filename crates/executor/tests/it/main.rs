@@ -12,6 +12,7 @@ mod fairness;
 mod hooks;
 mod join;
 mod locals;
+mod model;
 mod order;
 mod panics;
 mod places;

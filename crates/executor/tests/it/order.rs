@@ -219,3 +219,11 @@ fn a_batch_without_the_root_that_lives_is_refused() {
     let _root = executor.root(std::panic::Location::caller(), yield_now());
     executor.run_batch_with(1, None, |_| ());
 }
+
+#[test]
+#[should_panic(expected = "has a root already")]
+fn there_is_one_root_at_a_time() {
+    let executor = Executor::new();
+    let _root = executor.root(std::panic::Location::caller(), yield_now());
+    executor.block_on(async {});
+}

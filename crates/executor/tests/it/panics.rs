@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use picot_executor::{Executor, RemoteTask};
 
-use crate::trace::{Trace, quiet_panic, reports, yield_now};
+use crate::trace::{Bomb, Trace, quiet_panic, reports, yield_now};
 
 #[test]
 fn a_panic_in_a_task_goes_to_its_joiner_and_not_to_the_hook() {
@@ -81,12 +81,6 @@ fn siblings_of_a_panicking_task_or_callback_go_on() {
 
 #[test]
 fn a_panic_in_the_drop_of_a_future_is_reported_and_the_outcome_stands() {
-    struct Bomb;
-    impl Drop for Bomb {
-        fn drop(&mut self) {
-            quiet_panic("in drop");
-        }
-    }
     struct DropsBomb(Bomb, bool);
     impl Future for DropsBomb {
         type Output = i32;
@@ -97,8 +91,8 @@ fn a_panic_in_the_drop_of_a_future_is_reported_and_the_outcome_stands() {
     }
     let executor = Executor::new();
     let reports = reports(&executor);
-    let returns = executor.spawn(DropsBomb(Bomb, true));
-    let cancelled = executor.spawn(DropsBomb(Bomb, false));
+    let returns = executor.spawn(DropsBomb(Bomb("in drop"), true));
+    let cancelled = executor.spawn(DropsBomb(Bomb("in drop"), false));
     executor.block_on(async {
         assert_eq!(returns.await.unwrap(), 1);
         assert!(cancelled.cancelled().await.is_none());
@@ -182,15 +176,9 @@ fn the_roots_panic_resumes_in_its_caller_after_the_turn() {
 #[test]
 #[cfg_attr(miri, ignore = "it leaks the second payload on purpose, which Miri reports")]
 fn a_payload_that_panics_when_it_is_dropped_is_contained() {
-    struct Bomb;
-    impl Drop for Bomb {
-        fn drop(&mut self) {
-            quiet_panic("payload");
-        }
-    }
     let executor = Executor::new();
     let reports = reports(&executor);
-    drop(executor.spawn(async { std::panic::resume_unwind(Box::new(Bomb)) }));
+    drop(executor.spawn(async { std::panic::resume_unwind(Box::new(Bomb("payload"))) }));
     executor.run_until_stalled();
     let texts = reports.take();
     assert_eq!(texts.len(), 1);
@@ -198,14 +186,6 @@ fn a_payload_that_panics_when_it_is_dropped_is_contained() {
 }
 
 /// A value whose drop panics.
-struct Bomb(&'static str);
-
-impl Drop for Bomb {
-    fn drop(&mut self) {
-        quiet_panic(self.0);
-    }
-}
-
 #[test]
 fn a_panic_in_the_drop_of_an_output_that_nobody_takes_is_reported_with_its_task() {
     let executor = Executor::new();
@@ -423,4 +403,21 @@ fn joiners_wakers_that_panic_keep_no_other_from_its_wake() {
         assert_eq!(reports.take(), ["Waker: a waker panicked with \"wake\""; 3]);
         assert!(tasks.iter().all(picot_executor::Task::is_finished));
     }
+}
+
+#[test]
+fn a_panic_of_who_is_called_after_a_step_is_the_drivers_and_takes_no_wake_along() {
+    let executor = Executor::new();
+    let reports = reports(&executor);
+    // The child ends in its second step, with the parent waiting. Another task ends next, and has a joiner, too.
+    let child = executor.spawn(yield_now());
+    let parent = executor.spawn(async move { child.await.unwrap() });
+    let other = executor.spawn(yield_now());
+    let others_parent = executor.spawn(async move { other.await.unwrap() });
+    assert_eq!(executor.run_batch(4), 4);
+    let payload = picot_context::catch(|| executor.run_batch_with(4, None, |_| quiet_panic("after"))).unwrap_err();
+    assert_eq!(payload.message().as_deref(), Some("after"));
+    assert_eq!(executor.run_until_stalled(), 3);
+    assert!(parent.is_finished() && others_parent.is_finished());
+    assert!(picot_context::running().is_none() && reports.take().is_empty());
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use picot_executor::{Executor, RemoteTask, WaitError};
 
-use crate::trace::{Trace, quiet_panic, reports, yield_now};
+use crate::trace::{Bomb, Trace, quiet_panic, reports, yield_now};
 
 const fn assert_send_sync<T: Send + Sync>() {}
 const _: () = assert_send_sync::<RemoteTask<String>>();
@@ -339,15 +339,9 @@ fn a_local_task_may_wait_for_those_of_another_executor_while_both_run() {
 /// A panic in the drop of a value is reported at home, where somebody takes reports; elsewhere it is the caller's.
 #[test]
 fn an_outcome_that_panics_when_its_handle_is_dropped_is_reported_at_home() {
-    struct Bomb;
-    impl Drop for Bomb {
-        fn drop(&mut self) {
-            quiet_panic("bomb");
-        }
-    }
     let executor = Executor::new();
     let reports = reports(&executor);
-    let [at_home, elsewhere] = [(); 2].map(|()| executor.remote().spawn(|| async { Bomb }).unwrap());
+    let [at_home, elsewhere] = [(); 2].map(|()| executor.remote().spawn(|| async { Bomb("bomb") }).unwrap());
     executor.run_until_stalled();
     drop(at_home);
     executor.run_until_stalled();

@@ -1,4 +1,4 @@
-//! What the tests share: a list of events, a future that is pending a number of times, and a flag to wait for.
+//! What the tests share: a list of events, a future that is pending a number of times, a flag to wait for, and panics without noise.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -82,4 +82,13 @@ pub(crate) fn reports(executor: &picot_executor::Executor) -> Trace {
 /// Panics without a message on the test's output.
 pub(crate) fn quiet_panic(payload: &'static str) -> ! {
     std::panic::resume_unwind(Box::new(payload))
+}
+
+/// Panics when it is dropped.
+pub(crate) struct Bomb(pub(crate) &'static str);
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        quiet_panic(self.0);
+    }
 }
