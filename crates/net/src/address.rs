@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 /// Where to connect to or listen: a socket address, or a host with a port.
 ///
@@ -14,6 +14,7 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
 /// let _: Address = "127.0.0.1:80".into();
 /// let _: Address = "localhost:80".into();
 /// let _: Address = ("localhost", 80).into();
+/// let _: Address = (std::net::Ipv6Addr::LOCALHOST, 80).into();
 /// let _: Address = std::net::SocketAddr::from(([127, 0, 0, 1], 80)).into();
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +81,24 @@ impl From<SocketAddrV6> for Address {
 impl From<(IpAddr, u16)> for Address {
     fn from(address: (IpAddr, u16)) -> Address {
         SocketAddr::from(address).into()
+    }
+}
+
+impl From<(Ipv4Addr, u16)> for Address {
+    fn from(address: (Ipv4Addr, u16)) -> Address {
+        SocketAddr::from(address).into()
+    }
+}
+
+impl From<(Ipv6Addr, u16)> for Address {
+    fn from(address: (Ipv6Addr, u16)) -> Address {
+        SocketAddr::from(address).into()
+    }
+}
+
+impl From<&String> for Address {
+    fn from(text: &String) -> Address {
+        text.as_str().into()
     }
 }
 

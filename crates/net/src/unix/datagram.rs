@@ -10,6 +10,7 @@ use picot_reactor::{Direction, Source};
 use socket2::SockRef;
 
 use super::path::{OwnedPath, remove_stale};
+use crate::descriptor::descriptor;
 use crate::operation::operate;
 
 /// A Unix socket for datagrams, on this thread's loop. Datagrams arrive whole and in order, or sending them fails.
@@ -61,8 +62,10 @@ impl UnixDatagram {
     }
 
     /// Gives the socket to std, whose path nobody removes then. It is still in non-blocking mode.
-    pub fn into_std(mut self) -> net::UnixDatagram {
-        std::mem::forget(self.path.take());
+    pub fn into_std(self) -> net::UnixDatagram {
+        if let Some(path) = self.path {
+            path.leave();
+        }
         self.source.into_inner()
     }
 
@@ -132,6 +135,8 @@ impl UnixDatagram {
         SockRef::from(self.source.get_ref())
     }
 }
+
+descriptor!(UnixDatagram, net::UnixDatagram);
 
 fn register(handle: &LoopHandle, socket: net::UnixDatagram, path: Option<OwnedPath>) -> io::Result<UnixDatagram> {
     socket.set_nonblocking(true)?;

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{self, SocketAddr};
 use std::path::Path;
 use std::rc::{Rc, Weak};
@@ -13,6 +12,7 @@ use picot_loop::LoopHandle;
 use picot_reactor::{Direction, Source};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
+use crate::descriptor::descriptor;
 use crate::duplex::{Duplex, duplex};
 use crate::split::{ReadHalf, WriteHalf, split};
 
@@ -145,13 +145,8 @@ impl UnixStream {
     }
 }
 
+descriptor!(UnixStream, net::UnixStream);
 duplex!(UnixStream);
-
-impl AsFd for UnixStream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.source.get_ref().as_fd()
-    }
-}
 
 impl fmt::Debug for UnixStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

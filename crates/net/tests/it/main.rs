@@ -2,6 +2,9 @@
 //! `--cfg polling_test_poll_backend`.
 
 mod address;
+#[cfg(unix)]
+mod allocations;
+mod auto_traits;
 mod connect;
 mod data;
 mod group;

@@ -1,13 +1,17 @@
 //! Unix sockets: data, halves, and what becomes of their paths.
 
+use std::cell::RefCell;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use futures_lite::future::poll_once;
 use futures_lite::{AsyncReadExt, AsyncWriteExt, StreamExt};
-use picot_net::{UnixDatagram, UnixListener, UnixStream};
+use picot_loop::LoopHandle;
+use picot_net::{UnixDatagram, UnixListener, UnixStream, open_unix_connection, start_unix_server};
 
+use crate::allocations::held;
 use crate::run;
 
 /// A path in a folder of its own, which is removed at the end.
@@ -103,6 +107,91 @@ fn a_listener_given_to_std_keeps_its_path() {
         assert!(path.0.exists(), "who has made the path removes it");
         Ok(())
     });
+}
+
+#[test]
+fn giving_sockets_with_paths_to_std_leaks_nothing() {
+    let path = Path::new("leak");
+    run(async {
+        let round = || {
+            drop(UnixListener::bind(&path.0)?.into_std());
+            drop(UnixDatagram::bind(&path.0)?.into_std());
+            io::Result::Ok(())
+        };
+        // The reactor's table grows first.
+        round()?;
+        let before = held();
+        for _ in 0..100 {
+            round()?;
+        }
+        assert_eq!(held() - before, 0, "bytes held for a hundred rounds");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_datagram_socket_replaces_one_that_was_left_and_keeps_its_path_when_it_is_given_to_std() {
+    let path = Path::new("stale-datagram");
+    drop(std::os::unix::net::UnixDatagram::bind(&path.0).unwrap());
+    assert!(path.0.exists());
+    run(async {
+        let (old, client) = (UnixDatagram::bind(&path.0)?, UnixDatagram::unbound()?);
+        let socket = UnixDatagram::bind(&path.0)?;
+        drop(old);
+        client.send_to(b"to the new one", &path.0).await?;
+        assert_eq!(socket.recv(&mut [0; 20]).await?, 14);
+        let socket = UnixDatagram::from_std(socket.into_std())?;
+        assert!(path.0.exists());
+        client.send_to(b"still", &path.0).await?;
+        assert_eq!(socket.recv(&mut [0; 20]).await?, 5);
+        drop(socket);
+        assert!(path.0.exists(), "who has made the path removes it");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_connection_and_a_server_at_a_path_by_the_names_of_asyncio() {
+    let path = Path::new("asyncio");
+    run(async {
+        let server = start_unix_server(&path.0, |mut reader, mut writer| async move {
+            while let Some(line) = reader.read_line().await? {
+                writer.write_all(format!("{}\n", line.to_uppercase()).as_bytes()).await?;
+            }
+            writer.write_all(b"that is all").await
+        })?;
+        let (mut reader, mut writer) = open_unix_connection(&path.0).await?;
+        writer.write_all(b"hello\nyou\n").await?;
+        assert_eq!(reader.read_line().await?.as_deref(), Some("HELLO"));
+        writer.close().await?;
+        assert_eq!(reader.read_to_end().await?, b"YOU\nthat is all");
+        server.close();
+        server.wait_closed().await;
+        assert!(!path.0.exists());
+        assert_eq!(open_unix_connection(&path.0).await.unwrap_err().kind(), io::ErrorKind::NotFound);
+        Ok(())
+    });
+}
+
+#[test]
+fn an_error_of_a_handler_at_a_path_is_told_with_the_place_of_its_server() {
+    let path = Path::new("error");
+    let told = Rc::new(RefCell::new(Vec::new()));
+    run(async {
+        let log = told.clone();
+        LoopHandle::current().set_error_hook(move |report| log.borrow_mut().push(report.to_string()));
+        let server = start_unix_server(&path.0, |_, _| async { Err(io::Error::other("no such luck")) })?;
+        let (mut reader, _writer) = open_unix_connection(&path.0).await?;
+        assert_eq!(reader.read_line().await?, None);
+        server.close();
+        server.wait_closed().await;
+        Ok(())
+    });
+    let told = told.take();
+    assert_eq!(told.len(), 1, "{told:?}");
+    for part in ["no such luck", "client of a Unix socket", "tests/it/unix.rs"] {
+        assert!(told[0].contains(part), "{told:?}");
+    }
 }
 
 #[test]
