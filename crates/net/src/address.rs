@@ -39,15 +39,19 @@ impl Address {
         let parts = name.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
         match parts {
             // An IPv6 address with a zone is in brackets, and no number by itself.
-            Some((host, port)) if !host.is_empty() => {
-                Ok(Err((host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host), port)))
-            }
-            _ => Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("{name:?} is no address: it should be `host:port`, with a port from 0 to 65535"),
-            )),
+            Some((host, port)) => match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+                Some(host) if !host.is_empty() => Ok(Err((host, port))),
+                None if !host.is_empty() && !host.contains(':') => Ok(Err((host, port))),
+                _ => Err(no_address(name)),
+            },
+            None => Err(no_address(name)),
         }
     }
+}
+
+fn no_address(text: &str) -> io::Error {
+    let form = "it should be `host:port`, with a port from 0 to 65535, and an IPv6 address in brackets";
+    io::Error::new(io::ErrorKind::InvalidInput, format!("{text:?} is no address: {form}"))
 }
 
 impl fmt::Display for Address {

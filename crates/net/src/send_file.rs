@@ -14,10 +14,11 @@ const PIECE: u64 = 256 * 1024;
 
 impl TcpStream {
     /// Sends a part of a file, and returns how many bytes that were: fewer than the range has if the file ends before.
-    /// The file's own position does not matter, and stays.
+    /// The file's own position does not matter, and stays (but on Windows, where it moves).
     ///
-    /// On Linux the kernel does it (`sendfile`), and the bytes never come into the program. Where it cannot, for this kind of
-    /// file or system, the file is read on a thread of the loop's blocking lane.
+    /// On Linux the kernel does it (`sendfile`), and the bytes never come into the program. What is not in the kernel's cache
+    /// it reads from the disk meanwhile, 256 KiB at a time at the most, and the loop waits for that. Where it cannot, for
+    /// this kind of file or system, the file is read on a thread of the loop's blocking lane.
     ///
     /// # Errors
     /// What the operating system says. Some bytes may have been sent by then.

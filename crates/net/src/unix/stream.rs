@@ -54,14 +54,17 @@ impl UnixStream {
         let handle = LoopHandle::try_current()?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
-        match socket.connect(&SockAddr::unix(path)?) {
-            Ok(()) => {}
+        let is_connected = match socket.connect(&SockAddr::unix(path)?) {
+            Ok(()) => true,
             // Linux connects at once or not at all; others may take their time.
-            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => false,
             Err(error) => return Err(error),
+        };
+        let stream = net::UnixStream::from(std::os::fd::OwnedFd::from(socket));
+        if is_connected {
+            return UnixStream::from_std(stream);
         }
-        let stream =
-            UnixStream { source: Rc::new(handle.register(net::UnixStream::from(std::os::fd::OwnedFd::from(socket)))?) };
+        let stream = UnixStream { source: Rc::new(handle.register(stream)?) };
         stream.source.writable().await?;
         match stream.source.get_ref().take_error()? {
             Some(error) => Err(error),

@@ -5,10 +5,11 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 
 use futures_lite::future::poll_once;
 use futures_lite::{AsyncReadExt, AsyncWriteExt, StreamExt};
-use picot_loop::LoopHandle;
+use picot_loop::{LoopHandle, sleep, spawn};
 use picot_net::{UnixDatagram, UnixListener, UnixStream, open_unix_connection, start_unix_server};
 
 use crate::allocations::held;
@@ -50,6 +51,21 @@ fn a_client_and_a_listener_talk() {
         assert_eq!(text, "answer");
         assert_eq!(client.peer_addr()?.as_pathname(), Some(&*path.0));
         assert_eq!(listener.local_addr()?.as_pathname(), Some(&*path.0));
+        Ok(())
+    });
+}
+
+/// Linux connects at once or not at all.
+#[cfg(target_os = "linux")]
+#[test]
+fn connecting_does_not_wait() {
+    let path = Path::new("at-once");
+    run(async {
+        let listener = UnixListener::bind(&path.0)?;
+        let client = poll_once(UnixStream::connect(&path.0)).await.expect("no wait")?;
+        poll_once(client.write_all(b"hello")).await.expect("no wait")?;
+        let (server, _) = listener.accept().await?;
+        assert_eq!(server.read(&mut [0; 8]).await?, 5);
         Ok(())
     });
 }
@@ -264,6 +280,36 @@ fn a_full_peer_makes_a_datagram_wait_and_a_dropped_send_sends_nothing() {
         assert!(poll_once(two.recv(&mut buffer)).await.is_none());
         one.send(&7_u32.to_ne_bytes()).await?;
         assert_eq!(two.recv(&mut buffer).await?, 4);
+        Ok(())
+    });
+}
+
+/// Nobody tells a sender when there is room with a peer that it is not connected to, if others have filled that.
+#[test]
+fn a_datagram_waits_for_a_peer_that_others_have_filled() {
+    let path = Path::new("full");
+    run(async {
+        let (server, client, other) =
+            (UnixDatagram::bind(&path.0)?, UnixDatagram::unbound()?, UnixDatagram::unbound()?);
+        let mut sent = 0_u32;
+        while poll_once(other.send_to(&sent.to_ne_bytes(), &path.0)).await.transpose()?.is_some() {
+            sent += 1;
+        }
+        let waiting = spawn({
+            let path = path.0.clone();
+            async move { client.send_to(&sent.to_ne_bytes(), path).await }
+        });
+        // It looks again from time to time, and lets the loop sleep in between.
+        let turns = || LoopHandle::current().metrics().snapshot().turns;
+        let before = turns();
+        sleep(Duration::from_millis(30)).await;
+        assert!(turns() - before < 30, "{} turns in 30 ms", turns() - before);
+        for expected in 0..=sent {
+            let mut buffer = [0; 4];
+            server.recv(&mut buffer).await?;
+            assert_eq!(u32::from_ne_bytes(buffer), expected);
+        }
+        assert_eq!(waiting.await.unwrap()?, 4);
         Ok(())
     });
 }
