@@ -10,6 +10,7 @@ mod data;
 mod group;
 mod memory;
 mod protocol;
+mod reader_model;
 mod run;
 mod send_file;
 mod server;
