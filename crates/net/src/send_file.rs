@@ -167,7 +167,8 @@ mod tests {
                 assert_eq!(server.send_by_reading(&file, 10..20).await?, 10);
                 assert_eq!(server.send_by_reading(&file, 2_000_000..4_000_000).await?, 1_000_000);
                 assert_eq!(server.send_by_reading(&file, 5_000_000..6_000_000).await?, 0);
-                io::Result::Ok(drop(server))
+                drop(server);
+                io::Result::Ok(())
             };
             let mut back = Vec::new();
             try_zip(send, client.read_to_end(&mut back)).await?;
