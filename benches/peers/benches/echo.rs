@@ -15,6 +15,7 @@ fn main() {
 
 #[cfg(target_os = "linux")]
 mod linux {
+    use picot_benches_peers::descriptors::raise;
     use picot_benches_peers::echo::{Cost, SERVERS, Server};
 
     pub(super) fn main() {
@@ -29,6 +30,10 @@ mod linux {
                 continue;
             }
             let name = format!("{connections} connections");
+            if let Err(error) = raise(connections) {
+                println!("{name}: skipped, for {error}");
+                continue;
+            }
             if by_callgrind {
                 callgrind(&name, connections);
             } else {

@@ -2,6 +2,7 @@
 //! spawns tasks which need not be `Send`.
 
 mod bare;
+pub mod descriptors;
 #[cfg(target_os = "linux")]
 pub mod echo;
 pub mod net;

@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 /// Where to connect to or listen: a socket address, or a host with a port.
 ///
@@ -14,6 +14,7 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
 /// let _: Address = "127.0.0.1:80".into();
 /// let _: Address = "localhost:80".into();
 /// let _: Address = ("localhost", 80).into();
+/// let _: Address = (std::net::Ipv6Addr::LOCALHOST, 80).into();
 /// let _: Address = std::net::SocketAddr::from(([127, 0, 0, 1], 80)).into();
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,15 +39,19 @@ impl Address {
         let parts = name.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
         match parts {
             // An IPv6 address with a zone is in brackets, and no number by itself.
-            Some((host, port)) if !host.is_empty() => {
-                Ok(Err((host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host), port)))
-            }
-            _ => Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("{name:?} is no address: it should be `host:port`, with a port from 0 to 65535"),
-            )),
+            Some((host, port)) => match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+                Some(host) if !host.is_empty() => Ok(Err((host, port))),
+                None if !host.is_empty() && !host.contains(':') => Ok(Err((host, port))),
+                _ => Err(no_address(name)),
+            },
+            None => Err(no_address(name)),
         }
     }
+}
+
+fn no_address(text: &str) -> io::Error {
+    let form = "it should be `host:port`, with a port from 0 to 65535, and an IPv6 address in brackets";
+    io::Error::new(io::ErrorKind::InvalidInput, format!("{text:?} is no address: {form}"))
 }
 
 impl fmt::Display for Address {
@@ -80,6 +85,24 @@ impl From<SocketAddrV6> for Address {
 impl From<(IpAddr, u16)> for Address {
     fn from(address: (IpAddr, u16)) -> Address {
         SocketAddr::from(address).into()
+    }
+}
+
+impl From<(Ipv4Addr, u16)> for Address {
+    fn from(address: (Ipv4Addr, u16)) -> Address {
+        SocketAddr::from(address).into()
+    }
+}
+
+impl From<(Ipv6Addr, u16)> for Address {
+    fn from(address: (Ipv6Addr, u16)) -> Address {
+        SocketAddr::from(address).into()
+    }
+}
+
+impl From<&String> for Address {
+    fn from(text: &String) -> Address {
+        text.as_str().into()
     }
 }
 

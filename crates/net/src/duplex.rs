@@ -30,6 +30,10 @@ pub trait Sealed {
     fn poll_send_vectored(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>>;
 }
 
+/// So many slices every system takes in one call. Of more, std hands on as many as the system takes; then fewer bytes than
+/// there are do not mean that the socket has no more, or no more room.
+pub(crate) const SLICES: usize = 16;
+
 /// A socket that is not connected any more has nothing left to end.
 pub(crate) fn unless_ended(result: io::Result<()>) -> io::Result<()> {
     match result {
@@ -53,6 +57,9 @@ macro_rules! duplex {
                 cx: &mut Context<'_>,
                 buffers: &mut [IoSliceMut<'_>],
             ) -> Poll<io::Result<usize>> {
+                if buffers.len() > $crate::duplex::SLICES {
+                    return self.source.poll_io(cx, Direction::Read, |mut stream| stream.read_vectored(buffers));
+                }
                 let length = buffers.iter().map(|buffer| buffer.len()).sum();
                 self.source.poll_transfer(cx, Direction::Read, length, |mut stream| stream.read_vectored(buffers))
             }
@@ -63,6 +70,9 @@ macro_rules! duplex {
             }
 
             fn poll_send_vectored(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+                if slices.len() > $crate::duplex::SLICES {
+                    return self.source.poll_io(cx, Direction::Write, |mut stream| stream.write_vectored(slices));
+                }
                 let length = slices.iter().map(|slice| slice.len()).sum();
                 self.source.poll_transfer(cx, Direction::Write, length, |mut stream| stream.write_vectored(slices))
             }

@@ -3,6 +3,7 @@
 
 mod accept;
 mod address;
+mod descriptor;
 mod duplex;
 mod group;
 mod incoming;
@@ -39,7 +40,7 @@ pub use incoming::Incoming;
 pub use inherent::{Read, WriteAll};
 pub use listener::TcpListener;
 pub use memory::{DuplexStream, duplex};
-pub use options::{ConnectOptions, ListenOptions};
+pub use options::{ConnectOptions, ListenOptions, UdpOptions};
 pub use protocol::{BufferedProtocol, Connections, Eof, Protocol, Transport, connect_protocol};
 pub use read_error::ReadError;
 pub use reader::{Lines, Reader};
@@ -50,6 +51,8 @@ pub use socket2;
 pub use split::{ReadHalf, WriteHalf};
 pub use stream::TcpStream;
 pub use streams::{TcpReader, TcpWriter, open_connection, start_server};
+#[cfg(unix)]
+pub use streams::{UnixReader, UnixWriter, open_unix_connection, start_unix_server};
 pub use udp::UdpSocket;
 #[cfg(unix)]
 pub use unix::{UnixDatagram, UnixListener, UnixStream};

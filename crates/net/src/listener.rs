@@ -9,6 +9,7 @@ use picot_reactor::Source;
 
 use crate::accept::Rest;
 use crate::address::Address;
+use crate::descriptor::descriptor;
 use crate::incoming::Incoming;
 use crate::options::ListenOptions;
 use crate::stream::TcpStream;
@@ -77,6 +78,8 @@ impl TcpListener {
         self.source.get_ref().local_addr()
     }
 }
+
+descriptor!(TcpListener, net::TcpListener);
 
 /// Accepts a connection, in non-blocking mode.
 #[cfg(target_os = "linux")]

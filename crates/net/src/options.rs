@@ -1,4 +1,4 @@
-//! Options of connecting and of listening, for those who need more than `connect` and `bind`.
+//! Options of connecting, of listening, and of sockets for datagrams, for those who need more than `connect` and `bind`.
 
 use std::fmt;
 use std::io;
@@ -15,6 +15,7 @@ use crate::listener::TcpListener;
 use crate::race::{first_success, race};
 use crate::resolve::{Resolve, SystemResolver, lookup_with};
 use crate::stream::TcpStream;
+use crate::udp::UdpSocket;
 
 /// How to connect; [`TcpStream::connect`] does it with the defaults.
 ///
@@ -184,15 +185,8 @@ impl ListenOptions {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         #[cfg(unix)]
         socket.set_reuse_address(true)?;
-        #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))))]
         if self.reuse_port {
-            socket.set_reuse_port(true)?;
-        }
-        #[cfg(any(not(unix), target_os = "solaris", target_os = "illumos", target_os = "cygwin"))]
-        if self.reuse_port {
-            let message =
-                "this system does not let several listeners have one port; accept in one loop, and hand connections on";
-            return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+            reuse_port(&socket, "accept in one loop, and hand connections on")?;
         }
         if let (Some(only), true) = (self.only_v6, address.is_ipv6()) {
             socket.set_only_v6(only)?;
@@ -207,4 +201,98 @@ impl Default for ListenOptions {
     fn default() -> ListenOptions {
         ListenOptions::new()
     }
+}
+
+/// How a socket for datagrams is bound; [`UdpSocket::bind`] does it with the defaults.
+///
+/// ```
+/// use std::net::Ipv4Addr;
+/// use picot_net::UdpOptions;
+///
+/// # #[cfg(unix)]
+/// picot_loop::run(async {
+///     // Two members of a group on one machine, as two programs that look for services would be.
+///     let options = UdpOptions::new().reuse_address(true);
+///     let one = options.bind("0.0.0.0:0").await?;
+///     let other = options.bind(one.local_addr()?).await?;
+///     for member in [&one, &other] {
+///         member.join_multicast_v4(Ipv4Addr::new(239, 255, 4, 2), Ipv4Addr::LOCALHOST)?;
+///     }
+///     std::io::Result::Ok(())
+/// })
+/// .unwrap();
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use = "there is no socket until `bind` is called"]
+pub struct UdpOptions {
+    reuse_address: bool,
+    reuse_port: bool,
+    only_v6: Option<bool>,
+}
+
+impl UdpOptions {
+    /// The defaults: one socket an address, IPv6 sockets as the system has them.
+    pub fn new() -> UdpOptions {
+        UdpOptions::default()
+    }
+
+    /// Whether several sockets may have the same address, each of which hears what is sent to a group that it has joined
+    /// (`SO_REUSEADDR`). All of them must ask for it. What is sent to the address itself goes to any one of them, also if that
+    /// is another user's: so this is for groups, and asyncio has it no longer.
+    pub fn reuse_address(self, reuse: bool) -> UdpOptions {
+        UdpOptions { reuse_address: reuse, ..self }
+    }
+
+    /// Whether several sockets of the same user may have the same port, among which Linux shares the senders out: one a loop
+    /// is the way beyond one core. Where the system does not know it, as on Windows, binding is then an error.
+    pub fn reuse_port(self, reuse: bool) -> UdpOptions {
+        UdpOptions { reuse_port: reuse, ..self }
+    }
+
+    /// Whether an IPv6 socket takes datagrams over IPv6 only, and not those over IPv4 under a mapped address.
+    pub fn only_v6(self, only: bool) -> UdpOptions {
+        UdpOptions { only_v6: Some(only), ..self }
+    }
+
+    /// A socket at `address`; of several, at the first that can be had. Port 0 picks a free one.
+    ///
+    /// # Errors
+    /// What the operating system says, for example that the address is in use; and if this thread has no loop.
+    ///
+    /// # If dropped
+    /// There is no socket.
+    pub async fn bind(&self, address: impl Into<Address>) -> io::Result<UdpSocket> {
+        LoopHandle::try_current()?;
+        let addresses = lookup_with(&SystemResolver, &address.into()).await?;
+        first_success(addresses, |address| UdpSocket::from_std(self.bind_one(address)?))
+    }
+
+    fn bind_one(&self, address: SocketAddr) -> io::Result<net::UdpSocket> {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        if self.reuse_address {
+            socket.set_reuse_address(true)?;
+        }
+        if self.reuse_port {
+            reuse_port(&socket, "receive in one loop, and hand datagrams on")?;
+        }
+        if let (Some(only), true) = (self.only_v6, address.is_ipv6()) {
+            socket.set_only_v6(only)?;
+        }
+        socket.bind(&address.into())?;
+        Ok(socket.into())
+    }
+}
+
+/// Lets several sockets have one port, or says what to do `instead`.
+#[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))))]
+fn reuse_port(socket: &Socket, _instead: &str) -> io::Result<()> {
+    socket.set_reuse_port(true)
+}
+
+#[cfg(any(not(unix), target_os = "solaris", target_os = "illumos", target_os = "cygwin"))]
+fn reuse_port(_socket: &Socket, instead: &str) -> io::Result<()> {
+    Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        format!("this system does not let several sockets have one port; {instead}"),
+    ))
 }

@@ -14,10 +14,11 @@ const PIECE: u64 = 256 * 1024;
 
 impl TcpStream {
     /// Sends a part of a file, and returns how many bytes that were: fewer than the range has if the file ends before.
-    /// The file's own position does not matter, and stays.
+    /// The file's own position does not matter, and stays (but on Windows, where it moves).
     ///
-    /// On Linux the kernel does it (`sendfile`), and the bytes never come into the program. Where it cannot, for this kind of
-    /// file or system, the file is read on a thread of the loop's blocking lane.
+    /// On Linux the kernel does it (`sendfile`), and the bytes never come into the program. What is not in the kernel's cache
+    /// it reads from the disk meanwhile, 256 KiB at a time at the most, and the loop waits for that. Where it cannot, for
+    /// this kind of file or system, the file is read on a thread of the loop's blocking lane.
     ///
     /// # Errors
     /// What the operating system says. Some bytes may have been sent by then.
@@ -128,5 +129,72 @@ mod kernel {
     fn is_unsupported(error: &io::Error) -> bool {
         let known = [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP, Errno::OVERFLOW];
         known.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use futures_lite::future::{poll_once, try_zip};
+    use futures_lite::{AsyncReadExt, StreamExt};
+
+    use super::*;
+    use crate::listener::TcpListener;
+
+    /// A connection that holds less than the file, and the file.
+    async fn set_up() -> io::Result<(TcpStream, TcpStream, File, Vec<u8>)> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let client = TcpStream::connect(listener.local_addr()?).await?;
+        let server = listener.incoming().next().await.expect("it has no end")?;
+        client.socket().set_recv_buffer_size(1 << 16)?;
+        server.socket().set_send_buffer_size(1 << 16)?;
+        let bytes: Vec<u8> = (0..3_000_000).map(|n| (n % 251) as u8).collect();
+        let name = format!("picot-net-{}-{}", std::process::id(), client.local_addr()?.port());
+        let path = std::env::temp_dir().join(name);
+        File::create(&path)?.write_all(&bytes)?;
+        let file = File::open(&path)?;
+        std::fs::remove_file(&path)?;
+        Ok((client, server, file, bytes))
+    }
+
+    #[test]
+    fn what_is_read_on_a_thread_comes_whole_and_up_to_the_end_of_the_file() {
+        picot_loop::run(async {
+            let (mut client, server, file, bytes) = set_up().await?;
+            let send = async {
+                assert_eq!(server.send_by_reading(&file, 0..3_000_000).await?, 3_000_000);
+                assert_eq!(server.send_by_reading(&file, 10..20).await?, 10);
+                assert_eq!(server.send_by_reading(&file, 2_000_000..4_000_000).await?, 1_000_000);
+                assert_eq!(server.send_by_reading(&file, 5_000_000..6_000_000).await?, 0);
+                drop(server);
+                io::Result::Ok(())
+            };
+            let mut back = Vec::new();
+            try_zip(send, client.read_to_end(&mut back)).await?;
+            assert!(back == [&bytes[..], &bytes[10..20], &bytes[2_000_000..]].concat());
+            io::Result::Ok(())
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn what_is_read_on_a_thread_and_dropped_half_way_is_a_beginning() {
+        picot_loop::run(async {
+            let (mut client, server, file, bytes) = set_up().await?;
+            let mut sending = Box::pin(server.send_by_reading(&file, 0..3_000_000));
+            // Until it has sent something; more than fits it has not.
+            while poll_once(client.peek(&mut [0])).await.is_none() {
+                assert!(poll_once(&mut sending).await.is_none());
+                picot_loop::yield_now().await;
+            }
+            drop(sending);
+            drop(server);
+            let mut back = Vec::new();
+            client.read_to_end(&mut back).await?;
+            assert!(!back.is_empty() && back.len() < bytes.len() && back == bytes[..back.len()]);
+            io::Result::Ok(())
+        })
+        .unwrap();
     }
 }

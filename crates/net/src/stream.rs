@@ -11,6 +11,7 @@ use picot_reactor::{Direction, Source};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::address::Address;
+use crate::descriptor::descriptor;
 use crate::duplex::{Duplex, duplex};
 use crate::operation::operate;
 use crate::options::ConnectOptions;
@@ -185,11 +186,6 @@ impl TcpStream {
         split(self)
     }
 
-    #[cfg(target_os = "linux")]
-    pub(crate) fn source(&self) -> &Source<net::TcpStream> {
-        &self.source
-    }
-
     /// The source, for another owner.
     pub(crate) fn into_source(self) -> Source<net::TcpStream> {
         Rc::into_inner(self.source).expect("a stream has one owner")
@@ -215,21 +211,8 @@ fn register(handle: &LoopHandle, stream: net::TcpStream) -> io::Result<TcpStream
     Ok(TcpStream { source: Rc::new(handle.register(stream)?) })
 }
 
+descriptor!(TcpStream, net::TcpStream);
 duplex!(TcpStream);
-
-#[cfg(unix)]
-impl std::os::fd::AsFd for TcpStream {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.source.get_ref().as_fd()
-    }
-}
-
-#[cfg(windows)]
-impl std::os::windows::io::AsSocket for TcpStream {
-    fn as_socket(&self) -> std::os::windows::io::BorrowedSocket<'_> {
-        self.source.get_ref().as_socket()
-    }
-}
 
 impl fmt::Debug for TcpStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

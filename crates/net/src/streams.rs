@@ -1,13 +1,17 @@
-//! asyncio's pair of functions for streams: a connection as a reader and a writer, and a server that hands out such pairs.
+//! asyncio's functions for streams: a connection as a reader and a writer, and a server that hands out such pairs, over TCP and
+//! over Unix sockets.
 
 use std::io;
 use std::panic::Location;
 
 use crate::address::Address;
+use crate::duplex::Duplex;
 use crate::reader::Reader;
 use crate::server::Server;
-use crate::split::{ReadHalf, WriteHalf};
+use crate::split::{ReadHalf, WriteHalf, split};
 use crate::stream::TcpStream;
+#[cfg(unix)]
+use crate::unix::{UnixListener, UnixStream};
 use crate::writer::Writer;
 
 /// What [`open_connection`] gives to read from.
@@ -74,7 +78,78 @@ where
     }
 }
 
-fn buffered(stream: TcpStream) -> (TcpReader, TcpWriter) {
-    let (read, write) = stream.split();
+/// What [`open_unix_connection`] gives to read from.
+#[cfg(unix)]
+pub type UnixReader = Reader<ReadHalf<UnixStream>>;
+
+/// What [`open_unix_connection`] gives to write to.
+#[cfg(unix)]
+pub type UnixWriter = Writer<WriteHalf<UnixStream>>;
+
+/// Connects to the socket at `path`, as [`UnixStream::connect`] does, and gives a buffered reader and writer.
+///
+/// # Errors
+/// As for [`UnixStream::connect`].
+///
+/// # If dropped
+/// The connection is not made, or closed again.
+///
+/// ```
+/// use picot_net::{open_unix_connection, start_unix_server};
+///
+/// let folder = std::env::temp_dir().join(format!("picot-unix-{}", std::process::id()));
+/// std::fs::create_dir(&folder).unwrap();
+/// let path = folder.join("socket");
+/// picot_loop::run(async {
+///     let server = start_unix_server(&path, |mut reader, mut writer| async move {
+///         while let Some(line) = reader.read_line().await? {
+///             writer.write_all(format!("you said {line}\n").as_bytes()).await?;
+///         }
+///         Ok(())
+///     })?;
+///
+///     let (mut reader, mut writer) = open_unix_connection(&path).await?;
+///     writer.write_all(b"hello\n").await?;
+///     assert_eq!(reader.read_line().await?.as_deref(), Some("you said hello"));
+///     writer.close().await?;
+///     server.close();
+///     server.wait_closed().await;
+///     assert!(!path.exists());
+///     std::io::Result::Ok(())
+/// })
+/// .unwrap();
+/// # std::fs::remove_dir(&folder).unwrap();
+/// ```
+#[cfg(unix)]
+pub async fn open_unix_connection(path: impl AsRef<std::path::Path>) -> io::Result<(UnixReader, UnixWriter)> {
+    Ok(buffered(UnixStream::connect(path).await?))
+}
+
+/// Listens at `path`, as [`UnixListener::bind`] does, and runs `handler` for each connection, with a buffered reader and
+/// writer, in a task of its own. When the server is closed its path is removed. [`Server`] says what becomes of errors;
+/// [`Server::builder`] has options, and takes a listener by [`listener`](crate::ServerBuilder::listener).
+///
+/// A path need not be looked up, so nothing is awaited. An example is at [`open_unix_connection`].
+///
+/// # Errors
+/// What the operating system says, for example that something other than a socket is at the path; and if this thread has
+/// no loop.
+#[cfg(unix)]
+#[doc(alias = "create_unix_server")]
+#[track_caller]
+pub fn start_unix_server<H, F>(path: impl AsRef<std::path::Path>, handler: H) -> io::Result<Server>
+where
+    H: Fn(UnixReader, UnixWriter) -> F + 'static,
+    F: Future<Output = io::Result<()>> + 'static,
+{
+    let listener = UnixListener::bind(path)?;
+    Server::builder().listener(listener).serve_at(Location::caller(), move |stream, _peer| {
+        let (reader, writer) = buffered(stream);
+        handler(reader, writer)
+    })
+}
+
+fn buffered<S: Duplex>(stream: S) -> (Reader<ReadHalf<S>>, Writer<WriteHalf<S>>) {
+    let (read, write) = split(stream);
     (Reader::new(read), Writer::new(write))
 }

@@ -10,7 +10,9 @@ use picot_reactor::{Direction, Source};
 use socket2::SockRef;
 
 use crate::address::Address;
+use crate::descriptor::descriptor;
 use crate::operation::operate;
+use crate::options::UdpOptions;
 use crate::race::first_success;
 use crate::resolve::lookup;
 
@@ -40,7 +42,7 @@ pub struct UdpSocket {
 }
 
 impl UdpSocket {
-    /// A socket at `address`; of several, at the first that can be had. Port 0 picks a free one.
+    /// A socket at `address`; of several, at the first that can be had. Port 0 picks a free one. [`UdpOptions`] has more.
     ///
     /// # Errors
     /// What the operating system says; and if this thread has no loop.
@@ -48,8 +50,7 @@ impl UdpSocket {
     /// # If dropped
     /// There is no socket.
     pub async fn bind(address: impl Into<Address>) -> io::Result<UdpSocket> {
-        LoopHandle::try_current()?;
-        first_success(lookup(address).await?, |address| UdpSocket::from_std(net::UdpSocket::bind(address)?))
+        UdpOptions::new().bind(address).await
     }
 
     /// Takes over a socket of std. It is put into non-blocking mode.
@@ -212,6 +213,8 @@ impl UdpSocket {
         SockRef::from(self.source.get_ref())
     }
 }
+
+descriptor!(UdpSocket, net::UdpSocket);
 
 impl fmt::Debug for UdpSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

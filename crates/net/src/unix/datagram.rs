@@ -1,16 +1,24 @@
 //! Datagrams over Unix sockets.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::os::unix::net::{self, SocketAddr};
 use std::path::Path;
+use std::time::Duration;
 
-use picot_loop::LoopHandle;
+use picot_context::budget;
+use picot_loop::{LoopHandle, sleep};
 use picot_reactor::{Direction, Source};
 use socket2::SockRef;
 
 use super::path::{OwnedPath, remove_stale};
+use crate::descriptor::descriptor;
 use crate::operation::operate;
+
+/// How long to wait, at first and at most, before a peer that was full is tried again, if nobody tells when it has room.
+const REST: Duration = Duration::from_millis(1);
+const REST_MAX: Duration = Duration::from_millis(50);
 
 /// A Unix socket for datagrams, on this thread's loop. Datagrams arrive whole and in order, or sending them fails.
 ///
@@ -61,8 +69,10 @@ impl UnixDatagram {
     }
 
     /// Gives the socket to std, whose path nobody removes then. It is still in non-blocking mode.
-    pub fn into_std(mut self) -> net::UnixDatagram {
-        std::mem::forget(self.path.take());
+    pub fn into_std(self) -> net::UnixDatagram {
+        if let Some(path) = self.path {
+            path.leave();
+        }
         self.source.into_inner()
     }
 
@@ -85,7 +95,8 @@ impl UnixDatagram {
         operate(&self.source, Direction::Write, |socket| socket.send(datagram)).await
     }
 
-    /// Sends a datagram to the socket at `path`, when that has room for it.
+    /// Sends a datagram to the socket at `path`, when that has room for it. That room is told to a sender that is
+    /// [connected](UnixDatagram::connect); others, while it is full, look for it again and again, 1 to 50 ms apart.
     ///
     /// # Errors
     /// What the operating system says.
@@ -93,7 +104,24 @@ impl UnixDatagram {
     /// # If dropped
     /// The datagram is not sent.
     pub async fn send_to(&self, datagram: &[u8], path: impl AsRef<Path>) -> io::Result<usize> {
-        operate(&self.source, Direction::Write, |socket| socket.send_to(datagram, path.as_ref())).await
+        let (path, mut rest) = (path.as_ref(), Duration::ZERO);
+        poll_fn(budget::poll_left).await;
+        loop {
+            match self.source.try_io(Direction::Write, |socket| socket.send_to(datagram, path)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                result => {
+                    budget::spend();
+                    return result;
+                }
+            }
+            self.source.writable().await?;
+            // This socket has room, and was told so; if the peer has none, trying at once would be so forever.
+            if !rest.is_zero() {
+                sleep(rest).await;
+            }
+            rest = (2 * rest).clamp(REST, REST_MAX);
+        }
     }
 
     /// Receives a datagram. What does not fit into `buffer` is lost.
@@ -132,6 +160,8 @@ impl UnixDatagram {
         SockRef::from(self.source.get_ref())
     }
 }
+
+descriptor!(UnixDatagram, net::UnixDatagram);
 
 fn register(handle: &LoopHandle, socket: net::UnixDatagram, path: Option<OwnedPath>) -> io::Result<UnixDatagram> {
     socket.set_nonblocking(true)?;

@@ -11,6 +11,7 @@ use picot_reactor::Source;
 use super::UnixStream;
 use super::path::{OwnedPath, remove_stale};
 use crate::accept::Rest;
+use crate::descriptor::descriptor;
 use crate::incoming::Incoming;
 
 /// A Unix socket that listens, on this thread's loop.
@@ -48,8 +49,10 @@ impl UnixListener {
     }
 
     /// Gives the listener to std, whose path nobody removes then. It is still in non-blocking mode.
-    pub fn into_std(mut self) -> net::UnixListener {
-        std::mem::forget(self.path.take());
+    pub fn into_std(self) -> net::UnixListener {
+        if let Some(path) = self.path {
+            path.leave();
+        }
         self.source.into_inner()
     }
 
@@ -80,6 +83,8 @@ impl UnixListener {
         self.source.get_ref().local_addr()
     }
 }
+
+descriptor!(UnixListener, net::UnixListener);
 
 impl fmt::Debug for UnixListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

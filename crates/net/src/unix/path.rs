@@ -12,20 +12,25 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub(crate) struct OwnedPath {
     path: PathBuf,
-    /// Device and number of the file.
-    id: (u64, u64),
+    /// Device and number of the file; `None` when it is somebody else's.
+    id: Option<(u64, u64)>,
 }
 
 impl OwnedPath {
     /// The path of a socket that has just been bound.
     pub(crate) fn new(path: &Path) -> Option<OwnedPath> {
-        Some(OwnedPath { path: path.to_path_buf(), id: file_id(path)? })
+        Some(OwnedPath { path: path.to_path_buf(), id: Some(file_id(path)?) })
+    }
+
+    /// Leaves the file to somebody else.
+    pub(crate) fn leave(mut self) {
+        self.id = None;
     }
 }
 
 impl Drop for OwnedPath {
     fn drop(&mut self) {
-        if file_id(&self.path) == Some(self.id) {
+        if self.id.is_some() && file_id(&self.path) == self.id {
             // There is nobody to tell if it fails; whoever binds the path next removes it.
             let _ = fs::remove_file(&self.path);
         }

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{self, SocketAddr};
 use std::path::Path;
 use std::rc::{Rc, Weak};
@@ -13,6 +12,7 @@ use picot_loop::LoopHandle;
 use picot_reactor::{Direction, Source};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
+use crate::descriptor::descriptor;
 use crate::duplex::{Duplex, duplex};
 use crate::split::{ReadHalf, WriteHalf, split};
 
@@ -54,14 +54,17 @@ impl UnixStream {
         let handle = LoopHandle::try_current()?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
-        match socket.connect(&SockAddr::unix(path)?) {
-            Ok(()) => {}
+        let is_connected = match socket.connect(&SockAddr::unix(path)?) {
+            Ok(()) => true,
             // Linux connects at once or not at all; others may take their time.
-            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => false,
             Err(error) => return Err(error),
+        };
+        let stream = net::UnixStream::from(std::os::fd::OwnedFd::from(socket));
+        if is_connected {
+            return UnixStream::from_std(stream);
         }
-        let stream =
-            UnixStream { source: Rc::new(handle.register(net::UnixStream::from(std::os::fd::OwnedFd::from(socket)))?) };
+        let stream = UnixStream { source: Rc::new(handle.register(stream)?) };
         stream.source.writable().await?;
         match stream.source.get_ref().take_error()? {
             Some(error) => Err(error),
@@ -145,13 +148,8 @@ impl UnixStream {
     }
 }
 
+descriptor!(UnixStream, net::UnixStream);
 duplex!(UnixStream);
-
-impl AsFd for UnixStream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.source.get_ref().as_fd()
-    }
-}
 
 impl fmt::Debug for UnixStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

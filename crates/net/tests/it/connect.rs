@@ -1,13 +1,18 @@
 //! Making connections, and failing to.
 
 use std::io;
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::rc::Rc;
+use std::time::Duration;
 
 use futures_lite::future::poll_once;
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
-use picot_loop::{LoopHandle, spawn};
-use picot_net::{TcpListener, TcpStream};
+#[cfg(target_os = "linux")]
+use picot_loop::{EventLoop, Instant, VirtualClock};
+use picot_loop::{LoopHandle, sleep, spawn};
+#[cfg(target_os = "linux")]
+use picot_net::{Address, ListenOptions};
+use picot_net::{ConnectOptions, Resolve, Resolving, TcpListener, TcpStream};
 
 use crate::{pair, run};
 
@@ -70,14 +75,125 @@ fn without_a_loop_the_error_says_what_to_do() {
     assert!(error.to_string().contains("this thread has no event loop"), "{error}");
 }
 
+/// How many sources there are, and how many of them somebody waits for: as of the last time that the loop has waited, so
+/// it does that first.
+async fn sources() -> (u64, u64) {
+    sleep(Duration::from_nanos(1)).await;
+    let snapshot = LoopHandle::current().metrics().snapshot();
+    (snapshot.sources, snapshot.waiting)
+}
+
 #[test]
 fn a_dropped_accept_leaves_nothing_registered_and_loses_no_connection() {
     run(async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        assert!(poll_once(listener.accept()).await.is_none());
+        let mut accepting = Box::pin(listener.accept());
+        assert!(poll_once(&mut accepting).await.is_none());
+        assert_eq!(sources().await, (1, 1));
+        drop(accepting);
+        assert_eq!(sources().await, (1, 0));
         let client = TcpStream::connect(listener.local_addr()?).await?;
         let (_server, peer) = listener.accept().await?;
         assert_eq!(peer, client.local_addr()?);
+        Ok(())
+    });
+}
+
+/// A listener whose backlog is full, so that whoever connects waits, with what fills it. On Linux: elsewhere such a
+/// connection may be refused.
+#[cfg(target_os = "linux")]
+async fn full(address: impl Into<Address>) -> io::Result<(TcpListener, Vec<TcpStream>)> {
+    let listener = ListenOptions::new().backlog(0).bind(address).await?;
+    let first = TcpStream::connect(listener.local_addr()?).await?;
+    Ok((listener, vec![first]))
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_connect_that_is_dropped_while_it_waits_closes_its_socket() {
+    run(async {
+        let (listener, _filling) = full("127.0.0.1:0").await?;
+        let mut connecting = Box::pin(TcpStream::connect(listener.local_addr()?));
+        assert!(poll_once(&mut connecting).await.is_none());
+        assert_eq!(sources().await, (3, 1), "the listener, what fills it, and the one that waits");
+        drop(connecting);
+        assert_eq!(sources().await, (2, 0));
+        Ok(())
+    });
+}
+
+/// Knows one host, with these addresses.
+struct Host(Vec<SocketAddr>);
+
+impl Resolve for Host {
+    fn resolve<'a>(&'a self, _: &'a str, _: u16) -> Resolving<'a> {
+        Box::pin(std::future::ready(Ok(self.0.clone())))
+    }
+}
+
+/// Runs a test in virtual time, which stands still while anything happens.
+#[cfg(target_os = "linux")]
+fn run_virtual(test: impl Future<Output = io::Result<()>>) {
+    let event_loop = EventLoop::builder().clock(&VirtualClock::new()).build().unwrap();
+    event_loop.run_until_complete(test).unwrap().unwrap();
+    assert_eq!(event_loop.close().unwrap().sources, 0);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_address_that_does_not_answer_is_overtaken_after_the_stagger_and_its_attempt_closed() {
+    run_virtual(async {
+        let (silent, _filling) = full("127.0.0.1:0").await?;
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let addresses = vec![silent.local_addr()?, listener.local_addr()?];
+        let start = Instant::now();
+        let stream = ConnectOptions::new().resolver(Host(addresses)).connect("host:1").await?;
+        assert_eq!(stream.peer_addr()?, listener.local_addr()?);
+        assert_eq!(Instant::now() - start, Duration::from_millis(250));
+        assert_eq!(sources().await, (4, 0), "two listeners, what fills one, and the stream");
+        Ok(())
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn without_a_stagger_an_address_has_all_the_time_that_there_is() {
+    run_virtual(async {
+        let (silent, _filling) = full("127.0.0.1:0").await?;
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let options = ConnectOptions::new()
+            .resolver(Host(vec![silent.local_addr()?, listener.local_addr()?]))
+            .stagger(Duration::MAX)
+            .timeout(Duration::from_secs(10));
+        let start = Instant::now();
+        let error = options.connect("host:1").await.unwrap_err();
+        assert_eq!(error.to_string(), "connecting was not done within 10s");
+        assert_eq!(Instant::now() - start, Duration::from_secs(10));
+        assert_eq!(sources().await, (3, 0), "two listeners, and what fills one");
+        assert!(poll_once(listener.accept()).await.is_none(), "the second address was never tried");
+        // One that fails is followed at once.
+        let refused = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
+        let options = options.resolver(Host(vec![refused, listener.local_addr()?]));
+        assert_eq!(options.connect("host:1").await?.peer_addr()?, listener.local_addr()?);
+        assert!(Instant::now() - start < Duration::from_secs(11));
+        Ok(())
+    });
+}
+
+#[test]
+fn addresses_are_tried_in_order_and_if_all_fail_each_error_is_named() {
+    run(async {
+        let (first, second) = (TcpListener::bind("127.0.0.1:0").await?, TcpListener::bind("127.0.0.1:0").await?);
+        let addresses = vec![first.local_addr()?, second.local_addr()?];
+        let options = ConnectOptions::new().resolver(Host(addresses.clone()));
+        assert_eq!(options.connect("host:1").await?.peer_addr()?, addresses[0]);
+        drop(first);
+        assert_eq!(options.connect("host:1").await?.peer_addr()?, addresses[1]);
+        drop(second);
+        let error = options.connect("host:1").await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        let one = TcpStream::connect(addresses[0]).await.unwrap_err();
+        assert_eq!(error.to_string(), format!("{}: {one}; {}: {one}", addresses[0], addresses[1]));
         Ok(())
     });
 }

@@ -2,12 +2,13 @@
 
 use std::cell::Cell;
 use std::io::{self, IoSlice, IoSliceMut};
+use std::net::Shutdown;
 use std::rc::Rc;
 
 use futures_lite::future::poll_once;
-use futures_lite::{AsyncReadExt, AsyncWriteExt};
+use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use picot_loop::{spawn, yield_now};
-use picot_net::{TcpListener, TcpStream};
+use picot_net::{Duplex, TcpListener, TcpStream};
 
 use crate::{pair, run};
 
@@ -163,6 +164,114 @@ fn a_peer_that_is_gone_is_an_end_or_an_error_and_never_a_hang() {
             }
         };
         assert!(matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset), "{error}");
+        Ok(())
+    });
+}
+
+/// Both sides end their writing, in either order, in each of three ways, with what they have sent before on its way: all of
+/// that arrives before the end, and the other direction works on until its own end.
+async fn half_closes<S>(pair: impl AsyncFn() -> io::Result<(S, S)>) -> io::Result<()>
+where
+    S: Duplex,
+    for<'a> &'a S: AsyncRead + AsyncWrite,
+{
+    async fn end<S: Duplex>(stream: &S, way: usize) -> io::Result<()>
+    where
+        for<'a> &'a S: AsyncWrite,
+    {
+        match way {
+            0 => stream.shutdown(Shutdown::Write),
+            1 => { stream }.close().await,
+            _ => {
+                // Twice is as good as once.
+                stream.shutdown(Shutdown::Write)?;
+                { stream }.close().await
+            }
+        }
+    }
+    for way in 0..3 {
+        for is_client_first in [true, false] {
+            let (one, two) = pair().await?;
+            let (first, second) = if is_client_first { (&one, &two) } else { (&two, &one) };
+            let (mut text, mut buffer) = (String::new(), [0; 8]);
+            { first }.write_all(b"last words").await?;
+            end(first, way).await?;
+            assert!({ first }.write_all(b"late").await.is_err(), "after its own end");
+            { second }.write_all(b"before").await?;
+            { second }.read_to_string(&mut text).await?;
+            assert_eq!(text, "last words");
+            assert_eq!({ second }.read(&mut buffer).await?, 0, "and so it stays");
+            { second }.write_all(b" and after").await?;
+            end(second, way).await?;
+            text.clear();
+            { first }.read_to_string(&mut text).await?;
+            assert_eq!(text, "before and after");
+            assert_eq!({ first }.read(&mut buffer).await?, 0, "and so it stays");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn each_direction_ends_by_itself_in_either_order_and_by_each_way() {
+    run(async {
+        half_closes(pair).await?;
+        #[cfg(unix)]
+        half_closes(async || picot_net::UnixStream::pair()).await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_reader_that_has_ended_its_direction_reads_an_end_also_if_it_waits() {
+    run(async {
+        let (client, server) = pair().await?;
+        let (client, mut buffer) = (Rc::new(client), [0; 8]);
+        let reading = spawn({
+            let client = client.clone();
+            async move { client.read(&mut [0; 8]).await }
+        });
+        yield_now().await;
+        client.shutdown(Shutdown::Read)?;
+        assert_eq!(reading.await.unwrap()?, 0);
+        // The other direction is as it was.
+        client.write_all(b"still").await?;
+        assert_eq!(server.read(&mut buffer).await?, 5);
+        client.shutdown(Shutdown::Both)?;
+        assert_eq!(server.read(&mut buffer).await?, 0);
+        Ok(())
+    });
+}
+
+/// More slices than the kernel takes at once, and empty ones among them; into more buffers than are needed.
+#[test]
+fn vectored_transfers_go_on_where_they_have_stopped() {
+    run(async {
+        let (mut client, mut server) = pair().await?;
+        let bytes: Vec<u8> = (0..1 << 20).map(|n: usize| (n % 251) as u8).collect();
+        let expected = bytes.clone();
+        let writing = spawn(async move {
+            let mut sent = 0;
+            while sent < bytes.len() {
+                let mut slices = vec![IoSlice::new(&[])];
+                slices.extend(bytes[sent..].chunks(100).map(IoSlice::new));
+                let count = client.write_vectored(&slices).await?;
+                assert!(count > 0);
+                sent += count;
+            }
+            client.close().await
+        });
+        let (mut back, mut memory) = (Vec::<u8>::new(), vec![[0; 7]; 2_000]);
+        loop {
+            let mut buffers: Vec<_> = memory.iter_mut().map(|buffer| IoSliceMut::new(buffer)).collect();
+            match server.read_vectored(&mut buffers).await? {
+                0 => break,
+                read => back.extend_from_slice(&memory.concat()[..read]),
+            }
+        }
+        writing.await.unwrap()?;
+        assert!(back == expected);
+        assert_eq!(server.read_vectored(&mut []).await?, 0);
         Ok(())
     });
 }

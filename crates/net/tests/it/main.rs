@@ -2,12 +2,16 @@
 //! `--cfg polling_test_poll_backend`.
 
 mod address;
+#[cfg(unix)]
+mod allocations;
+mod auto_traits;
 mod connect;
 mod data;
 mod endings;
 mod group;
 mod memory;
 mod protocol;
+mod reader_model;
 mod run;
 mod send_file;
 mod server;

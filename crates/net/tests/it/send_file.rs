@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 
 use futures_lite::AsyncReadExt;
-use picot_loop::spawn;
+use futures_lite::future::poll_once;
+use picot_loop::{spawn, yield_now};
+use picot_net::TcpStream;
 
 use crate::{pair, run};
 
@@ -16,10 +18,23 @@ fn file(name: &str, bytes: &[u8]) -> io::Result<File> {
     file
 }
 
+/// Three million bytes, more than a socket holds.
+fn bytes() -> Vec<u8> {
+    (0..3_000_000).map(|n| (n % 251) as u8).collect()
+}
+
+/// A connection that holds a part of that only.
+async fn small_pair() -> io::Result<(TcpStream, TcpStream)> {
+    let (client, server) = pair().await?;
+    client.socket().set_recv_buffer_size(1 << 16)?;
+    server.socket().set_send_buffer_size(1 << 16)?;
+    Ok((client, server))
+}
+
 #[test]
 fn any_part_of_a_file_arrives_and_its_position_stays() {
     run(async {
-        let bytes: Vec<u8> = (0..3_000_000).map(|n| (n % 251) as u8).collect();
+        let bytes = bytes();
         let mut file = file("send", &bytes)?;
         file.seek(SeekFrom::Start(7))?;
         let (mut client, server) = pair().await?;
@@ -35,6 +50,71 @@ fn any_part_of_a_file_arrives_and_its_position_stays() {
         drop(server);
         let back = reading.await.unwrap()?;
         assert_eq!(back, [&bytes[..], &bytes[10..20], &bytes[2_999_990..]].concat());
+        Ok(())
+    });
+}
+
+/// A range of a large file, to a peer that reads a little, waits, and reads on.
+#[test]
+fn a_slow_peer_gets_all_of_it_and_the_sender_waits() {
+    run(async {
+        let bytes = bytes();
+        let file = file("slow", &bytes)?;
+        let (client, server) = small_pair().await?;
+        let sending = spawn(async move { server.send_file(&file, 1_000..3_000_000).await });
+        let (mut back, mut buffer) = (Vec::new(), vec![0; 10_000]);
+        loop {
+            match client.read(&mut buffer).await? {
+                0 => break,
+                read => back.extend_from_slice(&buffer[..read]),
+            }
+            // A full socket stops the sender, which has more than that to send.
+            if back.len() < 1_000_000 {
+                assert!(!sending.is_finished());
+            }
+            yield_now().await;
+        }
+        assert_eq!(sending.await.unwrap()?, 2_999_000);
+        assert!(back == bytes[1_000..]);
+        Ok(())
+    });
+}
+
+#[test]
+fn one_that_is_dropped_half_way_has_sent_a_beginning_and_the_stream_works_on() {
+    run(async {
+        let bytes = bytes();
+        let file = file("dropped", &bytes)?;
+        let (mut client, server) = small_pair().await?;
+        let mut sending = Box::pin(server.send_file(&file, 0..3_000_000));
+        // Nobody reads, so it comes to a stop; by the kernel, that is within its first poll.
+        assert!(poll_once(&mut sending).await.is_none());
+        drop(sending);
+        let reading = spawn(async move {
+            let mut back = Vec::new();
+            client.read_to_end(&mut back).await.map(|_| back)
+        });
+        server.write_all(b"the end").await?;
+        drop(server);
+        let back = reading.await.unwrap()?;
+        let sent = back.strip_suffix(b"the end").expect("what was written after it");
+        assert!(sent.len() < bytes.len() && sent == &bytes[..sent.len()], "{} bytes", sent.len());
+        Ok(())
+    });
+}
+
+#[test]
+fn a_file_is_sent_to_nobody_with_an_error() {
+    run(async {
+        let file = file("nobody", &bytes())?;
+        let (client, server) = pair().await?;
+        drop(client);
+        let error = loop {
+            if let Err(error) = server.send_file(&file, 0..3_000_000).await {
+                break error;
+            }
+        };
+        assert!(matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset), "{error}");
         Ok(())
     });
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_lite::future::poll_once;
 use futures_lite::{AsyncReadExt, StreamExt};
-use picot_loop::{EventLoop, VirtualClock, spawn, yield_now};
+use picot_loop::{Direction, EventLoop, VirtualClock, spawn, yield_now};
 use picot_net::{ConnectOptions, ListenOptions, Resolve, Resolving, TcpListener, TcpStream};
 
 use crate::{pair, run};
@@ -56,6 +56,48 @@ fn what_was_peeked_at_is_read_again() {
         assert_eq!(server.read(&mut buffer).await?, 5);
         drop(client);
         assert_eq!(server.peek(&mut buffer).await?, 0);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_source_waits_without_a_buffer_and_tries_without_waiting() {
+    use std::io::{Read, Write};
+    run(async {
+        let (client, server) = pair().await?;
+        let (near, far) = (client.source(), server.source());
+        let mut bytes = [0; 8];
+        let read = |mut stream: &std::net::TcpStream, bytes: &mut [u8]| stream.read(bytes);
+        // It counts as ready until the first try.
+        let tried = far.try_io(Direction::Read, |stream| read(stream, &mut bytes));
+        assert_eq!(tried.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert!(poll_once(far.readable()).await.is_none());
+        near.writable().await?;
+        assert_eq!(near.try_io(Direction::Write, |mut stream| stream.write(b"hello"))?, 5);
+        far.readable().await?;
+        assert_eq!(far.try_io(Direction::Read, |stream| read(stream, &mut bytes))?, 5);
+        assert_eq!(&bytes[..5], b"hello");
+        // What was tried so, the stream's own methods know.
+        assert!(poll_once(server.read(&mut bytes)).await.is_none());
+        Ok(())
+    });
+}
+
+#[cfg(unix)]
+#[test]
+fn every_socket_lends_its_descriptor() {
+    use std::os::fd::{AsFd, AsRawFd};
+    fn is_lent(socket: &(impl AsFd + AsRawFd)) -> bool {
+        let kind = rustix::net::sockopt::socket_type(socket).unwrap();
+        socket.as_fd().as_raw_fd() == socket.as_raw_fd() && kind != rustix::net::SocketType::RAW
+    }
+    run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let client = TcpStream::connect(listener.local_addr()?).await?;
+        assert!(is_lent(&listener) && is_lent(&client));
+        assert!(is_lent(&picot_net::UdpSocket::bind("127.0.0.1:0").await?));
+        let ((stream, _), (datagram, _)) = (picot_net::UnixStream::pair()?, picot_net::UnixDatagram::pair()?);
+        assert!(is_lent(&stream) && is_lent(&datagram));
         Ok(())
     });
 }

@@ -99,3 +99,16 @@ fn halves_references_and_unix_streams_have_the_traits_too() {
         Ok(())
     });
 }
+
+#[test]
+fn a_stream_in_memory_has_them_too() {
+    run(async {
+        let (mut near, mut far) = picot_net::duplex(64);
+        write_all(&mut near, b"hello").await?;
+        poll_fn(|cx| AsyncWrite::poll_shutdown(Pin::new(&mut near), cx)).await?;
+        assert_eq!(rest(&mut far, 2).await?, b"hello");
+        let error = write_all(&mut near, b"more").await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+        Ok(())
+    });
+}

@@ -1,13 +1,18 @@
 //! Unix sockets: data, halves, and what becomes of their paths.
 
+use std::cell::RefCell;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
 
 use futures_lite::future::poll_once;
 use futures_lite::{AsyncReadExt, AsyncWriteExt, StreamExt};
-use picot_net::{UnixDatagram, UnixListener, UnixStream};
+use picot_loop::{LoopHandle, sleep, spawn};
+use picot_net::{UnixDatagram, UnixListener, UnixStream, open_unix_connection, start_unix_server};
 
+use crate::allocations::held;
 use crate::run;
 
 /// A path in a folder of its own, which is removed at the end.
@@ -46,6 +51,21 @@ fn a_client_and_a_listener_talk() {
         assert_eq!(text, "answer");
         assert_eq!(client.peer_addr()?.as_pathname(), Some(&*path.0));
         assert_eq!(listener.local_addr()?.as_pathname(), Some(&*path.0));
+        Ok(())
+    });
+}
+
+/// Linux connects at once or not at all.
+#[cfg(target_os = "linux")]
+#[test]
+fn connecting_does_not_wait() {
+    let path = Path::new("at-once");
+    run(async {
+        let listener = UnixListener::bind(&path.0)?;
+        let client = poll_once(UnixStream::connect(&path.0)).await.expect("no wait")?;
+        poll_once(client.write_all(b"hello")).await.expect("no wait")?;
+        let (server, _) = listener.accept().await?;
+        assert_eq!(server.read(&mut [0; 8]).await?, 5);
         Ok(())
     });
 }
@@ -103,6 +123,91 @@ fn a_listener_given_to_std_keeps_its_path() {
         assert!(path.0.exists(), "who has made the path removes it");
         Ok(())
     });
+}
+
+#[test]
+fn giving_sockets_with_paths_to_std_leaks_nothing() {
+    let path = Path::new("leak");
+    run(async {
+        let round = || {
+            drop(UnixListener::bind(&path.0)?.into_std());
+            drop(UnixDatagram::bind(&path.0)?.into_std());
+            io::Result::Ok(())
+        };
+        // The reactor's table grows first.
+        round()?;
+        let before = held();
+        for _ in 0..100 {
+            round()?;
+        }
+        assert_eq!(held() - before, 0, "bytes held for a hundred rounds");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_datagram_socket_replaces_one_that_was_left_and_keeps_its_path_when_it_is_given_to_std() {
+    let path = Path::new("stale-datagram");
+    drop(std::os::unix::net::UnixDatagram::bind(&path.0).unwrap());
+    assert!(path.0.exists());
+    run(async {
+        let (old, client) = (UnixDatagram::bind(&path.0)?, UnixDatagram::unbound()?);
+        let socket = UnixDatagram::bind(&path.0)?;
+        drop(old);
+        client.send_to(b"to the new one", &path.0).await?;
+        assert_eq!(socket.recv(&mut [0; 20]).await?, 14);
+        let socket = UnixDatagram::from_std(socket.into_std())?;
+        assert!(path.0.exists());
+        client.send_to(b"still", &path.0).await?;
+        assert_eq!(socket.recv(&mut [0; 20]).await?, 5);
+        drop(socket);
+        assert!(path.0.exists(), "who has made the path removes it");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_connection_and_a_server_at_a_path_by_the_names_of_asyncio() {
+    let path = Path::new("asyncio");
+    run(async {
+        let server = start_unix_server(&path.0, |mut reader, mut writer| async move {
+            while let Some(line) = reader.read_line().await? {
+                writer.write_all(format!("{}\n", line.to_uppercase()).as_bytes()).await?;
+            }
+            writer.write_all(b"that is all").await
+        })?;
+        let (mut reader, mut writer) = open_unix_connection(&path.0).await?;
+        writer.write_all(b"hello\nyou\n").await?;
+        assert_eq!(reader.read_line().await?.as_deref(), Some("HELLO"));
+        writer.close().await?;
+        assert_eq!(reader.read_to_end().await?, b"YOU\nthat is all");
+        server.close();
+        server.wait_closed().await;
+        assert!(!path.0.exists());
+        assert_eq!(open_unix_connection(&path.0).await.unwrap_err().kind(), io::ErrorKind::NotFound);
+        Ok(())
+    });
+}
+
+#[test]
+fn an_error_of_a_handler_at_a_path_is_told_with_the_place_of_its_server() {
+    let path = Path::new("error");
+    let told = Rc::new(RefCell::new(Vec::new()));
+    run(async {
+        let log = told.clone();
+        LoopHandle::current().set_error_hook(move |report| log.borrow_mut().push(report.to_string()));
+        let server = start_unix_server(&path.0, |_, _| async { Err(io::Error::other("no such luck")) })?;
+        let (mut reader, _writer) = open_unix_connection(&path.0).await?;
+        assert_eq!(reader.read_line().await?, None);
+        server.close();
+        server.wait_closed().await;
+        Ok(())
+    });
+    let told = told.take();
+    assert_eq!(told.len(), 1, "{told:?}");
+    for part in ["no such luck", "client of a Unix socket", "tests/it/unix.rs"] {
+        assert!(told[0].contains(part), "{told:?}");
+    }
 }
 
 #[test]
@@ -175,6 +280,36 @@ fn a_full_peer_makes_a_datagram_wait_and_a_dropped_send_sends_nothing() {
         assert!(poll_once(two.recv(&mut buffer)).await.is_none());
         one.send(&7_u32.to_ne_bytes()).await?;
         assert_eq!(two.recv(&mut buffer).await?, 4);
+        Ok(())
+    });
+}
+
+/// Nobody tells a sender when there is room with a peer that it is not connected to, if others have filled that.
+#[test]
+fn a_datagram_waits_for_a_peer_that_others_have_filled() {
+    let path = Path::new("full");
+    run(async {
+        let (server, client, other) =
+            (UnixDatagram::bind(&path.0)?, UnixDatagram::unbound()?, UnixDatagram::unbound()?);
+        let mut sent = 0_u32;
+        while poll_once(other.send_to(&sent.to_ne_bytes(), &path.0)).await.transpose()?.is_some() {
+            sent += 1;
+        }
+        let waiting = spawn({
+            let path = path.0.clone();
+            async move { client.send_to(&sent.to_ne_bytes(), path).await }
+        });
+        // It looks again from time to time, and lets the loop sleep in between.
+        let turns = || LoopHandle::current().metrics().snapshot().turns;
+        let before = turns();
+        sleep(Duration::from_millis(30)).await;
+        assert!(turns() - before < 30, "{} turns in 30 ms", turns() - before);
+        for expected in 0..=sent {
+            let mut buffer = [0; 4];
+            server.recv(&mut buffer).await?;
+            assert_eq!(u32::from_ne_bytes(buffer), expected);
+        }
+        assert_eq!(waiting.await.unwrap()?, 4);
         Ok(())
     });
 }
