@@ -5,6 +5,7 @@
 //! tells: it hands a forked child a page of zeros in place of ours, so asking costs a load. Elsewhere, and where there is no such
 //! page, the process's id is compared, which is a system call.
 
+use std::io;
 use std::process;
 
 /// What tells parent and child apart.
@@ -32,6 +33,17 @@ impl Mark {
         }
         process::id() != self.id
     }
+
+    /// What is refused in a child.
+    #[inline]
+    pub(crate) fn check(&self) -> io::Result<()> {
+        if self.is_forked() { Err(refusal()) } else { Ok(()) }
+    }
+}
+
+#[cold]
+fn refusal() -> io::Error {
+    io::Error::other("this reactor belongs to the process that this one was forked from; make another")
 }
 
 #[cfg(all(target_os = "linux", not(miri)))]

@@ -21,6 +21,22 @@ use crate::waiter::Retired;
 const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Waits for events of the I/O objects that are registered with it, on one thread. Clones are handles of the same reactor.
+///
+/// ```
+/// use std::time::Duration;
+/// use picot_reactor::Reactor;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let reactor = Reactor::new()?;
+/// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// listener.set_nonblocking(true)?;
+/// let source = reactor.register(listener)?;
+/// assert_eq!(reactor.sources(), 1);
+/// assert_eq!(reactor.wait(Some(Duration::ZERO))?, 0, "nobody connects");
+/// # drop(source);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Reactor {
     inner: Rc<Inner>,
@@ -81,7 +97,8 @@ impl Reactor {
     ///
     /// # Errors
     /// What the operating system says, with the object: for example that it is registered already, or that there is no
-    /// memory. The error becomes an [`io::Error`] by `?`.
+    /// memory. In a process that was forked from the reactor's, always: see [`is_forked`](Reactor::is_forked). The error
+    /// becomes an [`io::Error`] by `?`.
     pub fn register<T: Pollable>(&self, io: T) -> Result<Source<T>, RegisterError<T>> {
         match State::register(&self.inner, borrow(&io)) {
             Ok(state) => Ok(Source::new(self.inner.clone(), state, io)),
@@ -93,12 +110,25 @@ impl Reactor {
     /// through them, and wakes whoever waits for what has come. Returns the number of events.
     ///
     /// A timeout is rounded up to what the backend can do: on Linux, to a millisecond, but one below that is exact, and
-    /// costs a system call. A signal may end the wait without events; so may a timer that was left from an earlier wait.
+    /// costs a system call. On Linux a signal ends the wait without events; elsewhere `polling` goes on to wait for the rest
+    /// of the time, so a handler that is to end a wait calls a [`WakeHandle`]. A timer that was left from an earlier wait may end it, too.
     /// A waker that panics is reported to the thread's host, and the others are woken all the same.
     ///
     /// # Errors
     /// What the operating system says; the reactor can be used on. In a process that was forked from the reactor's, always:
     /// see [`is_forked`](Reactor::is_forked).
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use std::time::{Duration, Instant};
+    /// use picot_reactor::Reactor;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let start = Instant::now();
+    /// assert_eq!(reactor.wait(Some(Duration::from_millis(2)))?, 0);
+    /// assert!(start.elapsed() >= Duration::from_millis(2));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn wait(&self, timeout: Option<Duration>) -> io::Result<usize> {
         self.wait_for(timeout.map(|timeout| timeout.min(WAIT_MAX)), None)
     }
@@ -111,17 +141,28 @@ impl Reactor {
     ///
     /// # Errors
     /// As for [`wait`](Reactor::wait).
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use std::time::Instant;
+    /// use picot_reactor::Reactor;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let start = Instant::now();
+    /// let now = || start.elapsed().as_nanos() as u64;
+    /// let deadline = now() + 2_000_000;
+    /// while now() < deadline {
+    ///     reactor.wait_until(deadline, now())?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn wait_until(&self, deadline: u64, now: u64) -> io::Result<usize> {
         self.wait_for(Some(Duration::from_nanos(deadline.saturating_sub(now)).min(WAIT_MAX)), Some(deadline))
     }
 
     fn wait_for(&self, timeout: Option<Duration>, deadline: Option<u64>) -> io::Result<usize> {
         let inner = &*self.inner;
-        if inner.mark.is_forked() {
-            return Err(io::Error::other(
-                "this reactor belongs to the process that this one was forked from; make another",
-            ));
-        }
+        inner.mark.check()?;
         let mut events = inner.events.take().unwrap_or_default();
         let result = inner.driver.wait(timeout, deadline, &mut events);
         inner.retired.hold();
@@ -153,7 +194,7 @@ impl Reactor {
     }
 
     /// Whether this process was forked from the one that made the reactor. A child shares the kernel's set with its parent,
-    /// and would take its events away; so it cannot wait, and dropping its sources takes nothing out of the set.
+    /// and would take its events away; so it can neither wait nor register, and dropping its sources takes nothing out of the set.
     ///
     /// On Linux from 4.14 on, asking costs a load; elsewhere, and where the process has no memory left for that, a system call.
     #[inline]
@@ -205,6 +246,19 @@ impl fmt::Debug for Reactor {
 ///
 /// If the reactor does not wait just then, its next wait ends at once. The handle may outlive the reactor; then it does
 /// nothing. It becomes a [`Waker`] by `into`.
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// use std::thread;
+/// use picot_reactor::Reactor;
+///
+/// let reactor = Reactor::new()?;
+/// let handle = reactor.wake_handle();
+/// let thread = thread::spawn(move || handle.wake());
+/// reactor.wait(None)?;
+/// # thread.join().unwrap();
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct WakeHandle(Waker);
 
@@ -228,6 +282,24 @@ impl fmt::Debug for WakeHandle {
 }
 
 /// A registration that failed: the reason, and the object, to be used otherwise.
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// use std::io::ErrorKind;
+/// use std::net::UdpSocket;
+/// use std::sync::Arc;
+/// use picot_reactor::Reactor;
+///
+/// let reactor = Reactor::new()?;
+/// let socket = Arc::new(UdpSocket::bind("127.0.0.1:0")?);
+/// let _source = reactor.register(socket.clone())?;
+/// # #[cfg(target_os = "linux")] {
+/// let (error, same) = reactor.register(socket.clone()).unwrap_err().into_parts();
+/// assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+/// assert!(Arc::ptr_eq(&socket, &same));
+/// # }
+/// # Ok(())
+/// # }
+/// ```
 pub struct RegisterError<T> {
     error: io::Error,
     io: T,

@@ -24,6 +24,15 @@ impl Direction {
 ///
 /// Readiness of a direction is cleared when an operation would block. That the peer has closed, or that there was an
 /// error, stays known.
+///
+/// ```
+/// use picot_reactor::Readiness;
+///
+/// let readiness = Readiness::READABLE | Readiness::READ_CLOSED;
+/// assert!(readiness.contains(Readiness::READABLE));
+/// assert!(!readiness.contains(Readiness::READABLE | Readiness::WRITABLE), "not all of them");
+/// assert!(readiness.intersects(Readiness::READABLE | Readiness::WRITABLE), "one of them");
+/// ```
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Readiness(u8);
 

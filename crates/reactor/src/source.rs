@@ -25,6 +25,31 @@ use crate::waiter::{Crowd, Slot};
 ///
 /// Operations that move data go through [`try_io`](Source::try_io) or [`poll_io`](Source::poll_io), which keep the
 /// readiness up to date.
+/// ```
+/// # #[cfg(unix)]
+/// # fn main() -> std::io::Result<()> {
+/// use std::io::{ErrorKind, Read, Write};
+/// use std::os::unix::net::UnixStream;
+/// use picot_reactor::{Direction, Reactor};
+///
+/// let reactor = Reactor::new()?;
+/// let (stream, mut peer) = UnixStream::pair()?;
+/// stream.set_nonblocking(true)?;
+/// let source = reactor.register(stream)?;
+/// let mut buffer = [0; 16];
+/// let mut read = || source.try_io(Direction::Read, |mut stream| stream.read(&mut buffer));
+/// assert_eq!(read().unwrap_err().kind(), ErrorKind::WouldBlock);
+///
+/// peer.write_all(b"hello")?;
+/// while !source.known().contains(picot_reactor::Readiness::READABLE) {
+///     reactor.wait(None)?;
+/// }
+/// assert_eq!(read()?, 5);
+/// # Ok(())
+/// # }
+/// # #[cfg(not(unix))]
+/// # fn main() {}
+/// ```
 pub struct Source<T> {
     // In this order: it is deregistered first, and closed second.
     registered: Registered,
@@ -120,6 +145,8 @@ impl State {
 
     /// Puts it into the driver's set. What cannot be polled at all is always ready.
     fn add(&self, inner: &Inner, interest: Readiness) -> io::Result<()> {
+        // A child shares the set with its parent, where an entry of the child's would stay.
+        inner.mark.check()?;
         // SAFETY: `Pollable` promises that the object stays open, and the same, for as long as its owner lives. That is the
         // source, which takes the object out before it closes it or gives it away. A source that is leaked leaks its
         // object, too.
@@ -494,6 +521,31 @@ impl<T> Source<T> {
 
     /// Puts the source into its list, as an event would: for work that is left, or that has come by another way than I/O.
     /// One that is there already, or that has no list, stays as it is.
+    /// ```
+    /// # #[cfg(unix)]
+    /// # fn main() -> std::io::Result<()> {
+    /// use std::os::unix::net::UnixStream;
+    /// use std::task::{Context, Waker};
+    /// use picot_reactor::{Reactor, ReadyList};
+    ///
+    /// let (reactor, list) = (Reactor::new()?, ReadyList::new());
+    /// let (stream, _peer) = UnixStream::pair()?;
+    /// let source = reactor.register(stream)?;
+    /// source.list_in(&list, 7);
+    /// let mut tokens = Vec::new();
+    /// let mut cx = Context::from_waker(Waker::noop());
+    /// assert!(list.poll_take(&mut cx, &mut tokens).is_ready());
+    /// source.look();
+    /// // Half of the work is done. The rest is for the next time.
+    /// source.list();
+    /// source.list();
+    /// assert!(list.poll_take(&mut cx, &mut tokens).is_ready());
+    /// assert_eq!(tokens, [7, 7]);
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(unix))]
+    /// # fn main() {}
+    /// ```
     pub fn list(&self) {
         self.state().list();
     }
@@ -513,6 +565,25 @@ impl<T> Source<T> {
     }
 
     /// Deregisters the I/O object and gives it back.
+    /// ```
+    /// # #[cfg(unix)]
+    /// # fn main() -> std::io::Result<()> {
+    /// use std::os::unix::net::UnixStream;
+    /// use picot_reactor::Reactor;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let (stream, _peer) = UnixStream::pair()?;
+    /// let source = reactor.register(stream)?;
+    /// assert_eq!(reactor.sources(), 1);
+    /// let stream = source.into_inner();
+    /// assert_eq!(reactor.sources(), 0);
+    /// // It is open still, and may be registered again, here or elsewhere.
+    /// let _source = reactor.register(stream)?;
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(unix))]
+    /// # fn main() {}
+    /// ```
     pub fn into_inner(self) -> T {
         let Source { registered, io } = self;
         drop(registered);
@@ -521,6 +592,26 @@ impl<T> Source<T> {
 
     /// Takes a direction to be ready, until an operation finds that it is not. For objects that probably are: an accepted
     /// connection has its first data soon, a connected one can be written to.
+    /// ```
+    /// # #[cfg(unix)]
+    /// # fn main() -> std::io::Result<()> {
+    /// use std::io::{ErrorKind, Write};
+    /// use std::os::unix::net::UnixStream;
+    /// use picot_reactor::{Direction, Reactor};
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let (stream, _peer) = UnixStream::pair()?;
+    /// stream.set_nonblocking(true)?;
+    /// let source = reactor.register(stream)?;
+    /// let write = || source.try_io(Direction::Write, |mut stream| stream.write(b"hello"));
+    /// assert_eq!(write().unwrap_err().kind(), ErrorKind::WouldBlock, "nothing is known yet");
+    /// source.assume_ready(Direction::Write);
+    /// assert_eq!(write()?, 5);
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(unix))]
+    /// # fn main() {}
+    /// ```
     pub fn assume_ready(&self, direction: Direction) {
         let state = self.state();
         state.readiness.set(state.readiness.get() | Readiness::of(direction));
@@ -534,6 +625,27 @@ impl<T> Source<T> {
 
     /// Whether the peer has closed its side or the connection, or there was an error, as far as events have told. Once
     /// true it stays; [`known`](Source::known) says which.
+    /// ```
+    /// # #[cfg(unix)]
+    /// # fn main() -> std::io::Result<()> {
+    /// use std::os::unix::net::UnixStream;
+    /// use picot_reactor::{Direction, Reactor};
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let (stream, peer) = UnixStream::pair()?;
+    /// let source = reactor.register(stream)?;
+    /// assert!(!source.is_hung_up());
+    /// drop(peer);
+    /// // It is asked for where there are no edges: here, by a try.
+    /// let _ = source.try_io(Direction::Read, |_| Ok(()));
+    /// reactor.wait(None)?;
+    /// # #[cfg(target_os = "linux")]
+    /// assert!(source.is_hung_up());
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(unix))]
+    /// # fn main() {}
+    /// ```
     pub fn is_hung_up(&self) -> bool {
         self.known().is_hangup()
     }
@@ -583,6 +695,37 @@ impl<T> Source<T> {
     ///
     /// # Errors
     /// What `operation` says. If readiness cannot be asked for, that error.
+    /// ```
+    /// # #[cfg(unix)]
+    /// # fn main() -> std::io::Result<()> {
+    /// use std::future::poll_fn;
+    /// use std::io::{Read, Write};
+    /// use std::os::unix::net::UnixStream;
+    /// use std::pin::pin;
+    /// use std::task::{Context, Poll, Waker};
+    /// use picot_reactor::{Direction, Reactor};
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let (stream, mut peer) = UnixStream::pair()?;
+    /// stream.set_nonblocking(true)?;
+    /// let source = reactor.register(stream)?;
+    /// let mut buffer = [0; 16];
+    /// let mut read = pin!(poll_fn(|cx| source.poll_io(cx, Direction::Read, |mut stream| stream.read(&mut buffer))));
+    /// let mut cx = Context::from_waker(Waker::noop());
+    /// assert!(read.as_mut().poll(&mut cx).is_pending());
+    /// peer.write_all(b"hello")?;
+    /// let count = loop {
+    ///     match read.as_mut().poll(&mut cx) {
+    ///         Poll::Ready(count) => break count?,
+    ///         Poll::Pending => reactor.wait(None)?,
+    ///     };
+    /// };
+    /// assert_eq!(count, 5);
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(unix))]
+    /// # fn main() {}
+    /// ```
     #[inline]
     pub fn poll_io<R>(
         &self,
@@ -694,6 +837,31 @@ impl<T> Source<T> {
     ///
     /// # Errors
     /// If readiness cannot be asked for.
+    /// ```
+    /// # #[cfg(unix)]
+    /// # fn main() -> std::io::Result<()> {
+    /// use std::future::poll_fn;
+    /// use std::os::unix::net::UnixStream;
+    /// use std::pin::pin;
+    /// use std::task::{Context, Waker};
+    /// use picot_reactor::{Direction, Reactor};
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let (stream, _peer) = UnixStream::pair()?;
+    /// let source = reactor.register(stream)?;
+    /// let mut writable = pin!(poll_fn(|cx| source.poll_ready(cx, Direction::Write)));
+    /// let mut cx = Context::from_waker(Waker::noop());
+    /// assert!(writable.as_mut().poll(&mut cx).is_pending());
+    /// assert_eq!(reactor.waiting(), 1);
+    /// while writable.as_mut().poll(&mut cx).is_pending() {
+    ///     reactor.wait(None)?;
+    /// }
+    /// assert_eq!(reactor.waiting(), 0);
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(unix))]
+    /// # fn main() {}
+    /// ```
     pub fn poll_ready(&self, cx: &mut Context<'_>, direction: Direction) -> Poll<io::Result<()>> {
         let state = self.state();
         if state.is_ready(direction) {
@@ -711,6 +879,32 @@ impl<T> Source<T> {
     ///
     /// # If dropped
     /// Nothing happens.
+    /// ```
+    /// # #[cfg(unix)]
+    /// # fn main() -> std::io::Result<()> {
+    /// use std::io::Write;
+    /// use std::os::unix::net::UnixStream;
+    /// use std::pin::pin;
+    /// use std::task::{Context, Waker};
+    /// use picot_reactor::{Direction, Reactor};
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let (stream, mut peer) = UnixStream::pair()?;
+    /// let source = reactor.register(stream)?;
+    /// let (mut one, mut other) = (pin!(source.ready(Direction::Read)), pin!(source.readable()));
+    /// let mut cx = Context::from_waker(Waker::noop());
+    /// assert!(one.as_mut().poll(&mut cx).is_pending());
+    /// assert!(other.as_mut().poll(&mut cx).is_pending());
+    /// peer.write_all(b"hello")?;
+    /// while one.as_mut().poll(&mut cx).is_pending() {
+    ///     reactor.wait(None)?;
+    /// }
+    /// assert!(other.as_mut().poll(&mut cx).is_ready(), "both are told");
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(unix))]
+    /// # fn main() {}
+    /// ```
     pub fn ready(&self, direction: Direction) -> Ready<'_> {
         Ready { registered: &self.registered, direction, id: None }
     }

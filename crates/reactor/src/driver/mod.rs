@@ -64,7 +64,8 @@ pub trait Driver {
     fn delete(&self, io: BorrowedIo<'_>) -> io::Result<()>;
 
     /// Waits until there are events, at most for `timeout`, and adds them to `events`, which is empty. An interruption by a
-    /// signal counts as no events. Those that were added before an error count, too.
+    /// signal counts as no events, or is not told at all and the wait goes on, which is what `polling` does. Events that were
+    /// added before an error count, too.
     ///
     /// `deadline` names the moment at which the timeout ends, in a way of the caller's own: the same number in the next wait
     /// says that the moment has not moved. With a deadline the wait may end a little early, if that saves work; the

@@ -6,7 +6,9 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::num::NonZeroUsize;
+use std::process;
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::time::Duration;
@@ -36,14 +38,14 @@ impl Portable {
         let poller = Poller::new()?;
         let mode = if poller.supports_edge() { PollMode::Edge } else { PollMode::Oneshot };
         Ok(Portable {
-            alarm: Arc::new(Alarm(poller)),
+            alarm: Arc::new(Alarm { poller: ManuallyDrop::new(poller), process: process::id() }),
             mode,
             events: RefCell::new(polling::Events::with_capacity(EVENTS)),
         })
     }
 
     fn poller(&self) -> &Poller {
-        &self.alarm.0
+        &self.alarm.poller
     }
 }
 
@@ -113,7 +115,22 @@ impl fmt::Debug for Portable {
 }
 
 /// Ends a wait by `polling`'s own notification. It keeps the poller alive for whoever wakes late.
-struct Alarm(Poller);
+struct Alarm {
+    poller: ManuallyDrop<Poller>,
+    /// The id of the process that made it.
+    process: u32,
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        // With epoll, a poller takes its own descriptors out of the set that a forked child shares with its parent. So a child
+        // leaves it as it is, until it ends or becomes another program.
+        if process::id() == self.process {
+            // SAFETY: It is dropped here and nowhere else, and not used again.
+            unsafe { ManuallyDrop::drop(&mut self.poller) };
+        }
+    }
+}
 
 impl Wake for Alarm {
     fn wake(self: Arc<Self>) {
@@ -122,6 +139,6 @@ impl Wake for Alarm {
 
     fn wake_by_ref(self: &Arc<Self>) {
         // There is nobody to tell if this fails: `polling` itself passes no error on from the systems on which it could.
-        let _ = self.0.notify();
+        let _ = self.poller.notify();
     }
 }

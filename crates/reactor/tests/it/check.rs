@@ -2,14 +2,14 @@
 
 use std::io::{ErrorKind, Read, Write};
 
-use picot_reactor::{Direction, Reactor};
+use picot_reactor::Direction;
 
-use crate::support::{registered, wait_until};
+use crate::support::{reactor, registered, wait_until};
 
 #[test]
 #[cfg_attr(miri, ignore = "Miri has no ppoll")]
 fn a_check_finds_out_what_was_done_past_the_source() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (source, mut peer) = registered(&reactor);
     let not_ready = || source.check(Direction::Read).unwrap_err().kind();
     assert_eq!(not_ready(), ErrorKind::WouldBlock);

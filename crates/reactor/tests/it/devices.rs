@@ -11,7 +11,7 @@ use picot_reactor::{Direction, Pollable, Reactor, Source};
 use rustix::fs::{CWD, Mode, OFlags, mkfifoat, unlink};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 
-use crate::support::{Count, wait_until};
+use crate::support::{Count, reactor, wait_until};
 
 /// Reads once, waiting until that is possible; gives up after a while.
 fn read<T: Pollable + AsFd>(reactor: &Reactor, source: &Source<T>) -> io::Result<Vec<u8>> {
@@ -41,7 +41,7 @@ fn terminal() -> (OwnedFd, File) {
 #[test]
 #[cfg_attr(miri, ignore = "Miri has no terminals")]
 fn a_terminals_lines_come_one_by_one_and_its_end_is_an_error() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (master, mut slave) = terminal();
     let master = reactor.register(master).unwrap();
     let count = Count::default();
@@ -97,7 +97,7 @@ impl Drop for Fifo {
 #[test]
 #[cfg_attr(miri, ignore = "Miri has no FIFOs")]
 fn who_reads_a_fifo_waits_for_a_writer_and_for_the_next_one() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let fifo = Fifo::new("reader");
     let reader = reactor.register(fifo.open(OpenOptions::new().read(true)).unwrap()).unwrap();
     let count = Count::default();
@@ -129,7 +129,7 @@ fn who_reads_a_fifo_waits_for_a_writer_and_for_the_next_one() {
 #[test]
 #[cfg_attr(miri, ignore = "Miri has no FIFOs")]
 fn who_writes_to_a_fifo_waits_for_room_and_learns_that_the_reader_is_gone() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let fifo = Fifo::new("writer");
     let refused = fifo.open(OpenOptions::new().write(true)).unwrap_err();
     assert_eq!(refused.raw_os_error(), Some(rustix::io::Errno::NXIO.raw_os_error()), "nobody reads");

@@ -1,12 +1,12 @@
 //! Readiness of each direction: told once, cached, cleared by "would block" and by nothing else.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::pin::pin;
 
-use picot_reactor::{Direction, Reactor, Readiness, Source};
+use picot_reactor::{Direction, Readiness};
 
-use crate::support::{Count, drain, registered, wait_until};
+use crate::support::{Count, drain, fill, is_portable, reactor, registered, wait_until};
 
 fn would_block<T>(result: io::Result<T>) -> bool {
     result.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
@@ -14,7 +14,7 @@ fn would_block<T>(result: io::Result<T>) -> bool {
 
 #[test]
 fn a_new_source_learns_its_readiness_in_the_next_wait() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (source, _peer) = registered(&reactor);
     let mut called = false;
     assert!(would_block(source.try_io(Direction::Write, |_| {
@@ -31,7 +31,7 @@ fn a_new_source_learns_its_readiness_in_the_next_wait() {
 
 #[test]
 fn readiness_stays_until_an_operation_would_block_and_then_the_next_data_wakes() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (source, mut peer) = registered(&reactor);
     let count = Count::default();
     for round in 1..=3 {
@@ -53,20 +53,10 @@ fn readiness_stays_until_an_operation_would_block_and_then_the_next_data_wakes()
 
 #[test]
 fn the_two_directions_do_not_wake_each_other() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (source, mut peer) = registered(&reactor);
     // Fill the way out, so that neither direction is ready.
-    let block = [0_u8; 65536];
-    source.assume_ready(Direction::Write);
-    let mut written = 0;
-    while let Ok(n) = source.try_io(Direction::Write, |mut io| io.write(&block)) {
-        written += n;
-    }
-    drain(&reactor);
-    source.assume_ready(Direction::Write);
-    while let Ok(n) = source.try_io(Direction::Write, |mut io| io.write(&block)) {
-        written += n;
-    }
+    let written = fill(&reactor, &source);
 
     let (readers, writers) = (Count::default(), Count::default());
     assert!(readers.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
@@ -84,7 +74,7 @@ fn the_two_directions_do_not_wake_each_other() {
 
 #[test]
 fn any_number_of_futures_may_wait_and_a_dropped_one_is_forgotten() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (source, mut peer) = registered(&reactor);
     let counts: Vec<_> = (0..3).map(|_| Count::default()).collect();
     let mut first = pin!(source.readable());
@@ -107,18 +97,71 @@ fn any_number_of_futures_may_wait_and_a_dropped_one_is_forgotten() {
     assert!(counts[0].poll(|cx| first.as_mut().poll(cx)).is_ready());
 }
 
+/// As many as wait in a direction are told, once each, and nobody in another one.
 #[test]
-fn the_end_of_a_stream_wakes_the_reader_and_leaves_the_writer_its_direction() {
-    let reactor = Reactor::new().unwrap();
+fn a_crowd_that_waits_to_write_is_woken_as_one() {
+    let reactor = reactor();
     let (source, mut peer) = registered(&reactor);
-    let count = Count::default();
-    assert!(count.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
+    let written = fill(&reactor, &source);
+    let counts: Vec<_> = (0..5).map(|_| Count::default()).collect();
+    let mut waits: Vec<_> = counts.iter().map(|_| Box::pin(source.writable())).collect();
+    for (wait, count) in waits.iter_mut().zip(&counts) {
+        assert!(count.poll(|cx| wait.as_mut().poll(cx)).is_pending());
+    }
+    let reader = Count::default();
+    let mut reading = pin!(source.readable());
+    assert!(reader.poll(|cx| reading.as_mut().poll(cx)).is_pending());
+    assert_eq!(reactor.waiting(), 6);
+    waits.pop();
+    peer.read_exact(&mut vec![0; written]).unwrap();
+    wait_until(&reactor, || counts[0].get() == 1);
+    drain(&reactor);
+    assert_eq!(counts.iter().map(Count::get).collect::<Vec<_>>(), [1, 1, 1, 1, 0]);
+    assert_eq!((reader.get(), reactor.waiting()), (0, 1));
+    assert!(counts[0].poll(|cx| waits[3].as_mut().poll(cx)).is_ready());
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+#[cfg_attr(miri, ignore = "Miri has no urgent data")]
+fn a_crowd_that_waits_for_urgent_data_is_woken_as_one() {
+    use rustix::net::{SendFlags, send};
+    let reactor = reactor();
+    let (source, peer) = registered(&reactor);
+    let counts: Vec<_> = (0..3).map(|_| Count::default()).collect();
+    let mut waits: Vec<_> = counts.iter().map(|_| Box::pin(source.ready(Direction::Priority))).collect();
+    for (wait, count) in waits.iter_mut().zip(&counts) {
+        assert!(count.poll(|cx| wait.as_mut().poll(cx)).is_pending());
+    }
+    let polling = Count::default();
+    assert!(polling.poll(|cx| source.poll_ready(cx, Direction::Priority)).is_pending());
+    assert_eq!(reactor.waiting(), 4);
+    send(&peer, b"!", SendFlags::OOB).unwrap();
+    wait_until(&reactor, || polling.get() == 1);
+    assert_eq!(counts.iter().map(Count::get).collect::<Vec<_>>(), [1, 1, 1]);
+    assert_eq!(reactor.waiting(), 0);
+}
+
+#[test]
+fn the_end_of_a_stream_wakes_the_reader_and_lets_a_writer_wait_on() {
+    let reactor = reactor();
+    let (source, mut peer) = registered(&reactor);
+    let written = fill(&reactor, &source);
+    let (readers, writers) = (Count::default(), Count::default());
+    assert!(readers.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
+    assert!(writers.poll(|cx| source.poll_ready(cx, Direction::Write)).is_pending());
     peer.shutdown(Shutdown::Write).unwrap();
-    wait_until(&reactor, || count.get() == 1);
+    wait_until(&reactor, || readers.get() == 1);
+    drain(&reactor);
+    if cfg!(target_os = "linux") {
+        // kqueue tells an end to both.
+        assert_eq!((writers.get(), reactor.waiting()), (0, 1));
+    }
     assert_eq!(source.try_io(Direction::Read, |mut io| io.read(&mut [0; 8])).unwrap(), 0);
     assert_eq!(source.try_io(Direction::Read, |mut io| io.read(&mut [0; 8])).unwrap(), 0, "and it stays ready");
 
-    source.assume_ready(Direction::Write);
+    peer.read_exact(&mut vec![0; written]).unwrap();
+    wait_until(&reactor, || writers.get() == 1);
     source.try_io(Direction::Write, |mut io| io.write_all(b"still here")).unwrap();
     let mut text = [0; 10];
     peer.read_exact(&mut text).unwrap();
@@ -129,7 +172,7 @@ fn the_end_of_a_stream_wakes_the_reader_and_leaves_the_writer_its_direction() {
 /// wait for a second event that never comes.
 #[test]
 fn the_end_is_seen_after_a_short_read_although_no_further_event_comes() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (source, mut peer) = registered(&reactor);
     let count = Count::default();
     let mut buffer = [0; 64];
@@ -154,7 +197,7 @@ fn the_end_is_seen_after_a_short_read_although_no_further_event_comes() {
 
 #[test]
 fn a_reset_is_told_to_both_directions() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (source, peer) = registered(&reactor);
     source.assume_ready(Direction::Write);
     let block = [0_u8; 65536];
@@ -185,7 +228,7 @@ fn a_reset_is_told_to_both_directions() {
 #[cfg_attr(miri, ignore = "Miri has no urgent data")]
 fn urgent_data_wakes_those_who_wait_for_it_and_is_no_data_to_read() {
     use rustix::net::{RecvFlags, SendFlags, recv, send};
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (source, peer) = registered(&reactor);
     let (readers, urgent) = (Count::default(), Count::default());
     assert!(readers.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
@@ -193,7 +236,7 @@ fn urgent_data_wakes_those_who_wait_for_it_and_is_no_data_to_read() {
     send(&peer, b"!", SendFlags::OOB).unwrap();
     wait_until(&reactor, || urgent.get() == 1);
     assert!(source.known().contains(Readiness::PRIORITY));
-    if cfg!(not(polling_test_poll_backend)) {
+    if !is_portable() {
         // `polling` does not tell the two apart, so there a reader tries in vain.
         assert_eq!((readers.get(), source.known().contains(Readiness::READABLE)), (0, false));
     }
@@ -211,7 +254,7 @@ fn urgent_data_wakes_those_who_wait_for_it_and_is_no_data_to_read() {
 #[cfg(target_os = "linux")]
 fn the_reader_of_a_pipe_is_woken_when_the_writer_leaves_and_the_other_way_round() {
     let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK).unwrap();
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let count = Count::default();
     let (reader, writer) = pipe();
     let reader = reactor.register(reader).unwrap();
@@ -236,67 +279,17 @@ fn the_reader_of_a_pipe_is_woken_when_the_writer_leaves_and_the_other_way_round(
     assert!(writer.is_hung_up());
 }
 
-/// Writes to a peer that does not read, until nothing more goes.
-fn fill(reactor: &Reactor, source: &Source<TcpStream>) {
-    source.assume_ready(Direction::Write);
-    loop {
-        while source.try_io(Direction::Write, |mut io| io.write(&[0; 65_536])).is_ok() {}
-        // What was on its way may have made room.
-        drain(reactor);
-        if !source.known().contains(Readiness::WRITABLE) {
-            return;
-        }
-    }
-}
-
-#[test]
-#[cfg(target_os = "linux")]
-#[cfg_attr(miri, ignore = "Miri has no urgent data")]
-fn any_number_of_futures_may_wait_to_write_and_for_urgent_data() {
-    let reactor = Reactor::new().unwrap();
-    let (source, mut peer) = registered(&reactor);
-    fill(&reactor, &source);
-    let (writers, urgent) = ([(); 3].map(|()| Count::default()), [(); 3].map(|()| Count::default()));
-    let mut waits: Vec<_> = writers.iter().map(|count| (count, Box::pin(source.ready(Direction::Write)))).collect();
-    waits.extend(urgent.iter().map(|count| (count, Box::pin(source.ready(Direction::Priority)))));
-    for (count, wait) in &mut waits {
-        assert!(count.poll(|cx| wait.as_mut().poll(cx)).is_pending());
-    }
-    let counts = |counts: &[Count; 3]| counts.each_ref().map(Count::get);
-    assert_eq!(reactor.waiting(), 6);
-
-    peer.set_nonblocking(true).unwrap();
-    wait_until(&reactor, || {
-        while counts(&writers) == [0; 3] && peer.read(&mut [0; 65_536]).is_ok() {}
-        counts(&writers) != [0; 3]
-    });
-    assert_eq!((counts(&writers), counts(&urgent), reactor.waiting()), ([1; 3], [0; 3], 3));
-
-    // The poll(2) of `polling` tells of urgent data only where somebody reads as well.
-    if cfg!(not(polling_test_poll_backend)) {
-        rustix::net::send(&peer, b"!", rustix::net::SendFlags::OOB).unwrap();
-        wait_until(&reactor, || counts(&urgent) == [1; 3]);
-        assert_eq!((counts(&writers), reactor.waiting()), ([1; 3], 0));
-    }
-    drop(waits);
-    assert_eq!(reactor.waiting(), 0);
-}
-
 #[test]
 fn half_a_close_is_known_as_that_and_a_whole_one_as_a_hang_up() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (source, peer) = registered(&reactor);
-    let (count, writer) = (Count::default(), Count::default());
+    let count = Count::default();
     assert!(count.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
-    fill(&reactor, &source);
-    assert!(writer.poll(|cx| source.poll_ready(cx, Direction::Write)).is_pending());
     peer.shutdown(Shutdown::Write).unwrap();
     wait_until(&reactor, || count.get() == 1);
-    drain(&reactor);
-    assert_eq!(writer.get(), 0, "who waits to write has nothing to do with the peer's end");
     assert!(!source.known().contains(Readiness::HUNG_UP));
     // `polling` has no word for it.
-    assert_eq!(source.known().contains(Readiness::READ_CLOSED), cfg!(not(polling_test_poll_backend)));
+    assert_eq!(source.known().contains(Readiness::READ_CLOSED), !is_portable());
 
     source.get_ref().shutdown(Shutdown::Write).unwrap();
     let _ = source.try_io(Direction::Read, |_| io::Result::<()>::Err(io::ErrorKind::WouldBlock.into()));

@@ -1,6 +1,7 @@
 //! A reactor in a forked child: it refuses, and leaves the parent's alone.
 
 use std::cell::RefCell;
+use std::fs::File;
 use std::io::{self, Write};
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use picot_reactor::{Direction, Reactor, Source};
 
-use crate::support::{registered, wait_until};
+use crate::support::{reactor, registered, wait_until};
 
 /// Runs `check` in a forked child, which then becomes `true`.
 fn in_child(mut check: impl FnMut() -> bool + Send + Sync + 'static) -> bool {
@@ -27,7 +28,7 @@ thread_local! {
 #[test]
 #[cfg_attr(miri, ignore = "Miri starts no processes")]
 fn a_child_is_refused_and_takes_nothing_out_of_its_parents_set() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (source, mut peer) = registered(&reactor);
     assert!(!reactor.is_forked());
     SHARED.set(Some((reactor, source)));
@@ -35,8 +36,12 @@ fn a_child_is_refused_and_takes_nothing_out_of_its_parents_set() {
     assert!(in_child(|| {
         let Some((reactor, source)) = SHARED.take() else { return false };
         let refused = reactor.wait(Some(Duration::ZERO)).is_err();
+        let cannot_register = reactor.register(File::open("/dev/null").unwrap()).is_err();
         drop(source);
-        refused && reactor.is_forked() && Reactor::new().is_ok_and(|new| new.wait(Some(Duration::ZERO)).is_ok())
+        refused
+            && cannot_register
+            && reactor.is_forked()
+            && Reactor::new().is_ok_and(|new| new.wait(Some(Duration::ZERO)).is_ok())
     }));
 
     let (reactor, source) = SHARED.take().unwrap();

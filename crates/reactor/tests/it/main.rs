@@ -12,6 +12,8 @@ mod fork;
 mod operations;
 mod ready_list;
 mod registration;
+#[cfg(target_os = "linux")]
+mod reuse;
 mod scripted;
 mod support;
 mod wake;

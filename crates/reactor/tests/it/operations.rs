@@ -7,13 +7,14 @@ use std::pin::pin;
 use std::task::Poll;
 
 use picot_context::{Step, budget, enter};
-use picot_reactor::{Direction, Reactor};
+use picot_reactor::Direction;
+use picot_reactor::driver::{Driver, Portable};
 
-use crate::support::{Count, registered};
+use crate::support::{Count, is_portable, reactor, registered};
 
 #[test]
 fn an_interrupted_operation_is_tried_again_and_one_that_would_block_waits() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (source, _peer) = registered(&reactor);
     source.assume_ready(Direction::Read);
     let calls = Cell::new(0);
@@ -33,7 +34,7 @@ fn an_interrupted_operation_is_tried_again_and_one_that_would_block_waits() {
 
 #[test]
 fn errors_are_passed_on_and_leave_the_direction_ready() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (source, _peer) = registered(&reactor);
     source.assume_ready(Direction::Read);
     for _ in 0..2 {
@@ -46,7 +47,7 @@ fn errors_are_passed_on_and_leave_the_direction_ready() {
 
 #[test]
 fn a_step_completes_no_more_operations_than_its_budget() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (source, _peer) = registered(&reactor);
     source.assume_ready(Direction::Read);
     let count = Count::default();
@@ -61,7 +62,7 @@ fn a_step_completes_no_more_operations_than_its_budget() {
 
 #[test]
 fn waiting_for_what_is_ready_already_takes_of_the_budget() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (source, _peer) = registered(&reactor);
     source.assume_ready(Direction::Read);
     let count = Count::default();
@@ -75,12 +76,14 @@ fn waiting_for_what_is_ready_already_takes_of_the_budget() {
     assert_eq!((count.get(), reactor.waiting()), (1, 0), "queued again at once, and not waiting for the socket");
 }
 
+/// And not even that where `polling` has edges, which do not tell the end of a stream apart.
 #[test]
 fn only_a_partial_transfer_is_taken_for_the_last() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
+    let trusts = !is_portable() || Portable::new().unwrap().trusts_partial_transfers();
     let (source, _peer) = registered(&reactor);
     let count = Count::default();
-    for (moved, ready_after) in [(0, true), (10, false), (64, true)] {
+    for (moved, ready_after) in [(0, true), (10, !trusts), (64, true)] {
         source.assume_ready(Direction::Read);
         assert!(count.poll(|cx| source.poll_transfer(cx, Direction::Read, 64, |_| Ok(moved))).is_ready());
         let ready = source.try_io(Direction::Read, |_| Ok(())).is_ok();

@@ -6,10 +6,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use picot_reactor::{Direction, Reactor, Readiness, ReadyList};
+use picot_reactor::{Direction, Readiness, ReadyList};
 
 use crate::drivers::drivers;
-use crate::support::{Count, drain, registered, wait_until, waker_fn};
+use crate::support::{Count, drain, reactor, registered, wait_until, waker_fn};
 
 /// Takes what is listed.
 fn take(list: &ReadyList, count: &Count) -> Vec<usize> {
@@ -140,7 +140,7 @@ fn a_source_in_a_list_may_be_waited_for_as_well() {
 
 #[test]
 fn a_source_lists_itself_by_hand_and_that_wakes_the_owner() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (list, count) = (ReadyList::new(), Count::default());
     let (source, _peer) = registered(&reactor);
     source.list();
@@ -168,7 +168,7 @@ fn a_source_lists_itself_by_hand_and_that_wakes_the_owner() {
 
 #[test]
 fn a_source_that_is_dropped_while_it_is_listed_leaves_its_token_and_nothing_else() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (list, count) = (ReadyList::new(), Count::default());
     let (gone, mut peer) = registered(&reactor);
     gone.list_in(&list, 1);
@@ -212,7 +212,7 @@ fn a_list_that_is_dropped_forgets_its_owner_and_its_sources_go_on() {
 
 #[test]
 fn an_owner_whose_waker_panics_keeps_its_tokens_and_the_others_are_told() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (list, other, count) = (ReadyList::new(), ReadyList::new(), Count::default());
     let (bad, mut bad_peer) = registered(&reactor);
     let (good, mut good_peer) = registered(&reactor);
@@ -252,7 +252,7 @@ fn an_owner_whose_waker_panics_keeps_its_tokens_and_the_others_are_told() {
 
 #[test]
 fn a_waker_may_take_from_the_list_or_drop_it() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (list, count) = (ReadyList::new(), Count::default());
     let (source, mut peer) = registered(&reactor);
     source.list_in(&list, 1);

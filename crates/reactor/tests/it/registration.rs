@@ -4,13 +4,13 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, UdpSocket};
 
-use picot_reactor::{Direction, Reactor};
+use picot_reactor::{Direction, Readiness};
 
-use crate::support::{Count, pair, registered, wait_until};
+use crate::support::{Count, drain, is_portable, pair, reactor, registered, wait_until};
 
 #[test]
 fn a_failed_registration_gives_the_object_back_and_leaves_nothing() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (stream, _peer) = pair();
     let first = reactor.register(&stream).unwrap();
     let (error, given_back) = reactor.register(&stream).unwrap_err().into_parts();
@@ -28,7 +28,7 @@ fn a_failed_registration_gives_the_object_back_and_leaves_nothing() {
 
 #[test]
 fn into_inner_deregisters_and_the_object_goes_on_elsewhere() {
-    let (here, there) = (Reactor::new().unwrap(), Reactor::new().unwrap());
+    let (here, there) = (reactor(), reactor());
     let (source, mut peer) = registered(&here);
     let stream = source.into_inner();
     assert_eq!(here.sources(), 0);
@@ -41,7 +41,7 @@ fn into_inner_deregisters_and_the_object_goes_on_elsewhere() {
 
 #[test]
 fn dropping_a_source_closes_its_object() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (source, mut peer) = registered(&reactor);
     drop(source);
     assert_eq!(peer.read(&mut [0]).unwrap(), 0);
@@ -49,7 +49,7 @@ fn dropping_a_source_closes_its_object() {
 
 #[test]
 fn a_source_may_outlive_every_handle_of_its_reactor() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (source, _peer) = registered(&reactor);
     drop(reactor);
     assert!(source.try_io(Direction::Read, |_| Ok(())).is_err());
@@ -59,7 +59,7 @@ fn a_source_may_outlive_every_handle_of_its_reactor() {
 #[test]
 #[cfg_attr(miri, ignore = "Miri cannot tell the reactor that a file is not to be polled")]
 fn a_regular_file_is_always_ready() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let source = reactor.register(File::open(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap()).unwrap();
     let count = Count::default();
     let mut text = String::new();
@@ -74,7 +74,7 @@ fn a_regular_file_is_always_ready() {
 #[test]
 #[cfg_attr(miri, ignore = "Miri has no datagrams")]
 fn datagrams_are_sources_like_others() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_nonblocking(true).unwrap();
     let address = socket.local_addr().unwrap();
@@ -92,7 +92,7 @@ fn datagrams_are_sources_like_others() {
 #[cfg_attr(miri, ignore = "Miri cannot connect without blocking")]
 fn a_connection_that_is_under_way_is_told_when_it_is_made_or_refused() {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for (address, error) in [(listener.local_addr().unwrap(), None), (nobody, Some(io::ErrorKind::ConnectionRefused))] {
@@ -111,7 +111,7 @@ fn a_connection_that_is_under_way_is_told_when_it_is_made_or_refused() {
 /// A task that owns the source for which it waits would otherwise keep itself alive through its own waker.
 #[test]
 fn a_source_that_goes_lets_go_of_whoever_waited_for_it() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     for gives_back in [false, true] {
         let (source, _peer) = registered(&reactor);
         let count = Count::default();
@@ -132,7 +132,7 @@ fn a_source_that_goes_lets_go_of_whoever_waited_for_it() {
 #[cfg(target_os = "linux")]
 #[cfg_attr(miri, ignore = "Miri cannot tell the reactor that a device is not to be polled")]
 fn a_device_that_cannot_be_polled_is_always_ready() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let source = reactor.register(File::options().read(true).write(true).open("/dev/null").unwrap()).unwrap();
     let count = Count::default();
     for direction in [Direction::Read, Direction::Write] {
@@ -149,7 +149,7 @@ fn a_device_that_cannot_be_polled_is_always_ready() {
 #[cfg(target_os = "linux")]
 #[cfg_attr(miri, ignore = "Miri has no /proc")]
 fn no_descriptor_of_the_reactor_is_inherited_by_the_programs_that_are_started() {
-    let _reactor = Reactor::new().unwrap();
+    let _reactor = reactor();
     let mut seen = 0;
     for entry in std::fs::read_dir("/proc/self/fd").unwrap() {
         let path = entry.unwrap().path();
@@ -164,5 +164,75 @@ fn no_descriptor_of_the_reactor_is_inherited_by_the_programs_that_are_started() 
             seen += 1;
         }
     }
-    assert!(seen > 0 || cfg!(polling_test_poll_backend), "nothing was looked at");
+    assert!(seen > 0 || is_portable(), "nothing was looked at");
+}
+
+/// Linux takes a socket that is not connected yet for hung up, and says so at once. That must not spoil what follows.
+#[test]
+#[cfg(target_os = "linux")]
+#[cfg_attr(miri, ignore = "Miri makes no sockets by rustix")]
+fn a_stream_that_is_registered_before_it_connects_works_once_it_has() {
+    use std::net::{SocketAddr, TcpListener};
+    let reactor = reactor();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let flags = rustix::net::SocketFlags::NONBLOCK | rustix::net::SocketFlags::CLOEXEC;
+    let socket =
+        rustix::net::socket_with(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, flags, None);
+    let source = reactor.register(TcpStream::from(socket.unwrap())).unwrap();
+    let count = Count::default();
+    assert!(count.poll(|cx| source.poll_ready(cx, Direction::Write)).is_pending());
+    wait_until(&reactor, || count.get() == 1);
+    assert!(source.is_hung_up());
+
+    let SocketAddr::V4(address) = listener.local_addr().unwrap() else { panic!("it was bound to IPv4") };
+    let connecting = source.try_io(Direction::Write, |io| match rustix::net::connect(io, &address) {
+        Err(rustix::io::Errno::INPROGRESS) => Err(io::ErrorKind::WouldBlock.into()),
+        done => Ok(done?),
+    });
+    assert!(connecting.is_ok_and(|()| true) || !source.known().contains(Readiness::WRITABLE));
+    let (mut peer, _) = listener.accept().unwrap();
+    while count.poll(|cx| source.poll_ready(cx, Direction::Write)).is_pending() {
+        let before = count.get();
+        wait_until(&reactor, || count.get() > before);
+    }
+    source.try_io(Direction::Write, |mut io| io.write_all(b"here")).unwrap();
+    let mut text = [0; 4];
+    peer.read_exact(&mut text).unwrap();
+    assert_eq!(&text, b"here");
+    let read = || count.poll(|cx| source.poll_io(cx, Direction::Read, |mut io| io.read(&mut [0; 8])));
+    assert!(read().is_pending());
+    drain(&reactor);
+    assert!(read().is_pending());
+    let before = count.get();
+    peer.write_all(b"there").unwrap();
+    wait_until(&reactor, || count.get() > before);
+    assert!(matches!(read(), std::task::Poll::Ready(Ok(5))));
+}
+
+/// Who has come before is served, who comes later finds no door, and the listener has not noticed.
+#[test]
+#[cfg(unix)]
+#[cfg_attr(miri, ignore = "Miri has no listening Unix sockets")]
+fn a_listener_whose_path_was_removed_serves_who_has_come_before() {
+    use std::os::unix::net::{UnixListener, UnixStream};
+    let reactor = reactor();
+    let path = std::env::temp_dir().join(format!("picot-reactor-{}-removed", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    let listener = UnixListener::bind(&path).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let source = reactor.register(listener).unwrap();
+    let count = Count::default();
+    assert!(count.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
+    let mut early = UnixStream::connect(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(UnixStream::connect(&path).unwrap_err().kind(), io::ErrorKind::NotFound);
+    wait_until(&reactor, || count.get() == 1);
+    let (mut served, _) = source.try_io(Direction::Read, UnixListener::accept).unwrap();
+    early.write_all(b"x").unwrap();
+    assert_eq!(served.read(&mut [0; 8]).unwrap(), 1);
+    let next = source.try_io(Direction::Read, UnixListener::accept);
+    assert_eq!(next.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    assert!(count.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
+    drain(&reactor);
+    assert_eq!((count.get(), source.is_hung_up()), (1, false));
 }

@@ -1,12 +1,14 @@
 //! What the tests share: wakers that count, connected sockets, and a wait that ends when something has come.
 
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use picot_reactor::{Reactor, Source};
+use picot_reactor::driver::Portable;
+use picot_reactor::{Direction, Reactor, Source};
 
 /// A waker that counts how often it is woken.
 #[derive(Clone, Default)]
@@ -81,6 +83,25 @@ pub(crate) fn pair() -> (TcpStream, TcpStream) {
     (stream, peer)
 }
 
+/// The reactor under test: on this platform's driver, or, if the variable `PICOT_TEST_DRIVER` says `portable`, on the portable
+/// one in whichever mode it has here. On Linux that is its edges, which is how macOS and FreeBSD run it.
+pub(crate) fn reactor() -> Reactor {
+    if is_portable() { Reactor::with_driver(Portable::new().unwrap()) } else { Reactor::new().unwrap() }
+}
+
+fn asks_for_portable() -> bool {
+    static ASKS: OnceLock<bool> = OnceLock::new();
+    *ASKS.get_or_init(|| match std::env::var("PICOT_TEST_DRIVER") {
+        Ok(name) => name == "portable" || panic!("there is no test driver {name:?}"),
+        Err(_) => false,
+    })
+}
+
+/// Whether events come through `polling`.
+pub(crate) fn is_portable() -> bool {
+    cfg!(any(polling_test_poll_backend, not(target_os = "linux"))) || asks_for_portable()
+}
+
 /// A registered socket and its peer.
 pub(crate) fn registered(reactor: &Reactor) -> (Source<TcpStream>, TcpStream) {
     let (stream, peer) = pair();
@@ -101,4 +122,22 @@ pub(crate) fn wait_until(reactor: &Reactor, mut done: impl FnMut() -> bool) {
 /// Takes out what is on its way, without waiting.
 pub(crate) fn drain(reactor: &Reactor) {
     while reactor.wait(Some(Duration::ZERO)).unwrap() != 0 {}
+}
+
+/// Writes until there is no room, and none comes. Returns how many bytes that were.
+pub(crate) fn fill(reactor: &Reactor, source: &Source<TcpStream>) -> usize {
+    let (block, mut written) = ([0_u8; 65536], 0);
+    // What is still on its way from the one buffer to the other makes room once more.
+    for _ in 0..2 {
+        source.assume_ready(Direction::Write);
+        while let Ok(n) = source.try_io(Direction::Write, |mut io| io.write(&block)) {
+            written += n;
+        }
+        drain(reactor);
+    }
+    source.assume_ready(Direction::Write);
+    while let Ok(n) = source.try_io(Direction::Write, |mut io| io.write(&block)) {
+        written += n;
+    }
+    written
 }

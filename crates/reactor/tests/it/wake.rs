@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use picot_reactor::Reactor;
+use crate::support::reactor;
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -16,7 +16,7 @@ fn now() -> Instant {
 
 #[test]
 fn a_wait_without_events_ends_at_its_timeout_and_not_before() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     for micros in [0, 100, 1_500, 20_000] {
         let timeout = Duration::from_micros(micros);
         let start = now();
@@ -27,7 +27,7 @@ fn a_wait_without_events_ends_at_its_timeout_and_not_before() {
 
 #[test]
 fn a_wake_before_the_wait_ends_it_and_is_used_up_by_that() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let handle = reactor.wake_handle();
     for _ in 0..3 {
         handle.wake();
@@ -43,7 +43,7 @@ fn a_wake_before_the_wait_ends_it_and_is_used_up_by_that() {
 
 #[test]
 fn a_wake_from_another_thread_ends_a_wait_that_has_no_limit() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let handle = reactor.wake_handle();
     let thread = thread::spawn(move || {
         for _ in 0..100 {
@@ -77,7 +77,7 @@ fn a_wake_that_is_under_way_is_no_error() {
 
 #[test]
 fn the_handle_is_a_waker_and_outlives_the_reactor() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let handle = reactor.wake_handle();
     let waker: std::task::Waker = handle.clone().into();
     waker.wake_by_ref();
@@ -89,7 +89,7 @@ fn the_handle_is_a_waker_and_outlives_the_reactor() {
 
 #[test]
 fn a_very_long_timeout_is_accepted() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     for timeout in [Some(Duration::MAX), Some(Duration::from_secs(1 << 40)), None] {
         reactor.wake_handle().wake();
         reactor.wait(timeout).unwrap();
@@ -100,7 +100,7 @@ fn a_very_long_timeout_is_accepted() {
 #[test]
 #[cfg_attr(miri, ignore = "Miri has no timerfd")]
 fn a_wait_below_a_millisecond_is_not_rounded_up() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let timeout = Duration::from_micros(200);
     let wait = |deadline: Option<u64>| {
         let start = now();

@@ -10,7 +10,7 @@ use std::time::Duration;
 use picot_context::ManualHost;
 use picot_reactor::{Direction, Reactor, Ready, Source};
 
-use crate::support::{Count, drop_fn, registered, wait_until};
+use crate::support::{Count, drop_fn, reactor, registered, wait_until};
 
 fn angry() -> Waker {
     drop_fn(|| std::panic::resume_unwind(Box::new("angry")))
@@ -28,7 +28,7 @@ fn poll_future(ready: Pin<&mut Ready<'_>>, waker: Waker) {
 #[test]
 fn a_waker_whose_drop_panics_is_reported_and_nothing_else_is_different() {
     let (host, _guard) = ManualHost::installed();
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let count = Count::default();
     let reports = || host.take_reports().len();
 
@@ -95,7 +95,7 @@ fn busy() -> Waker {
 #[test]
 fn a_waker_whose_drop_uses_the_reactor_finds_it_in_order() {
     let (host, _guard) = ManualHost::installed();
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (source, mut peer) = registered(&reactor);
     let victims = || {
         let victims: Vec<_> = (0..3).map(|_| registered(&reactor).0).collect();
