@@ -11,8 +11,8 @@ pub enum Direction {
     Read,
     /// Writing, sending, connecting.
     Write,
-    /// Urgent data (`EPOLLPRI`), which is read by other means than the rest. Backends without a word for it tell of none, or only
-    /// of what comes while somebody waits to read, too.
+    /// Urgent data (`EPOLLPRI`), which is read by other means than the rest. Backends without a word for it tell of none, and
+    /// where `polling` uses poll(2) it is told only while somebody waits to read as well.
     Priority,
 }
 

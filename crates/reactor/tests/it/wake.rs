@@ -58,7 +58,7 @@ fn a_wake_from_another_thread_ends_a_wait_that_has_no_limit() {
 /// `polling` says that it was notified before it has written so, and may find nothing to read in between.
 #[test]
 fn a_wake_that_is_under_way_is_no_error() {
-    let reactor = Reactor::new().unwrap();
+    let reactor = reactor();
     let (handle, ends) = (reactor.wake_handle(), Arc::new(AtomicBool::new(false)));
     let is_over = ends.clone();
     let thread = thread::spawn(move || {
