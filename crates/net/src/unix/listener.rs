@@ -40,6 +40,7 @@ impl UnixListener {
     }
 
     /// Takes over a listener of std, whose path is left to whoever has made it. It is put into non-blocking mode.
+    /// That is the way to a name that is in no file system, as Linux has them: std's `bind_addr`.
     ///
     /// # Errors
     /// What the operating system says; and if this thread has no loop.

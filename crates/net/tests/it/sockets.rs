@@ -1,6 +1,8 @@
 //! What TCP sockets offer beyond reading and writing: options, halves, peeking, std.
 
-use std::cell::{Cell, RefCell};
+#[cfg(target_os = "linux")]
+use std::cell::Cell;
+use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
@@ -8,8 +10,12 @@ use std::time::Duration;
 
 use futures_lite::future::poll_once;
 use futures_lite::{AsyncReadExt, StreamExt};
-use picot_loop::{Direction, EventLoop, VirtualClock, spawn, yield_now};
-use picot_net::{ConnectOptions, ListenOptions, Resolve, Resolving, TcpListener, TcpStream};
+#[cfg(target_os = "linux")]
+use picot_loop::yield_now;
+use picot_loop::{Direction, EventLoop, VirtualClock, spawn};
+#[cfg(target_os = "linux")]
+use picot_net::ListenOptions;
+use picot_net::{ConnectOptions, Resolve, Resolving, TcpListener, TcpStream};
 
 use crate::{pair, run};
 

@@ -1,5 +1,6 @@
 //! Timeouts and deadlines: who wins, who is told, and when clean-up has run.
 
+use std::cell::Cell;
 use std::future::pending;
 use std::time::Duration;
 
@@ -168,6 +169,31 @@ fn a_deadline_is_not_moved_before_the_run_after_it_or_when_it_has_passed() {
             assert_eq!(scope.reschedule(None), Err(RescheduleError::Cancelled));
         });
         run.await.unwrap();
+    });
+}
+
+/// What the work has owned is dropped after the deadline, and before the run has ended.
+#[test]
+fn a_deadline_that_has_passed_is_not_moved_by_the_clean_up_nor_afterwards() {
+    struct OnDrop<F: Fn()>(F);
+
+    impl<F: Fn()> Drop for OnDrop<F> {
+        fn drop(&mut self) {
+            self.0();
+        }
+    }
+
+    run(|_| async {
+        let (scope, tried) = (CancelScope::with_timeout(millis(5)), Cell::new(None));
+        let later = Instant::now() + millis(50);
+        let result = scope.run(async {
+            let _clean_up = OnDrop(|| tried.set(Some(scope.reschedule(later))));
+            pending::<()>().await;
+        });
+        assert!(result.await.is_err());
+        assert_eq!(tried.get(), Some(Err(RescheduleError::Cancelled)));
+        assert_eq!(scope.reschedule(later), Err(RescheduleError::Ended));
+        assert_ne!(scope.deadline(), Some(later));
     });
 }
 
