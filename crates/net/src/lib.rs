@@ -10,6 +10,7 @@ mod inherent;
 mod limit;
 mod listener;
 mod memory;
+mod open;
 mod operation;
 mod options;
 mod protocol;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_lite::AsyncReadExt;
 use futures_lite::future::poll_once;
 use picot_loop::{EventLoop, Instant, LoopHandle, VirtualClock, sleep, spawn, yield_now};
-use picot_net::{Server, TcpListener, TcpStream};
+use picot_net::{Connections, Server, ServerBuilder, TcpListener, TcpStream};
 
 use crate::run;
 use crate::trace::Trace;
@@ -90,6 +90,41 @@ fn a_server_without_a_listener_is_an_error() {
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
         Ok(())
     });
+}
+
+/// Tries to serve when it is dropped.
+struct Late(Option<[ServerBuilder<TcpListener>; 2]>, Rc<RefCell<Vec<String>>>);
+
+impl Drop for Late {
+    fn drop(&mut self) {
+        let [one, two] = self.0.take().unwrap();
+        let errors = [
+            one.serve(drain).unwrap_err(),
+            two.serve_protocol(Trace::default).unwrap_err(),
+            Connections::new().unwrap_err(),
+        ];
+        self.1.borrow_mut().extend(errors.map(|error| error.to_string()));
+    }
+}
+
+#[test]
+fn nothing_is_served_on_a_loop_that_is_being_closed_or_not_there_and_the_error_says_so() {
+    let (event_loop, errors) = (EventLoop::new().unwrap(), Rc::new(RefCell::new(Vec::new())));
+    let told = errors.clone();
+    let spawned = event_loop.run_until_complete(async {
+        let builder = || Server::builder().bind("127.0.0.1:0");
+        let late = Late(Some([builder().await?, builder().await?]), told);
+        drop(spawn(async move {
+            let _late = late;
+            std::future::pending::<()>().await;
+        }));
+        io::Result::Ok(())
+    });
+    spawned.unwrap().unwrap();
+    event_loop.close().unwrap();
+    assert_eq!(errors.borrow().len(), 3);
+    assert!(errors.borrow().iter().all(|error| error.contains("the loop is closed")), "{errors:?}");
+    assert!(Connections::new().unwrap_err().to_string().contains("no event loop"));
 }
 
 #[test]
