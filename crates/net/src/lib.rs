@@ -27,6 +27,8 @@ mod stream;
 mod streams;
 #[cfg(feature = "tls")]
 pub mod tls;
+#[cfg(feature = "tokio-io")]
+mod tokio_io;
 mod transfer;
 mod udp;
 #[cfg(unix)]

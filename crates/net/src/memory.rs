@@ -149,6 +149,9 @@ impl AsyncWrite for DuplexStream {
     }
 }
 
+#[cfg(feature = "tokio-io")]
+crate::tokio_io::by_futures_io!({} DuplexStream);
+
 impl Drop for DuplexStream {
     fn drop(&mut self) {
         self.write.end(|state| state.is_written_to_the_end = true);

@@ -180,16 +180,27 @@ fn protocols_on_both_sides_echo_every_message() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_loop_per_core_listens_at_one_port() {
-    let (mut server, address) = server("loop_per_core", &["127.0.0.1:0", "2"]);
-    let mut ready = [server.line(), server.line()];
-    ready.sort();
-    assert_eq!(ready, ["loop 0 is ready", "loop 1 is ready"]);
-    for _ in 0..16 {
-        let mut stream = TcpStream::connect(&address).unwrap();
-        stream.write_all(b"hello").unwrap();
-        let mut back = [0; 5];
-        stream.read_exact(&mut back).unwrap();
-        assert_eq!(&back, b"hello");
+    // As many as are asked for, or as there are cores.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    for (arguments, loops) in [(&["127.0.0.1:0", "3"][..], 3), (&["127.0.0.1:0"], cores)] {
+        let (mut server, address) = server("loop_per_core", arguments);
+        let mut ready: Vec<_> = (0..loops).map(|_| server.line()).collect();
+        ready.sort();
+        let mut expected: Vec<_> = (0..loops).map(|index| format!("loop {index} is ready")).collect();
+        expected.sort();
+        assert_eq!(ready, expected);
+        let threads = std::fs::read_dir(format!("/proc/{}/task", server.child.id())).unwrap();
+        assert_eq!(threads.count(), 1 + loops, "one thread a loop, and the one that waits for them");
+        for _ in 0..16 {
+            let mut stream = TcpStream::connect(&address).unwrap();
+            stream.write_all(b"hello").unwrap();
+            let mut back = [0; 5];
+            stream.read_exact(&mut back).unwrap();
+            assert_eq!(&back, b"hello");
+        }
+    }
+    for arguments in [&["127.0.0.1:0", "0"][..], &["nowhere"], &[]] {
+        assert_eq!(lines(&example("loop_per_core").args(arguments).output().unwrap()).0, Some(1), "{arguments:?}");
     }
 }
 
