@@ -62,6 +62,38 @@ fn what_one_says_in_the_chat_the_others_hear() {
     assert_eq!(bob.line(), "ann has gone");
     assert!(ann.child.wait().unwrap().success());
     assert_eq!(guest_lines.next().unwrap().unwrap(), "ann: bye");
+
+    // One who says more than a line may be is shown the door, and the others do not hear of it.
+    let mut endless = TcpStream::connect(&address).unwrap();
+    endless.write_all(&[b'x'; 5_000]).unwrap();
+    assert!(!matches!(endless.read(&mut [0; 64]), Ok(1..)), "it is not spoken to");
+    guest.write_all(b"still here\n").unwrap();
+    assert_eq!(bob.line(), "still here");
+}
+
+#[test]
+fn a_guest_who_does_not_listen_is_left_out_of_the_chat_when_a_mebibyte_waits_for_it() {
+    let (_server, address) = server("chat", &["serve", "127.0.0.1:0"]);
+    let mut deaf = TcpStream::connect(&address).unwrap();
+    let mut hears = TcpStream::connect(&address).unwrap();
+    // Who comes last speaks first: then the others are there.
+    let mut talks = TcpStream::connect(&address).unwrap();
+    let mut lines = BufReader::new(hears.try_clone().unwrap()).lines();
+    talks.write_all(b"anybody here\n").unwrap();
+    assert_eq!(lines.next().unwrap().unwrap(), "anybody here");
+    let line = format!("{}\n", "x".repeat(4_000));
+    // More than the buffers of both kernels and the server's patience, but the other one hears all of it.
+    for _ in 0..5_000 {
+        talks.write_all(line.as_bytes()).unwrap();
+        assert_eq!(lines.next().unwrap().unwrap().len(), 4_000);
+    }
+    // What had gone out before it was left can be read, and then it has ended.
+    let (mut total, mut buffer) = (0, vec![0; 1 << 16]);
+    while let Ok(read @ 1..) = deaf.read(&mut buffer) {
+        total += read;
+    }
+    assert!(total < 5_000 * line.len(), "{total}");
+    hears.write_all(b"bye\n").unwrap();
 }
 
 /// Sends a request and gives what comes back until the server closes.
@@ -154,6 +186,10 @@ fn a_client_that_takes_too_long_is_told_so_at_its_first_request_and_at_any_later
         assert_eq!(found, answers, "{sent:?}: {text}");
         assert!(text.ends_with("Connection: close\r\n\r\n"), "{text}");
     }
+    // One who asks and does not read is left: what it writes then is an error.
+    let mut stream = TcpStream::connect(&address).unwrap();
+    let requests = "GET / HTTP/1.1\r\n\r\n".repeat(1_000);
+    while stream.write_all(requests.as_bytes()).is_ok() {}
     // Each request has its own time: together these take longer than one may.
     let mut stream = TcpStream::connect(&address).unwrap();
     let (mut answer, event_loop) = ([0; 512], EventLoop::new().unwrap());

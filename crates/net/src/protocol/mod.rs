@@ -18,6 +18,38 @@ pub use connections::{Connections, connect_protocol};
 pub use transport::Transport;
 
 /// What becomes of a connection whose peer has sent everything; the answer of [`Protocol::eof`].
+///
+/// ```
+/// use picot_net::{Eof, Protocol, Server, TcpStream, Transport};
+/// use futures_lite::AsyncReadExt;
+///
+/// /// Answers when everything has come.
+/// #[derive(Default)]
+/// struct Sum(u32);
+///
+/// impl Protocol for Sum {
+///     fn data(&mut self, _: &Transport, data: &[u8]) {
+///         self.0 += data.iter().map(|byte| u32::from(*byte)).sum::<u32>();
+///     }
+///
+///     fn eof(&mut self, transport: &Transport) -> Eof {
+///         let _ = transport.write(self.0.to_string().as_bytes());
+///         Eof::Close // when that has gone out
+///     }
+/// }
+///
+/// picot_loop::run(async {
+///     let server = Server::builder().bind("127.0.0.1:0").await?.serve_protocol(Sum::default)?;
+///     let mut client = TcpStream::connect(server.local_addrs()[0]).await?;
+///     client.write_all(&[1, 2, 3]).await?;
+///     client.shutdown(std::net::Shutdown::Write)?;
+///     let mut text = String::new();
+///     client.read_to_string(&mut text).await?;
+///     assert_eq!(text, "6");
+///     std::io::Result::Ok(())
+/// })
+/// .unwrap();
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Eof {
     /// It is closed, when what was written has gone out.
