@@ -1,12 +1,15 @@
 //! The programs for connections, with clients of std, so that the two sides do not share a mistake.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::process::Stdio;
 use std::time::Duration;
 
 use picot::EventLoop;
 use picot_examples::program::{Running, example, lines, server};
+
+/// What has not come by then does not come.
+const LATE: Duration = Duration::from_secs(10);
 
 #[test]
 fn the_echo_server_serves_by_protocol_as_well() {
@@ -66,7 +69,11 @@ fn what_one_says_in_the_chat_the_others_hear() {
     // One who says more than a line may be is shown the door, and the others do not hear of it.
     let mut endless = TcpStream::connect(&address).unwrap();
     endless.write_all(&[b'x'; 5_000]).unwrap();
-    assert!(!matches!(endless.read(&mut [0; 64]), Ok(1..)), "it is not spoken to");
+    endless.set_read_timeout(Some(LATE)).unwrap();
+    match endless.read(&mut [0; 64]) {
+        Ok(read) => assert_eq!(read, 0, "it is not spoken to"),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+    }
     guest.write_all(b"still here\n").unwrap();
     assert_eq!(bob.line(), "still here");
 }
@@ -89,6 +96,7 @@ fn a_guest_who_does_not_listen_is_left_out_of_the_chat_when_a_mebibyte_waits_for
     }
     // What had gone out before it was left can be read, and then it has ended.
     let (mut total, mut buffer) = (0, vec![0; 1 << 16]);
+    deaf.set_read_timeout(Some(LATE)).unwrap();
     while let Ok(read @ 1..) = deaf.read(&mut buffer) {
         total += read;
     }
@@ -189,7 +197,13 @@ fn a_client_that_takes_too_long_is_told_so_at_its_first_request_and_at_any_later
     // One who asks and does not read is left: what it writes then is an error.
     let mut stream = TcpStream::connect(&address).unwrap();
     let requests = "GET / HTTP/1.1\r\n\r\n".repeat(1_000);
-    while stream.write_all(requests.as_bytes()).is_ok() {}
+    stream.set_write_timeout(Some(LATE)).unwrap();
+    let error = loop {
+        if let Err(error) = stream.write_all(requests.as_bytes()) {
+            break error;
+        }
+    };
+    assert!(matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{error}");
     // Each request has its own time: together these take longer than one may.
     let mut stream = TcpStream::connect(&address).unwrap();
     let (mut answer, event_loop) = ([0; 512], EventLoop::new().unwrap());
