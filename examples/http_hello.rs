@@ -2,7 +2,8 @@
 //!
 //! Usage: `http_hello ADDR [SECONDS]`. `GET /` answers a greeting, `GET /NAME` one for NAME; everything else is 404 or 405.
 //! Connections stay open for further requests. It reads no bodies: a request that announces one is refused and its connection
-//! closed, and so is one that is no HTTP/1.x. A client has ten seconds for each request, unless others are given.
+//! closed, and so is one that is no HTTP/1.x. A client has ten seconds for each request, and to take each
+//! answer, unless others are given.
 
 use std::env;
 use std::io;
@@ -73,7 +74,10 @@ async fn serve(mut reader: TcpReader, mut writer: TcpWriter, patience: Duration)
             ("GET" | "HEAD", _) => ("404 Not Found", String::new()),
             _ => ("405 Method Not Allowed", String::new()),
         };
-        respond(&mut writer, status, &body, request.keeps_alive, request.method == "HEAD").await?;
+        let answer = respond(&mut writer, status, &body, request.keeps_alive, request.method == "HEAD");
+        // Who does not read the answers is left, as well as who does not ask.
+        let Ok(answered) = timeout(patience, answer).await else { return Ok(()) };
+        answered?;
         if !request.keeps_alive {
             return Ok(());
         }

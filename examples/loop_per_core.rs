@@ -15,14 +15,14 @@ use picot_examples::EchoProtocol;
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let (address, loops) = match &arguments[..] {
-        [address] => (address.parse(), Ok(std::thread::available_parallelism().map_or(1, usize::from))),
-        [address, loops] => (address.parse(), loops.parse()),
+        [address] => (address.parse(), Ok(None)),
+        [address, loops] => (address.parse(), loops.parse().map(Some)),
         _ => {
             eprintln!("usage: loop_per_core ADDR [LOOPS]");
             return ExitCode::FAILURE;
         }
     };
-    let (Ok(address), Ok(loops @ 1..)) = (address, loops) else {
+    let (Ok(address), Ok(loops @ (None | Some(1..)))) = (address, loops) else {
         eprintln!("usage: loop_per_core ADDR [LOOPS], with an address such as 127.0.0.1:7000");
         return ExitCode::FAILURE;
     };
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(address: SocketAddr, loops: usize) -> io::Result<()> {
+fn run(address: SocketAddr, loops: Option<usize>) -> io::Result<()> {
     // With port 0 the system picks one; this socket keeps it until all loops have it, and never listens.
     let keeper = picot::net::socket2::Socket::new(
         picot::net::socket2::Domain::for_address(address),
@@ -48,13 +48,20 @@ fn run(address: SocketAddr, loops: usize) -> io::Result<()> {
     keeper.bind(&address.into())?;
     let address = keeper.local_addr()?.as_socket().ok_or_else(|| io::Error::other("not an internet address"))?;
     println!("listening at {address}");
-    let group = LoopGroup::start(loops, move |index| serve(address, index))?;
-    for result in group.join() {
-        if let Ok(Some(result)) = result {
-            result?;
+    let make = move |index| async move {
+        let result = serve(address, index).await;
+        // Told at once: the others serve on.
+        if let Err(error) = &result {
+            eprintln!("loop_per_core: loop {index}: {error}");
         }
-    }
-    Ok(())
+        result
+    };
+    let group = match loops {
+        Some(loops) => LoopGroup::start(loops, make)?,
+        None => LoopGroup::start_all(make)?,
+    };
+    let failed = group.join().into_iter().filter(|result| !matches!(result, Ok(None | Some(Ok(()))))).count();
+    if failed == 0 { Ok(()) } else { Err(io::Error::other(format!("{failed} loops have failed"))) }
 }
 
 /// What each loop does, with everything of its own.

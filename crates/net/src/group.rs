@@ -59,7 +59,8 @@ impl<T: Send + 'static> LoopGroup<T> {
     /// when this returns; their futures may not have run yet.
     ///
     /// # Errors
-    /// What the operating system says if a thread or a loop cannot be had; those that were started are stopped.
+    /// What the operating system says if a thread or a loop cannot be had; those that were started are stopped, and their
+    /// threads have ended.
     ///
     /// # Panics
     /// If `loops` is 0.
@@ -90,9 +91,15 @@ impl<T: Send + 'static> LoopGroup<T> {
                 }
             };
             let thread = thread::Builder::new().name(format!("picot-loop-{index}")).spawn(run)?;
-            let remote =
-                is_built.recv().unwrap_or_else(|_| Err(io::Error::other("the thread of a loop has panicked")))?;
-            group.members.push(Member { remote, thread: Some(thread) });
+            let remote = is_built.recv().unwrap_or_else(|_| Err(io::Error::other("the thread of a loop has panicked")));
+            match remote {
+                Ok(remote) => group.members.push(Member { remote, thread: Some(thread) }),
+                Err(error) => {
+                    // Nothing is left of it when the error is told.
+                    let _ = thread.join();
+                    return Err(error);
+                }
+            }
         }
         Ok(group)
     }

@@ -11,6 +11,7 @@ mod inherent;
 mod limit;
 mod listener;
 mod memory;
+mod open;
 mod operation;
 mod options;
 mod protocol;
@@ -27,6 +28,8 @@ mod stream;
 mod streams;
 #[cfg(feature = "tls")]
 pub mod tls;
+#[cfg(feature = "tokio-io")]
+mod tokio_io;
 mod transfer;
 mod udp;
 #[cfg(unix)]

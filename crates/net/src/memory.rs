@@ -150,30 +150,7 @@ impl AsyncWrite for DuplexStream {
 }
 
 #[cfg(feature = "tokio-io")]
-impl tokio::io::AsyncRead for DuplexStream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut tokio::io::ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.read.poll_read(cx, buffer.initialize_unfilled()).map_ok(|read| buffer.advance(read))
-    }
-}
-
-#[cfg(feature = "tokio-io")]
-impl tokio::io::AsyncWrite for DuplexStream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.write.poll_write(cx, bytes)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        AsyncWrite::poll_flush(self, cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_close(cx)
-    }
-}
+crate::tokio_io::by_futures_io!({} DuplexStream);
 
 impl Drop for DuplexStream {
     fn drop(&mut self) {

@@ -219,7 +219,8 @@ fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, error)
 }
 
-/// A stream that speaks TLS over another one. Reading and writing go by the traits of `futures-io`; written data may wait in
+/// A stream that speaks TLS over another one. Reading and writing go by the traits of `futures-io` (and of tokio, with
+/// the feature `tokio-io`); written data may wait in
 /// it until it is flushed.
 ///
 /// An end of the stream without TLS's own end is an error
@@ -296,31 +297,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
 }
 
 #[cfg(feature = "tokio-io")]
-impl<S: AsyncRead + AsyncWrite + Unpin> tokio::io::AsyncRead for TlsStream<S> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut tokio::io::ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let inner = Pin::new(&mut self.get_mut().inner);
-        AsyncRead::poll_read(inner, cx, buffer.initialize_unfilled()).map_ok(|read| buffer.advance(read))
-    }
-}
-
-#[cfg(feature = "tokio-io")]
-impl<S: AsyncRead + AsyncWrite + Unpin> tokio::io::AsyncWrite for TlsStream<S> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        AsyncWrite::poll_write(self, cx, bytes)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        AsyncWrite::poll_flush(self, cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        AsyncWrite::poll_close(self, cx)
-    }
-}
+crate::tokio_io::by_futures_io!({S: AsyncRead + AsyncWrite + Unpin} TlsStream<S>);
 
 impl fmt::Debug for TlsConnector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,12 +1,15 @@
 //! The programs for connections, with clients of std, so that the two sides do not share a mistake.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::process::Stdio;
 use std::time::Duration;
 
 use picot::EventLoop;
 use picot_examples::program::{Running, example, lines, server};
+
+/// What has not come by then does not come.
+const LATE: Duration = Duration::from_secs(10);
 
 #[test]
 fn the_echo_server_serves_by_protocol_as_well() {
@@ -62,6 +65,43 @@ fn what_one_says_in_the_chat_the_others_hear() {
     assert_eq!(bob.line(), "ann has gone");
     assert!(ann.child.wait().unwrap().success());
     assert_eq!(guest_lines.next().unwrap().unwrap(), "ann: bye");
+
+    // One who says more than a line may be is shown the door, and the others do not hear of it.
+    let mut endless = TcpStream::connect(&address).unwrap();
+    endless.write_all(&[b'x'; 5_000]).unwrap();
+    endless.set_read_timeout(Some(LATE)).unwrap();
+    match endless.read(&mut [0; 64]) {
+        Ok(read) => assert_eq!(read, 0, "it is not spoken to"),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+    }
+    guest.write_all(b"still here\n").unwrap();
+    assert_eq!(bob.line(), "still here");
+}
+
+#[test]
+fn a_guest_who_does_not_listen_is_left_out_of_the_chat_when_a_mebibyte_waits_for_it() {
+    let (_server, address) = server("chat", &["serve", "127.0.0.1:0"]);
+    let mut deaf = TcpStream::connect(&address).unwrap();
+    let mut hears = TcpStream::connect(&address).unwrap();
+    // Who comes last speaks first: then the others are there.
+    let mut talks = TcpStream::connect(&address).unwrap();
+    let mut lines = BufReader::new(hears.try_clone().unwrap()).lines();
+    talks.write_all(b"anybody here\n").unwrap();
+    assert_eq!(lines.next().unwrap().unwrap(), "anybody here");
+    let line = format!("{}\n", "x".repeat(4_000));
+    // More than the buffers of both kernels and the server's patience, but the other one hears all of it.
+    for _ in 0..5_000 {
+        talks.write_all(line.as_bytes()).unwrap();
+        assert_eq!(lines.next().unwrap().unwrap().len(), 4_000);
+    }
+    // What had gone out before it was left can be read, and then it has ended.
+    let (mut total, mut buffer) = (0, vec![0; 1 << 16]);
+    deaf.set_read_timeout(Some(LATE)).unwrap();
+    while let Ok(read @ 1..) = deaf.read(&mut buffer) {
+        total += read;
+    }
+    assert!(total < 5_000 * line.len(), "{total}");
+    hears.write_all(b"bye\n").unwrap();
 }
 
 /// Sends a request and gives what comes back until the server closes.
@@ -154,6 +194,16 @@ fn a_client_that_takes_too_long_is_told_so_at_its_first_request_and_at_any_later
         assert_eq!(found, answers, "{sent:?}: {text}");
         assert!(text.ends_with("Connection: close\r\n\r\n"), "{text}");
     }
+    // One who asks and does not read is left: what it writes then is an error.
+    let mut stream = TcpStream::connect(&address).unwrap();
+    let requests = "GET / HTTP/1.1\r\n\r\n".repeat(1_000);
+    stream.set_write_timeout(Some(LATE)).unwrap();
+    let error = loop {
+        if let Err(error) = stream.write_all(requests.as_bytes()) {
+            break error;
+        }
+    };
+    assert!(matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{error}");
     // Each request has its own time: together these take longer than one may.
     let mut stream = TcpStream::connect(&address).unwrap();
     let (mut answer, event_loop) = ([0; 512], EventLoop::new().unwrap());
@@ -180,16 +230,27 @@ fn protocols_on_both_sides_echo_every_message() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_loop_per_core_listens_at_one_port() {
-    let (mut server, address) = server("loop_per_core", &["127.0.0.1:0", "2"]);
-    let mut ready = [server.line(), server.line()];
-    ready.sort();
-    assert_eq!(ready, ["loop 0 is ready", "loop 1 is ready"]);
-    for _ in 0..16 {
-        let mut stream = TcpStream::connect(&address).unwrap();
-        stream.write_all(b"hello").unwrap();
-        let mut back = [0; 5];
-        stream.read_exact(&mut back).unwrap();
-        assert_eq!(&back, b"hello");
+    // As many as are asked for, or as there are cores.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    for (arguments, loops) in [(&["127.0.0.1:0", "3"][..], 3), (&["127.0.0.1:0"], cores)] {
+        let (mut server, address) = server("loop_per_core", arguments);
+        let mut ready: Vec<_> = (0..loops).map(|_| server.line()).collect();
+        ready.sort();
+        let mut expected: Vec<_> = (0..loops).map(|index| format!("loop {index} is ready")).collect();
+        expected.sort();
+        assert_eq!(ready, expected);
+        let threads = std::fs::read_dir(format!("/proc/{}/task", server.child.id())).unwrap();
+        assert_eq!(threads.count(), 1 + loops, "one thread a loop, and the one that waits for them");
+        for _ in 0..16 {
+            let mut stream = TcpStream::connect(&address).unwrap();
+            stream.write_all(b"hello").unwrap();
+            let mut back = [0; 5];
+            stream.read_exact(&mut back).unwrap();
+            assert_eq!(&back, b"hello");
+        }
+    }
+    for arguments in [&["127.0.0.1:0", "0"][..], &["nowhere"], &[]] {
+        assert_eq!(lines(&example("loop_per_core").args(arguments).output().unwrap()).0, Some(1), "{arguments:?}");
     }
 }
 

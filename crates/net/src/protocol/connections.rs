@@ -13,7 +13,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use picot_context::catch;
-use picot_loop::LoopHandle;
 use picot_reactor::ReadyList;
 
 use super::connection::{Connection, Io};
@@ -22,6 +21,7 @@ use super::slots::Slots;
 use super::transport::Transport;
 use super::{BufferedProtocol, Protocol};
 use crate::address::Address;
+use crate::open::open_loop;
 use crate::signal::Signal;
 use crate::stream::TcpStream;
 #[cfg(unix)]
@@ -120,12 +120,9 @@ impl Connections {
     /// A set without connections, and the task that serves it.
     ///
     /// # Errors
-    /// If this thread has no loop.
-    ///
-    /// # Panics
-    /// If the loop is closed.
+    /// If this thread has no loop, or it is closed.
     pub fn new() -> io::Result<Connections> {
-        let handle = LoopHandle::try_current()?;
+        let handle = open_loop()?;
         let set = Rc::new(Set {
             connections: RefCell::default(),
             newcomers: RefCell::default(),
@@ -396,8 +393,9 @@ impl fmt::Debug for Connections {
     }
 }
 
-/// Connects to `address` and lets `protocol` have the connection, in a set of its own. For many connections, one set of
-/// [`Connections`] is better.
+/// Connects to `address` and lets `protocol` have the connection, in a set of its own: that is a task, and from the first data
+/// that comes 64 KiB to read into, for this one connection. A program that has several makes one set of [`Connections`], and
+/// there [connects](Connections::connect) them all.
 ///
 /// # Errors
 /// As for [`Connections::connect`].

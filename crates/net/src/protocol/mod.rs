@@ -18,6 +18,38 @@ pub use connections::{Connections, connect_protocol};
 pub use transport::Transport;
 
 /// What becomes of a connection whose peer has sent everything; the answer of [`Protocol::eof`].
+///
+/// ```
+/// use picot_net::{Eof, Protocol, Server, TcpStream, Transport};
+/// use futures_lite::AsyncReadExt;
+///
+/// /// Answers when everything has come.
+/// #[derive(Default)]
+/// struct Sum(u32);
+///
+/// impl Protocol for Sum {
+///     fn data(&mut self, _: &Transport, data: &[u8]) {
+///         self.0 += data.iter().map(|byte| u32::from(*byte)).sum::<u32>();
+///     }
+///
+///     fn eof(&mut self, transport: &Transport) -> Eof {
+///         let _ = transport.write(self.0.to_string().as_bytes());
+///         Eof::Close // when that has gone out
+///     }
+/// }
+///
+/// picot_loop::run(async {
+///     let server = Server::builder().bind("127.0.0.1:0").await?.serve_protocol(Sum::default)?;
+///     let mut client = TcpStream::connect(server.local_addrs()[0]).await?;
+///     client.write_all(&[1, 2, 3]).await?;
+///     client.shutdown(std::net::Shutdown::Write)?;
+///     let mut text = String::new();
+///     client.read_to_string(&mut text).await?;
+///     assert_eq!(text, "6");
+///     std::io::Result::Ok(())
+/// })
+/// .unwrap();
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Eof {
     /// It is closed, when what was written has gone out.
@@ -84,6 +116,46 @@ pub trait Protocol: 'static {
 
     /// More than the high mark was written and has not gone out: better write no more until
     /// [`resume_writing`](Protocol::resume_writing).
+    ///
+    /// It is called after the callback that has written so much. Whoever writes in a loop asks
+    /// [`unsent`](Transport::unsent) itself, and goes on in `resume_writing`:
+    ///
+    /// ```
+    /// use picot_net::{Protocol, Transport};
+    ///
+    /// /// Sends a long text.
+    /// struct Sender(std::vec::IntoIter<String>);
+    ///
+    /// impl Protocol for Sender {
+    ///     fn made(&mut self, transport: &Transport) {
+    ///         self.resume_writing(transport);
+    ///     }
+    ///
+    ///     fn data(&mut self, _: &Transport, _: &[u8]) {}
+    ///
+    ///     fn resume_writing(&mut self, transport: &Transport) {
+    ///         // Above the high mark, so that it is told to resume.
+    ///         while transport.unsent() <= 64 * 1024 {
+    ///             match self.0.next() {
+    ///                 Some(line) => drop(transport.write(line.as_bytes())),
+    ///                 None => return transport.close(),
+    ///             }
+    ///         }
+    ///     }
+    /// }
+    /// #
+    /// # picot_loop::run(async {
+    /// #     let lines: Vec<_> = (0..10_000).map(|n| format!("{n:0>99}\n")).collect();
+    /// #     let server = picot_net::Server::builder().bind("127.0.0.1:0").await?;
+    /// #     let server = server.serve_protocol(move || Sender(lines.clone().into_iter()))?;
+    /// #     let mut client = picot_net::TcpStream::connect(server.local_addrs()[0]).await?;
+    /// #     let mut all = Vec::new();
+    /// #     futures_lite::AsyncReadExt::read_to_end(&mut client, &mut all).await?;
+    /// #     assert_eq!(all.len(), 1_000_000);
+    /// #     std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     fn pause_writing(&mut self, transport: &Transport) {
         let _ = transport;
     }
@@ -97,6 +169,46 @@ pub trait Protocol: 'static {
 /// A protocol that brings the memory to read into: for data that would be copied together anyway.
 ///
 /// Everything else is as for [`Protocol`].
+///
+/// ```
+/// use picot_net::{BufferedProtocol, Server, TcpStream, Transport};
+/// use futures_lite::AsyncReadExt;
+///
+/// /// Answers messages of eight bytes by how many they were.
+/// #[derive(Default)]
+/// struct Count {
+///     message: [u8; 8],
+///     filled: usize,
+///     count: u32,
+/// }
+///
+/// impl BufferedProtocol for Count {
+///     // What is still to come of the message, so that never more is read than one.
+///     fn buffer(&mut self) -> &mut [u8] {
+///         &mut self.message[self.filled..]
+///     }
+///
+///     fn filled(&mut self, transport: &Transport, length: usize) {
+///         self.filled += length;
+///         if self.filled == self.message.len() {
+///             (self.filled, self.count) = (0, self.count + 1);
+///             let _ = transport.write(format!("{}\n", self.count).as_bytes());
+///         }
+///     }
+/// }
+///
+/// picot_loop::run(async {
+///     let server = Server::builder().bind("127.0.0.1:0").await?.serve_buffered(Count::default)?;
+///     let mut client = TcpStream::connect(server.local_addrs()[0]).await?;
+///     client.write_all(b"message1message2mess").await?;
+///     client.shutdown(std::net::Shutdown::Write)?;
+///     let mut text = String::new();
+///     client.read_to_string(&mut text).await?;
+///     assert_eq!(text, "1\n2\n");
+///     std::io::Result::Ok(())
+/// })
+/// .unwrap();
+/// ```
 pub trait BufferedProtocol: 'static {
     /// There is a connection; see [`Protocol::made`].
     #[doc(alias = "connection_made")]

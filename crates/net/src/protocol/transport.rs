@@ -12,6 +12,38 @@ use super::connection::{Connection, closed, lost};
 ///
 /// No method calls back: what it causes comes later, in the same turn from inside of a callback, and else in the next.
 /// Dropping transports does not close the connection; when it is lost, transports that are left are handles of nothing.
+///
+/// ```
+/// use picot_net::{Connections, Protocol, TcpListener, Transport};
+/// use futures_lite::AsyncReadExt;
+///
+/// struct Quiet;
+///
+/// impl Protocol for Quiet {
+///     fn data(&mut self, _: &Transport, _: &[u8]) {}
+/// }
+///
+/// picot_loop::run(async {
+///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+///     let connections = Connections::new()?;
+///     let transport = connections.connect(listener.local_addr()?, Quiet).await?;
+///     let (mut stream, peer) = listener.accept().await?;
+///     assert_eq!(transport.local_addr()?, peer);
+///
+///     // From outside of any callback. The first goes out at once, and the others together in the next turn.
+///     transport.write(b"one ")?;
+///     transport.write(b"two ")?;
+///     transport.write(b"three")?;
+///     assert_eq!(transport.unsent(), 9);
+///     transport.close();
+///     assert!(transport.write(b"four").is_err());
+///     let mut text = String::new();
+///     stream.read_to_string(&mut text).await?;
+///     assert_eq!(text, "one two three");
+///     std::io::Result::Ok(())
+/// })
+/// .unwrap();
+/// ```
 #[derive(Clone)]
 pub struct Transport {
     connection: Weak<Connection>,

@@ -13,6 +13,7 @@ use slab::Slab;
 use super::{Listener, Listening, Open, Server, Shared, Start};
 use crate::address::Address;
 use crate::listener::TcpListener;
+use crate::open::open_loop;
 use crate::options::ListenOptions;
 use crate::protocol::{BufferedProtocol, Connections, Protocol};
 use crate::report::report_as;
@@ -20,6 +21,25 @@ use crate::resolve::lookup;
 use crate::server::listen::Accept;
 
 /// Options of a [`Server`], and its listeners.
+///
+/// ```
+/// use picot_net::{ListenOptions, Server};
+///
+/// picot_loop::run(async {
+///     // For the machine itself and for all others, each with a backlog of its own.
+///     let server = Server::builder()
+///         .max_connections(100)
+///         .bind("127.0.0.1:0")
+///         .await?
+///         .listen_options(ListenOptions::new().backlog(16))
+///         .bind("0.0.0.0:0")
+///         .await?
+///         .serve(|stream, peer| async move { stream.write_all(format!("hello, {peer}").as_bytes()).await })?;
+///     assert_eq!(server.local_addrs().len(), 2);
+///     std::io::Result::Ok(())
+/// })
+/// .unwrap();
+/// ```
 #[must_use = "nothing is served until `serve` is called"]
 pub struct ServerBuilder<L> {
     listeners: Vec<L>,
@@ -76,7 +96,7 @@ impl<L: Listener> ServerBuilder<L> {
     /// Serves: runs `handler` for each connection, in a task of its own.
     ///
     /// # Errors
-    /// If there is no listener, or this thread has no loop.
+    /// If there is no listener, or this thread has no loop, or it is closed.
     #[track_caller]
     pub fn serve<H, F>(self, handler: H) -> io::Result<Server>
     where
@@ -100,10 +120,11 @@ impl<L: Listener> ServerBuilder<L> {
         })
     }
 
-    /// Serves by callbacks: makes a protocol for each connection.
+    /// Serves by callbacks: makes a protocol for each connection, when it is accepted. A call of `factory` that panics costs
+    /// that connection, and is reported under its name. [`Protocol`] has an example.
     ///
     /// # Errors
-    /// If there is no listener, or this thread has no loop.
+    /// If there is no listener, or this thread has no loop, or it is closed.
     #[doc(alias = "create_server")]
     pub fn serve_protocol<P: Protocol>(self, factory: impl Fn() -> P + 'static) -> io::Result<Server> {
         let connections = Connections::new()?;
@@ -114,10 +135,10 @@ impl<L: Listener> ServerBuilder<L> {
         })
     }
 
-    /// Serves by callbacks that bring their own buffers; see [`BufferedProtocol`].
+    /// Serves by callbacks that bring their own buffers; see [`BufferedProtocol`], which has an example.
     ///
     /// # Errors
-    /// If there is no listener, or this thread has no loop.
+    /// If there is no listener, or this thread has no loop, or it is closed.
     pub fn serve_buffered<P: BufferedProtocol>(self, factory: impl Fn() -> P + 'static) -> io::Result<Server> {
         let connections = Connections::new()?;
         self.start(Some(connections.clone()), move |_, stream, peer| {
@@ -135,7 +156,7 @@ impl<L: Listener> ServerBuilder<L> {
         if self.listeners.is_empty() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a server needs a listener; add one by `bind`"));
         }
-        let handle = LoopHandle::try_current()?;
+        let handle = open_loop()?;
         let addresses: Vec<_> = self.listeners.iter().map(Accept::address).collect::<io::Result<_>>()?;
         let changed = connections.as_ref().map(Connections::changed).unwrap_or_default();
         let shared = Rc::new(Shared {

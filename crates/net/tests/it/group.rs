@@ -19,6 +19,15 @@ fn each_loop_runs_on_a_thread_of_its_own_and_gives_its_output_in_order() {
 }
 
 #[test]
+fn a_group_of_all_has_a_loop_for_each_core_that_the_process_may_use() {
+    let group = LoopGroup::start_all(|index| async move { index }).unwrap();
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    assert_eq!(group.len(), cores);
+    let outputs = group.join().into_iter().map(|output| output.unwrap().unwrap());
+    assert!(outputs.eq(0..cores));
+}
+
+#[test]
 fn a_stopped_loop_has_no_output_and_a_call_reaches_each() {
     let group = LoopGroup::start(2, |_| pending::<()>()).unwrap();
     let (sender, receiver) = mpsc::channel();

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use futures_lite::AsyncReadExt;
 use futures_lite::future::poll_once;
-use picot_loop::{LoopHandle, spawn, yield_now};
-use picot_net::{Server, TcpListener, TcpStream};
+use picot_loop::{EventLoop, Instant, LoopHandle, VirtualClock, sleep, spawn, yield_now};
+use picot_net::{Connections, Server, ServerBuilder, TcpListener, TcpStream};
 
 use crate::run;
+use crate::trace::Trace;
 
 /// Handles a connection until its peer has sent everything.
 async fn drain(stream: TcpStream, _: SocketAddr) -> io::Result<()> {
@@ -91,6 +92,41 @@ fn a_server_without_a_listener_is_an_error() {
     });
 }
 
+/// Tries to serve when it is dropped.
+struct Late(Option<[ServerBuilder<TcpListener>; 2]>, Rc<RefCell<Vec<String>>>);
+
+impl Drop for Late {
+    fn drop(&mut self) {
+        let [one, two] = self.0.take().unwrap();
+        let errors = [
+            one.serve(drain).unwrap_err(),
+            two.serve_protocol(Trace::default).unwrap_err(),
+            Connections::new().unwrap_err(),
+        ];
+        self.1.borrow_mut().extend(errors.map(|error| error.to_string()));
+    }
+}
+
+#[test]
+fn nothing_is_served_on_a_loop_that_is_being_closed_or_not_there_and_the_error_says_so() {
+    let (event_loop, errors) = (EventLoop::new().unwrap(), Rc::new(RefCell::new(Vec::new())));
+    let told = errors.clone();
+    let spawned = event_loop.run_until_complete(async {
+        let builder = || Server::builder().bind("127.0.0.1:0");
+        let late = Late(Some([builder().await?, builder().await?]), told);
+        drop(spawn(async move {
+            let _late = late;
+            std::future::pending::<()>().await;
+        }));
+        io::Result::Ok(())
+    });
+    spawned.unwrap().unwrap();
+    event_loop.close().unwrap();
+    assert_eq!(errors.borrow().len(), 3);
+    assert!(errors.borrow().iter().all(|error| error.contains("the loop is closed")), "{errors:?}");
+    assert!(Connections::new().unwrap_err().to_string().contains("no event loop"));
+}
+
 #[test]
 fn a_server_that_is_dropped_refuses_and_its_clients_go_on() {
     run(async {
@@ -144,9 +180,7 @@ fn a_full_server_lets_connections_wait_in_the_backlog() {
             clients.push(TcpStream::connect(server.local_addrs()[0]).await?);
         }
         turns_until(|| seen.get().0 == 3).await;
-        for _ in 0..20 {
-            yield_now().await;
-        }
+        crate::trace::seen().await?;
         assert_eq!((seen.get(), server.clients()), ((3, 3), 3));
         for client in clients {
             client.shutdown(std::net::Shutdown::Write)?;
@@ -220,34 +254,89 @@ fn clients_that_are_closed_read_an_end_and_may_still_answer() {
     });
 }
 
+/// Runs a test under the virtual clock, whose time passes when nothing comes from the sockets.
+fn run_virtually(test: impl Future<Output = io::Result<()>>) {
+    let event_loop = EventLoop::builder().clock(&VirtualClock::new()).build().unwrap();
+    event_loop.run_until_complete(test).unwrap().unwrap();
+    // The tasks of sets whose servers the test has dropped end now.
+    event_loop.run_until_complete(yield_now()).unwrap();
+    assert_eq!(event_loop.close().unwrap().tasks.len(), 0);
+}
+
+/// A server by tasks, or by protocols; neither ends a connection before its client has.
+async fn patient(by_protocol: bool) -> io::Result<Server> {
+    let builder = Server::builder().bind("127.0.0.1:0").await?;
+    if by_protocol { builder.serve_protocol(Trace::default) } else { builder.serve(drain) }
+}
+
+/// A client that is being served.
+async fn client_of(server: &Server) -> io::Result<TcpStream> {
+    let before = server.clients();
+    let client = TcpStream::connect(server.local_addrs()[0]).await?;
+    turns_until(|| server.clients() > before).await;
+    Ok(client)
+}
+
 #[test]
-fn shutting_down_lets_clients_end_and_aborts_those_that_do_not() {
-    let clock = picot_loop::VirtualClock::new();
-    let event_loop = picot_loop::EventLoop::builder().clock(&clock).build().unwrap();
-    event_loop
-        .run_until_complete(async {
-            let (first, address) = server().await?;
-            let client = TcpStream::connect(address).await?;
-            turns_until(|| first.clients() == 1).await;
+fn a_shutdown_returns_when_the_last_client_has_ended() {
+    run_virtually(async {
+        for by_protocol in [false, true] {
+            let server = patient(by_protocol).await?;
+            let client = client_of(&server).await?;
             let ending = spawn(async move {
-                yield_now().await;
+                sleep(Duration::from_secs(7)).await;
                 client.shutdown(std::net::Shutdown::Write)?;
                 rest(client).await
             });
-            assert_eq!(first.shutdown(Duration::from_secs(3600)).await, 0);
-            assert_eq!(ending.await.unwrap()?, "bye");
+            let start = Instant::now();
+            assert_eq!(server.shutdown(Duration::from_secs(3600)).await, 0);
+            assert_eq!(start.elapsed(), Duration::from_secs(7));
+            assert_eq!(ending.await.unwrap()?, if by_protocol { "" } else { "bye" });
+            assert!(server.is_closed() && server.clients() == 0);
+            assert_eq!(poll_once(server.shutdown(Duration::from_secs(3600))).await, Some(0), "at once, from then on");
+        }
+        Ok(())
+    });
+}
 
-            let (second, address) = server().await?;
-            let client = TcpStream::connect(address).await?;
-            turns_until(|| second.clients() == 1).await;
-            assert_eq!(second.shutdown(Duration::from_secs(3600)).await, 1);
-            assert_eq!(second.clients(), 0);
+#[test]
+fn a_shutdown_aborts_at_its_deadline_those_who_are_left_and_counts_them() {
+    run_virtually(async {
+        for by_protocol in [false, true] {
+            let server = patient(by_protocol).await?;
+            let mut clients = Vec::new();
+            for _ in 0..3 {
+                clients.push(client_of(&server).await?);
+            }
+            clients.pop().unwrap().shutdown(std::net::Shutdown::Write)?;
+            let start = Instant::now();
+            assert_eq!(server.shutdown(Duration::from_secs(5)).await, 2);
+            assert_eq!((start.elapsed(), server.clients()), (Duration::from_secs(5), 0));
+            for client in clients {
+                assert_eq!(rest(client).await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn of_two_shutdowns_the_earlier_deadline_counts_and_a_dropped_one_aborts_nobody() {
+    run_virtually(async {
+        for by_protocol in [false, true] {
+            let server = patient(by_protocol).await?;
+            let client = client_of(&server).await?;
+            assert!(poll_once(server.shutdown(Duration::from_secs(1))).await.is_none());
+            sleep(Duration::from_secs(10)).await;
+            assert!(server.is_closed() && server.clients() == 1, "closed, and nobody aborted");
+            let start = Instant::now();
+            let (first, second) = (server.shutdown(Duration::from_secs(60)), server.shutdown(Duration::from_secs(2)));
+            assert_eq!(futures_lite::future::zip(first, second).await, (0, 1));
+            assert_eq!(start.elapsed(), Duration::from_secs(2));
             assert_eq!(rest(client).await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
-            io::Result::Ok(())
-        })
-        .unwrap()
-        .unwrap();
-    assert_eq!(event_loop.close().unwrap().tasks.len(), 0);
+        }
+        Ok(())
+    });
 }
 
 #[cfg(unix)]

@@ -3,10 +3,11 @@
 use std::io;
 use std::time::Duration;
 
+use futures_lite::future::poll_once;
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
-use picot_loop::{EventLoop, VirtualClock, spawn};
+use picot_loop::{EventLoop, Instant, VirtualClock, spawn};
 use picot_net::tls::{TlsAcceptor, TlsConnector, TlsStream};
-use picot_net::{Reader, TcpStream};
+use picot_net::{Reader, TcpStream, duplex};
 
 use crate::{pair, run};
 
@@ -59,7 +60,12 @@ fn another_name_or_an_unknown_authority_is_refused_by_the_client_and_known_to_th
         assert!(client.unwrap_err().to_string().contains("elsewhere") && server.is_err());
         // The certificate of the server is no authority, so nothing that it has signed is trusted.
         let (client, server) = handshake(TlsConnector::trusting(CERTIFICATE)?, "localhost").await?;
-        assert!(client.is_err() && server.is_err());
+        let (client, server) = (client.unwrap_err(), server.unwrap_err());
+        assert_eq!(
+            (client.kind(), &*client.to_string()),
+            (io::ErrorKind::InvalidData, "invalid peer certificate: UnknownIssuer")
+        );
+        assert_eq!(server.to_string(), "received fatal alert: UnknownCA");
         Ok(())
     });
 }
@@ -107,6 +113,32 @@ fn a_peer_that_never_speaks_is_a_timeout_on_either_side() {
         })
         .unwrap()
         .unwrap();
+}
+
+/// In memory, so that no time passes but the clock's.
+#[test]
+fn an_end_that_the_peer_does_not_take_is_a_timeout_on_either_side() {
+    let seconds = Duration::from_secs;
+    EventLoop::builder().clock(&VirtualClock::new()).fail_at_dead_ends().run(async {
+        for closes_server in [false, true] {
+            let connector = TlsConnector::trusting(AUTHORITY).unwrap().shutdown_timeout(seconds(7));
+            let acceptor = TlsAcceptor::new(CERTIFICATE, KEY).unwrap().shutdown_timeout(seconds(9));
+            let (near, far) = duplex(4096);
+            let both = futures_lite::future::try_zip(connector.connect("localhost", near), acceptor.accept(far));
+            let (client, server) = both.await.unwrap();
+            let (mut closing, mut peer, limit) = if closes_server { (server, client, 9) } else { (client, server, 7) };
+            let (bytes, start) = (vec![1; 100_000], Instant::now());
+            assert!(poll_once(closing.write_all(&bytes)).await.is_none(), "nobody reads");
+            let error = closing.close().await.unwrap_err();
+            let text = format!("closing TLS was not done within {limit}s");
+            assert_eq!((error.kind(), error.to_string()), (io::ErrorKind::TimedOut, text));
+            assert_eq!(start.elapsed(), seconds(limit));
+            // The peer has what has gone out, and then an end that was cut.
+            drop(closing);
+            let error = peer.read_to_end(&mut Vec::new()).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        }
+    });
 }
 
 #[test]

@@ -6,6 +6,8 @@ use std::pin::Pin;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use picot_net::duplex;
+
 use crate::{pair, run};
 
 /// Reads once into what is left of the buffer.
@@ -77,20 +79,49 @@ where
     A: AsyncWrite + Unpin,
     B: AsyncRead + Unpin,
 {
-    write_all(&mut from, b"through").await?;
-    poll_fn(|cx| Pin::new(&mut from).poll_shutdown(cx)).await?;
+    write_all_and_end(&mut from, b"through").await?;
     assert_eq!(rest(&mut to, 4).await?, b"through");
     Ok(())
 }
 
+async fn write_all_and_end(mut stream: impl AsyncWrite + Unpin, bytes: &[u8]) -> io::Result<()> {
+    write_all(&mut stream, bytes).await?;
+    poll_fn(|cx| Pin::new(&mut stream).poll_shutdown(cx)).await
+}
+
+#[cfg(feature = "tls")]
 #[test]
-fn halves_references_and_unix_streams_have_the_traits_too() {
+fn a_stream_under_tls_has_the_traits_and_its_end_is_told() {
+    use picot_net::tls::{TlsAcceptor, TlsConnector};
+
+    let data = (include_bytes!("../data/authority.pem"), include_bytes!("../data/localhost.pem"));
+    run(async {
+        let (near, far) = duplex(1 << 16);
+        let connector = TlsConnector::trusting(data.0)?;
+        let acceptor = TlsAcceptor::new(data.1, include_bytes!("../data/localhost.key"))?;
+        let both = futures_lite::future::try_zip(connector.connect("localhost", near), acceptor.accept(far));
+        let (client, server) = both.await?;
+        carries(client, server).await
+    });
+}
+
+#[test]
+fn halves_references_unix_streams_and_those_in_memory_have_the_traits_too() {
     run(async {
         let (client, server) = pair().await?;
         carries(&client, &server).await?;
         let (client, server) = pair().await?;
         let ((_other, writer), (reader, _other_too)) = (client.split(), server.split());
         carries(writer, reader).await?;
+        // Those that are no sockets have them by way of futures-io's.
+        let (near, far) = duplex(64);
+        carries(near, far).await?;
+        let (near, far) = duplex(4);
+        futures_lite::future::try_zip(write_all_and_end(near, b"more than fits"), async {
+            assert_eq!(rest(&mut { far }, 64).await?, b"more than fits");
+            Ok(())
+        })
+        .await?;
         #[cfg(unix)]
         {
             let (one, other) = picot_net::UnixStream::pair()?;

@@ -49,10 +49,15 @@ async fn echo(stream: TcpStream) -> io::Result<()> {
 
 /// Runs a test when no other one runs. After it the process has as many descriptors open as before.
 fn alone(test: impl Future<Output = io::Result<()>>) {
+    without_loop(|| run(test));
+}
+
+/// The same for a test that has its own loops.
+fn without_loop(test: impl FnOnce()) {
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let before = descriptors();
-    run(test);
+    test();
     assert_eq!(descriptors(), before);
 }
 
@@ -173,4 +178,53 @@ fn by_streams_the_healthy_are_served_and_nothing_is_left() {
 #[test]
 fn by_protocol_the_healthy_are_served_and_nothing_is_left() {
     alone(async { storm(Server::builder().bind("127.0.0.1:0").await?.serve_protocol(|| Echo)?).await });
+}
+
+/// So many descriptors at the most are taken to have none left.
+#[cfg(target_os = "linux")]
+const MOST: usize = 100_000;
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_group_of_which_one_loop_cannot_be_had_is_an_error_that_leaves_no_thread_and_drops_what_ran() {
+    use std::fs::{File, read_dir};
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+    /// Counts itself, and takes its time for it, so that it is seen who does not wait for that.
+    struct Counted(&'static AtomicUsize);
+
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            (0..10_000).for_each(|_| std::thread::yield_now());
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+
+    static MADE: AtomicUsize = AtomicUsize::new(0);
+    static DROPPED: AtomicUsize = AtomicUsize::new(0);
+    without_loop(|| {
+        let threads = || read_dir("/proc/self/task").unwrap().count();
+        let before = threads();
+        // Room for some loops, and not for as many as are asked for.
+        let mut all: Vec<_> = (0..MOST).map_while(|_| File::open("/dev/null").ok()).collect();
+        if all.len() == MOST {
+            println!("skipped: this process may have more than {MOST} descriptors");
+            return;
+        }
+        all.truncate(all.len() - 20);
+        let started = picot_net::LoopGroup::start(50, |_| {
+            MADE.fetch_add(1, SeqCst);
+            let counted = Counted(&DROPPED);
+            async move {
+                let _counted = counted;
+                std::future::pending::<()>().await;
+            }
+        });
+        drop(all);
+        let error = started.unwrap_err();
+        assert!(error.to_string().contains("Too many open files"), "{error}");
+        assert!(MADE.load(SeqCst) > 0, "the first ones have run before the last was asked for");
+        assert_eq!(MADE.load(SeqCst), DROPPED.load(SeqCst));
+        assert_eq!(threads(), before);
+    });
 }

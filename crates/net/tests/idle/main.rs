@@ -1,0 +1,109 @@
+//! What a connection by protocol costs while it does nothing, by a counting allocator: all that is ours of it, the reactor's part
+//! included.
+//!
+//! A program of its own, because it has nearly all descriptors that a process may have, and counts what the process allocates.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use picot_loop::{EventLoop, yield_now};
+use picot_net::{Protocol, Server, Transport};
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+// SAFETY: Every call is passed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        LIVE.fetch_add(layout.size(), Ordering::Relaxed);
+        // SAFETY: The caller's contract is the same.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: The caller's contract is the same.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+struct Echo;
+
+impl Protocol for Echo {
+    fn data(&mut self, transport: &Transport, data: &[u8]) {
+        transport.write(data).unwrap();
+    }
+}
+
+/// So many connections are asked for, and so many are left out of what is measured: by then the loop and the set have what they
+/// need at all, such as the buffer.
+const COUNT: usize = 10_000;
+const FIRST: usize = 50;
+
+/// How many connections this process may have with both of their ends, where it can tell.
+fn possible() -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let limit = line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(256);
+    (limit - 40) / 2
+}
+
+/// Adds clients until there are `count`, several at a time, as the backlog holds them. Each has had one answer, so nothing of it
+/// is new any more.
+async fn connect(server: &Server, clients: &mut Vec<TcpStream>, count: usize) -> io::Result<()> {
+    while clients.len() < count {
+        let first = clients.len();
+        for _ in first..count.min(first + 50) {
+            let mut client = TcpStream::connect(server.local_addrs()[0])?;
+            client.write_all(b"ping")?;
+            client.set_nonblocking(true)?;
+            clients.push(client);
+        }
+        for client in &mut clients[first..] {
+            let mut back = [0; 4];
+            while client.read(&mut back).is_err() {
+                yield_now().await;
+            }
+            assert_eq!(&back, b"ping");
+        }
+    }
+    assert_eq!(server.clients(), count);
+    Ok(())
+}
+
+#[test]
+fn an_idle_connection_by_protocol_costs_less_than_400_bytes() {
+    let count = COUNT.min(possible() - FIRST);
+    if count < COUNT {
+        println!("{count} connections, because of the limit of descriptors");
+    }
+    let event_loop = EventLoop::new().unwrap();
+    let rounds = event_loop.run_until_complete(async {
+        let server = Server::builder().bind("127.0.0.1:0").await?.serve_protocol(|| Echo)?;
+        let mut before = None;
+        let mut rounds = Vec::new();
+        for _ in 0..3 {
+            let mut clients = Vec::with_capacity(FIRST + count);
+            connect(&server, &mut clients, FIRST).await?;
+            let before = *before.get_or_insert(LIVE.load(Ordering::Relaxed));
+            connect(&server, &mut clients, FIRST + count).await?;
+            rounds.push((LIVE.load(Ordering::Relaxed) - before) / count);
+            drop(clients);
+            while server.clients() > 0 {
+                yield_now().await;
+            }
+        }
+        io::Result::Ok(rounds)
+    });
+    let rounds = rounds.unwrap().unwrap();
+    println!("{rounds:?} bytes an idle connection, {count} of them, three times");
+    assert!(rounds.iter().all(|bytes| (64..400).contains(bytes)), "{rounds:?}");
+    // The first time that all end at once takes some lists, which stay; nothing of the connections does.
+    assert_eq!(rounds[2], rounds[1]);
+}
