@@ -11,7 +11,8 @@ pub enum Direction {
     Read,
     /// Writing, sending, connecting.
     Write,
-    /// Urgent data (`EPOLLPRI`), which is read by other means than the rest. Backends without a word for it tell of none.
+    /// Urgent data (`EPOLLPRI`), which is read by other means than the rest. Backends without a word for it tell of none, and
+    /// where `polling` uses poll(2) it is told only while somebody waits to read as well.
     Priority,
 }
 

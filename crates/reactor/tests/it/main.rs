@@ -15,6 +15,8 @@ mod registration;
 #[cfg(target_os = "linux")]
 mod reuse;
 mod scripted;
+#[cfg(target_os = "linux")]
+mod stops;
 mod support;
 mod wake;
 mod wakers;
