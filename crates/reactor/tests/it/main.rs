@@ -18,5 +18,7 @@ mod scripted;
 #[cfg(target_os = "linux")]
 mod stops;
 mod support;
+#[cfg(target_os = "linux")]
+mod traits;
 mod wake;
 mod wakers;
