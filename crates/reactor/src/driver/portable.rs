@@ -14,6 +14,8 @@ use std::task::{Wake, Waker};
 use std::time::Duration;
 
 use polling::{Event, PollMode, Poller};
+#[cfg(unix)]
+use rustix::fs::FileType;
 
 use super::{Driver, Events, Key};
 use crate::pollable::{BorrowedIo, raw};
@@ -67,6 +69,11 @@ impl Driver for Portable {
     }
 
     unsafe fn add(&self, io: BorrowedIo<'_>, key: Key, interest: Readiness) -> io::Result<()> {
+        // epoll refuses regular files. kqueue takes them, and tells none that is at its end.
+        #[cfg(unix)]
+        if FileType::from_raw_mode(rustix::fs::fstat(io)?.st_mode) == FileType::RegularFile {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         // SAFETY: Our caller promises that the object stays open, and the same, until it is deleted.
         unsafe { self.poller().add_with_mode(raw(io), event(key, interest), self.mode) }
     }

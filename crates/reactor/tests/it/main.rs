@@ -15,6 +15,10 @@ mod registration;
 #[cfg(target_os = "linux")]
 mod reuse;
 mod scripted;
+#[cfg(target_os = "linux")]
+mod stops;
 mod support;
+#[cfg(target_os = "linux")]
+mod traits;
 mod wake;
 mod wakers;

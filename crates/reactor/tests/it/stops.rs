@@ -1,0 +1,59 @@
+//! A process that is stopped and continued while it waits. On Linux that interrupts the wait, as any signal does that is
+//! handled; it is an end without events at most, and never an error, and what comes afterwards is told.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::process::{Command, Stdio};
+
+use picot_reactor::Direction;
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+
+use crate::support::{is_portable, reactor};
+
+const ROLE: &str = "PICOT_TEST_STOPPED_CHILD";
+const STOPS: usize = 100;
+
+/// What the child does: it waits for its standard input to have something, and tells how often a wait has ended without.
+fn child() {
+    let reactor = reactor();
+    let source = reactor.register(io::stdin()).unwrap();
+    assert!(
+        source.try_io(Direction::Read, |_| Ok(())).is_err(),
+        "nothing is known yet, and from here on it is asked for"
+    );
+    println!("child: waiting");
+    let mut empty = 0;
+    while source.try_io(Direction::Read, |mut io| io.read(&mut [0; 8])).is_err() {
+        empty += usize::from(reactor.wait(None).unwrap() == 0);
+    }
+    println!("child: {empty}");
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "Miri starts no processes")]
+fn a_process_that_is_stopped_and_continued_waits_on() {
+    if std::env::var_os(ROLE).is_some() {
+        return child();
+    }
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "stops::a_process_that_is_stopped_and_continued_waits_on", "--nocapture"]).env(ROLE, "1");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let mut said =
+        || lines.find_map(|line| Some(line.split_once("child: ")?.1.to_owned())).expect("the child has ended");
+    assert_eq!(said(), "waiting");
+    let pid = Pid::from_child(&child);
+    for _ in 0..STOPS {
+        kill_process(pid, Signal::STOP).unwrap();
+        let (_, status) = waitpid(Some(pid), WaitOptions::UNTRACED).unwrap().unwrap();
+        assert!(status.stopped());
+        kill_process(pid, Signal::CONT).unwrap();
+        let (_, status) = waitpid(Some(pid), WaitOptions::CONTINUED).unwrap().unwrap();
+        assert!(status.continued());
+    }
+    child.stdin.take().unwrap().write_all(b"x").unwrap();
+    let empty: usize = said().parse().unwrap();
+    assert!(child.wait().unwrap().success());
+    // `polling` goes on to wait by itself. The child may not have been waiting at each stop.
+    assert_eq!(empty > 0, !is_portable(), "{empty} waits of at most {STOPS} were interrupted");
+    assert!(empty <= STOPS);
+}

@@ -1,0 +1,67 @@
+//! Which traits each public type implements: the table of the design page, which is read from there and compared.
+
+use std::fmt::Debug;
+use std::marker::PhantomData;
+use std::net::TcpStream;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+
+use picot_reactor::driver::{Direct, Events, Key, Portable};
+use picot_reactor::{Direction, Reactor, Readiness, Ready, ReadyList, RegisterError, Source, WakeHandle};
+
+/// Whether a type implements a trait: an inherent constant, which it has then, goes before that of the other trait.
+macro_rules! implements {
+    ($type:ty: $trait:path) => {{
+        struct Probe<T: ?Sized>(PhantomData<T>);
+        #[allow(dead_code, reason = "not looked at for a type with the trait")]
+        trait Otherwise {
+            const IS: bool = false;
+        }
+        impl<T: ?Sized> Otherwise for Probe<T> {}
+        #[allow(dead_code, reason = "not there for a type without the trait")]
+        impl<T: ?Sized + $trait> Probe<T> {
+            const IS: bool = true;
+        }
+        Probe::<$type>::IS
+    }};
+}
+
+macro_rules! row {
+    ($name:literal, $type:ty) => {{
+        let all = [
+            implements!($type: Send),
+            implements!($type: Sync),
+            implements!($type: Unpin),
+            implements!($type: UnwindSafe),
+            implements!($type: RefUnwindSafe),
+            implements!($type: Clone),
+            implements!($type: Copy),
+            implements!($type: Debug),
+            implements!($type: std::os::fd::AsFd),
+        ];
+        let cells: Vec<_> = all.map(|is| if is { " yes |" } else { " – |" }).into();
+        format!("| `{}` |{}", $name, cells.concat())
+    }};
+}
+
+#[test]
+fn each_type_implements_what_the_design_page_says() {
+    let rows = [
+        row!("Reactor", Reactor),
+        row!("Source<TcpStream>", Source<TcpStream>),
+        row!("Ready", Ready<'_>),
+        row!("ReadyList", ReadyList),
+        row!("WakeHandle", WakeHandle),
+        row!("RegisterError<TcpStream>", RegisterError<TcpStream>),
+        row!("Direction", Direction),
+        row!("Readiness", Readiness),
+        row!("Key", Key),
+        row!("Events", Events),
+        row!("Direct", Direct),
+        row!("Portable", Portable),
+    ];
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/design/reactor.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let told: Vec<_> = page.lines().skip_while(|line| !line.starts_with("| type |")).skip(2).collect();
+    let told: Vec<_> = told.into_iter().take_while(|line| line.starts_with('|')).collect();
+    assert_eq!(told, rows, "the table should be:\n{}", rows.join("\n"));
+}
