@@ -17,6 +17,28 @@ impl<T: Pollable> Source<T> {
     ///
     /// # Errors
     /// [`WouldBlock`](io::ErrorKind::WouldBlock) if it is not ready, and what the operating system says.
+    ///
+    /// ```
+    /// # #[cfg(unix)]
+    /// # fn main() -> std::io::Result<()> {
+    /// use std::io::{ErrorKind, Read, Write};
+    /// use std::os::unix::net::UnixStream;
+    /// use picot_reactor::{Direction, Reactor};
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let (stream, mut peer) = UnixStream::pair()?;
+    /// let source = reactor.register(stream)?;
+    /// peer.write_all(b"hello")?;
+    /// while source.check(Direction::Read).is_err() {
+    ///     reactor.wait(None)?;
+    /// }
+    /// source.get_ref().read_exact(&mut [0; 5])?;
+    /// assert_eq!(source.check(Direction::Read).unwrap_err().kind(), ErrorKind::WouldBlock);
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(unix))]
+    /// # fn main() {}
+    /// ```
     pub fn check(&self, direction: Direction) -> io::Result<()> {
         self.try_io(direction, |io| {
             let flags = match direction {

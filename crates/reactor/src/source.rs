@@ -656,6 +656,34 @@ impl<T> Source<T> {
     /// # Errors
     /// What `operation` says, and `WouldBlock` without calling it if the direction is not ready. If readiness cannot be
     /// asked for, that error.
+    ///
+    /// ```
+    /// # #[cfg(unix)]
+    /// # fn main() -> std::io::Result<()> {
+    /// use std::io::{ErrorKind, Read, Write};
+    /// use std::os::unix::net::UnixStream;
+    /// use picot_reactor::{Direction, Reactor};
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let (stream, mut peer) = UnixStream::pair()?;
+    /// stream.set_nonblocking(true)?;
+    /// let source = reactor.register(stream)?;
+    /// let mut buffer = [0; 2];
+    /// let mut read = || source.try_io(Direction::Read, |mut stream| stream.read(&mut buffer));
+    /// peer.write_all(b"abc")?;
+    /// let count = loop {
+    ///     match read() {
+    ///         Err(error) if error.kind() == ErrorKind::WouldBlock => reactor.wait(None)?,
+    ///         count => break count?,
+    ///     };
+    /// };
+    /// assert_eq!((count, read()?), (2, 1), "what is ready stays so");
+    /// assert_eq!(read().unwrap_err().kind(), ErrorKind::WouldBlock);
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(unix))]
+    /// # fn main() {}
+    /// ```
     #[inline]
     pub fn try_io<R>(&self, direction: Direction, operation: impl FnOnce(&T) -> io::Result<R>) -> io::Result<R> {
         if !self.state().is_ready(direction) {
@@ -755,6 +783,37 @@ impl<T> Source<T> {
     ///
     /// # Errors
     /// As for [`poll_io`](Source::poll_io).
+    ///
+    /// ```
+    /// # #[cfg(unix)]
+    /// # fn main() -> std::io::Result<()> {
+    /// use std::io::{Read, Write};
+    /// use std::os::unix::net::UnixStream;
+    /// use std::task::{Context, Poll, Waker};
+    /// use picot_reactor::{Direction, Reactor};
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let (stream, mut peer) = UnixStream::pair()?;
+    /// stream.set_nonblocking(true)?;
+    /// let source = reactor.register(stream)?;
+    /// let (mut buffer, mut cx) = ([0; 16], Context::from_waker(Waker::noop()));
+    /// let length = buffer.len();
+    /// let mut read =
+    ///     || source.poll_transfer(&mut cx, Direction::Read, length, |mut stream| stream.read(&mut buffer));
+    /// peer.write_all(b"hello")?;
+    /// let count = loop {
+    ///     match read() {
+    ///         Poll::Ready(count) => break count?,
+    ///         Poll::Pending => reactor.wait(None)?,
+    ///     };
+    /// };
+    /// assert_eq!(count, 5);
+    /// assert!(read().is_pending(), "there is no more");
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(unix))]
+    /// # fn main() {}
+    /// ```
     // Always: for a small message a call costs as much as all else that is done here.
     #[inline(always)]
     pub fn poll_transfer(

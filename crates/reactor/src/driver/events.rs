@@ -9,6 +9,17 @@ use super::Key;
 use crate::ready::Readiness;
 
 /// The events of a wait, which a [`Driver`](super::Driver) fills in and the reactor then goes through.
+///
+/// ```
+/// use picot_reactor::Readiness;
+/// use picot_reactor::driver::{Events, Key};
+///
+/// let mut events = Events::new();
+/// events.push(Key::from_bits(7), Readiness::READABLE);
+/// events.push(Key::from_bits(7), Readiness::HUNG_UP);
+/// assert_eq!(events.len(), 2);
+/// assert_eq!(events.iter().next(), Some((Key::from_bits(7), Readiness::READABLE)));
+/// ```
 #[derive(Default)]
 pub struct Events(Vec<form::Event>);
 

@@ -27,6 +27,56 @@ use crate::ready::Readiness;
 /// any other, for example one that wraps another and fails now and then, or a simulation. asyncio has the same seam: the
 /// selector of its `SelectorEventLoop`.
 ///
+/// ```
+/// use std::cell::Cell;
+/// use std::io;
+/// use std::rc::Rc;
+/// use std::task::Waker;
+/// use std::time::Duration;
+/// use picot_reactor::driver::{BorrowedIo, Driver, Events, Key, Portable};
+/// use picot_reactor::{Reactor, Readiness};
+///
+/// /// Passes everything on, and counts the waits.
+/// struct Counting(Portable, Rc<Cell<usize>>);
+///
+/// impl Driver for Counting {
+///     fn is_edge(&self) -> bool {
+///         self.0.is_edge()
+///     }
+///     fn trusts_partial_transfers(&self) -> bool {
+///         self.0.trusts_partial_transfers()
+///     }
+///     unsafe fn add(&self, io: BorrowedIo<'_>, key: Key, interest: Readiness) -> io::Result<()> {
+///         // SAFETY: Our caller promises what it asks for.
+///         unsafe { self.0.add(io, key, interest) }
+///     }
+///     fn modify(&self, io: BorrowedIo<'_>, key: Key, interest: Readiness) -> io::Result<()> {
+///         self.0.modify(io, key, interest)
+///     }
+///     fn delete(&self, io: BorrowedIo<'_>) -> io::Result<()> {
+///         self.0.delete(io)
+///     }
+///     fn wait(&self, timeout: Option<Duration>, deadline: Option<u64>, events: &mut Events) -> io::Result<()> {
+///         self.1.set(self.1.get() + 1);
+///         self.0.wait(timeout, deadline, events)
+///     }
+///     fn stray(&self, key: Key) {
+///         self.0.stray(key);
+///     }
+///     fn waker(&self) -> Waker {
+///         self.0.waker()
+///     }
+/// }
+///
+/// # fn main() -> io::Result<()> {
+/// let waits = Rc::new(Cell::new(0));
+/// let reactor = Reactor::with_driver(Counting(Portable::new()?, waits.clone()));
+/// reactor.wait(Some(Duration::ZERO))?;
+/// assert_eq!(waits.get(), 1);
+/// # Ok(())
+/// # }
+/// ```
+///
 /// All methods are called on the reactor's thread, and none while another one runs, but for those that [`wait`](Driver::wait)
 /// names.
 #[doc(alias = "selector")]

@@ -1,12 +1,11 @@
 //! Every driver of the platform carries a conversation, whichever of them `Reactor::new` would have picked.
 
 use std::io::{Read, Write};
-use std::time::Duration;
 
 use picot_reactor::driver::Portable;
 use picot_reactor::{Direction, Reactor};
 
-use crate::support::{Count, drain, is_portable, reactor, registered, wait_until};
+use crate::support::{Count, drain, registered, wait_until};
 
 pub(crate) fn drivers() -> Vec<Reactor> {
     let mut drivers = vec![Reactor::new().unwrap()];
@@ -44,10 +43,11 @@ fn each_driver_tells_data_ends_and_wakes() {
 
 /// Two reactors, the one in the other: a host that polls the descriptor sees when there is something to do.
 #[test]
+#[cfg(unix)]
 #[cfg_attr(miri, ignore = "Miri has no epoll in an epoll")]
 fn a_host_may_poll_the_reactors_descriptor() {
-    let (guest, host) = (reactor(), reactor());
-    assert_eq!(guest.backend_fd().is_some(), !is_portable(), "the portable driver has none");
+    let (guest, host) = (crate::support::reactor(), crate::support::reactor());
+    assert_eq!(guest.backend_fd().is_some(), !crate::support::is_portable(), "the portable driver has none");
     let Some(fd) = guest.backend_fd() else { return };
     let fd = host.register(fd.try_clone_to_owned().unwrap()).unwrap();
     let (source, mut peer) = registered(&guest);
@@ -59,6 +59,6 @@ fn a_host_may_poll_the_reactors_descriptor() {
     assert!(told.poll(|cx| fd.poll_ready(cx, Direction::Read)).is_pending());
     peer.write_all(b"x").unwrap();
     wait_until(&host, || told.get() == 1);
-    assert_eq!(guest.wait(Some(Duration::ZERO)).unwrap(), 1);
+    assert_eq!(guest.wait(Some(std::time::Duration::ZERO)).unwrap(), 1);
     assert_eq!(count.get(), 1);
 }

@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Waker};
@@ -12,7 +11,7 @@ use std::time::Duration;
 use picot_context::ManualHost;
 use picot_reactor::{Direction, Reactor, Source};
 
-use crate::support::{Count, drain, pair, reactor, registered, wait_until, waker_fn};
+use crate::support::{Count, drain, reactor, registered, wait_until, waker_fn};
 
 #[test]
 fn an_event_for_a_source_that_was_dropped_before_the_wait_reaches_nobody() {
@@ -58,12 +57,14 @@ fn an_event_for_a_source_that_was_dropped_earlier_in_the_same_batch_reaches_nobo
 }
 
 #[test]
+#[cfg(unix)]
 fn a_successor_with_the_same_number_does_not_get_the_events_of_its_predecessor() {
+    use std::os::fd::AsRawFd;
     let reactor = reactor();
     let mut reused = 0;
     for _ in 0..1_000 {
         let (source, mut peer) = registered(&reactor);
-        let (fresh, _fresh_peer) = pair();
+        let (fresh, _fresh_peer) = crate::support::pair();
         let number = source.get_ref().as_raw_fd();
         // A duplicate keeps the old file alive in the kernel, as a forked child would.
         let _duplicate = source.get_ref().try_clone().unwrap();

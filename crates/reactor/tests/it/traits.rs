@@ -1,4 +1,5 @@
-//! Which traits each public type implements: the table of the design page, which is read from there and compared.
+//! The tables of the design page are read from there and compared with what is: which traits each public type implements, and
+//! which test holds what.
 
 use std::fmt::Debug;
 use std::marker::PhantomData;
@@ -43,6 +44,33 @@ macro_rules! row {
     }};
 }
 
+/// The rows of the design page's table whose header starts so.
+fn table(header: &str) -> Vec<String> {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/design/reactor.md")).unwrap();
+    let rows = page.lines().skip_while(|line| !line.starts_with(header)).skip(2);
+    rows.take_while(|line| line.starts_with('|')).map(str::to_owned).collect()
+}
+
+#[test]
+fn each_test_that_the_design_page_names_is_there() {
+    let faults = table("| what went wrong elsewhere |");
+    assert!(faults.len() > 20, "{} rows were found", faults.len());
+    for row in faults {
+        let (test, file) = {
+            let mut quoted = row.rsplit('`').skip(1).step_by(2);
+            (quoted.next().unwrap(), quoted.next().unwrap())
+        };
+        let folder = match file {
+            "direct" => "src/driver",
+            "faults" => "../../examples/tests",
+            _ => "tests/it",
+        };
+        let path = format!("{}/{folder}/{file}.rs", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        assert!(text.contains(&format!("fn {test}()")), "{test} is not in {path}");
+    }
+}
+
 #[test]
 fn each_type_implements_what_the_design_page_says() {
     let rows = [
@@ -59,9 +87,6 @@ fn each_type_implements_what_the_design_page_says() {
         row!("Direct", Direct),
         row!("Portable", Portable),
     ];
-    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/design/reactor.md");
-    let page = std::fs::read_to_string(page).unwrap();
-    let told: Vec<_> = page.lines().skip_while(|line| !line.starts_with("| type |")).skip(2).collect();
-    let told: Vec<_> = told.into_iter().take_while(|line| line.starts_with('|')).collect();
+    let told = table("| type |");
     assert_eq!(told, rows, "the table should be:\n{}", rows.join("\n"));
 }
