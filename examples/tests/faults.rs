@@ -148,12 +148,17 @@ impl Victim {
     fn end(mut self) -> Vec<String> {
         self.kill();
         self.running.child.wait().unwrap();
+        assert!(!Path::new(&format!("/proc/{}", self.process)).exists(), "it does not run on, traced or not");
         let complaints = std::mem::replace(&mut self.complaints, mpsc::channel().1);
         complaints.iter().collect()
     }
 
     /// Whoever traces it ends with it; the other way round it would run on.
-    fn kill(&self) {
+    fn kill(&mut self) {
+        // Once it has ended its number may be another's.
+        if self.running.child.try_wait().unwrap().is_some() {
+            return;
+        }
         let killed = Command::new("kill").args(["-KILL", &self.process.to_string()]).stderr(Stdio::null()).status();
         assert!(killed.is_ok(), "there is a `kill`");
     }

@@ -171,7 +171,7 @@ impl State {
         }
         if self.has(IS_IN) {
             self.lower(IS_IN);
-            // It can only fail if the object was taken out behind our back; then there is nothing to do.
+            // If it fails, events that still come are of a key that is nobody's, and there is nothing to do.
             let _ = inner.driver.delete(self.io());
         }
     }

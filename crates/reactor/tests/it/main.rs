@@ -2,6 +2,7 @@
 //! `--cfg polling_test_poll_backend`.
 
 mod check;
+mod deregistration;
 #[cfg(target_os = "linux")]
 mod devices;
 mod direction;
