@@ -89,7 +89,6 @@ fn unsafe_code_is_forbidden_but_where_it_earns_its_place() {
         "crates/executor/src/body.rs",
         "crates/executor/src/bound.rs",
         "crates/executor/src/current.rs",
-        "crates/executor/src/kind.rs",
         "crates/executor/src/queue.rs",
         "crates/executor/src/shared.rs",
         "crates/executor/src/spawn.rs",

@@ -26,8 +26,9 @@ impl<F> Body<F> {
     }
 }
 
-/// How a future ends that gives no value.
-enum Failure {
+/// How the future ended.
+enum End<T> {
+    Returned(T),
     Panicked(Payload),
     Cancelled,
 }
@@ -43,10 +44,10 @@ impl<F: Future> Future for Body<F> {
         let future = unsafe { &mut self.get_unchecked_mut().future };
         let flags = meta.flags();
         let end = if flags & flag::CANCELLED != 0 {
-            Err(Failure::Cancelled)
+            End::Cancelled
         } else {
-            if flags & flag::WAITS == 0 && meta.kind().vtable().is_none() {
-                meta.local().table.borrow_mut().learn(meta, cx.waker());
+            if flags & flag::OWNED == 0 {
+                meta.local().first.set(meta.id, cx.waker());
             }
             // SAFETY: It is pinned as the body is. Its memory is not given back before it was dropped: `async-task` does that
             // when the body has returned, which drops it first, or when a runnable is dropped, which never happens (see
@@ -54,16 +55,16 @@ impl<F: Future> Future for Body<F> {
             let pinned = unsafe { Pin::new_unchecked(&mut **future) };
             match catch(|| pinned.poll(cx)) {
                 Ok(Poll::Pending) => {
-                    if flags & flag::WAITS == 0 {
-                        wait(meta, cx.waker());
+                    if flags & flag::OWNED == 0 {
+                        own(meta, cx.waker());
                     }
                     if picot_context::has_made() {
                         keep_made_details(meta);
                     }
                     return Poll::Pending;
                 }
-                Ok(Poll::Ready(value)) => Ok(value),
-                Err(payload) => Err(Failure::Panicked(payload)),
+                Ok(Poll::Ready(value)) => End::Returned(value),
+                Err(payload) => End::Panicked(payload),
             }
         };
         let _last = Last;
@@ -73,14 +74,10 @@ impl<F: Future> Future for Body<F> {
     }
 }
 
-/// The task is pending for the first time: from now on its handle keeps it, or the table.
-fn wait(meta: &Meta, waker: &Waker) {
-    let mut table = meta.local().table.borrow_mut();
-    table.know(meta, waker);
-    meta.set(flag::WAITS);
-    if meta.is(flag::DETACHED) {
-        table.own(meta);
-    }
+/// The task is pending for the first time: from now on the table keeps it.
+fn own(meta: &Meta, waker: &Waker) {
+    meta.local().table.borrow_mut().own(meta, waker);
+    meta.set(flag::OWNED);
     if meta.is(flag::CANCELLED) {
         // In this very step, when there was nothing to wake it by.
         waker.wake_by_ref();
@@ -98,59 +95,62 @@ fn keep_made_details(meta: &Meta) {
 
 /// The task has ended, and its future was dropped.
 #[inline]
-fn finish<T>(meta: &Meta, end: Result<T, Failure>, dropped: Result<(), Payload>) -> Outcome<T> {
+fn finish<T>(meta: &Meta, end: End<T>, dropped: Result<(), Payload>) -> Outcome<T> {
     let local = meta.local();
-    // A plain end needs no description, and making one costs.
-    let value = match (end, dropped) {
-        (Ok(value), Ok(())) if !local.uses(extra::HOOKS) => value,
-        (end, dropped) => return leave(meta, finish_with_notice(meta, end, dropped)),
+    let result = match (end, dropped) {
+        // A plain end needs no description, and making one costs.
+        (End::Returned(value), Ok(())) if !local.uses(extra::HOOKS) => {
+            local.end_task(meta);
+            Ok(value)
+        }
+        (end, dropped) => finish_with_notice(meta, end, dropped),
     };
-    local.end_task(meta);
-    leave(meta, Ok(value))
-}
-
-/// Leaves the outcome, if anybody will take it.
-#[inline]
-fn leave<T>(meta: &Meta, result: Result<T, JoinError>) -> Outcome<T> {
     if !meta.is(flag::DETACHED) {
         return Some(result);
     }
-    // Dropped here, in the task's step, a panic in that is the task's; `async-task` would abort.
+    // Nobody will take it. Dropped here, in the task's step, a panic in that is the task's; `async-task` would abort.
     if std::mem::needs_drop::<T>() || result.is_err() {
-        meta.local().contain(move || drop(result));
+        local.contain(move || drop(result));
     }
     None
 }
 
-/// Ends the task where somebody is to be told of it.
+/// As above, where somebody is to be told of the end.
 #[cold]
 #[inline(never)]
-fn finish_with_notice<T>(meta: &Meta, end: Result<T, Failure>, dropped: Result<(), Payload>) -> Result<T, JoinError> {
+fn finish_with_notice<T>(meta: &Meta, end: End<T>, dropped: Result<(), Payload>) -> Result<T, JoinError> {
     let local = meta.local();
     let info = meta.info();
     // Taken before the locals are let go with the task's entry.
     let scene = Scene::now();
-    let reason = local.table.borrow_mut().take_reason(meta);
-    local.end_task(meta);
-    let awaited = local.ended.get();
+    let (reason, awaited) = local.end_task(meta);
     if local.uses(extra::HOOKS) {
-        let exit = match end {
-            Ok(_) => Exit::Returned,
-            Err(Failure::Panicked(_)) => Exit::Panicked,
-            Err(Failure::Cancelled) => Exit::Cancelled,
-        };
-        local.hook(|hooks| hooks.exited(&info, exit));
+        local.hook(|hooks| hooks.exited(&info, end.exit()));
     }
     if let Err(payload) = dropped {
         local.reports.task_panicked(info.clone(), scene.clone(), payload, false);
     }
-    end.map_err(|failure| match failure {
-        Failure::Panicked(payload) => {
+    match end {
+        End::Returned(value) => Ok(value),
+        End::Panicked(payload) => {
             local.reports.task_panicked(info.clone(), scene, payload.clone(), awaited);
-            JoinError::panicked(info, payload)
+            Err(JoinError::panicked(info, payload))
         }
-        Failure::Cancelled => JoinError::cancelled(info, reason.unwrap_or(crate::close::REASON)),
-    })
+        End::Cancelled => {
+            let reason = reason.unwrap_or(crate::close::REASON);
+            Err(JoinError::cancelled(info, reason))
+        }
+    }
+}
+
+impl<T> End<T> {
+    fn exit(&self) -> Exit {
+        match self {
+            End::Returned(_) => Exit::Returned,
+            End::Panicked(_) => Exit::Panicked,
+            End::Cancelled => Exit::Cancelled,
+        }
+    }
 }
 
 /// What a task leaves for whoever has its handle; `None` if nobody had one when it ended.

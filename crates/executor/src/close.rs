@@ -59,7 +59,7 @@ pub(crate) fn close(shared: &Arc<Shared>, local: &Local) -> CloseReport {
     report.tasks = mark_all(local);
     shared.inbox.drain(YIELDS, &mut Closing { shared, local, report: &mut report });
     local.phase.set(Phase::Closed);
-    local.table.borrow_mut().kinds.clear();
+    shared.drop_spare(local);
     // Counted last: what has come at the last moment was dropped here all the same.
     report.leaked = local.table.borrow().owned_len();
     // One that its caller still has is not polled any more.

@@ -6,12 +6,10 @@
 use std::cell::Cell;
 use std::ptr::NonNull;
 use std::rc::Rc;
-use std::task::Waker;
 
 use picot_context::{Details, Frame, Step, TaskId};
 
 use crate::shared::{Local, Meta};
-use crate::wake::WakeKey;
 
 thread_local! {
     static CURRENT: Cell<Option<NonNull<Meta>>> = const { Cell::new(None) };
@@ -76,31 +74,15 @@ impl Drop for Last {
 }
 
 impl Local {
-    /// The task of this executor whose step runs, the root included.
-    pub(crate) fn current(&self) -> Option<TaskId> {
-        self.with_current(|meta| Some(meta.id), Some)
-    }
-
-    /// The key of the task whose step runs, the root included, if `waker` wakes it.
-    #[inline]
-    pub(crate) fn wake_key(&self, waker: &Waker) -> Option<WakeKey> {
-        self.with_current(|meta| self.table.borrow_mut().wake_key(meta, waker), |_| self.table.borrow().root_key(waker))
-    }
-
-    /// Calls one function with the task of this executor whose step runs, or the other with the root if that is it.
-    #[inline]
-    fn with_current<R>(
-        &self,
-        task: impl FnOnce(&Meta) -> Option<R>,
-        root: impl FnOnce(TaskId) -> Option<R>,
-    ) -> Option<R> {
+    /// The task of this executor whose step runs, the root included, and its slot in the table.
+    pub(crate) fn current(&self) -> Option<(TaskId, u32)> {
         if !self.running.get() {
             return None;
         }
-        let Some(meta) = CURRENT.get() else { return self.root.polled().and_then(root) };
-        // SAFETY: What stands there has not ended, so something keeps it: from the first time on that it is pending its handle or the
-        // table, and before that, and in its last step, whoever polls it.
+        let Some(meta) = CURRENT.get() else { return self.root.polled() };
+        // SAFETY: What stands there has not ended, so something keeps it: the table from the first time on that it is pending,
+        // and before that, and in its last step, whoever polls it.
         let meta = unsafe { meta.as_ref() };
-        if std::ptr::eq(meta.local(), self) { task(meta) } else { None }
+        std::ptr::eq(meta.local(), self).then_some((meta.id, meta.slot))
     }
 }

@@ -19,7 +19,7 @@ use crate::inbox::Sent;
 use crate::queue::Item;
 use crate::remote::RemoteItem;
 use crate::shared::{Local, Phase, Shared};
-use crate::table;
+use crate::table::{self, ROOT_SLOT};
 
 /// Which root runs, and whether it stands in the queue.
 #[derive(Default)]
@@ -45,9 +45,9 @@ impl RootSlot {
         self.id.get()
     }
 
-    /// The root, if its step runs.
-    pub(crate) fn polled(&self) -> Option<TaskId> {
-        self.id.get().filter(|_| self.is_polled.get())
+    /// The root and its slot, if its step runs.
+    pub(crate) fn polled(&self) -> Option<(TaskId, u32)> {
+        self.id.get().filter(|_| self.is_polled.get()).map(|id| (id, ROOT_SLOT))
     }
 
     fn begin(&self) -> u64 {

@@ -144,7 +144,7 @@ impl Future for Exclusive {
 
     fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<ExclusiveGuard> {
         let local = self.shared.local.get().expect("it stays on its executor's thread");
-        let task = local
+        let (task, _) = local
             .current()
             .expect("only a task of this executor can hold back its others; spawn one that awaits `exclusive`");
         let number = local.section.enter(task);

@@ -4,7 +4,9 @@
 //! the executor; then both halves are empty, and nothing is ever pushed any more, because every task has ended.
 
 use std::cell::{Cell, RefCell};
+use std::mem::ManuallyDrop;
 use std::num::NonZeroU64;
+use std::ops::Deref;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
 use std::rc::Rc;
@@ -20,13 +22,13 @@ use crate::call::CallHandle;
 use crate::error::CancelReason;
 use crate::hooks::Hooks;
 use crate::inbox::Inbox;
-use crate::kind::Kind;
 use crate::queue::{Item, Queue, Ready};
 use crate::remote::RemoteItem;
 use crate::report::Reports;
 use crate::root::{RootSlot, RootWaker};
 use crate::section::Section;
 use crate::table::{Joiner, Side, Table};
+use crate::wake::First;
 
 pub(crate) struct Shared {
     pub(crate) local: Bound<Local>,
@@ -49,6 +51,7 @@ pub(crate) struct Local {
     pub(crate) phase: Cell<Phase>,
     /// Whether a step runs.
     pub(crate) running: Cell<bool>,
+    pub(crate) first: First,
     /// What is in use of what follows: bits of [`extra`](crate::hooks::extra).
     pub(crate) extras: Cell<u8>,
     pub(crate) hooks: RefCell<Option<Rc<dyn Hooks>>>,
@@ -56,6 +59,8 @@ pub(crate) struct Local {
     pub(crate) random: Cell<u64>,
     pub(crate) section: Section,
     last_id: Cell<u64>,
+    /// References to the whole that were forgotten, see [`Owner`].
+    spare: Cell<usize>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -69,8 +74,8 @@ pub(crate) enum Phase {
 /// What `async-task` keeps beside each task. It may be read and dropped on any thread; the flags are read and written on
 /// the executor's thread only, so they need no ordering and no read-modify-write.
 pub(crate) struct Meta {
-    /// A reference, which is given back at the drop.
-    kind: NonNull<Kind>,
+    pub(crate) owner: Owner,
+    pub(crate) place: Place,
     pub(crate) id: TaskId,
     /// The task's slot in the table, for as long as it has not ended.
     pub(crate) slot: u32,
@@ -87,12 +92,10 @@ pub(crate) mod flag {
     pub(crate) const DETACHED: u8 = 4;
     /// The task has left the table: its slot may be another's.
     pub(crate) const ENDED: u8 = 8;
-    /// The table keeps the task.
+    /// The table keeps the task; before that, the queue that it stands in does.
     pub(crate) const OWNED: u8 = 16;
     /// The table has something of the task that most do not have.
     pub(crate) const HAS_SIDE: u8 = 32;
-    /// The task was pending: the queue keeps it no more, but its handle does, or the table.
-    pub(crate) const WAITS: u8 = 64;
 }
 
 const _: () = {
@@ -106,42 +109,61 @@ const _: () = {
 impl UnwindSafe for Shared {}
 impl RefUnwindSafe for Shared {}
 
-// SAFETY: It is a reference to a `Kind` that may be used and given back on any thread, an atomic, and plain values.
-unsafe impl Send for Meta {}
-// SAFETY: As above.
-unsafe impl Sync for Meta {}
+/// A task's reference to its executor. What tasks give back at home is kept for the next, so that a spawn and an end there
+/// cost no atomic operation each.
+pub(crate) struct Owner(ManuallyDrop<Arc<Shared>>);
 
-impl Drop for Meta {
+impl Owner {
+    #[inline]
+    pub(crate) fn new(shared: &Arc<Shared>, local: &Local) -> Owner {
+        let spare = local.spare.get();
+        if spare == 0 {
+            return Owner(ManuallyDrop::new(shared.clone()));
+        }
+        local.spare.set(spare - 1);
+        // SAFETY: `shared` is the executor of `local` (see `Spawner::make`), and each of the spare references that `local` counts
+        // is one of it that was forgotten: this takes one of them over.
+        Owner(ManuallyDrop::new(unsafe { Arc::from_raw(Arc::as_ptr(shared)) }))
+    }
+}
+
+impl Deref for Owner {
+    type Target = Arc<Shared>;
+
+    #[inline]
+    fn deref(&self) -> &Arc<Shared> {
+        &self.0
+    }
+}
+
+impl Drop for Owner {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: It was made for us (see `new`), and this is a drop, so nobody uses it afterwards.
-        unsafe { Kind::release(self.kind) }
+        if let Some(local) = self.0.local.get() {
+            if local.phase.get() != Phase::Closed {
+                return local.spare.set(local.spare.get() + 1);
+            }
+        }
+        // SAFETY: This is a drop, so nobody uses it afterwards.
+        unsafe { ManuallyDrop::drop(&mut self.0) }
+    }
+}
+
+impl Shared {
+    /// Lets go of what [`Owner`]s have left; nothing is kept once the executor is closed. The caller has a reference itself.
+    pub(crate) fn drop_spare(self: &Arc<Shared>, local: &Local) {
+        debug_assert!(local.phase.get() == Phase::Closed, "otherwise new ones would stay");
+        for _ in 0..local.spare.take() {
+            // SAFETY: Each is a reference that was forgotten, see `Owner`.
+            unsafe { Arc::decrement_strong_count(Arc::as_ptr(self)) }
+        }
     }
 }
 
 impl Meta {
-    /// # Safety
-    /// `kind` is a reference that was made by [`Kinds::refer`](crate::kind::Kinds::refer), and passes over to this.
-    #[inline]
-    pub(crate) unsafe fn new(kind: NonNull<Kind>, id: TaskId, slot: u32, has_details: bool) -> Meta {
+    pub(crate) fn new(owner: Owner, place: Place, id: TaskId, slot: u32, has_details: bool) -> Meta {
         let flags = if has_details { flag::HAS_DETAILS } else { 0 };
-        Meta { kind, id, slot, flags: AtomicU8::new(flags) }
-    }
-
-    #[inline]
-    pub(crate) fn kind(&self) -> &Kind {
-        // SAFETY: We have a reference of it.
-        unsafe { self.kind.as_ref() }
-    }
-
-    #[inline]
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.kind().shared
-    }
-
-    #[inline]
-    pub(crate) fn place(&self) -> Place {
-        self.kind().place
+        Meta { owner, place, id, slot, flags: AtomicU8::new(flags) }
     }
 
     #[inline]
@@ -162,12 +184,12 @@ impl Meta {
     /// The executor's half of this thread; there is one wherever a task's step or its local handle is.
     #[inline]
     pub(crate) fn local(&self) -> &Local {
-        self.shared().local.get().expect("local handles and steps stay on the executor's thread")
+        self.owner.local.get().expect("local handles and steps stay on the executor's thread")
     }
 
     #[inline]
     pub(crate) fn step(&self) -> Step {
-        Step::task(self.id, self.place())
+        Step::task(self.id, self.place)
     }
 
     #[inline]
@@ -186,16 +208,7 @@ impl Meta {
     /// What is known of a task that has not ended.
     pub(crate) fn info(&self) -> TaskInfo {
         let details = self.details();
-        TaskInfo::new(self.id, details.as_deref().and_then(Details::name), self.place())
-    }
-
-    /// The handle is about to be let go of: if that has kept the task, the table does so from now on.
-    #[inline]
-    pub(crate) fn detach(&self) {
-        if self.flags() & (flag::WAITS | flag::ENDED | flag::OWNED) == flag::WAITS {
-            self.local().table.borrow_mut().own(self);
-        }
-        self.set(flag::DETACHED);
+        TaskInfo::new(self.id, details.as_deref().and_then(Details::name), self.place)
     }
 
     /// Asks for the future to be dropped at the task's next step, which comes soon. The first reason stays.
@@ -243,10 +256,10 @@ impl Shared {
 
 /// What a waker does: pushes, and wakes the owner if it sleeps elsewhere. It never runs or drops anything.
 pub(crate) fn schedule(runnable: Runnable<Meta>) {
-    let kind = runnable.metadata().kind;
-    // SAFETY: The runnable keeps its metadata alive, and with it the reference to its kind, until it has run. It can only run on
-    // the owner's thread, which is this one, so not before `push` has returned.
-    if let Some(local) = unsafe { kind.as_ref() }.shared.local.get() {
+    let shared = NonNull::from(&*runnable.metadata().owner);
+    // SAFETY: The runnable keeps its metadata alive, and with it the `Arc` behind this reference, until it has run. It can
+    // only run on the owner's thread, which is this one, so not before `push` has returned.
+    if let Some(local) = unsafe { shared.as_ref() }.local.get() {
         return local.queue.push_task(Ready::new(runnable));
     }
     schedule_elsewhere(Ready::new(runnable));
@@ -257,7 +270,7 @@ pub(crate) fn schedule(runnable: Runnable<Meta>) {
 #[inline(never)]
 fn schedule_elsewhere(task: Ready) {
     // It may run and be gone as soon as it is pushed: what is touched after that is held by us.
-    let shared = Arc::clone(task.meta().shared());
+    let shared = Arc::clone(&task.meta().owner);
     if shared.hand_over(RemoteItem::Task(task)).is_err() {
         // It came back, and is leaked.
         shared.leaked.fetch_add(1, Ordering::Relaxed);
@@ -275,11 +288,13 @@ impl Local {
             root: RootSlot::default(),
             phase: Cell::new(Phase::Open),
             running: Cell::new(false),
+            first: First::default(),
             extras: Cell::new(0),
             hooks: RefCell::default(),
             random: Cell::new(0),
             section: Section::default(),
             last_id: Cell::new(0),
+            spare: Cell::new(0),
         }
     }
 
@@ -295,42 +310,38 @@ impl Local {
         if self.phase.get() == Phase::Open { Ok(()) } else { Err(Closed::new()) }
     }
 
-    /// The task's future has been dropped. Takes it out of the table, lets go of its locals, and leaves its joiner to be woken.
+    /// The task's future has been dropped. Takes it out of the table, and leaves its joiner to be woken. Returns why it was
+    /// cancelled, if it was, and whether somebody waits.
     #[inline]
-    pub(crate) fn end_task(&self, meta: &Meta) {
+    pub(crate) fn end_task(&self, meta: &Meta) -> (Option<CancelReason>, bool) {
         if self.is_holder(meta.id) {
             // Its guard was leaked, or handed to somebody who never runs.
             self.end_section();
         }
-        let flags = meta.flags();
-        if flags & flag::OWNED != 0 {
-            self.disown(meta);
-        }
         meta.set(flag::ENDED);
-        self.table.borrow_mut().remove(meta);
-        if flags & flag::HAS_SIDE != 0 {
-            self.end_side(meta);
+        let (waker, side) = self.table.borrow_mut().remove(meta);
+        drop(waker);
+        if let Some(side) = side {
+            return self.end_side(side);
         }
         self.drop_made();
-    }
-
-    /// Lets go of the table's reference to a task that runs.
-    fn disown(&self, meta: &Meta) {
-        let owned = self.table.borrow().owned(meta);
-        drop(owned);
+        (None, false)
     }
 
     #[inline(never)]
-    fn end_side(&self, meta: &Meta) {
-        let Side { joiner, more } = self.table.borrow_mut().take_side(meta);
-        if joiner.is_some() {
-            self.ended.set(true);
-            self.joiner.set(joiner);
-        }
-        if let Some(details) = more.and_then(|more| more.details) {
+    fn end_side(&self, side: Side) -> (Option<CancelReason>, bool) {
+        let (joiner, details, cancelled) = side.into_parts();
+        let awaited = joiner.is_some();
+        if let Some(details) = details {
             // The values only: the name is still wanted, for whatever else goes wrong in this step.
             self.contain(|| details.clear_locals());
         }
+        self.drop_made();
+        if awaited {
+            self.ended.set(true);
+            self.joiner.set(joiner);
+        }
+        (cancelled, awaited)
     }
 
     /// Drops the locals that the running step has made, which are its last.

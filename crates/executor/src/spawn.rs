@@ -1,6 +1,5 @@
 //! Making tasks: the handle that does it, and the one `spawn_unchecked`.
 
-use std::any::TypeId;
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
@@ -19,7 +18,7 @@ use crate::hooks::{Hooks, extra};
 use crate::queue::{Item, Ready};
 use crate::remote::Remote;
 use crate::section::Exclusive;
-use crate::shared::{Local, Meta, Shared, schedule};
+use crate::shared::{Local, Meta, Owner, Shared, schedule};
 use crate::task::Task;
 
 /// The executor's handle on its own thread: makes tasks and callbacks. It may outlive the executor; then it refuses.
@@ -95,9 +94,7 @@ impl Spawner {
         let mut table = local.table.borrow_mut();
         let id = local.next_id();
         let slot = table.vacant_slot();
-        let kind = table.kinds.refer(place, TypeId::of::<F>(), &self.shared);
-        // SAFETY: The reference is the task's.
-        let meta = unsafe { Meta::new(kind, id, slot, details.is_some()) };
+        let meta = Meta::new(Owner::new(&self.shared, local), place, id, slot, details.is_some());
         // SAFETY: The contract of `spawn_unchecked`, clause by clause.
         // - The future is not `Send`, so its runnable must be used and dropped on this thread. `schedule` puts it into the
         //   local queue only on this thread, and otherwise into the inbox, which only the executor takes from, on this

@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use picot_context::{TaskId, TaskInfo};
+use picot_context::{Place, TaskId, TaskInfo};
 
 use crate::body::Outcome;
 use crate::error::{CancelReason, JoinError};
@@ -81,7 +81,7 @@ impl<T> Task<T> {
 
     /// Where the task was spawned.
     pub fn place(&self) -> &'static Location<'static> {
-        self.meta().place()
+        self.meta().place as Place
     }
 
     /// Whether the task has ended, in whatever way; then waiting for it does not suspend.
@@ -145,7 +145,7 @@ impl<T> Task<T> {
     /// from running.
     pub(crate) fn check_wait(&self) -> Option<JoinError> {
         let (meta, local) = (self.meta(), self.meta().local());
-        let current = local.current()?;
+        let (current, _) = local.current()?;
         if current == meta.id {
             return Some(JoinError::itself(meta.info()));
         }
@@ -168,7 +168,7 @@ impl<T> Task<T> {
     }
 
     pub(crate) fn owner(&self) -> &Arc<Shared> {
-        self.meta().shared()
+        &self.meta().owner
     }
 
     /// Makes `waker` the one that is woken when the task has ended.
@@ -190,8 +190,8 @@ impl Meta {
             let reason = CancelReason::new("the loop that ran it was closed, and its future could not be dropped");
             return Poll::Ready(JoinError::cancelled(self.info(), reason));
         }
-        let joiner = local.wake_key(waker).map(Joiner::Task);
         let mut table = local.table.borrow_mut();
+        let joiner = local.current().and_then(|(_, slot)| table.wake_key(slot, waker, &local.first)).map(Joiner::Task);
         let present = &mut table.side(self).joiner;
         let known = matches!(&present, Some(Joiner::Other(old)) if old.will_wake(waker));
         // Both cloning and dropping a waker may run anybody's code, so the table is not borrowed then.
@@ -218,7 +218,7 @@ impl<T> Drop for Task<T> {
     /// Lets go of the task. An outcome that is there is dropped with it, and a panic in that is reported.
     fn drop(&mut self) {
         let Some(handle) = self.handle.as_ref() else { return };
-        handle.metadata().detach();
+        handle.metadata().set(flag::DETACHED);
         if std::mem::needs_drop::<T>() && handle.is_finished() {
             return drop_outcome(self);
         }
@@ -230,7 +230,7 @@ impl<T> Drop for Task<T> {
 
 #[cold]
 fn drop_outcome<T>(task: &mut Task<T>) {
-    let (id, place, shared) = (task.id(), task.meta().place(), task.owner().clone());
+    let (id, place, shared) = (task.id(), task.meta().place, task.owner().clone());
     let outcome = task.take_outcome();
     let (Err(payload), Some(local)) = (picot_context::catch(move || drop(outcome)), shared.local.get()) else { return };
     // Its name is gone with its entry in the table.

@@ -3,8 +3,9 @@
 //! A waker holds its task, so making and dropping one costs an atomic operation each. Who waits on the executor's own thread
 //! for what comes from there, such as a timer, needs none: a task that has ended is not in the table, and waits for nothing.
 
+use std::cell::Cell;
 use std::num::NonZeroU32;
-use std::task::Waker;
+use std::task::{RawWakerVTable, Waker};
 
 use picot_context::TaskId;
 
@@ -60,7 +61,9 @@ impl Spawner {
     /// ```
     #[inline]
     pub fn wake_key(&self, waker: &Waker) -> Option<WakeKey> {
-        self.local().wake_key(waker)
+        let local = self.local();
+        let (_, slot) = local.current()?;
+        local.table.borrow_mut().wake_key(slot, waker, &local.first)
     }
 
     /// Wakes a task of this executor, as its waker does. Nothing happens if it has ended.
@@ -68,5 +71,35 @@ impl Spawner {
     pub fn wake(&self, key: WakeKey) {
         // What it calls is one of our own wakers, which do not look at the table.
         self.local().table.borrow().wake(key);
+    }
+}
+
+/// Which task was last polled for the first time, and by which waker: the table has none of it yet.
+#[derive(Default)]
+pub(crate) struct First(Cell<Option<Identity>>);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Identity {
+    id: TaskId,
+    data: *const (),
+    vtable: *const RawWakerVTable,
+}
+
+impl Identity {
+    #[inline]
+    fn new(id: TaskId, waker: &Waker) -> Identity {
+        Identity { id, data: waker.data(), vtable: waker.vtable() }
+    }
+}
+
+impl First {
+    #[inline]
+    pub(crate) fn set(&self, id: TaskId, waker: &Waker) {
+        self.0.set(Some(Identity::new(id, waker)));
+    }
+
+    /// Whether `waker` wakes the task `id`. If that has not ended, no other waker has the same data.
+    pub(crate) fn is(&self, id: TaskId, waker: &Waker) -> bool {
+        self.0.get() == Some(Identity::new(id, waker))
     }
 }
