@@ -490,9 +490,12 @@ impl Running {
 /// ```
 #[inline]
 pub fn inherited(name: Option<&str>) -> Option<Rc<Details>> {
-    if name.is_none() && is_plain() {
-        return None;
-    }
+    if name.is_none() && is_plain() { None } else { inherited_details(name) }
+}
+
+/// Out of line, so that the common half stays small.
+#[inline(never)]
+fn inherited_details(name: Option<&str>) -> Option<Rc<Details>> {
     let locals = with_details(|details| details.map(|details| details.locals.borrow().snapshot())).unwrap_or_default();
     if name.is_none() && locals.is_empty() {
         return None;

@@ -107,25 +107,29 @@ fn keep_made_details(meta: &Meta) {
 #[inline]
 fn finish<T>(meta: &Meta, end: End<T>, dropped: Result<(), Payload>) -> Outcome<T> {
     let local = meta.local();
-    let result = match (end, dropped) {
-        // A plain end needs no description, and making one costs.
-        (End::Returned(value), Ok(())) if !local.uses(extra::HOOKS) => {
-            local.end_task(meta);
-            Ok(value)
-        }
-        (end, dropped) => finish_with_notice(meta, end, dropped),
+    // A plain end needs no description, and making one costs.
+    let value = match (end, dropped) {
+        (End::Returned(value), Ok(())) if !local.uses(extra::HOOKS) => value,
+        (end, dropped) => return leave(meta, finish_with_notice(meta, end, dropped)),
     };
+    local.end_task(meta);
+    leave(meta, Ok(value))
+}
+
+/// Leaves the outcome, if anybody will take it.
+#[inline]
+fn leave<T>(meta: &Meta, result: Result<T, JoinError>) -> Outcome<T> {
     if !meta.is(flag::DETACHED) {
         return Some(result);
     }
-    // Nobody will take it. Dropped here, in the task's step, a panic in that is the task's; `async-task` would abort.
+    // Dropped here, in the task's step, a panic in that is the task's; `async-task` would abort.
     if std::mem::needs_drop::<T>() || result.is_err() {
-        local.contain(move || drop(result));
+        meta.local().contain(move || drop(result));
     }
     None
 }
 
-/// As above, where somebody is to be told of the end.
+/// Ends the task where somebody is to be told of it.
 #[cold]
 #[inline(never)]
 fn finish_with_notice<T>(meta: &Meta, end: End<T>, dropped: Result<(), Payload>) -> Result<T, JoinError> {
@@ -133,7 +137,9 @@ fn finish_with_notice<T>(meta: &Meta, end: End<T>, dropped: Result<(), Payload>)
     let info = meta.info();
     // Taken before the locals are let go with the task's entry.
     let scene = Scene::now();
-    let (reason, awaited) = local.end_task(meta);
+    let reason = local.table.borrow_mut().take_reason(meta);
+    local.end_task(meta);
+    let awaited = local.ended.get();
     if local.uses(extra::HOOKS) {
         local.hook(|hooks| hooks.exited(&info, end.exit()));
     }

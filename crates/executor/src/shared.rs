@@ -321,38 +321,36 @@ impl Local {
         if self.phase.get() == Phase::Open { Ok(()) } else { Err(Closed::new()) }
     }
 
-    /// The task's future has been dropped. Takes it out of the table, and leaves its joiner to be woken. Returns why it was
-    /// cancelled, if it was, and whether somebody waits.
+    /// The task's future has been dropped. Takes it out of the table, lets go of its locals, and leaves its joiner to be woken.
+    ///
+    /// It gives nothing back, and what few tasks have is none of its matter: an empty side that it moved through memory was written
+    /// in halves and read as a whole, and the processor waited for that, behind whatever it had missed in its caches.
     #[inline]
-    pub(crate) fn end_task(&self, meta: &Meta) -> (Option<CancelReason>, bool) {
+    pub(crate) fn end_task(&self, meta: &Meta) {
         if self.is_holder(meta.id) {
             // Its guard was leaked, or handed to somebody who never runs.
             self.end_section();
         }
         meta.set(flag::ENDED);
-        let (waker, side) = self.table.borrow_mut().remove(meta);
+        let waker = self.table.borrow_mut().remove(meta);
         drop(waker);
-        if let Some(side) = side {
-            return self.end_side(side);
+        if meta.is(flag::HAS_SIDE) {
+            self.end_side(meta);
         }
         self.drop_made();
-        (None, false)
     }
 
     #[inline(never)]
-    fn end_side(&self, side: Side) -> (Option<CancelReason>, bool) {
-        let (joiner, details, cancelled) = side.into_parts();
-        let awaited = joiner.is_some();
-        if let Some(details) = details {
-            // The values only: the name is still wanted, for whatever else goes wrong in this step.
-            self.contain(|| details.clear_locals());
-        }
-        self.drop_made();
-        if awaited {
+    fn end_side(&self, meta: &Meta) {
+        let Side { joiner, more } = self.table.borrow_mut().take_side(meta);
+        if joiner.is_some() {
             self.ended.set(true);
             self.joiner.set(joiner);
         }
-        (cancelled, awaited)
+        if let Some(details) = more.and_then(|more| more.details) {
+            // The values only: the name is still wanted, for whatever else goes wrong in this step.
+            self.contain(|| details.clear_locals());
+        }
     }
 
     /// Drops the locals that the running step has made, which are its last.

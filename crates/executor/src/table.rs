@@ -47,13 +47,13 @@ pub(crate) const ROOT_SLOT: u32 = u32::MAX;
 pub(crate) struct Side {
     /// Whoever waits for the task to end.
     pub(crate) joiner: Option<Joiner>,
-    more: Option<Box<More>>,
+    pub(crate) more: Option<Box<More>>,
 }
 
 #[derive(Default)]
-struct More {
+pub(crate) struct More {
     /// A name, and locals.
-    details: Option<Rc<Details>>,
+    pub(crate) details: Option<Rc<Details>>,
     /// Why the task is to be dropped at its next step, if it is.
     cancelled: Option<CancelReason>,
 }
@@ -63,14 +63,6 @@ pub(crate) enum Joiner {
     /// A task of the same executor. No reference to it is kept: whoever has ended waits for nothing.
     Task(WakeKey),
     Other(Waker),
-}
-
-impl Side {
-    /// Takes the side apart: who waits, the details, and the reason of a cancellation.
-    pub(crate) fn into_parts(self) -> (Option<Joiner>, Option<Rc<Details>>, Option<CancelReason>) {
-        let (details, cancelled) = self.more.map_or((None, None), |more| (more.details, more.cancelled));
-        (self.joiner, details, cancelled)
-    }
 }
 
 #[derive(Default)]
@@ -192,12 +184,20 @@ impl Table {
         }
     }
 
-    /// Takes the task out. Gives its waker for the caller to drop, when the table is not borrowed any more, and its side.
+    /// Takes the task out, but for its [side](Table::take_side). Gives its waker for the caller to drop, when the table is not
+    /// borrowed any more.
     #[inline]
-    pub(crate) fn remove(&mut self, meta: &Meta) -> (Option<Waker>, Option<Side>) {
-        let side =
-            if meta.is(flag::HAS_SIDE) { self.sides.get_mut(meta.slot as usize).map(std::mem::take) } else { None };
-        (self.entries.remove(meta.slot as usize).waker, side)
+    pub(crate) fn remove(&mut self, meta: &Meta) -> Option<Waker> {
+        self.entries.remove(meta.slot as usize).waker
+    }
+
+    pub(crate) fn take_side(&mut self, meta: &Meta) -> Side {
+        self.sides.get_mut(meta.slot as usize).map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Why the task is to be cancelled, if it is.
+    pub(crate) fn take_reason(&mut self, meta: &Meta) -> Option<CancelReason> {
+        self.sides.get_mut(meta.slot as usize).filter(|_| meta.is(flag::HAS_SIDE))?.more.as_mut()?.cancelled.take()
     }
 
     /// All tasks in the order in which they were spawned.
