@@ -1,7 +1,7 @@
 //! The cooperative budget: how many leaf operations one step may complete before it has to let others run.
 //!
 //! A step starts with [`PER_STEP`]. A leaf operation (a read, a receive, a timer) asks [`poll_left`] before it tries
-//! and calls [`spend`] when it has completed; one that stays pending costs nothing. Outside of a step there is no
+//! and calls [`spend`] when it has completed, or [`spend_call`]; one that stays pending costs nothing. Outside of a step there is no
 //! limit. The idea is tokio's "cooperative scheduling"; without it, a task whose socket is always ready starves its
 //! siblings.
 
@@ -10,6 +10,9 @@ use std::task::{Context, Poll};
 
 /// Leaf operations that a step may complete.
 pub const PER_STEP: u32 = 128;
+
+/// As so many of them counts one that calls the operating system, which takes longer than most others together.
+pub const PER_CALL: u32 = 4;
 
 /// What is left of a budget; nothing is, if it is zero or less. Outside of a step there is more than can ever be spent, and so
 /// nobody has to ask whether there is a limit.
@@ -66,8 +69,29 @@ pub fn poll_left(cx: &mut Context<'_>) -> Poll<()> {
 /// ```
 #[inline]
 pub fn spend() {
-    // 2^63 operations do not happen, so this never wraps.
+    // 2^60 operations do not happen, so neither this nor the next ever wraps.
     LEFT.set(Left(LEFT.get().0 - 1));
+}
+
+/// Notes that a leaf operation has completed that has called the operating system, or lets its task do so: it counts as
+/// [`PER_CALL`].
+///
+/// ```
+/// use std::task::{Context, Waker};
+/// use picot_context::{Step, budget, enter};
+///
+/// let mut cx = Context::from_waker(Waker::noop());
+/// let _step = enter(Step::callback(std::panic::Location::caller()), None);
+/// let mut calls = 0;
+/// while budget::poll_left(&mut cx).is_ready() {
+///     budget::spend_call();
+///     calls += 1;
+/// }
+/// assert_eq!(calls, budget::PER_STEP / budget::PER_CALL);
+/// ```
+#[inline]
+pub fn spend_call() {
+    LEFT.set(Left(LEFT.get().0 - i64::from(PER_CALL)));
 }
 
 #[inline]

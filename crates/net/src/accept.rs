@@ -34,12 +34,12 @@ impl Rest {
             }
             match source.try_io(Direction::Read, &mut accept) {
                 Ok(connection) => {
-                    budget::spend();
+                    budget::spend_call();
                     return Ok(connection);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => source.readable().await?,
                 // Of those there may be many, so they are paid for as well.
-                Err(error) if is_passing(&error) => budget::spend(),
+                Err(error) if is_passing(&error) => budget::spend_call(),
                 Err(error) => {
                     self.0.set(Some(Instant::now() + REST));
                     return Err(error);

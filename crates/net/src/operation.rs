@@ -20,7 +20,7 @@ pub(crate) async fn operate<T, R>(
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => source.ready(direction).await?,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => {
-                budget::spend();
+                budget::spend_call();
                 return result;
             }
         }

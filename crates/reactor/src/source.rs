@@ -768,7 +768,7 @@ impl<T> Source<T> {
         ready!(budget::poll_left(cx));
         match operation(&self.io) {
             Ok(done) => {
-                budget::spend();
+                budget::spend_call();
                 Poll::Ready(Ok(done))
             }
             Err(error) => self.poll_on(cx, direction, operation, error),
@@ -830,7 +830,7 @@ impl<T> Source<T> {
         ready!(budget::poll_left(cx));
         match operation(&self.io) {
             Ok(moved) => {
-                budget::spend();
+                budget::spend_call();
                 state.has_moved(direction, moved, length);
                 Poll::Ready(Ok(moved))
             }
@@ -877,13 +877,13 @@ impl<T> Source<T> {
                 }
                 io::ErrorKind::Interrupted => {}
                 _ => {
-                    budget::spend();
+                    budget::spend_call();
                     return Poll::Ready(Err(error));
                 }
             }
             error = match operation(&self.io) {
                 Ok(done) => {
-                    budget::spend();
+                    budget::spend_call();
                     return Poll::Ready(Ok(done));
                 }
                 Err(error) => error,
@@ -1037,7 +1037,7 @@ impl Future for Ready<'_> {
         ready!(budget::poll_left(cx));
         let Registered { inner, state } = self.registered;
         if state.is_ready(self.direction) {
-            budget::spend();
+            budget::spend_call();
             return Poll::Ready(Ok(()));
         }
         let crowd = state.crowd();

@@ -111,7 +111,7 @@ impl UnixDatagram {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 result => {
-                    budget::spend();
+                    budget::spend_call();
                     return result;
                 }
             }

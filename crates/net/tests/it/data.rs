@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use futures_lite::future::poll_once;
 use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use picot_context::budget;
 use picot_loop::{spawn, yield_now};
 use picot_net::{Duplex, TcpListener, TcpStream};
 
@@ -299,10 +300,10 @@ fn a_greedy_connection_lets_the_others_work() {
             let before = total.get();
             yield_now().await;
             let read = total.get() - before;
-            assert!(read <= 16 * picot_context::budget::PER_STEP as usize, "{read} bytes in one step");
+            assert!(read <= 16 * (budget::PER_STEP / budget::PER_CALL) as usize, "{read} bytes in one step");
             steps += usize::from(read > 0);
         }
-        assert!(steps >= 8, "a thousand reads take at least eight steps of 128, and took {steps}");
+        assert!(steps >= 32, "a thousand reads take at least 32 steps of 32, and took {steps}");
         drop(client);
         greedy.await.unwrap()
     });
