@@ -88,7 +88,7 @@ fn an_idle_connection_by_protocol_costs_less_than_400_bytes() {
         let server = Server::builder().bind("127.0.0.1:0").await?.serve_protocol(|| Echo)?;
         let mut before = None;
         let mut rounds = Vec::new();
-        for _ in 0..3 {
+        for _ in 0..5 {
             let mut clients = Vec::with_capacity(FIRST + count);
             connect(&server, &mut clients, FIRST).await?;
             let before = *before.get_or_insert(LIVE.load(Ordering::Relaxed));
@@ -102,8 +102,8 @@ fn an_idle_connection_by_protocol_costs_less_than_400_bytes() {
         io::Result::Ok(rounds)
     });
     let rounds = rounds.unwrap().unwrap();
-    println!("{rounds:?} bytes an idle connection, {count} of them, three times");
+    println!("{rounds:?} bytes an idle connection, {count} of them, again and again");
     assert!(rounds.iter().all(|bytes| (64..400).contains(bytes)), "{rounds:?}");
-    // The first time that all end at once takes some lists, which stay; nothing of the connections does.
-    assert_eq!(rounds[2], rounds[1]);
+    // The first times that all end at once take some lists, which stay; nothing of the connections does.
+    assert_eq!(rounds[4], rounds[3]);
 }
