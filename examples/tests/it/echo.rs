@@ -3,20 +3,11 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
-use picot_examples::program::{Running, example, lines};
-
-fn server() -> (Running, String) {
-    let mut command = example("echo_server");
-    command.arg("127.0.0.1:0");
-    let mut server = Running::start(command);
-    let line = server.line();
-    let address = line.strip_prefix("listening at ").unwrap_or_else(|| panic!("{line}")).to_string();
-    (server, address)
-}
+use picot_examples::program::{example, lines, server};
 
 #[test]
 fn the_client_measures_the_server() {
-    let (_server, address) = server();
+    let (_server, address) = server("echo_server", &["127.0.0.1:0"]);
     let mut client = example("echo_client");
     client.args([&address, "--connections", "8", "--bytes", "100", "--seconds", "0.2"]);
     let (status, stdout, stderr) = lines(&client.output().unwrap());
@@ -32,7 +23,7 @@ fn the_client_measures_the_server() {
 
 #[test]
 fn the_server_echoes_what_others_send_and_outlives_those_who_leave() {
-    let (_server, address) = server();
+    let (_server, address) = server("echo_server", &["127.0.0.1:0"]);
     for _ in 0..3 {
         let mut stream = TcpStream::connect(&address).unwrap();
         stream.write_all(b"hello, world").unwrap();
@@ -47,7 +38,7 @@ fn the_server_echoes_what_others_send_and_outlives_those_who_leave() {
 #[test]
 #[cfg(target_os = "linux")]
 fn a_server_has_one_thread_and_no_hidden_one() {
-    let (server, address) = server();
+    let (server, address) = server("echo_server", &["127.0.0.1:0"]);
     let mut stream = TcpStream::connect(&address).unwrap();
     stream.write_all(b"!").unwrap();
     stream.read_exact(&mut [0]).unwrap();

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Shutdown, TcpStream};
 
-use picot_examples::program::{Running, example};
+use picot_examples::program::server;
 
 fn ask(stream: &TcpStream, line: &str) -> String {
     writeln!(&mut &*stream, "{line}").unwrap();
@@ -14,13 +14,9 @@ fn ask(stream: &TcpStream, line: &str) -> String {
 
 #[test]
 fn it_answers_several_clients_line_by_line_and_quits_when_told_to() {
-    let mut command = example("only_reactor");
-    command.arg("127.0.0.1:0");
-    let mut server = Running::start(command);
-    let line = server.line();
-    let address = line.strip_prefix("listening at ").unwrap_or_else(|| panic!("{line}"));
+    let (mut server, address) = server("only_reactor", &["127.0.0.1:0"]);
 
-    let clients: Vec<_> = (0..20).map(|_| TcpStream::connect(address).unwrap()).collect();
+    let clients: Vec<_> = (0..20).map(|_| TcpStream::connect(&address).unwrap()).collect();
     for round in 0..3 {
         for (n, client) in clients.iter().enumerate() {
             assert_eq!(ask(client, &format!("{n} ab {round}")), format!("{round} ba {}\n", reversed(n)));

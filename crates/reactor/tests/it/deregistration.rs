@@ -1,85 +1,30 @@
 //! What a driver's failed `delete` leaves: real drivers that keep what they were told to take out.
 
-use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::rc::Rc;
-use std::task::Waker;
-use std::time::Duration;
 
-use picot_reactor::driver::{BorrowedIo, Driver, Events, Key, Portable};
-use picot_reactor::{Direction, Reactor, Readiness};
+use picot_reactor::driver::{Driver, Portable};
+use picot_reactor::{Direction, Reactor};
 
+use crate::keeping::{Seen, keeping};
 use crate::support::{Count, pair, registered, wait_until};
 
-/// What a [`Keeping`] was asked for.
-#[derive(Default)]
-struct Seen {
-    deletes: Cell<usize>,
-    strays: Cell<usize>,
-}
-
-/// Another driver, of which nothing is ever taken out.
-struct Keeping<D> {
-    driver: D,
-    is_edge: bool,
-    seen: Rc<Seen>,
-}
-
-impl<D: Driver> Driver for Keeping<D> {
-    fn is_edge(&self) -> bool {
-        self.is_edge
-    }
-
-    fn trusts_partial_transfers(&self) -> bool {
-        self.driver.trusts_partial_transfers()
-    }
-
-    unsafe fn add(&self, io: BorrowedIo<'_>, key: Key, interest: Readiness) -> io::Result<()> {
-        // SAFETY: Our caller promises what the inner driver asks for, and the tests keep what is not taken out open until they
-        // wait no more.
-        unsafe { self.driver.add(io, key, interest) }
-    }
-
-    fn modify(&self, io: BorrowedIo<'_>, key: Key, interest: Readiness) -> io::Result<()> {
-        self.driver.modify(io, key, interest)
-    }
-
-    fn delete(&self, _: BorrowedIo<'_>) -> io::Result<()> {
-        self.seen.deletes.set(self.seen.deletes.get() + 1);
-        Err(io::ErrorKind::OutOfMemory.into())
-    }
-
-    fn wait(&self, timeout: Option<Duration>, deadline: Option<u64>, events: &mut Events) -> io::Result<()> {
-        self.driver.wait(timeout, deadline, events)
-    }
-
-    fn stray(&self, key: Key) {
-        self.seen.strays.set(self.seen.strays.get() + 1);
-        self.driver.stray(key);
-    }
-
-    fn waker(&self) -> Waker {
-        self.driver.waker()
-    }
-}
-
-/// A reactor on this driver, or on this one as if it had no edges.
-fn keeping(driver: impl Driver + 'static, without_edges: bool) -> (Reactor, Rc<Seen>) {
-    let seen = Rc::<Seen>::default();
+/// A reactor on this driver, or on this one as if it had no edges, of which nothing is ever taken out.
+fn failing(driver: impl Driver + 'static, without_edges: bool) -> (Reactor, Rc<Seen>) {
     let is_edge = driver.is_edge() && !without_edges;
-    (Reactor::with_driver(Keeping { driver, is_edge, seen: seen.clone() }), seen)
+    keeping(driver, is_edge, |_, _| Err(io::ErrorKind::OutOfMemory.into()))
 }
 
 /// Does the same on each of the platform's drivers.
 fn on_each(test: impl Fn(Reactor, Rc<Seen>)) {
     #[cfg(target_os = "linux")]
     {
-        let (reactor, seen) = keeping(picot_reactor::driver::Direct::new().unwrap(), false);
+        let (reactor, seen) = failing(picot_reactor::driver::Direct::new().unwrap(), false);
         test(reactor, seen);
     }
     if cfg!(not(miri)) {
-        let (reactor, seen) = keeping(Portable::new().unwrap(), false);
+        let (reactor, seen) = failing(Portable::new().unwrap(), false);
         test(reactor, seen);
     }
 }
@@ -124,7 +69,7 @@ fn an_object_that_was_not_taken_out_is_refused_when_it_comes_again() {
 #[test]
 #[cfg_attr(miri, ignore = "the portable driver cannot run under Miri")]
 fn without_edges_whoever_asks_after_a_hang_up_that_was_not_taken_out_gets_the_error() {
-    let (reactor, seen) = keeping(Portable::new().unwrap(), true);
+    let (reactor, seen) = failing(Portable::new().unwrap(), true);
     let (source, peer) = registered(&reactor);
     let count = Count::default();
     assert!(count.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());

@@ -10,6 +10,7 @@ mod drivers;
 mod events;
 #[cfg(unix)]
 mod fork;
+mod keeping;
 mod operations;
 mod ready_list;
 mod registration;

@@ -1,67 +1,23 @@
 //! Numbers that are used again while the kernel still tells of whoever had them before: an edge-triggered driver that forgets
 //! to delete, and duplicates that keep the old file alive.
 
-use std::cell::Cell;
-use std::io::{self, Write};
+use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
-use std::rc::Rc;
-use std::task::Waker;
 use std::time::Duration;
 
-use picot_reactor::driver::{BorrowedIo, Direct, Driver, Events, Key, Portable};
-use picot_reactor::{Direction, Reactor, Readiness};
+use picot_reactor::driver::{BorrowedIo, Direct, Driver, Portable};
+use picot_reactor::{Direction, Readiness};
 
+use crate::keeping::keeping;
 use crate::support::{Count, wait_until};
 
-/// Deletes nothing, and counts the events that were for nobody.
-struct Forgetful<D> {
-    driver: D,
-    strays: Rc<Cell<usize>>,
-}
-
-impl<D: Driver> Driver for Forgetful<D> {
-    fn is_edge(&self) -> bool {
-        self.driver.is_edge()
-    }
-
-    fn trusts_partial_transfers(&self) -> bool {
-        self.driver.trusts_partial_transfers()
-    }
-
-    unsafe fn add(&self, io: BorrowedIo<'_>, key: Key, interest: Readiness) -> io::Result<()> {
-        // SAFETY: The driver keeps no number of its own beyond the call: epoll knows files. The object stays open until our
-        // caller thinks that it was deleted.
-        unsafe { self.driver.add(io, key, interest) }
-    }
-
-    fn modify(&self, io: BorrowedIo<'_>, key: Key, interest: Readiness) -> io::Result<()> {
-        self.driver.modify(io, key, interest)
-    }
-
-    fn delete(&self, io: BorrowedIo<'_>) -> io::Result<()> {
-        // Where the numbers themselves are kept, forgetting would be a fault of ours.
-        if self.is_edge() { Ok(()) } else { self.driver.delete(io) }
-    }
-
-    fn wait(&self, timeout: Option<Duration>, deadline: Option<u64>, events: &mut Events) -> io::Result<()> {
-        self.driver.wait(timeout, deadline, events)
-    }
-
-    fn stray(&self, key: Key) {
-        self.strays.set(self.strays.get() + 1);
-        self.driver.stray(key);
-    }
-
-    fn waker(&self) -> Waker {
-        self.driver.waker()
-    }
-}
-
 fn reuses(driver: impl Driver + 'static, rounds: usize) {
-    let strays = Rc::new(Cell::new(0));
     let forgets = driver.is_edge();
-    let reactor = Reactor::with_driver(Forgetful { driver, strays: strays.clone() });
+    // Where the numbers themselves are kept, forgetting would be a fault of ours.
+    let forget =
+        |driver: &_, io: BorrowedIo<'_>| if Driver::is_edge(driver) { Ok(()) } else { Driver::delete(driver, io) };
+    let (reactor, seen) = keeping(driver, forgets, forget);
     let mut reused = 0;
     for round in 0..rounds {
         let (fresh, mut fresh_peer) = UnixStream::pair().unwrap();
@@ -74,13 +30,13 @@ fn reuses(driver: impl Driver + 'static, rounds: usize) {
         let next = fresh.try_clone().unwrap();
         reused += usize::from(next.as_raw_fd() == number);
         let next = reactor.register(next).unwrap();
-        let before = strays.get();
+        let before = seen.strays.get();
         let count = Count::default();
         assert!(count.poll(|cx| next.poll_ready(cx, Direction::Read)).is_pending());
         peer.write_all(b"x").unwrap();
         // With edges there is one of the new one, which has room to write, and the kernel tells of the old one still.
         assert_eq!(reactor.wait(Some(Duration::ZERO)).unwrap(), usize::from(forgets));
-        assert_eq!(strays.get() > before, forgets);
+        assert_eq!(seen.strays.get() > before, forgets);
         assert_eq!((count.get(), next.known().contains(Readiness::READABLE)), (0, false), "in round {round}");
         if round == rounds - 1 {
             fresh_peer.write_all(b"x").unwrap();
