@@ -24,6 +24,8 @@ mod documentation {
         Benches: "benches/README.md";
         Architecture: "docs/architecture.md";
         NonGoals: "docs/non-goals.md";
+        Security: "docs/SECURITY.md";
+        Releasing: "docs/releasing.md";
         GuideTrouble: "docs/guide/when-something-goes-wrong.md";
         Benchmarks: "docs/benchmarks.md";
         GuideBlocking: "docs/guide/blocking-the-loop.md";

@@ -144,6 +144,21 @@ fn every_crate_shares_the_fields_the_lints_and_the_manner() {
     }
 }
 
+/// A package is read on a registry page, apart from the repository.
+#[test]
+fn every_package_stands_alone() {
+    let license = read("LICENSE");
+    for name in crates() {
+        let manifest = read(format!("crates/{name}/Cargo.toml"));
+        assert!(manifest.contains("\nkeywords = ["), "{name} has no keywords");
+        assert_eq!(read(format!("crates/{name}/LICENSE")), license, "the licence of {name}");
+        let readme = read(format!("crates/{name}/README.md"));
+        for link in readme.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            assert!(link.contains("://") || link.starts_with('#'), "{name}: {link} leads out of the package");
+        }
+    }
+}
+
 #[test]
 fn every_page_is_compiled() {
     let library = read("examples/lib/lib.rs");
