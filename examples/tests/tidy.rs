@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
@@ -72,6 +73,53 @@ fn dependencies_point_downwards_and_leaves_do_not_know_each_other() {
         found.sort();
         assert_eq!(found, *allowed, "the crates that {name} depends on");
     }
+}
+
+/// The paths in one list of the workspace's manifest.
+fn workspace_list(name: &str) -> Vec<String> {
+    let manifest = read("Cargo.toml");
+    let list = manifest.split(&format!("\n{name} = [")).nth(1).and_then(|rest| rest.split(']').next());
+    let list = list.unwrap_or_else(|| panic!("Cargo.toml has no list `{name}`"));
+    list.split('"').skip(1).step_by(2).map(str::to_string).collect()
+}
+
+#[test]
+fn the_default_members_are_all_but_the_benchmarks_beside_other_runtimes() {
+    let mut left_out = workspace_list("members");
+    for member in crates().iter().map(|name| format!("crates/{name}")) {
+        assert!(left_out.contains(&member), "{member} is not in the workspace");
+    }
+    let defaults = workspace_list("default-members");
+    left_out.retain(|member| !defaults.contains(member));
+    assert_eq!(left_out, ["benches/peers"], "the members that `cargo test` leaves out");
+}
+
+#[test]
+fn the_default_members_build_no_other_runtime() {
+    // Without a package, `cargo tree` shows the default members: what `cargo test` builds.
+    let tree = Command::new(env!("CARGO"))
+        .args(["tree", "--locked", "--edges", "normal,build,dev", "--prefix", "none", "--format", "{p}"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+    let tree = String::from_utf8(tree.stdout).unwrap();
+    let packages: Vec<_> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+    for package in ["picot", "picot-examples", "picot-benches", "polling", "proptest"] {
+        assert!(packages.contains(&package), "{package} is not among the packages that cargo lists");
+    }
+    let is_runtime = |package: &str| {
+        let families = ["actix", "async-std", "compio", "glommio", "mio", "monoio", "smol", "tokio"];
+        let in_family =
+            |family: &&str| package.strip_prefix(*family).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
+        families.iter().any(|family| in_family(&family))
+            || matches!(package, "async-io" | "async-executor" | "async-global-executor" | "local-sync")
+    };
+    assert_eq!(
+        packages.into_iter().find(|package| is_runtime(package)),
+        None,
+        "a default member builds another runtime"
+    );
 }
 
 #[test]
