@@ -5,10 +5,13 @@
 //! - Its allowance of work: [`budget`].
 //! - Its locals: [`task_local!`], [`LocalKey`].
 //! - Whoever runs things later: [`Host`], [`install`], [`host`], and [`ManualHost`] for tests.
-//! - What went wrong: [`Report`], [`Payload`], [`catch`].
+//! - What went wrong: [`Report`], [`report`], [`print`], and [`Escaped`] for text that others have written.
+//! - Panics of foreign code: [`contain`], [`catch`], [`Payload`].
 #![forbid(unsafe_code)]
 
 pub mod budget;
+pub mod contain;
+mod escaped;
 mod host;
 mod locals;
 mod manual;
@@ -16,11 +19,12 @@ mod payload;
 mod report;
 mod step;
 
+pub use escaped::Escaped;
 pub use host::{Closed, Host, HostGuard, host, install};
 pub use locals::LocalKey;
 pub use manual::ManualHost;
 pub use payload::{Payload, catch};
-pub use report::{Cause, Kind, LockWait, Origin, Report, Waiting};
+pub use report::{Cause, Kind, LockWait, Origin, Report, Waiting, print, report};
 pub use step::{
     Details, Frame, Place, ROOT_NAME, Running, Step, TaskId, TaskInfo, current, enter, has_made, inherited, running,
     shared, take_made,

@@ -3,11 +3,11 @@
 //! It is a value, not an action: leaves make it, the host queues it, the loop's hook sees it at the end of the turn.
 
 use std::error::Error;
-use std::fmt;
-use std::io;
+use std::fmt::{self, Write as _};
+use std::io::{self, Write as _};
 use std::time::Duration;
 
-use crate::{Payload, Place, Step, TaskInfo, current, running};
+use crate::{Escaped, Payload, Place, Step, TaskInfo, catch, contain, current, host, running};
 
 /// Something that went wrong outside of anybody's return value.
 ///
@@ -68,6 +68,48 @@ impl Report {
     pub fn unhandled(place: Place, reason: impl Into<Box<str>>) -> Report {
         Report::new(Origin::new(Kind::Rejection).at(place), Cause::Unhandled(reason.into()))
     }
+}
+
+/// Hands `report` to this thread's [host](crate::host); [prints](print) it where there is none.
+///
+/// It never panics: a host that panics over it loses this report, and that panic is printed instead.
+///
+/// ```
+/// use picot_context::{Kind, ManualHost, Origin, Report, catch, report};
+///
+/// let (host, _guard) = ManualHost::installed();
+/// let payload = catch(|| panic!("boom")).unwrap_err();
+/// report(Report::panic(Origin::new(Kind::Waker), payload));
+/// assert_eq!(host.take_reports().len(), 1);
+/// ```
+pub fn report(report: Report) {
+    match host() {
+        Some(host) => {
+            if let Err(payload) = catch(move || host.report(report)) {
+                print(&Report::panic(Origin::new(Kind::Hook), payload));
+            }
+        }
+        None => {
+            print(&report);
+            contain::discard(|| Origin::new(Kind::Hook), report);
+        }
+    }
+}
+
+/// Prints `report` as one line on standard error: the default error hook.
+///
+/// It never panics. If standard error is closed or full, the line is lost, in whole or part.
+///
+/// ```
+/// use picot_context::{Report, print};
+///
+/// print(&Report::unhandled(std::panic::Location::caller(), "no such page"));
+/// ```
+pub fn print(report: &Report) {
+    // Formatted first: the line is written by one call, and no lock of std is held while foreign code formats.
+    let mut line = String::new();
+    let _ = writeln!(line, "picot: {report}");
+    let _ = io::stderr().write_all(line.as_bytes());
 }
 
 /// What a report speaks of.
@@ -181,7 +223,6 @@ impl Origin {
 /// let cause = Cause::Failed("no route".into());
 /// assert_eq!(cause.to_string(), "ended with an error: no route");
 /// ```
-#[derive(Debug)]
 #[non_exhaustive]
 pub enum Cause {
     /// It panicked, with this payload.
@@ -303,7 +344,8 @@ impl fmt::Display for LockWait {
             Some(task) => task.fmt(f)?,
             None => f.write_str("somebody")?,
         }
-        write!(f, " waits at {} for the lock made at {}, held since {}", self.place, self.lock, self.held_since)
+        let [place, lock, held_since] = [self.place, self.lock, self.held_since].map(Escaped);
+        write!(f, " waits at {place} for the lock made at {lock}, held since {held_since}")
     }
 }
 
@@ -321,8 +363,24 @@ impl fmt::Display for Origin {
         };
         match (&self.task, self.place) {
             (Some(task), _) => task.fmt(f),
-            (None, Some(place)) => write!(f, "{what} from {place}"),
+            (None, Some(place)) => write!(f, "{what} from {}", Escaped(place)),
             (None, None) => f.write_str(what),
+        }
+    }
+}
+
+/// As derived, but that the text of a foreign error can do no harm.
+impl fmt::Debug for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Panic(payload) => f.debug_tuple("Panic").field(payload).finish(),
+            Cause::Failed(error) => f.debug_tuple("Failed").field(&Escaped(error)).finish(),
+            Cause::Unhandled(reason) => f.debug_tuple("Unhandled").field(reason).finish(),
+            Cause::SlowStep(took) => f.debug_tuple("SlowStep").field(took).finish(),
+            Cause::Io(error) => f.debug_tuple("Io").field(&Escaped(error)).finish(),
+            Cause::WaitsForHeld(task) => f.debug_tuple("WaitsForHeld").field(task).finish(),
+            Cause::DeadEnd(tasks) => f.debug_tuple("DeadEnd").field(tasks).finish(),
+            Cause::Deadlock(circle) => f.debug_tuple("Deadlock").field(circle).finish(),
         }
     }
 }
@@ -331,10 +389,11 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Cause::Panic(payload) => write!(f, "panicked with {payload}"),
-            Cause::Failed(error) => write!(f, "ended with an error: {error}"),
+            Cause::Failed(error) => write!(f, "ended with an error: {}", Escaped(error)),
             Cause::Unhandled(reason) => write!(
                 f,
-                "was rejected, which nothing handles ({reason}); await it, or add `fail`, `catch` or `always`"
+                "was rejected, which nothing handles ({}); await it, or add `fail`, `catch` or `always`",
+                Escaped(reason)
             ),
             Cause::SlowStep(took) => write!(
                 f,
@@ -344,7 +403,7 @@ impl fmt::Display for Cause {
                 f,
                 "waits for {task}, which its own exclusive section holds back; drop the section's guard before the wait"
             ),
-            Cause::Io(error) => write!(f, "met an error of the operating system: {error}"),
+            Cause::Io(error) => write!(f, "met an error of the operating system: {}", Escaped(error)),
             Cause::DeadEnd(tasks) => {
                 f.write_str(
                     "cannot go on, unless another thread helps: nothing is ready, and no timer, no I/O and no blocking job is left",
@@ -362,7 +421,8 @@ impl fmt::Display for Cause {
     }
 }
 
-/// One line, as the default hook prints it.
+/// One line, as the default hook prints it. What it quotes of names, places and errors is [escaped](Escaped), and a panic in the
+/// `Display` of an error is noted in the text.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.origin, self.cause)

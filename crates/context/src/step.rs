@@ -9,8 +9,8 @@ use std::num::NonZeroU64;
 use std::panic::Location;
 use std::rc::Rc;
 
-use crate::budget;
 use crate::locals::Locals;
+use crate::{Escaped, budget};
 
 /// Where in the source something was spawned or scheduled.
 pub type Place = &'static Location<'static>;
@@ -229,12 +229,13 @@ impl TaskInfo {
     }
 }
 
-/// `fetch (task 7, spawned at src/main.rs:12:5)`, or `task 7 (spawned at …)` without a name.
+/// `fetch (task 7, spawned at src/main.rs:12:5)`, or `task 7 (spawned at …)` without a name. The name is [escaped](Escaped).
 impl fmt::Display for TaskInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (id, place) = (self.id, Escaped(self.place));
         match &self.name {
-            Some(name) => write!(f, "{name} (task {}, spawned at {})", self.id, self.place),
-            None => write!(f, "task {} (spawned at {})", self.id, self.place),
+            Some(name) => write!(f, "{} (task {id}, spawned at {place})", Escaped(name)),
+            None => write!(f, "task {id} (spawned at {place})"),
         }
     }
 }
