@@ -6,6 +6,8 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
+use crate::operation_error::Escaped;
+
 /// Where to connect to or listen: a socket address, or a host with a port.
 ///
 /// ```
@@ -29,6 +31,14 @@ enum Kind {
 }
 
 impl Address {
+    /// The number, if it is one and needs no lookup.
+    pub(crate) fn number(&self) -> Option<SocketAddr> {
+        match self.0 {
+            Kind::Number(address) => Some(address),
+            Kind::Name(_) | Kind::HostPort(..) => None,
+        }
+    }
+
     /// The number, or the host and port to look up. An error if a text is neither.
     pub(crate) fn parts(&self) -> io::Result<Result<SocketAddr, (&str, u16)>> {
         let name = match &self.0 {
@@ -54,12 +64,13 @@ fn no_address(text: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, format!("{text:?} is no address: {form}"))
 }
 
+/// As text. Control characters in a name are escaped.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::Number(address) => address.fmt(f),
-            Kind::Name(name) => f.write_str(name),
-            Kind::HostPort(host, port) => write!(f, "{host}:{port}"),
+            Kind::Name(name) => Escaped(name).fmt(f),
+            Kind::HostPort(host, port) => write!(f, "{}:{port}", Escaped(host)),
         }
     }
 }

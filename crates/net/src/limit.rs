@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use picot_loop::sleep;
 
-/// Awaits `future` for at most `limit`; then it is dropped, and the error says that `what` took too long.
+/// Awaits `future` for at most `limit`. Then it is dropped, and the error names `what` and the limit.
 pub(crate) async fn within<T>(
     limit: Option<Duration>,
     what: &str,
@@ -23,7 +23,7 @@ pub(crate) async fn within<T>(
         }
         Pin::new(&mut alarm)
             .poll(cx)
-            .map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, format!("{what} was not done within {limit:?}"))))
+            .map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, format!("{what} timed out after {limit:?}"))))
     })
     .await
 }

@@ -11,6 +11,8 @@ use crate::accept::Rest;
 use crate::address::Address;
 use crate::descriptor::descriptor;
 use crate::incoming::Incoming;
+use crate::open::open_loop;
+use crate::operation_error::About;
 use crate::options::ListenOptions;
 use crate::stream::TcpStream;
 
@@ -23,11 +25,12 @@ pub struct TcpListener {
 }
 
 impl TcpListener {
-    /// Listens at `address`; of several, at the first that can be had. Port 0 picks a free one, which
-    /// [`local_addr`](TcpListener::local_addr) tells. [`ListenOptions`] has more.
+    /// Listens at `address`; of several, at the first that can be bound. Port 0 picks a free one, which
+    /// [`local_addr`](TcpListener::local_addr) returns. [`ListenOptions`] has more.
     ///
     /// # Errors
-    /// What the operating system says, for example that the address is in use; and if this thread has no loop.
+    /// The operating system's error, for example that the address is in use, with the address; of several addresses, each is
+    /// named. And if this thread has no loop, or it is closed.
     ///
     /// # If dropped
     /// Nothing listens.
@@ -38,10 +41,19 @@ impl TcpListener {
     /// Takes over a listener of std: one that was inherited, or given by a service manager. It is put into non-blocking mode.
     ///
     /// # Errors
-    /// What the operating system says; and if this thread has no loop.
+    /// The operating system's error, with the listener's address; and if this thread has no loop, or it is closed.
     pub fn from_std(listener: net::TcpListener) -> io::Result<TcpListener> {
+        let address = listener.local_addr();
+        let taken = open_loop().and_then(|handle| TcpListener::register(&handle, listener));
+        match address {
+            Ok(address) => taken.about(format_args!("take over the listener at {address}")),
+            Err(_) => taken.about(format_args!("take over a listener")),
+        }
+    }
+
+    pub(crate) fn register(handle: &LoopHandle, listener: net::TcpListener) -> io::Result<TcpListener> {
         listener.set_nonblocking(true)?;
-        Ok(TcpListener { source: LoopHandle::try_current()?.register(listener)?, rest: Rest::default() })
+        Ok(TcpListener { source: handle.register(listener)?, rest: Rest::default() })
     }
 
     /// Gives the listener to std. It is still in non-blocking mode.
@@ -53,16 +65,28 @@ impl TcpListener {
     /// one of them. A connection that its peer or the network has given up meanwhile is passed over.
     ///
     /// # Errors
-    /// What the operating system says: most likely that the process has too many open files. That would be the same at
-    /// once again, so after an error the listener rests: the next call waits until 100 ms have passed. A loop that
-    /// accepts, reports an error and goes on is therefore fine as it is, and sees ten errors a second at the most, however
-    /// many tasks accept. Connections that are open already are not concerned.
+    /// The operating system's error, with the listener's address: most likely that the process has too many open files. The
+    /// next try would fail as well, so after an error the listener rests: the next call waits until 100 ms have passed. A loop
+    /// that accepts, reports an error and goes on is therefore fine as it is, and sees at most ten errors a second, however
+    /// many tasks accept. Connections that are open already are not affected.
     ///
     /// # If dropped
     /// No connection is lost: one that was not accepted waits for the next call.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let finish = |(stream, peer)| Ok((TcpStream::from_nonblocking(stream)?, peer));
-        self.rest.accept(&self.source, |listener| accept(listener).and_then(finish)).await
+        let accepted = self.rest.accept(&self.source, |listener| accept(listener).and_then(finish)).await;
+        match accepted {
+            Ok(accepted) => Ok(accepted),
+            Err(error) => Err(self.cannot_accept(error)),
+        }
+    }
+
+    #[cold]
+    fn cannot_accept(&self, error: io::Error) -> io::Error {
+        match self.local_addr() {
+            Ok(address) => error.about(format_args!("accept a connection at {address}")),
+            Err(_) => error.about(format_args!("accept a connection")),
+        }
     }
 
     /// The connections, one after the other, as a [`Stream`](futures_core::Stream).

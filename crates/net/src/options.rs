@@ -6,12 +6,15 @@ use std::net::{self, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
+use picot_context::budget;
 use picot_loop::LoopHandle;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::address::Address;
 use crate::limit::within;
 use crate::listener::TcpListener;
+use crate::open::open_loop;
+use crate::operation_error::About;
 use crate::race::{first_success, race};
 use crate::resolve::{Resolve, SystemResolver, lookup_with};
 use crate::stream::TcpStream;
@@ -38,18 +41,14 @@ pub struct ConnectOptions {
     stagger: Duration,
     timeout: Option<Duration>,
     local: Option<SocketAddr>,
-    resolver: Rc<dyn Resolve>,
+    /// `None` is the system's.
+    resolver: Option<Rc<dyn Resolve>>,
 }
 
 impl ConnectOptions {
     /// The defaults: attempts 250 ms apart, no time limit, any local address, the system's resolver.
-    pub fn new() -> ConnectOptions {
-        ConnectOptions {
-            stagger: Duration::from_millis(250),
-            timeout: None,
-            local: None,
-            resolver: Rc::new(SystemResolver),
-        }
+    pub const fn new() -> ConnectOptions {
+        ConnectOptions { stagger: Duration::from_millis(250), timeout: None, local: None, resolver: None }
     }
 
     /// How long an attempt has before the next address is tried beside it; 250 ms unless set, as RFC 8305 recommends.
@@ -70,9 +69,9 @@ impl ConnectOptions {
         ConnectOptions { local: Some(address.into()), ..self }
     }
 
-    /// Who looks names up.
+    /// The resolver that looks names up.
     pub fn resolver(self, resolver: impl Resolve + 'static) -> ConnectOptions {
-        ConnectOptions { resolver: Rc::new(resolver), ..self }
+        ConnectOptions { resolver: Some(Rc::new(resolver)), ..self }
     }
 
     /// Connects to `address`. Of several, to the first that accepts: they are tried in turns of their families, the next
@@ -80,27 +79,48 @@ impl ConnectOptions {
     /// succeeds ends the others.
     ///
     /// # Errors
-    /// What the operating system says, for example that the connection was refused; of several addresses, each attempt is
-    /// named. [`TimedOut`](io::ErrorKind::TimedOut) after the [`timeout`](ConnectOptions::timeout). And if this thread has
-    /// no loop.
+    /// The operating system's error, for example that the connection was refused, with the address; of several addresses,
+    /// each attempt is named. [`TimedOut`](io::ErrorKind::TimedOut) after the [`timeout`](ConnectOptions::timeout). And if
+    /// this thread has no loop, or it is closed.
     ///
     /// # If dropped
     /// The connection is not made, or closed again.
     #[doc(alias = "create_connection")]
-    pub async fn connect(&self, address: impl Into<Address>) -> io::Result<TcpStream> {
-        let (handle, address) = (LoopHandle::try_current()?, address.into());
-        within(self.timeout, "connecting", async {
-            let mut addresses = lookup_with(&*self.resolver, &address).await?;
-            if let Some(local) = self.local {
-                addresses.retain(|address| address.is_ipv4() == local.is_ipv4());
-                if addresses.is_empty() {
-                    let text = format!("{address} has no address of the family of {local}, from which to connect");
-                    return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, text));
-                }
+    pub fn connect(&self, address: impl Into<Address>) -> impl Future<Output = io::Result<TcpStream>> {
+        self.connect_to(address.into())
+    }
+
+    /// The future is small, because each task that connects holds one: what only a name, a time limit or a race needs is in a
+    /// box.
+    pub(crate) async fn connect_to(&self, address: Address) -> io::Result<TcpStream> {
+        let connected = match (address.number(), open_loop()) {
+            (_, Err(error)) => Err(error),
+            (Some(number), Ok(handle)) if self.timeout.is_none() && self.suits(number) => {
+                TcpStream::connect_one(handle, self.local, number).await
             }
-            race(addresses, self.stagger, |address| TcpStream::connect_one(handle.clone(), self.local, address)).await
-        })
-        .await
+            (_, Ok(handle)) => Box::pin(within(self.timeout, "connecting", self.search(&address, handle))).await,
+        };
+        match self.local {
+            Some(local) => connected.about(format_args!("connect from {local} to {address}")),
+            None => connected.about(format_args!("connect to {address}")),
+        }
+    }
+
+    /// Looks `address` up, and races the addresses that are found.
+    async fn search(&self, address: &Address, handle: LoopHandle) -> io::Result<TcpStream> {
+        let mut addresses = lookup_with(self.resolver.as_deref().unwrap_or(&SystemResolver), address).await?;
+        addresses.retain(|address| self.suits(*address));
+        if addresses.is_empty() {
+            let text = "it has no address of the family of the local one";
+            return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, text));
+        }
+        let attempt = |address| TcpStream::connect_one(handle.clone(), self.local, address);
+        race(address, addresses, self.stagger, attempt).await
+    }
+
+    /// Whether `address` can be reached from the local address that was chosen.
+    fn suits(&self, address: SocketAddr) -> bool {
+        self.local.is_none_or(|local| local.is_ipv4() == address.is_ipv4())
     }
 }
 
@@ -168,20 +188,31 @@ impl ListenOptions {
         ListenOptions { only_v6: Some(only), ..self }
     }
 
-    /// Listens at `address`; of several, at the first that can be had. Port 0 picks a free one.
+    /// Listens at `address`; of several, at the first that can be bound. Port 0 picks a free one.
     ///
     /// # Errors
-    /// What the operating system says, for example that the address is in use; and if this thread has no loop.
+    /// The operating system's error, for example that the address is in use, with the address; of several addresses, each is
+    /// named. And if this thread has no loop, or it is closed.
     ///
     /// # If dropped
     /// Nothing listens.
     pub async fn bind(&self, address: impl Into<Address>) -> io::Result<TcpListener> {
-        LoopHandle::try_current()?;
-        let addresses = lookup_with(&SystemResolver, &address.into()).await?;
-        first_success(addresses, |address| TcpListener::from_std(self.listen(address)?))
+        let address = address.into();
+        let bind = async {
+            let handle = open_loop()?;
+            let addresses = lookup_with(&SystemResolver, &address).await?;
+            first_success(&address, addresses, |address| self.listen(&handle, address))
+        };
+        bind.await.about(format_args!("listen at {address}"))
     }
 
-    fn listen(&self, address: SocketAddr) -> io::Result<net::TcpListener> {
+    /// Listens at one address.
+    pub(crate) fn listen(&self, handle: &LoopHandle, address: SocketAddr) -> io::Result<TcpListener> {
+        budget::spend_call();
+        TcpListener::register(handle, self.socket(address)?)
+    }
+
+    fn socket(&self, address: SocketAddr) -> io::Result<net::TcpListener> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         #[cfg(unix)]
         socket.set_reuse_address(true)?;
@@ -254,17 +285,25 @@ impl UdpOptions {
         UdpOptions { only_v6: Some(only), ..self }
     }
 
-    /// A socket at `address`; of several, at the first that can be had. Port 0 picks a free one.
+    /// A socket at `address`; of several, at the first that can be bound. Port 0 picks a free one.
     ///
     /// # Errors
-    /// What the operating system says, for example that the address is in use; and if this thread has no loop.
+    /// The operating system's error, for example that the address is in use, with the address; of several addresses, each is
+    /// named. And if this thread has no loop, or it is closed.
     ///
     /// # If dropped
     /// There is no socket.
     pub async fn bind(&self, address: impl Into<Address>) -> io::Result<UdpSocket> {
-        LoopHandle::try_current()?;
-        let addresses = lookup_with(&SystemResolver, &address.into()).await?;
-        first_success(addresses, |address| UdpSocket::from_std(self.bind_one(address)?))
+        let address = address.into();
+        let bind = async {
+            open_loop()?;
+            let addresses = lookup_with(&SystemResolver, &address).await?;
+            first_success(&address, addresses, |address| {
+                budget::spend_call();
+                UdpSocket::from_std(self.bind_one(address)?)
+            })
+        };
+        bind.await.about(format_args!("bind a datagram socket to {address}"))
     }
 
     fn bind_one(&self, address: SocketAddr) -> io::Result<net::UdpSocket> {

@@ -13,9 +13,13 @@ use std::time::Duration;
 
 use picot_loop::{Sleep, sleep};
 
-/// The first success of `attempt` over `addresses`, which are tried in turns of their families, `stagger` apart. If all
-/// fail, the error names each attempt.
+use crate::address::Address;
+use crate::operation_error::Attempts;
+
+/// The first success of `attempt` over the `addresses` of `target`, which are tried in turns of their families, `stagger`
+/// apart. If all fail, the error names each attempt.
 pub(crate) async fn race<T, F>(
+    target: &Address,
     addresses: Vec<SocketAddr>,
     stagger: Duration,
     attempt: impl Fn(SocketAddr) -> F,
@@ -24,9 +28,10 @@ where
     F: Future<Output = io::Result<T>>,
 {
     if let [address] = addresses[..] {
-        return attempt(address).await;
+        return attempt(address).await.map_err(|error| Attempts::combine(target, vec![(address, error)]));
     }
     let mut race = Race {
+        target,
         waiting: interleave(addresses),
         running: Vec::new(),
         failed: Vec::new(),
@@ -37,7 +42,8 @@ where
     poll_fn(|cx| race.poll(cx)).await
 }
 
-struct Race<A, F> {
+struct Race<'a, A, F> {
+    target: &'a Address,
     waiting: VecDeque<SocketAddr>,
     running: Vec<(SocketAddr, Pin<Box<F>>)>,
     failed: Vec<(SocketAddr, io::Error)>,
@@ -47,7 +53,7 @@ struct Race<A, F> {
     attempt: A,
 }
 
-impl<T, A, F> Race<A, F>
+impl<T, A, F> Race<'_, A, F>
 where
     A: Fn(SocketAddr) -> Pin<Box<F>>,
     F: Future<Output = io::Result<T>>,
@@ -68,7 +74,10 @@ where
                     self.running.push((address, (self.attempt)(address)));
                     self.next = (!self.waiting.is_empty()).then(|| sleep(self.stagger));
                 }
-                None if self.running.is_empty() => return Poll::Ready(Err(combine(std::mem::take(&mut self.failed)))),
+                None if self.running.is_empty() => {
+                    let failed = std::mem::take(&mut self.failed);
+                    return Poll::Ready(Err(Attempts::combine(self.target, failed)));
+                }
                 None => return Poll::Pending,
             }
         }
@@ -105,8 +114,9 @@ fn interleave(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
     }
 }
 
-/// Tries one address after the other, and returns the first success: for what is done at once, such as listening.
+/// Tries one address after the other, and returns the first success: for operations that do not wait, such as listening.
 pub(crate) fn first_success<T>(
+    target: &Address,
     addresses: Vec<SocketAddr>,
     attempt: impl Fn(SocketAddr) -> io::Result<T>,
 ) -> io::Result<T> {
@@ -117,18 +127,7 @@ pub(crate) fn first_success<T>(
             Err(error) => failed.push((address, error)),
         }
     }
-    Err(combine(failed))
-}
-
-/// One error for all: that of the only attempt, or one that names each.
-fn combine(mut failed: Vec<(SocketAddr, io::Error)>) -> io::Error {
-    let (_, last) = failed.last().expect("a lookup that succeeds gives an address");
-    let kind = last.kind();
-    if let [_] = failed[..] {
-        return failed.remove(0).1;
-    }
-    let attempts: Vec<_> = failed.iter().map(|(address, error)| format!("{address}: {error}")).collect();
-    io::Error::new(kind, attempts.join("; "))
+    Err(Attempts::combine(target, failed))
 }
 
 #[cfg(test)]
@@ -168,7 +167,7 @@ mod tests {
             };
             let note: &dyn Fn(String) = &note;
             let addresses = plan.iter().map(|(address, ..)| address.parse().unwrap()).collect();
-            race(addresses, STAGGER, |address| {
+            race(&"host:1".into(), addresses, STAGGER, |address| {
                 let (_, takes, succeeds) =
                     *plan.iter().find(|(planned, ..)| planned.parse() == Ok(address)).expect("a planned address");
                 async move {

@@ -3,13 +3,16 @@
 //! The system's resolver blocks and cannot be interrupted, so it runs on a thread of the loop's lane, and a lookup that
 //! nobody waits for any more is left to itself. Whoever wants another resolver implements [`Resolve`].
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::pin::Pin;
 
-use picot_loop::LoopHandle;
+use picot_context::budget;
 
 use crate::address::Address;
+use crate::open::open_loop;
+use crate::operation_error::About;
 
 /// The future of a lookup; see [`Resolve`].
 pub type Resolving<'a> = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + 'a>>;
@@ -54,8 +57,7 @@ pub trait Resolve {
 /// A lookup blocks its thread for as long as the system takes. Dropped before it has started, it does not start; dropped
 /// later, it runs on, and its result is dropped. Closing the loop does not wait for it.
 ///
-/// # Panics
-/// Its future does, if this thread has no loop.
+/// Its future is an error if this thread has no loop, or it is closed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemResolver;
 
@@ -63,36 +65,38 @@ impl Resolve for SystemResolver {
     fn resolve<'a>(&'a self, host: &'a str, port: u16) -> Resolving<'a> {
         let host = host.to_string();
         Box::pin(async move {
-            let job = LoopHandle::current()
-                .spawn_lookup(move || (host.as_str(), port).to_socket_addrs().map(Iterator::collect));
+            let job = open_loop()?.spawn_lookup(move || (host.as_str(), port).to_socket_addrs().map(Iterator::collect));
             job.await.unwrap_or_else(|error| Err(io::Error::other(error)))
         })
     }
 }
 
-/// The socket addresses of `address`, by the system's resolver. Numbers are given back as they are, at once.
+/// The socket addresses of `address`, by the system's resolver. Numbers are returned as they are, at once, also without a loop.
 ///
 /// # Errors
-/// What the resolver says; if it knows no address; if a text is not of the form `host:port`.
-///
-/// # Panics
-/// If a name is to be looked up and this thread has no loop.
+/// The resolver's error, with the host; if it knows no address; if a text is not of the form `host:port`; if a name is to be
+/// looked up and this thread has no loop, or it is closed.
 ///
 /// # If dropped
 /// A lookup that has not started does not start; one that runs goes on, and its result is dropped.
 #[doc(alias = "getaddrinfo")]
 pub async fn lookup(address: impl Into<Address>) -> io::Result<Vec<SocketAddr>> {
-    lookup_with(&SystemResolver, &address.into()).await
+    let address = address.into();
+    lookup_with(&SystemResolver, &address).await.about(format_args!("look up {address}"))
 }
 
+/// Looks `address` up by `resolver`. It spends the task's budget, because numbers and a cache complete at once. The error does
+/// not name the address.
 pub(crate) async fn lookup_with(resolver: &dyn Resolve, address: &Address) -> io::Result<Vec<SocketAddr>> {
+    poll_fn(budget::poll_left).await;
+    budget::spend();
     let (host, port) = match address.parts()? {
         Ok(number) => return Ok(vec![number]),
         Err(name) => name,
     };
     let found = resolver.resolve(host, port).await?;
     if found.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::NotFound, format!("no address is known for {address}")));
+        return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
     }
     Ok(found)
 }

@@ -1,11 +1,13 @@
 //! A TCP connection.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::{self, Shutdown, SocketAddr};
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 
+use picot_context::budget;
 use picot_loop::LoopHandle;
 use picot_reactor::{Direction, Source};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -36,48 +38,31 @@ impl TcpStream {
     /// a time limit.
     ///
     /// # Errors
-    /// What the operating system says, for example that the connection was refused; of several addresses, each attempt is
-    /// named. And if this thread has no loop.
+    /// The operating system's error, for example that the connection was refused, with the address; of several addresses,
+    /// each attempt is named. And if this thread has no loop, or it is closed.
     ///
     /// # If dropped
     /// The connection is not made, or closed again.
     #[doc(alias = "create_connection")]
-    pub async fn connect(address: impl Into<Address>) -> io::Result<TcpStream> {
-        ConnectOptions::new().connect(address).await
+    pub fn connect(address: impl Into<Address>) -> impl Future<Output = io::Result<TcpStream>> {
+        const DEFAULTS: &ConnectOptions = &ConnectOptions::new();
+        DEFAULTS.connect_to(address.into())
     }
 
+    /// Connects to one address. The error is the bare one of the operating system.
     pub(crate) async fn connect_one(
         handle: LoopHandle,
         local: Option<SocketAddr>,
         address: SocketAddr,
     ) -> io::Result<TcpStream> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_nonblocking(true)?;
-        if let Some(local) = local {
-            #[cfg(unix)]
-            socket.set_reuse_address(true)?;
-            socket.bind(&local.into())?;
-        }
-        match socket.connect(&address.into()) {
-            Ok(()) => {}
-            Err(error) if is_under_way(&error) => {}
-            Err(error) => return Err(error),
-        }
-        // Registered after the call: a socket that does nothing yet would be told as hung up.
-        let stream = register(&handle, net::TcpStream::from(socket))?;
+        poll_fn(budget::poll_left).await;
+        budget::spend_call();
+        let stream = begin(&handle, local, address)?;
+        drop(handle);
         loop {
             stream.source.writable().await?;
-            if let Some(error) = stream.source.get_ref().take_error()? {
-                return Err(error);
-            }
-            // Writable without an error means connected; that there is a peer is the proof.
-            match stream.peer_addr() {
-                Ok(_) => return Ok(stream),
-                Err(error) if error.kind() == io::ErrorKind::NotConnected => {
-                    let would_block = |_: &net::TcpStream| io::Result::<()>::Err(io::ErrorKind::WouldBlock.into());
-                    let _ = stream.source.try_io(Direction::Write, would_block);
-                }
-                Err(error) => return Err(error),
+            if is_connected(&stream.source)? {
+                return Ok(stream);
             }
         }
     }
@@ -194,6 +179,41 @@ impl TcpStream {
     /// For a server, which does not own its connections.
     pub(crate) fn downgrade(&self) -> Weak<Source<net::TcpStream>> {
         Rc::downgrade(&self.source)
+    }
+}
+
+/// Starts to connect, and registers the socket.
+fn begin(handle: &LoopHandle, local: Option<SocketAddr>, address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    if let Some(local) = local {
+        #[cfg(unix)]
+        socket.set_reuse_address(true)?;
+        socket.bind(&local.into())?;
+    }
+    match socket.connect(&address.into()) {
+        Ok(()) => {}
+        Err(error) if is_under_way(&error) => {}
+        Err(error) => return Err(error),
+    }
+    // Registered after the call: the kernel reports a socket that was never connected as hung up.
+    register(handle, net::TcpStream::from(socket))
+}
+
+/// Whether the attempt to connect has succeeded, once the socket is writable; an error if it has failed.
+fn is_connected(source: &Source<net::TcpStream>) -> io::Result<bool> {
+    if let Some(error) = source.get_ref().take_error()? {
+        return Err(error);
+    }
+    // Writable without an error means connected, unless the event was spurious; a peer is the proof.
+    match source.get_ref().peer_addr() {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+            let would_block = |_: &net::TcpStream| io::Result::<()>::Err(io::ErrorKind::WouldBlock.into());
+            let _ = source.try_io(Direction::Write, would_block);
+            Ok(false)
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -79,7 +79,8 @@ impl UdpSocket {
     /// # If dropped
     /// The peer is as before.
     pub async fn connect(&self, address: impl Into<Address>) -> io::Result<()> {
-        first_success(lookup(address).await?, |address| {
+        let target = address.into();
+        first_success(&target, lookup(target.clone()).await?, |address| {
             self.source.get_ref().connect(address)?;
             self.peer.set(Some(address));
             Ok(())

@@ -3,21 +3,24 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::panic::Location;
 use std::rc::Rc;
 
 use picot_context::{Cause, Place, catch};
-use picot_loop::LoopHandle;
 use slab::Slab;
 
 use super::{Listener, Listening, Open, Server, Shared, Start};
 use crate::address::Address;
 use crate::listener::TcpListener;
 use crate::open::open_loop;
+#[cfg(unix)]
+use crate::operation_error::raw_os_error;
+use crate::operation_error::{About, Attempts};
 use crate::options::ListenOptions;
 use crate::protocol::{BufferedProtocol, Connections, Protocol};
 use crate::report::report_as;
-use crate::resolve::lookup;
+use crate::resolve::{SystemResolver, lookup_with};
 use crate::server::listen::Accept;
 
 /// Options of a [`Server`], and its listeners.
@@ -77,19 +80,55 @@ impl<L> ServerBuilder<L> {
 impl ServerBuilder<TcpListener> {
     /// Adds a listener at each address of `address`: a name may have several. With port 0 each gets a port of its own.
     ///
+    /// An address that this machine does not have is passed over, as in asyncio, if another one can be bound: `localhost` is
+    /// often `::1` too where IPv6 is disabled. Any other failure is an error even if the other addresses are free: a server
+    /// that leaves one of them to another program would not get all of its clients.
+    ///
     /// # Errors
-    /// What the operating system says, for example that an address is in use; and if this thread has no loop.
+    /// The operating system's error, for example that an address is in use, with each address that failed; and if this thread
+    /// has no loop, or it is closed.
     ///
     /// # If dropped
     /// Nothing listens.
     pub async fn bind(mut self, address: impl Into<Address>) -> io::Result<ServerBuilder<TcpListener>> {
-        LoopHandle::try_current()?;
-        for address in lookup(address).await? {
-            let listener = self.listen.bind(address).await?;
-            self.listeners.push(listener);
-        }
+        let address = address.into();
+        let bind = async {
+            let handle = open_loop()?;
+            let addresses = lookup_with(&SystemResolver, &address).await?;
+            listen_at_each(&address, addresses, |address| self.listen.listen(&handle, address))
+        };
+        let listeners = bind.await.about(format_args!("listen at {address}"))?;
+        self.listeners.extend(listeners);
         Ok(self)
     }
+}
+
+/// Listens at each of the `addresses` of `target` that this machine has. An error names each address that failed.
+fn listen_at_each<L>(
+    target: &Address,
+    addresses: Vec<SocketAddr>,
+    listen: impl Fn(SocketAddr) -> io::Result<L>,
+) -> io::Result<Vec<L>> {
+    let (mut listeners, mut failed) = (Vec::new(), Vec::new());
+    for address in addresses {
+        match listen(address) {
+            Ok(listener) => listeners.push(listener),
+            Err(error) => failed.push((address, error)),
+        }
+    }
+    if listeners.is_empty() || !failed.iter().all(|(_, error)| is_elsewhere(error)) {
+        return Err(Attempts::combine(target, failed));
+    }
+    Ok(listeners)
+}
+
+/// Whether the machine does not have such an address, or no address of such a family.
+fn is_elsewhere(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    if raw_os_error(error) == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error()) {
+        return true;
+    }
+    error.kind() == io::ErrorKind::AddrNotAvailable
 }
 
 impl<L: Listener> ServerBuilder<L> {
@@ -191,5 +230,50 @@ impl<L: fmt::Debug> fmt::Debug for ServerBuilder<L> {
             .field("listeners", &self.listeners)
             .field("max", &self.max)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FAMILIES: [&str; 3] = ["[::1]:80", "127.0.0.1:80", "10.0.0.1:80"];
+
+    /// Listens where `outcomes` says `None`; otherwise fails by that kind.
+    fn listen(outcomes: [Option<io::ErrorKind>; 3], addresses: usize) -> io::Result<Vec<SocketAddr>> {
+        let addresses: Vec<SocketAddr> = FAMILIES[..addresses].iter().map(|text| text.parse().unwrap()).collect();
+        listen_at_each(&"host:80".into(), addresses.clone(), |address| {
+            let index = addresses.iter().position(|other| *other == address).unwrap();
+            outcomes[index].map_or(Ok(address), |kind| Err(kind.into()))
+        })
+    }
+
+    #[test]
+    fn a_server_listens_where_the_machine_has_an_address_and_any_other_failure_is_an_error_that_names_all() {
+        use io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
+        let kinds = [None, Some(AddrNotAvailable), Some(AddrInUse), Some(PermissionDenied)];
+        for number in 0..64 {
+            let outcomes = [kinds[number / 16], kinds[number / 4 % 4], kinds[number % 4]];
+            let hard = outcomes.iter().any(|outcome| !matches!(outcome, None | Some(AddrNotAvailable)));
+            let bound = outcomes.iter().filter(|outcome| outcome.is_none()).count();
+            match listen(outcomes, 3) {
+                Ok(listeners) => assert!(!hard && bound > 0 && listeners.len() == bound, "{outcomes:?}"),
+                Err(error) => {
+                    assert!(hard || bound == 0, "{outcomes:?}");
+                    for (address, outcome) in FAMILIES.iter().zip(outcomes) {
+                        assert_eq!(error.to_string().contains(address), outcome.is_some(), "{outcomes:?}: {error}");
+                    }
+                }
+            }
+        }
+        assert_eq!(listen([Some(AddrInUse), None, None], 1).unwrap_err().kind(), AddrInUse);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_family_that_the_system_does_not_have_is_passed_over() {
+        assert!(is_elsewhere(&rustix::io::Errno::AFNOSUPPORT.into()));
+        assert!(is_elsewhere(&rustix::io::Errno::ADDRNOTAVAIL.into()));
+        assert!(!is_elsewhere(&rustix::io::Errno::ADDRINUSE.into()));
     }
 }

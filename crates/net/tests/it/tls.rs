@@ -104,7 +104,7 @@ fn a_peer_that_never_speaks_is_a_timeout_on_either_side() {
             let (client, _server) = pair().await?;
             let connector = TlsConnector::trusting(AUTHORITY)?.handshake_timeout(Duration::from_secs(5));
             let error = connector.connect("localhost", client).await.unwrap_err();
-            let text = "the TLS handshake was not done within 5s";
+            let text = "the TLS handshake timed out after 5s";
             assert_eq!((error.kind(), &*error.to_string()), (io::ErrorKind::TimedOut, text));
             let (_client, server) = pair().await?;
             let error = TlsAcceptor::new(CERTIFICATE, KEY)?.accept(server).await.unwrap_err();
@@ -130,7 +130,7 @@ fn an_end_that_the_peer_does_not_take_is_a_timeout_on_either_side() {
             let (bytes, start) = (vec![1; 100_000], Instant::now());
             assert!(poll_once(closing.write_all(&bytes)).await.is_none(), "nobody reads");
             let error = closing.close().await.unwrap_err();
-            let text = format!("closing TLS was not done within {limit}s");
+            let text = format!("closing TLS timed out after {limit}s");
             assert_eq!((error.kind(), error.to_string()), (io::ErrorKind::TimedOut, text));
             assert_eq!(start.elapsed(), seconds(limit));
             // The peer has what has gone out, and then an end that was cut.
