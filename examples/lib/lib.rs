@@ -24,6 +24,13 @@ mod documentation {
         Benches: "benches/README.md";
         Architecture: "docs/architecture.md";
         NonGoals: "docs/non-goals.md";
+        Documentation: "docs/README.md";
+        Glossary: "docs/glossary.md";
+        GuideTutorial: "docs/guide/tutorial.md";
+        GuideRustForAsyncio: "docs/guide/rust-for-asyncio.md";
+        GuideRecipes: "docs/guide/recipes.md";
+        GuideTesting: "docs/guide/testing.md";
+        GuideChooseACrate: "docs/guide/choose-a-crate.md";
         Security: "docs/SECURITY.md";
         Releasing: "docs/releasing.md";
         GuideTrouble: "docs/guide/when-something-goes-wrong.md";
