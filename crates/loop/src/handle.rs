@@ -167,11 +167,20 @@ impl LoopHandle {
 
     /// Registers an I/O object with the loop's reactor. It must be in non-blocking mode.
     ///
+    /// The object belongs to the source, so a borrowed one is refused; share it by an `Rc`.
+    ///
+    /// ```compile_fail,E0597
+    /// let event_loop = picot_loop::EventLoop::new().unwrap();
+    /// let source;
+    /// let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    /// source = event_loop.handle().register(&socket).unwrap();
+    /// ```
+    ///
     /// # Errors
     /// What the operating system says; an error of its own if the loop is closed. The object is dropped.
     #[doc(alias = "connect_read_pipe")]
     #[doc(alias = "connect_write_pipe")]
-    pub fn register<T: Pollable>(&self, io: T) -> io::Result<Source<T>> {
+    pub fn register<T: Pollable + 'static>(&self, io: T) -> io::Result<Source<T>> {
         self.check_open().map_err(io::Error::other)?;
         Ok(self.inner.reactor.register(io)?)
     }

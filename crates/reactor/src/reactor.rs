@@ -99,7 +99,32 @@ impl Reactor {
     /// What the operating system says, with the object: for example that it is registered already, or that there is no
     /// memory. In a process that was forked from the reactor's, always: see [`is_forked`](Reactor::is_forked). The error
     /// becomes an [`io::Error`] by `?`.
-    pub fn register<T: Pollable>(&self, io: T) -> Result<Source<T>, RegisterError<T>> {
+    ///
+    /// The object belongs to the source, so a borrowed one is refused: it could be closed before its source, which then
+    /// deregisters whatever has that descriptor by then. Share it by an `Rc` instead.
+    ///
+    /// ```compile_fail,E0597
+    /// use std::net::UdpSocket;
+    /// use picot_reactor::Reactor;
+    ///
+    /// let reactor = Reactor::new().unwrap();
+    /// let source;
+    /// let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    /// source = reactor.register(&socket).unwrap();
+    /// ```
+    ///
+    /// Nor can it be leaked, which would leave the number of a closed object in the driver's set:
+    ///
+    /// ```compile_fail,E0505
+    /// use std::net::UdpSocket;
+    /// use picot_reactor::Reactor;
+    ///
+    /// let reactor = Reactor::new().unwrap();
+    /// let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    /// std::mem::forget(reactor.register(&socket).unwrap());
+    /// drop(socket);
+    /// ```
+    pub fn register<T: Pollable + 'static>(&self, io: T) -> Result<Source<T>, RegisterError<T>> {
         match State::register(&self.inner, borrow(&io)) {
             Ok(state) => Ok(Source::new(self.inner.clone(), state, io)),
             Err(error) => Err(RegisterError { error, io }),

@@ -54,8 +54,8 @@ impl Readiness {
 
     /// No kernel polls the object, so its readiness is never cleared. For our own use, as the next: it is not shown.
     pub(crate) const ALWAYS: Readiness = Readiness(64);
-    /// That a transfer has moved less than it could says nothing about the next one.
-    pub(crate) const UNTOLD: Readiness = Readiness(128);
+    /// A transfer that moved less than it could is no proof that the kernel is drained.
+    pub(crate) const UNTRUSTED: Readiness = Readiness(128);
 
     /// The readiness of all directions.
     pub(crate) const EVERY_DIRECTION: Readiness = Readiness(1 | 2 | 4);
@@ -83,10 +83,11 @@ impl Readiness {
         self.intersects(Readiness(8 | 16 | 32))
     }
 
-    /// Whether only "would block" says that a direction is not ready any more, and not a transfer that moved less than it
-    /// could.
+    /// Whether only "would block" clears a direction, and a transfer that moved less than it could does not.
+    ///
+    /// After a hang-up no further edge may come. At urgent data TCP ends a receive early, with bytes behind the mark.
     pub(crate) const fn must_be_tried(self) -> bool {
-        self.intersects(Readiness(8 | 16 | 32 | 64 | 128))
+        self.intersects(Readiness(2 | 8 | 16 | 32 | 64 | 128))
     }
 
     /// What others are shown of it.

@@ -1,8 +1,9 @@
 //! Sources: an I/O object with what is known of its readiness, and who waits for it.
 //!
 //! The invariants: readiness is set by events and by `assume_ready`, and cleared only after an operation has said "would
-//! block" (or has moved less than it could, where that means the same); whoever waits in a direction is woken when it
-//! becomes ready; dropping a source takes it out of the table and the kernel's set before its object is closed.
+//! block" (or has moved less than it could, where the owner vouches that this means the same); whoever waits in a direction
+//! is woken when it becomes ready; dropping a source takes it out of the table and the kernel's set before its object is
+//! closed.
 
 use std::cell::{Cell, OnceCell};
 use std::fmt;
@@ -131,7 +132,7 @@ impl State {
         let key = inner.table.vacant_key();
         let key = key.ok_or_else(|| io::Error::other("the reactor has no room for more sources"))?;
         let state = Rc::new(State::new(key, raw(io)));
-        state.readiness.set(Readiness::UNTOLD.when(!inner.driver.trusts_partial_transfers()));
+        state.readiness.set(Readiness::UNTRUSTED);
         if inner.driver.is_edge() {
             state.add(inner, Readiness::EVERY_DIRECTION)?;
         } else {
@@ -224,15 +225,26 @@ impl State {
     #[inline]
     fn clear_ready(&self, direction: Direction) {
         let readiness = self.readiness.get();
-        if !readiness.contains(Readiness::ALWAYS) {
-            self.readiness.set(readiness.without(Readiness::of(direction)));
+        if readiness.contains(Readiness::ALWAYS) {
+            return;
         }
+        let bit = Readiness::of(direction);
+        // The urgent byte was received out of band, but a receive still ends early at the mark that it leaves behind.
+        let has_mark = direction == Direction::Priority && readiness.contains(bit);
+        self.readiness.set(readiness.without(bit) | Readiness::UNTRUSTED.when(has_mark));
     }
 
-    /// An operation has moved so many bytes of so many that it could. If these are fewer, the kernel has no more, or has no
-    /// more room; but after a hang-up there may be no further edge, and then only "would block" counts.
+    /// Whether a short transfer clears readiness from now on, which it does only where the driver agrees.
+    fn trust(&self, inner: &Inner, is_trusted: bool) {
+        let readiness = self.readiness.get().without(Readiness::UNTRUSTED);
+        let is_trusted = is_trusted && inner.driver.trusts_partial_transfers();
+        self.readiness.set(readiness | Readiness::UNTRUSTED.when(!is_trusted));
+    }
+
+    /// Records a transfer of `moved` out of `length` bytes. Where short transfers are trusted, a short one clears the
+    /// direction: the kernel has no more data, or no more room.
     ///
-    /// Returns whether the direction is not ready any more.
+    /// Returns whether it was cleared.
     #[inline]
     fn has_moved(&self, direction: Direction, moved: usize, length: usize) -> bool {
         if moved == length || moved == 0 {
@@ -590,6 +602,42 @@ impl<T> Source<T> {
         io
     }
 
+    /// Declares whether a short transfer (more than nothing, but less than asked for) proves that the kernel has no more data,
+    /// or no more room. If so, [`poll_transfer`](Source::poll_transfer) and [`try_transfer`](Source::try_transfer) clear the
+    /// readiness after one, which saves the call that would only return "would block".
+    ///
+    /// It is no proof in general, so a source starts without this trust, and then only "would block" clears its readiness.
+    /// Kernels end a receive early, with more to read and no further edge, at Unix messages that carry descriptors, between
+    /// Unix writers with different credentials, at Unix out-of-band data, at records of kernel TLS, between the lines of a
+    /// terminal, and wherever the protocol has messages. **Only a plain TCP socket keeps the promise**: one whose protocol is
+    /// known to be `IPPROTO_TCP` (not MPTCP), with no upper-layer protocol such as kernel TLS on it, and outside of a BPF
+    /// socket map. Who hands in a descriptor from elsewhere rarely knows that.
+    ///
+    /// TCP stops at urgent data, too, and there the reactor itself takes the trust back: the driver reports the urgent mark
+    /// as an event. So call this right after the registration, and again, with `false`, before the socket is given another
+    /// protocol. Where the driver cannot vouch for it ([`Driver::trusts_partial_transfers`](crate::driver::Driver)), the
+    /// call has no effect.
+    ///
+    /// ```
+    /// use std::net::{TcpListener, TcpStream};
+    /// use picot_reactor::Reactor;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let reactor = Reactor::new()?;
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = TcpStream::connect(listener.local_addr()?)?;
+    /// stream.set_nonblocking(true)?;
+    /// let source = reactor.register(stream)?;
+    /// // We made it ourselves, so it is plain TCP.
+    /// source.trust_short_transfers(true);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn trust_short_transfers(&self, is_trusted: bool) {
+        let Registered { inner, state } = &self.registered;
+        state.trust(inner, is_trusted);
+    }
+
     /// Takes a direction to be ready, until an operation finds that it is not. For objects that probably are: an accepted
     /// connection has its first data soon, a connected one can be written to.
     /// ```
@@ -692,8 +740,8 @@ impl<T> Source<T> {
         operation(&self.io).map_err(|error| self.registered.has_failed(direction, error))
     }
 
-    /// [`try_io`](Source::try_io) for an operation that moves up to `length` bytes over a stream socket; see
-    /// [`poll_transfer`](Source::poll_transfer).
+    /// [`try_io`](Source::try_io) for an operation that moves up to `length` bytes; see
+    /// [`trust_short_transfers`](Source::trust_short_transfers).
     ///
     /// # Errors
     /// As for [`try_io`](Source::try_io).
@@ -775,11 +823,10 @@ impl<T> Source<T> {
         }
     }
 
-    /// [`poll_io`](Source::poll_io) for an operation that moves up to `length` bytes over a stream socket. If it moves
-    /// fewer (but some), the kernel has no more, or has no more room; where that can be relied upon, the call that would
-    /// only find out is saved.
-    ///
-    /// Only for stream sockets: of terminals and datagrams it is not true.
+    /// [`poll_io`](Source::poll_io) for an operation that moves up to `length` bytes. If it moves fewer (but some), and the
+    /// owner has declared that this proves the kernel to be drained
+    /// ([`trust_short_transfers`](Source::trust_short_transfers)), the direction is not ready any more. Without that
+    /// declaration it does the same as `poll_io`.
     ///
     /// # Errors
     /// As for [`poll_io`](Source::poll_io).

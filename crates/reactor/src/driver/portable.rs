@@ -64,7 +64,8 @@ impl Driver for Portable {
     }
 
     fn trusts_partial_transfers(&self) -> bool {
-        // Levels are told whenever they are asked for. The edges of `polling` do not tell the end of a stream apart.
+        // Levels are told whenever they are asked for, also past an urgent mark. The edges of `polling` do not tell the end
+        // of a stream apart.
         !self.is_edge()
     }
 

@@ -22,5 +22,7 @@ mod stops;
 mod support;
 #[cfg(target_os = "linux")]
 mod traits;
+#[cfg(target_os = "linux")]
+mod transfers;
 mod wake;
 mod wakers;

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::UdpSocket;
+use std::rc::Rc;
 
 use picot_reactor::Direction;
 
@@ -15,16 +16,17 @@ use crate::support::{Count, pair, reactor, registered, wait_until};
 fn a_failed_registration_gives_the_object_back_and_leaves_nothing() {
     let reactor = reactor();
     let (stream, _peer) = pair();
-    let first = reactor.register(&stream).unwrap();
-    let (error, given_back) = reactor.register(&stream).unwrap_err().into_parts();
+    let stream = Rc::new(stream);
+    let first = reactor.register(stream.clone()).unwrap();
+    let (error, given_back) = reactor.register(stream.clone()).unwrap_err().into_parts();
     assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
-    assert_eq!(given_back.local_addr().unwrap(), stream.local_addr().unwrap());
+    assert!(Rc::ptr_eq(&given_back, &stream));
     assert_eq!(reactor.sources(), 1);
     drop(first);
-    assert!(reactor.register(&stream).is_ok());
+    assert!(reactor.register(stream.clone()).is_ok());
     let error: io::Error = {
-        let _first = reactor.register(&stream).unwrap();
-        reactor.register(&stream).unwrap_err().into()
+        let _first = reactor.register(stream.clone()).unwrap();
+        reactor.register(stream.clone()).unwrap_err().into()
     };
     assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
 }
