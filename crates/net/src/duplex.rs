@@ -49,6 +49,10 @@ macro_rules! duplex {
             // Always in line, as what calls it: for a small message a call costs as much as all else that is done here.
             #[inline(always)]
             fn poll_receive(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+                // The kernel waits for data also where there is no room for it.
+                if buffer.is_empty() {
+                    return $crate::operation::poll_nothing(cx, Ok(0));
+                }
                 self.source.poll_transfer(cx, Direction::Read, buffer.len(), |stream| $crate::transfer::receive(stream, buffer))
             }
 
@@ -57,24 +61,34 @@ macro_rules! duplex {
                 cx: &mut Context<'_>,
                 buffers: &mut [IoSliceMut<'_>],
             ) -> Poll<io::Result<usize>> {
+                let length = buffers.iter().map(|buffer| buffer.len()).sum();
+                if length == 0 {
+                    return $crate::operation::poll_nothing(cx, Ok(0));
+                }
                 if buffers.len() > $crate::duplex::SLICES {
                     return self.source.poll_io(cx, Direction::Read, |mut stream| stream.read_vectored(buffers));
                 }
-                let length = buffers.iter().map(|buffer| buffer.len()).sum();
                 self.source.poll_transfer(cx, Direction::Read, length, |mut stream| stream.read_vectored(buffers))
             }
 
             #[inline(always)]
             fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+                if bytes.is_empty() {
+                    return $crate::operation::poll_nothing(cx, Ok(0));
+                }
                 self.source.poll_transfer(cx, Direction::Write, bytes.len(), |stream| $crate::transfer::send(stream, bytes))
             }
 
             fn poll_send_vectored(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-                if slices.len() > $crate::duplex::SLICES {
-                    return self.source.poll_io(cx, Direction::Write, |mut stream| stream.write_vectored(slices));
-                }
                 let length = slices.iter().map(|slice| slice.len()).sum();
-                self.source.poll_transfer(cx, Direction::Write, length, |mut stream| stream.write_vectored(slices))
+                if length == 0 {
+                    return $crate::operation::poll_nothing(cx, Ok(0));
+                }
+                let send = |stream: &_| $crate::transfer::send_vectored(stream, slices);
+                if slices.len() > $crate::duplex::SLICES {
+                    return self.source.poll_io(cx, Direction::Write, send);
+                }
+                self.source.poll_transfer(cx, Direction::Write, length, send)
             }
         }
 
@@ -193,17 +207,17 @@ macro_rules! writable {
 
             fn poll_flush(
                 self: std::pin::Pin<&mut Self>,
-                _: &mut std::task::Context<'_>,
+                cx: &mut std::task::Context<'_>,
             ) -> std::task::Poll<std::io::Result<()>> {
-                std::task::Poll::Ready(Ok(()))
+                $crate::operation::poll_nothing(cx, Ok(()))
             }
 
             fn poll_close(
                 self: std::pin::Pin<&mut Self>,
-                _: &mut std::task::Context<'_>,
+                cx: &mut std::task::Context<'_>,
             ) -> std::task::Poll<std::io::Result<()>> {
                 let $this = &*self;
-                std::task::Poll::Ready($crate::duplex::Duplex::shutdown($duplex, std::net::Shutdown::Write))
+                $crate::operation::poll_call(cx, || $crate::duplex::Duplex::shutdown($duplex, std::net::Shutdown::Write))
             }
         }
 
@@ -233,17 +247,17 @@ macro_rules! writable {
 
             fn poll_flush(
                 self: std::pin::Pin<&mut Self>,
-                _: &mut std::task::Context<'_>,
+                cx: &mut std::task::Context<'_>,
             ) -> std::task::Poll<std::io::Result<()>> {
-                std::task::Poll::Ready(Ok(()))
+                $crate::operation::poll_nothing(cx, Ok(()))
             }
 
             fn poll_shutdown(
                 self: std::pin::Pin<&mut Self>,
-                _: &mut std::task::Context<'_>,
+                cx: &mut std::task::Context<'_>,
             ) -> std::task::Poll<std::io::Result<()>> {
                 let $this = &*self;
-                std::task::Poll::Ready($crate::duplex::Duplex::shutdown($duplex, std::net::Shutdown::Write))
+                $crate::operation::poll_call(cx, || $crate::duplex::Duplex::shutdown($duplex, std::net::Shutdown::Write))
             }
         }
     };

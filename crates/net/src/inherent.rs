@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use crate::duplex::Duplex;
+use crate::operation::poll_nothing;
 
 /// Reads what has come; made by [`TcpStream::read`](crate::TcpStream::read), and by `read` of Unix streams.
 #[must_use = "futures do nothing unless they are awaited"]
@@ -85,19 +86,21 @@ impl<S: Duplex> Future for WriteAll<'_, S> {
     #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        while !this.bytes.is_empty() {
+        if this.bytes.is_empty() {
+            return poll_nothing(cx, Ok(()));
+        }
+        loop {
             let sent = ready!(this.stream.poll_send(cx, this.bytes))?;
             // Nearly always everything goes out at once.
             if sent == this.bytes.len() {
                 this.bytes = &[];
-                break;
+                return Poll::Ready(Ok(()));
             }
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             this.bytes = &this.bytes[sent..];
         }
-        Poll::Ready(Ok(()))
     }
 }
 

@@ -6,13 +6,15 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
-use std::io::{self, Read};
+use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use futures_io::{AsyncRead, AsyncWrite};
 use picot_context::budget;
+
+use crate::operation::poll_nothing;
 
 /// Two connected ends of a stream in memory. Each direction holds up to `capacity` bytes; then its writer waits.
 ///
@@ -57,10 +59,22 @@ struct Pipe {
 #[derive(Default)]
 struct State {
     bytes: VecDeque<u8>,
-    is_written_to_the_end: bool,
-    has_no_reader: bool,
+    write_closed: bool,
+    read_closed: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
+}
+
+impl State {
+    /// Whether a read has something to return: bytes, or the end.
+    fn is_readable(&self) -> bool {
+        !self.bytes.is_empty() || self.write_closed
+    }
+
+    /// Whether a write of at least one byte has something to return: how much fits, or that there is no reader.
+    fn is_writable(&self, capacity: usize) -> bool {
+        self.bytes.len() < capacity || self.write_closed || self.read_closed
+    }
 }
 
 impl Pipe {
@@ -68,14 +82,16 @@ impl Pipe {
         Rc::new(Pipe { capacity, state: RefCell::default() })
     }
 
-    fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+    fn poll_read(&self, cx: &mut Context<'_>, buffers: &mut [IoSliceMut<'_>]) -> Poll<io::Result<usize>> {
         ready!(budget::poll_left(cx));
-        let mut state = self.state.borrow_mut();
-        if state.bytes.is_empty() && !state.is_written_to_the_end && !buffer.is_empty() {
-            drop(state);
-            return self.wait(cx, |state| &mut state.reader);
+        if buffers.iter().any(|buffer| !buffer.is_empty()) {
+            ready!(self.wait(cx, State::is_readable, |state| &mut state.reader));
         }
-        let count = state.bytes.read(buffer)?;
+        let mut state = self.state.borrow_mut();
+        let mut count = 0;
+        for buffer in buffers {
+            count += state.bytes.read(buffer)?;
+        }
         let writer = state.writer.take();
         drop(state);
         wake(writer);
@@ -83,29 +99,49 @@ impl Pipe {
         Poll::Ready(Ok(count))
     }
 
-    fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         ready!(budget::poll_left(cx));
+        if slices.iter().any(|slice| !slice.is_empty()) {
+            ready!(self.wait(cx, |state| state.is_writable(self.capacity), |state| &mut state.writer));
+        }
+        budget::spend();
         let mut state = self.state.borrow_mut();
-        if state.has_no_reader || state.is_written_to_the_end {
+        if state.read_closed || state.write_closed {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        let count = bytes.len().min(self.capacity - state.bytes.len());
-        if count == 0 && !bytes.is_empty() {
-            drop(state);
-            return self.wait(cx, |state| &mut state.writer);
+        let before = state.bytes.len();
+        for slice in slices {
+            let room = self.capacity - state.bytes.len();
+            state.bytes.extend(&slice[..slice.len().min(room)]);
         }
-        state.bytes.extend(&bytes[..count]);
+        let count = state.bytes.len() - before;
         let reader = state.reader.take();
         drop(state);
         wake(reader);
-        budget::spend();
         Poll::Ready(Ok(count))
     }
 
-    /// The task of `cx` is the one to be woken. Wakers are cloned and dropped with nothing borrowed: both may be anybody's code.
-    fn wait<T>(&self, cx: &mut Context<'_>, slot: impl Fn(&mut State) -> &mut Option<Waker>) -> Poll<T> {
+    /// Ready when `is_ready` holds; until then the task of `cx` is the one to be woken.
+    ///
+    /// Wakers are cloned and dropped with nothing borrowed, because both may run foreign code. That code may use the other
+    /// end, and would find no waiter to wake; so the state is looked at again after the clone.
+    fn wait(
+        &self,
+        cx: &mut Context<'_>,
+        is_ready: impl Fn(&State) -> bool,
+        slot: impl Fn(&mut State) -> &mut Option<Waker>,
+    ) -> Poll<()> {
+        if is_ready(&self.state.borrow()) {
+            return Poll::Ready(());
+        }
         let waker = cx.waker().clone();
-        let old = slot(&mut self.state.borrow_mut()).replace(waker);
+        let mut state = self.state.borrow_mut();
+        if is_ready(&state) {
+            drop(state);
+            return Poll::Ready(());
+        }
+        let old = slot(&mut state).replace(waker);
+        drop(state);
         drop(old);
         Poll::Pending
     }
@@ -128,23 +164,40 @@ fn wake(waiter: Option<Waker>) {
 
 impl AsyncRead for DuplexStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.read.poll_read(cx, buffer)
+        self.read.poll_read(cx, &mut [IoSliceMut::new(buffer)])
+    }
+
+    fn poll_read_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.read.poll_read(cx, buffers)
     }
 }
 
 impl AsyncWrite for DuplexStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.write.poll_write(cx, bytes)
+        self.write.poll_write(cx, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.write.poll_write(cx, slices)
     }
 
     /// There is nothing to flush: what was written can be read.
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        poll_nothing(cx, Ok(()))
     }
 
     /// Ends the writing direction.
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.write.end(|state| state.is_written_to_the_end = true);
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(poll_nothing(cx, ()));
+        self.write.end(|state| state.write_closed = true);
         Poll::Ready(Ok(()))
     }
 }
@@ -154,9 +207,9 @@ crate::tokio_io::by_futures_io!({} DuplexStream);
 
 impl Drop for DuplexStream {
     fn drop(&mut self) {
-        self.write.end(|state| state.is_written_to_the_end = true);
+        self.write.end(|state| state.write_closed = true);
         self.read.end(|state| {
-            state.has_no_reader = true;
+            state.read_closed = true;
             state.bytes.clear();
         });
     }

@@ -12,6 +12,7 @@ use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 use futures_io::{AsyncBufRead, AsyncRead};
+use picot_context::budget;
 
 use crate::read_error::ReadError;
 
@@ -169,6 +170,12 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         poll_fn(|cx| self.poll_more(cx)).await
     }
 
+    /// Waits until the step has budget left. What is taken from the buffer needs no system call, so without this a loop over
+    /// a full buffer would keep all other tasks waiting.
+    async fn turn(&self) {
+        poll_fn(budget::poll_left).await;
+    }
+
     /// Reads what there is, at most `buffer.len()` bytes; waits if there is nothing. 0 is the end.
     ///
     /// # Errors
@@ -189,11 +196,14 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// Nothing is lost: what was received stays in the buffer.
     #[doc(alias = "readexactly")]
     pub async fn read_exact(&mut self, length: usize) -> Result<Vec<u8>, ReadError> {
+        self.turn().await;
         while self.len() < length {
             if self.more().await? == 0 {
+                budget::spend();
                 return Err(ReadError::Incomplete { partial: self.take_vec(self.len()), expected: Some(length) });
             }
         }
+        budget::spend();
         Ok(self.take_vec(length))
     }
 
@@ -205,7 +215,9 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// # If dropped
     /// Nothing is lost: what was received stays in the buffer.
     pub async fn read_to_end(&mut self) -> io::Result<Vec<u8>> {
+        self.turn().await;
         while self.more().await? > 0 {}
+        budget::spend();
         Ok(self.take_vec(self.len()))
     }
 
@@ -266,12 +278,15 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 
     fn poll_line(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<String>, ReadError>> {
+        ready!(budget::poll_left(cx));
         // Kept between polls and between calls: a line that comes byte by byte is searched once.
         let mut searched = self.without_line;
         // The end of a line may be one byte longer than what is searched for.
         let poll = self.poll_find(cx, &[b"\n"], self.limit.saturating_add(1), &mut searched);
         self.without_line = searched;
-        let line = match ready!(poll) {
+        let found = ready!(poll);
+        budget::spend();
+        let line = match found {
             Ok(Some(found)) => {
                 let mut line = self.take_vec(found.end);
                 let text = line.strip_suffix(b"\r\n").or(line.strip_suffix(b"\n")).unwrap_or(&line);
@@ -305,8 +320,11 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             !separators.is_empty() && separators.iter().all(|one| !one.is_empty()),
             "an empty separator is nowhere"
         );
+        self.turn().await;
         let mut searched = 0;
-        poll_fn(|cx| self.poll_find(cx, separators, self.limit, &mut searched)).await
+        let found = poll_fn(|cx| self.poll_find(cx, separators, self.limit, &mut searched)).await;
+        budget::spend();
+        found
     }
 
     /// Receives until one of the separators is in the buffer, with no more than `limit` bytes before it; `None` if the end
@@ -360,6 +378,7 @@ fn find(bytes: &[u8], separators: &[&[u8]], searched: usize) -> Option<Found> {
 impl<R: AsyncRead + Unpin> AsyncRead for Reader<R> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        ready!(budget::poll_left(cx));
         if this.len() == 0 && !this.is_at_end && buffer.len() >= CHUNK {
             // A large read needs no buffer in between.
             let poll = Pin::new(&mut this.inner).poll_read(cx, buffer);
@@ -369,6 +388,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for Reader<R> {
         if this.len() == 0 && !buffer.is_empty() {
             ready!(this.poll_more(cx))?;
         }
+        budget::spend();
         let length = this.len().min(buffer.len());
         buffer[..length].copy_from_slice(&this.buffer()[..length]);
         this.take(length);
@@ -379,9 +399,11 @@ impl<R: AsyncRead + Unpin> AsyncRead for Reader<R> {
 impl<R: AsyncRead + Unpin> AsyncBufRead for Reader<R> {
     fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         let this = self.get_mut();
+        ready!(budget::poll_left(cx));
         if this.len() == 0 {
             ready!(this.poll_more(cx))?;
         }
+        budget::spend();
         Poll::Ready(Ok(this.buffer()))
     }
 

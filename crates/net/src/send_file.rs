@@ -1,12 +1,15 @@
 //! Sending a file without taking its bytes through the program, where the kernel can do that.
 
 use std::fs::File;
+use std::future::poll_fn;
 use std::io;
 use std::ops::Range;
+use std::pin::Pin;
 
 use futures_io::AsyncWrite;
 use picot_loop::spawn_blocking;
 
+use crate::operation::call;
 use crate::stream::TcpStream;
 
 /// So much of a file is sent, or read on a thread, at a time.
@@ -19,6 +22,10 @@ impl TcpStream {
     /// On Linux the kernel does it (`sendfile`), and the bytes never come into the program. What is not in the kernel's cache
     /// it reads from the disk meanwhile, 256 KiB at a time at the most, and the loop waits for that. Where it cannot, for
     /// this kind of file or system, the file is read on a thread of the loop's blocking lane.
+    ///
+    /// A process in which `SIGPIPE` has its default action, which Rust's runtime turns off, can be ended by it: `sendfile` has
+    /// no flag against the signal. A peer that has gone is noticed before each piece, without a signal; the signal remains
+    /// possible where the peer resets the connection during the call. Such a process had better ignore the signal.
     ///
     /// # Errors
     /// What the operating system says. Some bytes may have been sent by then.
@@ -46,6 +53,9 @@ impl TcpStream {
     #[doc(alias = "sendfile")]
     pub async fn send_file(&self, file: &File, range: Range<u64>) -> io::Result<u64> {
         let Range { start, end } = range;
+        if start >= end {
+            return call(|| Ok(0)).await;
+        }
         #[cfg(target_os = "linux")]
         let start = match kernel::send(self, file, start..end).await? {
             kernel::Sent::All(sent) => return Ok(sent),
@@ -68,7 +78,7 @@ impl TcpStream {
             let mut rest = &piece[..];
             while !rest.is_empty() {
                 let mut stream = self;
-                let sent = std::future::poll_fn(|cx| std::pin::Pin::new(&mut stream).poll_write(cx, rest)).await?;
+                let sent = poll_fn(|cx| Pin::new(&mut stream).poll_write(cx, rest)).await?;
                 if sent == 0 {
                     return Err(io::ErrorKind::WriteZero.into());
                 }
@@ -103,6 +113,7 @@ mod kernel {
     use super::PIECE;
     use crate::operation::operate;
     use crate::stream::TcpStream;
+    use crate::transfer::send as send_bytes;
 
     pub(super) enum Sent {
         All(u64),
@@ -114,8 +125,11 @@ mod kernel {
         let mut at = range.start;
         while at < range.end {
             let count = PIECE.min(range.end - at) as usize;
-            let sent =
-                operate(stream.source(), Direction::Write, |socket| Ok(sendfile(socket, file, Some(&mut at), count)?));
+            let sent = operate(stream.source(), Direction::Write, |socket| {
+                // Fails without `SIGPIPE` where nothing can be sent any more, and sends nothing.
+                send_bytes(socket, &[])?;
+                Ok(sendfile(socket, file, Some(&mut at), count)?)
+            });
             match sent.await {
                 Ok(0) => break,
                 Ok(_) => {}

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 use picot_context::{Cause, catch};
 use slab::Slab;
 
+use crate::operation::poll_nothing;
 use crate::report::report;
 
 /// Who waits. A waiter that is gone is among them no more.
@@ -49,10 +50,14 @@ impl<C: Fn() -> bool + Unpin> Future for Until<'_, C> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
         if (this.condition)() {
-            return Poll::Ready(());
+            return poll_nothing(cx, ());
         }
-        // Cloned before the borrow, and the old one dropped after it: both may be anybody's code.
+        // Cloned before the borrow, and the old one dropped after it: both may run foreign code. What the clone does may
+        // make the condition hold, with this waiter not in the list yet.
         let waker = cx.waker().clone();
+        if (this.condition)() {
+            return poll_nothing(cx, ());
+        }
         let round = this.signal.round.get();
         let mut waiters = this.signal.waiters.borrow_mut();
         let old = match this.entry {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::net::{self, Shutdown, SocketAddr};
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
@@ -15,7 +15,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use crate::address::Address;
 use crate::descriptor::descriptor;
 use crate::duplex::{Duplex, duplex};
-use crate::operation::operate;
+use crate::operation::{call, operate};
 use crate::options::ConnectOptions;
 use crate::split::{ReadHalf, WriteHalf, split};
 
@@ -144,7 +144,7 @@ impl TcpStream {
     }
 
     /// Reads into `buffer` without taking what was read: the next read finds it again. Waits until there is something;
-    /// 0 is the end of the stream.
+    /// 0 is the end of the stream, or of a buffer without room.
     ///
     /// # Errors
     /// What the operating system says.
@@ -152,6 +152,9 @@ impl TcpStream {
     /// # If dropped
     /// Nothing happens.
     pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return call(|| Ok(0)).await;
+        }
         operate(&self.source, Direction::Read, |stream| stream.peek(buffer)).await
     }
 

@@ -7,7 +7,7 @@ use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_io::{AsyncRead, AsyncWrite};
@@ -15,6 +15,7 @@ use futures_rustls::TlsStream as Inner;
 use futures_rustls::pki_types::pem::PemObject;
 use futures_rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use futures_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+use picot_context::budget;
 use picot_loop::spawn_blocking;
 
 use crate::limit::within;
@@ -255,14 +256,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     /// The stream is of no use any more.
     pub async fn close(&mut self) -> io::Result<()> {
         let limit = self.limits.shutdown;
-        let closing = std::future::poll_fn(|cx| Pin::new(&mut self.inner).poll_close(cx));
+        let closing = std::future::poll_fn(|cx| Pin::new(&mut *self).poll_close(cx));
         within(Some(limit), "closing TLS", closing).await
     }
 }
 
+/// One operation of the stream, which spends the task's budget: most of them only move bytes between the caller's buffer and
+/// that of rustls, and a loop over these would keep all other tasks waiting. Where `is_empty` says that there is nothing to
+/// move, nothing is waited for.
+fn poll_counted<T: Default>(
+    cx: &mut Context<'_>,
+    is_empty: bool,
+    operation: impl FnOnce(&mut Context<'_>) -> Poll<io::Result<T>>,
+) -> Poll<io::Result<T>> {
+    ready!(budget::poll_left(cx));
+    let result = if is_empty { Ok(T::default()) } else { ready!(operation(cx)) };
+    budget::spend();
+    Poll::Ready(result)
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().inner).poll_read(cx, buffer)
+        poll_counted(cx, buffer.is_empty(), |cx| Pin::new(&mut self.get_mut().inner).poll_read(cx, buffer))
     }
 
     fn poll_read_vectored(
@@ -270,13 +285,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<S> {
         cx: &mut Context<'_>,
         buffers: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().inner).poll_read_vectored(cx, buffers)
+        let is_empty = buffers.iter().all(|buffer| buffer.is_empty());
+        poll_counted(cx, is_empty, |cx| Pin::new(&mut self.get_mut().inner).poll_read_vectored(cx, buffers))
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().inner).poll_write(cx, bytes)
+        poll_counted(cx, bytes.is_empty(), |cx| Pin::new(&mut self.get_mut().inner).poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
@@ -284,15 +300,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().inner).poll_write_vectored(cx, slices)
+        let is_empty = slices.iter().all(|slice| slice.is_empty());
+        poll_counted(cx, is_empty, |cx| Pin::new(&mut self.get_mut().inner).poll_write_vectored(cx, slices))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_flush(cx)
+        poll_counted(cx, false, |cx| Pin::new(&mut self.get_mut().inner).poll_flush(cx))
     }
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_close(cx)
+        poll_counted(cx, false, |cx| Pin::new(&mut self.get_mut().inner).poll_close(cx))
     }
 }
 

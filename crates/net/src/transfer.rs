@@ -1,25 +1,30 @@
-//! The two calls that every message pays for: receiving from a stream socket, and sending to it.
+//! The calls that move bytes: receiving from a stream socket, and sending to it.
 //!
 //! On Linux they go straight to the kernel. The C library's way there, by which std goes, is longer than all that this crate
 //! does for a small message. Other Unixes have the same calls, through their C libraries.
+//!
+//! Sending to a peer that has gone raises `SIGPIPE`, which ends a process that has not ignored it, as a host in C may not
+//! have. So every call here that sends carries the flag against that. `write` and `writev`, by which std sends several slices,
+//! cannot carry it.
 
 use std::io;
 
 #[cfg(unix)]
-pub(crate) use by_rustix::{receive, send};
+pub(crate) use by_rustix::{receive, send, send_vectored};
 #[cfg(not(unix))]
-pub(crate) use by_std::{receive, send};
+pub(crate) use by_std::{receive, send, send_vectored};
 
 #[cfg(unix)]
 mod by_rustix {
+    use std::io::IoSlice;
     use std::os::fd::AsFd;
 
     use rustix::io::Errno;
-    use rustix::net::{RecvFlags, SendFlags};
+    use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 
     use super::io;
 
-    /// As std does it: a peer that is gone is an error, and no signal. Where it is no flag, it is an option that std sets.
+    /// A peer that has gone is an error, and no signal. Where this is no flag, it is an option of the socket that std sets.
     #[cfg(not(target_vendor = "apple"))]
     const NOSIGNAL: SendFlags = SendFlags::NOSIGNAL;
     #[cfg(target_vendor = "apple")]
@@ -41,6 +46,20 @@ mod by_rustix {
         }
     }
 
+    /// The most slices that one call takes; of more it sends the first.
+    #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+    const MOST: usize = 1024;
+    #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+    const MOST: usize = crate::duplex::SLICES;
+
+    pub(crate) fn send_vectored(stream: &impl AsFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        // Without the empty ones in front: a call that sends nothing of `MOST` of these would look like a full stream.
+        let first = slices.iter().position(|slice| !slice.is_empty()).unwrap_or(slices.len());
+        let slices = &slices[first..];
+        let slices = &slices[..slices.len().min(MOST)];
+        rustix::net::sendmsg(stream, slices, &mut SendAncillaryBuffer::default(), NOSIGNAL).map_err(failed)
+    }
+
     /// Out of line, or every message would pay for making an error of what is none.
     #[cold]
     #[inline(never)]
@@ -51,7 +70,7 @@ mod by_rustix {
 
 #[cfg(not(unix))]
 mod by_std {
-    use std::io::{Read, Write};
+    use std::io::{IoSlice, Read, Write};
 
     use super::io;
 
@@ -67,5 +86,12 @@ mod by_std {
         for<'a> &'a S: Write,
     {
         stream.write(bytes)
+    }
+
+    pub(crate) fn send_vectored<S>(mut stream: &S, slices: &[IoSlice<'_>]) -> io::Result<usize>
+    where
+        for<'a> &'a S: Write,
+    {
+        stream.write_vectored(slices)
     }
 }

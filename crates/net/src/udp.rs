@@ -11,7 +11,7 @@ use socket2::SockRef;
 
 use crate::address::Address;
 use crate::descriptor::descriptor;
-use crate::operation::operate;
+use crate::operation::{call, operate};
 use crate::options::UdpOptions;
 use crate::race::first_success;
 use crate::resolve::lookup;
@@ -80,11 +80,15 @@ impl UdpSocket {
     /// The peer is as before.
     pub async fn connect(&self, address: impl Into<Address>) -> io::Result<()> {
         let target = address.into();
-        first_success(&target, lookup(target.clone()).await?, |address| {
-            self.source.get_ref().connect(address)?;
-            self.peer.set(Some(address));
-            Ok(())
+        let addresses = lookup(target.clone()).await?;
+        call(|| {
+            first_success(&target, addresses, |address| {
+                self.source.get_ref().connect(address)?;
+                self.peer.set(Some(address));
+                Ok(())
+            })
         })
+        .await
     }
 
     /// Sends a datagram, which may be empty, to the peer.
@@ -111,12 +115,12 @@ impl UdpSocket {
         match self.peer.get() {
             None => operate(&self.source, Direction::Write, |socket| socket.send_to(datagram, address)).await,
             Some(peer) if peer == address => self.send(datagram).await,
-            Some(peer) => Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!(
+            Some(peer) => {
+                let text = format!(
                     "the socket is connected to {peer} and cannot send to {address}; use one that is not connected"
-                ),
-            )),
+                );
+                call(|| Err(io::Error::new(io::ErrorKind::InvalidInput, text))).await
+            }
         }
     }
 

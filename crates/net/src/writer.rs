@@ -5,11 +5,12 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures_io::AsyncWrite;
+use picot_context::budget;
 
 /// So many bytes are rather copied than sent by a system call of their own.
 const FEW: usize = 8 * 1024;
@@ -148,6 +149,7 @@ struct Rest<'a, W> {
 
 impl<W: AsyncWrite + Unpin> Rest<'_, W> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(budget::poll_left(cx));
         if self.writer.unsent() > 0 && self.bytes.len() <= FEW {
             self.writer.put(std::mem::take(&mut self.bytes));
         }
@@ -158,6 +160,7 @@ impl<W: AsyncWrite + Unpin> Rest<'_, W> {
                 sent => self.bytes = &self.bytes[sent..],
             }
         }
+        budget::spend();
         Poll::Ready(Ok(()))
     }
 }
@@ -171,24 +174,40 @@ impl<W> Drop for Rest<'_, W> {
 /// Writing collects, and waits only if there is much that has not gone out; flushing sends.
 impl<W: AsyncWrite + Unpin> AsyncWrite for Writer<W> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        ready!(budget::poll_left(cx));
         if this.unsent() >= FULL {
             ready!(this.poll_send(cx))?;
         }
-        this.put(bytes);
-        Poll::Ready(Ok(bytes.len()))
+        budget::spend();
+        slices.iter().for_each(|slice| this.put(slice));
+        Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        ready!(budget::poll_left(cx));
         ready!(this.poll_send(cx))?;
-        Pin::new(&mut this.inner).poll_flush(cx)
+        let result = ready!(Pin::new(&mut this.inner).poll_flush(cx));
+        budget::spend();
+        Poll::Ready(result)
     }
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        ready!(budget::poll_left(cx));
         ready!(this.poll_send(cx))?;
-        Pin::new(&mut this.inner).poll_close(cx)
+        let result = ready!(Pin::new(&mut this.inner).poll_close(cx));
+        budget::spend();
+        Poll::Ready(result)
     }
 }
 

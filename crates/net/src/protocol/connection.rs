@@ -23,7 +23,7 @@ use crate::duplex::unless_ended;
 use crate::report::{connection_name, report_as};
 use crate::signal::Signal;
 use crate::stream::TcpStream;
-use crate::transfer::{receive, send};
+use crate::transfer::{receive, send, send_vectored};
 #[cfg(unix)]
 use crate::unix::UnixStream;
 
@@ -97,7 +97,7 @@ impl Io {
 
     fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let length = slices.iter().map(|slice| slice.len()).sum();
-        self.0.try_transfer(Direction::Write, length, |socket| SockRef::from(socket).send_vectored(slices))
+        self.0.try_transfer(Direction::Write, length, |socket| send_vectored(socket, slices))
     }
 
     fn end_writing(&self) -> io::Result<()> {

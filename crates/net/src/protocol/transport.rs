@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::rc::Weak;
 
 use super::connection::{Connection, closed, lost};
+use crate::operation::call;
 
 /// A connection that calls a protocol (asyncio's `Transport`). Clones are handles of the same connection, for whoever wants
 /// to write from outside of a callback.
@@ -129,8 +130,9 @@ impl Transport {
     /// Nothing happens.
     #[doc(alias = "wait_closed")]
     pub async fn closed(&self) {
-        if let Some(ending) = self.with(Connection::ending) {
-            ending.until(|| self.connection.strong_count() == 0).await;
+        match self.with(Connection::ending) {
+            Some(ending) => ending.until(|| self.connection.strong_count() == 0).await,
+            None => call(|| ()).await,
         }
     }
 

@@ -1,7 +1,7 @@
 //! A connection over a Unix socket.
 
 use std::fmt;
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::net::Shutdown;
 use std::os::unix::net::{self, SocketAddr};
 use std::path::Path;
@@ -14,6 +14,7 @@ use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use crate::descriptor::descriptor;
 use crate::duplex::{Duplex, duplex};
+use crate::operation::call;
 use crate::split::{ReadHalf, WriteHalf, split};
 
 /// A connection over a Unix socket, on this thread's loop; like [`TcpStream`](crate::TcpStream) in everything but its
@@ -52,14 +53,7 @@ impl UnixStream {
     #[doc(alias = "open_unix_connection")]
     pub async fn connect(path: impl AsRef<Path>) -> io::Result<UnixStream> {
         let handle = LoopHandle::try_current()?;
-        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        socket.set_nonblocking(true)?;
-        let is_connected = match socket.connect(&SockAddr::unix(path)?) {
-            Ok(()) => true,
-            // Linux connects at once or not at all; others may take their time.
-            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => false,
-            Err(error) => return Err(error),
-        };
+        let (socket, is_connected) = call(|| connect_now(path.as_ref())).await?;
         let stream = net::UnixStream::from(std::os::fd::OwnedFd::from(socket));
         if is_connected {
             return UnixStream::from_std(stream);
@@ -145,6 +139,18 @@ impl UnixStream {
     /// For a server, which does not own its connections.
     pub(crate) fn downgrade(&self) -> Weak<Source<net::UnixStream>> {
         Rc::downgrade(&self.source)
+    }
+}
+
+/// A socket that is connected, or about to be, which is said beside it.
+fn connect_now(path: &Path) -> io::Result<(Socket, bool)> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&SockAddr::unix(path)?) {
+        Ok(()) => Ok((socket, true)),
+        // Linux connects at once or not at all; others may take their time.
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => Ok((socket, false)),
+        Err(error) => Err(error),
     }
 }
 

@@ -5,11 +5,15 @@ mod address;
 #[cfg(unix)]
 mod allocations;
 mod auto_traits;
+#[cfg(unix)]
+mod broken_pipe;
 mod connect;
 mod data;
 mod endings;
 mod group;
+mod heartbeat;
 mod memory;
+mod nothing;
 mod protocol;
 mod reader_model;
 mod run;

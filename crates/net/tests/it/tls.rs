@@ -27,6 +27,12 @@ async fn handshake(
     Ok((client, accepting.await.unwrap()))
 }
 
+/// A connection over loopback, behind its handshake.
+pub(crate) async fn connected() -> io::Result<(TlsStream<TcpStream>, TlsStream<TcpStream>)> {
+    let (client, server) = handshake(TlsConnector::trusting(AUTHORITY)?, "localhost").await?;
+    Ok((client?, server?))
+}
+
 #[test]
 fn data_goes_both_ways_and_the_end_is_told() {
     run(async {

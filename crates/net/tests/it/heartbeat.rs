@@ -1,0 +1,202 @@
+//! Every future that completes at once spends its task's budget: a loop around it lets other tasks run.
+
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+
+use futures_lite::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, StreamExt};
+use picot_loop::{spawn, yield_now};
+use picot_net::{Connections, Reader, TcpStream, UdpSocket, Writer, duplex};
+
+use crate::trace::{Trace, soon};
+use crate::{pair, run};
+
+/// Many more than a budget holds.
+const MANY: usize = 2_000;
+
+/// Repeats `operation` beside a task that counts its turns.
+async fn beside_a_heartbeat(name: &str, mut operation: impl AsyncFnMut() -> io::Result<()>) -> io::Result<()> {
+    let beats = Rc::new(Cell::new(0));
+    let heart = spawn({
+        let beats = beats.clone();
+        async move {
+            loop {
+                beats.set(beats.get() + 1);
+                yield_now().await;
+            }
+        }
+    })
+    .cancel_on_drop();
+    yield_now().await;
+    let begin = beats.get();
+    let mut count = 0;
+    while beats.get() < begin + 3 {
+        soon(operation()).await?;
+        count += 1;
+        assert!(count < MANY, "{name} keeps the loop");
+    }
+    drop(heart);
+    // Until the heart has stopped.
+    yield_now().await;
+    Ok(())
+}
+
+macro_rules! beside_a_heartbeat {
+    ($($name:literal: $operation:expr;)*) => {$(
+        beside_a_heartbeat($name, async || {
+            let _ = $operation;
+            Ok(())
+        })
+        .await?;
+    )*};
+}
+
+/// A stream from which `bytes` and then the end are to be read.
+async fn fed(bytes: &[u8]) -> io::Result<TcpStream> {
+    let (client, server) = pair().await?;
+    client.write_all(bytes).await?;
+    Ok(server)
+}
+
+#[test]
+fn a_loop_over_any_operation_on_a_stream_lets_other_tasks_run() {
+    run(async {
+        let (mut stream, _peer) = pair().await?;
+        beside_a_heartbeat! {
+            "read of nothing": stream.read(&mut []).await?;
+            "peek of nothing": stream.peek(&mut []).await?;
+            "write_all of nothing": stream.write_all(&[]).await?;
+            "write of nothing": AsyncWriteExt::write(&mut stream, &[]).await?;
+            "write_vectored of nothing": stream.write_vectored(&[IoSlice::new(&[])]).await?;
+            "read_vectored of nothing": stream.read_vectored(&mut []).await?;
+            "flush": stream.flush().await?;
+            "send_file of nothing": stream.send_file(&File::open("Cargo.toml")?, 5..5).await?;
+            "close": stream.close().await?;
+        }
+        let mut stream = fed(b"x").await?;
+        beside_a_heartbeat! {
+            "peek": stream.peek(&mut [0]).await?;
+        }
+        stream.read_exact(&mut [0]).await?;
+        beside_a_heartbeat! {
+            "read at the end": stream.read(&mut [0]).await?;
+        }
+
+        let (mut near, far) = duplex(8);
+        beside_a_heartbeat! {
+            "memory: write and read of nothing": {
+                near.write_all(&[]).await?;
+                near.read(&mut []).await?;
+            };
+            "memory: flush": near.flush().await?;
+        }
+        drop(far);
+        beside_a_heartbeat! {
+            "memory: read at the end": near.read(&mut [0]).await?;
+            "memory: write to no reader": near.write(b"x").await.unwrap_err();
+            "memory: close": near.close().await?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_loop_over_a_full_buffer_lets_other_tasks_run() {
+    run(async {
+        let bytes = b"line\n".repeat(MANY + 1);
+        macro_rules! reading {
+            ($($name:literal: $method:ident($($argument:expr),*);)*) => {$(
+                let mut reader = Reader::new(fed(&bytes).await?);
+                reader.fill_buf().await?;
+                beside_a_heartbeat! { $name: reader.$method($($argument),*).await; }
+            )*};
+        }
+        reading! {
+            "read_line": read_line();
+            "read_exact": read_exact(2);
+            "read_exact of nothing": read_exact(0);
+            "read_until": read_until(b"\n");
+            "read_until_any": read_until_any(&[b"i", b"e\n"]);
+            "read": read(&mut [0]);
+            "read of nothing": read(&mut []);
+            "fill_buf": fill_buf();
+        }
+        let mut lines = Reader::new(fed(&bytes).await?).lines();
+        beside_a_heartbeat! { "lines": lines.next().await; }
+
+        let mut ended = Reader::new(&b""[..]);
+        beside_a_heartbeat! {
+            "read_line at the end": ended.read_line().await;
+            "read_exact at the end": ended.read_exact(1).await.unwrap_err();
+            "read_until at the end": ended.read_until(b";").await.unwrap_err();
+            "read_to_end at the end": ended.read_to_end().await?;
+            "read at the end": ended.read(&mut [0]).await?;
+            "fill_buf at the end": ended.fill_buf().await?;
+        }
+        let mut limited = Reader::new(&b"0123456789;"[..]).with_limit(4);
+        beside_a_heartbeat! {
+            "read_until beyond the limit": limited.read_until(b";").await.unwrap_err();
+        }
+
+        let mut writer = Writer::new(Vec::new());
+        beside_a_heartbeat! {
+            "write_all of nothing": writer.write_all(&[]).await?;
+            "write_all": writer.write_all(b"x").await?;
+            "collected": AsyncWriteExt::write(&mut writer, b"x").await?;
+            "flush": writer.flush().await?;
+            "close": writer.close().await?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_loop_over_datagrams_and_ended_connections_lets_other_tasks_run() {
+    run(async {
+        let socket = UdpSocket::bind("127.0.0.1:0").await?;
+        let (one, other) = (socket.local_addr()?, "127.0.0.1:1".parse().unwrap());
+        beside_a_heartbeat! {
+            "connect": socket.connect(one).await?;
+            "send_to elsewhere": socket.send_to(b"x", other).await.unwrap_err();
+            "peek_from": {
+                socket.send(b"x").await?;
+                socket.peek_from(&mut [0]).await?;
+            };
+        }
+        let connections = Connections::new()?;
+        let transport = connections.adopt(fed(b"").await?, Trace::default());
+        soon(transport.closed()).await;
+        beside_a_heartbeat! {
+            "closed": transport.closed().await;
+            "wait_empty": connections.wait_empty().await;
+        }
+        #[cfg(unix)]
+        {
+            let (near, _far) = picot_net::UnixDatagram::pair()?;
+            let nowhere = std::env::temp_dir().join("picot-net-no-such-socket");
+            beside_a_heartbeat! {
+                "a datagram to nowhere": near.send_to(b"x", &nowhere).await.unwrap_err();
+                "connect to nowhere": picot_net::UnixStream::connect(&nowhere).await.unwrap_err();
+            }
+        }
+        Ok(())
+    });
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn a_loop_over_what_tls_has_decrypted_lets_other_tasks_run() {
+    run(async {
+        let (mut client, mut server) = crate::tls::connected().await?;
+        client.write_all(&[7; 4 * MANY]).await?;
+        client.flush().await?;
+        beside_a_heartbeat! {
+            "read": server.read_exact(&mut [0]).await?;
+            "read of nothing": server.read(&mut []).await?;
+            "write": client.write_all(b"x").await?;
+            "flush": client.flush().await?;
+        }
+        Ok(())
+    });
+}
