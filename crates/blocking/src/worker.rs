@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use parking::{Parker, Unparker};
+use picot_context::{Escaped, contain};
 
+use crate::job::{self, End};
 use crate::lane::{JobInfo, Shared};
 
 pub(crate) struct Worker {
@@ -35,17 +37,25 @@ pub(crate) fn start(shared: &Arc<Shared>) -> io::Result<Arc<Worker>> {
     let (parker, unparker) = parking::pair();
     let worker = Arc::new(Worker { unparker, running: Mutex::new(None) });
     let (shared, this) = (shared.clone(), worker.clone());
-    thread::Builder::new().name(shared.name.clone()).spawn(move || work(&shared, &this, &parker))?;
+    // A thread's name must not contain a NUL.
+    let name = Escaped(&shared.name).to_string();
+    thread::Builder::new().name(name).spawn(move || work(&shared, &this, &parker))?;
     Ok(worker)
 }
 
 fn work(shared: &Shared, this: &Arc<Worker>, parker: &Parker) {
     loop {
         while let Ok(job) = shared.jobs.pop() {
+            let place = job.info().place;
             this.set_running(Some(*job.info()));
-            job.run(&|| this.set_running(None));
+            let end = job.run(&|| this.set_running(None));
             // Also where the job was abandoned and did not run.
             this.set_running(None);
+            // The last reference, if the job's owner is gone: what it still holds is foreign.
+            contain::discard(|| job::origin(place), job);
+            if end == End::Abandoned && shared.end_abandoned(this) {
+                return;
+            }
         }
         let mut pool = shared.pool();
         if !shared.jobs.is_empty() {

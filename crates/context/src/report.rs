@@ -128,6 +128,8 @@ pub enum Kind {
     Callback,
     /// A callback of `add_reader` or `add_writer`.
     Reader,
+    /// A blocking job on a thread of its own.
+    Job,
     /// A callback or handler of a promise.
     Promise,
     /// A promise itself: that it was rejected.
@@ -355,6 +357,7 @@ impl fmt::Display for Origin {
             Kind::Task => "a task",
             Kind::Callback => "the callback",
             Kind::Reader => "the reader or writer",
+            Kind::Job => "the blocking job",
             Kind::Promise => "a promise's callback",
             Kind::Rejection => "the promise",
             Kind::Waker => "a waker",

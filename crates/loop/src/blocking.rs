@@ -6,14 +6,15 @@ use std::panic::Location;
 use std::task::Waker;
 use std::time::Duration;
 
-use picot_blocking::{CloseReport, JobError, Lane};
+use picot_blocking::{CloseReport, JobError, Lane, SubmitError};
 use picot_context::Place;
 use picot_executor::Task;
 
 use crate::handle::{LoopHandle, open};
 
-/// Threads for name lookups; libuv has as many for all of its work.
-const LOOKUP_THREADS: usize = 4;
+/// How many lookups that were given up and run on may have their threads replaced at a time: a silent name server answers
+/// none of them for half a minute, and must not keep names waiting that other sources know.
+const LOOKUP_REPLACEMENTS: usize = 28;
 
 /// The loop's lanes. They start no thread before their first job.
 pub(crate) struct Lanes {
@@ -23,10 +24,11 @@ pub(crate) struct Lanes {
 
 impl Lanes {
     /// Lanes that end a wait by `interrupt` when a job ends that has no task any more: what the loop waits for may have changed.
-    pub(crate) fn new(threads_for_jobs: usize, interrupt: &Waker) -> Lanes {
+    pub(crate) fn new(threads_for_jobs: usize, threads_for_lookups: usize, interrupt: &Waker) -> Lanes {
+        let lookups = Lane::with_waker("picot-lookup", threads_for_lookups, interrupt.clone());
         Lanes {
             jobs: Lane::with_waker("picot-blocking", threads_for_jobs, interrupt.clone()),
-            lookups: Lane::with_waker("picot-lookup", LOOKUP_THREADS, interrupt.clone()),
+            lookups: lookups.with_replacements(LOOKUP_REPLACEMENTS),
         }
     }
 
@@ -53,7 +55,7 @@ impl Lanes {
 /// Runs a closure that blocks on a thread of this thread's loop; see [`LoopHandle::spawn_blocking`].
 ///
 /// # Panics
-/// If this thread has no loop, or it is closed.
+/// If this thread has no loop or it is closed, or if no thread can be started; see [`LoopHandle::try_spawn_blocking`].
 ///
 /// ```
 /// let length = picot_loop::run(async {
@@ -75,21 +77,55 @@ impl LoopHandle {
     /// If the closure panics, so does the task.
     ///
     /// # Panics
-    /// If the loop is closed.
+    /// If the loop is closed; if it has no thread for such work and the operating system gives none. For an error instead, use
+    /// [`try_spawn_blocking`](LoopHandle::try_spawn_blocking).
     #[doc(alias = "run_in_executor")]
     #[doc(alias = "to_thread")]
     #[track_caller]
     pub fn spawn_blocking<T: Send + 'static>(&self, closure: impl FnOnce() -> T + Send + 'static) -> Task<T> {
+        open(self.check_open());
+        match self.try_spawn_blocking(closure) {
+            Ok(task) => task,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// As [`spawn_blocking`](LoopHandle::spawn_blocking), with an error where the closure cannot be run. The closure is
+    /// dropped then.
+    ///
+    /// # Errors
+    /// If the loop is closed; if it has no thread for such work and the operating system gives none; in a process that was
+    /// forked from the loop's.
+    ///
+    /// ```
+    /// let event_loop = picot_loop::EventLoop::new()?;
+    /// let handle = event_loop.handle();
+    /// let sum = handle.try_spawn_blocking(|| 1 + 2)?;
+    /// assert_eq!(event_loop.run_until_complete(sum)?.unwrap(), 3);
+    /// event_loop.close();
+    /// assert!(handle.try_spawn_blocking(|| ()).unwrap_err().to_string().ends_with("takes no more blocking jobs"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn try_spawn_blocking<T: Send + 'static>(
+        &self,
+        closure: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<Task<T>, SubmitError> {
         self.spawn_on(&self.inner.lanes.jobs, Location::caller(), closure)
     }
 
-    /// [`spawn_blocking`](LoopHandle::spawn_blocking) on the lane for name lookups, which has four threads of its own, so that a
-    /// resolver that hangs does not keep other jobs waiting. Closing the loop never waits for it.
+    /// [`try_spawn_blocking`](LoopHandle::try_spawn_blocking) on the lane for name lookups, which has
+    /// [threads of its own](crate::Builder::lookup_threads), so that a resolver that hangs does not keep other jobs waiting.
+    /// Lookups whose tasks were dropped while they ran have their threads replaced, up to a bound. Closing the loop never
+    /// waits for them.
     ///
-    /// # Panics
-    /// If the loop is closed.
+    /// # Errors
+    /// As for [`try_spawn_blocking`](LoopHandle::try_spawn_blocking).
     #[track_caller]
-    pub fn spawn_lookup<T: Send + 'static>(&self, closure: impl FnOnce() -> T + Send + 'static) -> Task<T> {
+    pub fn spawn_lookup<T: Send + 'static>(
+        &self,
+        closure: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<Task<T>, SubmitError> {
         self.spawn_on(&self.inner.lanes.lookups, Location::caller(), closure)
     }
 
@@ -99,15 +135,10 @@ impl LoopHandle {
         lane: &Lane,
         place: Place,
         closure: impl FnOnce() -> T + Send + 'static,
-    ) -> Task<T> {
-        open(self.check_open());
+    ) -> Result<Task<T>, SubmitError> {
         // Submitted here and not in the task's first poll: the job may start at once.
-        let job = lane.submit_at(place, closure);
-        self.spawn_at(place, async move {
-            let job = match job {
-                Ok(job) => job,
-                Err(error) => panic!("{error}"),
-            };
+        let job = lane.submit_at(place, closure)?;
+        Ok(self.spawn_at(place, async move {
             match job.await {
                 Ok(value) => value,
                 Err(JobError::Panicked(payload)) => {
@@ -115,6 +146,6 @@ impl LoopHandle {
                 }
                 Err(error) => panic!("{error}"),
             }
-        })
+        }))
     }
 }

@@ -33,6 +33,7 @@ pub struct Builder {
     pub(crate) fails_at_dead_ends: bool,
     pub(crate) patience: Duration,
     pub(crate) blocking_threads: usize,
+    pub(crate) lookup_threads: usize,
     pub(crate) seed: Option<u64>,
     pub(crate) measures_wakes: bool,
     pub(crate) watchdog: Option<WatchdogOptions>,
@@ -50,6 +51,8 @@ impl Builder {
             patience: Duration::from_secs(1),
             // As Python's ThreadPoolExecutor: a few more than there are cores, as most of them wait.
             blocking_threads: (cores + 4).min(32),
+            // As many as libuv has for all of its work.
+            lookup_threads: 4,
             seed: None,
             measures_wakes: false,
             watchdog: None,
@@ -147,6 +150,15 @@ impl Builder {
     #[doc(alias = "set_default_executor")]
     pub fn blocking_threads(self, threads: usize) -> Builder {
         Builder { blocking_threads: threads, ..self }
+    }
+
+    /// The number of threads for name lookups that are still wanted; 4 unless set. A lookup that was given up and runs on
+    /// counts as one only once there are very many of them.
+    ///
+    /// # Panics
+    /// [`build`](Builder::build) does, if it is 0.
+    pub fn lookup_threads(self, threads: usize) -> Builder {
+        Builder { lookup_threads: threads, ..self }
     }
 
     /// Builds the loop on this thread.

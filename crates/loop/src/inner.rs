@@ -89,7 +89,7 @@ impl Inner {
         let reactor = builder.reactor()?;
         let interrupt = Waker::from(reactor.wake_handle());
         Ok(Inner {
-            lanes: Lanes::new(builder.blocking_threads, &interrupt),
+            lanes: Lanes::new(builder.blocking_threads, builder.lookup_threads, &interrupt),
             executor: Executor::with_interrupt(interrupt),
             reactor,
             timers: RefCell::default(),

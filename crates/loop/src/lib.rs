@@ -51,6 +51,7 @@ pub use time::{Instant, Sleep, YieldNow, sleep, sleep_until, yield_now};
 pub use timer::TimerHandle;
 pub use watchdog::Stuck;
 
+pub use picot_blocking::SubmitError;
 pub use picot_context::{
     Cause, Closed, Kind, LockWait, Origin, Payload, Place, Report, TaskId, TaskInfo, Waiting, current, task_local,
 };

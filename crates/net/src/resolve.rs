@@ -65,7 +65,9 @@ impl Resolve for SystemResolver {
     fn resolve<'a>(&'a self, host: &'a str, port: u16) -> Resolving<'a> {
         let host = host.to_string();
         Box::pin(async move {
-            let job = open_loop()?.spawn_lookup(move || (host.as_str(), port).to_socket_addrs().map(Iterator::collect));
+            let job = open_loop()?
+                .spawn_lookup(move || (host.as_str(), port).to_socket_addrs().map(Iterator::collect))
+                .map_err(io::Error::other)?;
             job.await.unwrap_or_else(|error| Err(io::Error::other(error)))
         })
     }

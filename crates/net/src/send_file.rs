@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::pin::Pin;
 
 use futures_io::AsyncWrite;
-use picot_loop::spawn_blocking;
+use picot_loop::LoopHandle;
 
 use crate::operation::call;
 use crate::stream::TcpStream;
@@ -69,8 +69,8 @@ impl TcpStream {
         let mut at = range.start;
         while at < range.end {
             let (file, length) = (file.try_clone()?, PIECE.min(range.end - at));
-            let piece =
-                spawn_blocking(move || read_at(&file, at, length as usize)).await.map_err(io::Error::other)??;
+            let job = LoopHandle::current().try_spawn_blocking(move || read_at(&file, at, length as usize));
+            let piece = job.map_err(io::Error::other)?.await.map_err(io::Error::other)??;
             if piece.is_empty() {
                 break;
             }

@@ -16,7 +16,7 @@ use futures_rustls::pki_types::pem::PemObject;
 use futures_rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use futures_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 use picot_context::budget;
-use picot_loop::spawn_blocking;
+use picot_loop::LoopHandle;
 
 use crate::limit::within;
 
@@ -62,7 +62,8 @@ impl TlsConnector {
     /// # If dropped
     /// Nothing happens.
     pub async fn new() -> io::Result<TlsConnector> {
-        let loaded = spawn_blocking(rustls_native_certs::load_native_certs).await.map_err(io::Error::other)?;
+        let job = LoopHandle::current().try_spawn_blocking(rustls_native_certs::load_native_certs);
+        let loaded = job.map_err(io::Error::other)?.await.map_err(io::Error::other)?;
         let mut roots = RootCertStore::empty();
         // Some that cannot be parsed are usual, and no reason to trust none.
         let (added, _) = roots.add_parsable_certificates(loaded.certs);

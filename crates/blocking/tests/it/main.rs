@@ -1,12 +1,22 @@
 //! The lane on real threads. Jobs are held and let go by channels, so nothing here waits for time to pass.
 
+mod abandoned;
+mod forked;
+mod panics;
+
+use std::env;
+use std::panic::Location;
+use std::pin::pin;
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Waker};
 use std::thread;
 use std::time::Duration;
 
 use futures_lite::future::{block_on, poll_once};
 use picot_blocking::{JobError, Lane, SubmitError};
+use picot_context::{Step, budget, enter};
 
 /// A job that says when it has started, and runs until it is told to end.
 fn held(lane: &Lane) -> (picot_blocking::Job<thread::ThreadId>, mpsc::Receiver<()>, mpsc::Sender<()>) {
@@ -151,8 +161,10 @@ fn closing_refuses_drops_and_names_and_does_not_wait() {
     let report = lane.close();
     assert_eq!((report.running.len(), report.dropped.len()), (1, 1));
     assert_eq!(report.dropped[0].place.line(), line!() - 4);
-    assert!(matches!(block_on(waiting), Err(JobError::Refused)));
-    assert!(matches!(lane.submit(|| ()), Err(SubmitError::Closed)));
+    assert!(matches!(block_on(waiting), Err(JobError::Refused(_))));
+    let error = lane.submit(|| ()).unwrap_err();
+    assert!(matches!(error, SubmitError::Closed { .. }));
+    assert_eq!(error.to_string(), "the lane \"closed\" is closed and takes no more blocking jobs");
     drop(end);
     assert!(block_on(running).is_ok(), "what ran has ended as if nothing had happened");
     let again = lane.close();
@@ -211,4 +223,57 @@ fn many_submitters_lose_nothing() {
 #[should_panic(expected = "at least one thread")]
 fn a_lane_without_threads_is_refused() {
     Lane::new("none", 0);
+}
+
+/// One task that never waits for long would keep all others of its loop from running.
+#[test]
+fn results_that_are_there_at_once_spend_the_steps_budget() {
+    let lane = Lane::new("results", 1);
+    let jobs: Vec<_> = (0..2 * budget::PER_STEP).map(|n| lane.submit(move || n).unwrap()).collect();
+    let (sender, all_done) = mpsc::channel();
+    let last = lane.submit(move || sender.send(()).unwrap()).unwrap();
+    all_done.recv().unwrap();
+    let mut cx = Context::from_waker(Waker::noop());
+    let step = enter(Step::callback(Location::caller()), None);
+    let taken = jobs.into_iter().map(|mut job| pin!(&mut job).poll(&mut cx).is_ready());
+    assert_eq!(taken.take_while(|ready| *ready).count(), budget::PER_STEP as usize);
+    drop(step);
+    block_on(last).unwrap();
+}
+
+#[test]
+fn a_name_that_no_thread_can_have_is_escaped() {
+    let lane = Lane::new("a\0b\nc", 1);
+    let name = block_on(lane.submit(|| thread::current().name().map(str::to_string)).unwrap()).unwrap();
+    assert_eq!(name.as_deref(), Some("a\\u{0}b\\nc"));
+    lane.close();
+    let text = lane.submit(|| ()).unwrap_err().to_string();
+    assert!(!text.contains('\n') && !text.contains('\0'), "{text:?}");
+}
+
+/// The test starts itself once more, in a process in which the system cannot give a thread the stack that it would need.
+#[test]
+#[cfg_attr(miri, ignore = "Miri starts no processes")]
+fn without_any_thread_a_submission_is_an_error_that_names_the_lane() {
+    const STACK: &str = "RUST_MIN_STACK";
+    if env::var(STACK).is_err() {
+        let name = "without_any_thread_a_submission_is_an_error_that_names_the_lane";
+        let mut child = Command::new(env::current_exe().unwrap());
+        let child = child.args(["--exact", name, "--test-threads=1"]).env(STACK, (usize::MAX / 4).to_string());
+        let output = child.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
+        return;
+    }
+    let lane = Lane::new("poor", 4);
+    let held = Arc::new(());
+    let inside = held.clone();
+    let error = lane.submit(move || drop(inside)).unwrap_err();
+    assert!(matches!(error, SubmitError::NoThread { .. }));
+    let text = error.to_string();
+    assert!(
+        text.starts_with("no thread could be started for a blocking job of the lane \"poor\", which has none: "),
+        "{text}"
+    );
+    assert_eq!((lane.threads(), lane.pending(), Arc::strong_count(&held)), (0, 0, 1));
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-use picot_loop::{EventLoop, spawn_blocking, yield_now};
+use picot_loop::{EventLoop, LoopHandle, SubmitError, spawn_blocking, yield_now};
 
 use crate::trace::{one_turn, quiet_panic};
 
@@ -157,7 +157,7 @@ fn hanging_lookups(event_loop: &EventLoop) -> (Vec<mpsc::Sender<()>>, Vec<picot_
                 let _ = receiver.recv();
                 thread::current().id()
             });
-            (sender, task)
+            (sender, task.unwrap())
         })
         .unzip();
     for _ in 0..4 {
@@ -171,7 +171,7 @@ fn of_lookups_four_run_at_a_time_elsewhere_and_other_jobs_do_not_wait_for_them()
     let event_loop = EventLoop::new().unwrap();
     let (mut senders, tasks) = hanging_lookups(&event_loop);
     let (sender, fifth) = mpsc::channel();
-    let waits = event_loop.handle().spawn_lookup(move || sender.send(()).unwrap());
+    let waits = event_loop.handle().spawn_lookup(move || sender.send(()).unwrap()).unwrap();
     event_loop
         .run_until_complete(async {
             spawn_blocking(|| ()).await.unwrap();
@@ -197,7 +197,7 @@ fn a_lookup_that_is_cancelled_before_its_turn_never_runs() {
     let event_loop = EventLoop::new().unwrap();
     let (senders, tasks) = hanging_lookups(&event_loop);
     let (sender, receiver) = mpsc::channel();
-    let abandoned = event_loop.handle().spawn_lookup(move || sender.send(()).unwrap());
+    let abandoned = event_loop.handle().spawn_lookup(move || sender.send(()).unwrap()).unwrap();
     event_loop
         .run_until_complete(async {
             assert!(abandoned.cancelled().await.is_none());
@@ -205,7 +205,7 @@ fn a_lookup_that_is_cancelled_before_its_turn_never_runs() {
             for task in tasks {
                 task.await.unwrap();
             }
-            event_loop.handle().spawn_lookup(|| ()).await.unwrap();
+            event_loop.handle().spawn_lookup(|| ()).unwrap().await.unwrap();
         })
         .unwrap();
     assert!(receiver.try_recv().is_err(), "one behind it has run, and it has not");
@@ -218,4 +218,35 @@ fn lookups_that_hang_do_not_keep_the_loop_from_closing() {
     let report = event_loop.close().unwrap();
     assert_eq!(report.running_jobs.len(), 4, "named, and not waited for");
     drop((senders, tasks));
+}
+
+/// Four lookups that were given up used to keep all later ones waiting, also those that need no name server.
+#[test]
+fn a_lookup_is_answered_while_as_many_as_have_threads_are_stuck_after_they_were_given_up() {
+    let event_loop = EventLoop::builder().lookup_threads(2).build().unwrap();
+    let (answer, ended) = mpsc::channel::<()>();
+    let ended = Arc::new(std::sync::Mutex::new(ended));
+    let found = event_loop.run_until_complete(async {
+        for _ in 0..6 {
+            let (ended, (started, has_started)) = (ended.clone(), mpsc::channel());
+            let stuck = LoopHandle::current().spawn_lookup(move || {
+                started.send(()).unwrap();
+                ended.lock().unwrap().recv().is_err()
+            });
+            has_started.recv().unwrap();
+            assert!(stuck.unwrap().cancelled().await.is_none());
+        }
+        LoopHandle::current().spawn_lookup(|| "localhost").unwrap().await
+    });
+    assert_eq!(found.unwrap().unwrap(), "localhost");
+    drop(answer);
+}
+
+#[test]
+fn a_closed_loop_refuses_blocking_work_by_an_error_and_at_once() {
+    let event_loop = EventLoop::new().unwrap();
+    let handle = event_loop.handle();
+    event_loop.close().unwrap();
+    assert!(matches!(handle.try_spawn_blocking(|| ()), Err(SubmitError::Closed { .. })));
+    assert!(matches!(handle.spawn_lookup(|| ()), Err(SubmitError::Closed { .. })));
 }

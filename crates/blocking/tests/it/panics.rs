@@ -1,0 +1,119 @@
+//! Panics of jobs, of what they return, of what they capture, and of wakers: each ends where it happens and is reported.
+
+use std::panic::resume_unwind;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
+use std::thread;
+
+use futures_lite::future::block_on;
+use picot_blocking::{Job, JobError, Lane};
+use picot_context::{Kind, ManualHost};
+
+use crate::held;
+
+/// Panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        resume_unwind(Box::new("in the drop"));
+    }
+}
+
+/// A waker that panics when it is woken, cloned or dropped.
+struct Faulty;
+
+impl Wake for Faulty {
+    fn wake(self: Arc<Self>) {
+        resume_unwind(Box::new("in the wake"));
+    }
+}
+
+impl Drop for Faulty {
+    fn drop(&mut self) {
+        resume_unwind(Box::new("in the waker's drop"));
+    }
+}
+
+fn ended<T: Send + 'static>(job: Job<T>) -> Job<T> {
+    while !job.is_finished() {
+        thread::yield_now();
+    }
+    job
+}
+
+/// The reports of blocking jobs that came meanwhile, as text, and whether the lane still works.
+fn reports(lane: &Lane, host: &ManualHost) -> Vec<String> {
+    assert_eq!(block_on(lane.submit(|| 1).unwrap()).unwrap(), 1);
+    let reports = host.take_reports();
+    assert!(reports.iter().all(|report| report.origin.kind == Kind::Job && report.origin.place.is_some()));
+    reports.iter().map(|report| report.cause.to_string()).collect()
+}
+
+#[test]
+fn a_panic_whose_job_is_dropped_untaken_is_reported_once() {
+    let (host, _guard) = ManualHost::installed();
+    let lane = Lane::new("untaken", 1);
+    drop(ended(lane.submit(|| resume_unwind(Box::new("boom"))).map(|job: Job<()>| job).unwrap()));
+    assert_eq!(reports(&lane, &host), ["panicked with \"boom\""]);
+
+    let taken: Result<(), JobError> = block_on(ended(lane.submit(|| resume_unwind(Box::new("boom"))).unwrap()));
+    assert!(taken.is_err());
+    assert_eq!(reports(&lane, &host), [""; 0], "the caller has it in hand");
+}
+
+#[test]
+fn what_a_job_returns_or_captures_may_panic_in_its_drop() {
+    let (host, _guard) = ManualHost::installed();
+    let lane = Lane::new("bombs", 1);
+    // Its result, dropped untaken.
+    drop(ended(lane.submit(|| Bomb).unwrap()));
+    assert_eq!(reports(&lane, &host), ["panicked with \"in the drop\""]);
+
+    // Its closure, dropped before it has started, by its owner and by the lane.
+    for by_lane in [false, true] {
+        let lane = Lane::new("captured", 1);
+        let (first, started, end) = held(&lane);
+        started.recv().unwrap();
+        let bomb = Bomb;
+        let second = lane.submit(move || drop(bomb)).unwrap();
+        if by_lane {
+            assert_eq!(lane.close().dropped.len(), 1);
+            assert!(matches!(block_on(second), Err(JobError::Refused(_))));
+        } else {
+            drop(second);
+        }
+        drop(end);
+        block_on(first).unwrap();
+        let reports: Vec<_> = host.take_reports().iter().map(|report| report.cause.to_string()).collect();
+        assert_eq!(reports, ["panicked with \"in the drop\""]);
+    }
+}
+
+#[test]
+fn a_thread_outlives_what_panics_on_it() {
+    let lane = Lane::new("survivor", 1);
+    // The result of a job that was abandoned while it ran is dropped on the thread.
+    let (started, has_started) = std::sync::mpsc::channel();
+    let (end, may_end) = std::sync::mpsc::channel::<()>();
+    let job = lane.submit(move || {
+        started.send(()).unwrap();
+        let _ = may_end.recv();
+        Bomb
+    });
+    has_started.recv().unwrap();
+    drop(job);
+    drop(end);
+    assert_eq!(block_on(lane.submit(|| 2).unwrap()).unwrap(), 2);
+
+    // A waker that panics there.
+    let (mut job, started, end) = held(&lane);
+    started.recv().unwrap();
+    let waker = Waker::from(Arc::new(Faulty));
+    assert!(Pin::new(&mut job).poll(&mut Context::from_waker(&waker)).is_pending());
+    std::mem::forget(waker);
+    drop(end);
+    block_on(job).unwrap();
+    assert_eq!((block_on(lane.submit(|| 3).unwrap()).unwrap(), lane.threads()), (3, 1));
+}
