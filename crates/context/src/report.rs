@@ -70,7 +70,7 @@ impl Report {
     }
 }
 
-/// Hands `report` to this thread's [host](crate::host); [prints](print) it where there is none.
+/// Hands `report` to this thread's [host](crate::host); [prints](print()) it where there is none.
 ///
 /// It never panics: a host that panics over it loses this report, and that panic is printed instead.
 ///

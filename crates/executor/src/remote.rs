@@ -45,18 +45,60 @@ pub(crate) enum RemoteItem {
 #[derive(Clone)]
 pub struct Remote {
     shared: Arc<Shared>,
+    /// How much may wait at the executor before this handle refuses.
+    limit: usize,
 }
 
 impl Remote {
     pub(crate) fn new(shared: Arc<Shared>) -> Remote {
-        Remote { shared }
+        Remote { shared, limit: usize::MAX }
+    }
+
+    /// How much other threads have handed over, by any handle, that the executor has not taken yet. It takes at most
+    /// [`PER_TAKE`](crate::Executor::PER_TAKE) a turn. A sender that reads a number which grows is faster than the executor.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let remote = executor.remote();
+    /// let sender = std::thread::spawn(move || {
+    ///     remote.call_soon(|| ()).unwrap();
+    ///     remote.backlog()
+    /// });
+    /// assert_eq!(sender.join().unwrap(), 1);
+    /// ```
+    pub fn backlog(&self) -> usize {
+        self.shared.inbox.len()
+    }
+
+    /// A handle that refuses calls and spawns while the [backlog](Remote::backlog) is `limit` or more: back-pressure for
+    /// senders that may be faster than the executor. Its clones have the same limit, and other handles keep their own.
+    ///
+    /// Wakes are never refused, and neither is what is called on the executor's own thread, which is queued there at once.
+    /// Threads that call at the same moment may exceed the limit, each by one.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let remote = executor.remote().with_limit(2);
+    /// let sender = std::thread::spawn(move || {
+    ///     remote.call_soon(|| ()).unwrap();
+    ///     remote.call_soon(|| ()).unwrap();
+    ///     remote.call_soon(|| ()).unwrap_err().is_full()
+    /// });
+    /// assert!(sender.join().unwrap());
+    /// ```
+    pub fn with_limit(self, limit: usize) -> Remote {
+        Remote { limit, ..self }
+    }
+
+    fn is_full(&self) -> bool {
+        self.limit != usize::MAX && self.backlog() >= self.limit
     }
 
     /// Runs `call` on the executor's thread in a later turn, and wakes that thread if it sleeps. Calls from one thread
     /// keep their order. On the executor's own thread this is the same as its `call_soon`, in one order with it.
     ///
     /// # Errors
-    /// [`Refused`] with the call, if the executor is closed.
+    /// [`Refused`] with the call, if the executor is closed, or as much as the handle's [limit](Remote::with_limit) waits.
     ///
     /// ```
     /// use picot_executor::Executor;
@@ -74,13 +116,16 @@ impl Remote {
         let place = Location::caller();
         if let Some(local) = self.shared.local.get() {
             if local.check_open().is_err() {
-                return Err(Refused { call: Box::new(call) });
+                return Err(Refused { call: Box::new(call), is_full: false });
             }
             local.queue.push(Item::Call(CallHandle::new_at(place, call)));
             return Ok(());
         }
+        if self.is_full() {
+            return Err(Refused { call: Box::new(call), is_full: true });
+        }
         self.shared.hand_over(RemoteItem::Call(place, Box::new(call))).map_err(|item| match item {
-            RemoteItem::Call(_, call) => Refused { call },
+            RemoteItem::Call(_, call) => Refused { call, is_full: false },
             _ => unreachable!("a refused push gives back what was pushed"),
         })
     }
@@ -91,7 +136,7 @@ impl Remote {
     /// executor's own thread as any that is spawned there.
     ///
     /// # Errors
-    /// [`Refused`] with `make`, if the executor is closed. If it is closed later, the task is dropped on its thread and
+    /// [`Refused`] with `make`, if the executor is closed, or as much as the handle's [limit](Remote::with_limit) waits. If it is closed later, the task is dropped on its thread and
     /// counted in the [`CloseReport`](crate::CloseReport), and whoever waits for it gets a cancellation.
     ///
     /// ```
@@ -117,6 +162,9 @@ impl Remote {
         F: Future + 'static,
         F::Output: Send + 'static,
     {
+        if self.shared.local.get().is_none() && self.is_full() {
+            return Err(Refused { call: make, is_full: true });
+        }
         let (request, task) = Request::pair(Location::caller(), self.shared.clone(), make);
         let refused = match self.shared.local.get() {
             Some(local) if local.check_open().is_ok() => {
@@ -131,7 +179,7 @@ impl Remote {
             },
         };
         let make = refused.into_make().downcast().expect("a refused push gives back what was pushed");
-        Err(Refused { call: *make })
+        Err(Refused { call: *make, is_full: false })
     }
 }
 
@@ -141,7 +189,7 @@ impl fmt::Debug for Remote {
     }
 }
 
-/// A call, or the making of a task, that a closed executor did not take.
+/// A call, or the making of a task, that an executor did not take: it is closed, or too much waits there.
 ///
 /// ```
 /// let executor = picot_executor::Executor::new();
@@ -153,9 +201,23 @@ impl fmt::Debug for Remote {
 /// ```
 pub struct Refused<C = Box<dyn FnOnce() + Send>> {
     call: C,
+    is_full: bool,
 }
 
 impl<C> Refused<C> {
+    /// Whether it was refused because as much as the handle's [limit](Remote::with_limit) waits; try again later. Otherwise
+    /// the executor is closed.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let remote = executor.remote().with_limit(0);
+    /// executor.close();
+    /// assert!(!remote.call_soon(|| ()).unwrap_err().is_full(), "it is closed, so it never will take it");
+    /// ```
+    pub fn is_full(&self) -> bool {
+        self.is_full
+    }
+
     /// The closure, to be run elsewhere or dropped.
     ///
     /// ```
@@ -179,9 +241,11 @@ impl<C> fmt::Debug for Refused<C> {
 
 impl<C> fmt::Display for Refused<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "the loop is closed and takes no more calls; this error holds the call, to be run elsewhere or dropped",
-        )
+        f.write_str(if self.is_full {
+            "too many calls wait at the loop; this error holds the call, to be tried again later"
+        } else {
+            "the loop is closed and takes no more calls; this error holds the call, to be run elsewhere or dropped"
+        })
     }
 }
 

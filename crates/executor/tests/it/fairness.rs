@@ -63,11 +63,6 @@ fn a_flood_from_other_threads_does_not_starve_the_tasks_here() {
             let (remote, stop, calls) = (executor.remote(), stop.clone(), calls.clone());
             thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
-                    // No more than a queue of this length at a time: memory is not what is tested.
-                    if calls.load(Ordering::Relaxed) > 10_000 {
-                        thread::yield_now();
-                        continue;
-                    }
                     calls.fetch_add(1, Ordering::Relaxed);
                     let calls = calls.clone();
                     remote.call_soon(move || _ = calls.fetch_sub(1, Ordering::Relaxed)).unwrap();
@@ -128,4 +123,64 @@ fn tasks_that_wake_themselves_or_each_other_do_not_starve_another() {
         }
         assert!(task.is_finished() && busy > 0);
     }
+}
+
+/// Whatever another thread hands over (calls, spawns, wakes, cancels), a turn takes a bounded number of it, in order.
+#[test]
+fn a_turn_takes_a_bounded_number_of_what_other_threads_hand_over() {
+    const COUNT: usize = Executor::PER_TAKE + 1;
+    let executor = Executor::new();
+    let wakers: Rc<RefCell<Vec<Waker>>> = Rc::default();
+    for _ in 0..COUNT {
+        let (wakers, mut is_woken) = (wakers.clone(), false);
+        drop(executor.spawn(poll_fn(move |cx| {
+            if std::mem::replace(&mut is_woken, true) {
+                return Poll::Ready(());
+            }
+            wakers.borrow_mut().push(cx.waker().clone());
+            Poll::Pending
+        })));
+    }
+    executor.run_until_stalled();
+    let (remote, wakers) = (executor.remote(), wakers.take());
+    let sender = thread::spawn(move || {
+        (0..COUNT).for_each(|_| remote.call_soon(|| ()).unwrap());
+        wakers.into_iter().for_each(Waker::wake);
+        let tasks: Vec<_> = (0..COUNT).map(|_| remote.spawn(|| async {}).unwrap()).collect();
+        tasks.iter().for_each(|task| assert!(task.cancel("not needed")));
+        remote.backlog()
+    });
+    let backlog = sender.join().unwrap();
+    assert_eq!(backlog, 4 * COUNT);
+    let mut turns = Vec::new();
+    while executor.has_remote() {
+        turns.push(executor.take_remote());
+        executor.run_batch(usize::MAX);
+    }
+    assert_eq!(turns, [Executor::PER_TAKE; 4].into_iter().chain([4]).collect::<Vec<_>>());
+    assert_eq!((executor.remote_len(), executor.spawner().task_count()), (0, 0));
+}
+
+#[test]
+fn a_handle_with_a_limit_refuses_what_is_above_it_and_gives_it_back() {
+    let executor = Executor::new();
+    let (all, few) = (executor.remote(), executor.remote().with_limit(2));
+    let sender = thread::spawn({
+        let few = few.clone();
+        move || {
+            all.call_soon(|| ()).unwrap();
+            few.call_soon(|| ()).unwrap();
+            let call = few.call_soon(|| ()).unwrap_err();
+            let make = few.spawn(|| async { 3 }).unwrap_err();
+            assert!(call.is_full() && make.is_full(), "{call}");
+            assert!(call.to_string().starts_with("too many calls wait"), "{call}");
+            all.call_soon(call.into_call()).unwrap();
+            (make.into_call(), few)
+        }
+    });
+    let (make, few) = sender.join().unwrap();
+    assert_eq!((few.backlog(), executor.run_until_stalled(), few.backlog()), (3, 3, 0));
+    assert_eq!(executor.block_on(make()), 3);
+    thread::spawn(move || few.call_soon(|| ()).unwrap()).join().unwrap();
+    assert_eq!(executor.run_until_stalled(), 1, "there is room again");
 }
