@@ -9,7 +9,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use crate::{Place, Report};
+use crate::{Kind, ManualHost, Origin, Place, Report, contain};
 
 /// Runs things later on the thread it belongs to.
 ///
@@ -119,7 +119,14 @@ thread_local! {
 /// ```
 pub fn install(host: Rc<dyn Host>) -> HostGuard {
     HOSTS.with(|hosts| hosts.borrow_mut().push(host.clone()));
-    HostGuard { host, _thread: std::marker::PhantomData }
+    HostGuard { host, closes: None, _thread: std::marker::PhantomData }
+}
+
+/// As [`install`], but that the host is closed when the guard is dropped.
+pub(crate) fn install_until_closed(host: Rc<ManualHost>) -> HostGuard {
+    let mut guard = install(host.clone());
+    guard.closes = Some(host);
+    guard
 }
 
 /// This thread's host, if it has one.
@@ -139,6 +146,7 @@ pub fn host() -> Option<Rc<dyn Host>> {
 #[must_use = "the host is removed again at once if the guard is dropped"]
 pub struct HostGuard {
     host: Rc<dyn Host>,
+    closes: Option<Rc<ManualHost>>,
     /// A guard speaks of one thread.
     _thread: std::marker::PhantomData<*const ()>,
 }
@@ -151,8 +159,11 @@ impl Drop for HostGuard {
             let index = hosts.iter().rposition(|host| Rc::as_ptr(host).cast::<()>() == own);
             index.map(|index| hosts.remove(index))
         });
+        if let Some(host) = self.closes.take() {
+            host.close();
+        }
         // Dropped last: it may run code in its drop, and the list must not be borrowed then.
-        drop(removed);
+        contain::discard(|| Origin::new(Kind::Hook), removed);
     }
 }
 

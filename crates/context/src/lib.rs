@@ -6,6 +6,7 @@
 //! - Its locals: [`task_local!`], [`LocalKey`].
 //! - Whoever runs things later: [`Host`], [`install`], [`host`], and [`ManualHost`] for tests.
 //! - What went wrong: [`Report`], [`report`], [`print`], and [`Escaped`] for text that others have written.
+//! - Errors that nothing takes: [`unclaimed`], [`is_err`], [`may_be_err`].
 //! - Panics of foreign code: [`contain`], [`catch`], [`Payload`].
 #![forbid(unsafe_code)]
 
@@ -18,6 +19,7 @@ mod manual;
 mod payload;
 mod report;
 mod step;
+mod unclaimed;
 
 pub use escaped::Escaped;
 pub use host::{Closed, Host, HostGuard, host, install};
@@ -26,6 +28,7 @@ pub use manual::ManualHost;
 pub use payload::{Payload, catch};
 pub use report::{Cause, Kind, LockWait, Origin, Report, Waiting, print, report};
 pub use step::{
-    Details, Frame, Place, ROOT_NAME, Running, Step, TaskId, TaskInfo, current, enter, has_made, inherited, running,
-    shared, take_made,
+    Details, Frame, Place, ROOT_NAME, Running, Step, TaskId, TaskInfo, current, enter, has_made, inherited, nesting,
+    running, shared, take_made,
 };
+pub use unclaimed::{is_err, may_be_err, unclaimed};

@@ -9,8 +9,9 @@ use std::cell::RefCell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::rc::Rc;
+use std::sync::atomic::AtomicU8;
 
-use crate::step;
+use crate::{Kind, Origin, contain, step};
 
 /// The values that a step sees: its own, or a set that it shares with others on purpose.
 pub(crate) enum Locals {
@@ -43,6 +44,14 @@ impl Locals {
         Locals::Shared(shared)
     }
 
+    /// Takes the values out if they are no other's, for the caller to drop one by one.
+    pub(crate) fn take(&mut self) -> Vec<(usize, Value)> {
+        match std::mem::take(self) {
+            Locals::Own(mut values) => values.take(),
+            Locals::Shared(shared) => Rc::try_unwrap(shared).map_or_else(|_| Vec::new(), |own| own.into_inner().take()),
+        }
+    }
+
     fn get(&self, key: usize) -> Option<Value> {
         match self {
             Locals::Own(values) => values.get(key),
@@ -60,9 +69,19 @@ impl Locals {
 
 /// A list of values, in the order in which they were first set. Few, so a list beats a map.
 #[derive(Clone, Default)]
-pub(crate) struct Values(Option<Rc<Vec<(usize, Value)>>>);
+pub(crate) struct Values(Option<Rc<List>>);
 
 type Value = Rc<dyn Any>;
+
+/// The list itself. A value is foreign: dropped with the list, each panic in that is a report, as two would abort the process.
+#[derive(Clone, Default)]
+struct List(Vec<(usize, Value)>);
+
+impl Drop for List {
+    fn drop(&mut self) {
+        contain::discard_each(|| Origin::running().unwrap_or(Origin::new(Kind::Task)), self.0.drain(..));
+    }
+}
 
 impl Values {
     pub(crate) fn is_empty(&self) -> bool {
@@ -70,12 +89,18 @@ impl Values {
     }
 
     fn get(&self, key: usize) -> Option<Value> {
-        self.0.as_deref()?.iter().find(|(other, _)| *other == key).map(|(_, value)| value.clone())
+        self.0.as_deref()?.0.iter().find(|(other, _)| *other == key).map(|(_, value)| value.clone())
+    }
+
+    /// Takes the values out if they are no other's, for the caller to drop one by one.
+    pub(crate) fn take(&mut self) -> Vec<(usize, Value)> {
+        let list = self.0.take().and_then(|list| Rc::try_unwrap(list).ok());
+        list.map_or_else(Vec::new, |mut list| std::mem::take(&mut list.0))
     }
 
     /// Returns the value that was there, for the caller to drop when nothing is borrowed any more.
     fn set(&mut self, key: usize, value: Value) -> Option<Value> {
-        let values = Rc::make_mut(self.0.get_or_insert_default());
+        let values = &mut Rc::make_mut(self.0.get_or_insert_default()).0;
         match values.iter_mut().find(|(other, _)| *other == key) {
             Some((_, old)) => Some(std::mem::replace(old, value)),
             None => {
@@ -103,16 +128,26 @@ impl Values {
 /// deeper(&DEPTH);
 /// assert_eq!(DEPTH.get(), Some(2));
 /// ```
+///
+/// A key is a static: a constant would be a new key at each use, and does not compile.
+///
+/// ```compile_fail,E0716
+/// use picot_context::LocalKey;
+///
+/// const DEPTH: LocalKey<u32> = LocalKey::new();
+/// DEPTH.set(1);
+/// ```
 pub struct LocalKey<T: 'static> {
-    /// Never read; it keeps two keys from sharing an address, which is what tells them apart.
-    _address: u8,
+    /// Never read. Its address tells keys apart, and its interior mutability makes that address a key's own: a key without it
+    /// may be promoted from a constant, and equal constants share one address.
+    _address: AtomicU8,
     _value: PhantomData<fn() -> T>,
 }
 
 impl<T: 'static> LocalKey<T> {
     #[doc(hidden)]
     pub const fn new() -> LocalKey<T> {
-        LocalKey { _address: 0, _value: PhantomData }
+        LocalKey { _address: AtomicU8::new(0), _value: PhantomData }
     }
 
     fn key(&'static self) -> usize {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake};
 
-use crate::{Closed, Host, Kind, Origin, Place, Report, Step, catch, enter};
+use crate::{Closed, Host, Kind, Origin, Place, Report, Step, catch, contain, enter};
 
 type BoxCall = Box<dyn FnOnce()>;
 type BoxFuture = Pin<Box<dyn Future<Output = ()>>>;
@@ -65,7 +65,9 @@ impl ManualHost {
         ManualHost::default()
     }
 
-    /// Installs a new host on this thread and returns it with its guard: what most tests begin with.
+    /// Installs a new host on this thread and returns it with its guard: what most tests begin with. When the guard is
+    /// dropped, the host is [closed](ManualHost::close): what is queued may hold the host, and would keep it, and itself, for
+    /// ever.
     ///
     /// ```
     /// let (host, _guard) = picot_context::ManualHost::installed();
@@ -75,7 +77,7 @@ impl ManualHost {
     /// ```
     pub fn installed() -> (Rc<ManualHost>, crate::HostGuard) {
         let host = Rc::new(ManualHost::new());
-        let guard = crate::install(host.clone());
+        let guard = crate::host::install_until_closed(host.clone());
         (host, guard)
     }
 
@@ -118,6 +120,8 @@ impl ManualHost {
             self.contained(Kind::Task, task.place, || task.future.as_mut().poll(&mut Context::from_waker(&waker)));
         if let Some(Poll::Pending) = poll {
             self.tasks.borrow_mut().push(task);
+        } else {
+            self.contained(Kind::Task, task.place, || drop(task.future));
         }
         true
     }
@@ -172,9 +176,12 @@ impl ManualHost {
     /// ```
     pub fn close(&self) {
         self.closed.set(true);
-        let calls = self.calls.take();
-        let tasks = self.tasks.take();
-        drop((calls, tasks));
+        for (place, call) in self.calls.take() {
+            self.contained(Kind::Callback, place, || drop(call));
+        }
+        for task in self.tasks.take() {
+            self.contained(Kind::Task, task.place, || drop(task.future));
+        }
     }
 
     /// The reports so far, oldest first.
@@ -198,6 +205,13 @@ impl ManualHost {
 
     fn check(&self) -> Result<(), Closed> {
         if self.closed.get() { Err(Closed) } else { Ok(()) }
+    }
+}
+
+impl Drop for ManualHost {
+    fn drop(&mut self) {
+        self.close();
+        contain::discard_each(|| Origin::new(Kind::Hook), self.reports.take());
     }
 }
 

@@ -231,6 +231,8 @@ pub enum Cause {
     Panic(Payload),
     /// It ended with this error, which it has returned to nobody who could handle it.
     Failed(Box<dyn Error>),
+    /// It returned this error, and its outcome was dropped without having been taken; see [`unclaimed`](crate::unclaimed).
+    Unclaimed(Box<dyn Error>),
     /// It was rejected for this reason, and nobody has looked at it.
     Unhandled(Box<str>),
     /// It kept the loop from everything else for this long.
@@ -378,6 +380,7 @@ impl fmt::Debug for Cause {
         match self {
             Cause::Panic(payload) => f.debug_tuple("Panic").field(payload).finish(),
             Cause::Failed(error) => f.debug_tuple("Failed").field(&Escaped(error)).finish(),
+            Cause::Unclaimed(error) => f.debug_tuple("Unclaimed").field(&Escaped(error)).finish(),
             Cause::Unhandled(reason) => f.debug_tuple("Unhandled").field(reason).finish(),
             Cause::SlowStep(took) => f.debug_tuple("SlowStep").field(took).finish(),
             Cause::Io(error) => f.debug_tuple("Io").field(&Escaped(error)).finish(),
@@ -393,6 +396,11 @@ impl fmt::Display for Cause {
         match self {
             Cause::Panic(payload) => write!(f, "panicked with {payload}"),
             Cause::Failed(error) => write!(f, "ended with an error: {}", Escaped(error)),
+            Cause::Unclaimed(error) => write!(
+                f,
+                "returned an error that nothing has taken: {}; await it, or let it `ignore_errors`",
+                Escaped(error)
+            ),
             Cause::Unhandled(reason) => write!(
                 f,
                 "was rejected, which nothing handles ({}); await it, or add `fail`, `catch` or `always`",

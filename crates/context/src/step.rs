@@ -10,7 +10,7 @@ use std::panic::Location;
 use std::rc::Rc;
 
 use crate::locals::Locals;
-use crate::{Escaped, budget};
+use crate::{Escaped, Kind, Origin, Report, budget, catch, report};
 
 /// Where in the source something was spawned or scheduled.
 pub type Place = &'static Location<'static>;
@@ -158,8 +158,11 @@ impl Details {
         self.name.as_deref()
     }
 
-    /// Lets go of the locals, at the end of a task or callback. Their destructors run in here, with nothing borrowed, and
-    /// may panic; whoever ends the task contains that. A set that is shared stays with whoever else has it.
+    /// Lets go of the locals, at the end of a task or callback. Their destructors run in here, with nothing borrowed. A set
+    /// that is shared stays with its other owners.
+    ///
+    /// # Panics
+    /// With the first panic of a destructor, when all have run; the caller contains it. Any other is reported.
     ///
     /// ```
     /// use picot_context::{Step, enter, take_made};
@@ -178,8 +181,20 @@ impl Details {
     /// assert_eq!(std::rc::Rc::strong_count(&held), 1);
     /// ```
     pub fn clear_locals(&self) {
-        let locals = self.locals.take();
-        drop(locals);
+        let values = self.locals.borrow_mut().take();
+        let mut first = None;
+        for value in values {
+            match (catch(move || drop(value)), &first) {
+                (Err(payload), None) => first = Some(payload),
+                (Err(payload), Some(_)) => {
+                    report(Report::panic(Origin::running().unwrap_or(Origin::new(Kind::Task)), payload));
+                }
+                (Ok(()), _) => {}
+            }
+        }
+        if let Some(payload) = first.and_then(|payload| payload.take()) {
+            std::panic::resume_unwind(payload);
+        }
     }
 }
 
@@ -256,6 +271,33 @@ thread_local! {
     static STEP: Cell<Option<Step>> = const { Cell::new(None) };
     static PRESENCE: Cell<Presence> = const { Cell::new(Presence::Absent) };
     static DETAILS: RefCell<Option<Rc<Details>>> = const { RefCell::new(None) };
+    static NESTING: Cell<u32> = const { Cell::new(0) };
+}
+
+/// How many executors' steps surround the running one on this thread's stack: 0, unless an eager spawn or another executor runs
+/// inside of a step.
+///
+/// State that surrounds a poll, such as the cancel scope whose future is polled, belongs to the task that is polled there, not
+/// to a task that happens to run further up the same stack. Note the nesting with such state, and ignore it at any other. A step
+/// that was [entered](enter) by a step itself, such as that of a scope's child, has the nesting of that step.
+///
+/// ```
+/// use picot_context::{Frame, Step, enter, nesting};
+///
+/// let here = std::panic::Location::caller();
+/// let outer = Frame::new(); // as an executor begins a batch
+/// outer.begin(Step::callback(here), None);
+/// let child = enter(Step::callback(here), None);
+/// assert_eq!(nesting(), 0);
+/// drop(child);
+/// let eager = Frame::new();
+/// eager.begin(Step::callback(here), None);
+/// assert_eq!(nesting(), 1);
+/// drop(eager);
+/// assert_eq!(nesting(), 0);
+/// ```
+pub fn nesting() -> u32 {
+    NESTING.get()
 }
 
 /// The rare half of a change of steps. Out of line, so that the common half stays small.
@@ -287,7 +329,7 @@ fn is_plain() -> bool {
 /// ```
 #[inline]
 pub fn enter(step: Step, details: Option<Rc<Details>>) -> Frame {
-    let frame = Frame::new();
+    let frame = Frame::surrounded();
     frame.begin(step, details);
     frame
 }
@@ -313,15 +355,27 @@ pub struct Frame {
     budget: budget::Left,
     details: Option<Rc<Details>>,
     presence: Presence,
+    is_nested: bool,
 }
 
 impl Frame {
-    /// A frame without a step yet.
+    /// A frame without a step yet, for an executor. One that is made inside of a step raises the [`nesting`].
     #[inline]
     pub fn new() -> Frame {
+        let mut frame = Frame::surrounded();
+        if frame.step.is_some() {
+            frame.is_nested = true;
+            NESTING.set(NESTING.get() + 1);
+        }
+        frame
+    }
+
+    /// A frame that belongs to the step around it, if there is one.
+    #[inline]
+    fn surrounded() -> Frame {
         let (details, presence) =
             if is_plain() { (None, Presence::Absent) } else { swap_details(None, Presence::Absent) };
-        Frame { step: STEP.take(), budget: budget::unlimited(), details, presence }
+        Frame { step: STEP.take(), budget: budget::unlimited(), details, presence, is_nested: false }
     }
 
     /// Ends the step before, makes `step` the current one, and fills the [`budget`].
@@ -352,6 +406,9 @@ impl Drop for Frame {
     #[inline]
     fn drop(&mut self) {
         STEP.set(self.step);
+        if self.is_nested {
+            NESTING.set(NESTING.get() - 1);
+        }
         if !is_plain() || self.presence != Presence::Absent {
             drop(swap_details(self.details.take(), self.presence));
         }
