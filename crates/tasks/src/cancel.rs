@@ -74,12 +74,15 @@ enum Phase {
 }
 
 thread_local! {
-    /// The innermost scope whose run is being polled.
-    static CURRENT: RefCell<Option<CancelScope>> = const { RefCell::new(None) };
+    /// The innermost scope whose run is being polled, and the [nesting](picot_context::nesting) of the step that polls it.
+    static CURRENT: RefCell<Option<(CancelScope, u32)>> = const { RefCell::new(None) };
 }
 
+/// The scope that surrounds what runs now. An eager task, which is polled inside of its spawner's step, is a task of the loop's and
+/// has not the spawner's scope.
 fn current() -> Option<CancelScope> {
-    CURRENT.try_with(|current| current.borrow().clone()).unwrap_or(None)
+    let current = CURRENT.try_with(|current| current.borrow().clone()).unwrap_or(None);
+    current.filter(|(_, nesting)| *nesting == picot_context::nesting()).map(|(scope, _)| scope)
 }
 
 /// The time by which whatever runs now is cancelled: the earliest deadline of all scopes and timeouts around it. `None` if
@@ -506,11 +509,12 @@ impl<F> fmt::Debug for Run<F> {
 }
 
 /// Restores the scope around the current one, also while unwinding.
-struct Outer(Option<CancelScope>);
+struct Outer(Option<(CancelScope, u32)>);
 
 impl Outer {
     fn enter(scope: &CancelScope) -> Outer {
-        Outer(CURRENT.with(|current| current.replace(Some(scope.clone()))))
+        let entered = (scope.clone(), picot_context::nesting());
+        Outer(CURRENT.with(|current| current.replace(Some(entered))))
     }
 }
 
