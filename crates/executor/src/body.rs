@@ -7,10 +7,10 @@ use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use picot_context::{Payload, catch};
+use picot_context::{Payload, TaskInfo, catch, is_err, may_be_err};
 
 use crate::current::{self, Last};
-use crate::error::JoinError;
+use crate::error::{JoinError, unclaimed};
 use crate::hooks::{Exit, extra};
 use crate::report::Scene;
 use crate::shared::{Meta, flag};
@@ -33,7 +33,7 @@ enum End<T> {
     Cancelled,
 }
 
-impl<F: Future> Future for Body<F> {
+impl<F: Future + 'static> Future for Body<F> {
     type Output = Outcome<F::Output>;
 
     #[inline]
@@ -77,7 +77,10 @@ impl<F: Future> Future for Body<F> {
 /// # Safety
 /// The future was not dropped, and is not touched again.
 #[inline(never)]
-unsafe fn conclude<F: Future>(meta: &Meta, future: &mut ManuallyDrop<F>, end: End<F::Output>) -> Outcome<F::Output> {
+unsafe fn conclude<F>(meta: &Meta, future: &mut ManuallyDrop<F>, end: End<F::Output>) -> Outcome<F::Output>
+where
+    F: Future + 'static,
+{
     let _last = Last;
     // SAFETY: As our caller promises, this is the only drop.
     let dropped = catch(|| unsafe { ManuallyDrop::drop(future) });
@@ -105,7 +108,7 @@ fn keep_made_details(meta: &Meta) {
 
 /// The task has ended, and its future was dropped.
 #[inline]
-fn finish<T>(meta: &Meta, end: End<T>, dropped: Result<(), Payload>) -> Outcome<T> {
+fn finish<T: 'static>(meta: &Meta, end: End<T>, dropped: Result<(), Payload>) -> Outcome<T> {
     let local = meta.local();
     // A plain end needs no description, and making one costs.
     let value = match (end, dropped) {
@@ -116,17 +119,35 @@ fn finish<T>(meta: &Meta, end: End<T>, dropped: Result<(), Payload>) -> Outcome<
     leave(meta, Ok(value))
 }
 
-/// Leaves the outcome, if anybody will take it.
+/// Leaves the outcome, if a handle may take it.
 #[inline]
-fn leave<T>(meta: &Meta, result: Result<T, JoinError>) -> Outcome<T> {
+fn leave<T: 'static>(meta: &Meta, result: Result<T, JoinError>) -> Outcome<T> {
     if !meta.is(flag::DETACHED) {
         return Some(result);
     }
     // Dropped here, in the task's step, a panic in that is the task's; `async-task` would abort.
-    if std::mem::needs_drop::<T>() || result.is_err() {
-        meta.local().contain(move || drop(result));
+    if std::mem::needs_drop::<T>() || may_be_err::<T>() || result.is_err() {
+        abandon(meta, result);
     }
     None
+}
+
+/// Drops an outcome that no handle takes. An error in it is a report.
+#[inline(never)]
+fn abandon<T: 'static>(meta: &Meta, result: Result<T, JoinError>) {
+    let local = meta.local();
+    match result {
+        Ok(value) if !meta.is(flag::IGNORES_ERRORS) && is_err(&value) => {
+            // In its last step, whose context still knows the name that the table has forgotten.
+            let task = picot_context::current().unwrap_or_else(|| TaskInfo::new(meta.id, None, meta.place));
+            local.contain(move || {
+                if let Some(cause) = unclaimed(value) {
+                    local.reports.unclaimed(task, cause);
+                }
+            });
+        }
+        result => local.contain(move || drop(result)),
+    }
 }
 
 /// Ends the task where somebody is to be told of it.

@@ -8,7 +8,7 @@ use std::fmt;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::rc::Rc;
 
-use picot_context::{Details, Place};
+use picot_context::{Details, Kind, Origin, Place, contain};
 
 /// A callback that was scheduled, or is to be; asyncio's `Handle`.
 ///
@@ -70,6 +70,15 @@ impl<F: FnOnce()> Call for Callback<F> {
     }
 }
 
+impl<F> Drop for Callback<F> {
+    /// The closure and the locals are foreign values: dropped as fields, two that panic would abort the process.
+    fn drop(&mut self) {
+        let origin = || Origin::new(Kind::Callback).at(self.common.place);
+        contain::discard(origin, self.call.take());
+        contain::discard(origin, self.common.details.take());
+    }
+}
+
 impl CallHandle {
     /// A callback that is not scheduled yet; [`Spawner::schedule`](crate::Spawner::schedule) does that. It runs with the
     /// task-locals that are current now, and is reported under the caller's place.
@@ -113,7 +122,7 @@ impl CallHandle {
     }
 
     /// Keeps the callback from running and drops it, at once. Returns whether that was still possible: not if it has run
-    /// or runs, nor a second time.
+    /// or runs, nor a second time. A panic in the drop goes to the thread's [host](picot_context::host).
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
@@ -123,13 +132,19 @@ impl CallHandle {
     /// executor.run_until_stalled();
     /// ```
     pub fn cancel(&self) -> bool {
+        let origin = || Origin::new(Kind::Callback).at(self.place());
+        self.cancel_with(|discard| _ = contain::call(origin, discard))
+    }
+
+    /// As [`cancel`](CallHandle::cancel). `contain` runs the drops of the closure and of its locals, which are foreign code.
+    pub(crate) fn cancel_with(&self, contain: impl Fn(&dyn Fn())) -> bool {
         let state = &self.0.common().state;
         if state.get() != State::Pending {
             return false;
         }
         state.set(State::Cancelled);
-        self.0.discard();
-        self.clear_locals();
+        contain(&|| self.0.discard());
+        contain(&|| self.clear_locals());
         true
     }
 

@@ -62,6 +62,7 @@ impl CloseReport {
     }
 }
 
+#[track_caller]
 pub(crate) fn close(shared: &Arc<Shared>, local: &Local) -> CloseReport {
     let mut report = CloseReport::default();
     if local.phase.get() == Phase::Closed {
@@ -82,8 +83,8 @@ pub(crate) fn close(shared: &Arc<Shared>, local: &Local) -> CloseReport {
     // One that its caller still has is not polled any more.
     local.root.end();
     // Wakers may hold what is left of the executor for long, and on any thread: it holds no memory of its own.
-    local.queue.shrink();
-    local.section.shrink();
+    local.queue.free();
+    local.section.free();
     if report.leaked == 0 {
         drop(local.table.take());
     } else {
@@ -94,12 +95,10 @@ pub(crate) fn close(shared: &Arc<Shared>, local: &Local) -> CloseReport {
         // Once more, for those held back: who waited for these has been dropped.
         local.reports.deliver();
     }
-    // Both may be anybody's code, also when they are dropped. Whom that would be told to is gone: the default is.
-    local.contain(|| local.reports.set_hook(None));
-    local.contain(|| local.set_hooks(None));
-    if local.reports.any() {
-        local.reports.deliver();
-    }
+    // Both are foreign code, also in their drops. The custom hook is gone by then, so panics there go to the default hook.
+    local.reports.set_hook(None);
+    local.set_hooks(None);
+    local.reports.deliver_last();
     report
 }
 
@@ -161,7 +160,7 @@ fn drop_item(local: &Local, item: Item, report: &mut CloseReport) {
         Item::Call(call) => {
             report.callbacks += usize::from(call.is_pending());
             // Cancelled rather than dropped: whoever still has its handle must not keep alive what it held.
-            local.contain(|| _ = call.cancel());
+            call.cancel_with(|discard| local.contain(discard));
         }
         // It is its caller's to drop.
         Item::Root => {}

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
 
-use picot_context::{Payload, TaskId, TaskInfo};
+use picot_context::{Escaped, Payload, TaskId, TaskInfo};
 
 /// Why a task was cancelled, in the words of whoever did it.
 ///
@@ -48,9 +48,10 @@ impl From<String> for CancelReason {
     }
 }
 
+/// The text, [escaped](Escaped): a reason may quote what a peer has sent.
 impl fmt::Display for CancelReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        Escaped(&self.0).fmt(f)
     }
 }
 
@@ -132,6 +133,11 @@ impl JoinError {
         if let Cause::Panicked(payload) = &self.0.cause {
             payload.claim();
         }
+    }
+
+    /// Whether the task waited for itself.
+    pub(crate) fn is_itself(&self) -> bool {
+        matches!(self.0.cause, Cause::Itself)
     }
 
     /// Whether the task was cancelled.
@@ -230,6 +236,20 @@ impl JoinError {
     pub fn place(&self) -> &'static Location<'static> {
         self.0.task.place()
     }
+}
+
+/// What to report of a value that a task has left and nothing takes: as [`picot_context::unclaimed`], which does not know a
+/// [`JoinError`].
+pub(crate) fn unclaimed<T: 'static>(value: T) -> Option<picot_context::Cause> {
+    if !picot_context::is_err(&value) {
+        return None;
+    }
+    let mut value = Some(value);
+    if let Some(value) = (&mut value as &mut dyn Any).downcast_mut::<Option<Result<(), JoinError>>>() {
+        let error = value.take()?.err()?;
+        return Some(picot_context::Cause::Unclaimed(Box::new(error)));
+    }
+    value.and_then(picot_context::unclaimed)
 }
 
 /// Why [`RemoteTask::wait`](crate::RemoteTask::wait) gave no value.

@@ -182,6 +182,7 @@ impl Executor {
     /// assert!(executor.step());
     /// assert!(!executor.step());
     /// ```
+    #[track_caller]
     pub fn step(&self) -> bool {
         self.run_batch(1) == 1
     }
@@ -200,6 +201,7 @@ impl Executor {
     /// assert_eq!(executor.run_batch(usize::MAX), 2);
     /// assert_eq!(executor.run_batch(usize::MAX), 1);
     /// ```
+    #[track_caller]
     pub fn run_batch(&self, max: usize) -> usize {
         self.run_batch_with(max, None, |_| ())
     }
@@ -216,6 +218,7 @@ impl Executor {
     /// assert_eq!(executor.run_until_stalled(), 1);
     /// assert!(task.is_finished());
     /// ```
+    #[track_caller]
     pub fn run_until_stalled(&self) -> usize {
         let mut count = 0;
         loop {
@@ -302,6 +305,7 @@ impl Executor {
     /// };
     /// assert_eq!(output, "done");
     /// ```
+    #[track_caller]
     pub fn root<F: Future>(&self, place: Place, future: F) -> Root<F> {
         Root::new(self.shared(), future, place)
     }
@@ -322,6 +326,7 @@ impl Executor {
     /// assert_eq!(steps, [true, false], "a task, and a callback");
     /// ```
     #[inline]
+    #[track_caller]
     pub fn run_batch_with(
         &self,
         max: usize,
@@ -472,6 +477,7 @@ impl Executor {
     /// ```
     pub fn fall_asleep(&self) -> Option<Asleep<'_>> {
         let local = self.local();
+        local.rest();
         if local.uses(extra::HOOKS) {
             local.hook(|hooks| hooks.park());
             // Made before the question, so that `unpark` follows whatever the answer is.
@@ -528,6 +534,7 @@ impl Executor {
     /// assert_eq!(report.tasks[0].given_name(), Some("server"));
     /// assert!(executor.spawner().spawn(async {}).is_err());
     /// ```
+    #[track_caller]
     pub fn close(&self) -> CloseReport {
         crate::close::close(self.shared(), self.local())
     }

@@ -248,7 +248,7 @@ impl Local {
     pub(crate) fn set_hooks(&self, hooks: Option<Rc<dyn Hooks>>) {
         self.set_extra(extra::HOOKS, hooks.is_some());
         let old = self.hooks.replace(hooks);
-        drop(old);
+        self.contain_hook(move || drop(old));
     }
 
     /// Calls one of the hooks, if there are any.
@@ -256,7 +256,13 @@ impl Local {
     pub(crate) fn hook(&self, call: impl FnOnce(&dyn Hooks)) {
         let hooks = self.hooks.borrow().clone();
         let Some(hooks) = hooks else { return };
-        if let Err(payload) = catch(move || call(&*hooks)) {
+        self.contain_hook(|| call(&*hooks));
+        // They may have replaced themselves, and may then panic in their drop, too.
+        self.contain_hook(move || drop(hooks));
+    }
+
+    fn contain_hook(&self, f: impl FnOnce()) {
+        if let Err(payload) = catch(f) {
             let mut origin = Origin::running().unwrap_or(Origin::new(Kind::Hook));
             origin.kind = Kind::Hook;
             self.reports.push(Report::panic(origin, payload));

@@ -69,7 +69,8 @@ impl<T> Inbox<T> {
         let mut count = self.queue.len();
         if count > max {
             // The owner notifies itself, before it takes. A swap, not a store: a store would end the release sequence of a push
-            // that notified in between, and the next `take` might not see that push's item.
+            // that notified in between, and the next `take` might not see that push's item. (The model cannot tell: the
+            // queue's own accesses are sequentially consistent today.)
             self.state.swap(NOTIFIED, Ordering::AcqRel);
             count = max;
         }
@@ -267,7 +268,7 @@ mod model {
     }
 
     /// Each of the threads pushes an item. The owner must never wait while an item is there and nobody will ring.
-    /// It takes at most `max` at a time.
+    /// It takes at most `max` the first time that there is something, and all that is there later.
     fn owner_gets_everything(pushers: usize, max: usize) {
         let inbox = Arc::new(Inbox::new());
         let alarm = Arc::new(Alarm::default());
@@ -283,7 +284,15 @@ mod model {
             .collect();
 
         let got = Cell::new(0);
-        work_and_sleep(&inbox, &alarm, || got.get() == pushers, |inbox| got.set(got.get() + inbox.take(max, |_| ())));
+        let mut max = max;
+        work_and_sleep(
+            &inbox,
+            &alarm,
+            || got.get() == pushers,
+            |inbox| {
+                got.set(got.get() + inbox.take(std::mem::replace(&mut max, usize::MAX), |_| ()));
+            },
+        );
         for thread in threads {
             thread.join().unwrap();
         }
@@ -301,12 +310,12 @@ mod model {
         model.check(|| owner_gets_everything(2, usize::MAX));
     }
 
-    /// The owner reads what it has taken: what stayed behind the bound must be visible when it is taken, too.
+    /// One push is left behind the bound, and another comes while the owner notifies itself of that.
     #[test]
     fn no_wake_is_lost_behind_a_bound() {
         let mut model = loom::model::Builder::new();
         model.preemption_bound = Some(3);
-        model.check(|| owner_gets_everything(2, 1));
+        model.check(|| owner_gets_everything(2, 0));
     }
 
     #[test]

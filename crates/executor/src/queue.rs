@@ -1,7 +1,8 @@
 //! The run queue: a FIFO for one thread, without a lock and without a borrow flag.
 //!
-//! The invariant: no method calls foreign code, and none hands out a reference into the queue. So two of them are never
-//! active at once, whatever a waker does.
+//! The invariant: no foreign code runs while a reference into the queue lives. So two references never meet, whatever a waker
+//! does. The allocator is foreign code, too: a global allocator may wake a task, which pushes here. So each method allocates
+//! before it takes a reference, looks again afterwards, and frees after the reference is gone.
 
 use std::cell::{Cell, UnsafeCell};
 use std::collections::VecDeque;
@@ -83,13 +84,37 @@ impl Queue {
 
     #[inline]
     fn push_place(&self, place: Option<Ready>) {
-        // SAFETY: `UnsafeCell` keeps this type on one thread at a time, and no other method is active (see above): moving
-        // an item runs no code of its type, and growing runs the allocator's, which may not call back.
+        // SAFETY: `UnsafeCell` keeps this type on one thread at a time, and no other reference lives (see above): moving an
+        // item runs no code of its type, and there is room, so the allocator is not called.
         let back = unsafe { &mut *self.back.get() };
         if back.len() == back.capacity() {
-            return grow_and_push(back, place);
+            return self.grow_and_push(place);
         }
         back.push(place);
+    }
+
+    /// Out of line, so that a push needs no frame on the stack.
+    #[cold]
+    #[inline(never)]
+    fn grow_and_push(&self, place: Option<Ready>) {
+        loop {
+            // SAFETY: As in `push_place`. The reference ends here.
+            let len = unsafe { (*self.back.get()).len() };
+            let mut greater = Vec::with_capacity(len.max(2) * 2);
+            // SAFETY: As in `push_place`. `append` allocates nothing, because `greater` has room for all.
+            let back = unsafe { &mut *self.back.get() };
+            // The allocator may have pushed, or run the executor, in between.
+            if back.len() == back.capacity() {
+                if back.len() >= greater.capacity() {
+                    continue;
+                }
+                greater.append(back);
+                std::mem::swap(back, &mut greater);
+            }
+            back.push(place);
+            // Here `greater` is freed, which calls the allocator: the last reference has ended.
+            return;
+        }
     }
 
     pub(crate) fn push(&self, item: Item) {
@@ -98,9 +123,32 @@ impl Queue {
             Item::Call(call) => Some(call),
             Item::Root => None,
         };
-        // SAFETY: As in `push_place`.
-        unsafe { (*self.others.get()).push_back(other) }
+        self.push_other(other);
         self.push_place(None);
+    }
+
+    fn push_other(&self, other: Option<CallHandle>) {
+        loop {
+            // SAFETY: As in `push_place`. The reference ends here.
+            let (len, capacity) = unsafe { ((*self.others.get()).len(), (*self.others.get()).capacity()) };
+            let mut greater = VecDeque::new();
+            if len == capacity {
+                greater.reserve(len.max(2) * 2);
+            }
+            // SAFETY: As in `push_place`. There is room in `greater` for all, and then in `others`.
+            let others = unsafe { &mut *self.others.get() };
+            // The allocator may have pushed, or run the executor, in between.
+            if others.len() == others.capacity() {
+                if others.len() >= greater.capacity() {
+                    continue;
+                }
+                greater.append(others);
+                std::mem::swap(others, &mut greater);
+            }
+            others.push_back(other);
+            // Here `greater`, which is empty, is freed: the last reference has ended.
+            return;
+        }
     }
 
     pub(crate) fn pop(&self) -> Option<Item> {
@@ -167,22 +215,70 @@ impl Queue {
         }
     }
 
-    /// Gives the memory of an empty queue back.
+    /// Gives back memory of which less than a quarter is used, but for a little. Costs three comparisons if there is none.
     pub(crate) fn shrink(&self) {
-        debug_assert_eq!(self.len(), 0);
-        self.turn_over();
-        // SAFETY: As in `push_place`; there is nothing that could be dropped.
-        unsafe {
-            (*self.front.get()).shrink_to_fit();
-            (*self.back.get()).shrink_to_fit();
-            (*self.others.get()).shrink_to_fit();
+        // SAFETY: As in `push_place`. The references end here.
+        let [front, back, others] =
+            unsafe { [(*self.front.get()).capacity(), (*self.back.get()).capacity(), (*self.others.get()).capacity()] };
+        if front.max(back).max(others) > KEPT {
+            self.shrink_large();
         }
+    }
+
+    #[cold]
+    fn shrink_large(&self) {
+        self.free_front();
+        // SAFETY: As in `push_place`. The references end here.
+        let (back, others) = unsafe { ((*self.back.get()).len(), (*self.others.get()).len()) };
+        // Allocated before a reference is taken, and freed at the end. They stay empty if they are too small by now, because
+        // the allocator has pushed.
+        let (mut row, mut calls) = (Vec::with_capacity(back * 2), VecDeque::with_capacity(others * 2));
+        // SAFETY: As in `push_place`. What moves has room, so the allocator is not called while the references live.
+        let (back, others) = unsafe { (&mut *self.back.get(), &mut *self.others.get()) };
+        if is_mostly_unused(back.len(), back.capacity()) && back.len() <= row.capacity() {
+            row.append(back);
+            std::mem::swap(back, &mut row);
+        }
+        if is_mostly_unused(others.len(), others.capacity()) && others.len() <= calls.capacity() {
+            calls.append(others);
+            std::mem::swap(others, &mut calls);
+        }
+    }
+
+    /// Frees the front row if it is used up.
+    fn free_front(&self) {
+        // SAFETY: As in `push_place`. The reference ends before the row, whose items have nothing to drop, is freed.
+        let front = unsafe { &mut *self.front.get() };
+        if front.len() != self.taken.get() || front.capacity() <= KEPT {
+            return;
+        }
+        self.taken.set(0);
+        let used_up = std::mem::take(front);
+        drop(used_up);
+    }
+
+    /// Frees what an executor that is closed no longer needs: the queue is empty.
+    pub(crate) fn free(&self) {
+        debug_assert_eq!(self.len(), 0);
+        self.taken.set(0);
+        // SAFETY: As in `push_place`; what is taken out is freed when the references are gone. Nothing in it is dropped: the
+        // queue is empty, and a row's items have nothing to drop.
+        let rows = unsafe {
+            (
+                std::mem::take(&mut *self.front.get()),
+                std::mem::take(&mut *self.back.get()),
+                std::mem::take(&mut *self.others.get()),
+            )
+        };
+        drop(rows);
     }
 }
 
-/// Out of line, so that a push needs no frame on the stack.
-#[cold]
-#[inline(never)]
-fn grow_and_push(back: &mut Vec<Option<Ready>>, place: Option<Ready>) {
-    back.push(place);
+/// As many places of each row, and slots of the table, are never given back: less is not worth the trouble.
+pub(crate) const KEPT: usize = 512;
+
+/// Whether memory for `capacity` items is worth giving back while `len` are there. A quarter, so that what shrinks to twice its
+/// length does so again only after it has halved, and grows only after it has doubled.
+pub(crate) fn is_mostly_unused(len: usize, capacity: usize) -> bool {
+    capacity > KEPT && len < capacity / 4
 }

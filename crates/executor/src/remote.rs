@@ -24,6 +24,8 @@ pub(crate) enum RemoteItem {
     Root(Arc<RootWaker>),
     Spawn(Box<dyn Start>),
     Cancel(Arc<dyn Delivery>),
+    /// Makes a report of what a handle has dropped.
+    Report(RemoteCall),
 }
 
 /// A handle for other threads: the only way in from outside.

@@ -14,10 +14,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use picot_context::{Details, Place, TaskInfo};
+use picot_context::{Details, Kind, Origin, Place, Report, TaskInfo, budget, contain, is_err, report};
+use pin_project_lite::pin_project;
 
 use crate::bound::Bound;
-use crate::error::{CancelReason, JoinError, WaitError};
+use crate::error::{CancelReason, JoinError, WaitError, unclaimed};
 use crate::remote::RemoteItem;
 use crate::shared::Shared;
 use crate::spawn::Spawner;
@@ -35,8 +36,9 @@ use crate::task::Task;
 /// wait still gets the payload.
 ///
 /// # If dropped
-/// The task runs on. An outcome that has arrived is dropped with it. A panic in that goes to the error hook on the executor's
-/// thread, and elsewhere to whoever drops the handle.
+/// The task runs on. An outcome that has arrived is dropped with it. An `Err` in it goes to the error hook, unless the handle
+/// was told to [`ignore_errors`](RemoteTask::ignore_errors). So does a panic in its drop on the executor's thread; on any other
+/// thread that goes to the thread's host, or to standard error.
 ///
 /// ```
 /// use picot_executor::Executor;
@@ -68,6 +70,9 @@ struct Mailbox<T> {
     arrived: Condvar,
     /// The task, on the executor's thread, until it has ended.
     home: OnceLock<Bound<Cell<Option<Task<T>>>>>,
+    /// Drops a value that nothing takes, which is a report if it is an `Err`. A pointer made where `T` is known to be
+    /// `'static` and `Send`, as the drop of a handle cannot ask for that.
+    abandon: fn(&Arc<Shared>, TaskInfo, T),
 }
 
 // Its lock is held for moves only, and the task at home is only ever taken out whole.
@@ -83,6 +88,9 @@ struct State<T> {
     is_abandoned: bool,
     /// Why the task is to be cancelled, if it is.
     cancel: Option<CancelReason>,
+    /// Which task it is, from its start on.
+    info: Option<TaskInfo>,
+    ignores_errors: bool,
 }
 
 impl<T> Mailbox<T> {
@@ -97,10 +105,13 @@ impl<T: Send + 'static> Mailbox<T> {
     fn deliver(self: &Arc<Self>) {
         let Some(mut task) = self.home.get().and_then(Bound::get).and_then(Cell::take) else { return };
         let shared = task.owner().clone();
-        let is_abandoned = self.state().is_abandoned;
+        let (is_abandoned, ignores_errors) = {
+            let state = self.state();
+            (state.is_abandoned, state.ignores_errors)
+        };
         if is_abandoned {
             // As a task without a handle ends: what it leaves is dropped, and its panic is for the hook.
-            return drop(task);
+            return drop(if ignores_errors { task.ignore_errors() } else { task });
         }
         let Poll::Ready(outcome) = task.poll_join_with(&Waker::from(self.clone())) else {
             return self.home.get().and_then(Bound::get).map_or((), |home| home.set(Some(task)));
@@ -111,16 +122,69 @@ impl<T: Send + 'static> Mailbox<T> {
             if let (Err(error), true) = (&outcome, state.is_waited || state.waker.is_some()) {
                 error.claim();
             }
+            // Abandoned in between, at the latest.
             let refused = if state.is_abandoned { Some(outcome) } else { state.outcome.replace(outcome) };
-            (state.waker.take(), refused)
+            (state.waker.take(), refused.map(|outcome| state.unclaimed(outcome)))
         };
         self.arrived.notify_all();
         let Some(local) = shared.local.get() else { return };
         if let Some(waker) = waker {
             local.wake(waker);
         }
-        // Abandoned in between.
-        local.contain(move || drop(refused));
+        if let Some(refused) = refused {
+            refused.drop_with(self.abandon, &shared);
+        }
+    }
+}
+
+/// An outcome on its way to be dropped, and which task has left it if an error in it is a report.
+struct Unclaimed<T> {
+    outcome: Result<T, JoinError>,
+    reported_as: Option<TaskInfo>,
+}
+
+impl<T> State<T> {
+    fn unclaimed(&self, outcome: Result<T, JoinError>) -> Unclaimed<T> {
+        Unclaimed { outcome, reported_as: self.info.clone().filter(|_| !self.ignores_errors) }
+    }
+}
+
+impl<T> Unclaimed<T> {
+    /// Drops it, with no lock held.
+    fn drop_with(self, abandon: fn(&Arc<Shared>, TaskInfo, T), shared: &Arc<Shared>) {
+        let drop_it = move || match (self.outcome, self.reported_as) {
+            (Ok(value), Some(task)) => abandon(shared, task, value),
+            (outcome, _) => drop(outcome),
+        };
+        match shared.local.get() {
+            Some(local) => {
+                local.contain(drop_it);
+                local.deliver_if_closed();
+            }
+            None => _ = contain::call(|| Origin::running().unwrap_or(Origin::new(Kind::Task)), drop_it),
+        }
+    }
+}
+
+/// Drops a value that `task` has left. If it is an `Err`, its executor reports it, on its own thread; once that is closed, this
+/// thread does.
+fn abandon<T: Send + 'static>(shared: &Arc<Shared>, task: TaskInfo, value: T) {
+    if !is_err(&value) {
+        return drop(value);
+    }
+    let home = shared.clone();
+    let report: Box<dyn FnOnce() + Send> = Box::new(move || {
+        let Some(cause) = unclaimed(value) else { return };
+        match home.local.get() {
+            Some(local) => local.reports.unclaimed(task, cause),
+            None => report(Report::new(Origin::task(task), cause)),
+        }
+    });
+    if shared.local.get().is_some() {
+        return report();
+    }
+    if let Err(RemoteItem::Report(report)) = shared.hand_over(RemoteItem::Report(report)) {
+        report();
     }
 }
 
@@ -175,9 +239,22 @@ where
     F::Output: Send + 'static,
 {
     pub(crate) fn pair(place: Place, shared: Arc<Shared>, make: M) -> (Box<dyn Start>, RemoteTask<F::Output>) {
-        let state =
-            State { outcome: None, has_ended: false, waker: None, is_waited: false, is_abandoned: false, cancel: None };
-        let mailbox = Arc::new(Mailbox { state: Mutex::new(state), arrived: Condvar::new(), home: OnceLock::new() });
+        let state = State {
+            outcome: None,
+            has_ended: false,
+            waker: None,
+            is_waited: false,
+            is_abandoned: false,
+            cancel: None,
+            info: None,
+            ignores_errors: false,
+        };
+        let mailbox = Arc::new(Mailbox {
+            state: Mutex::new(state),
+            arrived: Condvar::new(),
+            home: OnceLock::new(),
+            abandon: abandon::<F::Output>,
+        });
         (Box::new(Request { place, make, mailbox: mailbox.clone() }), RemoteTask { mailbox, shared })
     }
 }
@@ -196,8 +273,9 @@ where
     ) -> TaskInfo {
         let Request { place, make, mailbox } = *self;
         let local = shared.local.get().expect("requests are taken on the executor's thread");
-        let (ready, task) = Spawner::new(shared.clone()).make(local, place, details, async move { make().await });
+        let (ready, task) = Spawner::new(shared.clone()).make(local, place, details, Making::Make { make });
         let info = ready.meta().info();
+        mailbox.state().info = Some(info.clone());
         local.queue.push_task(ready);
         task.set_joiner(&Waker::from(mailbox.clone()));
         if let Some(reason) = cancel {
@@ -214,7 +292,53 @@ where
     }
 }
 
+pin_project! {
+    /// The future of a task that another thread has spawned: calls `make` at its first poll, and then is what that made.
+    ///
+    /// It is polled in place, not awaited by an `async` block: a panic in its poll would unwind through such a block, which
+    /// drops the future then, and a second panic in that drop aborts the process.
+    #[project = Projected]
+    #[project_replace = Replaced]
+    enum Making<M, F> {
+        Make { make: M },
+        // While `make` runs, and after a panic in it.
+        Between,
+        Made { #[pin] future: F },
+    }
+}
+
+impl<M: FnOnce() -> F, F: Future> Future for Making<M, F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        if let Projected::Make { .. } = self.as_mut().project() {
+            let Replaced::Make { make } = self.as_mut().project_replace(Making::Between) else {
+                unreachable!("it was looked at in the line above")
+            };
+            let future = make();
+            self.set(Making::Made { future });
+        }
+        match self.project() {
+            Projected::Made { future } => future.poll(cx),
+            _ => unreachable!("a task that has panicked is not polled again"),
+        }
+    }
+}
+
 impl<T> RemoteTask<T> {
+    /// Lets the task return an `Err` that nothing takes: it is dropped without a report; see [`Task::ignore_errors`].
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// executor.spawner().set_error_hook(|report| unreachable!("{report}"));
+    /// drop(executor.remote().spawn(|| async { Err::<(), _>("no listener is left") }).unwrap().ignore_errors());
+    /// executor.run_until_stalled();
+    /// ```
+    pub fn ignore_errors(self) -> RemoteTask<T> {
+        self.mailbox.state().ignores_errors = true;
+        self
+    }
+
     /// Whether the task has ended, and its outcome has arrived.
     ///
     /// ```
@@ -258,6 +382,7 @@ impl<T> RemoteTask<T> {
     /// }
     /// assert!(thread.join().unwrap().ends_with("was cancelled: it takes too long"));
     /// ```
+    #[track_caller]
     pub fn wait(&mut self, limit: Option<Duration>) -> Result<T, WaitError> {
         let mailbox = &*self.mailbox;
         let mut state = mailbox.state();
@@ -288,8 +413,7 @@ impl<T> RemoteTask<T> {
     fn drop_waker(&self, waker: Waker) {
         match self.shared.local.get() {
             Some(local) => local.drop_waker(waker),
-            // Nobody here takes reports; std's own hook has printed it.
-            None => drop(picot_context::catch(move || drop(waker))),
+            None => contain::discard(|| Origin::new(Kind::Waker), waker),
         }
     }
 
@@ -310,6 +434,10 @@ impl<T> RemoteTask<T> {
         loop {
             let mut state = self.mailbox.state();
             if state.has_ended {
+                if budget::poll_left(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                budget::spend();
                 let outcome = state.outcome.take().expect("the outcome of this task was taken already");
                 drop(state);
                 return Poll::Ready(outcome.inspect_err(JoinError::claim));
@@ -378,14 +506,15 @@ impl<T> Drop for RemoteTask<T> {
         let (outcome, waker) = {
             let mut state = self.mailbox.state();
             state.is_abandoned = true;
-            (state.outcome.take(), state.waker.take())
+            let outcome = state.outcome.take().map(|outcome| state.unclaimed(outcome));
+            (outcome, state.waker.take())
         };
         if let Some(waker) = waker {
             self.drop_waker(waker);
         }
-        let Some(local) = self.shared.local.get() else { return drop(outcome) };
-        local.contain(|| drop(outcome));
-        local.deliver_if_closed();
+        if let Some(outcome) = outcome {
+            outcome.drop_with(self.mailbox.abandon, &self.shared);
+        }
     }
 }
 
@@ -420,7 +549,7 @@ impl<T: Send + 'static> IntoFuture for RemoteTask<T> {
     type IntoFuture = RemoteJoin<T>;
 
     fn into_future(self) -> RemoteJoin<T> {
-        RemoteJoin { task: self }
+        RemoteJoin { task: self, is_over: false }
     }
 }
 
@@ -450,19 +579,25 @@ impl<T> fmt::Debug for RemoteTask<T> {
 #[must_use = "dropping this cancels the task"]
 pub struct RemoteJoin<T: Send + 'static> {
     task: RemoteTask<T>,
+    /// Whether it has given an outcome, or the error of a task that waits for itself: then its drop cancels nothing.
+    is_over: bool,
 }
 
 impl<T: Send + 'static> Future for RemoteJoin<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.task.poll_join(cx)
+        let outcome = self.task.poll_join(cx);
+        self.is_over |= outcome.is_ready();
+        outcome
     }
 }
 
 impl<T: Send + 'static> Drop for RemoteJoin<T> {
     fn drop(&mut self) {
-        self.task.cancel("the wait for it was dropped");
+        if !self.is_over {
+            self.task.cancel("the wait for it was dropped");
+        }
     }
 }
 

@@ -7,10 +7,11 @@
 //! task-locals are visible.
 
 use std::cell::{Cell, RefCell};
-use std::io::Write;
 use std::rc::Rc;
 
-use picot_context::{Details, Kind, Origin, Payload, Report, Step, TaskInfo, catch, enter};
+use picot_context::{Cause, Details, Kind, Origin, Payload, Report, Step, TaskInfo, catch, enter, print};
+
+use crate::spawn::Raised;
 
 type Hook = Rc<dyn Fn(&Report)>;
 
@@ -19,6 +20,8 @@ pub(crate) struct Reports {
     pending: RefCell<Vec<Pending>>,
     /// Whether `pending` holds anything: asked every turn.
     any: Cell<bool>,
+    /// Whether reports are delivered further up the stack: what the hook reports meanwhile waits for that to be over.
+    delivers: Cell<bool>,
     hook: RefCell<Option<Hook>>,
 }
 
@@ -53,6 +56,11 @@ impl Reports {
         self.put(Pending { report: Report::panic(Origin::task(task), payload), scene, held_back: awaited });
     }
 
+    /// A task has left an error that nothing takes.
+    pub(crate) fn unclaimed(&self, task: TaskInfo, cause: Cause) {
+        self.push(Report::new(Origin::task(task), cause));
+    }
+
     /// Whatever runs now has panicked.
     pub(crate) fn running_panicked(&self, payload: Payload) {
         self.push(Report::panic(Origin::running().unwrap_or(Origin::new(Kind::Loop)), payload));
@@ -74,52 +82,86 @@ impl Reports {
 
     pub(crate) fn set_hook(&self, hook: Option<Hook>) {
         let old = self.hook.replace(hook);
-        drop(old);
+        discard(old);
     }
 
-    /// Hands to the hook what is not held back.
+    /// Hands to the hook what is not held back. What the hook itself reports stays for the next time.
+    ///
+    /// No panic comes out of this: each piece of foreign code (the hook, the texts and the drops of errors, of locals and of
+    /// the hook) runs in a `catch` of its own, and no `catch` holds a second such value while the first may panic.
     #[cold]
     pub(crate) fn deliver(&self) {
+        if self.delivers.get() {
+            return;
+        }
+        let _delivers = Raised::new(&self.delivers);
         self.any.set(false);
-        for pending in self.pending.take() {
-            let Pending { report, scene, held_back } = pending;
+        for Pending { report, scene, held_back } in self.pending.take() {
             if held_back && !is_settled(&report) {
                 self.put(Pending { report, scene, held_back: false });
-                continue;
-            }
-            // What the locals hold may be anybody's code, also when it is dropped.
-            let told = catch(|| {
-                let _entered = scene.step.map(|step| enter(step, scene.details));
-                if !is_settled(&report) {
-                    self.tell(&report);
-                }
-            });
-            if let Err(payload) = told {
-                print(&report);
-                print(&Report::panic(Origin::new(Kind::Hook), payload));
+            } else {
+                self.deliver_one(report, scene);
             }
         }
     }
 
-    fn tell(&self, report: &Report) {
-        let hook = self.hook.borrow().clone();
-        match hook {
-            // If it panics, the default takes over, which cannot fail, and says what the hook was told, too.
-            Some(hook) => hook(report),
-            None => print(report),
+    fn deliver_one(&self, report: Report, scene: Scene) {
+        if !is_settled(&report) {
+            let hook = self.hook.borrow().clone();
+            match &hook {
+                Some(hook) => {
+                    let told = catch(|| {
+                        let _entered = scene.step.map(|step| enter(step, scene.details.clone()));
+                        hook(&report);
+                    });
+                    if let Err(payload) = told {
+                        // The default takes over, and says what the hook was told, too.
+                        print(&report);
+                        print_panic(payload);
+                    }
+                }
+                None => print(&report),
+            }
+            discard(hook);
         }
+        discard(scene);
+        discard(report);
     }
+
+    /// Delivers what a closed executor is told, now: no turn comes at whose end that would be done. The default hook prints what
+    /// the hook reports meanwhile, which might never end otherwise.
+    pub(crate) fn deliver_last(&self) {
+        self.deliver();
+        if self.delivers.get() {
+            return;
+        }
+        for Pending { report, scene, .. } in self.pending.take() {
+            if !is_settled(&report) {
+                print(&report);
+            }
+            discard(scene);
+            discard(report);
+        }
+        self.any.set(false);
+    }
+}
+
+/// Drops a value of the hook's or of a report's. A panic in that is printed, not reported: what reports may be what panics.
+fn discard<T>(value: T) {
+    if let Err(payload) = catch(move || drop(value)) {
+        print_panic(payload);
+    }
+}
+
+#[cold]
+fn print_panic(payload: Payload) {
+    print(&Report::panic(Origin::new(Kind::Hook), payload));
 }
 
 /// Whether a joiner has been told of the panic.
 fn is_settled(report: &Report) -> bool {
     match &report.cause {
-        picot_context::Cause::Panic(payload) => payload.is_claimed(),
+        Cause::Panic(payload) => payload.is_claimed(),
         _ => false,
     }
-}
-
-/// The default hook: a line on standard error. If that is closed there is nobody to tell.
-fn print(report: &Report) {
-    let _ = writeln!(std::io::stderr(), "picot: {report}");
 }

@@ -18,6 +18,7 @@ use crate::hooks::{Exit, extra};
 use crate::inbox::Sent;
 use crate::queue::Item;
 use crate::remote::RemoteItem;
+use crate::report::Scene;
 use crate::shared::{Local, Phase, Shared};
 use crate::table::{ROOT_SLOT, RootEntry};
 
@@ -103,8 +104,8 @@ pin_project! {
     /// A future that an executor is run for; made by [`Executor::root`](crate::Executor::root), for loops on top of it.
     ///
     /// # If dropped
-    /// The future is dropped, in the caller's context, and with it the output that nobody has taken. If it stands in the queue, it is
-    /// passed over there.
+    /// The future is dropped, in the caller's context, and with it an output that was not taken; a panic in either goes to the error
+    /// hook. If the root stands in the queue, it is passed over there.
     ///
     /// ```
     /// use std::panic::Location;
@@ -122,6 +123,18 @@ pin_project! {
         output: Option<Result<F::Output, Payload>>,
         details: Option<Rc<Details>>,
         stay: Stay,
+    }
+
+    impl<F: Future> PinnedDrop for Root<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            // Each by itself: the root may be dropped by a panic, and two that meet abort the process.
+            this.stay.contain(|| this.future.set(None));
+            let output = this.output.take();
+            this.stay.contain(move || drop(output));
+            let details = this.details.take();
+            this.stay.contain(|| details.iter().for_each(|details| details.clear_locals()));
+        }
     }
 }
 
@@ -144,6 +157,14 @@ impl Stay {
         }
     }
 
+    /// Runs a piece of foreign code whose panic is a report of the root's.
+    fn contain(&self, f: impl FnOnce()) {
+        if let (Err(payload), Some(local)) = (catch(f), self.shared.local.get()) {
+            local.reports.task_panicked(self.info(), Scene::now(), payload, false);
+            local.deliver_if_closed();
+        }
+    }
+
     /// Tells the hooks of the root's end, if there are any.
     fn exited(&self, exit: Exit) {
         if let Some(local) = self.shared.local.get().filter(|local| local.uses(extra::HOOKS)) {
@@ -162,11 +183,14 @@ impl Drop for Stay {
             local.root.end();
             let entry = local.table.borrow_mut().set_root(None);
             drop(entry);
+            // A run may end after a peak without a wait.
+            local.shrink();
         }
     }
 }
 
 impl<F: Future> Root<F> {
+    #[track_caller]
     pub(crate) fn new(shared: &Arc<Shared>, future: F, place: Place) -> Root<F> {
         let local = shared.local.get().expect("an executor stays on its thread");
         local.check_idle();
@@ -209,6 +233,7 @@ impl<F: Future> Root<F> {
     /// assert_eq!(root.as_mut().take_output(), Some(7));
     /// assert_eq!(root.as_mut().take_output(), None, "it is taken once");
     /// ```
+    #[track_caller]
     pub fn take_output(self: Pin<&mut Self>) -> Option<F::Output> {
         match self.project().output.take()? {
             Ok(output) => Some(output),

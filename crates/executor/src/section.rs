@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use picot_context::{Cause, Kind, Origin, Report, TaskId, TaskInfo};
+use picot_context::{Cause, Kind, Origin, Report, TaskId, TaskInfo, budget};
 
 use crate::hooks::extra;
 use crate::queue::{Item, Queue};
@@ -44,9 +44,14 @@ impl Section {
         Some(self.number.get())
     }
 
-    /// Gives the memory back, when nothing is held.
+    /// Gives memory back of which little is used.
     pub(crate) fn shrink(&self) {
         self.held.shrink();
+    }
+
+    /// Gives the memory back, when nothing is held.
+    pub(crate) fn free(&self) {
+        self.held.free();
     }
 }
 
@@ -155,6 +160,9 @@ impl Future for Exclusive {
         let local = self.shared.local.get().expect("it stays on its executor's thread");
         let (task, _) = (local.current().filter(|_| !local.has_current_ended()))
             .expect("only a task of this executor can hold back its others; spawn one that awaits `exclusive`");
+        if budget::poll_left(cx).is_pending() {
+            return Poll::Pending;
+        }
         let Some(number) = local.section.enter(task) else {
             // The other has entered further down in the step that runs, which is that of an eager spawn. From the next on the
             // task is held back, and asks again when the section is over.
@@ -165,6 +173,7 @@ impl Future for Exclusive {
             local.set_extra(extra::SECTION, true);
             local.hook(|hooks| hooks.exclusive(true));
         }
+        budget::spend();
         Poll::Ready(ExclusiveGuard { shared: self.shared.clone(), number, _thread: PhantomData })
     }
 }

@@ -58,6 +58,8 @@ pub(crate) struct Local {
     /// The state of the random sequence that shuffles.
     pub(crate) random: Cell<u64>,
     pub(crate) section: Section,
+    /// How often the thread has slept since; see [`rest`](Local::rest).
+    rests: Cell<u8>,
     last_id: Cell<u64>,
     /// References to the whole that were forgotten, see [`Owner`].
     spare: Cell<usize>,
@@ -96,6 +98,8 @@ pub(crate) mod flag {
     pub(crate) const OWNED: u8 = 16;
     /// The table has something of the task that most do not have.
     pub(crate) const HAS_SIDE: u8 = 32;
+    /// An `Err` that is dropped without having been taken is no report.
+    pub(crate) const IGNORES_ERRORS: u8 = 64;
 }
 
 const _: () = {
@@ -233,6 +237,7 @@ impl Shared {
             RemoteItem::Root(waker) => RootWaker::accept(&waker, local),
             RemoteItem::Spawn(request) => _ = request.start(self, None, None),
             RemoteItem::Cancel(task) => task.cancel_at_home(),
+            RemoteItem::Report(report) => local.contain(report),
         }
     }
 
@@ -294,6 +299,7 @@ impl Local {
             hooks: RefCell::default(),
             random: Cell::new(0),
             section: Section::default(),
+            rests: Cell::new(0),
             last_id: Cell::new(0),
             spare: Cell::new(0),
         }
@@ -309,6 +315,7 @@ impl Local {
     /// # Panics
     /// If a step runs.
     #[inline]
+    #[track_caller]
     pub(crate) fn check_idle(&self) {
         assert!(
             !self.running.get(),
@@ -357,7 +364,28 @@ impl Local {
     #[inline]
     pub(crate) fn drop_made(&self) {
         if picot_context::has_made() {
-            self.contain(|| drop(picot_context::take_made()));
+            let details = picot_context::take_made();
+            self.contain(|| details.iter().for_each(|details| details.clear_locals()));
+        }
+    }
+
+    /// Gives memory back that a peak has left, if it has ended. To be called where the thread has time: before it sleeps, and
+    /// at the end of a run.
+    pub(crate) fn shrink(&self) {
+        self.queue.shrink();
+        self.section.shrink();
+        self.table.borrow_mut().shrink();
+    }
+
+    /// [`shrink`](Local::shrink)s at every `RESTS`th call, so that a load which comes and goes with each turn pays for it
+    /// rarely, and a turn nearly nothing.
+    #[inline]
+    pub(crate) fn rest(&self) {
+        const RESTS: u8 = 64;
+        let rests = self.rests.get().wrapping_add(1);
+        self.rests.set(rests);
+        if rests % RESTS == 0 {
+            self.shrink();
         }
     }
 
@@ -399,7 +427,7 @@ impl Local {
     /// Tells what there is to tell, if no turn comes any more at whose end that would be done.
     pub(crate) fn deliver_if_closed(&self) {
         if self.phase.get() == Phase::Closed {
-            self.reports.deliver();
+            self.reports.deliver_last();
         }
     }
 

@@ -18,7 +18,7 @@ use crate::hooks::{Hooks, extra};
 use crate::queue::{Item, Ready};
 use crate::remote::Remote;
 use crate::section::Exclusive;
-use crate::shared::{Local, Meta, Owner, Shared, schedule};
+use crate::shared::{Local, Meta, Owner, Shared, flag, schedule};
 use crate::task::Task;
 
 /// The executor's handle on its own thread: makes tasks and callbacks. It may outlive the executor; then it refuses.
@@ -93,7 +93,14 @@ impl Spawner {
     /// # Ok::<(), picot_executor::Closed>(())
     /// ```
     pub fn task(&self) -> TaskBuilder<'_> {
-        TaskBuilder { spawner: self, name: None, place: None, eager: false, shares_locals: false }
+        TaskBuilder {
+            spawner: self,
+            name: None,
+            place: None,
+            eager: false,
+            shares_locals: false,
+            ignores_errors: false,
+        }
     }
 
     /// Makes a task on behalf of a caller at `place`.
@@ -512,6 +519,7 @@ pub struct TaskBuilder<'a> {
     place: Option<Place>,
     eager: bool,
     shares_locals: bool,
+    ignores_errors: bool,
 }
 
 impl TaskBuilder<'_> {
@@ -581,6 +589,19 @@ impl TaskBuilder<'_> {
         TaskBuilder { shares_locals: true, ..self }
     }
 
+    /// Lets the task return an `Err` that nothing takes: it is dropped without a report; see [`Task::ignore_errors`].
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// executor.spawner().set_error_hook(|report| unreachable!("{report}"));
+    /// drop(executor.spawner().task().ignore_errors().spawn(async { Err::<(), _>("the cache is cold") })?);
+    /// executor.run_until_stalled();
+    /// # Ok::<(), picot_executor::Closed>(())
+    /// ```
+    pub fn ignore_errors(self) -> Self {
+        TaskBuilder { ignores_errors: true, ..self }
+    }
+
     /// Makes the task; see [`Spawner::spawn`].
     ///
     /// # Errors
@@ -604,6 +625,9 @@ impl TaskBuilder<'_> {
             if self.shares_locals { Some(picot_context::shared(name)) } else { picot_context::inherited(name) };
         let place = self.place.unwrap_or(Location::caller());
         let (ready, task) = self.spawner.make(local, place, details, future);
+        if self.ignores_errors {
+            ready.meta().set(flag::IGNORES_ERRORS);
+        }
         if self.eager && !local.uses(extra::SECTION) {
             Spawner::run_inside(local, ready);
         } else {

@@ -14,6 +14,7 @@ use picot_context::{Details, Place, ROOT_NAME, TaskId, TaskInfo, Waiting};
 use slab::Slab;
 
 use crate::error::CancelReason;
+use crate::queue::is_mostly_unused;
 use crate::shared::{Meta, flag};
 use crate::wake::{First, WakeKey};
 
@@ -193,6 +194,22 @@ impl Table {
 
     pub(crate) fn take_side(&mut self, meta: &Meta) -> Side {
         self.sides.get_mut(meta.slot as usize).map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Gives back memory of which less than a quarter is used, as far as it lies behind the last task.
+    pub(crate) fn shrink(&mut self) {
+        let used = self.entries.len();
+        if is_mostly_unused(used, self.entries.capacity()) || is_mostly_unused(used, self.sides.capacity()) {
+            self.shrink_large();
+        }
+    }
+
+    #[cold]
+    fn shrink_large(&mut self) {
+        self.entries.shrink_to_fit();
+        let slots = self.entries.iter().next_back().map_or(0, |(slot, _)| slot + 1);
+        self.sides.truncate(slots);
+        self.sides.shrink_to(slots);
     }
 
     /// Why the task is to be cancelled, if it is.

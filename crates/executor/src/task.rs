@@ -11,10 +11,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use picot_context::{Place, TaskId, TaskInfo};
+use picot_context::{Cause, Place, TaskId, TaskInfo, budget, may_be_err};
 
 use crate::body::Outcome;
-use crate::error::{CancelReason, JoinError};
+use crate::error::{CancelReason, JoinError, unclaimed};
 use crate::report::Scene;
 use crate::shared::{Meta, Phase, Shared, flag};
 use crate::table::Joiner;
@@ -25,14 +25,24 @@ use crate::table::Joiner;
 /// - `task.await` waits for its end and takes the handle. Dropping that wait unfinished cancels the task, so a timeout or
 ///   a lost race takes it along (as asyncio's `await task`).
 /// - `(&mut task).await` only watches: dropping it does nothing.
+/// - A task that awaits itself gets an error at once, and goes on; its handle is gone then.
 /// - [`cancel`](Task::cancel) asks for its end, [`cancelled`](Task::cancelled) waits for it.
 /// - [`cancel_on_drop`](Task::cancel_on_drop) makes a handle whose drop cancels, awaited or not.
 ///
 /// The outcome can be taken once. What is left of a handle after `(&mut task).await` has given it is
 /// [finished](Task::is_finished), and cannot be waited for again.
 ///
+/// # Panics and errors of the task
+/// A panic goes to the caller that waits when it happens. If none waits, the error hook gets a report at the end of the turn,
+/// and a later wait still gets the payload: a panic may be reported and then awaited.
+///
+/// An `Err` that the task returns is a value like any other. If its outcome is dropped without having been taken, because the
+/// handle was dropped before the end or after it, the error hook gets one report of it
+/// ([`Cause::Unclaimed`](picot_context::Cause::Unclaimed)). [`ignore_errors`](Task::ignore_errors) says that this is meant.
+///
 /// # If dropped
-/// The task runs on. If it has ended, its outcome is dropped here; a panic in that goes to the error hook.
+/// The task runs on. If it has ended, its outcome is dropped here; an `Err` in it, or a panic in its drop, goes to the error
+/// hook.
 ///
 /// ```
 /// use picot_executor::Executor;
@@ -49,6 +59,9 @@ use crate::table::Joiner;
 pub struct Task<T> {
     /// `None` once the outcome was taken.
     handle: Option<async_task::Task<Outcome<T>, Meta>>,
+    /// What to report of a value that is dropped with the handle. A pointer made where `T` is known to be `'static`, as the drop
+    /// of a handle cannot ask for that.
+    unclaimed: fn(T) -> Option<Cause>,
     /// It speaks of one thread: what it waits with is kept there.
     _thread: PhantomData<*const ()>,
 }
@@ -60,14 +73,19 @@ impl<T> UnwindSafe for Task<T> {}
 impl<T> RefUnwindSafe for Task<T> {}
 
 impl<T> Task<T> {
-    pub(crate) fn new(handle: async_task::Task<Outcome<T>, Meta>) -> Task<T> {
-        Task { handle: Some(handle), _thread: PhantomData }
+    pub(crate) fn new(handle: async_task::Task<Outcome<T>, Meta>) -> Task<T>
+    where
+        T: 'static,
+    {
+        Task { handle: Some(handle), unclaimed: unclaimed::<T>, _thread: PhantomData }
     }
 
+    #[track_caller]
     fn handle(&self) -> &async_task::Task<Outcome<T>, Meta> {
         self.handle.as_ref().expect("the outcome of this task was taken already")
     }
 
+    #[track_caller]
     fn meta(&self) -> &Meta {
         self.handle().metadata()
     }
@@ -83,6 +101,7 @@ impl<T> Task<T> {
     /// let id = task.id();
     /// assert_eq!(executor.block_on(async { task.await.unwrap() }), id);
     /// ```
+    #[track_caller]
     pub fn id(&self) -> TaskId {
         self.meta().id
     }
@@ -114,6 +133,7 @@ impl<T> Task<T> {
     /// let task = executor.spawn(async {});
     /// assert_eq!((task.place().file(), task.place().line()), (file!(), line!() - 1));
     /// ```
+    #[track_caller]
     pub fn place(&self) -> &'static Location<'static> {
         self.meta().place as Place
     }
@@ -201,8 +221,42 @@ impl<T> Task<T> {
         self.into_future()
     }
 
+    /// Lets the task return an `Err` that nothing takes: it is dropped without a report. A panic is reported all the same, and
+    /// a wait gets the outcome as before.
+    ///
+    /// # Panics
+    /// If the outcome was taken already.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// executor.spawner().set_error_hook(|report| unreachable!("{report}"));
+    /// drop(executor.spawn(async { Err::<(), _>("no listener is left") }).ignore_errors());
+    /// executor.run_until_stalled();
+    /// ```
+    #[track_caller]
+    pub fn ignore_errors(self) -> Task<T> {
+        self.meta().set(flag::IGNORES_ERRORS);
+        self
+    }
+
     fn poll_join(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, JoinError>> {
+        if self.handle().is_finished() {
+            // A loop over tasks that have ended, such as eager ones, never suspends otherwise.
+            if budget::poll_left(cx).is_pending() {
+                return Poll::Pending;
+            }
+            budget::spend();
+        }
         self.poll_join_with(cx.waker()).map(|outcome| outcome.inspect_err(JoinError::claim))
+    }
+
+    /// Lets go of a task that waits for itself: it has its error, and the wait is over without having cancelled anything.
+    #[cold]
+    fn let_go(&mut self) {
+        if let Some(handle) = self.handle.take() {
+            handle.metadata().set(flag::DETACHED);
+            handle.detach();
+        }
     }
 
     /// As a poll, but that nobody is told of a panic yet.
@@ -232,6 +286,7 @@ impl<T> Task<T> {
 
     /// Takes the outcome of a task that is finished, which is as much as completed: only the executor drops runnables, and
     /// it does not.
+    #[track_caller]
     pub(crate) fn take_outcome(&mut self) -> Result<T, JoinError> {
         let mut handle = self.handle.take().expect("the outcome of this task was taken already");
         let Poll::Ready(outcome) = Pin::new(&mut handle).poll(&mut Context::from_waker(Waker::noop())) else {
@@ -299,7 +354,7 @@ impl<T> Drop for Task<T> {
     fn drop(&mut self) {
         let Some(handle) = self.handle.as_ref() else { return };
         handle.metadata().set(flag::DETACHED);
-        if std::mem::needs_drop::<T>() && handle.is_finished() {
+        if (std::mem::needs_drop::<T>() || may_be_err::<T>()) && handle.is_finished() {
             return drop_outcome(self);
         }
         if let Some(handle) = self.handle.take() {
@@ -310,11 +365,25 @@ impl<T> Drop for Task<T> {
 
 #[cold]
 fn drop_outcome<T>(task: &mut Task<T>) {
-    let (id, place, shared) = (task.id(), task.meta().place, task.owner().clone());
-    let outcome = task.take_outcome();
-    let (Err(payload), Some(local)) = (picot_context::catch(move || drop(outcome)), shared.local.get()) else { return };
+    let meta = task.meta();
     // Its name is gone with its entry in the table.
-    local.reports.task_panicked(TaskInfo::new(id, None, place), Scene::now(), payload, false);
+    let info = TaskInfo::new(meta.id, None, meta.place);
+    let ignores_errors = meta.is(flag::IGNORES_ERRORS);
+    let (shared, unclaimed) = (task.owner().clone(), task.unclaimed);
+    let outcome = task.take_outcome();
+    let dropped = picot_context::catch(move || match outcome {
+        Ok(value) if !ignores_errors => unclaimed(value),
+        outcome => {
+            drop(outcome);
+            None
+        }
+    });
+    let Some(local) = shared.local.get() else { return };
+    match dropped {
+        Ok(None) => return,
+        Ok(Some(cause)) => local.reports.unclaimed(info, cause),
+        Err(payload) => local.reports.task_panicked(info, Scene::now(), payload, false),
+    }
     local.deliver_if_closed();
 }
 
@@ -403,7 +472,11 @@ impl<T> Future for Join<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.task.poll_join(cx)
+        let outcome = self.task.poll_join(cx);
+        if matches!(&outcome, Poll::Ready(Err(error)) if error.is_itself()) {
+            self.task.let_go();
+        }
+        outcome
     }
 }
 

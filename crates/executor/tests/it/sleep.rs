@@ -62,7 +62,7 @@ impl Scene {
     /// Looks at what was pushed. Returns how much that was, and how often the task was polled for it.
     fn look(&self) -> (usize, usize) {
         let before = self.polls.load(Ordering::Relaxed);
-        let taken = self.executor.take_remote();
+        let taken = std::iter::from_fn(|| Some(self.executor.take_remote()).filter(|taken| *taken != 0)).sum();
         self.executor.run_until_stalled();
         (taken, self.polls.load(Ordering::Relaxed) - before)
     }
