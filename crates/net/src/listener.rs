@@ -73,7 +73,7 @@ impl TcpListener {
     /// # If dropped
     /// No connection is lost: one that was not accepted waits for the next call.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let finish = |(stream, peer)| Ok((TcpStream::from_nonblocking(stream)?, peer));
+        let finish = |(stream, peer)| Ok((TcpStream::from_accepted(stream)?, peer));
         let accepted = self.rest.accept(&self.source, |listener| accept(listener).and_then(finish)).await;
         match accepted {
             Ok(accepted) => Ok(accepted),

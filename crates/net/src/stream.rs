@@ -62,13 +62,18 @@ impl TcpStream {
         loop {
             stream.source.writable().await?;
             if is_connected(&stream.source)? {
-                return Ok(stream);
+                return Ok(stream.trusted_if_plain());
             }
         }
     }
 
     /// Takes over a connection of std: one that was accepted elsewhere, inherited, or given by another library. It is put
     /// into non-blocking mode.
+    ///
+    /// It may be any kind of stream socket. Each read that brings less than was asked for costs another call of the
+    /// operating system, because of a socket from elsewhere it is unknown whether that proves that there is no more. Of plain
+    /// TCP it does: the caller who knows calls [`trust_short_transfers(true)`](Source::trust_short_transfers) on its
+    /// [`source`](TcpStream::source).
     ///
     /// # Errors
     /// What the operating system says; and if this thread has no loop.
@@ -78,8 +83,22 @@ impl TcpStream {
         TcpStream::from_nonblocking(stream)
     }
 
-    /// The same, of a connection that is in non-blocking mode already.
-    pub(crate) fn from_nonblocking(stream: net::TcpStream) -> io::Result<TcpStream> {
+    /// A connection that a listener of this crate has accepted, in non-blocking mode.
+    pub(crate) fn from_accepted(stream: net::TcpStream) -> io::Result<TcpStream> {
+        Ok(TcpStream::from_nonblocking(stream)?.trusted_if_plain())
+    }
+
+    /// Lets short transfers clear readiness, if this is plain TCP. It is not for streams that were handed in: their owner may
+    /// have given them another protocol, and may yet.
+    ///
+    /// The kernel is asked, because it may have made another socket than was asked for: a wrapper or a BPF program can turn TCP
+    /// into MPTCP, which ends a receive where the path changes.
+    fn trusted_if_plain(self) -> TcpStream {
+        self.source.trust_short_transfers(is_plain(self.source.get_ref()));
+        self
+    }
+
+    fn from_nonblocking(stream: net::TcpStream) -> io::Result<TcpStream> {
         let stream = register(&LoopHandle::try_current()?, stream)?;
         // There may be data already, and there is room to send; if not, the first try finds out.
         stream.source.assume_ready(Direction::Read);
@@ -121,7 +140,9 @@ impl TcpStream {
 
     /// The socket, for its other options: keep-alive, buffer sizes, linger and whatever else `socket2` knows.
     ///
-    /// Reading and writing by it goes past what the loop knows of the connection.
+    /// Reading and writing by it goes past what the loop knows of the connection. Before it is given another protocol, such
+    /// as kernel TLS, call [`trust_short_transfers(false)`](Source::trust_short_transfers) on the
+    /// [`source`](TcpStream::source); lending the descriptor by the traits of std does so by itself.
     ///
     /// ```
     /// use std::time::Duration;
@@ -183,6 +204,18 @@ impl TcpStream {
     pub(crate) fn downgrade(&self) -> Weak<Source<net::TcpStream>> {
         Rc::downgrade(&self.source)
     }
+}
+
+/// Whether the protocol of a socket is TCP itself. Where the system has no such question, it has no such protocols either.
+fn is_plain(stream: &net::TcpStream) -> bool {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    return rustix::net::sockopt::socket_protocol(stream)
+        .is_ok_and(|protocol| protocol == Some(rustix::net::ipproto::TCP));
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    return {
+        let _ = stream;
+        true
+    };
 }
 
 /// Starts to connect, and registers the socket.

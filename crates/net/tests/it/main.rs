@@ -12,6 +12,8 @@ mod data;
 mod endings;
 mod group;
 mod heartbeat;
+#[cfg(target_os = "linux")]
+mod marks;
 mod memory;
 mod nothing;
 mod protocol;
