@@ -297,6 +297,40 @@ impl<T> Task<T> {
         outcome.expect("a task that has a handle leaves its outcome")
     }
 
+    /// Wakes `waker` when the task has ended, or at once if it has. It takes the place of the one that waited before, as a poll
+    /// of the handle does.
+    ///
+    /// This is for sets of tasks that are waited for later: they hear of the ends in the order in which they come.
+    ///
+    /// # Panics
+    /// If the outcome was taken already.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicBool, Ordering};
+    /// use std::task::{Wake, Waker};
+    ///
+    /// #[derive(Default)]
+    /// struct Flag(AtomicBool);
+    ///
+    /// impl Wake for Flag {
+    ///     fn wake(self: Arc<Flag>) {
+    ///         self.0.store(true, Ordering::Relaxed);
+    ///     }
+    /// }
+    ///
+    /// let executor = picot_executor::Executor::new();
+    /// let (task, flag) = (executor.spawn(async {}), Arc::new(Flag::default()));
+    /// task.wake_at_end(&Waker::from(flag.clone()));
+    /// executor.run_until_stalled();
+    /// assert!(flag.0.load(Ordering::Relaxed) && task.is_finished());
+    /// ```
+    pub fn wake_at_end(&self, waker: &Waker) {
+        if self.handle().is_finished() || self.meta().register(waker).is_ready() {
+            waker.wake_by_ref();
+        }
+    }
+
     pub(crate) fn owner(&self) -> &Arc<Shared> {
         &self.meta().owner
     }
