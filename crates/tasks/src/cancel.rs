@@ -5,18 +5,20 @@
 //! that is cancelled with a scope around it says nothing, and is dropped by that.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use picot_context::Place;
-use picot_loop::{CancelReason, Instant, LoopHandle, Sleep, sleep_until};
+use picot_context::{Place, budget};
+use picot_loop::{CancelReason, Instant, LoopError, LoopHandle, Sleep};
 use pin_project_lite::pin_project;
-use slab::Slab;
 
+use crate::contained::{self, Contained};
+use crate::cooperate::{Gate, is_spent};
 use crate::request::{CancelRequest, CancelToken, wake};
 
 /// A piece of work that can be cancelled as a whole (trio's `CancelScope`; what asyncio's `timeout` is made of).
@@ -56,14 +58,31 @@ struct Inner {
     /// When the work is dropped that has been asked to end.
     grace_until: Cell<Option<Instant>>,
     token: CancelToken,
-    /// Whether the request is this scope's own, and not one of a scope around it.
-    is_own: Cell<bool>,
+    /// The request that was made to this scope itself. The token has it, or that of a scope around if it came first.
+    own: RefCell<Option<CancelRequest>>,
     is_expired: Cell<bool>,
-    /// Whoever polls the run.
+    /// Whether a scope around this one drops its work. Kept here, and changed when a request is made or taken back: to ask
+    /// all scopes around at each poll took quadratic time in nested scopes.
+    is_stopped_above: Cell<bool>,
+    /// Whether the run has used up a wake, or its timer, without an effect, because a scope around it was ending. If that is
+    /// taken back, the run is woken again.
+    owes_poll: Cell<bool>,
+    /// Whether a run inside of this scope owes a poll because the deadline of this scope had passed.
+    is_waited_out: Cell<bool>,
+    /// Whether a run inside of this one was woken again since this one was last polled.
+    has_woken_inside: Cell<bool>,
+    /// Wakes the task that polls the run.
     runner: Cell<Option<Waker>>,
-    /// The scope around this one, and the place among its children.
-    parent: RefCell<Option<(CancelScope, usize)>>,
-    children: RefCell<Slab<Weak<Inner>>>,
+    /// The scope around this one, and the number among its children.
+    parent: RefCell<Option<(CancelScope, u64)>>,
+    children: RefCell<Children>,
+}
+
+/// The scopes whose runs are inside of another's. In a tree, whose size is that of what is in it.
+#[derive(Default)]
+struct Children {
+    scopes: BTreeMap<u64, Weak<Inner>>,
+    last: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -78,8 +97,8 @@ thread_local! {
     static CURRENT: RefCell<Option<(CancelScope, u32)>> = const { RefCell::new(None) };
 }
 
-/// The scope that surrounds what runs now. An eager task, which is polled inside of its spawner's step, is a task of the loop's and
-/// has not the spawner's scope.
+/// The innermost scope around what runs now. An eager task is polled inside of its spawner's step, but it is a task of the
+/// loop's: the spawner's scope is not around it.
 fn current() -> Option<CancelScope> {
     let current = CURRENT.try_with(|current| current.borrow().clone()).unwrap_or(None);
     current.filter(|(_, nesting)| *nesting == picot_context::nesting()).map(|(scope, _)| scope)
@@ -127,7 +146,13 @@ impl CancelScope {
     /// If this thread has no loop.
     #[track_caller]
     pub fn with_timeout(duration: impl Into<Option<Duration>>) -> CancelScope {
-        CancelScope::at(Location::caller(), duration.into().map(|duration| Instant::now() + duration))
+        // A closure has no caller: one that panicked would point here.
+        #[expect(clippy::manual_map, reason = "see above")]
+        let deadline = match duration.into() {
+            Some(duration) => Some(Instant::now() + duration),
+            None => None,
+        };
+        CancelScope::at(Location::caller(), deadline)
     }
 
     fn at(place: Place, deadline: Option<Instant>) -> CancelScope {
@@ -139,8 +164,12 @@ impl CancelScope {
                 grace: None,
                 grace_until: Cell::new(None),
                 token: CancelToken::new(),
-                is_own: Cell::new(false),
+                own: RefCell::new(None),
                 is_expired: Cell::new(false),
+                is_stopped_above: Cell::new(false),
+                owes_poll: Cell::new(false),
+                is_waited_out: Cell::new(false),
+                has_woken_inside: Cell::new(false),
                 runner: Cell::new(None),
                 parent: RefCell::new(None),
                 children: RefCell::default(),
@@ -161,14 +190,16 @@ impl CancelScope {
         self
     }
 
-    /// Runs `future` in this scope. What gives a value in the poll in which it is cancelled, or in which its deadline
-    /// passes, gives that value.
+    /// Runs `future` in this scope. If the future gives a value in the poll in which it is cancelled, that value stands. A
+    /// deadline never throws away a value that is there: the future is polled before its end, once at least, and once more
+    /// if the budget of its step was spent.
     ///
     /// # Errors
     /// [`CancelError`] if the scope was cancelled or its deadline has passed. The future has been dropped by then.
     ///
     /// # Panics
-    /// If the scope was run before: make another one. When polled, if there is a deadline and the thread has no loop.
+    /// If the scope was run before: make another one. When polled, if there is a deadline and the thread has no loop; the
+    /// message names the place where the scope was made.
     ///
     /// # If dropped
     /// So is the future.
@@ -176,7 +207,8 @@ impl CancelScope {
     pub fn run<F: IntoFuture>(&self, future: F) -> Run<F::IntoFuture> {
         assert!(self.inner.phase.get() == Phase::New, "a cancel scope runs one future, once; make another scope");
         self.inner.phase.set(Phase::Running);
-        Run { future: Some(future.into_future()), scope: self.clone(), timer: None, is_started: false }
+        let future = Some(Contained::new(future.into_future()));
+        Run { future, scope: self.clone(), timer: None, is_started: false, is_overdue: false, gate: Gate::default() }
     }
 
     /// Asks for the work to be cancelled, and says whether it still could be: `false` if it has ended. The first reason
@@ -191,16 +223,26 @@ impl CancelScope {
     }
 
     /// Takes the request to cancel back, and says whether that was still possible: not if the work has ended, or was told of
-    /// the request by a token.
+    /// the request by a token. Work that was woken in vain meanwhile is woken again.
     pub fn withdraw(&self) -> bool {
-        let is_possible = self.inner.phase.get() != Phase::Ended && self.inner.is_own.get();
-        let is_withdrawn = is_possible && self.withdraw_tokens();
-        if is_withdrawn {
-            self.inner.is_own.set(false);
-            self.inner.is_expired.set(false);
-            self.inner.grace_until.set(None);
+        let number = self.inner.own.borrow().as_ref().map(CancelRequest::number);
+        let Some(number) = number.filter(|_| self.inner.phase.get() != Phase::Ended) else { return false };
+        let scopes = self.subtree();
+        let has_it = |scope: &CancelScope| scope.inner.token.number() == Some(number);
+        if scopes.iter().any(|scope| has_it(scope) && scope.inner.token.is_delivered()) {
+            return false;
         }
-        is_withdrawn
+        self.inner.own.replace(None);
+        self.inner.is_expired.set(false);
+        self.inner.grace_until.set(None);
+        // From the outside to the inside: a request of a scope around that came later is the next one.
+        for scope in scopes.iter().filter(|scope| has_it(scope)) {
+            let own = scope.inner.own.borrow().clone();
+            scope.inner.token.replace(own.or_else(|| scope.parent()?.request_info()));
+        }
+        refresh(&scopes);
+        wake_again(&scopes);
+        true
     }
 
     /// Moves the deadline, or takes it away.
@@ -211,11 +253,14 @@ impl CancelScope {
         match self.inner.phase.get() {
             Phase::New => return Err(RescheduleError::NotRunning),
             Phase::Ended => return Err(RescheduleError::Ended),
-            Phase::Running if self.inner.is_own.get() => return Err(RescheduleError::Cancelled),
+            Phase::Running if self.is_own() => return Err(RescheduleError::Cancelled),
             Phase::Running => {}
         }
         self.inner.deadline.set(deadline.into());
         self.wake_runner();
+        if self.inner.is_waited_out.take() {
+            wake_again(&self.subtree());
+        }
         Ok(())
     }
 
@@ -228,9 +273,8 @@ impl CancelScope {
     /// The time by which the work is cancelled: the scope's deadline, or that of a scope around it if it is earlier. While
     /// the work is being cancelled with a grace, the end of that.
     pub fn effective_deadline(&self) -> Option<Instant> {
-        let own = self.inner.grace_until.get().or(self.inner.deadline.get());
-        let outer = self.parent().and_then(|parent| parent.effective_deadline());
-        [own, outer].into_iter().flatten().min()
+        let own = |scope: &CancelScope| scope.inner.grace_until.get().or(scope.inner.deadline.get());
+        self.chain().filter_map(|scope| own(&scope)).min()
     }
 
     /// Whether the scope, or one around it, was cancelled.
@@ -275,44 +319,48 @@ impl CancelScope {
         self.inner.parent.borrow().as_ref().map(|(parent, _)| parent.clone())
     }
 
+    /// This scope, and those around it.
+    fn chain(&self) -> impl Iterator<Item = CancelScope> + use<> {
+        std::iter::successors(Some(self.clone()), CancelScope::parent)
+    }
+
+    fn is_own(&self) -> bool {
+        self.inner.own.borrow().is_some()
+    }
+
+    /// The first request stays.
     fn request(&self, request: CancelRequest) {
-        self.inner.is_own.set(true);
-        self.tell(&request);
+        if self.is_own() {
+            return;
+        }
+        self.inner.own.replace(Some(request.clone()));
+        self.spread(&request);
         self.wake_runner();
     }
 
-    /// Tells the tokens of this scope and of those inside of it.
-    fn tell(&self, request: &CancelRequest) {
-        self.inner.token.set(request.clone());
-        for child in self.children() {
-            child.tell(request);
-        }
-    }
-
-    fn children(&self) -> Vec<CancelScope> {
-        let children = self.inner.children.borrow();
-        children.iter().filter_map(|(_, child)| child.upgrade()).map(|inner| CancelScope { inner }).collect()
-    }
-
-    /// Takes the request back from the tokens that have it from here, unless one of them was heard.
-    fn withdraw_tokens(&self) -> bool {
-        let heirs = self.heirs();
-        if !self.is_cancelled() || heirs.iter().any(|heir| heir.inner.token.is_delivered()) {
-            return false;
-        }
-        heirs.iter().for_each(|heir| heir.inner.token.withdraw());
-        true
-    }
-
-    /// This scope and those inside of it that have their request from it.
-    fn heirs(&self) -> Vec<CancelScope> {
-        let mut heirs = vec![self.clone()];
-        for child in self.children() {
-            if !child.inner.is_own.get() {
-                heirs.extend(child.heirs());
+    /// Brings the request to the tokens of this scope and of those inside of it.
+    fn spread(&self, request: &CancelRequest) {
+        let scopes = self.subtree();
+        refresh(&scopes);
+        for scope in scopes {
+            scope.inner.token.set(request.clone());
+            if !self.is_cancelled() {
+                // The setting wakes, a waker is foreign code, and that has taken the request back.
+                return;
             }
         }
-        heirs
+    }
+
+    /// This scope and those inside of it, the outer ones first. Without recursion, which nested scopes would cost stack.
+    fn subtree(&self) -> Vec<CancelScope> {
+        let mut scopes = vec![self.clone()];
+        let mut next = 0;
+        while let Some(scope) = scopes.get(next) {
+            let children: Vec<_> = scope.inner.children.borrow().scopes.values().filter_map(Weak::upgrade).collect();
+            scopes.extend(children.into_iter().map(|inner| CancelScope { inner }));
+            next += 1;
+        }
+        scopes
     }
 
     fn wake_runner(&self) {
@@ -321,22 +369,43 @@ impl CancelScope {
         }
     }
 
+    /// Whether a request to this scope drops its work at once.
+    fn is_stopping(&self) -> bool {
+        self.is_own() && self.inner.grace.is_none()
+    }
+
     /// Whether the work is to be dropped, because of a request to this scope.
     fn is_stopped(&self) -> bool {
-        self.inner.is_own.get() && (self.inner.grace.is_none() || self.is_due(self.inner.grace_until.get()))
+        self.is_own() && (self.inner.grace.is_none() || self.is_due(self.inner.grace_until.get()))
     }
 
-    /// Whether a scope around this one drops its work.
-    fn is_stopped_above(&self) -> bool {
-        self.parent().is_some_and(|parent| parent.is_stopped() || parent.is_stopped_above())
-    }
-
-    /// Whether a scope around this one drops its work, or is about to because its deadline has passed.
-    fn is_ending_above(&self) -> bool {
-        self.parent().is_some_and(|parent| {
-            let is_ending = parent.inner.grace.is_none() && parent.is_due(parent.deadline());
-            is_ending || parent.is_stopped() || parent.is_ending_above()
+    /// The nearest scope around this one that drops its work, or is about to because its deadline has passed.
+    fn ending_above(&self) -> Option<CancelScope> {
+        self.chain().skip(1).find(|scope| {
+            let is_expiring = scope.inner.grace.is_none() && scope.is_due(scope.deadline());
+            is_expiring || scope.is_stopped()
         })
+    }
+
+    /// This thread's loop, for a deadline.
+    fn handle(&self) -> LoopHandle {
+        let no_loop = |error: LoopError| -> ! {
+            panic!(
+                "the scope made at {} has a deadline, for which it needs a loop when it is polled: {error}",
+                self.inner.place
+            )
+        };
+        LoopHandle::try_current().unwrap_or_else(|error| no_loop(error))
+    }
+
+    fn now(&self) -> Instant {
+        self.handle().now()
+    }
+
+    fn sleep_until(&self, time: Instant) -> Sleep {
+        // It knows its loop, and so cannot panic.
+        self.handle();
+        picot_loop::sleep_until(time)
     }
 
     fn is_due(&self, time: Option<Instant>) -> bool {
@@ -357,17 +426,27 @@ impl CancelScope {
         }
         self.unlink();
         if let Some(outer) = outer {
-            let key = outer.inner.children.borrow_mut().insert(Rc::downgrade(&self.inner));
-            if let Some(request) = outer.inner.token.peek() {
-                self.tell(&request);
+            let mut children = outer.inner.children.borrow_mut();
+            children.last += 1;
+            let number = children.last;
+            children.scopes.insert(number, Rc::downgrade(&self.inner));
+            drop(children);
+            let request = outer.request_info();
+            self.inner.parent.replace(Some((outer, number)));
+            if let Some(request) = request {
+                return self.spread(&request);
             }
-            self.inner.parent.replace(Some((outer, key)));
+        }
+        if self.inner.children.borrow().scopes.is_empty() {
+            refresh(std::slice::from_ref(self));
+        } else {
+            refresh(&self.subtree());
         }
     }
 
     fn unlink(&self) {
-        if let Some((parent, key)) = self.inner.parent.take() {
-            parent.inner.children.borrow_mut().remove(key);
+        if let Some((parent, number)) = self.inner.parent.take() {
+            parent.inner.children.borrow_mut().scopes.remove(&number);
         }
     }
 
@@ -381,8 +460,29 @@ impl CancelScope {
     /// The deadline has passed, which only the run itself finds out: it need not be woken.
     fn expire(&self) {
         self.inner.is_expired.set(true);
-        self.inner.is_own.set(true);
-        self.tell(&CancelRequest::by_deadline(self.inner.place));
+        let request = CancelRequest::by_deadline(self.inner.place);
+        self.inner.own.replace(Some(request.clone()));
+        self.spread(&request);
+    }
+}
+
+/// Notes for each scope but the first, which come after those around them, whether one around it drops its work.
+fn refresh(scopes: &[CancelScope]) {
+    for scope in scopes {
+        let is_stopped = |parent: CancelScope| parent.inner.is_stopped_above.get() || parent.is_stopping();
+        scope.inner.is_stopped_above.set(scope.parent().is_some_and(is_stopped));
+    }
+}
+
+/// Wakes the runs that have used up a wake in vain. Those around them are polled once more before their deadlines pass.
+fn wake_again(scopes: &[CancelScope]) {
+    for scope in scopes.iter().filter(|scope| scope.inner.owes_poll.take()) {
+        for outer in scope.chain().skip(1) {
+            if outer.inner.has_woken_inside.replace(true) {
+                break;
+            }
+        }
+        scope.wake_runner();
     }
 }
 
@@ -400,10 +500,13 @@ pin_project! {
     #[must_use = "futures do nothing unless they are awaited"]
     pub struct Run<F> {
         #[pin]
-        future: Option<F>,
+        future: Option<Contained<F>>,
         scope: CancelScope,
         timer: Option<Sleep>,
         is_started: bool,
+        // Whether the deadline has passed while the budget was spent: then the work gets one more poll.
+        is_overdue: bool,
+        gate: Gate,
     }
 
     impl<F> PinnedDrop for Run<F> {
@@ -422,32 +525,36 @@ impl<F: Future> Future for Run<F> {
     type Output = Result<F::Output, CancelError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let scope = self.scope.clone();
+        let this = self.as_mut().project();
+        if !*this.is_overdue {
+            ready!(this.gate.poll(cx));
+        }
+        let scope = this.scope.clone();
         scope.link();
         let known = scope.inner.runner.take().filter(|known| known.will_wake(cx.waker()));
         scope.inner.runner.set(Some(known.unwrap_or_else(|| cx.waker().clone())));
-        let is_first = !self.is_started;
-        if is_first && scope.is_due(scope.deadline()) {
-            scope.expire();
+        // What was not polled yet has nothing to clean up, and gets no grace. The end of a grace is looked at after the poll:
+        // a value that is there by then stands.
+        if scope.is_stopping() || (!*this.is_started && scope.is_own()) {
+            return Poll::Ready(self.end());
         }
-        // What was not polled yet has nothing to clean up, and gets no grace.
-        if scope.is_stopped() || (is_first && scope.inner.is_own.get()) {
-            return Poll::Ready(self.cancelled());
-        }
-        if scope.is_stopped_above() {
-            // That is further up the stack, and drops this next.
+        if scope.inner.is_stopped_above.get() {
+            // The scope that stops it is further up the stack, and drops this next, unless its request is taken back.
+            scope.inner.owes_poll.set(true);
             return Poll::Pending;
         }
-        *self.as_mut().project().is_started = true;
+        scope.inner.owes_poll.set(false);
+        scope.inner.has_woken_inside.set(false);
+        let is_first = !std::mem::replace(this.is_started, true);
         if let Poll::Ready(value) = self.as_mut().poll_inside(cx) {
-            self.as_mut().project().future.set(None);
-            scope.end();
+            self.as_mut().clear();
+            budget::spend();
             return Poll::Ready(Ok(value));
         }
         if scope.is_stopped() {
-            return Poll::Ready(self.cancelled());
+            return Poll::Ready(self.end());
         }
-        self.poll_timer(cx)
+        self.poll_timer(cx, is_first)
     }
 }
 
@@ -460,44 +567,66 @@ impl<F: Future> Run<F> {
     }
 
     /// Waits for the deadline, and then for the end of the grace.
-    fn poll_timer(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<F::Output, CancelError>> {
+    fn poll_timer(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        is_first: bool,
+    ) -> Poll<Result<F::Output, CancelError>> {
         loop {
             let this = self.as_mut().project();
             let inner = &this.scope.inner;
-            if let (true, None, Some(grace)) = (inner.is_own.get(), inner.grace_until.get(), inner.grace) {
-                inner.grace_until.set(Some(Instant::now() + grace));
+            if let (true, None, Some(grace)) = (this.scope.is_own(), inner.grace_until.get(), inner.grace) {
+                inner.grace_until.set(Some(this.scope.now() + grace));
             }
             let Some(time) = inner.grace_until.get().or(inner.deadline.get()) else {
                 *this.timer = None;
                 return Poll::Pending;
             };
             if this.timer.as_ref().is_none_or(|timer| timer.deadline() != time) {
-                *this.timer = Some(sleep_until(time));
+                *this.timer = Some(this.scope.sleep_until(time));
             }
             let timer = this.timer.as_mut().expect("it was just set");
-            if Pin::new(timer).poll(cx).is_pending() {
+            // A timer takes a turn also if its time has passed. That is not waited for at the first poll.
+            let has_passed = is_first && this.scope.is_due(Some(time));
+            if !has_passed && Pin::new(timer).poll(cx).is_pending() {
+                *this.is_overdue = false;
                 return Poll::Pending;
             }
-            if !inner.is_own.get() {
-                inner.is_expired.set(true);
-                if this.scope.is_ending_above() {
+            if (is_spent() || inner.has_woken_inside.get()) && !std::mem::replace(this.is_overdue, true) {
+                // Something inside may be ready, and could not be taken: the budget was spent, or a request to a scope around
+                // it had come in between.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if !this.scope.is_own() {
+                if let Some(ending) = this.scope.ending_above() {
                     // Of two deadlines that pass together, the outer one is the error.
+                    ending.inner.is_waited_out.set(true);
+                    inner.owes_poll.set(true);
                     return Poll::Pending;
                 }
                 this.scope.expire();
             }
             if this.scope.is_stopped() {
-                return Poll::Ready(self.cancelled());
+                return Poll::Ready(self.end());
             }
         }
     }
 
-    /// Drops the work, and says that it was cancelled.
-    fn cancelled(mut self: Pin<&mut Self>) -> Result<F::Output, CancelError> {
-        let mut this = self.as_mut().project();
-        this.future.set(None);
+    /// Drops the work and the timer.
+    fn clear(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        contained::clear(this.future.as_mut());
+        *this.timer = None;
         this.scope.end();
-        let request = this.scope.request_info().expect("a scope that is stopped has a request");
+    }
+
+    /// Drops the work, and says that it was cancelled.
+    fn end(mut self: Pin<&mut Self>) -> Result<F::Output, CancelError> {
+        self.as_mut().clear();
+        let scope = self.project().scope;
+        let own = scope.inner.own.borrow().clone();
+        let request = scope.request_info().or(own).expect("a scope that is stopped has a request");
         Err(CancelError { request })
     }
 }

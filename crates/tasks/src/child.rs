@@ -7,12 +7,13 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
-use picot_context::{Details, Origin, Payload, Place, Report, Step, TaskId, TaskInfo, catch};
+use picot_context::{Details, Origin, Payload, Place, Report, Step, TaskId, TaskInfo, budget, catch, contain, report};
 use picot_loop::{CancelReason, Exit, JoinError, LoopHandle};
 use pin_project_lite::pin_project;
 
+use crate::contained;
 use crate::request::wake;
 
 /// What is known of a child, whatever its output is.
@@ -77,7 +78,7 @@ impl Record {
         // It wakes whoever polls the scope, which may be anybody's code, so the cell is not borrowed then.
         let waker = self.waker.borrow().clone();
         if let Some(waker) = waker {
-            waker.wake();
+            wake(waker);
         }
     }
 
@@ -93,7 +94,7 @@ impl Record {
         self.cancelled.borrow().is_some()
     }
 
-    /// Runs `f` in a step of the child's.
+    /// Runs `f` in a step of the child's. It has the nesting of the parent's, and so its cancel scope, too.
     pub(crate) fn step<R>(&self, handle: &LoopHandle, f: impl FnOnce() -> R) -> (R, bool) {
         let details = self.details.borrow().clone();
         let step = Step::task(self.id, self.place);
@@ -124,16 +125,20 @@ impl<T> Slot<T> {
 
     fn settle(&self, outcome: Result<T, JoinError>) {
         let old = self.outcome.replace(Some(outcome));
-        drop(old);
+        contain::discard(contained::origin, old);
     }
 }
 
 impl<T> Drop for Slot<T> {
     fn drop(&mut self) {
-        if let (true, Some(Err(error))) = (self.owes_report.get(), self.outcome.take()) {
-            if let (Ok(payload), Some(host)) = (error.into_panic(), picot_context::host()) {
-                host.report(Report::panic(Origin::task(self.record.info()), Payload::new(payload)));
+        let origin = || Origin::task(self.record.info());
+        match self.outcome.take() {
+            Some(Err(error)) if self.owes_report.get() => {
+                if let Ok(payload) = error.into_panic() {
+                    report(Report::panic(origin(), Payload::new(payload)));
+                }
             }
+            outcome => contain::discard(origin, outcome),
         }
     }
 }
@@ -201,7 +206,11 @@ impl<F: Future<Output = Result<T, E>>, T, E> Job<E> for Body<F, T> {
             };
             let ended = match (catch(|| this.future.set(None)), ended) {
                 (Err(payload), Ended::Returned) => Ended::Panicked(payload),
-                (_, ended) => ended,
+                (Err(second), ended) => {
+                    report(Report::panic(contained::origin(), second));
+                    ended
+                }
+                (Ok(()), ended) => ended,
             };
             slot.record.tell_exit(handle, &ended);
             Poll::Ready(ended)
@@ -315,18 +324,33 @@ impl<T> Child<T> {
     }
 
     pub(crate) fn poll_join(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, JoinError>> {
+        ready!(budget::poll_left(cx));
         let record = &self.slot.record;
         if !record.is_ended.get() {
             if picot_context::running().and_then(|step| step.task_id()) == Some(record.id) {
+                budget::spend();
                 return Poll::Ready(Err(JoinError::itself(record.info())));
             }
             let known = record.joiner.take().filter(|known| known.will_wake(cx.waker()));
             let joiner = known.unwrap_or_else(|| cx.waker().clone());
-            record.joiner.set(Some(joiner));
-            return Poll::Pending;
+            // A waker is foreign code, also in its clone and its drop, and may have dropped the scope.
+            if !record.is_ended.get() {
+                let old = record.joiner.replace(Some(joiner));
+                drop(old);
+                return Poll::Pending;
+            }
         }
+        budget::spend();
         self.slot.owes_report.set(false);
         Poll::Ready(self.slot.outcome.take().expect("the outcome of this child was taken already"))
+    }
+}
+
+impl<T> Drop for Child<T> {
+    /// Nothing waits by this any more.
+    fn drop(&mut self) {
+        let joiner = self.slot.record.joiner.take();
+        drop(joiner);
     }
 }
 
@@ -345,7 +369,7 @@ impl<T> IntoFuture for Child<T> {
     type IntoFuture = ChildJoin<T>;
 
     fn into_future(self) -> ChildJoin<T> {
-        ChildJoin { child: self }
+        ChildJoin { child: self, is_over: false }
     }
 }
 
@@ -363,18 +387,24 @@ impl<T> fmt::Debug for Child<T> {
 #[must_use = "dropping this cancels the child"]
 pub struct ChildJoin<T> {
     child: Child<T>,
+    /// Whether the wait has ended, by an outcome or by the error of a child that waits for itself.
+    is_over: bool,
 }
 
 impl<T> Future for ChildJoin<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.child.poll_join(cx)
+        let outcome = ready!(self.child.poll_join(cx));
+        self.is_over = true;
+        Poll::Ready(outcome)
     }
 }
 
 impl<T> Drop for ChildJoin<T> {
     fn drop(&mut self) {
-        self.child.stop_waiting();
+        if !self.is_over {
+            self.child.stop_waiting();
+        }
     }
 }

@@ -44,13 +44,22 @@ impl<T> Crowd<T> {
         self.insert_with(|_| value)
     }
 
-    /// Adds a member that is made with a look at its waker.
+    /// Adds a member that is made with a look at its waker, and is ready.
     pub(crate) fn insert_with(&mut self, value: impl FnOnce(&Waker) -> T) -> Key {
+        self.insert_at(true, value)
+    }
+
+    /// Adds a member that is ready once it is woken, as `value` may do already.
+    pub(crate) fn insert_waiting(&mut self, value: impl FnOnce(&Waker) -> T) -> Key {
+        self.insert_at(false, value)
+    }
+
+    fn insert_at(&mut self, is_ready: bool, value: impl FnOnce(&Waker) -> T) -> Key {
         let vacant = self.members.vacant_entry();
         self.last_generation = self.last_generation.checked_add(1).unwrap_or(1);
         let index = u32::try_from(vacant.key()).expect("fewer than 2^32 members");
         let key = Key { index, generation: self.last_generation };
-        let waker = self.ready.add(key);
+        let waker = self.ready.add(key, is_ready);
         vacant.insert(Member { inside: Some((value(&waker), waker)), generation: key.generation });
         key
     }
@@ -76,11 +85,6 @@ impl<T> Crowd<T> {
         self.ready.end();
     }
 
-    /// Whether members are ready.
-    pub(crate) fn has_ready(&self) -> bool {
-        self.ready.len() > 0
-    }
-
     /// Takes out the next member that is ready.
     #[inline]
     pub(crate) fn take(&mut self) -> Option<Out<T>> {
@@ -91,6 +95,18 @@ impl<T> Crowd<T> {
                 return Some(Out { key, value, waker });
             }
         }
+    }
+
+    /// Takes out a member that need not be ready; `None` if it is gone.
+    pub(crate) fn take_key(&mut self, key: Key) -> Option<Out<T>> {
+        let member = self.members.get_mut(key.index as usize).filter(|member| member.generation == key.generation)?;
+        let (value, waker) = member.inside.take()?;
+        Some(Out { key, value, waker })
+    }
+
+    /// Lets go of the waker of the last poll: nothing waits for the crowd until the next one.
+    pub(crate) fn forget_parent(&self) {
+        self.ready.forget_parent();
     }
 
     /// Puts back a member that is not done.

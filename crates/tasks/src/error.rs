@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use picot_context::{Payload, TaskInfo};
+use picot_context::{Escaped, Payload, TaskInfo};
 
 use crate::request::CancelRequest;
 
@@ -37,11 +37,12 @@ impl<E> Failure<E> {
     }
 }
 
+/// One line: the error is [escaped](Escaped), as it may stand among others.
 impl<E: fmt::Display> fmt::Display for Failure<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Body(error) => write!(f, "the scope's body: {error}"),
-            Failure::Child(task, error) => write!(f, "{task}: {error}"),
+            Failure::Body(error) => write!(f, "the scope's body: {}", Escaped(error)),
+            Failure::Child(task, error) => write!(f, "{task}: {}", Escaped(error)),
             Failure::Panic(task, payload) => write!(f, "{task} panicked with {payload}"),
         }
     }

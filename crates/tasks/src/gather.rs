@@ -8,8 +8,11 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use picot_context::contain;
 use pin_project_lite::pin_project;
 
+use crate::contained;
+use crate::cooperate::Counted;
 use crate::crowd::Crowd;
 use crate::members::{Gather, GatherSettled, Many};
 
@@ -43,7 +46,7 @@ use crate::members::{Gather, GatherSettled, Many};
 #[doc(alias = "try_join_all")]
 #[doc(alias = "try_join")]
 pub fn gather<Kind, M: Gather<Kind>>(members: M) -> impl Future<Output = Result<M::Values, M::Error>> {
-    members.gather()
+    Counted::new(members.gather())
 }
 
 /// Waits for all members, and gives what each of them gave, in the order in which they were passed (asyncio's `gather` with
@@ -63,7 +66,7 @@ pub fn gather<Kind, M: Gather<Kind>>(members: M) -> impl Future<Output = Result<
 #[doc(alias = "join_all")]
 #[doc(alias = "join")]
 pub fn gather_settled<Kind, M: GatherSettled<Kind>>(members: M) -> impl Future<Output = M::Outcomes> {
-    members.gather_settled()
+    Counted::new(members.gather_settled())
 }
 
 impl<I, T, E> Gather<Many> for I
@@ -202,6 +205,12 @@ impl<F: Future, T> All<F, T> {
     }
 }
 
+impl<F, T> Drop for All<F, T> {
+    fn drop(&mut self) {
+        contain::discard_each(contained::origin, self.values.drain(..));
+    }
+}
+
 /// Puts members into places, as far as there are both. Returns how many these are.
 #[inline]
 fn fill<F>(places: [Pin<&mut Option<F>>; BLOCK], mut members: impl Iterator<Item = F>) -> usize {
@@ -224,7 +233,7 @@ fn poll_member<F: Future, T, E>(
 ) -> Result<bool, E> {
     let Some(future) = member.as_mut().as_pin_mut() else { return Ok(false) };
     let Poll::Ready(output) = future.poll(cx) else { return Ok(false) };
-    member.set(None);
+    contained::clear(member);
     *value = Some(judge(output)?);
     Ok(true)
 }
@@ -248,6 +257,14 @@ pin_project! {
         #[pin] n: Option<F>,
         #[pin] o: Option<F>,
         #[pin] p: Option<F>,
+    }
+
+    impl<F> PinnedDrop for Block<F> {
+        fn drop(this: Pin<&mut Self>) {
+            if std::mem::needs_drop::<F>() {
+                this.members().into_iter().for_each(contained::clear);
+            }
+        }
     }
 }
 

@@ -15,6 +15,8 @@
 mod cancel;
 mod child;
 mod completed;
+mod contained;
+mod cooperate;
 mod crowd;
 mod error;
 mod gather;

@@ -4,6 +4,9 @@
 //! itself. Tuples come down to `futures-lite`'s combinators of two, everything else to a crowd.
 
 use futures_lite::future;
+use picot_context::Place;
+
+use crate::contained::Contained;
 
 /// Says that the members are a tuple.
 #[derive(Debug)]
@@ -42,7 +45,12 @@ pub trait Race<Kind> {
     type Output;
 
     #[doc(hidden)]
-    fn race(self) -> impl Future<Output = Self::Output>;
+    fn race(self, place: Place) -> impl Future<Output = Self::Output>;
+}
+
+/// A member of a tuple, whose drop is contained.
+fn member<F: IntoFuture>(member: F) -> Contained<F::IntoFuture> {
+    Contained::new(member.into_future())
 }
 
 macro_rules! nested {
@@ -69,7 +77,7 @@ macro_rules! tuple {
             async fn gather(self) -> Result<Self::Values, E> {
                 let ($first, $($member,)*) = self;
                 let nested_pattern!($first $(, $member)*) =
-                    nested!(future::try_zip, $first.into_future() $(, $member.into_future())*).await?;
+                    nested!(future::try_zip, member($first) $(, member($member))*).await?;
                 Ok(($first, $($member,)*))
             }
         }
@@ -81,7 +89,7 @@ macro_rules! tuple {
             async fn gather_settled(self) -> Self::Outcomes {
                 let ($first, $($member,)*) = self;
                 let nested_pattern!($first $(, $member)*) =
-                    nested!(future::zip, $first.into_future() $(, $member.into_future())*).await;
+                    nested!(future::zip, member($first) $(, member($member))*).await;
                 ($first, $($member,)*)
             }
         }
@@ -92,9 +100,9 @@ macro_rules! tuple {
         {
             type Output = $value;
 
-            async fn race(self) -> $value {
+            async fn race(self, _: Place) -> $value {
                 let ($first, $($member,)*) = self;
-                nested!(future::or, $first.into_future() $(, $member.into_future())*).await
+                nested!(future::or, member($first) $(, member($member))*).await
             }
         }
     };

@@ -1,22 +1,28 @@
 //! The first of several: the others are dropped when it has come.
 
 use std::fmt;
+use std::future::poll_fn;
+use std::panic::Location;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use picot_loop::{Sleep, sleep};
+use picot_context::{Place, budget, contain};
+use picot_loop::{LoopHandle, Sleep, sleep};
 
 use crate::completed::{AsCompleted, as_completed};
+use crate::contained;
+use crate::cooperate::{Counted, Gate};
 use crate::members::{Many, Race};
 
 /// Waits for the first member that ends, and gives its output, whatever that is. The others are dropped then.
 ///
 /// Members are a tuple of up to eight, or anything that can be iterated over. If several have ended when it is first polled,
-/// the one that was passed first wins.
+/// the one that was passed first wins. Of those of an iterator that end later, the first wins, however late this is polled;
+/// those of a tuple are polled in place, and the one that was passed first wins among all that have ended by then.
 ///
 /// # Panics
-/// When awaited, if there are no members: it would never end.
+/// When awaited, if there are no members: it would never end. The message names the place of the call.
 ///
 /// # If dropped
 /// So are the members; tasks among them are cancelled.
@@ -28,8 +34,9 @@ use crate::members::{Many, Race};
 /// ```
 #[doc(alias = "select")]
 #[doc(alias = "select_all")]
+#[track_caller]
 pub fn race<Kind, M: Race<Kind>>(members: M) -> impl Future<Output = M::Output> {
-    members.race()
+    Counted::new(members.race(Location::caller()))
 }
 
 impl<I> Race<Many> for I
@@ -39,11 +46,11 @@ where
 {
     type Output = <I::Item as IntoFuture>::Output;
 
-    async fn race(self) -> Self::Output {
+    async fn race(self, place: Place) -> Self::Output {
         let mut members = as_completed(self);
-        match members.next().await {
+        match poll_fn(|cx| members.poll_first(cx)).await {
             Some((_, output)) => output,
-            None => panic!("a race needs at least one member; without, it would never end"),
+            None => panic!("a race needs at least one member, and the one at {place} has none; it would never end"),
         }
     }
 }
@@ -56,7 +63,7 @@ where
 /// If all attempts fail, or there are none: their errors, in the order of the attempts.
 ///
 /// # Panics
-/// When awaited, if this thread has no loop.
+/// When awaited, if this thread has no loop; the message names the place of the call.
 ///
 /// # If dropped
 /// So are the attempts.
@@ -76,6 +83,7 @@ where
 /// ```
 #[doc(alias = "staggered_race")]
 #[doc(alias = "happy_eyeballs")]
+#[track_caller]
 pub fn race_staggered<I, T, E>(
     attempts: I,
     delay: Duration,
@@ -85,12 +93,21 @@ where
     I::Item: IntoFuture<Output = Result<T, E>>,
 {
     let running = as_completed::<[I::Item; 0]>([]);
-    Staggered { attempts: attempts.into_iter(), delay, running, errors: Vec::new(), pause: None, is_over: false }
+    Staggered {
+        attempts: attempts.into_iter(),
+        delay,
+        running,
+        errors: Vec::new(),
+        pause: None,
+        is_over: false,
+        place: Location::caller(),
+        gate: Gate::default(),
+    }
 }
 
 /// Attempts that are started one after the other; made by [`race_staggered`].
 #[must_use = "futures do nothing unless they are awaited"]
-pub struct Staggered<I, F, E> {
+pub struct Staggered<I, F: Future, E> {
     attempts: I,
     delay: Duration,
     running: AsCompleted<F>,
@@ -99,10 +116,12 @@ pub struct Staggered<I, F, E> {
     pause: Option<Sleep>,
     /// Whether all attempts were started.
     is_over: bool,
+    place: Place,
+    gate: Gate,
 }
 
 /// Members are pinned in boxes of their own.
-impl<I, F, E> Unpin for Staggered<I, F, E> {}
+impl<I, F: Future, E> Unpin for Staggered<I, F, E> {}
 
 impl<I, F, T, E> Staggered<I, F, E>
 where
@@ -114,6 +133,9 @@ where
         match self.attempts.next() {
             Some(attempt) => {
                 self.running.push(attempt);
+                if let Err(error) = LoopHandle::try_current() {
+                    panic!("the attempts of the race at {} need a loop when they are polled: {error}", self.place);
+                }
                 self.pause = Some(sleep(self.delay));
             }
             None => {
@@ -134,13 +156,15 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        ready!(this.gate.poll(cx));
         if this.running.is_empty() && this.errors.is_empty() && !this.is_over {
             this.start_next();
         }
         loop {
-            match this.running.poll_completed(cx) {
+            match this.running.poll_first(cx) {
                 Poll::Ready(Some((number, Ok(value)))) => {
                     this.running.clear();
+                    this.pause = None;
                     return Poll::Ready(Ok((number, value)));
                 }
                 Poll::Ready(Some((number, Err(error)))) => {
@@ -149,6 +173,7 @@ where
                     continue;
                 }
                 Poll::Ready(None) if this.is_over => {
+                    budget::spend();
                     this.errors.sort_by_key(|(number, _)| *number);
                     return Poll::Ready(Err(this.errors.drain(..).map(|(_, error)| error).collect()));
                 }
@@ -166,7 +191,13 @@ where
     }
 }
 
-impl<I, F, E> fmt::Debug for Staggered<I, F, E> {
+impl<I, F: Future, E> Drop for Staggered<I, F, E> {
+    fn drop(&mut self) {
+        contain::discard_each(contained::origin, self.errors.drain(..));
+    }
+}
+
+impl<I, F: Future, E> fmt::Debug for Staggered<I, F, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Staggered").field("delay", &self.delay).field("running", &self.running).finish_non_exhaustive()
     }

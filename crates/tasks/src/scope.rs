@@ -10,16 +10,18 @@ use std::fmt;
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, ready};
 
-use picot_context::{Origin, Payload, Place, Report, TaskInfo, catch};
+use picot_context::{Origin, Payload, Place, Report, TaskInfo, budget, catch, contain, report};
 use picot_loop::{CancelReason, JoinError, LoopHandle};
 use pin_project_lite::pin_project;
 
 use crate::child::{Body, Child, Ended, Identity, Job, Record, Slot};
+use crate::contained::{self, Mapped};
+use crate::cooperate::Gate;
 use crate::crowd::{Crowd, Out, POLLS_PER_STEP};
 use crate::error::{Failure, ScopeEnded, ScopeError};
-use crate::request::{CancelRequest, CancelToken};
+use crate::request::{CancelRequest, CancelToken, wake};
 use crate::start::{Start, Started};
 use crate::wake::Ready;
 
@@ -217,7 +219,7 @@ impl<'env, E: 'env> Scope<'env, E> {
         F: Future<Output: ChildOutput<E>> + 'env,
         <F::Output as ChildOutput<E>>::Value: 'env,
     {
-        self.inner.spawn(place, name, is_shielded, async move { future.await.into_result() })
+        self.inner.spawn(place, name, is_shielded, Mapped::new(future, ChildOutput::into_result))
     }
 
     /// Ends the scope early: its body and its children are dropped, but for those that are shielded. That is no failure
@@ -228,9 +230,11 @@ impl<'env, E: 'env> Scope<'env, E> {
         if self.inner.phase.get() == Phase::Ended {
             return false;
         }
-        self.inner.token.set(CancelRequest::new(reason.into(), Location::caller()));
-        self.inner.phase.set(Phase::Ending);
-        self.inner.sweep();
+        if self.inner.phase.get() != Phase::Ending {
+            self.inner.phase.set(Phase::Ending);
+            self.inner.token.set(CancelRequest::new(reason.into(), Location::caller()));
+            self.inner.sweep();
+        }
         true
     }
 
@@ -389,7 +393,7 @@ impl<'env, E> Inner<'env, E> {
             };
             crowd.wakers().filter(|(member, _)| is_swept(member)).map(|(_, waker)| waker.clone()).collect()
         };
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.into_iter().for_each(wake);
     }
 
     fn is_ending(&self) -> bool {
@@ -470,15 +474,13 @@ impl<'env, E> Inner<'env, E> {
                 } else if job.record().has_joiner() {
                     job.owe_report();
                 } else {
-                    report(Origin::task(info(&job)), payload);
+                    report(Report::panic(Origin::task(info(&job)), payload));
                 }
             }
         }
         job.record().end();
-        // The output is in there, if nobody has a handle.
-        if let (Err(payload), Some(origin)) = (catch(move || drop(job)), Origin::running()) {
-            report(origin, payload);
-        }
+        // If there is no handle, the output is in there.
+        contain::discard(contained::origin, job);
     }
 
     /// The scope is dropped as a whole.
@@ -492,17 +494,17 @@ impl<'env, E> Inner<'env, E> {
             let (ended, _) = job.as_mut().clear(&self.handle);
             self.end_child(job, ended);
         }
+        self.drop_failures();
+    }
+
+    /// No result of the scope holds the failures: what panicked is a report.
+    fn drop_failures(&self) {
         for failure in self.failures.take() {
-            if let Failure::Panic(task, payload) = failure {
-                report(Origin::task(task), payload);
+            match failure {
+                Failure::Panic(task, payload) => report(Report::panic(Origin::task(task), payload)),
+                failure => contain::discard(contained::origin, failure),
             }
         }
-    }
-}
-
-fn report(origin: Origin, payload: Payload) {
-    if let Some(host) = picot_context::host() {
-        host.report(Report::panic(origin, payload));
     }
 }
 
@@ -514,6 +516,7 @@ pin_project! {
         body: Option<Fut>,
         value: Option<Result<T, Payload>>,
         inner: Rc<Inner<'env, E>>,
+        gate: Gate,
     }
 
     impl<'env, T, E, Fut> PinnedDrop for ScopeRun<'env, T, E, Fut> {
@@ -523,17 +526,17 @@ pin_project! {
                 return;
             }
             this.inner.phase.set(Phase::Ended);
-            if let (Err(payload), Some(origin)) = (catch(|| this.body.set(None)), Origin::running()) {
-                report(origin, payload);
-            }
+            contained::clear(this.body.as_mut());
+            contain::discard(contained::origin, this.value.take());
             this.inner.drop_children();
+            this.inner.ready.forget_parent();
         }
     }
 }
 
 impl<'env, T, E, Fut: Future<Output = Result<T, E>>> ScopeRun<'env, T, E, Fut> {
     pub(crate) fn new(inner: Rc<Inner<'env, E>>, body: Fut) -> Self {
-        ScopeRun { body: Some(body), value: None, inner }
+        ScopeRun { body: Some(body), value: None, inner, gate: Gate::default() }
     }
 
     fn poll_body(self: Pin<&mut Self>, out: Out<Member<'env, E>>) {
@@ -551,7 +554,20 @@ impl<'env, T, E, Fut: Future<Output = Result<T, E>>> ScopeRun<'env, T, E, Fut> {
         let dropped = catch(|| this.body.set(None));
         inner.is_body_over.set(true);
         inner.crowd.borrow_mut().remove(out.key);
-        match polled.and_then(|poll| dropped.map(|()| poll)) {
+        let polled = match (polled, dropped) {
+            (Ok(poll), Ok(())) => Ok(poll),
+            (Ok(poll), Err(payload)) => {
+                contain::discard(contained::origin, poll);
+                Err(payload)
+            }
+            (Err(payload), dropped) => {
+                if let Err(second) = dropped {
+                    report(Report::panic(contained::origin(), second));
+                }
+                Err(payload)
+            }
+        };
+        match polled {
             Ok(Poll::Pending) => {}
             Ok(Poll::Ready(Ok(value))) => *this.value = Some(Ok(value)),
             Ok(Poll::Ready(Err(error))) => inner.fail(Failure::Body(error)),
@@ -566,14 +582,23 @@ impl<'env, T, E, Fut: Future<Output = Result<T, E>>> ScopeRun<'env, T, E, Fut> {
     fn finish(self: Pin<&mut Self>) -> Result<T, ScopeError<E>> {
         let this = self.project();
         this.inner.phase.set(Phase::Ended);
+        // Handles of the scope may outlive it; they are no reason to keep the task that has run it.
+        this.inner.ready.forget_parent();
+        budget::spend();
+        let value = match this.value.take() {
+            Some(Err(payload)) => {
+                this.inner.drop_failures();
+                let payload = payload.take().expect("the payload of the body's panic is in no other hands");
+                std::panic::resume_unwind(payload)
+            }
+            Some(Ok(value)) => Some(value),
+            None => None,
+        };
         let failures = this.inner.failures.take();
-        match this.value.take() {
-            Some(Err(payload)) => match payload.take() {
-                Some(payload) => std::panic::resume_unwind(payload),
-                None => unreachable!("nobody else has this panic"),
-            },
-            Some(Ok(value)) if failures.is_empty() => Ok(value),
-            _ => {
+        match value {
+            Some(value) if failures.is_empty() => Ok(value),
+            value => {
+                contain::discard(contained::origin, value);
                 let request = if failures.is_empty() { this.inner.token.peek() } else { None };
                 Err(ScopeError::new(failures, request))
             }
@@ -585,6 +610,7 @@ impl<T, E, Fut: Future<Output = Result<T, E>>> Future for ScopeRun<'_, T, E, Fut
     type Output = Result<T, ScopeError<E>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        ready!(self.as_mut().project().gate.poll(cx));
         let inner = self.inner.clone();
         let ready = inner.ready.begin(cx.waker()).min(POLLS_PER_STEP);
         // What the parent has done so far in this step is its own, and no child's.

@@ -2,21 +2,25 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_lite::Stream;
-use picot_context::budget;
-use picot_loop::{CancelReason, JoinError, Sleep, Task, TaskId, sleep, spawn};
+use picot_context::{Place, budget, contain};
+use picot_loop::{CancelReason, JoinError, LoopHandle, Sleep, Task, TaskId, sleep, spawn};
 
-use crate::crowd::Crowd;
+use crate::contained;
+use crate::cooperate::Gate;
+use crate::crowd::{Crowd, Out};
+use crate::wake::Key;
 
 /// What a task of a set has ended with.
 pub type Outcome<T> = Result<T, JoinError>;
 
 /// A set of the loop's tasks (tokio's `JoinSet`; what asyncio passes to `wait`). They run by themselves; the set gives their
-/// outcomes in the order in which they end, as a [`Stream`], by [`next`](JoinSet::next), or several at a time by [`wait`].
+/// outcomes in the order in which they end, whenever it is asked for them, as a [`Stream`], by [`next`](JoinSet::next), or several at a time by [`wait`].
 ///
 /// Dropping the set cancels the tasks that have not ended; [`detach`](JoinSet::detach) lets them run on. Children that
 /// borrow belong into a [`scope`](crate::scope()).
@@ -38,14 +42,16 @@ pub type Outcome<T> = Result<T, JoinError>;
 /// ```
 pub struct JoinSet<T> {
     crowd: Crowd<(TaskId, Task<T>)>,
-    /// The outcomes that nobody has taken.
+    /// The outcomes that were not taken.
     ended: VecDeque<(TaskId, Outcome<T>)>,
+    /// The tasks that were not looked at since they were inserted.
+    fresh: VecDeque<Key>,
 }
 
 impl<T> JoinSet<T> {
     /// An empty set.
     pub fn new() -> JoinSet<T> {
-        JoinSet { crowd: Crowd::new(), ended: VecDeque::new() }
+        JoinSet { crowd: Crowd::new(), ended: VecDeque::new(), fresh: VecDeque::new() }
     }
 
     /// Spawns a task on this thread's loop, into the set.
@@ -60,7 +66,12 @@ impl<T> JoinSet<T> {
     /// Adds a task that is there already.
     pub fn insert(&mut self, task: Task<T>) -> TaskId {
         let id = task.id();
-        self.crowd.insert((id, task));
+        // From here on, and not from the first wait on, so that the order of the wakes is that of the ends.
+        let key = self.crowd.insert_waiting(|waker| {
+            task.wake_at_end(waker);
+            (id, task)
+        });
+        self.fresh.push_back(key);
         id
     }
 
@@ -80,7 +91,13 @@ impl<T> JoinSet<T> {
     /// Nothing is lost: the tasks stay.
     #[doc(alias = "join_next")]
     pub async fn next(&mut self) -> Option<(TaskId, Outcome<T>)> {
-        std::future::poll_fn(|cx| self.poll_ended(cx)).await
+        let mut next = Waiting { set: self, is_pending: false };
+        std::future::poll_fn(|cx| {
+            let poll = next.set.poll_ended(cx);
+            next.is_pending = poll.is_pending();
+            poll
+        })
+        .await
     }
 
     /// Asks for all tasks to be cancelled that have not ended. Their outcomes still come.
@@ -112,33 +129,62 @@ impl<T> JoinSet<T> {
         ready!(budget::poll_left(cx));
         if self.ended.is_empty() {
             self.look(cx);
-            self.crowd.end();
         }
         match self.ended.pop_front() {
             Some(next) => {
                 budget::spend();
                 Poll::Ready(Some(next))
             }
-            None if self.crowd.len() == 0 => Poll::Ready(None),
+            None if self.crowd.len() == 0 => {
+                budget::spend();
+                Poll::Ready(None)
+            }
             None => Poll::Pending,
         }
     }
 
-    /// Takes the outcomes of tasks that have ended, a bounded number of them. Returns whether there may be more; if not,
-    /// whoever polls is woken for the next one.
-    fn look(&mut self, cx: &mut Context<'_>) -> bool {
-        for _ in 0..self.crowd.begin(cx.waker()) {
-            let Some(mut out) = self.crowd.take() else { break };
-            let (id, task) = &mut out.value;
-            match Pin::new(&mut &mut *task).poll(&mut Context::from_waker(&out.waker)) {
-                Poll::Pending => self.crowd.put_back(out),
-                Poll::Ready(outcome) => {
-                    self.ended.push_back((*id, outcome));
-                    self.crowd.remove(out.key);
-                }
+    /// Takes the outcomes of tasks that have ended, in the order of their ends, as many as the budget allows. No code of the
+    /// user's runs for that. The task that polls is woken for what comes later, and for what is left.
+    fn look(&mut self, cx: &mut Context<'_>) {
+        self.crowd.begin(cx.waker());
+        let mut left = self.crowd.len();
+        while left > 0 {
+            let Some(out) = self.crowd.take() else { break };
+            self.look_at(out);
+            left -= 1;
+        }
+        // Whoever has not ended by now is asked all the same, once: a task that waits for itself gets an error for it.
+        while let Some(key) = self.fresh.pop_front() {
+            if let Some(out) = self.crowd.take_key(key) {
+                self.look_at(out);
             }
         }
-        self.crowd.has_ready()
+        self.crowd.end();
+    }
+
+    fn look_at(&mut self, mut out: Out<(TaskId, Task<T>)>) {
+        let (id, task) = &mut out.value;
+        match Pin::new(&mut &mut *task).poll(&mut Context::from_waker(&out.waker)) {
+            Poll::Pending => self.crowd.put_back(out),
+            Poll::Ready(outcome) => {
+                self.ended.push_back((*id, outcome));
+                self.crowd.remove(out.key);
+            }
+        }
+    }
+}
+
+/// Lets go of the waker of a wait that is dropped.
+struct Waiting<'a, T> {
+    set: &'a mut JoinSet<T>,
+    is_pending: bool,
+}
+
+impl<T> Drop for Waiting<'_, T> {
+    fn drop(&mut self) {
+        if self.is_pending {
+            self.set.crowd.forget_parent();
+        }
     }
 }
 
@@ -181,6 +227,7 @@ impl<T> Unpin for JoinSet<T> {}
 impl<T> Drop for JoinSet<T> {
     fn drop(&mut self) {
         self.cancel_all("its set was dropped");
+        contain::discard_each(contained::origin, self.ended.drain(..));
     }
 }
 
@@ -254,6 +301,9 @@ impl<T, E> Until<Result<T, E>> for FirstError {
 /// # Errors
 /// [`NothingToWaitFor`] if the set is empty.
 ///
+/// # Panics
+/// When awaited with a [`limit`](Wait::limit), if this thread has no loop; the message names the place of the call.
+///
 /// # If dropped
 /// Nothing is lost: tasks and outcomes stay in the set.
 ///
@@ -275,19 +325,33 @@ impl<T, E> Until<Result<T, E>> for FirstError {
 ///     assert_eq!(set.len(), 1); // it runs on, until the set is dropped
 /// });
 /// ```
+#[track_caller]
 pub fn wait<T, U: Until<T>>(set: &mut JoinSet<T>, until: U) -> Wait<'_, T, U> {
-    Wait { set, until, seen: 0, limit: None, timer: None }
+    let set = Waiting { set, is_pending: false };
+    Wait {
+        set,
+        until,
+        seen: 0,
+        limit: None,
+        timer: None,
+        place: Location::caller(),
+        gate: Gate::default(),
+        limit_gate: Gate::default(),
+    }
 }
 
 /// Waits for tasks of a set; made by [`wait`].
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct Wait<'a, T, U> {
-    set: &'a mut JoinSet<T>,
+    set: Waiting<'a, T>,
     until: U,
     /// How many of the outcomes were looked at.
     seen: usize,
     limit: Option<Duration>,
     timer: Option<Sleep>,
+    place: Place,
+    gate: Gate,
+    limit_gate: Gate,
 }
 
 impl<T, U> Wait<'_, T, U> {
@@ -300,9 +364,10 @@ impl<T, U> Wait<'_, T, U> {
 
 impl<T, U: Until<T>> Wait<'_, T, U> {
     fn is_reached(&mut self) -> bool {
-        let mut new = self.set.ended.iter().skip(std::mem::replace(&mut self.seen, self.set.ended.len()));
+        let set = &*self.set.set;
+        let mut new = set.ended.iter().skip(std::mem::replace(&mut self.seen, set.ended.len()));
         let is_reached = new.any(|(_, outcome)| self.until.is_reached(outcome));
-        is_reached || self.set.crowd.len() == 0
+        is_reached || set.crowd.len() == 0
     }
 }
 
@@ -311,13 +376,24 @@ impl<T, U: Until<T> + Unpin> Future for Wait<'_, T, U> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if this.set.is_empty() {
+        ready!(this.gate.poll(cx));
+        let set = &mut *this.set.set;
+        if set.is_empty() {
+            budget::spend();
             return Poll::Ready(Err(NothingToWaitFor));
         }
-        // No code of the user's runs for that, so all of them are taken at once.
-        while this.set.look(cx) {}
+        set.look(cx);
+        this.set.is_pending = true;
         if !this.is_reached() {
+            // If outcomes are left because the budget is spent, they count before the limit does.
+            ready!(this.limit_gate.poll(cx));
             if let Some(limit) = this.limit.take() {
+                if let Err(error) = LoopHandle::try_current() {
+                    panic!(
+                        "the wait at {} has a limit, for which it needs a loop when it is polled: {error}",
+                        this.place
+                    );
+                }
                 this.timer = Some(sleep(limit));
             }
             match &mut this.timer {
@@ -325,14 +401,15 @@ impl<T, U: Until<T> + Unpin> Future for Wait<'_, T, U> {
                 None => return Poll::Pending,
             }
         }
-        this.seen = 0;
-        Poll::Ready(Ok(this.set.ended.drain(..).collect()))
+        (this.seen, this.timer, this.set.is_pending) = (0, None, false);
+        budget::spend();
+        Poll::Ready(Ok(this.set.set.ended.drain(..).collect()))
     }
 }
 
 impl<T, U> fmt::Debug for Wait<'_, T, U> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wait").field("set", &self.set).field("limit", &self.limit).finish_non_exhaustive()
+        f.debug_struct("Wait").field("set", &self.set.set).field("limit", &self.limit).finish_non_exhaustive()
     }
 }
 

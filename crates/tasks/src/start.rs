@@ -4,8 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
+use picot_context::budget;
 use picot_loop::{CancelReason, JoinError};
 
 use crate::child::Child;
@@ -16,7 +17,7 @@ pub struct Started<V> {
     said: Rc<Said<V>>,
 }
 
-/// What passes between the child and whoever waits for it.
+/// What passes between the child and its starter.
 pub(crate) struct Said<V> {
     value: Cell<Option<V>>,
     waiting: RefCell<Option<Waker>>,
@@ -66,29 +67,36 @@ impl<V, T> Future for Start<V, T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if let Some(value) = this.said.value.take() {
-            let child = this.child.take().expect("a start is not polled after its end");
-            return Poll::Ready(Ok((value, child)));
+        ready!(budget::poll_left(cx));
+        if let Some(started) = this.take_started() {
+            return Poll::Ready(started);
         }
         let child = this.child.as_mut().expect("a start is not polled after its end");
-        match child.poll_join(cx) {
-            Poll::Ready(outcome) => {
-                let reason = CancelReason::from("it ended without having said that it was ready");
-                let error = outcome.err().unwrap_or_else(|| JoinError::cancelled(child.info(), reason));
-                this.child = None;
-                Poll::Ready(Err(error))
-            }
-            Poll::Pending => {
-                let old = this.said.waiting.replace(Some(cx.waker().clone()));
-                drop(old);
-                Poll::Pending
-            }
+        if let Poll::Ready(outcome) = child.poll_join(cx) {
+            let reason = CancelReason::from("it ended without having said that it was ready");
+            let error = outcome.err().unwrap_or_else(|| JoinError::cancelled(child.info(), reason));
+            this.child = None;
+            return Poll::Ready(Err(error));
         }
+        let old = this.said.waiting.replace(Some(cx.waker().clone()));
+        drop(old);
+        // A waker is foreign code, also in its clone and its drop, and may have said that the child is ready.
+        this.take_started().map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+impl<V, T> Start<V, T> {
+    fn take_started(&mut self) -> Option<Result<(V, Child<T>), JoinError>> {
+        let value = self.said.value.take()?;
+        budget::spend();
+        Some(Ok((value, self.child.take().expect("a start is not polled after its end"))))
     }
 }
 
 impl<V, T> Drop for Start<V, T> {
     fn drop(&mut self) {
+        let waker = self.said.waiting.take();
+        drop(waker);
         if let Some(child) = &self.child {
             child.stop_waiting();
         }

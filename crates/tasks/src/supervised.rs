@@ -11,6 +11,7 @@ use picot_context::TaskInfo;
 use pin_project_lite::pin_project;
 
 use crate::child::Child;
+use crate::contained::Mapped;
 use crate::error::ScopeEnded;
 use crate::scope::{Inner, ScopeRun, open};
 
@@ -46,7 +47,7 @@ where
 {
     let inner = Inner::new(Location::caller(), true);
     let body = body(Supervisor { inner: inner.clone() });
-    Supervised { scope: ScopeRun::new(inner, async move { Ok(body.await) }) }
+    Supervised { scope: ScopeRun::new(inner, Mapped::new(body, Ok)) }
 }
 
 /// A supervised scope as its body and its children have it: spawns children. Clones speak of the same scope.
@@ -89,7 +90,7 @@ impl<'env> Supervisor<'env> {
         name: Option<&str>,
         future: F,
     ) -> Result<Child<F::Output>, ScopeEnded> {
-        self.inner.spawn(place, name, false, async move { Ok(future.await) })
+        self.inner.spawn(place, name, false, Mapped::new(future, Ok))
     }
 
     /// How many children have not ended.

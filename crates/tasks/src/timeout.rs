@@ -6,14 +6,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use picot_context::Place;
+use picot_context::{Escaped, Place};
 use picot_loop::Instant;
 use pin_project_lite::pin_project;
 
 use crate::cancel::{CancelScope, Run};
 
-/// Runs `future` for at most `duration` (asyncio's `timeout` and `wait_for`). `None` never expires; zero expires before the
-/// first poll. A value that comes in the same turn as the deadline stands. To move the deadline meanwhile, use a
+/// Runs `future` for at most `duration` (asyncio's `timeout` and `wait_for`). `None` never expires; zero expires after the
+/// first poll, so that what has ended already gives its value. A value that comes in the same turn as the deadline stands. To move the deadline meanwhile, use a
 /// [`CancelScope`].
 ///
 /// # Errors
@@ -107,7 +107,7 @@ impl<F: Future> Future for Timeout<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let place = *this.place;
-        // Nobody else has the scope, so only its deadline cancels it.
+        // The scope is in no other hands, so only its deadline cancels it.
         this.run.poll(cx).map_err(|_| Elapsed { place })
     }
 }
@@ -146,7 +146,7 @@ impl Elapsed {
 
 impl fmt::Display for Elapsed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the time has passed that the timeout at {} gives", self.place)
+        write!(f, "the time has passed that the timeout at {} gives", Escaped(self.place))
     }
 }
 

@@ -169,16 +169,18 @@ impl Ready {
         Ready { shared: Arc::new(Shared { owner, slot, number, is_touched, others }), list }
     }
 
-    /// Adds a member, which is ready, and gives its waker.
+    /// Adds a member, and gives its waker. It is ready if `is_ready`, and otherwise once it is woken.
     #[inline]
-    pub(crate) fn add(&self, key: Key) -> Waker {
+    pub(crate) fn add(&self, key: Key, is_ready: bool) -> Waker {
         let mut members = self.list.members.borrow_mut();
         let index = key.index as usize;
         if members.slots.len() <= index {
             members.slots.resize(index + 1, (0, false));
         }
-        members.slots[index] = (key.generation, true);
-        members.ready.push_back(key);
+        members.slots[index] = (key.generation, is_ready);
+        if is_ready {
+            members.ready.push_back(key);
+        }
         Waker::from(Arc::new(Entry { shared: self.shared.clone(), key }))
     }
 
@@ -191,14 +193,25 @@ impl Ready {
     /// The crowd is polled by the task of `parent`, which is woken from here on, and what came from other threads is taken.
     /// Returns how many are ready.
     pub(crate) fn begin(&self, parent: &Waker) -> usize {
-        self.list.is_woken.set(false);
         let known = self.list.parent.take();
         let is_known = known.as_ref().is_some_and(|known| known.will_wake(parent));
-        self.list.parent.set(if is_known { known } else { Some(parent.clone()) });
+        // Cloned before the list says that nothing was woken: a waker is foreign code, and if its clone wakes a member, that
+        // finds no parent to wake.
+        let (new, old) = if is_known { (known, None) } else { (Some(parent.clone()), known) };
+        self.list.parent.set(new);
+        self.list.is_woken.set(false);
         if !is_known || self.shared.is_touched.load(Ordering::Acquire) {
             self.exchange(parent.clone());
         }
+        drop(old);
         self.len()
+    }
+
+    /// Lets go of the parent: nothing waits for the crowd until the next poll.
+    pub(crate) fn forget_parent(&self) {
+        let here = self.list.parent.take();
+        let elsewhere = self.shared.lock().parent.take();
+        drop((here, elsewhere));
     }
 
     #[cold]
@@ -279,7 +292,7 @@ mod tests {
     /// A list with two members that are not queued, its parent, and the members' wakers.
     fn two() -> (Ready, Arc<Count>, [Waker; 2]) {
         let (ready, count) = (Ready::new(), Arc::new(Count::default()));
-        let wakers = KEYS.map(|key| ready.add(key));
+        let wakers = KEYS.map(|key| ready.add(key, true));
         assert_eq!(ready.begin(&Waker::from(count.clone())), 2, "new members are queued");
         assert_eq!([ready.pop(), ready.pop(), ready.pop()], [Some(KEYS[0]), Some(KEYS[1]), None]);
         (ready, count, wakers)
@@ -335,7 +348,7 @@ mod tests {
         wakers[0].wake_by_ref();
         ready.remove(KEYS[0]);
         let next = Key { index: 0, generation: 3 };
-        let waker = ready.add(next);
+        let waker = ready.add(next, true);
         let old = wakers[0].clone();
         thread::spawn(move || old.wake()).join().unwrap();
         ready.begin(&Waker::from(count.clone()));

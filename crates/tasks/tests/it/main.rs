@@ -10,3 +10,4 @@ mod stress;
 mod supervised;
 mod timeout;
 mod trace;
+mod tree;

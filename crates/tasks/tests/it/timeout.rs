@@ -50,11 +50,14 @@ fn a_result_that_comes_in_the_turn_of_the_deadline_wins() {
 }
 
 #[test]
-fn zero_ends_before_the_first_poll_and_none_never() {
+fn zero_ends_after_the_first_poll_and_none_never() {
     run(|trace| async move {
-        let work = async { trace.add("polled") };
-        assert!(timeout(Duration::ZERO, work).await.is_err());
-        assert_eq!(trace.take(), Vec::<String>::new());
+        let start = Instant::now();
+        for work in [timeout(Duration::ZERO, trace.sleeper("work", 9)), timeout_at(start, trace.sleeper("work", 9))] {
+            assert!(work.await.is_err());
+            assert_eq!(trace.take(), ["work dropped"]);
+        }
+        assert_eq!(start.elapsed(), Duration::ZERO);
         assert!(timeout(None, sleep(Duration::from_secs(1 << 30))).await.is_ok());
         assert!(timeout(Duration::MAX, sleep(millis(1))).await.is_ok());
         assert!(timeout_at(None, async {}).await.is_ok());
