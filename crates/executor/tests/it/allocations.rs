@@ -17,17 +17,21 @@ struct Counting;
 
 thread_local! {
     static COUNT: Cell<usize> = const { Cell::new(0) };
+    /// How many bytes more this thread has allocated than freed.
+    static HELD: Cell<isize> = const { Cell::new(0) };
 }
 
 // SAFETY: Every call is passed on to the system's allocator as it came.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         COUNT.set(COUNT.get() + 1);
+        HELD.set(HELD.get() + layout.size() as isize);
         // SAFETY: The caller's contract is the same.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        HELD.set(HELD.get() - layout.size() as isize);
         // SAFETY: The caller's contract is the same.
         unsafe { System.dealloc(pointer, layout) }
     }
@@ -180,4 +184,83 @@ fn a_task_from_another_thread_is_a_request_a_mailbox_and_the_task() {
     let here = allocations(|| assert_eq!(executor.run_until_stalled(), 1));
     go.send(()).unwrap();
     assert_eq!((thread.join().unwrap(), here), ((2, 0), 1));
+}
+
+/// What a peak leaves, however it was made and however it ended: a run that ends, or a loop that sleeps now and then.
+#[test]
+fn a_peak_of_tasks_and_callbacks_gives_its_memory_back() {
+    const PEAK: usize = 10_000;
+    type Peak = (&'static str, fn(&Executor));
+    let peaks: [Peak; 5] = [
+        ("tasks that are awaited", |executor| {
+            executor.block_on(async {
+                let tasks: Vec<_> = (0..PEAK).map(|_| executor.spawn(yield_now())).collect();
+                for task in tasks {
+                    task.await.unwrap();
+                }
+            });
+        }),
+        ("tasks that are named and cancelled", |executor| {
+            let named = |n| executor.spawner().task().name(format!("{n}")).spawn(std::future::pending::<()>()).unwrap();
+            let tasks: Vec<_> = (0..PEAK).map(named).collect();
+            executor.run_until_stalled();
+            tasks.iter().for_each(|task| assert!(task.cancel("the peak is over")));
+            executor.run_until_stalled();
+        }),
+        ("callbacks", |executor| {
+            (0..PEAK).for_each(|_| drop(executor.call_soon(|| ())));
+            executor.run_until_stalled();
+        }),
+        ("what an exclusive section holds", |executor| {
+            let spawner = executor.spawner().clone();
+            executor.block_on(async {
+                let alone = spawner.exclusive().await;
+                (0..PEAK).for_each(|_| drop(spawner.call_soon(|| ()).unwrap()));
+                assert_eq!(alone.held(), PEAK);
+            });
+            executor.run_until_stalled();
+        }),
+        ("what another thread hands over", |executor| {
+            let remote = executor.remote();
+            thread::spawn(move || (0..PEAK).for_each(|_| remote.call_soon(|| ()).unwrap())).join().unwrap();
+            executor.run_until_stalled();
+        }),
+    ];
+    for (what, peak) in peaks {
+        let executor = Executor::new();
+        executor.run_until_stalled();
+        let before = HELD.get();
+        peak(&executor);
+        // The loop goes on, and waits now and then.
+        (0..64).for_each(|_| drop(executor.fall_asleep()));
+        let kept = HELD.get() - before;
+        // What another thread allocates is counted there, and freed here.
+        assert!(kept < 100_000, "{what}: {kept} bytes are kept");
+    }
+}
+
+#[test]
+fn a_load_that_comes_and_goes_with_each_turn_does_not_allocate_for_its_queue() {
+    let executor = grown();
+    let wakers: Rc<RefCell<Vec<Waker>>> = Rc::default();
+    for _ in 0..400 {
+        let wakers = wakers.clone();
+        drop(executor.spawn(poll_fn(move |cx| {
+            wakers.borrow_mut().push(cx.waker().clone());
+            Poll::<()>::Pending
+        })));
+    }
+    executor.run_until_stalled();
+    executor.run_until_stalled();
+    let turn = || {
+        let mut woken = wakers.take();
+        woken.drain(..).for_each(Waker::wake);
+        wakers.replace(woken);
+        executor.run_until_stalled();
+        for _ in 0..100 {
+            drop(executor.fall_asleep());
+        }
+    };
+    (0..3).for_each(|_| turn());
+    assert_eq!(allocations(|| (0..20).for_each(|_| turn())), 0);
 }

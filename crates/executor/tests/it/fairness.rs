@@ -184,3 +184,63 @@ fn a_handle_with_a_limit_refuses_what_is_above_it_and_gives_it_back() {
     thread::spawn(move || few.call_soon(|| ()).unwrap()).join().unwrap();
     assert_eq!(executor.run_until_stalled(), 1, "there is room again");
 }
+
+/// Each future of the crate that can complete at once, awaited in a loop by a task that has nothing else to suspend for: a
+/// heartbeat beside it has its turns.
+#[test]
+fn what_completes_at_once_spends_the_budget() {
+    use std::pin::Pin;
+
+    use picot_executor::Spawner;
+
+    type Once = fn(&Spawner) -> Pin<Box<dyn Future<Output = ()> + '_>>;
+    let futures: [(&str, Once); 6] = [
+        ("exclusive", |spawner| Box::pin(async { drop(spawner.exclusive().await) })),
+        ("a wait", |spawner| Box::pin(async { spawner.task().eager().spawn(async {}).unwrap().await.unwrap() })),
+        ("a watch", |spawner| {
+            Box::pin(async { (&mut spawner.task().eager().spawn(async {}).unwrap()).await.unwrap() })
+        }),
+        ("a cancellation", |spawner| {
+            Box::pin(async { _ = spawner.task().eager().spawn(async {}).unwrap().cancelled().await })
+        }),
+        ("a remote wait", |spawner| {
+            Box::pin(async {
+                let task = spawner.remote().spawn(|| async {}).unwrap();
+                // Its first await may suspend; what follows is at once.
+                while !task.is_finished() {
+                    yield_now().await;
+                }
+                task.await.unwrap();
+            })
+        }),
+        ("a remote watch", |spawner| {
+            Box::pin(async {
+                let mut task = spawner.remote().spawn(|| async {}).unwrap();
+                while !task.is_finished() {
+                    yield_now().await;
+                }
+                (&mut task).await.unwrap();
+            })
+        }),
+    ];
+    for (what, once) in futures {
+        let executor = Executor::new();
+        let (spawner, beats) = (executor.spawner().clone(), Rc::new(Cell::new(0)));
+        let heart = beats.clone();
+        let heartbeat = executor.spawn(async move {
+            for _ in 0..10 {
+                heart.set(heart.get() + 1);
+                yield_now().await;
+            }
+        });
+        executor.block_on(async {
+            for done in 0.. {
+                if heartbeat.is_finished() {
+                    break;
+                }
+                assert!(done < 20 * picot_context::budget::PER_STEP, "{what}: {} beats", beats.get());
+                once(&spawner).await;
+            }
+        });
+    }
+}

@@ -114,11 +114,13 @@ fn waiting_for_oneself_is_an_error_not_a_hang() {
             let mut own: Task<()> = own.take().unwrap();
             let result = if takes_handle { own.await } else { (&mut own).await };
             inside.add(result.unwrap_err());
+            yield_now().await;
+            inside.add("goes on");
         });
         let text = format!("task 1 (spawned at {}) waits for itself, which would never end", task.place());
         handle.replace(Some(task));
         executor.run_until_stalled();
-        assert_eq!(trace.take(), [text]);
+        assert_eq!(trace.take(), [text.as_str(), "goes on"]);
         assert!(executor.spawner().tasks().is_empty());
     }
 }

@@ -83,27 +83,76 @@ fn a_place_that_is_given_stands_for_the_callers() {
     assert_eq!(found, expected);
 }
 
+/// Each public function that panics, by what its caller has done wrong.
 #[test]
-fn spawning_on_a_closed_executor_panics_at_the_line_of_its_caller() {
-    use std::cell::Cell;
+fn every_panic_points_at_the_line_of_its_caller() {
+    use std::cell::{Cell, RefCell};
+    use std::pin::pin;
+    use std::task::Waker;
     thread_local! {
-        static LINE: Cell<Option<u32>> = const { Cell::new(None) };
+        static PLACE: Cell<Option<(&'static str, u32)>> = const { Cell::new(None) };
     }
-    // The hook is the process's: this thread has a line to ask for, and the panics of all others go to the one before.
+    // The hook is the process's: this thread has a place to ask for, and the panics of all others go to the one before.
     let before = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| match LINE.get() {
-        Some(_) => LINE.set(info.location().map(Location::line)),
+    std::panic::set_hook(Box::new(move |info| match PLACE.get() {
+        Some(_) => {
+            PLACE.set(info.location().map(|place| (if place.file() == file!() { file!() } else { "" }, place.line())))
+        }
         None => before(info),
     }));
+    let place_of = |f: &dyn Fn()| {
+        PLACE.set(Some(("", 0)));
+        assert!(picot_context::catch(f).is_err());
+        PLACE.take().unwrap()
+    };
     let executor = Executor::new();
     executor.close();
-    let line_of = |f: &dyn Fn()| {
-        LINE.set(Some(0));
-        assert!(picot_context::catch(f).is_err());
-        LINE.take()
+    let driven = Executor::with_interrupt(Waker::noop().clone());
+    let running = Rc::new(Executor::new());
+    let taken = || {
+        let mut task = running.spawn(async {});
+        running.run_until_stalled();
+        running.block_on(async { (&mut task).await.unwrap() });
+        task
     };
-    let line = line!();
-    let spawn = line_of(&|| drop(executor.spawn(async {})));
-    let call = line_of(&|| drop(executor.call_soon(|| ())));
-    assert_eq!((spawn, call), (Some(line + 1), Some(line + 2)));
+    let rooted = Executor::new();
+    let _root = pin!(rooted.root(Location::caller(), async {}));
+    let mut remote = running.remote().spawn(|| async {}).unwrap();
+    running.run_until_stalled();
+    remote.wait(None).unwrap();
+    let remote = RefCell::new(remote);
+    // Inside of a step of its own.
+    let step: Rc<RefCell<Vec<(&str, u32)>>> = Rc::default();
+    let (inside, places) = (running.clone(), step.clone());
+    let first_step = line!() + 2;
+    running.call_soon(move || {
+        let place = |f: &dyn Fn()| places.borrow_mut().push(place_of(f));
+        place(&|| _ = inside.step());
+        place(&|| _ = inside.run_batch(1));
+        place(&|| _ = inside.run_batch_with(1, None, |_| ()));
+        place(&|| _ = inside.run_until_stalled());
+        place(&|| inside.block_on(async {}));
+        place(&|| drop(inside.root(Location::caller(), async {})));
+        place(&|| _ = inside.close());
+    });
+    running.run_until_stalled();
+    let lines = (first_step + 1..=first_step + 7).map(|line| (file!(), line));
+    assert_eq!(*step.borrow(), lines.collect::<Vec<_>>());
+
+    let line = line!() + 1;
+    let places = [
+        place_of(&|| drop(executor.spawn(async {}))),
+        place_of(&|| drop(executor.call_soon(|| ()))),
+        place_of(&|| executor.block_on(async {})),
+        place_of(&|| drop(executor.root(Location::caller(), async {}))),
+        place_of(&|| driven.block_on(async {})),
+        place_of(&|| _ = rooted.step()),
+        place_of(&|| rooted.block_on(async {})),
+        place_of(&|| _ = taken().id()),
+        place_of(&|| _ = taken().place()),
+        place_of(&|| drop(taken().ignore_errors())),
+        place_of(&|| _ = remote.borrow_mut().wait(None)),
+    ];
+    let expected = (line + 1..).take(places.len()).map(|line| (file!(), line));
+    assert_eq!(places.to_vec(), expected.collect::<Vec<_>>());
 }

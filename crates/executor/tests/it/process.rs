@@ -89,12 +89,12 @@ fn wakers_that_outlive_the_executor_are_woken_and_dropped_elsewhere() {
 }
 
 thread_local! {
-    static OTHER: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
     static EXECUTOR: std::cell::RefCell<Option<Executor>> = const { std::cell::RefCell::new(None) };
 }
 
 /// An executor that is left in a thread-local when its thread panics: its tasks' destructors run during the thread's end,
-/// touch a thread-local that is gone, and panic. A second panic there would abort.
+/// touch a thread-local that is gone, and panic. A second panic there would abort. What they touch is the thread-local that is
+/// being destroyed, so the order in which a platform destroys several does not matter.
 #[test]
 #[cfg_attr(miri, ignore = "Miri cannot start processes")]
 fn an_executor_that_dies_with_its_thread_contains_what_its_tasks_do_then() {
@@ -102,7 +102,7 @@ fn an_executor_that_dies_with_its_thread_contains_what_its_tasks_do_then() {
     impl Drop for TouchesOther {
         fn drop(&mut self) {
             DROPS.fetch_add(1, Ordering::Relaxed);
-            OTHER.with_borrow_mut(|other| other.push(1));
+            EXECUTOR.with_borrow(|_| ());
             unreachable!("it is gone");
         }
     }
@@ -135,8 +135,6 @@ fn an_executor_that_dies_with_its_thread_contains_what_its_tasks_do_then() {
             });
             executor.run_batch(3);
         });
-        // After the executor, so that it is destroyed before it.
-        OTHER.with_borrow_mut(|other| other.push(0));
         std::panic::resume_unwind(Box::new("the thread ends by a panic"));
     });
     assert!(thread.join().is_err());
@@ -180,6 +178,61 @@ fn an_executor_that_is_dropped_by_a_panic_contains_those_of_its_tasks() {
     });
     assert_eq!(payload.unwrap_err().message().as_deref(), Some("the first"));
     println!("{} dropped", DROPS.load(Ordering::Relaxed));
+}
+
+/// Standard error may be closed, full, or a pipe that is full or has no reader: each line is lost then, and the run goes on.
+#[cfg(unix)]
+#[test]
+#[cfg_attr(miri, ignore = "Miri cannot start processes")]
+fn a_standard_error_that_takes_nothing_ends_no_run() {
+    use std::io::Write;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+    use std::process::Stdio;
+
+    const NAME: &str = "a_standard_error_that_takes_nothing_ends_no_run";
+    if std::env::var_os(SCENE).is_some_and(|found| found == NAME) {
+        let executor = Executor::new();
+        let long = "long ".repeat(10_000);
+        for _ in 0..100 {
+            let text = long.clone();
+            executor.call_soon(move || std::panic::resume_unwind(Box::new(text)));
+            drop(executor.spawn(async { Err::<(), _>("lost") }));
+        }
+        executor.spawner().set_error_hook(|_| quiet_panic("hook"));
+        executor.run_until_stalled();
+        executor.spawner().reset_error_hook();
+        executor.call_soon(|| quiet_panic("no hook"));
+        executor.run_until_stalled();
+        drop(executor);
+        picot_context::report(picot_context::Report::unhandled(std::panic::Location::caller(), "without a host"));
+        println!("went on");
+        return;
+    }
+    let stdio = |stream: UnixStream| Stdio::from(OwnedFd::from(stream));
+    let (without_reader, reader) = UnixStream::pair().unwrap();
+    drop(reader);
+    let (mut full, _reader) = UnixStream::pair().unwrap();
+    full.set_nonblocking(true).unwrap();
+    while full.write(&[0; 4096]).is_ok() {}
+    let mut ways = vec![("without a reader", "exec \"$0\" \"$@\"", stdio(without_reader))];
+    ways.push(("full, and not blocking", "exec \"$0\" \"$@\"", stdio(full)));
+    ways.push(("closed", "exec \"$0\" \"$@\" 2>&-", Stdio::null()));
+    if let Ok(full) = std::fs::File::options().write(true).open("/dev/full") {
+        ways.push(("a device that is full", "exec \"$0\" \"$@\"", Stdio::from(full)));
+    }
+    for (what, script, stderr) in ways {
+        let output = Command::new("sh")
+            .args(["-c", script])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", &format!("process::{NAME}"), "--nocapture", "--test-threads=1"])
+            .env(SCENE, NAME)
+            .stderr(stderr)
+            .output()
+            .unwrap();
+        let out = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && out.contains("went on"), "{what}: {}\n{out}", output.status);
+    }
 }
 
 /// What the default hook says can only be read by another process.

@@ -219,18 +219,21 @@ fn waiting_for_oneself_is_an_error_not_a_hang() {
         event.send(own.wait(None).unwrap_err().to_string()).unwrap();
         let mut own = own.into_future();
         event.send((&mut own).await.unwrap_err().to_string()).unwrap();
+        drop(own);
+        yield_now().await;
+        event.send("goes on".to_string()).unwrap();
     });
     // It is there before the first step.
     handle.send(task.unwrap()).unwrap();
     executor.run_until_stalled();
     let events: Vec<_> = events.try_iter().collect();
-    let [watched, blocked, awaited] = &events[..] else { panic!("it has said: {events:?}") };
+    let [watched, blocked, awaited, goes_on] = &events[..] else { panic!("it has said: {events:?}") };
     assert!(
         watched.starts_with("task 1 ") && watched.ends_with("waits for itself, which would never end"),
         "{watched}"
     );
     assert!(blocked.contains("must not block for it"), "{blocked}");
-    assert_eq!(awaited, watched);
+    assert_eq!((awaited, goes_on.as_str()), (watched, "goes on"));
     assert!(executor.spawner().tasks().is_empty());
 }
 

@@ -11,7 +11,7 @@ use std::thread;
 
 use picot_executor::{Executor, Spawner};
 
-use crate::trace::Trace;
+use crate::trace::{Trace, yield_now};
 
 /// A task that is pending, and its waker.
 fn waiting(executor: &Executor, mut each_poll: impl FnMut() + 'static) -> Waker {
@@ -254,4 +254,152 @@ fn a_key_names_the_root_too_and_an_eager_task_inside_of_a_step() {
         .await;
         drop(eager);
     });
+}
+
+/// A waker that calls back in its clone, in its wake and in its drop, once for each time that it is armed.
+mod calling_back {
+    use std::cell::RefCell;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{RawWaker, RawWakerVTable, Waker};
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(super) enum Moment {
+        Clone,
+        Wake,
+        Drop,
+    }
+
+    thread_local! {
+        static ARMED: RefCell<Option<(Moment, Box<dyn FnOnce()>)>> = const { RefCell::new(None) };
+    }
+
+    pub(super) fn arm(moment: Moment, call: impl FnOnce() + 'static) {
+        ARMED.set(Some((moment, Box::new(call))));
+    }
+
+    pub(super) fn is_armed() -> bool {
+        ARMED.with_borrow(Option::is_some)
+    }
+
+    fn fire(moment: Moment) {
+        let armed = ARMED.with_borrow_mut(|armed| armed.take_if(|(when, _)| *when == moment));
+        if let Some((_, call)) = armed {
+            call();
+        }
+    }
+
+    /// A waker that counts in `wakes`.
+    pub(super) fn waker(wakes: &'static AtomicUsize) -> Waker {
+        // SAFETY: The pointer is that of a static counter, and the functions take it for nothing else.
+        unsafe { Waker::from_raw(RawWaker::new(std::ptr::from_ref(wakes).cast(), &VTABLE)) }
+    }
+
+    static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, |_| fire(Moment::Drop));
+
+    unsafe fn clone(wakes: *const ()) -> RawWaker {
+        fire(Moment::Clone);
+        RawWaker::new(wakes, &VTABLE)
+    }
+
+    unsafe fn wake(wakes: *const ()) {
+        // SAFETY: As our caller's.
+        unsafe { wake_by_ref(wakes) }
+        fire(Moment::Drop);
+    }
+
+    unsafe fn wake_by_ref(wakes: *const ()) {
+        // SAFETY: Each of these wakers is made of a counter.
+        unsafe { &*wakes.cast::<AtomicUsize>() }.fetch_add(1, Ordering::Relaxed);
+        fire(Moment::Wake);
+    }
+}
+
+/// Each future of the crate, polled with a waker that ends what is awaited, or closes the executor, while it is cloned, woken, or
+/// dropped because another takes its place: the last waker is woken, and the next poll gives the outcome.
+#[test]
+fn no_wake_is_lost_to_a_waker_that_calls_back() {
+    use calling_back::{Moment, arm, is_armed, waker};
+    type BoxFuture = Pin<Box<dyn Future<Output = bool>>>;
+    type Make = fn(&Executor) -> BoxFuture;
+    async fn ends_later() -> u32 {
+        yield_now().await;
+        7
+    }
+    let futures: [(&str, Make); 6] = [
+        ("a watch", |executor| {
+            let mut task = executor.spawn(ends_later());
+            Box::pin(async move { (&mut task).await.is_ok() })
+        }),
+        ("a wait", |executor| {
+            let task = executor.spawn(ends_later());
+            Box::pin(async move { task.await.is_ok() })
+        }),
+        ("a cancellation", |executor| {
+            let task = executor.spawn(ends_later());
+            Box::pin(async move { task.cancelled().await.is_some() })
+        }),
+        ("a watch of a remote task", |executor| {
+            let mut task = executor.remote().spawn(ends_later).unwrap();
+            Box::pin(async move { (&mut task).await.is_ok() })
+        }),
+        ("a wait for a remote task", |executor| {
+            let task = executor.remote().spawn(ends_later).unwrap();
+            Box::pin(async move { task.await.is_ok() })
+        }),
+        ("a wait for a task of another thread", |executor| {
+            let remote = executor.remote();
+            let task = thread::spawn(move || remote.spawn(ends_later).unwrap()).join().unwrap();
+            Box::pin(async move { task.await.is_ok() })
+        }),
+    ];
+    static OLD: AtomicUsize = AtomicUsize::new(0);
+    static NEW: AtomicUsize = AtomicUsize::new(0);
+    for (what, make) in futures {
+        for moment in [Moment::Clone, Moment::Wake, Moment::Drop] {
+            for closes in [false, true] {
+                for is_second in [false, true] {
+                    let scene = format!("{what}, {moment:?}, closes {closes}, second {is_second}");
+                    let executor = Rc::new(Executor::new());
+                    let mut future = make(&executor);
+                    let (old, new) = (waker(&OLD), waker(&NEW));
+                    NEW.store(0, Ordering::Relaxed);
+                    if is_second {
+                        assert!(future.as_mut().poll(&mut Context::from_waker(&old)).is_pending(), "{scene}");
+                    }
+                    let inside = executor.clone();
+                    arm(moment, move || {
+                        if picot_context::running().is_some() {
+                            // In the last step of the task, which neither runs nor closes its executor.
+                            drop(inside.spawn(async {}));
+                        } else if closes {
+                            inside.close();
+                        } else {
+                            inside.run_until_stalled();
+                        }
+                    });
+                    if future.as_mut().poll(&mut Context::from_waker(&new)).is_ready() {
+                        // It has looked again after the clone.
+                        assert!(
+                            moment == Moment::Clone && what.contains("remote") || what.contains("another"),
+                            "{scene}"
+                        );
+                        continue;
+                    }
+                    if is_armed() {
+                        // Nothing has called back yet: the end of the task will, or never.
+                        executor.step();
+                        executor.run_until_stalled();
+                    }
+                    assert!(NEW.load(Ordering::Relaxed) > 0, "{scene}: the wake is lost");
+                    let Poll::Ready(has_value) = future.as_mut().poll(&mut Context::from_waker(&new)) else {
+                        panic!("{scene}: it has ended");
+                    };
+                    if !closes && what != "a cancellation" {
+                        assert!(has_value, "{scene}");
+                    }
+                    arm(Moment::Wake, || ());
+                }
+            }
+        }
+    }
 }
