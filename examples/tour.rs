@@ -185,8 +185,8 @@ fn blocked_loop(event_loop: &EventLoop) -> Section {
     let reported: Rc<Cell<Option<(Place, Duration)>>> = Rc::default();
     let noted = reported.clone();
     handle.set_error_hook(move |report| {
-        if let (Cause::SlowStep(took), Some(place)) = (&report.cause, report.origin.place) {
-            noted.set(Some((place, *took)));
+        if let (Cause::SlowStep(time), Some(place)) = (&report.cause, report.origin.place) {
+            noted.set(Some((place, time.took)));
         }
     });
     let line = line!() + 1;

@@ -25,8 +25,8 @@ pub use escaped::Escaped;
 pub use host::{Closed, Host, HostGuard, host, install};
 pub use locals::LocalKey;
 pub use manual::ManualHost;
-pub use payload::{Payload, catch};
-pub use report::{Cause, Kind, LockWait, Origin, Report, Waiting, print, report};
+pub use payload::{Payload, catch, take_panicked};
+pub use report::{Cause, Kind, LockWait, Origin, Report, StepTime, Waiting, print, report};
 pub use step::{
     Details, Frame, Place, ROOT_NAME, Running, Step, TaskId, TaskInfo, current, enter, has_made, inherited, nesting,
     running, shared, take_made,

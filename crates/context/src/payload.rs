@@ -4,9 +4,12 @@
 //! comes first may take it out. Its own drop may panic, too; that is contained here.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::step::{Step, running};
 
 /// Calls `f`, and returns what it panicked with if it did.
 ///
@@ -21,7 +24,38 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[inline]
 pub fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Payload> {
     // Unwind safety is the caller's: whatever `f` touched is either dropped next or documented to survive a panic.
-    catch_unwind(AssertUnwindSafe(f)).map_err(Payload::new)
+    catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
+        note_panic();
+        Payload::new(payload)
+    })
+}
+
+thread_local! {
+    /// The step in which the latest panic was caught.
+    static PANICKED: Cell<Option<Step>> = const { Cell::new(None) };
+}
+
+#[cold]
+fn note_panic() {
+    // Where the thread is ending, nothing measures its steps.
+    let _ = PANICKED.try_with(|panicked| panicked.set(running()));
+}
+
+/// Takes note of the step in which [`catch`] has caught a panic: the latest one since the last call, if there was one.
+///
+/// For the measuring of steps: printing a panic and its backtrace may take longer than anything that the step did
+/// itself.
+///
+/// ```
+/// use picot_context::{Step, catch, enter, running, take_panicked};
+///
+/// let _step = enter(Step::callback(std::panic::Location::caller()), None);
+/// let _ = catch(|| panic!("boom"));
+/// assert_eq!(take_panicked(), running());
+/// assert_eq!(take_panicked(), None);
+/// ```
+pub fn take_panicked() -> Option<Step> {
+    PANICKED.try_with(Cell::take).unwrap_or(None)
 }
 
 /// What a panic carried: shared, and taken at most once.

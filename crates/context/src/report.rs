@@ -17,7 +17,7 @@ use crate::{Escaped, Payload, Place, Step, TaskInfo, catch, contain, current, ho
 /// /// An error hook.
 /// fn tell(report: &Report) {
 ///     match &report.cause {
-///         Cause::SlowStep(took) => println!("{} took {took:?}", report.origin),
+///         Cause::SlowStep(time) => println!("{} took {:?}", report.origin, time.took),
 ///         _ => println!("{report}"),
 ///     }
 /// }
@@ -37,9 +37,10 @@ impl Report {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use picot_context::{Cause, Kind, Origin, Report};
+    /// use picot_context::{Cause, Kind, Origin, Report, StepTime};
     ///
-    /// let report = Report::new(Origin::new(Kind::Callback), Cause::SlowStep(Duration::from_millis(120)));
+    /// let time = StepTime::new(Duration::from_millis(120), None);
+    /// let report = Report::new(Origin::new(Kind::Callback), Cause::SlowStep(time));
     /// assert!(report.to_string().starts_with("the callback kept the loop from everything else for 120ms"));
     /// ```
     pub fn new(origin: Origin, cause: Cause) -> Report {
@@ -236,7 +237,7 @@ pub enum Cause {
     /// It was rejected for this reason, and nobody has looked at it.
     Unhandled(Box<str>),
     /// It kept the loop from everything else for this long.
-    SlowStep(Duration),
+    SlowStep(StepTime),
     /// An operating system call of the loop failed.
     Io(io::Error),
     /// It waits for this task, which is held back by the exclusive section that the waiting task itself is in.
@@ -246,6 +247,53 @@ pub enum Cause {
     /// It has closed a circle of locks: each of these waits for a lock that the next one holds, and the last for one
     /// that the first holds.
     Deadlock(Vec<LockWait>),
+}
+
+/// How long a slow step took, and for how much of that it ran.
+///
+/// ```
+/// use std::time::Duration;
+/// use picot_context::{Cause, StepTime};
+///
+/// let time = StepTime::new(Duration::from_millis(300), Some(Duration::from_millis(4)));
+/// assert!(!time.has_used_processor());
+/// assert!(Cause::SlowStep(time).to_string().contains("300ms, of which it ran for 4ms"));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StepTime {
+    /// The time between the step's begin and its end.
+    pub took: Duration,
+    /// For how much of that the loop's thread ran on a processor, at most; `None` where that is not measured.
+    pub ran: Option<Duration>,
+}
+
+impl StepTime {
+    /// A step that took this long, and ran for at most so much of it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// assert_eq!(picot_context::StepTime::new(Duration::from_secs(1), None).took, Duration::from_secs(1));
+    /// ```
+    pub fn new(took: Duration, ran: Option<Duration>) -> StepTime {
+        StepTime { took, ran }
+    }
+
+    /// Whether the step ran for at least half of the time, as far as is known. Otherwise it waited: in a call that blocks, or
+    /// for a processor that other threads used.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use picot_context::StepTime;
+    ///
+    /// let took = Duration::from_millis(300);
+    /// assert!(StepTime::new(took, Some(took / 2)).has_used_processor());
+    /// assert!(StepTime::new(took, None).has_used_processor());
+    /// ```
+    pub fn has_used_processor(&self) -> bool {
+        self.ran.is_none_or(|ran| ran >= self.took / 2)
+    }
 }
 
 /// A task that has not ended, and what it waits for.
@@ -382,7 +430,7 @@ impl fmt::Debug for Cause {
             Cause::Failed(error) => f.debug_tuple("Failed").field(&Escaped(error)).finish(),
             Cause::Unclaimed(error) => f.debug_tuple("Unclaimed").field(&Escaped(error)).finish(),
             Cause::Unhandled(reason) => f.debug_tuple("Unhandled").field(reason).finish(),
-            Cause::SlowStep(took) => f.debug_tuple("SlowStep").field(took).finish(),
+            Cause::SlowStep(time) => f.debug_tuple("SlowStep").field(time).finish(),
             Cause::Io(error) => f.debug_tuple("Io").field(&Escaped(error)).finish(),
             Cause::WaitsForHeld(task) => f.debug_tuple("WaitsForHeld").field(task).finish(),
             Cause::DeadEnd(tasks) => f.debug_tuple("DeadEnd").field(tasks).finish(),
@@ -406,10 +454,17 @@ impl fmt::Display for Cause {
                 "was rejected, which nothing handles ({}); await it, or add `fail`, `catch` or `always`",
                 Escaped(reason)
             ),
-            Cause::SlowStep(took) => write!(
-                f,
-                "kept the loop from everything else for {took:.0?}; move the work to `spawn_blocking`, or yield in between"
-            ),
+            Cause::SlowStep(time) => {
+                write!(f, "kept the loop from everything else for {:.0?}", time.took)?;
+                if let Some(ran) = time.ran {
+                    write!(f, ", of which it ran for {ran:.0?}")?;
+                }
+                f.write_str(if time.has_used_processor() {
+                    "; move the work to `spawn_blocking`, or yield in between"
+                } else {
+                    "; for the rest it waited: for a processor that others used, or in a call that blocks, which `spawn_blocking` is for"
+                })
+            }
             Cause::WaitsForHeld(task) => write!(
                 f,
                 "waits for {task}, which its own exclusive section holds back; drop the section's guard before the wait"

@@ -63,7 +63,7 @@ impl fmt::Display for TaskId {
 /// drop(step);
 /// assert!(running().is_none());
 /// ```
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Step {
     /// 0 for a callback; otherwise the task's number, shifted by one, and a bit that says whether it is the root. Packed,
     /// because every step of every task writes this.

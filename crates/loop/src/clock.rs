@@ -91,6 +91,17 @@ impl Timepiece {
             Timepiece::Chosen(_) => self.now(),
         }
     }
+
+    /// How long this thread has run on a processor, if that is known and passes as this clock does. It costs a system call.
+    pub(crate) fn processor(&self) -> Option<u64> {
+        match self {
+            #[cfg(target_os = "linux")]
+            Timepiece::Monotonic { .. } => Some(nanos(rustix::time::ClockId::ThreadCPUTime)),
+            #[cfg(not(target_os = "linux"))]
+            Timepiece::Monotonic { .. } => None,
+            Timepiece::Chosen(_) => None,
+        }
+    }
 }
 
 /// When a clock began.
@@ -160,7 +171,7 @@ impl VirtualClock {
         VirtualClock::default()
     }
 
-    /// Lets time pass. Timers that become due by it run in the loop's next turn.
+    /// Lets time pass. Timers that become due by it run in the loop's next turn. A step that calls this is no slow step.
     pub fn advance(&self, by: Duration) {
         self.nanos.set(self.nanos.get().saturating_add(saturating_nanos(by)));
     }

@@ -62,6 +62,9 @@ pub(crate) struct Pace {
     pub(crate) looked_at: Cell<u64>,
     /// The coarse time at the end of the last step.
     pub(crate) coarse: Cell<u64>,
+    /// How long the thread had run on a processor, and the coarse time when that was read; see `note_processor`.
+    pub(crate) ran: Cell<u64>,
+    pub(crate) ran_at: Cell<u64>,
     /// Whether the last wait has failed, which was then reported.
     pub(crate) has_failed: Cell<bool>,
     /// Whether this run has come to a dead end, which was then reported.

@@ -53,7 +53,8 @@ pub use watchdog::Stuck;
 
 pub use picot_blocking::SubmitError;
 pub use picot_context::{
-    Cause, Closed, Kind, LockWait, Origin, Payload, Place, Report, TaskId, TaskInfo, Waiting, current, task_local,
+    Cause, Closed, Kind, LockWait, Origin, Payload, Place, Report, StepTime, TaskId, TaskInfo, Waiting, current,
+    task_local,
 };
 pub use picot_executor::{
     CallHandle, CancelReason, Cancelled, Exclusive, ExclusiveGuard, Exit, Hooks, Join, JoinError, Refused, RemoteJoin,

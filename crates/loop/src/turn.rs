@@ -6,7 +6,7 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use picot_context::{Cause, Kind, Origin, Report};
+use picot_context::{Cause, Kind, Origin, Report, StepTime};
 use picot_executor::AnyRoot;
 
 use crate::clock::Clock;
@@ -92,7 +92,9 @@ impl Inner {
 
     /// A run begins. The time since the last one is no step's.
     pub(crate) fn begin_run(&self) {
-        self.pace.coarse.set(self.clock.coarse());
+        let coarse = self.clock.coarse();
+        self.pace.coarse.set(coarse);
+        self.note_processor(coarse);
         self.pace.has_told_dead_end.set(false);
         self.pace.is_at_dead_end.set(false);
         self.pace.has_company.set(false);
@@ -136,6 +138,21 @@ impl Inner {
         self.pace.steps.set(0);
         self.pace.coarse.set(coarse);
         self.pace.looked_at.set(coarse);
+        self.follow_processor(coarse);
+    }
+
+    /// Reads how long the thread has run, so that a slow step's part of that is known at its end. Not more often than four times
+    /// in each limit of slow steps, because it is a system call.
+    fn follow_processor(&self, coarse: u64) {
+        if coarse.saturating_sub(self.pace.ran_at.get()) >= self.slow_step / 4 {
+            self.note_processor(coarse);
+        }
+    }
+
+    #[cold]
+    fn note_processor(&self, coarse: u64) {
+        self.pace.ran_at.set(coarse);
+        self.pace.ran.set(self.clock.processor().unwrap_or(0));
     }
 
     pub(crate) fn has_something_to_do(&self) -> bool {
@@ -269,23 +286,31 @@ impl Inner {
         let now = self.clock.coarse();
         let took = now.saturating_sub(self.pace.coarse.replace(now));
         if took != 0 {
-            self.has_taken(took);
+            self.has_taken(took, now);
         }
         took != 0
     }
 
-    /// A step has taken some time that the coarse clock could see.
+    /// A step that ends `now` has taken some time that the coarse clock could see.
     #[cold]
-    fn has_taken(&self, took: u64) {
+    fn has_taken(&self, took: u64, now: u64) {
         self.metrics.has_stepped(took);
-        if took >= self.slow_step && !self.executor.was_exclusive() {
-            self.report_slow_step(Duration::from_nanos(took));
+        // Printing a panic and its backtrace may take longer than the step: the panic is reported, and that is enough.
+        let has_panicked = picot_context::take_panicked().is_some_and(|step| Some(step) == picot_context::running());
+        // A virtual clock stands still: a step that moves it does not take the time that it skips.
+        let is_real = self.clock.as_virtual().is_none();
+        if took >= self.slow_step && is_real && !has_panicked && !self.executor.was_exclusive() {
+            self.report_slow_step(took);
         }
+        self.follow_processor(now);
     }
 
-    fn report_slow_step(&self, took: Duration) {
+    fn report_slow_step(&self, took: u64) {
         let origin = Origin::running().unwrap_or(Origin::new(Kind::Loop));
-        self.executor.spawner().report(Report::new(origin, Cause::SlowStep(took)));
+        let ran =
+            self.clock.processor().map(|ran| Duration::from_nanos(ran.saturating_sub(self.pace.ran.get()).min(took)));
+        let cause = Cause::SlowStep(StepTime::new(Duration::from_nanos(took), ran));
+        self.executor.spawner().report(Report::new(origin, cause));
     }
 }
 

@@ -6,10 +6,12 @@ const GUIDE: &str = include_str!("../../../docs/guide/when-something-goes-wrong.
 
 /// How long something took is different each time.
 fn without_times(line: &str) -> String {
-    let words = line.split(' ').map(|word| match word.strip_suffix("ms;") {
-        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => "…ms;",
-        _ => word,
-    });
+    let is_time = |word: &str| {
+        let word = word.trim_end_matches([',', ';']);
+        let digits = ["ms", "µs", "ns"].iter().find_map(|unit| word.strip_suffix(unit));
+        digits.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    let words = line.split(' ').map(|word| if is_time(word) { "(time)" } else { word });
     words.collect::<Vec<_>>().join(" ")
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use picot_loop::TurnHook;
 
-use crate::trace::{one_turn, quiet_panic, reports, virtual_loop};
+use crate::trace::{one_turn, passing_loop, quiet_panic, reports, virtual_loop};
 
 #[test]
 fn hooks_run_around_the_wait_and_before_what_is_queued() {
@@ -55,7 +55,7 @@ fn an_idle_hook_keeps_the_loop_from_waiting_and_the_virtual_clock_from_jumping()
 
 #[test]
 fn a_hook_that_panics_or_takes_long_is_reported_by_its_place_and_stays() {
-    let (event_loop, _trace, clock) = virtual_loop();
+    let (event_loop, clock) = passing_loop(Duration::from_millis(100));
     let reports = reports(&event_loop);
     let handle = event_loop.handle();
     let line = line!() + 1;

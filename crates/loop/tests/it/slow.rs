@@ -1,14 +1,14 @@
 //! Who stalls the loop: a slow step is reported, once, by its name and place.
 
+use std::rc::Rc;
 use std::time::Duration;
 
-use picot_loop::{Cause, EventLoop, VirtualClock, blocking_section, exclusive, spawn, yield_now};
+use picot_loop::{Cause, EventLoop, Hooks, blocking_section, exclusive, spawn, yield_now};
 
-use crate::trace::{Trace, one_turn, reports};
+use crate::trace::{PassingClock, Trace, one_turn, passing_loop, quiet_panic, reports, virtual_loop};
 
-fn slow_loop(limit_millis: u64) -> (EventLoop, Trace, VirtualClock) {
-    let clock = VirtualClock::new();
-    let event_loop = EventLoop::builder().clock(&clock).slow_step(Duration::from_millis(limit_millis)).build().unwrap();
+fn slow_loop(limit_millis: u64) -> (EventLoop, Trace, PassingClock) {
+    let (event_loop, clock) = passing_loop(Duration::from_millis(limit_millis));
     let reports = reports(&event_loop);
     (event_loop, reports, clock)
 }
@@ -67,7 +67,15 @@ fn what_is_faster_than_the_limit_is_not_reported() {
 
 #[test]
 fn no_step_is_to_blame_for_what_passes_between_runs_or_in_a_wait() {
+    /// Time passes in each wait.
+    struct Waits(PassingClock);
+    impl Hooks for Waits {
+        fn park(&self) {
+            self.0.advance(Duration::from_secs(1));
+        }
+    }
     let (event_loop, reports, clock) = slow_loop(20);
+    event_loop.handle().set_hooks(Rc::new(Waits(clock.clone())));
     for _ in 0..3 {
         clock.advance(Duration::from_secs(1));
         event_loop.run_until_complete(picot_loop::sleep(Duration::from_secs(1))).unwrap();
@@ -82,7 +90,7 @@ fn real_time_that_a_callback_spends_is_noticed() {
     let took = Trace::default();
     let inside = took.clone();
     event_loop.handle().set_error_hook(move |report| match report.cause {
-        Cause::SlowStep(took) => inside.add(took.as_millis()),
+        Cause::SlowStep(time) => inside.add(time.took.as_millis()),
         ref other => panic!("{other}"),
     });
     event_loop.handle().call_soon(|| {
@@ -164,7 +172,7 @@ fn no_step_is_to_blame_for_the_time_that_the_error_hook_takes() {
     });
     event_loop
         .run_until_complete(async {
-            drop(spawn(async { crate::trace::quiet_panic("the only report") }));
+            drop(spawn(async { quiet_panic("the only report") }));
             for _ in 0..5 {
                 yield_now().await;
             }
@@ -190,4 +198,100 @@ fn a_section_that_begins_and_ends_within_a_step_excuses_that_step_and_no_other()
         .unwrap();
     let texts = reports.take();
     assert!(texts.len() == 1 && texts[0].contains("for 7s"), "{texts:?}");
+}
+
+#[test]
+fn time_that_a_virtual_clock_is_moved_by_is_no_steps() {
+    let (event_loop, trace, clock) = virtual_loop();
+    let reports = reports(&event_loop);
+    event_loop.handle().call_later(Duration::from_secs(2), trace.adds("timer"));
+    event_loop.handle().call_soon({
+        let clock = clock.clone();
+        move || clock.advance(Duration::from_secs(3))
+    });
+    event_loop.run_until_complete(async { clock.advance(Duration::from_secs(3600)) }).unwrap();
+    one_turn(&event_loop);
+    assert_eq!(trace.take(), ["timer"], "the loop has seen that time has passed");
+    assert!(reports.take().is_empty());
+}
+
+#[test]
+fn a_step_that_panicked_is_not_slow_and_the_next_of_the_same_task_may_be() {
+    let (event_loop, reports, clock) = slow_loop(20);
+    // std's hook prints a backtrace, say, which takes long.
+    let panics = |clock: &PassingClock| {
+        clock.advance(Duration::from_secs(1));
+        quiet_panic("the panic")
+    };
+    let inside = clock.clone();
+    event_loop.handle().call_soon(move || panics(&inside));
+    let inside = clock.clone();
+    drop(event_loop.handle().spawn(async move { panics(&inside) }));
+    event_loop
+        .run_until_complete(async {
+            let _ = picot_context::catch(|| panics(&clock));
+            yield_now().await;
+            clock.advance(Duration::from_secs(2));
+        })
+        .unwrap();
+    one_turn(&event_loop);
+    let texts = reports.take();
+    let (slow, panics): (Vec<_>, Vec<_>) = texts.iter().partition(|text| text.contains("kept the loop"));
+    assert_eq!(panics.len(), 2, "{texts:?}");
+    assert!(slow.len() == 1 && slow[0].contains("for 2s"), "{texts:?}");
+}
+
+/// How long this thread has run on a processor.
+#[cfg(target_os = "linux")]
+fn processor() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_slow_step_says_for_how_long_it_ran_and_is_given_advice_only_if_it_did() {
+    let limit = Duration::from_millis(40);
+    let event_loop = EventLoop::builder().slow_step(limit).build().unwrap();
+    let handle = event_loop.handle();
+    let reports = Trace::default();
+    let inside = reports.clone();
+    handle.set_error_hook(move |report| {
+        let Cause::SlowStep(time) = report.cause else { panic!("{report}") };
+        let ran = time.ran.expect("Linux says so");
+        assert!(time.took >= limit && ran <= time.took, "{time:?}");
+        inside.add(format!("{} {}", time.has_used_processor(), report.cause.to_string().contains("; move the work")));
+    });
+    // What ran before a step, in others too short to be seen, is not that step's.
+    let run_for = |time| {
+        let until = processor() + time;
+        while processor() < until {}
+    };
+    let wait = move || {
+        #[expect(clippy::disallowed_methods, reason = "this is what keeps the loop from everything else")]
+        std::thread::sleep(limit * 2);
+    };
+    event_loop
+        .run_until_complete(async {
+            for _ in 0..100 {
+                run_for(Duration::from_millis(1));
+                yield_now().await;
+            }
+            wait();
+            yield_now().await;
+        })
+        .unwrap();
+    let texts = reports.take();
+    // A busy machine may have kept one of the short steps from a processor, too.
+    assert!(!texts.is_empty() && texts.iter().all(|text| text == "false false"), "{texts:?}");
+    event_loop
+        .run_until_complete(async {
+            run_for(limit * 8);
+            yield_now().await;
+        })
+        .unwrap();
+    let texts = reports.take();
+    assert_eq!(texts.len(), 1);
+    // On a machine that gave this thread a processor for less than half of the time, it is not to blame.
+    assert!(texts[0] == "true true" || texts[0] == "false false", "{texts:?}");
 }

@@ -2,8 +2,9 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
-use picot_loop::{EventLoop, VirtualClock};
+use picot_loop::{Clock, EventLoop, VirtualClock};
 
 /// A list of events that tasks, callbacks and the test write to in turn.
 #[derive(Clone, Default)]
@@ -44,6 +45,28 @@ pub(crate) fn virtual_loop() -> (EventLoop, Trace, VirtualClock) {
     let clock = VirtualClock::new();
     let event_loop = EventLoop::builder().clock(&clock).build().unwrap();
     (event_loop, Trace::default(), clock)
+}
+
+/// A clock that a test moves, and that the loop takes for one whose time passes by itself: what a step moves it by, it took.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PassingClock(VirtualClock);
+
+impl PassingClock {
+    pub(crate) fn advance(&self, by: Duration) {
+        self.0.advance(by);
+    }
+}
+
+impl Clock for PassingClock {
+    fn now(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+/// A loop under a clock that passes, and the clock.
+pub(crate) fn passing_loop(slow_step: Duration) -> (EventLoop, PassingClock) {
+    let clock = PassingClock::default();
+    (EventLoop::builder().clock(&clock).slow_step(slow_step).build().unwrap(), clock)
 }
 
 /// Collects the texts of reports.
