@@ -33,23 +33,36 @@ pub(crate) fn close(inner: &Rc<Inner>, limit: Duration) -> CloseReport {
     inner.hooks.clear(inner);
     inner.watches.clear();
     // Callbacks of timers first: while these are dropped, reports still reach the hook.
+    let mut sleepers = Vec::new();
     for due in take_timers(inner) {
-        if let Due::Call(call) = &due {
-            report.timers += usize::from(!call.is_cancelled());
-            // Its handle may be kept, but what the callback holds is let go of here.
-            inner.contain(Kind::Callback, None, || _ = call.cancel());
+        match due {
+            Due::Call(call) => {
+                report.timers += usize::from(!call.is_cancelled());
+                // Its handle may be kept, but what the callback holds is let go of here.
+                inner.contain(Kind::Callback, None, || _ = call.cancel());
+                inner.contain(Kind::Callback, None, move || drop(call));
+            }
+            Due::Wake(waker) => sleepers.push(waker),
+            Due::Task(_) => {}
         }
-        inner.contain(Kind::Callback, None, move || drop(due));
     }
     // Tasks and callbacks, with the reactor, the wheel and the lane alive: their destructors deregister and abandon.
     let executor = inner.executor.close();
     (report.tasks, report.callbacks, report.leaked) = (executor.tasks, executor.callbacks, executor.leaked);
+    // A sleep that another executor polls is pending: woken, it panics, because its time would never come. Woken after the
+    // loop's own tasks are dropped, so that this does not change the order in which they are.
+    for waker in sleepers {
+        inner.contain(Kind::Waker, None, || waker.wake());
+    }
+    // In a forked child there is no thread of the lanes that could end a job.
+    let limit = if inner.reactor.is_forked() { Duration::ZERO } else { limit };
     // A job belongs to a task. What had not started was abandoned with that; what is left runs.
     report.running_jobs = inner.lanes.close(limit).running;
     report.sources = inner.reactor.sources();
     let watchdog = inner.watchdog.take();
     drop(watchdog);
     inner.executor.spawner().reset_hooks();
+    inner.has_ended.set(true);
     // From here on the thread may have another loop.
     if is_current(inner) {
         set_current(None);

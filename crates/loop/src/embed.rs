@@ -31,7 +31,8 @@ impl EventLoop {
     /// comes. From this call to the next turn, other threads that hand something over make the loop's descriptor readable, as
     /// ready I/O does; so ask anew after each turn.
     ///
-    /// A virtual clock does not wait: with one, this is zero where a timer is set.
+    /// A virtual clock does not wait: with one, this is zero where a timer is set. It is zero for a closed loop, too, whose next
+    /// turn is an error.
     ///
     /// ```
     /// use std::time::Duration;
@@ -43,6 +44,9 @@ impl EventLoop {
     /// assert_eq!(event_loop.turn(Some(Duration::ZERO)), Ok(1));
     /// ```
     pub fn next_timeout(&self) -> Option<Duration> {
+        if self.inner.is_closed.get() {
+            return Some(Duration::ZERO);
+        }
         let timeout = match self.inner.limit() {
             Limit::Zero => return Some(Duration::ZERO),
             Limit::Deadline(_) if self.inner.clock.as_virtual().is_some() => Some(Duration::ZERO),

@@ -59,7 +59,7 @@ impl EventLoop {
         let inner = Rc::new(Inner::new(&builder, built_at)?);
         inner.executor.shuffle(builder.seed);
         if let Some(options) = builder.watchdog {
-            inner.watchdog.replace(Some(Rc::new(Watchdog::start(options)?)));
+            inner.watchdog.replace(Some(Rc::new(Watchdog::start(options, &inner.reactor)?)));
             LoopHandle { inner: inner.clone() }.install_hooks(None);
         }
         let host = picot_context::install(Rc::new(inner.executor.spawner().clone()));

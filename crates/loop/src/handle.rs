@@ -132,9 +132,9 @@ impl LoopHandle {
     /// Counts and times what has run since the last step ended as a step of its own, which is what
     /// [`current`](picot_context::current) says, and reports it if it was slow. For those who run steps inside of steps, as
     /// scopes do; the loop does so itself at the end of each of its own. Returns whether the coarse clock has moved: then it
-    /// is time to let others run.
+    /// is time to let others run. Outside of a run there is no step, and this does nothing.
     pub fn end_inner_step(&self) -> bool {
-        self.inner.after_step()
+        self.is_running() && self.inner.after_step()
     }
 
     /// The same, each with the task whose end it awaits, where it does so itself and not through a combinator.
@@ -144,7 +144,7 @@ impl LoopHandle {
     }
 
     /// Stops the loop: what is queued in this turn runs, and then the run ends. What was scheduled meanwhile stays for the
-    /// next run. A loop that is stopped before it runs makes one turn that waits for nothing.
+    /// next run. A loop that is stopped before it runs makes one turn that waits for nothing. A closed loop has stopped.
     pub fn stop(&self) {
         self.inner.is_stopping.set(true);
     }
@@ -188,12 +188,17 @@ impl LoopHandle {
     /// Replaces the error hook: who is told, at the end of each turn, of panics that nobody waits for, of steps that were
     /// slow, and of whatever else went wrong. Unless one is set, a line is printed on standard error. If the hook panics, the
     /// default takes over for that report.
+    ///
+    /// # Panics
+    /// If the loop is closed: the hook would never be called.
     #[doc(alias = "set_exception_handler")]
+    #[track_caller]
     pub fn set_error_hook(&self, hook: impl Fn(&Report) + 'static) {
+        open(self.check_not_ended());
         self.inner.executor.spawner().set_error_hook(hook);
     }
 
-    /// Hands a report to the error hook, at the end of this turn.
+    /// Hands a report to the error hook, at the end of this turn. Once the loop is closed, the report is printed at once.
     #[doc(alias = "call_exception_handler")]
     pub fn report(&self, report: Report) {
         self.inner.executor.spawner().report(report);
@@ -207,6 +212,11 @@ impl LoopHandle {
 
     pub(crate) fn check_open(&self) -> Result<(), Closed> {
         if self.is_closed() { Err(Closed::new()) } else { Ok(()) }
+    }
+
+    /// As [`check_open`](LoopHandle::check_open), but while the loop closes it is still there for its hooks.
+    pub(crate) fn check_not_ended(&self) -> Result<(), Closed> {
+        if self.inner.has_ended.get() { Err(Closed::new()) } else { Ok(()) }
     }
 }
 

@@ -46,6 +46,8 @@ pub(crate) struct Inner {
     pub(crate) is_stopping: Cell<bool>,
     pub(crate) is_running: Cell<bool>,
     pub(crate) is_closed: Cell<bool>,
+    /// Whether it has closed, so that nothing is left that could use a hook.
+    pub(crate) has_ended: Cell<bool>,
     pub(crate) built_at: Place,
 }
 
@@ -110,6 +112,7 @@ impl Inner {
             is_stopping: Cell::new(false),
             is_running: Cell::new(false),
             is_closed: Cell::new(false),
+            has_ended: Cell::new(false),
             built_at,
         })
     }

@@ -13,8 +13,9 @@ use std::time::Duration;
 use parking::{Parker, Unparker};
 use picot_context::{Place, Step, TaskId, TaskInfo, catch};
 use picot_executor::{Exit, Hooks};
+use picot_reactor::Reactor;
 
-use crate::handle::LoopHandle;
+use crate::handle::{LoopHandle, open};
 
 /// A step that has not ended; see [`Builder::watchdog`](crate::Builder::watchdog).
 ///
@@ -63,6 +64,8 @@ impl fmt::Debug for WatchdogOptions {
 /// The loop's side of it. Dropping it ends the thread.
 pub(crate) struct Watchdog {
     seen: Arc<Mutex<Seen>>,
+    /// Knows whether this is a process that was forked from the thread's, which may have held the lock in that moment.
+    reactor: Reactor,
     unparker: Unparker,
     /// What was seen when each of the steps began that run now, one inside of the other: a task may be spawned eagerly.
     outer: RefCell<Vec<Option<Step>>>,
@@ -85,20 +88,31 @@ fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
 
 impl Watchdog {
     /// Starts the thread, for a loop on this one.
-    pub(crate) fn start(options: WatchdogOptions) -> std::io::Result<Watchdog> {
+    pub(crate) fn start(options: WatchdogOptions, reactor: &Reactor) -> std::io::Result<Watchdog> {
         let (parker, unparker) = parking::pair();
         let seen = Arc::<Mutex<Seen>>::default();
         let watched = seen.clone();
         let name = thread::current().name().map(str::to_string);
         let watch = move || watch(&watched, &parker, options, name);
         thread::Builder::new().name("picot-watchdog".into()).spawn(watch)?;
-        Ok(Watchdog { seen, unparker, outer: RefCell::default(), is_exclusive: Cell::new(false) })
+        Ok(Watchdog {
+            seen,
+            reactor: reactor.clone(),
+            unparker,
+            outer: RefCell::default(),
+            is_exclusive: Cell::new(false),
+        })
+    }
+
+    /// What the thread is to see; none in a forked child, where there is no such thread.
+    fn seen(&self) -> Option<MutexGuard<'_, Seen>> {
+        if self.reactor.is_forked() { None } else { Some(lock(&self.seen)) }
     }
 
     /// Shows a step, or none. Returns what was shown before.
     fn set_step(&self, step: Option<Step>) -> Option<Step> {
         let step = step.filter(|_| !self.is_exclusive.get());
-        let mut seen = lock(&self.seen);
+        let mut seen = self.seen()?;
         seen.number += u64::from(step.is_some());
         std::mem::replace(&mut seen.step, step)
     }
@@ -126,7 +140,7 @@ impl Watchdog {
                 self.0.set_step(self.1);
             }
         }
-        let step = lock(&self.seen).step.take();
+        let step = self.seen().and_then(|mut seen| seen.step.take());
         let _again = Again(self, step);
         f()
     }
@@ -134,8 +148,11 @@ impl Watchdog {
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        lock(&self.seen).is_over = true;
-        self.unparker.unpark();
+        if let Some(mut seen) = self.seen() {
+            seen.is_over = true;
+            drop(seen);
+            self.unparker.unpark();
+        }
     }
 }
 
@@ -210,8 +227,13 @@ impl Hooks for Watched {
 
 impl LoopHandle {
     /// Watches the loop: `hooks` is told of every task, every step and every wait. One takes the place of the other.
+    ///
+    /// # Panics
+    /// If the loop is closed: the hooks would never be called.
     #[doc(alias = "set_task_factory")]
+    #[track_caller]
     pub fn set_hooks(&self, hooks: Rc<dyn Hooks>) {
+        open(self.check_not_ended());
         self.install_hooks(Some(hooks));
     }
 

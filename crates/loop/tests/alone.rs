@@ -11,10 +11,18 @@ use std::time::Duration;
 use picot_loop::{EventLoop, RunError, sleep, yield_now};
 
 fn main() {
-    if cfg!(target_os = "linux") {
+    if !cfg!(target_os = "linux") {
+        return;
+    }
+    // A tool that runs the test may have a thread of its own in this process, such as a profiler's or a sanitizer's. Then
+    // nothing here is alone.
+    let threads = std::fs::read_dir("/proc/self/task").unwrap().count();
+    if threads == 1 {
         alone_a_dead_end_is_an_error_at_once();
         a_dead_end_that_another_thread_has_ended_is_no_error_when_the_thread_is_gone();
         a_dead_end_whose_other_thread_goes_away_is_an_error();
+    } else {
+        println!("skipped: there are {} other threads", threads - 1);
     }
 }
 

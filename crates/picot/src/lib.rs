@@ -36,7 +36,7 @@ pub mod event_loop {
     pub use picot_loop::{
         Builder, Cause, Clock, CloseReport, Closed, Direction, EventLoop, Exit, Hooks, Kind, LockWait, LoopError,
         LoopHandle, Metrics, Origin, Payload, Place, Pollable, Refused, RemoteHandle, Report, RunError, Snapshot,
-        Source, Step, Stuck, SubmitError, TurnHook, VirtualClock, Waiting, blocking_section, exclusive, run,
+        Source, Step, StepTime, Stuck, SubmitError, TurnHook, VirtualClock, Waiting, blocking_section, exclusive, run,
     };
 }
 

@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::rc::Rc;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use picot_loop::{EventLoop, LoopError, LoopHandle, RunError};
 
@@ -71,4 +73,46 @@ fn a_child_that_comes_back_into_its_parents_run_is_stopped_there() {
     // SAFETY: The status is written to a variable of ours.
     assert_eq!(unsafe { libc::waitpid(child.get(), &mut status, 0) }, child.get());
     assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "the child's run has ended with the error");
+}
+
+#[test]
+fn a_child_closes_what_it_inherits_without_its_parents_threads_and_the_parent_loses_nothing() {
+    let builder = EventLoop::builder().blocking_threads(1).watchdog(Duration::from_millis(1), |_| ());
+    let event_loop = builder.build().unwrap();
+    let (handle, trace) = (event_loop.handle(), Trace::default());
+    let timer = handle.call_later(Duration::from_millis(20), trace.adds("timer"));
+    let sleeper = handle.spawn(picot_loop::sleep(Duration::from_millis(30)));
+    let ((begins, begun), (release, released)) = (mpsc::channel(), mpsc::channel::<()>());
+    let running = handle.spawn_blocking(move || {
+        begins.send(()).unwrap();
+        released.recv().unwrap();
+        1
+    });
+    let queued = handle.spawn_blocking(|| 2);
+    crate::trace::one_turn(&event_loop);
+    begun.recv().unwrap();
+    let everything = (event_loop, handle, timer, sleeper, running, queued);
+    // SAFETY: The child uses memory of its own and system calls until it exits; see above of the allocator.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        // SAFETY: Kills the child if it waits for what is not there.
+        unsafe { libc::alarm(20) };
+        let (event_loop, ..) = &everything;
+        let is_closed = event_loop.close_within(Duration::from_secs(3600)).is_ok();
+        drop(everything);
+        // SAFETY: Ends the child at once, without what would otherwise be done at the end of a test.
+        unsafe { libc::_exit(if is_closed { 0 } else { 1 }) };
+    }
+    let mut status = -1;
+    // SAFETY: The status is written to a variable of ours.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "the child has waited: {status}");
+
+    let (event_loop, _handle, _timer, sleeper, running, queued) = everything;
+    release.send(()).unwrap();
+    let sum = event_loop.run_until_complete(async {
+        sleeper.await.unwrap();
+        running.await.unwrap() + queued.await.unwrap()
+    });
+    assert_eq!((sum, trace.take()), (Ok(3), vec!["timer".to_string()]));
 }

@@ -4,6 +4,7 @@
 mod blocking;
 mod calls;
 mod close;
+mod closed;
 mod dead_end;
 mod driver;
 mod embed;
@@ -17,6 +18,8 @@ mod metrics;
 mod reactor;
 mod section;
 mod slow;
+#[cfg(unix)]
+mod stderr;
 mod time;
 mod trace;
 mod turn;
