@@ -17,11 +17,37 @@ impl RemoteHandle {
         RemoteHandle { remote }
     }
 
+    /// How much other threads have handed over, by any handle, that the loop has not taken yet. It takes at most 512 of it a turn,
+    /// so that its own timers and tasks stay on time under a flood. A sender that reads a number which grows is faster than
+    /// the loop.
+    pub fn backlog(&self) -> usize {
+        self.remote.backlog()
+    }
+
+    /// A handle that refuses calls and spawns while the [backlog](RemoteHandle::backlog) is `limit` or more: back-pressure for
+    /// senders that may be faster than the loop. Other handles keep their own limits; unless set, there is none.
+    ///
+    /// Wakes and [`stop`](RemoteHandle::stop) are never refused for this reason, nor is what is called on the loop's own thread.
+    /// Threads that call at the same moment may exceed the limit, each by one.
+    ///
+    /// ```
+    /// let event_loop = picot_loop::EventLoop::new().unwrap();
+    /// let remote = event_loop.handle().remote().with_limit(1);
+    /// let sender = std::thread::spawn(move || {
+    ///     remote.call_soon(|| ()).unwrap();
+    ///     remote.call_soon(|| ()).unwrap_err().is_full()
+    /// });
+    /// assert!(sender.join().unwrap());
+    /// ```
+    pub fn with_limit(self, limit: usize) -> RemoteHandle {
+        RemoteHandle { remote: self.remote.with_limit(limit) }
+    }
+
     /// Runs `call` on the loop's thread, and wakes the loop if it waits. Calls from one thread keep their order; on the loop's
     /// own thread this is the same as [`LoopHandle::call_soon`], in one order with it.
     ///
     /// # Errors
-    /// [`Refused`] with the call, if the loop is closed. If it is closed later and the call has not run, the call is dropped
+    /// [`Refused`] with the call, if the loop is closed, or as much as the handle's [limit](RemoteHandle::with_limit) waits. If it is closed later and the call has not run, the call is dropped
     /// on the loop's thread, and counted in the [`CloseReport`](crate::CloseReport).
     #[doc(alias = "call_soon_threadsafe")]
     #[track_caller]
@@ -34,7 +60,7 @@ impl RemoteHandle {
     /// limit by a thread that has no loop.
     ///
     /// # Errors
-    /// [`Refused`] with `make`, if the loop is closed. If it is closed later, the task is dropped on the loop's thread and
+    /// [`Refused`] with `make`, if the loop is closed, or as much as the handle's [limit](RemoteHandle::with_limit) waits. If it is closed later, the task is dropped on the loop's thread and
     /// counted in the [`CloseReport`](crate::CloseReport), and whoever waits for it gets a cancellation.
     ///
     /// ```
@@ -70,7 +96,7 @@ impl RemoteHandle {
     #[track_caller]
     pub fn stop(&self) -> Result<(), Refused> {
         // One loop a thread: on its thread, it is the current one.
-        self.remote.call_soon(|| LoopHandle::current().stop())
+        self.remote.clone().with_limit(usize::MAX).call_soon(|| LoopHandle::current().stop())
     }
 }
 

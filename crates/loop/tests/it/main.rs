@@ -9,6 +9,7 @@ mod dead_end;
 mod driver;
 mod embed;
 mod errors;
+mod flood;
 #[cfg(unix)]
 mod fork;
 mod hooks;
