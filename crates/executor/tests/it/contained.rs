@@ -220,7 +220,7 @@ fn no_report_can_end_a_run_or_lose_another() {
         },
         |evil| {
             drop(picot_context::catch(move || drop(evil)));
-            Cause::SlowStep(std::time::Duration::from_millis(7))
+            Cause::SlowStep(picot_context::StepTime::new(std::time::Duration::from_millis(7), None))
         },
     ];
     /// What is done with a report before it is dropped.
@@ -247,7 +247,8 @@ fn no_report_can_end_a_run_or_lose_another() {
             executor.spawner().set_error_hook(move |report| {
                 trace.add(report);
                 if !matches!(report.cause, Cause::SlowStep(_)) {
-                    let again = Cause::SlowStep(std::time::Duration::from_millis(8));
+                    let again =
+                        Cause::SlowStep(picot_context::StepTime::new(std::time::Duration::from_millis(8), None));
                     spawner.report(Report::new(Origin::new(Kind::Hook), again));
                 }
             });
@@ -314,7 +315,12 @@ impl std::error::Error for SendEvil {}
 fn an_error_hook_that_always_reports_again_ends_with_the_executor() {
     let executor = Executor::new();
     let (spawner, count) = (executor.spawner().clone(), Rc::new(std::cell::Cell::new(0)));
-    let again = || Report::new(Origin::new(Kind::Hook), Cause::SlowStep(std::time::Duration::from_millis(1)));
+    let again = || {
+        Report::new(
+            Origin::new(Kind::Hook),
+            Cause::SlowStep(picot_context::StepTime::new(std::time::Duration::from_millis(1), None)),
+        )
+    };
     let set = |count: &Rc<std::cell::Cell<u32>>| {
         let (inside, count) = (spawner.clone(), count.clone());
         spawner.set_error_hook(move |_| {
