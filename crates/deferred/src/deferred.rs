@@ -5,9 +5,9 @@ use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
 
-use picot_context::{Host, Kind, Place, host};
+use picot_context::{Host, Place, host};
 
-use crate::handover::{self, Abandon};
+use crate::cancel::Canceller;
 use crate::promise::Promise;
 use crate::rejection::Rejection;
 use crate::resolver::Resolver;
@@ -82,12 +82,16 @@ impl<T: 'static, E: 'static> Default for Deferred<T, E> {
 /// This thread's host.
 #[track_caller]
 pub(crate) fn this_host() -> Rc<dyn Host> {
-    host().unwrap_or_else(no_host)
+    // `unwrap_or_else` would call `no_host` from within std, and the panic would point there.
+    match host() {
+        Some(host) => host,
+        None => no_host(),
+    }
 }
 
 #[cold]
 #[track_caller]
-fn no_host() -> Rc<dyn Host> {
+fn no_host() -> ! {
     panic!(
         "a deferred needs a host to run its handlers, and this thread has none: make it inside of a loop's run, install a \
          host by `picot_context::install`, or pass one to `Deferred::on`"
@@ -122,15 +126,19 @@ impl<T: 'static, E: 'static, P: 'static> Deferred<T, E, P> {
         Deferred { shared: shared.clone() }
     }
 
-    /// Resolves the promise with `value`. Runs its callbacks before it returns. Returns whether it was the first to
-    /// settle; if not, the value is dropped.
+    /// Resolves the promise with `value`. Returns whether it was the first to settle; if not, the value is dropped.
+    ///
+    /// Its callbacks run before this returns. The exception is a chain of callbacks in which each settles the next
+    /// deferred: from the seventeenth on, the callbacks run when the one that settles has returned, so that no chain
+    /// overflows the stack. The same holds for [`reject`](Deferred::reject), [`notify`](Deferred::notify) and
+    /// [`Promise::cancel`].
     #[doc(alias = "set_result")]
     pub fn resolve(&self, value: T) -> bool {
         self.shared.settle(Ok(value))
     }
 
-    /// Rejects the promise with `error`. Runs its callbacks before it returns. Returns whether it was the first to settle;
-    /// if not, the error is dropped.
+    /// Rejects the promise with `error`. Returns whether it was the first to settle; if not, the error is dropped. Callbacks
+    /// run as by [`resolve`](Deferred::resolve).
     #[doc(alias = "set_exception")]
     pub fn reject(&self, error: E) -> bool {
         self.shared.settle(Err(Rejection::Error(error)))
@@ -140,16 +148,17 @@ impl<T: 'static, E: 'static, P: 'static> Deferred<T, E, P> {
         self.shared.settle(outcome)
     }
 
-    /// Tells the promise's progress callbacks, and whoever asks for progress later, until the next notification. Returns
-    /// `false`, and does nothing, if it is settled.
-    #[track_caller]
+    /// Calls the promise's progress callbacks, and those that are added before the next notification. Returns `false`, and
+    /// does nothing, if it is settled.
+    ///
+    /// If a progress callback settles it, the notification on its way still reaches the other callbacks; those that wait
+    /// behind it, because they were sent by callbacks, are dropped.
     pub fn notify(&self, progress: P) -> bool {
         if !self.shared.is_pending() {
             return false;
         }
-        let place: Place = Location::caller();
-        let contain = |call: &mut dyn FnMut()| self.shared.contain(Kind::Promise, Some(place), call);
-        self.shared.extra_or_new().progress.notify(progress, contain);
+        let notification = self.shared.extra_or_new().progress.notify(progress);
+        self.shared.notify(notification);
         true
     }
 
@@ -168,11 +177,16 @@ impl<T: 'static, E: 'static, P: 'static> Deferred<T, E, P> {
     /// drop(promise); // prints it
     /// assert!(!deferred.resolve(()));
     /// ```
+    #[track_caller]
     pub fn on_cancel(&self, canceller: impl FnOnce(&Deferred<T, E, P>) + 'static) {
         if !self.shared.is_pending() {
             return;
         }
-        let old = self.shared.extra_or_new().canceller.replace(Some(Box::new(canceller)));
+        let old = self
+            .shared
+            .extra_or_new()
+            .canceller
+            .replace(Some(Canceller { place: Location::caller(), call: Box::new(canceller) }));
         drop(old);
     }
 
@@ -218,14 +232,8 @@ impl<T: 'static, E: 'static, P: 'static> Drop for Deferred<T, E, P> {
         let left = self.shared.settlers.get() - 1;
         self.shared.settlers.set(left);
         if left == 0 && self.shared.is_pending() {
-            handover::abandon(self.shared.clone());
+            self.shared.settle(Err(Rejection::Abandoned));
         }
-    }
-}
-
-impl<T: 'static, E: 'static, P: 'static> Abandon for Shared<T, E, P> {
-    fn abandon(self: Rc<Self>) {
-        self.settle(Err(Rejection::Abandoned));
     }
 }
 

@@ -7,8 +7,8 @@
 #![forbid(unsafe_code)]
 
 mod cancel;
+mod cascade;
 mod deferred;
-mod handover;
 mod line;
 mod progress;
 mod promise;

@@ -7,7 +7,7 @@ use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
 
-use picot_context::{Kind, Place};
+use picot_context::Place;
 
 use crate::deferred::{Deferred, this_host};
 use crate::rejection::Rejection;
@@ -58,12 +58,21 @@ impl<T: 'static, E: 'static, P: 'static> Promise<T, E, P> {
         Promise { shared: shared.clone() }
     }
 
+    /// The state, without the look whether this was the last promise.
+    pub(crate) fn into_shared(self) -> Rc<Shared<T, E, P>> {
+        let shared = self.shared.clone();
+        shared.promises.set(shared.promises.get() + 1);
+        drop(self);
+        shared.promises.set(shared.promises.get() - 1);
+        shared
+    }
+
     /// Calls `f` with the value when there is one: at once if there is, else while it is resolved, before
     /// [`resolve`](Deferred::resolve) returns. Callbacks run in the order in which they were added. If `f` panics, that is
     /// reported, and the others run all the same.
     #[track_caller]
     pub fn done(&self, f: impl FnOnce(&T) + 'static) -> &Self {
-        self.add(Location::caller(), |outcome| {
+        self.add(Location::caller(), false, |outcome| {
             if let Ok(value) = outcome {
                 f(value);
             }
@@ -73,8 +82,7 @@ impl<T: 'static, E: 'static, P: 'static> Promise<T, E, P> {
     /// Calls `f` with the rejection when there is one; otherwise as [`done`](Promise::done).
     #[track_caller]
     pub fn fail(&self, f: impl FnOnce(&Rejection<E>) + 'static) -> &Self {
-        self.shared.is_handled.set(true);
-        self.add(Location::caller(), |outcome| {
+        self.add(Location::caller(), true, |outcome| {
             if let Err(rejection) = outcome {
                 f(rejection);
             }
@@ -84,21 +92,22 @@ impl<T: 'static, E: 'static, P: 'static> Promise<T, E, P> {
     /// Calls `f` with the outcome, whichever it is; otherwise as [`done`](Promise::done).
     #[track_caller]
     pub fn always(&self, f: impl FnOnce(Result<&T, &Rejection<E>>) + 'static) -> &Self {
-        self.shared.is_handled.set(true);
-        self.add(Location::caller(), f)
+        self.add(Location::caller(), true, f)
     }
 
-    fn add(&self, place: Place, f: impl FnOnce(Result<&T, &Rejection<E>>) + 'static) -> &Self {
-        self.shared.add_callback(Callback::Call(place, Box::new(f)));
+    fn add(&self, place: Place, handles: bool, f: impl FnOnce(Result<&T, &Rejection<E>>) + 'static) -> &Self {
+        self.shared.add_callback(self.shared.next_number(), Callback::Call { place, handles, call: Box::new(f) });
         self
     }
 
     /// Calls `f` with each notification, and with the last one at once if there was one.
     #[track_caller]
     pub fn progress(&self, f: impl FnMut(&P) + 'static) -> &Self {
-        let place: Place = Location::caller();
-        let contain = |call: &mut dyn FnMut()| self.shared.contain(Kind::Promise, Some(place), call);
-        self.shared.extra_or_new().progress.add(f, !self.shared.is_pending(), contain);
+        let extra = match self.shared.extra() {
+            None if !self.shared.is_pending() => return self,
+            _ => self.shared.extra_or_new(),
+        };
+        self.shared.notify(extra.progress.add(Location::caller(), f));
         self
     }
 
@@ -135,8 +144,26 @@ impl<T: 'static, E: 'static, P: 'static> Promise<T, E, P> {
     #[doc(alias = "exception")]
     pub fn outcome(&self) -> Option<Result<&T, &Rejection<E>>> {
         let outcome = self.shared.outcome()?.as_ref();
-        self.shared.is_handled.set(true);
+        self.shared.is_seen.set(true);
         Some(outcome)
+    }
+
+    /// How many callbacks, handlers, awaits and groups are registered and wait for the outcome. Each is gone from here when it
+    /// has run, or was removed, dropped or cancelled. For diagnostics and tests of leaks.
+    ///
+    /// ```
+    /// use picot_deferred::{Deferred, when_race};
+    ///
+    /// # let (_host, _guard) = picot_context::ManualHost::installed();
+    /// let (stop, work) = (Deferred::<(), String>::new(), Deferred::new());
+    /// let stopped = stop.promise();
+    /// let race = when_race([stopped.clone(), work.promise()]);
+    /// assert_eq!(stopped.waiting(), 1);
+    /// work.resolve(());
+    /// assert_eq!(stopped.waiting(), 0); // a race that is settled leaves nothing behind
+    /// ```
+    pub fn waiting(&self) -> usize {
+        self.shared.registered()
     }
 
     /// Whether this is a handle of the same promise as `other`.
@@ -156,7 +183,7 @@ impl<T: 'static, E: 'static, P: 'static> Drop for Promise<T, E, P> {
         let left = self.shared.promises.get() - 1;
         self.shared.promises.set(left);
         if left == 0 {
-            self.shared.cancel_if_unwanted();
+            self.shared.last_promise_dropped();
         }
     }
 }

@@ -4,6 +4,8 @@ use std::any::{Any, type_name};
 use std::error::Error;
 use std::fmt;
 
+use picot_context::Escaped;
+
 /// Why a promise was rejected: by an error of its own, or because nobody will ever settle it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -55,14 +57,18 @@ impl<E: 'static> Rejection<E> {
     }
 }
 
+/// Of the types that an error usually has: its text on one line, whatever its `Display` does.
 fn words_of(error: &dyn Any) -> Option<String> {
+    fn text(error: impl fmt::Display) -> String {
+        Escaped(error).to_string()
+    }
     error
         .downcast_ref::<&str>()
-        .map(ToString::to_string)
-        .or_else(|| error.downcast_ref::<String>().cloned())
-        .or_else(|| error.downcast_ref::<std::io::Error>().map(ToString::to_string))
-        .or_else(|| error.downcast_ref::<Box<dyn Error>>().map(ToString::to_string))
-        .or_else(|| error.downcast_ref::<std::rc::Rc<dyn Error>>().map(ToString::to_string))
+        .map(text)
+        .or_else(|| error.downcast_ref::<String>().map(text))
+        .or_else(|| error.downcast_ref::<std::io::Error>().map(text))
+        .or_else(|| error.downcast_ref::<Box<dyn Error>>().map(text))
+        .or_else(|| error.downcast_ref::<std::rc::Rc<dyn Error>>().map(text))
 }
 
 impl<E: fmt::Display> fmt::Display for Rejection<E> {

@@ -14,6 +14,7 @@ use picot_context::Place;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::deferred::Deferred;
+use crate::state::Waiter;
 
 /// Settles a [`Deferred`] from another thread; from [`Deferred::resolver`]. The host delivers the outcome on its thread, and
 /// callbacks run there.
@@ -65,16 +66,16 @@ impl<T: Send + 'static, E: Send + 'static> Resolver<T, E> {
 
 async fn deliver<T: 'static, E: 'static, P: 'static>(deferred: Deferred<T, E, P>, receiver: Receiver<Result<T, E>>) {
     let shared = &deferred.shared;
-    let mut number = None;
+    let mut waiter = Waiter::new(shared);
     let outcome = std::future::poll_fn(|cx| {
-        if !shared.is_pending() {
+        // It also ends when it is settled otherwise.
+        if !shared.is_pending() || !waiter.wait(cx.waker()) {
             return Poll::Ready(None);
         }
-        // It also ends when it is settled by somebody else.
-        shared.wait(&mut number, cx.waker());
         receiver.poll(cx.waker())
     })
     .await;
+    drop(waiter);
     match outcome {
         Some(Ok(value)) => _ = deferred.resolve(value),
         Some(Err(error)) => _ = deferred.reject(error),

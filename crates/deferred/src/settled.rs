@@ -5,12 +5,12 @@ use std::panic::Location;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
-use picot_context::{Kind, Origin, Place, Report, catch};
+use picot_context::{Kind, Origin, Place, Report, budget, contain};
 
 use crate::deferred::Deferred;
 use crate::promise::Promise;
 use crate::rejection::Rejection;
-use crate::state::Outcome;
+use crate::state::{Outcome, Waiter};
 
 impl<T: 'static, E: 'static> Promise<T, E> {
     /// A promise that a future settles, which this thread's host runs: with a value by `Ok`, with a rejection by `Err`. If
@@ -40,23 +40,24 @@ impl<T: 'static, E: 'static> Promise<T, E> {
 }
 
 async fn settle_by<T, E>(deferred: Deferred<T, E>, place: Place, future: impl Future<Output = Result<T, E>>) {
-    let mut future = pin!(future);
+    let mut slot = pin!(Some(future));
     let shared = &deferred.shared;
-    let mut number = None;
+    let mut waiter = Waiter::new(shared);
     let outcome = std::future::poll_fn(|cx| {
-        // Settled by somebody else, which only a cancel does: the future goes.
+        // Settled otherwise, which only a cancel does: the future goes.
         let cancelled = Poll::Ready(Err(Rejection::Cancelled));
         if !shared.is_pending() {
+            contain::clear(slot.as_mut());
             return cancelled;
         }
-        match catch(|| future.as_mut().poll(cx)) {
-            Ok(Poll::Ready(outcome)) => Poll::Ready(outcome.map_err(Rejection::Error)),
-            Ok(Poll::Pending) if !shared.is_pending() => cancelled,
-            Ok(Poll::Pending) => {
-                shared.wait(&mut number, cx.waker());
-                Poll::Pending
+        match contain::poll(slot.as_mut(), cx) {
+            Poll::Ready(Ok(outcome)) => Poll::Ready(outcome.map_err(Rejection::Error)),
+            Poll::Pending if shared.is_pending() && waiter.wait(cx.waker()) => Poll::Pending,
+            Poll::Pending => {
+                contain::clear(slot.as_mut());
+                cancelled
             }
-            Err(payload) => {
+            Poll::Ready(Err(payload)) => {
                 let origin = Origin::running().unwrap_or(Origin::new(Kind::Promise).at(place));
                 shared.host.report(Report::panic(origin, payload));
                 Poll::Ready(Err(Rejection::Panicked))
@@ -64,6 +65,7 @@ async fn settle_by<T, E>(deferred: Deferred<T, E>, place: Place, future: impl Fu
         }
     })
     .await;
+    drop(waiter);
     deferred.settle(outcome);
 }
 
@@ -72,16 +74,18 @@ impl<T: Clone + 'static, E: Clone + 'static, P: 'static> IntoFuture for Promise<
     type IntoFuture = Settled<T, E, P>;
 
     fn into_future(self) -> Settled<T, E, P> {
-        self.shared.is_handled.set(true);
+        self.shared.claim();
         Settled { promise: Some(self), number: None }
     }
 }
 
-/// Waits until a promise is settled: what `promise.await` makes. If it is settled already, awaiting does not suspend.
+/// Waits until a promise is settled: what `promise.await` makes. If it is settled already, awaiting suspends only when the
+/// step has used up its [budget](picot_context::budget), so that a loop of such awaits does not keep other tasks waiting.
 ///
 /// # If dropped
 /// It is as if a promise was dropped: nothing happens, unless it was the last and there is a
-/// [canceller](Deferred::on_cancel).
+/// [canceller](Deferred::on_cancel). A rejection that this has not returned counts as not handled, and is reported if nothing
+/// else handles it.
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct Settled<T: 'static, E: 'static, P: 'static> {
     /// `None` once the outcome was given.
@@ -94,12 +98,19 @@ impl<T: Clone + 'static, E: Clone + 'static, P: 'static> Future for Settled<T, E
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<T, E>> {
         let this = &mut *self;
-        let promise = this.promise.as_ref().expect("a future is not polled after it has given its output");
-        if promise.shared.is_pending() {
-            promise.shared.wait(&mut this.number, cx.waker());
+        let promise = this.promise.as_ref().expect("a promise is not polled again after completion");
+        if promise.shared.is_pending() && promise.shared.wait(&mut this.number, cx.waker()) {
             return Poll::Pending;
         }
-        let promise = this.promise.take().expect("it was there two lines ago");
+        if budget::poll_left(cx).is_pending() {
+            return Poll::Pending;
+        }
+        budget::spend();
+        let promise = this.promise.take().expect("the promise is still here: it is taken only at completion");
+        if let Some(number) = this.number {
+            promise.shared.remove(number);
+        }
+        promise.shared.unclaim(true);
         Poll::Ready(promise.into_outcome())
     }
 }
@@ -115,9 +126,12 @@ impl<T: Clone + 'static, E: Clone + 'static, P: 'static> Promise<T, E, P> {
 
 impl<T: 'static, E: 'static, P: 'static> Drop for Settled<T, E, P> {
     fn drop(&mut self) {
-        if let (Some(promise), Some(number)) = (&self.promise, self.number) {
+        let Some(promise) = &self.promise else { return };
+        if let Some(number) = self.number {
             promise.shared.remove(number);
         }
+        // A rejection that was not taken is still unseen.
+        promise.shared.unclaim(false);
     }
 }
 

@@ -6,12 +6,12 @@
 use std::panic::Location;
 use std::rc::{Rc, Weak};
 
-use picot_context::{Kind, Origin, Place, Report, catch};
+use picot_context::{Kind, Origin, Payload, Place, Report, catch};
 
 use crate::deferred::Deferred;
 use crate::promise::Promise;
 use crate::rejection::Rejection;
-use crate::state::{Outcome, Shared};
+use crate::state::{Claim, Outcome, Shared};
 
 /// What a handler of [`then`](Promise::then), [`catch`](Promise::catch) or [`finally`](Promise::finally) may return: a
 /// `Result`, or another promise.
@@ -84,7 +84,7 @@ impl<T: Clone + 'static, E: Clone + 'static, P: 'static> Promise<T, E, P> {
     /// ```
     #[track_caller]
     pub fn then<U: 'static, R: Chained<U, E>>(&self, f: impl FnOnce(T) -> R + 'static) -> Promise<U, E> {
-        self.handle(Location::caller(), |outcome, next, place| match outcome {
+        self.handle(Location::caller(), |claim, next, place| match claim.take().into_outcome() {
             Ok(value) => f(value).settle(next, place, |outcome| outcome),
             Err(rejection) => next.pass(Err(rejection)),
         })
@@ -103,7 +103,7 @@ impl<T: Clone + 'static, E: Clone + 'static, P: 'static> Promise<T, E, P> {
     /// ```
     #[track_caller]
     pub fn catch<R: Chained<T, E>>(&self, f: impl FnOnce(Rejection<E>) -> R + 'static) -> Promise<T, E> {
-        self.handle(Location::caller(), |outcome, next, place| match outcome {
+        self.handle(Location::caller(), |claim, next, place| match claim.take().into_outcome() {
             Ok(value) => next.pass(Ok(value)),
             Err(rejection) => f(rejection).settle(next, place, |outcome| outcome),
         })
@@ -126,9 +126,11 @@ impl<T: Clone + 'static, E: Clone + 'static, P: 'static> Promise<T, E, P> {
     /// ```
     #[track_caller]
     pub fn finally<R: Chained<(), E>>(&self, f: impl FnOnce() -> R + 'static) -> Promise<T, E> {
-        self.handle(Location::caller(), |outcome, next, place| {
+        self.handle(Location::caller(), |claim, next, place| {
             let passes = next.passes();
+            // The claim stays until then: if the wait for what `f` returns is cancelled, nothing has seen a rejection.
             f().settle(next, place, |finished| {
+                let outcome = claim.take().into_outcome();
                 finished.and_then(|()| {
                     passes();
                     outcome
@@ -141,20 +143,20 @@ impl<T: Clone + 'static, E: Clone + 'static, P: 'static> Promise<T, E, P> {
     fn handle<U: 'static>(
         &self,
         place: Place,
-        f: impl FnOnce(Outcome<T, E>, &Next<U, E>, Place) + 'static,
+        f: impl FnOnce(Claim<T, E, P>, &Next<U, E>, Place) + 'static,
     ) -> Promise<U, E> {
-        let (shared, waiting) = (&self.shared, self.shared.clone());
-        shared.is_handled.set(true);
+        let shared = &self.shared;
+        let claim = Claim::new(shared);
         let mut next = Next { deferred: Deferred::from_host(shared.host.clone(), place), is_told: false };
         let promise = next.deferred.promise();
         let number = shared.add_handler(place, move || {
             if !next.deferred.shared.is_pending() {
+                // Cancelled. The claim goes with this closure, and the rejection is unseen.
                 return;
             }
-            next.is_told = waiting.is_told.get();
-            if let Err(payload) = catch(|| f(waiting.into_outcome(), &next, place)) {
-                next.deferred.shared.host.report(Report::panic(Origin::new(Kind::Promise).at(place), payload));
-                next.deferred.settle(Err(Rejection::Panicked));
+            next.is_told = claim.is_told();
+            if let Err(payload) = catch(|| f(claim, &next, place)) {
+                next.panicked(payload, place);
             }
         });
         promise.shared.wait_for(shared, number);
@@ -180,11 +182,11 @@ impl<T: 'static, E: 'static, P: 'static> Promise<T, E, P> {
     #[doc(alias = "add_done_callback")]
     #[track_caller]
     pub fn on_settled(&self, f: impl FnOnce(Result<&T, &Rejection<E>>) + 'static) -> CallbackId {
-        self.shared.is_handled.set(true);
-        let (place, shared) = (Location::caller(), self.shared.clone());
+        let (place, claim) = (Location::caller(), Claim::new(&self.shared));
         let number = self.shared.add_handler(place, move || {
+            let shared = claim.take();
             let outcome = shared.outcome().expect("a handler runs after the settling").as_ref();
-            shared.contain(Kind::Promise, Some(place), || f(outcome));
+            shared.contain(Kind::Promise, place, || f(outcome));
         });
         CallbackId { promise: Rc::as_ptr(&self.shared).addr(), number }
     }
@@ -218,10 +220,15 @@ impl<T: 'static, E: 'static> Next<T, E> {
         let told = self.is_told.then(|| self.deferred.shared.clone());
         move || {
             if let Some(shared) = told {
-                shared.is_handled.set(true);
+                shared.is_seen.set(true);
                 shared.is_told.set(true);
             }
         }
+    }
+
+    fn panicked(&self, payload: Payload, place: Place) {
+        self.deferred.shared.host.report(Report::panic(Origin::new(Kind::Promise).at(place), payload));
+        self.deferred.settle(Err(Rejection::Panicked));
     }
 
     /// Settles it by what `promise` is settled with.
@@ -233,13 +240,22 @@ impl<T: 'static, E: 'static> Next<T, E> {
     ) where
         E: Clone,
     {
-        let (next, waiting) = (self.deferred.clone(), promise.shared.clone());
-        if Rc::as_ptr(&waiting).addr() == Rc::as_ptr(&next.shared).addr() {
-            next.settle(Err(Rejection::Cycle));
+        if Rc::as_ptr(&promise.shared).addr() == Rc::as_ptr(&self.deferred.shared).addr() {
+            self.deferred.settle(Err(Rejection::Cycle));
             return;
         }
-        waiting.is_handled.set(true);
-        let number = promise.shared.add_handler(place, move || _ = next.settle(map(waiting.into_outcome())));
+        let mut next = Next { deferred: self.deferred.clone(), is_told: false };
+        let claim = Claim::new(&promise.shared);
+        let number = promise.shared.add_handler(place, move || {
+            if !next.deferred.shared.is_pending() {
+                return;
+            }
+            next.is_told = claim.is_told();
+            match catch(|| map(claim.take().into_outcome())) {
+                Ok(outcome) => next.pass(outcome),
+                Err(payload) => next.panicked(payload, place),
+            }
+        });
         self.deferred.shared.wait_for(&promise.shared, number);
     }
 }

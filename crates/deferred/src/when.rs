@@ -12,7 +12,7 @@ use std::rc::{Rc, Weak};
 
 use picot_context::{Kind, Origin, Report, catch};
 
-use crate::cancel::Upstream;
+use crate::cancel::{GROUP, LetGo, Upstream};
 use crate::deferred::{Deferred, this_host};
 use crate::promise::Promise;
 use crate::rejection::Rejection;
@@ -56,7 +56,7 @@ where
         let mut future = Some(self);
         match (&mut future as &mut dyn Any).downcast_mut::<Option<Ready<Result<T, E>>>>().and_then(Option::take) {
             Some(ready) => Promise::settled(ready.into_inner().map_err(Rejection::Error)),
-            None => Promise::spawn(future.expect("it was not taken")),
+            None => Promise::spawn(future.expect("only a `Ready` is taken out")),
         }
     }
 }
@@ -174,7 +174,7 @@ where
     start(
         members,
         |_, is_last| is_last,
-        |members, _| (Ok(members.into_iter().map(Promise::into_outcome).collect()), None),
+        |members, _| (Ok(members.into_iter().map(Member::into_outcome).collect()), None),
     )
 }
 
@@ -218,7 +218,7 @@ where
 }
 
 /// Waits for the first member that is settled, and is settled with its outcome. Without members it is rejected as
-/// [abandoned](Rejection::Abandoned), because nobody will ever settle it. (`Promise.race`.)
+/// [abandoned](Rejection::Abandoned), because nothing will ever settle it. (`Promise.race`.)
 ///
 /// # Panics
 /// If this thread has no host.
@@ -254,65 +254,128 @@ where
     )
 }
 
-type PromiseOf<A> = Promise<<A as Awaited>::Value, <A as Awaited>::Error, <A as Awaited>::Progress>;
+type MemberOf<A> = Member<<A as Awaited>::Value, <A as Awaited>::Error, <A as Awaited>::Progress>;
 
 #[track_caller]
-fn promises<I: IntoIterator<Item: Awaited>>(members: I) -> Vec<PromiseOf<I::Item>> {
+fn promises<I: IntoIterator<Item: Awaited>>(members: I) -> Vec<MemberOf<I::Item>> {
     // A loop, because a closure would hide the caller's place.
     let members = members.into_iter();
     let mut promises = Vec::with_capacity(members.size_hint().0);
     for member in members {
-        let promise = member.into_promise();
-        // The group answers for it, also where it is rejected after the group is settled.
-        promise.shared.is_handled.set(true);
-        promises.push(promise);
+        promises.push(Member::new(member.into_promise()));
     }
     promises
 }
 
-/// The members of a group, whatever their types.
+/// The members of a group, whatever their types. Dropping them deregisters the group.
 trait Members: 'static {
     fn count(&self) -> usize;
 
-    fn member(&self, index: usize) -> Rc<dyn Member>;
+    /// The member of this index, and the number by which it is to know the group.
+    fn member(&self, index: usize) -> (Rc<dyn Watched>, u64);
 
-    /// Lets them go, and cancels those that nobody else waits for.
-    fn cancel(self);
+    /// The group is settled, and has taken of the members' outcomes what it takes: it answers for the rest.
+    fn answer(&self);
+
+    /// Deregisters the group, and puts those on the list that nothing else waits for, to be cancelled.
+    fn let_go(self, list: &mut LetGo);
 }
 
-/// One of them.
-trait Member {
-    /// Has `group` told when it is settled, or at once if it is.
-    fn watch(&self, group: Rc<dyn Watch>, index: usize);
+/// What a member is, whatever its types.
+trait Watched {
+    /// Calls `group` when it is settled, or at once if it is.
+    fn watch(self: Rc<Self>, number: u64, group: Rc<dyn Watch>, index: usize);
 }
 
-impl<T: 'static, E: 'static, P: 'static> Member for Shared<T, E, P> {
-    fn watch(&self, group: Rc<dyn Watch>, index: usize) {
-        self.add_callback(Callback::Member(group, index));
+impl<T: 'static, E: 'static, P: 'static> Watched for Shared<T, E, P> {
+    fn watch(self: Rc<Self>, number: u64, group: Rc<dyn Watch>, index: usize) {
+        self.add_callback(number, Callback::Member(group, index));
     }
 }
 
-impl<T: 'static, E: 'static, P: 'static> Promise<T, E, P> {
-    fn cancel_unless_wanted(self) {
-        let shared = self.shared.clone();
-        drop(self);
-        if shared.is_unwanted() {
-            shared.cancel();
+/// A promise that a group waits for. It claims a rejection, and when it is dropped, it removes what the group has registered.
+struct Member<T: 'static, E: 'static, P: 'static> {
+    /// `None` while it is taken apart.
+    promise: Option<Promise<T, E, P>>,
+    /// Of the registration; 0 before there is one.
+    number: Cell<u64>,
+}
+
+impl<T: 'static, E: 'static, P: 'static> Member<T, E, P> {
+    fn new(promise: Promise<T, E, P>) -> Self {
+        promise.shared.claim();
+        Member { promise: Some(promise), number: Cell::new(0) }
+    }
+
+    fn shared(&self) -> &Rc<Shared<T, E, P>> {
+        &self.promise.as_ref().expect("a member is taken apart only when it is consumed").shared
+    }
+
+    fn state(&self) -> State {
+        self.shared().state()
+    }
+
+    /// Notes the number of a registration, which follows.
+    fn register(&self) -> (Rc<dyn Watched>, u64) {
+        let shared = self.shared();
+        self.number.set(shared.next_number());
+        (shared.clone(), self.number.get())
+    }
+
+    /// The group is settled without this, or has looked at its outcome without taking it.
+    fn answer(&self) {
+        let shared = self.shared();
+        if shared.is_pending() {
+            shared.is_answered.set(true);
+        } else {
+            shared.is_seen.set(true);
         }
     }
+
+    /// Ends the registration and the claim.
+    fn take(&mut self, has_seen: bool) -> Option<Promise<T, E, P>> {
+        let promise = self.promise.take()?;
+        let shared = &promise.shared;
+        shared.remove_callback(self.number.get());
+        shared.unclaim(has_seen);
+        Some(promise)
+    }
+
+    fn let_go(mut self) -> Option<(Rc<dyn Upstream>, u64)> {
+        let promise = self.take(false)?;
+        let shared: Rc<Shared<T, E, P>> = promise.into_shared();
+        Some((shared, GROUP))
+    }
 }
 
-impl<T: 'static, E: 'static, P: 'static> Members for Vec<Promise<T, E, P>> {
+impl<T: Clone + 'static, E: Clone + 'static, P: 'static> Member<T, E, P> {
+    fn into_outcome(mut self) -> Outcome<T, E> {
+        self.take(true).expect("a member is taken apart only when it is consumed").into_outcome()
+    }
+}
+
+impl<T: 'static, E: 'static, P: 'static> Drop for Member<T, E, P> {
+    fn drop(&mut self) {
+        self.take(false);
+    }
+}
+
+impl<T: 'static, E: 'static, P: 'static> Members for Vec<Member<T, E, P>> {
     fn count(&self) -> usize {
         self.len()
     }
 
-    fn member(&self, index: usize) -> Rc<dyn Member> {
-        self[index].shared.clone()
+    fn member(&self, index: usize) -> (Rc<dyn Watched>, u64) {
+        self[index].register()
     }
 
-    fn cancel(self) {
-        self.into_iter().for_each(Promise::cancel_unless_wanted);
+    fn answer(&self) {
+        self.iter().for_each(Member::answer);
+    }
+
+    fn let_go(self, list: &mut LetGo) {
+        // The first one is on top of the list, and is cancelled first.
+        list.extend(self.into_iter().rev().filter_map(Member::let_go));
     }
 }
 
@@ -348,18 +411,19 @@ where
     });
     let promise = group.deferred.promise();
     let upstream: Weak<Waiting<M, D, F, V, E>> = Rc::downgrade(&group);
-    promise.shared.upstream.set(Some((upstream, 0)));
+    promise.shared.upstream.set(Some((upstream, GROUP)));
     for index in 0..count {
         // No borrow of the members lives while one is watched, which may settle the group.
         let member = group.members.borrow().as_ref().map(|members| members.member(index));
-        let Some(member) = member else { break };
-        member.watch(group.clone(), index);
+        let Some((member, number)) = member else { break };
+        member.watch(number, group.clone(), index);
     }
     promise
 }
 
 impl<M, D, F, V, E> Watch for Waiting<M, D, F, V, E>
 where
+    M: Members,
     D: Fn(bool, bool) -> bool,
     F: Fn(M, usize) -> (Outcome<V, E>, Option<M>),
     V: 'static,
@@ -379,6 +443,9 @@ where
             shared.host.report(Report::panic(Origin::new(Kind::Promise).at(shared.place), payload));
             (Err(Rejection::Panicked), None)
         });
+        if let Some(left_over) = &left_over {
+            left_over.answer();
+        }
         self.deferred.settle(outcome);
         // After the settling, because this may cancel them, and a canceller may do anything.
         drop(left_over);
@@ -391,12 +458,16 @@ where
     V: 'static,
     E: 'static,
 {
-    fn let_go(self: Rc<Self>, _: u64) -> Option<(Weak<dyn Upstream>, u64)> {
+    fn let_go(self: Rc<Self>, _: u64, list: &mut LetGo) {
         let members = self.members.take();
         if let Some(members) = members {
-            members.cancel();
+            members.let_go(list);
         }
-        None
+    }
+
+    fn drop_members(&self) {
+        let members = self.members.take();
+        drop(members);
     }
 }
 
@@ -423,21 +494,26 @@ impl Group for () {
 macro_rules! group {
     ($($member:ident $error:ident $progress:ident: $index:tt),+) => {
         impl<$($member: 'static, $error: 'static, $progress: 'static),+> Members
-            for ($(Promise<$member, $error, $progress>,)+)
+            for ($(Member<$member, $error, $progress>,)+)
         {
             fn count(&self) -> usize {
                 [$($index),+].len()
             }
 
-            fn member(&self, index: usize) -> Rc<dyn Member> {
+            fn member(&self, index: usize) -> (Rc<dyn Watched>, u64) {
                 match index {
-                    $($index => self.$index.shared.clone(),)+
+                    $($index => self.$index.register(),)+
                     _ => unreachable!("an index is below the count"),
                 }
             }
 
-            fn cancel(self) {
-                $(self.$index.cancel_unless_wanted();)+
+            fn answer(&self) {
+                $(self.$index.answer();)+
+            }
+
+            fn let_go(self, list: &mut LetGo) {
+                let members = [$(self.$index.let_go()),+];
+                list.extend(members.into_iter().rev().flatten());
             }
         }
 
@@ -447,13 +523,12 @@ macro_rules! group {
 
             #[track_caller]
             fn when(self) -> Promise<Self::Values, Error> {
-                let members = ($(self.$index.into_promise(),)+);
-                $(members.$index.shared.is_handled.set(true);)+
+                let members = ($(Member::new(self.$index.into_promise()),)+);
                 start(members, |is_rejected, is_last| is_rejected || is_last, |members, index| {
                     $(if index == $index && members.$index.state() == State::Rejected {
-                        return match members.$index.shared.outcome() {
+                        return match members.$index.shared().outcome() {
                             Some(Err(rejection)) => (Err(rejection.clone()), Some(members)),
-                            _ => unreachable!("it is rejected"),
+                            _ => unreachable!("the state is `Rejected`"),
                         };
                     })+
                     let values = || Ok(($(members.$index.into_outcome()?,)+));

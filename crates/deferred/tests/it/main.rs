@@ -6,11 +6,13 @@
 mod allocations;
 mod cancel;
 mod conformance;
+mod depth;
 mod future;
 mod model;
 mod order;
 mod panics;
 mod progress;
+mod registered;
 mod resolver;
 mod scheduled;
 mod settle;

@@ -1,5 +1,6 @@
 //! Notifications: in order, until the settling, with memory.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use picot_context::ManualHost;
@@ -53,4 +54,107 @@ fn a_notification_by_a_callback_waits_until_the_others_have_had_the_one_before()
     deferred.notify(1);
     assert_eq!(trace.take(), ["a 1", "b 1", "a 2", "b 2"]);
     deferred.resolve(());
+}
+
+#[test]
+fn a_settling_by_a_callback_lets_the_others_have_what_is_on_its_way_and_drops_what_waits_behind() {
+    type Settle = fn(&Deferred);
+    let settle: [(&str, Settle); 4] = [
+        ("done", |deferred| _ = deferred.resolve(())),
+        ("fail", |deferred| _ = deferred.reject(())),
+        ("fail", |deferred| _ = deferred.promise().cancel()),
+        ("fail", |deferred| {
+            deferred.notify(2);
+            deferred.reject(());
+            deferred.notify(3);
+        }),
+    ];
+    for (end, settle) in settle {
+        let (_host, _guard) = ManualHost::installed();
+        let (deferred, trace) = (Rc::new(Deferred::with_progress()), Trace::default());
+        let promise = deferred.promise();
+        let (ends, ended) = (trace.clone(), end);
+        promise.always(move |_| ends.add(ended));
+        let (inside, same) = (trace.clone(), deferred.clone());
+        promise.progress(move |n| {
+            inside.add(format!("a {n}"));
+            settle(&same);
+            same.promise().progress(listen(&inside, "added"));
+        });
+        promise.progress(listen(&trace, "b"));
+        deferred.notify(1);
+        assert_eq!(trace.take(), ["a 1", end, "b 1", "added 1"]);
+        promise.progress(listen(&trace, "late"));
+        assert!(!deferred.notify(4));
+        assert_eq!(trace.take(), ["late 1"]);
+    }
+}
+
+#[test]
+fn a_callback_that_is_added_while_a_late_one_is_called_gets_the_same_behind_it() {
+    for is_settled in [false, true] {
+        let (_host, _guard) = ManualHost::installed();
+        let (deferred, trace) = (Deferred::with_progress(), Trace::default());
+        deferred.notify(1);
+        if is_settled {
+            deferred.resolve(());
+        }
+        let (inside, promise) = (trace.clone(), deferred.promise());
+        deferred.promise().progress(move |n| {
+            promise.progress(listen(&inside, "second"));
+            inside.add(format!("first {n}"));
+        });
+        assert_eq!(trace.take(), ["first 1", "second 1"], "settled: {is_settled}");
+    }
+}
+
+#[test]
+fn callbacks_are_let_go_with_the_settling_also_from_inside_of_one() {
+    for is_inside in [false, true] {
+        let (_host, _guard) = ManualHost::installed();
+        let (deferred, held) = (Deferred::with_progress(), Rc::new(()));
+        let (same, kept) = (deferred.clone(), held.clone());
+        deferred.promise().progress(move |_| {
+            let _kept = &kept;
+            if is_inside {
+                same.resolve(());
+            }
+        });
+        deferred.notify(1);
+        deferred.resolve(());
+        assert_eq!(Rc::strong_count(&held), 1, "inside: {is_inside}");
+    }
+}
+
+#[test]
+fn a_value_or_callback_that_panics_in_its_drop_stops_nothing() {
+    struct Fragile(i32, Rc<Cell<u32>>);
+    impl Drop for Fragile {
+        fn drop(&mut self) {
+            self.1.set(self.1.get() + 1);
+            std::panic::resume_unwind(Box::new("in drop"));
+        }
+    }
+    let (host, _guard) = ManualHost::installed();
+    let (trace, drops) = (Trace::default(), Rc::new(Cell::new(0)));
+    let deferred = picot_deferred::Deferred::<(), (), Fragile>::with_progress();
+    let (inside, same, count) = (trace.clone(), deferred.clone(), drops.clone());
+    let captured = Fragile(0, drops.clone());
+    deferred.promise().progress(move |value| {
+        let _captured = &captured;
+        inside.add(value.0);
+        if value.0 == 3 {
+            // These are dropped by the settling, before they were sent.
+            same.notify(Fragile(4, count.clone()));
+            same.notify(Fragile(5, count.clone()));
+            same.resolve(());
+        }
+    });
+    for n in 1..4 {
+        deferred.notify(Fragile(n, drops.clone()));
+    }
+    assert_eq!(trace.take(), ["1", "2", "3"]);
+    assert_eq!((drops.get(), host.take_reports().len()), (5, 5), "two sent, two unsent, one callback");
+    drop(deferred);
+    assert_eq!((drops.get(), host.take_reports().len()), (6, 1), "the last one was remembered");
 }
