@@ -59,6 +59,9 @@ pub(crate) fn close(inner: &Rc<Inner>, limit: Duration) -> CloseReport {
     // A job belongs to a task. What had not started was abandoned with that; what is left runs.
     report.running_jobs = inner.lanes.close(limit).running;
     report.sources = inner.reactor.sources();
+    // Their owners may wait for them elsewhere: with another loop, or by hand. They are woken, and
+    // get an error.
+    inner.reactor.close();
     let watchdog = inner.watchdog.take();
     drop(watchdog);
     inner.executor.spawner().reset_hooks();

@@ -8,6 +8,7 @@
 mod check;
 pub mod driver;
 mod fork;
+mod growing;
 mod key;
 mod pollable;
 mod reactor;

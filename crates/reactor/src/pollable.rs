@@ -92,8 +92,8 @@ pollable!(
 #[cfg(windows)]
 pollable!(std::os::windows::io::OwnedSocket);
 
-// SAFETY: The object behind the reference upholds it. Only a reference that lives for ever can be registered: of a shorter
-// one the object may be closed while a source still has its number.
+// SAFETY: The object behind the reference upholds it. Only a reference that lives for ever can be
+// registered: of a shorter one the object may be closed while a source still has its number.
 unsafe impl<T: Pollable> Pollable for &T {}
 // SAFETY: As above.
 unsafe impl<T: Pollable> Pollable for Box<T> {}

@@ -10,10 +10,12 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
 
+use picot_context::{Closed, Kind, Origin, contain};
+
 use crate::driver::{Driver, Events, system};
 use crate::fork::Mark;
 use crate::pollable::{Pollable, borrow};
-use crate::source::{Source, State, Told, contain, drop_contained};
+use crate::source::{Source, State, Told, contain_wake};
 use crate::table::Table;
 use crate::waiter::Retired;
 
@@ -37,9 +39,23 @@ const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// # Ok(())
 /// # }
 /// ```
+///
+/// When the last handle is dropped the reactor [closes](Reactor::close), because nothing can wait
+/// for its sources any more.
 #[derive(Clone)]
 pub struct Reactor {
+    handle: Rc<Handle>,
+}
+
+/// What the handles share. Sources have the rest alone, so they do not keep a reactor open.
+struct Handle {
     inner: Rc<Inner>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.inner.close();
+    }
 }
 
 pub(crate) struct Inner {
@@ -51,6 +67,7 @@ pub(crate) struct Inner {
     /// What a wait has brought: its buffer, kept between waits. In a box, which is taken out and put back by a word.
     events: Cell<Option<Box<Events>>>,
     pub(crate) mark: Mark,
+    is_closed: Cell<bool>,
 }
 
 impl Reactor {
@@ -85,8 +102,9 @@ impl Reactor {
             retired: Retired::default(),
             events: Cell::default(),
             mark: Mark::new(),
+            is_closed: Cell::new(false),
         };
-        Reactor { inner: Rc::new(inner) }
+        Reactor { handle: Rc::new(Handle { inner: Rc::new(inner) }) }
     }
 
     /// Registers an I/O object, for both directions. It must be in non-blocking mode, or its operations block the thread.
@@ -96,12 +114,14 @@ impl Reactor {
     /// polled, such as a regular file, is ready at all times.
     ///
     /// # Errors
-    /// What the operating system says, with the object: for example that it is registered already, or that there is no
-    /// memory. In a process that was forked from the reactor's, always: see [`is_forked`](Reactor::is_forked). The error
+    /// What the operating system says, with the object: for example that it is registered already,
+    /// or that there is no memory. Always if the reactor is [closed](Reactor::close), and in a
+    /// process that was forked from the reactor's: see [`is_forked`](Reactor::is_forked). The error
     /// becomes an [`io::Error`] by `?`.
     ///
-    /// The object belongs to the source, so a borrowed one is refused: it could be closed before its source, which then
-    /// deregisters whatever has that descriptor by then. Share it by an `Rc` instead.
+    /// The object belongs to the source, so a borrowed one is refused: it could be closed before
+    /// its source, which then deregisters whatever has that descriptor by then. Share it by an `Rc`
+    /// instead.
     ///
     /// ```compile_fail,E0597
     /// use std::net::UdpSocket;
@@ -125,8 +145,8 @@ impl Reactor {
     /// drop(socket);
     /// ```
     pub fn register<T: Pollable + 'static>(&self, io: T) -> Result<Source<T>, RegisterError<T>> {
-        match State::register(&self.inner, borrow(&io)) {
-            Ok(state) => Ok(Source::new(self.inner.clone(), state, io)),
+        match State::register(&self.handle.inner, borrow(&io)) {
+            Ok(registered) => Ok(Source::new(registered, io)),
             Err(error) => Err(RegisterError { error, io }),
         }
     }
@@ -140,8 +160,9 @@ impl Reactor {
     /// A waker that panics is reported to the thread's host, and the others are woken all the same.
     ///
     /// # Errors
-    /// What the operating system says; the reactor can be used on. In a process that was forked from the reactor's, always:
-    /// see [`is_forked`](Reactor::is_forked).
+    /// What the operating system says; the reactor can be used on. Always if it is
+    /// [closed](Reactor::close), and in a process that was forked from the reactor's: see
+    /// [`is_forked`](Reactor::is_forked).
     /// ```
     /// # fn main() -> std::io::Result<()> {
     /// use std::time::{Duration, Instant};
@@ -186,15 +207,15 @@ impl Reactor {
     }
 
     fn wait_for(&self, timeout: Option<Duration>, deadline: Option<u64>) -> io::Result<usize> {
-        let inner = &*self.inner;
-        inner.mark.check()?;
+        let inner = &*self.handle.inner;
+        inner.check()?;
         let mut events = inner.events.take().unwrap_or_default();
         let result = inner.driver.wait(timeout, deadline, &mut events);
-        inner.retired.hold();
+        let hold = inner.retired.hold();
         // A panic is contained here, once for all, and the events behind it follow.
         let (next, strays) = (Cell::new(0), Cell::new(0));
-        while contain(|| inner.tell_all(&events, &next, &strays)) {}
-        inner.retired.release().into_iter().for_each(drop_contained);
+        while contain_wake(|| inner.tell_all(&events, &next, &strays)) {}
+        drop(hold);
         let count = events.len() - strays.get();
         events.clear();
         // Put back for its memory; a waker that has waited itself may have left another one.
@@ -204,7 +225,43 @@ impl Reactor {
 
     /// A handle that ends a wait from any thread.
     pub fn wake_handle(&self) -> WakeHandle {
-        WakeHandle(self.inner.driver.waker())
+        WakeHandle(self.handle.inner.driver.waker())
+    }
+
+    /// Closes the reactor, for all its handles. Every task that waits for a source is woken, and
+    /// whatever it tries or waits for returns an error from now on, which holds [`Closed`]; so do
+    /// [`wait`](Reactor::wait) and [`register`](Reactor::register). Sources keep their objects,
+    /// which [`into_inner`](Source::into_inner) gives back, but are registered no more and count as
+    /// none. Closing it again does nothing.
+    ///
+    /// In a process that was forked from the reactor's it closes the child's copy only, and wakes
+    /// none: its tasks are the parent's.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use std::net::UdpSocket;
+    /// use std::pin::pin;
+    /// use std::task::{Context, Poll, Waker};
+    /// use picot_reactor::{Direction, Reactor};
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let source = reactor.register(UdpSocket::bind("127.0.0.1:0")?)?;
+    /// let mut readable = pin!(source.readable());
+    /// let mut cx = Context::from_waker(Waker::noop());
+    /// assert!(readable.as_mut().poll(&mut cx).is_pending());
+    /// reactor.close();
+    /// assert!(matches!(readable.as_mut().poll(&mut cx), Poll::Ready(Err(_))));
+    /// assert!(source.try_io(Direction::Write, |socket| socket.send(b"too late")).is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn close(&self) {
+        self.handle.inner.close();
+    }
+
+    /// Whether the reactor is [closed](Reactor::close).
+    pub fn is_closed(&self) -> bool {
+        self.handle.inner.is_closed()
     }
 
     /// The descriptor that is readable when [`wait`](Reactor::wait) would return events: for hosts that have a loop of their
@@ -215,7 +272,7 @@ impl Reactor {
     #[doc(alias = "AsFd")]
     #[doc(alias = "as_fd")]
     pub fn backend_fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
-        self.inner.driver.as_fd()
+        self.handle.inner.driver.as_fd()
     }
 
     /// Whether this process was forked from the one that made the reactor. A child shares the kernel's set with its parent,
@@ -224,29 +281,51 @@ impl Reactor {
     /// On Linux from 4.14 on, asking costs a load; elsewhere, and where the process has no memory left for that, a system call.
     #[inline]
     pub fn is_forked(&self) -> bool {
-        self.inner.mark.is_forked()
+        self.handle.inner.mark.is_forked()
     }
 
     /// The number of sources.
     pub fn sources(&self) -> usize {
-        self.inner.table.len()
+        self.handle.inner.table.len()
     }
 
     /// The number of wakers that wait for a source, and of sources in a [ready list](crate::ReadyList). A waker that was left behind by a future which is gone counts until its
     /// source is ready or dropped.
     pub fn waiting(&self) -> usize {
-        self.inner.waiting.get()
+        self.handle.inner.waiting.get()
     }
 }
 
 impl Inner {
+    #[inline]
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_closed.get()
+    }
+
+    /// An error if nothing can be waited for here: the reactor is closed, or another process's.
+    #[inline]
+    pub(crate) fn check(&self) -> io::Result<()> {
+        if self.is_closed() { Err(closed()) } else { self.mark.check() }
+    }
+
+    fn close(&self) {
+        if self.is_closed.replace(true) || self.mark.is_forked() {
+            return;
+        }
+        let states: Vec<_> = self.table.clear().collect();
+        states.iter().for_each(|state| state.close(self));
+        // Not before all are closed: a waker is foreign code, and may try any of them.
+        states.iter().for_each(|state| state.wake_closed(self));
+    }
+
     /// Brings the readiness of sources up to date by the events from `next` on, and wakes whoever waits for it. A waker may
     /// panic out of this.
     #[inline]
     fn tell_all(&self, events: &Events, next: &Cell<usize>, strays: &Cell<usize>) {
         for (key, news) in events.from(next.get()) {
             next.set(next.get() + 1);
-            // SAFETY: Noting calls nobody; and what leaves a slot is held until all wakers are called.
+            // SAFETY: Noting calls no foreign code, nor does it allocate; and what leaves a slot is
+            // held until all wakers are called.
             match unsafe { self.table.find(key, |state| state.note(self, news)) } {
                 Some(Told::Reader(waker)) => waker.wake_by_ref(),
                 Some(Told::Nobody) => {}
@@ -254,11 +333,16 @@ impl Inner {
                 Some(Told::Others(state)) => state.wake(self, news),
                 None => {
                     strays.set(strays.get() + 1);
-                    self.driver.stray(key);
+                    contain::call(|| Origin::new(Kind::Loop), || self.driver.stray(key));
                 }
             }
         }
     }
+}
+
+#[cold]
+fn closed() -> io::Error {
+    io::Error::other(Closed::new())
 }
 
 impl fmt::Debug for Reactor {

@@ -20,6 +20,9 @@ impl Direction {
     pub(crate) const ALL: [Direction; 3] = [Direction::Read, Direction::Write, Direction::Priority];
 }
 
+/// How far the bits of directions that are taken to be ready are from those that are.
+const ASSUMED: u32 = 8;
+
 /// What is known of a source, and what an event says: a set of bits.
 ///
 /// Readiness of a direction is cleared when an operation would block. That the peer has closed, or that there was an
@@ -34,7 +37,7 @@ impl Direction {
 /// assert!(readiness.intersects(Readiness::READABLE | Readiness::WRITABLE), "one of them");
 /// ```
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub struct Readiness(u8);
+pub struct Readiness(u16);
 
 impl Readiness {
     /// Nothing.
@@ -57,6 +60,9 @@ impl Readiness {
     /// A transfer that moved less than it could is no proof that the kernel is drained.
     pub(crate) const UNTRUSTED: Readiness = Readiness(128);
 
+    /// What an event or an operation may have told, and stays.
+    pub(crate) const STAYS: Readiness = Readiness(8 | 16 | 32);
+
     /// The readiness of all directions.
     pub(crate) const EVERY_DIRECTION: Readiness = Readiness(1 | 2 | 4);
 
@@ -66,6 +72,17 @@ impl Readiness {
             Direction::Write => Readiness::WRITABLE,
             Direction::Priority => Readiness::PRIORITY,
         }
+    }
+
+    /// That the direction is taken to be ready, which no event has told yet. For our own use, and
+    /// not shown.
+    pub(crate) const fn assumed(direction: Direction) -> Readiness {
+        Readiness(Readiness::of(direction).0 << ASSUMED)
+    }
+
+    /// With directions that are taken to be ready as such that are.
+    pub(crate) const fn with_assumed_as_known(self) -> Readiness {
+        Readiness(self.0 & 0xff | self.0 >> ASSUMED)
     }
 
     /// Whether all bits of `other` are set.
@@ -83,31 +100,38 @@ impl Readiness {
         self.intersects(Readiness(8 | 16 | 32))
     }
 
-    /// Whether only "would block" clears a direction, and a transfer that moved less than it could does not.
+    /// Whether only "would block" clears a direction, and a transfer that moved less than it could
+    /// does not.
     ///
-    /// After a hang-up no further edge may come. At urgent data TCP ends a receive early, with bytes behind the mark.
+    /// After a hang-up no further edge may come. At urgent data TCP ends a receive early, with
+    /// bytes behind the mark.
     pub(crate) const fn must_be_tried(self) -> bool {
         self.intersects(Readiness(2 | 8 | 16 | 32 | 64 | 128))
     }
 
     /// What others are shown of it.
     pub(crate) const fn shown(self) -> Readiness {
-        self.without(Readiness(64 | 128))
+        Readiness(self.0 & 63)
     }
 
+    /// The bits of what is known, without what is taken for granted.
     pub(crate) const fn bits(self) -> u8 {
-        self.0
+        self.0 as u8
     }
 
     /// The readiness of the directions among these bits, which are what poll(2) has for them.
     pub(crate) const fn of_directions(bits: u8) -> Readiness {
-        Readiness(bits & 7)
+        Readiness(bits as u16 & 7)
     }
 
     /// The readiness of these bits, which are its own.
     #[cfg(target_os = "linux")]
     pub(crate) const fn of_bits(bits: u8) -> Readiness {
-        Readiness(bits)
+        Readiness(bits as u16)
+    }
+
+    pub(crate) const fn only(self, other: Readiness) -> Readiness {
+        Readiness(self.0 & other.0)
     }
 
     pub(crate) const fn without(self, other: Readiness) -> Readiness {

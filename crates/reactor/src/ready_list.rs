@@ -4,13 +4,16 @@
 //! once; a list that is not empty has woken its owner since that took from it last. It is epoll's own ready list, one floor
 //! higher.
 
-use std::cell::{Cell, UnsafeCell};
+use std::cell::Cell;
 use std::fmt;
 use std::mem;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
-use crate::source::contain;
+use picot_context::budget;
+
+use crate::growing::Growing;
+use crate::source::{contain_wake, drop_contained};
 
 /// The sources of one owner to which something has happened, by the tokens that it has given to them.
 ///
@@ -70,11 +73,8 @@ pub struct ReadyList {
     list: Rc<List>,
 }
 
-#[derive(Default)]
-struct Tokens(UnsafeCell<Vec<usize>>);
-
 pub(crate) struct List {
-    tokens: Tokens,
+    tokens: Growing<usize>,
     /// Who takes from the list. Kept when it has been woken, because it is likely to take again.
     owner: Cell<Option<Waker>>,
     /// The owner has dropped the list; sources may still be in it.
@@ -84,35 +84,40 @@ pub(crate) struct List {
 impl ReadyList {
     /// A list without sources. It is for sources of any reactor of this thread.
     pub fn new() -> ReadyList {
-        let list = List { tokens: Tokens::default(), owner: Cell::new(None), is_dropped: Cell::new(false) };
+        let list = List { tokens: Growing::default(), owner: Cell::new(None), is_dropped: Cell::new(false) };
         ReadyList { list: Rc::new(list) }
     }
 
-    /// Moves the tokens of the list to the end of `tokens`, in the order in which their sources had events. Whether there
-    /// were any or not, the task of `cx` is woken, instead of whichever has polled before, as soon as there are more.
+    /// Moves the tokens of the list to the end of `tokens`, in the order in which their sources had
+    /// events. Whether there were any or not, the task of `cx` is woken, instead of whichever has
+    /// polled before, as soon as there are more: a list has one owner. Taking tokens spends the
+    /// task's [budget].
     ///
     /// The source of a token may have been dropped meanwhile. If its token was given to another one, that is looked at in
     /// vain, which is harmless.
     pub fn poll_take(&self, cx: &mut Context<'_>, tokens: &mut Vec<usize>) -> Poll<()> {
-        let known = self.list.owner.take();
-        if known.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
-            self.list.owner.set(known);
-        } else {
-            // Cloning and dropping wakers may be anybody's code.
-            drop(known);
-            let other = self.list.owner.replace(Some(cx.waker().clone()));
-            drop(other);
+        ready!(budget::poll_left(cx));
+        let List { tokens: listed, owner, .. } = &*self.list;
+        let known = owner.take();
+        let is_known = known.as_ref().is_some_and(|known| known.will_wake(cx.waker()));
+        owner.set(known);
+        if !is_known {
+            // Cloning and dropping wakers may be foreign code. What it lists is taken below.
+            let old = owner.replace(Some(cx.waker().clone()));
+            old.into_iter().for_each(drop_contained);
         }
-        let taken = self.list.tokens.change(|listed| {
-            let has_some = !listed.is_empty();
-            if tokens.is_empty() {
-                mem::swap(listed, tokens);
-            } else {
-                tokens.append(listed);
-            }
-            has_some
-        });
-        if taken { Poll::Ready(()) } else { Poll::Pending }
+        if listed.is_empty() {
+            return Poll::Pending;
+        }
+        if tokens.is_empty() {
+            // SAFETY: The closure moves two vectors and no more.
+            unsafe { listed.change(|listed| mem::swap(listed, tokens)) };
+        } else {
+            let taken = listed.take();
+            tokens.extend_from_slice(&taken);
+        }
+        budget::spend();
+        Poll::Ready(())
     }
 
     pub(crate) fn list(&self) -> Rc<List> {
@@ -135,58 +140,39 @@ impl Drop for ReadyList {
     fn drop(&mut self) {
         self.list.is_dropped.set(true);
         let owner = self.list.owner.take();
-        contain(|| drop(owner));
+        owner.into_iter().for_each(drop_contained);
     }
 }
 
 impl fmt::Debug for ReadyList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tokens = self.list.tokens.change(|tokens| tokens.clone());
-        f.debug_struct("ReadyList").field("tokens", &tokens).finish_non_exhaustive()
+        f.debug_struct("ReadyList").field("len", &self.list.tokens.len()).finish_non_exhaustive()
     }
-}
-
-impl Tokens {
-    /// Every closure that is given to this is of this file, and calls nobody but the allocator.
-    #[inline]
-    fn change<R>(&self, change: impl FnOnce(&mut Vec<usize>) -> R) -> R {
-        // SAFETY: `UnsafeCell` keeps this type on one thread at a time, and no other `change` is active, as none calls code
-        // that could get here. So this is the only reference into the cell.
-        change(unsafe { &mut *self.0.get() })
-    }
-}
-
-/// Apart, so that nothing is kept ready for it where there is room.
-#[cold]
-#[inline(never)]
-fn add_growing(tokens: &mut Vec<usize>, token: usize) -> bool {
-    tokens.push(token);
-    tokens.len() == 1
 }
 
 impl List {
+    /// Whether the next token has the list grow.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.tokens.is_full()
+    }
+
     /// Adds a token. Returns whether the list was empty: then its owner is to be woken.
     #[inline]
     pub(crate) fn add(&self, token: usize) -> bool {
-        self.tokens.change(|tokens| {
-            if tokens.len() == tokens.capacity() {
-                return add_growing(tokens, token);
-            }
-            tokens.push(token);
-            tokens.len() == 1
-        })
+        self.tokens.push(token) == 1
     }
 
     /// Its owner is to take from it.
     pub(crate) fn wake(&self) {
         let Some(owner) = self.owner.take() else { return };
-        contain(|| owner.wake_by_ref());
+        contain_wake(|| owner.wake_by_ref());
         // Kept, unless the woken code has put another one there or is done with the list.
         match self.owner.take() {
             None if !self.is_dropped.get() => self.owner.set(Some(owner)),
             newer => {
                 self.owner.set(newer);
-                contain(|| drop(owner));
+                drop_contained(owner);
             }
         }
     }

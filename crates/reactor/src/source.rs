@@ -1,9 +1,9 @@
-//! Sources: an I/O object with what is known of its readiness, and who waits for it.
+//! Sources: an I/O object with what is known of its readiness, and its waiters.
 //!
-//! The invariants: readiness is set by events and by `assume_ready`, and cleared only after an operation has said "would
-//! block" (or has moved less than it could, where the owner vouches that this means the same); whoever waits in a direction
-//! is woken when it becomes ready; dropping a source takes it out of the table and the kernel's set before its object is
-//! closed.
+//! The invariants: readiness is set by events and by `assume_ready`, and cleared only after an
+//! operation has said "would block" (or has moved less than it could, where the owner vouches that
+//! this means the same); every waiter of a direction is woken when it becomes ready; dropping a
+//! source takes it out of the table and the kernel's set before its object is closed.
 
 use std::cell::{Cell, OnceCell};
 use std::fmt;
@@ -13,14 +13,14 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
-use picot_context::{Kind, Origin, Report, budget};
+use picot_context::{Kind, Origin, budget, contain};
 
 use crate::key::Key;
 use crate::pollable::{BorrowedIo, Pollable, RawIo, raw};
 use crate::reactor::Inner;
 use crate::ready::{Direction, Readiness};
 use crate::ready_list::{List, ReadyList};
-use crate::waiter::{Crowd, Slot};
+use crate::waiter::{Crowd, Slot, Taken};
 
 /// An I/O object that is registered with a reactor.
 ///
@@ -57,14 +57,15 @@ pub struct Source<T> {
     io: T,
 }
 
-struct Registered {
+/// A registration. Dropping it undoes it, whatever of it was done.
+pub(crate) struct Registered {
     inner: Rc<Inner>,
     state: Rc<State>,
 }
 
 /// What the reactor knows of a source. It is small, because there is one for each idle connection.
 pub(crate) struct State {
-    key: Key,
+    key: Cell<Key>,
     readers: Slot,
     writers: Slot,
     /// Made for the first future that waits here.
@@ -77,15 +78,36 @@ pub(crate) struct State {
     readiness: Cell<Readiness>,
     /// The directions that a task waits for by polling, in the bits of their readiness, and the ones below.
     flags: Cell<u8>,
-    /// The directions that were asked for by a try. Where events must be asked for, this counts as waiting.
-    tried: Cell<Readiness>,
-    /// The directions that the driver's set has it armed for.
-    armed: Cell<Readiness>,
+    asked: Cell<Asked>,
 }
 
-/// Futures may be waiting.
+/// What matters only where events must be asked for. In a byte, so that a source has no padding.
+#[derive(Clone, Copy, Default)]
+struct Asked(u8);
+
+impl Asked {
+    /// The directions that were asked for by a try, which counts as waiting.
+    fn tried(self) -> Readiness {
+        Readiness::of_directions(self.0)
+    }
+
+    /// The directions that the driver's set has the source armed for.
+    fn armed(self) -> Readiness {
+        Readiness::of_directions(self.0 >> 3)
+    }
+
+    fn with_tried(self, tried: Readiness) -> Asked {
+        Asked(self.0 & 0b111000 | tried.bits() & 0b111)
+    }
+
+    fn with_armed(self, armed: Readiness) -> Asked {
+        Asked(self.0 & 0b111 | (armed.bits() & 0b111) << 3)
+    }
+}
+
+/// There may be waiters beside the tasks that poll.
 const CROWDED: u8 = 8;
-/// Events must be asked for.
+/// Events must be asked for, or there are none any more. Either way a waiter takes the long way.
 const ASKS: u8 = 16;
 /// It is in the driver's set.
 const IS_IN: u8 = 32;
@@ -106,9 +128,10 @@ pub(crate) enum Told {
 }
 
 impl State {
-    fn new(key: Key, raw: RawIo) -> State {
+    fn new(raw: RawIo) -> State {
         State {
-            key,
+            // Until it is in the table.
+            key: Cell::new(Key::from_bits(usize::MAX)),
             readers: Slot::default(),
             writers: Slot::default(),
             crowd: OnceCell::new(),
@@ -117,31 +140,36 @@ impl State {
             raw,
             readiness: Cell::new(Readiness::NONE),
             flags: Cell::new(0),
-            tried: Cell::new(Readiness::NONE),
-            armed: Cell::new(Readiness::NONE),
+            asked: Cell::default(),
         }
     }
 
     #[cfg(test)]
-    pub(crate) fn for_test(key: Key) -> State {
-        State::new(key, RawIo::default())
+    pub(crate) fn for_test() -> State {
+        State::new(RawIo::default())
     }
 
     /// Registers an object that outlives its registration.
-    pub(crate) fn register(inner: &Inner, io: BorrowedIo<'_>) -> io::Result<Rc<State>> {
-        let key = inner.table.vacant_key();
-        let key = key.ok_or_else(|| io::Error::other("the reactor has no room for more sources"))?;
-        let state = Rc::new(State::new(key, raw(io)));
+    pub(crate) fn register(inner: &Rc<Inner>, io: BorrowedIo<'_>) -> io::Result<Registered> {
+        inner.check()?;
+        let state = Rc::new(State::new(raw(io)));
         state.readiness.set(Readiness::UNTRUSTED);
-        if inner.driver.is_edge() {
+        let is_edge = inner.driver.is_edge();
+        // In the table first: the driver is foreign code, and may register something itself, which
+        // must not get this slot.
+        let state = inner.table.insert(state);
+        let state = state.ok_or_else(|| io::Error::other("the reactor has no room for more sources"))?;
+        // From here on it is undone if the driver refuses or panics.
+        let registered = Registered { inner: inner.clone(), state };
+        let state = &registered.state;
+        if is_edge {
             state.add(inner, Readiness::EVERY_DIRECTION)?;
         } else {
-            // It is armed when somebody asks.
+            // It is armed when a waiter asks.
             state.raise(ASKS);
             state.add(inner, Readiness::NONE)?;
         }
-        inner.table.insert(state.clone());
-        Ok(state)
+        Ok(registered)
     }
 
     /// Puts it into the driver's set. What cannot be polled at all is always ready.
@@ -151,10 +179,10 @@ impl State {
         // SAFETY: `Pollable` promises that the object stays open, and the same, for as long as its owner lives. That is the
         // source, which takes the object out before it closes it or gives it away. A source that is leaked leaks its
         // object, too.
-        match unsafe { inner.driver.add(self.io(), self.key, interest) } {
+        match unsafe { inner.driver.add(self.io(), self.key(), interest) } {
             Ok(()) => {
                 self.raise(IS_IN);
-                self.armed.set(interest);
+                self.asked.set(self.asked.get().with_armed(interest));
                 Ok(())
             }
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -172,8 +200,9 @@ impl State {
         }
         if self.has(IS_IN) {
             self.lower(IS_IN);
-            // If it fails, events that still come are of a key that is nobody's, and there is nothing to do.
-            let _ = inner.driver.delete(self.io());
+            // If it fails, events that still come have a key that no source has. A panic must not
+            // keep a destructor or an event from doing the rest.
+            contain::call(|| Origin::new(Kind::Loop), || _ = inner.driver.delete(self.io()));
         }
     }
 
@@ -186,7 +215,11 @@ impl State {
 
     #[inline]
     pub(crate) fn key(&self) -> Key {
-        self.key
+        self.key.get()
+    }
+
+    pub(crate) fn set_key(&self, key: Key) {
+        self.key.set(key);
     }
 
     #[inline]
@@ -205,7 +238,11 @@ impl State {
     }
 
     fn crowd(&self) -> &Crowd {
-        self.crowd.get_or_init(Box::default)
+        if self.crowd.get().is_none() {
+            // The allocator is foreign code, and may come here itself; then there is one already.
+            let _ = self.crowd.set(Box::default());
+        }
+        self.crowd.get().expect("the crowd was set above")
     }
 
     #[inline]
@@ -217,8 +254,15 @@ impl State {
         }
     }
 
+    /// Whether an operation is worth a try: the direction is ready, or taken to be.
     #[inline]
     fn is_ready(&self, direction: Direction) -> bool {
+        self.readiness.get().intersects(Readiness::of(direction) | Readiness::assumed(direction))
+    }
+
+    /// Whether the direction is ready as far as events and operations have told, which is what
+    /// waiters wait for.
+    fn is_known_ready(&self, direction: Direction) -> bool {
         self.readiness.get().contains(Readiness::of(direction))
     }
 
@@ -229,20 +273,23 @@ impl State {
             return;
         }
         let bit = Readiness::of(direction);
-        // The urgent byte was received out of band, but a receive still ends early at the mark that it leaves behind.
+        // The urgent byte was received out of band, but a receive still ends early at the mark that
+        // it leaves behind.
         let has_mark = direction == Direction::Priority && readiness.contains(bit);
-        self.readiness.set(readiness.without(bit) | Readiness::UNTRUSTED.when(has_mark));
+        let rest = readiness.without(bit | Readiness::assumed(direction));
+        self.readiness.set(rest | Readiness::UNTRUSTED.when(has_mark));
     }
 
-    /// Whether a short transfer clears readiness from now on, which it does only where the driver agrees.
+    /// Whether a short transfer clears readiness from now on, which it does only where the driver
+    /// agrees.
     fn trust(&self, inner: &Inner, is_trusted: bool) {
         let readiness = self.readiness.get().without(Readiness::UNTRUSTED);
         let is_trusted = is_trusted && inner.driver.trusts_partial_transfers();
         self.readiness.set(readiness | Readiness::UNTRUSTED.when(!is_trusted));
     }
 
-    /// Records a transfer of `moved` out of `length` bytes. Where short transfers are trusted, a short one clears the
-    /// direction: the kernel has no more data, or no more room.
+    /// Records a transfer of `moved` out of `length` bytes. Where short transfers are trusted, a
+    /// short one clears the direction: the kernel has no more data, or no more room.
     ///
     /// Returns whether it was cleared.
     #[inline]
@@ -254,7 +301,7 @@ impl State {
         if readiness.must_be_tried() {
             return false;
         }
-        self.readiness.set(readiness.without(Readiness::of(direction)));
+        self.readiness.set(readiness.without(Readiness::of(direction) | Readiness::assumed(direction)));
         true
     }
 
@@ -279,13 +326,17 @@ impl State {
                 // its slots when it is dropped.
                 Told::Reader(unsafe { self.readers.lend() })
             }
-            SEEN => {
-                self.flags.set(flags & !SEEN);
-                match self.list.get() {
-                    Some(list) if list.add(self.token.get()) => Told::Owner(list.clone()),
-                    _ => Told::Nobody,
+            SEEN => match self.list.get() {
+                // To grow the list is foreign code, so that is done after this.
+                Some(list) if list.is_full() => Told::Others(self.clone()),
+                list => {
+                    self.flags.set(flags & !SEEN);
+                    match list {
+                        Some(list) if list.add(self.token.get()) => Told::Owner(list.clone()),
+                        _ => Told::Nobody,
+                    }
                 }
-            }
+            },
             _ => Told::Others(self.clone()),
         }
     }
@@ -299,43 +350,61 @@ impl State {
         }
         self.list();
         self.wake_those(inner, self.readiness.get());
-        if self.arm(inner).is_err() {
-            // Nobody would tell them. So they try, and find out.
+        let armed = contain::call(|| Origin::new(Kind::Loop), || self.arm(inner));
+        if !matches!(armed, Some(Ok(()))) {
+            // No event would wake them. So they try, and find out.
             self.wake_those(inner, Readiness::EVERY_DIRECTION);
         }
     }
 
+    /// The reactor closes: nothing is ready any more, and every operation takes the long way, where
+    /// the error is.
+    pub(crate) fn close(&self, inner: &Inner) {
+        self.readiness.set(self.readiness.get().only(Readiness::STAYS));
+        self.raise(ASKS);
+        self.delete(inner);
+    }
+
+    /// Wakes all waiters of a source that has been closed.
+    pub(crate) fn wake_closed(&self, inner: &Inner) {
+        self.list();
+        self.wake_those(inner, Readiness::EVERY_DIRECTION);
+    }
+
     fn note_disarmed(&self, inner: &Inner, news: Readiness) {
-        self.tried.set(self.tried.get().without(news));
+        let asked = self.asked.get();
+        self.asked.set(asked.with_tried(asked.tried().without(news)));
         // The event has disarmed the source. If it was a hang-up it leaves the set, as some backends tell that in every
         // wait, also while nobody asks.
         if news.is_hangup() {
             self.delete(inner);
         } else {
-            self.armed.set(Readiness::NONE);
+            self.asked.set(self.asked.get().with_armed(Readiness::NONE));
         }
     }
 
     fn wake_those(&self, inner: &Inner, directions: Readiness) {
+        let _hold = inner.retired.hold();
         for direction in Direction::ALL {
             let bit = Readiness::of(direction);
             if !directions.contains(bit) {
                 continue;
             }
+            let mut taken = self.crowd.get().map_or_else(Taken::default, |crowd| crowd.take(direction));
+            inner.waiting.set(inner.waiting.get() - taken.count);
+            for waker in taken.displaced.drain(..) {
+                contain_wake(|| waker.wake_by_ref());
+                // It has been in a slot, and may be one that is being called further out.
+                inner.retired.add(waker);
+            }
             if self.has(bit.bits()) {
                 self.lower(bit.bits());
                 inner.waiting.set(inner.waiting.get() - 1);
-                // SAFETY: As in `note`.
+                // SAFETY: What leaves the slot is held, by the guard above.
                 let waker = unsafe { self.slot(direction).lend() };
-                contain(|| waker.wake_by_ref());
+                contain_wake(|| waker.wake_by_ref());
             }
-            if let Some(crowd) = self.crowd.get() {
-                let waiting = crowd.take(direction);
-                inner.waiting.set(inner.waiting.get() - waiting.len());
-                for (_, waker) in waiting {
-                    contain(|| waker.wake());
-                }
-            }
+            taken.futures().for_each(|waker| _ = contain_wake(|| waker.wake()));
         }
         self.note_crowd();
     }
@@ -358,6 +427,8 @@ impl State {
         }
         self.token.set(token);
         self.raise(SEEN);
+        // The owner of a list tries; it does not wait first.
+        self.readiness.set(self.readiness.get().with_assumed_as_known());
         inner.waiting.set(inner.waiting.get() + 1);
         true
     }
@@ -380,7 +451,8 @@ impl State {
 
     #[cold]
     fn arm_again(&self, inner: &Inner) -> io::Result<()> {
-        let mut interest = self.tried.get() | Readiness::of_directions(self.flags.get());
+        inner.check()?;
+        let mut interest = self.asked.get().tried() | Readiness::of_directions(self.flags.get());
         if let Some(crowd) = self.crowd.get() {
             for direction in Direction::ALL {
                 interest |= Readiness::of(direction).when(crowd.waits(direction));
@@ -392,9 +464,9 @@ impl State {
         if !self.has(IS_IN) {
             return self.add(inner, interest);
         }
-        if self.armed.get() != interest {
-            inner.driver.modify(self.io(), self.key, interest)?;
-            self.armed.set(interest);
+        if self.asked.get().armed() != interest {
+            inner.driver.modify(self.io(), self.key(), interest)?;
+            self.asked.set(self.asked.get().with_armed(interest));
         }
         Ok(())
     }
@@ -405,21 +477,27 @@ impl State {
         if !self.has(ASKS) {
             return Ok(());
         }
-        self.tried.set(self.tried.get() | Readiness::of(direction));
+        self.try_again(direction);
         self.arm_again(inner)
+    }
+
+    /// The direction is asked for by a try.
+    fn try_again(&self, direction: Direction) {
+        let asked = self.asked.get();
+        self.asked.set(asked.with_tried(asked.tried() | Readiness::of(direction)));
     }
 
     /// Asks for the next event of a direction in which less was moved than could have been. If that cannot be, the next
     /// try says so.
     #[cold]
     fn ask_for(&self, inner: &Inner, direction: Direction) {
-        self.tried.set(self.tried.get() | Readiness::of(direction));
-        if self.arm_again(inner).is_err() {
+        self.try_again(direction);
+        if self.arm_again(inner).is_err() && !inner.is_closed() {
             self.readiness.set(self.readiness.get() | Readiness::of(direction));
         }
     }
 
-    /// The task of `cx` waits for a direction, instead of whichever has polled it before. Ready only with an error.
+    /// The task of `cx` waits for a direction. Ready only with an error.
     ///
     /// In line is what a task does that has waited here before and was woken since.
     #[inline]
@@ -435,35 +513,70 @@ impl State {
 
     #[inline(never)]
     fn wait_anew<R>(&self, inner: &Inner, direction: Direction, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
-        let slot = self.slot(direction);
-        if !slot.wakes_like(cx.waker()) {
-            // Cloning and dropping wakers may be anybody's code.
-            slot.put(cx.waker().clone(), &inner.retired);
+        let waited = inner.check().and_then(|()| {
+            self.enter_slot(inner, direction, cx.waker());
+            self.arm(inner)
+        });
+        if let Err(error) = waited {
+            ready!(budget::poll_left(cx));
+            budget::spend_call();
+            return Poll::Ready(Err(error));
         }
-        let bit = Readiness::of(direction).bits();
+        // What was called on the way is foreign: the clone and the drop of a waker, and the
+        // allocator. It may have brought the event, or closed the reactor, before this task was in
+        // its place.
+        if self.is_known_ready(direction) || inner.is_closed() {
+            self.wake_those(inner, Readiness::of(direction));
+        }
+        Poll::Pending
+    }
+
+    /// Puts a waker into the slot. The task that is there, if it still waits, is kept beside it:
+    /// both are woken.
+    fn enter_slot(&self, inner: &Inner, direction: Direction, waker: &Waker) {
+        let (slot, bit) = (self.slot(direction), Readiness::of(direction).bits());
+        if slot.wakes_like(waker) {
+            self.begin_polling(inner, bit);
+            return;
+        }
+        // Foreign code first, so that from the next line to the last one of this block nothing is.
+        let waker = waker.clone();
+        if !self.has(bit) {
+            let old = slot.replace(waker);
+            self.begin_polling(inner, bit);
+            inner.retired.add(old);
+            return;
+        }
+        let crowd = self.crowd();
+        let recalled = crowd.recall(direction, &waker);
+        let oldest = crowd.displace(direction, slot.replace(waker));
+        self.raise(CROWDED);
+        self.begin_polling(inner, bit);
+        let [gone, came] = [recalled.is_some() || oldest.is_some(), true].map(usize::from);
+        inner.waiting.set(inner.waiting.get() + came - gone);
+        recalled.into_iter().for_each(|waker| inner.retired.add(waker));
+        if let Some(oldest) = oldest {
+            contain_wake(|| oldest.wake_by_ref());
+            inner.retired.add(oldest);
+        }
+    }
+
+    fn begin_polling(&self, inner: &Inner, bit: u8) {
         if !self.has(bit) {
             self.raise(bit);
             inner.waiting.set(inner.waiting.get() + 1);
         }
-        match self.arm(inner) {
-            Ok(()) => Poll::Pending,
-            Err(error) => Poll::Ready(Err(error)),
-        }
     }
 }
 
-/// Wakers are anybody's code. Returns whether this one has panicked, which is reported then.
-pub(crate) fn contain(wake: impl FnOnce()) -> bool {
-    let Err(payload) = picot_context::catch(wake) else { return false };
-    if let Some(host) = picot_context::host() {
-        host.report(Report::panic(Origin::new(Kind::Waker), payload));
-    }
-    true
+/// Wakers are foreign code. Returns whether this one has panicked, which is reported then.
+pub(crate) fn contain_wake(wake: impl FnOnce()) -> bool {
+    contain::call(|| Origin::new(Kind::Waker), wake).is_none()
 }
 
-/// What a waker drops with it is anybody's code, too.
+/// What a waker drops with it is foreign code, too.
 pub(crate) fn drop_contained(waker: Waker) {
-    contain(|| drop(waker));
+    contain::discard(|| Origin::new(Kind::Waker), waker);
 }
 
 impl Registered {
@@ -482,31 +595,36 @@ impl Drop for Registered {
     fn drop(&mut self) {
         let Registered { inner, state } = self;
         state.raise(GONE);
-        let removed = inner.table.remove(state.key);
-        state.delete(inner);
+        let removed = inner.table.remove(state.key());
         state.lower(SEEN);
         if state.list.get().is_some() {
             inner.waiting.set(inner.waiting.get() - 1);
         }
-        // Nobody waits any more, and the count is right, before the first waker is dropped: what it drops with it may be
-        // anybody's code. Futures of `ready` borrow the source, so of these there are only such as were leaked.
+        // There are no waiters any more, the slots are empty and the count is right before foreign
+        // code runs: the driver's, and what a waker drops with it. An event may be calling one of
+        // these wakers just now, so they go to `retired`. Futures of `ready` borrow the source, so
+        // of these there are only such as were leaked.
         let polling = Readiness::of_directions(state.flags.get());
         state.lower(polling.bits());
         let crowd = state.crowd.get();
-        let leaked = crowd.map(|crowd| Direction::ALL.map(|direction| crowd.take(direction)));
-        let count: usize = leaked.iter().flatten().map(Vec::len).sum();
+        let left = crowd.map(|crowd| Direction::ALL.map(|direction| crowd.take(direction)));
+        let count: usize = left.iter().flatten().map(|taken| taken.count).sum();
         inner.waiting.set(inner.waiting.get() - polling.bits().count_ones() as usize - count);
-        state.readers.empty(&inner.retired);
-        state.writers.empty(&inner.retired);
-        crowd.iter().for_each(|crowd| crowd.urgent.empty(&inner.retired));
-        leaked.into_iter().flatten().flatten().for_each(|(_, waker)| drop_contained(waker));
+        let polled = [state.readers.empty(), state.writers.empty()];
+        let urgent = crowd.map(|crowd| crowd.urgent.empty());
+        state.delete(inner);
+        polled.into_iter().chain(urgent).for_each(|waker| inner.retired.add(waker));
+        for mut taken in left.into_iter().flatten() {
+            taken.displaced.drain(..).for_each(|waker| inner.retired.add(waker));
+            taken.futures().for_each(drop_contained);
+        }
         drop(removed);
     }
 }
 
 impl<T> Source<T> {
-    pub(crate) fn new(inner: Rc<Inner>, state: Rc<State>, io: T) -> Source<T> {
-        Source { registered: Registered { inner, state }, io }
+    pub(crate) fn new(registered: Registered, io: T) -> Source<T> {
+        Source { registered, io }
     }
 
     fn state(&self) -> &State {
@@ -602,21 +720,24 @@ impl<T> Source<T> {
         io
     }
 
-    /// Declares whether a short transfer (more than nothing, but less than asked for) proves that the kernel has no more data,
-    /// or no more room. If so, [`poll_transfer`](Source::poll_transfer) and [`try_transfer`](Source::try_transfer) clear the
-    /// readiness after one, which saves the call that would only return "would block".
+    /// Declares whether a short transfer (more than nothing, but less than asked for) proves that
+    /// the kernel has no more data, or no more room. If so,
+    /// [`poll_transfer`](Source::poll_transfer) and [`try_transfer`](Source::try_transfer) clear
+    /// the readiness after one, which saves the call that would only return "would block".
     ///
-    /// It is no proof in general, so a source starts without this trust, and then only "would block" clears its readiness.
-    /// Kernels end a receive early, with more to read and no further edge, at Unix messages that carry descriptors, between
-    /// Unix writers with different credentials, at Unix out-of-band data, at records of kernel TLS, between the lines of a
-    /// terminal, and wherever the protocol has messages. **Only a plain TCP socket keeps the promise**: one whose protocol is
-    /// known to be `IPPROTO_TCP` (not MPTCP), with no upper-layer protocol such as kernel TLS on it, and outside of a BPF
-    /// socket map. Who hands in a descriptor from elsewhere rarely knows that.
+    /// It is no proof in general, so a source starts without this trust, and then only "would
+    /// block" clears its readiness. Kernels end a receive early, with more to read and no further
+    /// edge, at Unix messages that carry descriptors, between Unix writers with different
+    /// credentials, at Unix out-of-band data, at records of kernel TLS, between the lines of a
+    /// terminal, and wherever the protocol has messages. **Only a plain TCP socket keeps the
+    /// promise**: one whose protocol is known to be `IPPROTO_TCP` (not MPTCP), with no upper-layer
+    /// protocol such as kernel TLS on it, and outside of a BPF socket map. Who hands in a
+    /// descriptor from elsewhere rarely knows that.
     ///
-    /// TCP stops at urgent data, too, and there the reactor itself takes the trust back: the driver reports the urgent mark
-    /// as an event. So call this right after the registration, and again, with `false`, before the socket is given another
-    /// protocol. Where the driver cannot vouch for it ([`Driver::trusts_partial_transfers`](crate::driver::Driver)), the
-    /// call has no effect.
+    /// TCP stops at urgent data, too, and there the reactor itself takes the trust back: the driver
+    /// reports the urgent mark as an event. So call this right after the registration, and again,
+    /// with `false`, before the socket is given another protocol. Where the driver cannot vouch for
+    /// it ([`Driver::trusts_partial_transfers`](crate::driver::Driver)), the call has no effect.
     ///
     /// ```
     /// use std::net::{TcpListener, TcpStream};
@@ -638,8 +759,12 @@ impl<T> Source<T> {
         state.trust(inner, is_trusted);
     }
 
-    /// Takes a direction to be ready, until an operation finds that it is not. For objects that probably are: an accepted
-    /// connection has its first data soon, a connected one can be written to.
+    /// Lets operations try a direction before an event has told that it is ready, until one finds
+    /// that it is not. For objects that probably are: an accepted connection has its first data
+    /// soon, a connected one can be written to.
+    ///
+    /// It is a guess, so those who wait ([`ready`](Source::ready),
+    /// [`poll_ready`](Source::poll_ready)) still wait for the event.
     /// ```
     /// # #[cfg(unix)]
     /// # fn main() -> std::io::Result<()> {
@@ -661,9 +786,16 @@ impl<T> Source<T> {
     /// # fn main() {}
     /// ```
     pub fn assume_ready(&self, direction: Direction) {
-        let state = self.state();
-        state.readiness.set(state.readiness.get() | Readiness::of(direction));
-        state.tried.set(state.tried.get().without(Readiness::of(direction)));
+        let Registered { inner, state } = &self.registered;
+        if inner.is_closed() {
+            return;
+        }
+        // Their owner tries; it does not wait first.
+        let is_listed = state.list.get().is_some();
+        let bit = if is_listed { Readiness::of(direction) } else { Readiness::assumed(direction) };
+        state.readiness.set(state.readiness.get() | bit);
+        let asked = state.asked.get();
+        state.asked.set(asked.with_tried(asked.tried().without(Readiness::of(direction))));
     }
 
     /// What is known of the object, as far as events and operations have told.
@@ -703,7 +835,7 @@ impl<T> Source<T> {
     ///
     /// # Errors
     /// What `operation` says, and `WouldBlock` without calling it if the direction is not ready. If readiness cannot be
-    /// asked for, that error.
+    /// asked for, or the reactor is closed, that error.
     ///
     /// ```
     /// # #[cfg(unix)]
@@ -766,11 +898,14 @@ impl<T> Source<T> {
     /// Does `operation` as soon as the direction is ready; until then the task of `cx` waits. It is tried again if it says
     /// that it would block or was interrupted. It spends the task's [budget].
     ///
-    /// This is for the traits that poll: there is one such waiter a direction, and the last to poll is the one. Others use
-    /// [`ready`](Source::ready).
+    /// Any number of tasks may do so in one direction, and an event wakes them all. The last one to
+    /// poll costs nothing; of the others, more than 16 take turns in waking each other, because a
+    /// poll cannot say that its future is gone. Where many wait, [`ready`](Source::ready) is the
+    /// way.
     ///
     /// # Errors
-    /// What `operation` says. If readiness cannot be asked for, that error.
+    /// What `operation` says. If readiness cannot be asked for, or the reactor is closed, that
+    /// error.
     /// ```
     /// # #[cfg(unix)]
     /// # fn main() -> std::io::Result<()> {
@@ -823,10 +958,10 @@ impl<T> Source<T> {
         }
     }
 
-    /// [`poll_io`](Source::poll_io) for an operation that moves up to `length` bytes. If it moves fewer (but some), and the
-    /// owner has declared that this proves the kernel to be drained
-    /// ([`trust_short_transfers`](Source::trust_short_transfers)), the direction is not ready any more. Without that
-    /// declaration it does the same as `poll_io`.
+    /// [`poll_io`](Source::poll_io) for an operation that moves up to `length` bytes. If it moves
+    /// fewer (but some), and the owner has declared that this proves the kernel to be drained
+    /// ([`trust_short_transfers`](Source::trust_short_transfers)), the direction is not ready any
+    /// more. Without that declaration it does the same as `poll_io`.
     ///
     /// # Errors
     /// As for [`poll_io`](Source::poll_io).
@@ -939,10 +1074,10 @@ impl<T> Source<T> {
     }
 
     /// Ready when the direction is, as far as is known; until then the task of `cx` waits. See [`poll_io`](Source::poll_io)
-    /// on who that is. It neither asks for the task's [budget] nor spends of it: that is up to whoever does the operation.
+    /// on who that is. It spends the task's [budget].
     ///
     /// # Errors
-    /// If readiness cannot be asked for.
+    /// If readiness cannot be asked for, or the reactor is closed.
     /// ```
     /// # #[cfg(unix)]
     /// # fn main() -> std::io::Result<()> {
@@ -970,18 +1105,21 @@ impl<T> Source<T> {
     /// ```
     pub fn poll_ready(&self, cx: &mut Context<'_>, direction: Direction) -> Poll<io::Result<()>> {
         let state = self.state();
-        if state.is_ready(direction) {
-            return Poll::Ready(Ok(()));
+        if !state.is_known_ready(direction) {
+            return state.wait_polling(&self.registered.inner, direction, cx);
         }
-        state.wait_polling(&self.registered.inner, direction, cx)
+        ready!(budget::poll_left(cx));
+        budget::spend_call();
+        Poll::Ready(Ok(()))
     }
 
-    /// Waits until the direction is ready, as far as is known. It is a hint: an operation may still say that it would
-    /// block, after which [`try_io`](Source::try_io) knows better and this waits again. Any number of futures may wait. It
-    /// spends the task's [budget], so that a task whose object is always ready lets the others run.
+    /// Waits until the direction is ready, as far as events have told. It is a hint: an operation
+    /// may still say that it would block, after which [`try_io`](Source::try_io) knows better and
+    /// this waits again. Any number of futures may wait. It spends the task's [budget], so that a
+    /// task whose object is always ready lets the others run.
     ///
     /// # Errors
-    /// If readiness cannot be asked for.
+    /// If readiness cannot be asked for, or the reactor is closed.
     ///
     /// # If dropped
     /// Nothing happens.
@@ -1077,41 +1215,54 @@ pub struct Ready<'a> {
     id: Option<u64>,
 }
 
-impl Future for Ready<'_> {
-    type Output = io::Result<()>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(budget::poll_left(cx));
+impl Ready<'_> {
+    /// Has it wait. Ready if it need not, or with an error.
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Registered { inner, state } = self.registered;
-        if state.is_ready(self.direction) {
-            budget::spend_call();
-            return Poll::Ready(Ok(()));
-        }
+        inner.check()?;
         let crowd = state.crowd();
-        let id = *self.id.get_or_insert_with(|| crowd.next_id());
-        // Cloned and dropped outside of the borrow: both may be anybody's code.
+        // Cloned and dropped outside of the borrow: both may be foreign code.
         let waker = cx.waker().clone();
-        let old = crowd.put(self.direction, id, waker);
+        let old = crowd.put(self.direction, &mut self.id, waker);
         if old.is_none() {
             state.raise(CROWDED);
             inner.waiting.set(inner.waiting.get() + 1);
         }
         old.into_iter().for_each(drop_contained);
-        match state.arm(inner) {
-            Ok(()) => Poll::Pending,
-            Err(error) => Poll::Ready(Err(error)),
-        }
+        state.arm(inner)?;
+        // What was called on the way is foreign, and may have brought the event before this was in
+        // its place.
+        inner.check()?;
+        if state.is_known_ready(self.direction) { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
-}
 
-impl Drop for Ready<'_> {
-    fn drop(&mut self) {
-        let Some(id) = self.id else { return };
+    /// It does not wait any more.
+    fn leave(&mut self) {
+        let Some(id) = self.id.take() else { return };
         let Registered { inner, state } = self.registered;
         let Some(waker) = state.crowd().remove(self.direction, id) else { return };
         state.note_crowd();
         inner.waiting.set(inner.waiting.get() - 1);
         drop_contained(waker);
+    }
+}
+
+impl Future for Ready<'_> {
+    type Output = io::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(budget::poll_left(cx));
+        let is_ready = self.registered.state.is_known_ready(self.direction);
+        let result = if is_ready { Ok(()) } else { ready!(self.wait(cx)) };
+        self.leave();
+        budget::spend_call();
+        Poll::Ready(result)
+    }
+}
+
+impl Drop for Ready<'_> {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 

@@ -1,76 +1,86 @@
 //! The table from keys to sources: a slab whose slots have generations.
 //!
-//! The invariant: no method calls foreign code, and a reference into the table is handed out only to a closure that does not
-//! either, nor reaches the table. So two methods are never active at once, and there is no borrow flag.
+//! The invariant: a reference into the table is handed out only to a closure that calls no foreign
+//! code and does not reach the table, and room is made before such a reference is taken. So two
+//! methods are never active at once, and there is no borrow flag.
 
-use std::cell::UnsafeCell;
+use std::cell::Cell;
 use std::rc::Rc;
 
+use crate::growing::Growing;
 use crate::key::{Key, LAST_GENERATION, SLOTS};
 use crate::source::State;
 
 #[derive(Default)]
-pub(crate) struct Table(UnsafeCell<Slots>);
-
-#[derive(Default)]
-struct Slots {
+pub(crate) struct Table {
     /// Each state knows its key, and so the generation that its slot is in.
-    states: Vec<Option<Rc<State>>>,
+    states: Growing<Option<Rc<State>>>,
     /// The keys that the next sources in vacant slots have.
-    free: Vec<Key>,
-    len: usize,
+    free: Growing<Key>,
+    len: Cell<usize>,
 }
 
 impl Table {
     pub(crate) fn len(&self) -> usize {
-        // SAFETY: `UnsafeCell` keeps this type on one thread at a time, and no other method is active (see above).
-        unsafe { (*self.0.get()).len }
+        self.len.get()
     }
 
-    /// The key that the next insertion uses. `None` if there are too many sources.
-    pub(crate) fn vacant_key(&self) -> Option<Key> {
-        // SAFETY: As in `len`.
-        let slots = unsafe { &*self.0.get() };
-        match slots.free.last() {
-            Some(&key) => Some(key),
-            None if slots.states.len() < SLOTS => Some(Key::new(slots.states.len(), 0)),
-            None => None,
+    /// Inserts the state of a source, which learns its key. `None` if there are too many sources.
+    pub(crate) fn insert(&self, mut state: Rc<State>) -> Option<Rc<State>> {
+        // The last allocation: from here on nothing is foreign.
+        if self.free.is_empty() && self.states.is_full() {
+            self.states.grow();
         }
-    }
-
-    /// Inserts the state of a source whose key is the vacant one.
-    pub(crate) fn insert(&self, state: Rc<State>) {
-        debug_assert_eq!(Some(state.key()), self.vacant_key());
-        // SAFETY: As in `len`; growing runs the allocator's code, which may not call back.
-        let slots = unsafe { &mut *self.0.get() };
-        match slots.free.pop() {
-            Some(key) => slots.states[key.slot()] = Some(state),
-            None => slots.states.push(Some(state)),
+        // SAFETY: Copies a key.
+        let key = match unsafe { self.free.change(Vec::pop) } {
+            Some(key) => key,
+            None if self.states.len() < SLOTS => Key::new(self.states.len(), 0),
+            None => return None,
+        };
+        Rc::get_mut(&mut state).expect("the state is new, so nothing else refers to it").set_key(key);
+        let copy = state.clone();
+        // SAFETY: The slot is vacant, or there is room for one more, so this moves a value and no
+        // more.
+        unsafe {
+            self.states.change(|states| match states.get_mut(key.slot()) {
+                Some(slot) => *slot = Some(copy),
+                None => states.push(Some(copy)),
+            });
         }
-        slots.len += 1;
+        self.len.set(self.len.get() + 1);
+        Some(state)
     }
 
     /// What `f` says of the source with this key, if there is one.
     ///
     /// # Safety
-    /// `f` must not reach the table, and so call nobody's code but ours.
+    /// `f` must not reach the table, and so call no foreign code, not even the allocator.
     #[inline]
     pub(crate) unsafe fn find<R>(&self, key: Key, f: impl FnOnce(&Rc<State>) -> R) -> Option<R> {
-        // SAFETY: As in `len`, and our caller promises it of `f`.
-        let slots = unsafe { &*self.0.get() };
-        let state = slots.states.get(key.slot())?.as_ref()?;
-        if state.key() == key { Some(f(state)) } else { None }
+        // SAFETY: Our caller promises it of `f`.
+        unsafe {
+            self.states.change(|states| {
+                let state = states.get(key.slot())?.as_ref()?;
+                if state.key() == key { Some(f(state)) } else { None }
+            })
+        }
     }
 
     pub(crate) fn remove(&self, key: Key) -> Option<Rc<State>> {
-        // SAFETY: As in `len` and `insert`; the state that is taken out is not dropped here.
-        let slots = unsafe { &mut *self.0.get() };
-        let state = slots.states.get_mut(key.slot())?.take_if(|state| state.key() == key)?;
-        slots.len -= 1;
+        // SAFETY: The state is moved out and not dropped here.
+        let state =
+            unsafe { self.states.change(|states| states.get_mut(key.slot())?.take_if(|state| state.key() == key)) }?;
+        self.len.set(self.len.get() - 1);
         if key.generation() < LAST_GENERATION {
-            slots.free.push(Key::new(key.slot(), key.generation() + 1));
+            self.free.push(Key::new(key.slot(), key.generation() + 1));
         }
         Some(state)
+    }
+
+    /// Takes all sources out, for good: a reactor that is closed has none any more.
+    pub(crate) fn clear(&self) -> impl Iterator<Item = Rc<State>> {
+        self.len.set(0);
+        self.states.take().into_iter().flatten()
     }
 }
 
@@ -79,9 +89,7 @@ mod tests {
     use super::*;
 
     fn insert(table: &Table) -> Key {
-        let key = table.vacant_key().unwrap();
-        table.insert(Rc::new(State::for_test(key)));
-        key
+        table.insert(Rc::new(State::for_test())).unwrap().key()
     }
 
     fn has(table: &Table, key: Key) -> bool {
@@ -106,10 +114,11 @@ mod tests {
 
     #[test]
     fn a_slot_whose_generations_are_used_up_is_retired() {
-        let mut table = Table::default();
+        let table = Table::default();
         let first = insert(&table);
         table.remove(first);
-        table.0.get_mut().free = vec![Key::new(first.slot(), LAST_GENERATION)];
+        table.free.take();
+        table.free.push(Key::new(first.slot(), LAST_GENERATION));
         let last = insert(&table);
         assert_eq!((last.slot(), last.generation()), (first.slot(), LAST_GENERATION));
         assert!(table.remove(last).is_some());

@@ -1,5 +1,9 @@
 //! Closing: everything is dropped, in order; what comes after that is an error that says so.
 
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use picot_loop::{Closed, EventLoop, LoopHandle, RunError, sleep};
@@ -53,6 +57,33 @@ fn the_report_says_what_was_left() {
     assert_eq!((report.timers, report.callbacks, report.sources, report.leaked), (1, 2, 1, 0));
     assert!(trace.take().is_empty(), "nothing ran");
     drop(source);
+}
+
+#[test]
+fn a_waiter_for_a_source_of_a_closed_loop_is_woken_and_gets_an_error() {
+    struct Woken(AtomicBool);
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let event_loop = EventLoop::new().unwrap();
+    let source = event_loop.handle().register(std::net::UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+    let woken = Arc::new(Woken(AtomicBool::new(false)));
+    let waker = Waker::from(woken.clone());
+    let mut cx = Context::from_waker(&waker);
+    let mut waiting = pin!(source.readable());
+    assert!(waiting.as_mut().poll(&mut cx).is_pending());
+    event_loop.close().unwrap();
+    assert!(woken.0.load(Ordering::Relaxed));
+    let is_closed = |result: std::io::Result<()>| {
+        result.is_err_and(|error| error.get_ref().is_some_and(|error| error.is::<Closed>()))
+    };
+    let Poll::Ready(result) = waiting.poll(&mut cx) else { panic!("it is an error at once") };
+    assert!(is_closed(result));
+    // Another loop does not change that.
+    let other = EventLoop::new().unwrap();
+    assert!(is_closed(other.run_until_complete(source.writable()).unwrap()));
 }
 
 #[test]

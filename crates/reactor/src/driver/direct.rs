@@ -87,7 +87,8 @@ impl Driver for Direct {
     }
 
     fn trusts_partial_transfers(&self) -> bool {
-        // With RDHUP, the end of a stream is an edge of its own; with PRI, so is urgent data. Miri knows no PRI.
+        // With RDHUP, the end of a stream is an edge of its own; with PRI, so is urgent data. Miri
+        // knows no PRI.
         !cfg!(miri)
     }
 

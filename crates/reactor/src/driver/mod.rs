@@ -87,11 +87,12 @@ pub trait Driver {
     /// always the same.
     fn is_edge(&self) -> bool;
 
-    /// Whether a plain TCP socket whose last transfer moved less than it could can be taken to be not ready: whatever
-    /// follows, the end of the stream and an urgent mark included, will be an event of its own that says what it is
-    /// ([`READ_CLOSED`](Readiness::READ_CLOSED), [`PRIORITY`](Readiness::PRIORITY)), or levels are told whenever they are
-    /// asked for. The answer is always the same. Of other objects a short transfer is believed only if their owner says so:
-    /// see [`Source::trust_short_transfers`](crate::Source::trust_short_transfers).
+    /// Whether a plain TCP socket whose last transfer moved less than it could can be taken to be
+    /// not ready: whatever follows, the end of the stream and an urgent mark included, will be an
+    /// event of its own that says what it is ([`READ_CLOSED`](Readiness::READ_CLOSED),
+    /// [`PRIORITY`](Readiness::PRIORITY)), or levels are told whenever they are asked for. The
+    /// answer is always the same. Of other objects a short transfer is believed only if their owner
+    /// says so: see [`Source::trust_short_transfers`](crate::Source::trust_short_transfers).
     fn trusts_partial_transfers(&self) -> bool;
 
     /// Adds an object to the set. `interest` has bits of directions only.

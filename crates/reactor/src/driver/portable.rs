@@ -3,7 +3,7 @@
 //! Where `polling` knows edges, they are used. Where it does not, events are told once each, and the reactor arms a source
 //! again for the directions that somebody asks for.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::mem::ManuallyDrop;
@@ -28,7 +28,8 @@ const EVENTS: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 pub struct Portable {
     alarm: Arc<Alarm>,
     mode: PollMode,
-    events: RefCell<polling::Events>,
+    /// Taken out while they are filled and read, as the allocator may be foreign code that waits, too.
+    events: Cell<Option<polling::Events>>,
 }
 
 impl Portable {
@@ -42,7 +43,7 @@ impl Portable {
         Ok(Portable {
             alarm: Arc::new(Alarm { poller: ManuallyDrop::new(poller), process: process::id() }),
             mode,
-            events: RefCell::new(polling::Events::with_capacity(EVENTS)),
+            events: Cell::new(None),
         })
     }
 
@@ -64,8 +65,8 @@ impl Driver for Portable {
     }
 
     fn trusts_partial_transfers(&self) -> bool {
-        // Levels are told whenever they are asked for, also past an urgent mark. The edges of `polling` do not tell the end
-        // of a stream apart.
+        // Levels are told whenever they are asked for, also past an urgent mark. The edges of
+        // `polling` do not tell the end of a stream apart.
         !self.is_edge()
     }
 
@@ -88,7 +89,7 @@ impl Driver for Portable {
     }
 
     fn wait(&self, timeout: Option<Duration>, _: Option<u64>, events: &mut Events) -> io::Result<()> {
-        let mut polled = self.events.borrow_mut();
+        let mut polled = self.events.take().unwrap_or_else(|| polling::Events::with_capacity(EVENTS));
         polled.clear();
         match self.poller().wait(&mut polled, timeout) {
             Ok(_) => {}
@@ -106,6 +107,8 @@ impl Driver for Portable {
                 | Readiness::ERROR.when(error);
             events.push(Key::from_bits(event.key), readiness);
         }
+        let other = self.events.replace(Some(polled));
+        drop(other);
         Ok(())
     }
 

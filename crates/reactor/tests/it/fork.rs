@@ -2,15 +2,18 @@
 
 use std::cell::RefCell;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
+use std::pin::pin;
 use std::process::Command;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use picot_reactor::{Direction, Reactor, Source};
+use picot_reactor::{Direction, Reactor, Readiness, ReadyList, Source};
 
-use crate::support::{reactor, registered, wait_until};
+use crate::drivers::drivers;
+use crate::support::{Count, drain, registered, wait_until};
 
 /// Runs `check` in a forked child, which then becomes `true`.
 fn in_child(mut check: impl FnMut() -> bool + Send + Sync + 'static) -> bool {
@@ -21,31 +24,57 @@ fn in_child(mut check: impl FnMut() -> bool + Send + Sync + 'static) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
+/// What a child gets, and drops.
+type Shared = (Reactor, Source<TcpStream>, Source<TcpStream>, ReadyList, Waker);
+
 thread_local! {
-    static SHARED: RefCell<Option<(Reactor, Source<TcpStream>)>> = const { RefCell::new(None) };
+    static SHARED: RefCell<Option<Shared>> = const { RefCell::new(None) };
 }
 
+/// Whatever of the reactor a child drops or closes, the parent goes on as if there had been none.
 #[test]
 #[cfg_attr(miri, ignore = "Miri starts no processes")]
 fn a_child_is_refused_and_takes_nothing_out_of_its_parents_set() {
-    let reactor = reactor();
-    let (source, mut peer) = registered(&reactor);
-    assert!(!reactor.is_forked());
-    SHARED.set(Some((reactor, source)));
+    for reactor in drivers() {
+        let (source, mut peer) = registered(&reactor);
+        let (listed, mut its_peer) = registered(&reactor);
+        let (list, owner, count) = (ReadyList::new(), Count::default(), Count::default());
+        listed.list_in(&list, 0);
+        let mut tokens = Vec::new();
+        let _ = owner.poll(|cx| list.poll_take(cx, &mut tokens));
+        let _ = listed.try_io(Direction::Read, |mut io| io.read(&mut [0]));
+        listed.look();
+        assert!(count.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
+        assert!(!reactor.is_forked());
+        let waker = Waker::from(reactor.wake_handle());
+        drain(&reactor);
+        SHARED.set(Some((reactor, source, listed, list, waker)));
 
-    assert!(in_child(|| {
-        let Some((reactor, source)) = SHARED.take() else { return false };
-        let refused = reactor.wait(Some(Duration::ZERO)).is_err();
-        let cannot_register = reactor.register(File::open("/dev/null").unwrap()).is_err();
-        drop(source);
-        refused
-            && cannot_register
-            && reactor.is_forked()
-            && Reactor::new().is_ok_and(|new| new.wait(Some(Duration::ZERO)).is_ok())
-    }));
+        assert!(in_child(|| {
+            let Some((reactor, source, listed, list, waker)) = SHARED.take() else { return false };
+            let other = Count::default();
+            let refused = reactor.wait(Some(Duration::ZERO)).is_err()
+                && reactor.register(File::open("/dev/null").unwrap()).is_err()
+                && matches!(other.poll(|cx| source.poll_ready(cx, Direction::Read)), Poll::Ready(Err(_)))
+                && matches!(other.poll(|cx| pin!(source.ready(Direction::Priority)).poll(cx)), Poll::Ready(Err(_)));
+            let is_forked = reactor.is_forked();
+            drop(source);
+            reactor.close();
+            drop((reactor, listed, list, waker));
+            refused && is_forked && Reactor::new().is_ok_and(|new| new.wait(Some(Duration::ZERO)).is_ok())
+        }));
 
-    let (reactor, source) = SHARED.take().unwrap();
-    peer.write_all(b"!").unwrap();
-    // Fails if the child has taken the parent's source out of the set.
-    wait_until(&reactor, || source.check(Direction::Read).is_ok());
+        let (reactor, source, listed, list, waker) = SHARED.take().unwrap();
+        assert_eq!(reactor.wait(Some(Duration::ZERO)).unwrap(), 0, "nothing has come of it");
+        assert_eq!(count.get(), 0);
+        // Each fails if the child has taken something out of the parent's set.
+        peer.write_all(b"!").unwrap();
+        its_peer.write_all(b"!").unwrap();
+        wait_until(&reactor, || count.get() == 1 && listed.known().contains(Readiness::READABLE));
+        assert!(owner.poll(|cx| list.poll_take(cx, &mut tokens)).is_ready());
+        assert!(source.check(Direction::Read).is_ok());
+        drain(&reactor);
+        waker.wake();
+        reactor.wait(None).unwrap();
+    }
 }

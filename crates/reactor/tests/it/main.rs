@@ -2,6 +2,7 @@
 //! `--cfg polling_test_poll_backend`.
 
 mod check;
+mod closing;
 mod deregistration;
 #[cfg(target_os = "linux")]
 mod devices;
@@ -12,6 +13,7 @@ mod events;
 mod fork;
 mod keeping;
 mod operations;
+mod panics;
 mod ready_list;
 mod registration;
 #[cfg(target_os = "linux")]
@@ -24,5 +26,6 @@ mod support;
 mod traits;
 #[cfg(target_os = "linux")]
 mod transfers;
+mod waiters;
 mod wake;
 mod wakers;

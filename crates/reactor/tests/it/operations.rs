@@ -4,13 +4,13 @@ use std::cell::Cell;
 use std::io;
 use std::panic::Location;
 use std::pin::pin;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use picot_context::{Step, budget, enter};
-use picot_reactor::Direction;
 use picot_reactor::driver::{Driver, Portable};
+use picot_reactor::{Direction, Readiness, ReadyList};
 
-use crate::support::{Count, is_portable, reactor, registered};
+use crate::support::{Count, is_portable, reactor, registered, wait_until};
 
 #[test]
 fn an_interrupted_operation_is_tried_again_and_one_that_would_block_waits() {
@@ -64,20 +64,54 @@ fn a_step_completes_no_more_operations_than_its_budget() {
 fn waiting_for_what_is_ready_already_takes_of_the_budget() {
     let reactor = reactor();
     let (source, _peer) = registered(&reactor);
-    source.assume_ready(Direction::Read);
-    let count = Count::default();
-    let wait = || count.poll(|cx| pin!(source.readable()).poll(cx));
-    let _step = enter(Step::callback(Location::caller()), None);
-    for _ in 0..budget::PER_STEP / budget::PER_CALL {
-        assert!(wait().is_ready());
-        assert!(source.try_io(Direction::Read, |_| Ok(())).is_ok());
+    let _ = source.try_io(Direction::Write, |_| Ok(()));
+    wait_until(&reactor, || source.known().contains(Readiness::WRITABLE));
+    let future = |cx: &mut Context<'_>| pin!(source.writable()).poll(cx);
+    let poll = |cx: &mut Context<'_>| source.poll_ready(cx, Direction::Write);
+    for wait in [&future as &dyn Fn(&mut Context<'_>) -> Poll<io::Result<()>>, &poll] {
+        let count = Count::default();
+        let _step = enter(Step::callback(Location::caller()), None);
+        for _ in 0..budget::PER_STEP / budget::PER_CALL {
+            assert!(count.poll(wait).is_ready());
+            assert!(source.try_io(Direction::Write, |_| Ok(())).is_ok());
+        }
+        assert!(count.poll(wait).is_pending());
+        assert_eq!((count.get(), reactor.waiting()), (1, 0), "queued again at once, and not waiting for the socket");
     }
-    assert!(wait().is_pending());
-    assert_eq!((count.get(), reactor.waiting()), (1, 0), "queued again at once, and not waiting for the socket");
 }
 
-/// Where the owner vouches for the object and the driver for its events. `polling`'s edges do not tell the end of a stream
-/// apart, and Miri knows no urgent data.
+/// An error is an operation that completes at once, too: a loop that ignores it must not keep the
+/// others from running.
+#[test]
+fn the_error_of_a_closed_reactor_and_tokens_take_of_the_budget() {
+    let reactor = reactor();
+    let (source, _peer) = registered(&reactor);
+    let (list, mut tokens) = (ReadyList::new(), Vec::new());
+    source.list_in(&list, 0);
+    reactor.close();
+    let mut take = |cx: &mut Context<'_>| {
+        source.look();
+        source.list();
+        list.poll_take(cx, &mut tokens).map(Ok)
+    };
+    type Way<'a> = &'a mut dyn FnMut(&mut Context<'_>) -> Poll<io::Result<()>>;
+    let mut ways: [Way<'_>; 5] = [
+        &mut |cx| pin!(source.readable()).poll(cx),
+        &mut |cx| source.poll_ready(cx, Direction::Read),
+        &mut |cx| source.poll_io(cx, Direction::Read, |_| Ok(())),
+        &mut |cx| source.poll_transfer(cx, Direction::Read, 8, |_| Ok(8)).map_ok(drop),
+        &mut take,
+    ];
+    for (n, way) in ways.iter_mut().enumerate() {
+        let count = Count::default();
+        let _step = enter(Step::callback(Location::caller()), None);
+        let completed = (0..=budget::PER_STEP).take_while(|_| count.poll(&mut *way).is_ready()).count();
+        assert!(completed <= budget::PER_STEP as usize && count.get() >= 1, "way {n} has completed {completed} times");
+    }
+}
+
+/// Where the owner vouches for the object and the driver for its events. `polling`'s edges do not
+/// tell the end of a stream apart, and Miri knows no urgent data.
 #[test]
 fn a_short_transfer_clears_readiness_only_where_it_is_trusted() {
     let reactor = reactor();

@@ -1,4 +1,5 @@
-//! Short transfers: a kernel ends a receive early at marks of many kinds, with more to read behind them and no further edge.
+//! Short transfers: a kernel ends a receive early at marks of many kinds, with more to read behind
+//! them and no further edge.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -215,7 +216,8 @@ fn a_receive_that_ends_at_a_mark_is_followed_by_the_rest() {
                         }
                         (case.fill)(&peer);
                         if knows_before {
-                            // The event comes before the first read, and tells of everything at once.
+                            // The event comes before the first read, and tells of everything at
+                            // once.
                             let _ = source.try_io(Direction::Read, |_| Ok(()));
                             let _ = source.try_io(Direction::Priority, |_| Ok(()));
                             drain(&reactor);

@@ -1,0 +1,274 @@
+//! Several waiters in one direction, many waiters, and wakers that call back while they are cloned,
+//! woken or dropped.
+
+use std::cell::RefCell;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
+use std::time::{Duration, Instant};
+
+use picot_reactor::{Direction, Reactor, Readiness, ReadyList, Source};
+
+use crate::drivers::drivers;
+use crate::support::{Count, drain, reactor, registered, wait_until};
+
+#[test]
+fn several_tasks_that_poll_in_one_direction_are_all_served() {
+    for reactor in drivers() {
+        for readers in [2, 3, 40] {
+            let (source, mut peer) = registered(&reactor);
+            let counts: Vec<_> = (0..readers).map(|_| Count::default()).collect();
+            let mut buffer = [0; 1];
+            let mut is_done = vec![false; readers];
+            let mut woken = vec![0; readers];
+            let mut polls = 0;
+            let mut round = |is_done: &mut Vec<bool>| {
+                for n in 0..readers {
+                    if is_done[n] || (woken[n] != 0 && counts[n].get() < woken[n]) {
+                        continue;
+                    }
+                    woken[n] = counts[n].get() + 1;
+                    polls += 1;
+                    let poll = counts[n].poll(|cx| source.poll_io(cx, Direction::Read, |mut io| io.read(&mut buffer)));
+                    is_done[n] = poll.is_ready();
+                }
+                polls
+            };
+            round(&mut is_done);
+            for served in 1..=readers {
+                peer.write_all(b"x").unwrap();
+                wait_until(&reactor, || {
+                    round(&mut is_done);
+                    is_done.iter().filter(|done| **done).count() == served
+                });
+            }
+            assert_eq!(reactor.waiting(), 0);
+            drop(source);
+        }
+    }
+}
+
+/// A poll does not say when its future is gone, so a waker that is left behind must not stay for
+/// ever, nor may they add up.
+#[test]
+fn pollers_that_left_do_not_add_up_and_those_that_wait_are_not_lost() {
+    let reactor = reactor();
+    let (source, mut peer) = registered(&reactor);
+    let first = Count::default();
+    let poll = |count: &Count| count.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending();
+    assert!(poll(&first));
+    let (mut others, mut again) = (Vec::new(), 1);
+    for _ in 0..1000 {
+        let other = Count::default();
+        assert!(poll(&other));
+        others.push(other);
+        if first.get() == again {
+            // It was woken to say that it still waits.
+            again += 1;
+            assert!(poll(&first));
+        }
+    }
+    let kept = others.iter().filter(|other| other.holders() > 1).count();
+    assert!(kept <= 17 && reactor.waiting() <= 17, "{kept} are kept, {} count", reactor.waiting());
+    assert!(again > 10, "it was asked {again} times");
+    // The same task again and again is one waiter.
+    for _ in 0..100 {
+        assert!(poll(&others[0]) && poll(&others[1]));
+    }
+    assert!(reactor.waiting() <= 17);
+    let before = first.get();
+    peer.write_all(b"x").unwrap();
+    wait_until(&reactor, || source.known().contains(Readiness::READABLE));
+    assert_eq!((first.get(), reactor.waiting()), (before + 1, 0));
+    assert!(others.iter().skip(2).all(|other| other.holders() == 1));
+}
+
+/// Waiters leave in any order at a cost that does not grow with their number.
+#[test]
+#[cfg_attr(miri, ignore = "too slow under Miri")]
+fn a_hundred_thousand_waiters_of_a_source_are_linear_in_all() {
+    let reactor = reactor();
+    let (source, mut peer) = registered(&reactor);
+    let many = |waiters: usize, is_reverse: bool| {
+        #[expect(clippy::disallowed_methods, reason = "the time that this takes is what is asked")]
+        let begin = Instant::now();
+        let waker = Count::default().waker();
+        let mut cx = Context::from_waker(&waker);
+        let mut waits: Vec<_> = (0..waiters).map(|_| Box::pin(source.readable())).collect();
+        for _ in 0..2 {
+            assert!(waits.iter_mut().all(|wait| wait.as_mut().poll(&mut cx).is_pending()));
+        }
+        assert_eq!(reactor.waiting(), waiters);
+        if is_reverse {
+            while waits.pop().is_some() {}
+        }
+        drop(waits);
+        assert_eq!(reactor.waiting(), 0);
+        begin.elapsed()
+    };
+    many(1_000, false);
+    for is_reverse in [false, true] {
+        let few = (0..3).map(|_| many(10_000, is_reverse)).min().unwrap();
+        let most = (0..2).map(|_| many(100_000, is_reverse)).min().unwrap();
+        assert!(most < 60 * few.max(Duration::from_millis(1)), "{few:?} for a tenth of what took {most:?}");
+    }
+    peer.write_all(b"x").unwrap();
+    wait_until(&reactor, || source.known().contains(Readiness::READABLE));
+}
+
+/// When a waker calls back.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Moment {
+    Clone,
+    Wake,
+    Drop,
+}
+
+/// What the callback does, in the thread-local because a waker is `Send`.
+type Callback = Box<dyn FnMut()>;
+
+thread_local! {
+    static CALLBACK: RefCell<Option<(Moment, Callback)>> = const { RefCell::new(None) };
+}
+
+fn call_back(moment: Moment) {
+    // Taken out, so it runs once, and what it does may call wakers again.
+    let call = CALLBACK.with_borrow_mut(|slot| slot.take_if(|(other, _)| *other == moment));
+    if let Some((_, mut call)) = call {
+        call();
+    }
+}
+
+/// A waker that counts, and that calls back in each of its functions.
+fn calling_back(wakes: &Arc<AtomicUsize>) -> Waker {
+    const VTABLE: RawWakerVTable = RawWakerVTable::new(
+        |data| {
+            call_back(Moment::Clone);
+            // SAFETY: `data` came from `Arc::into_raw` and is not used up.
+            unsafe { Arc::increment_strong_count(data.cast::<AtomicUsize>()) };
+            RawWaker::new(data, &VTABLE)
+        },
+        |data| {
+            // SAFETY: As above, and it is used up here.
+            let wakes = unsafe { Arc::from_raw(data.cast::<AtomicUsize>()) };
+            wakes.fetch_add(1, Ordering::Relaxed);
+            call_back(Moment::Wake);
+        },
+        |data| {
+            // SAFETY: As above, and it is not used up.
+            unsafe { (*data.cast::<AtomicUsize>()).fetch_add(1, Ordering::Relaxed) };
+            call_back(Moment::Wake);
+        },
+        |data| {
+            call_back(Moment::Drop);
+            // SAFETY: As in `wake`.
+            drop(unsafe { Arc::from_raw(data.cast::<AtomicUsize>()) });
+        },
+    );
+    // SAFETY: The functions uphold what is asked of them: the count of the `Arc` is that of the
+    // wakers.
+    unsafe { Waker::from_raw(RawWaker::new(Arc::into_raw(wakes.clone()).cast(), &VTABLE)) }
+}
+
+/// What a future of this crate waits for, polled once.
+type Wait<'a> = Box<dyn FnMut(&mut Context<'_>) -> Poll<()> + 'a>;
+
+/// Every way of this crate to wait for something to read.
+fn waits<'a>(source: &'a Source<TcpStream>, list: &'a ReadyList) -> Vec<(&'static str, Wait<'a>)> {
+    let mut future = Box::pin(source.readable());
+    vec![
+        ("ready", Box::new(move |cx: &mut Context<'_>| future.as_mut().poll(cx).map(Result::unwrap))),
+        ("poll_ready", Box::new(|cx: &mut Context<'_>| source.poll_ready(cx, Direction::Read).map(Result::unwrap))),
+        (
+            "poll_io",
+            Box::new(|cx: &mut Context<'_>| source.poll_io(cx, Direction::Read, |_| Ok(())).map(Result::unwrap)),
+        ),
+        (
+            "poll_transfer",
+            Box::new(|cx: &mut Context<'_>| {
+                source.poll_transfer(cx, Direction::Read, 1, |_| Ok(1)).map(Result::unwrap).map(drop)
+            }),
+        ),
+        (
+            "poll_take",
+            Box::new(|cx: &mut Context<'_>| {
+                source.look();
+                list.poll_take(cx, &mut Vec::new())
+            }),
+        ),
+    ]
+}
+
+/// What is waited for comes while the waker is being cloned, woken, or dropped for another one. The
+/// wait must complete: at once, or by a wake that follows.
+#[test]
+fn what_comes_while_a_waker_calls_back_is_not_lost() {
+    for reactor in drivers() {
+        for moment in [Moment::Clone, Moment::Wake, Moment::Drop] {
+            for n in 0..5 {
+                for has_company in [false, true] {
+                    check_callback(&reactor, moment, n, has_company);
+                }
+            }
+        }
+    }
+}
+
+fn check_callback(reactor: &Reactor, moment: Moment, n: usize, has_company: bool) {
+    let (source, mut peer) = registered(reactor);
+    // Nothing of a new socket is on its way any more.
+    let _ = source.try_io(Direction::Read, |_| Ok(()));
+    drain(reactor);
+    let list = ReadyList::new();
+    if n == 4 {
+        source.list_in(&list, 0);
+        let mut tokens = Vec::new();
+        let _ = Count::default().poll(|cx| list.poll_take(cx, &mut tokens));
+        assert!(source.try_io(Direction::Read, |mut io| io.read(&mut [0])).is_err());
+    }
+    let company = Count::default();
+    if has_company {
+        assert!(company.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
+    }
+    let (name, mut wait) = waits(&source, &list).swap_remove(n);
+    let wakes = Arc::<AtomicUsize>::default();
+    let waker = calling_back(&wakes);
+    let mut cx = Context::from_waker(&waker);
+    if moment == Moment::Drop {
+        // A waker of its own is replaced, and calls back when it is dropped.
+        let old = calling_back(&Arc::default());
+        assert!(wait(&mut Context::from_waker(&old)).is_pending());
+    }
+    let bring = {
+        let (reactor, mut peer) = (reactor.clone(), peer.try_clone().unwrap());
+        move || {
+            peer.write_all(b"x").unwrap();
+            // Loopback delivers at once.
+            drain(&reactor);
+        }
+    };
+    CALLBACK.set(Some((moment, Box::new(bring))));
+    let case = format!("{name}, {moment:?}, company: {has_company}");
+    let mut is_done = wait(&mut cx).is_ready();
+    if CALLBACK.with_borrow(Option::is_some) {
+        // Nothing had this moment yet: an event does it, and the callback brings the next one.
+        peer.write_all(b"y").unwrap();
+    }
+    for _ in 0..100 {
+        if is_done {
+            break;
+        }
+        if wakes.swap(0, Ordering::Relaxed) > 0 {
+            is_done = wait(&mut cx).is_ready();
+            continue;
+        }
+        reactor.wait(Some(Duration::from_millis(10))).unwrap();
+    }
+    assert!(is_done, "{case}: it was not woken");
+    CALLBACK.set(None);
+    if has_company {
+        assert!(company.get() > 0, "{case}: the one beside it was not woken");
+    }
+}
