@@ -1,26 +1,63 @@
 //! Accepting connections, whatever kind they are: which errors are passed over, and how long to rest after the others.
 //!
-//! The invariant: however many tasks accept, and whatever they do with an error, a listener tries ten times a second at the most
-//! while nothing can be accepted.
+//! The invariant: however many tasks accept, and whatever they do with an error, a listener returns at most ten errors a second.
+//! While it rests, it tries only for want of descriptors, when a socket of this thread has given one back, and then it keeps a
+//! failure to itself.
 
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use picot_context::budget;
 use picot_loop::{Instant, sleep_until};
 use picot_reactor::{Direction, Source};
 
+use crate::freed::Freed;
+
 /// How long a listener rests after an error.
 const REST: Duration = Duration::from_millis(100);
 
 /// When a listener may accept again, if it has met an error.
 #[derive(Default)]
-pub(crate) struct Rest(Cell<Option<Instant>>);
+pub(crate) struct Rest {
+    until: Cell<Option<Instant>>,
+    /// How many descriptors had been given back when one was wanting; `None` if something else was.
+    freed: Cell<Option<u64>>,
+}
 
 impl Rest {
-    /// Accepts the next connection by `accept`. After an error nothing is accepted for a while: what has failed would fail again.
+    /// Nothing is accepted for the next `duration`, unless a descriptor is given back.
+    pub(crate) fn begin(&self, duration: Duration) {
+        self.until.set(Some(Instant::now() + duration));
+    }
+
+    /// Waits until a try may succeed. Returns whether the rest is not over yet.
+    async fn wait(&self) -> bool {
+        // Asked again after each wait: another task may have met the same error meanwhile.
+        while let Some(until) = self.until.get().filter(|until| *until > Instant::now()) {
+            let Some(seen) = self.freed.get() else {
+                sleep_until(until).await;
+                continue;
+            };
+            let freed = Freed::here();
+            if freed.count() != seen {
+                return true;
+            }
+            let (mut end, mut freed) = (sleep_until(until), freed.after(seen));
+            poll_fn(|cx| match Pin::new(&mut freed).poll(cx) {
+                Poll::Ready(()) => Poll::Ready(()),
+                Poll::Pending => Pin::new(&mut end).poll(cx),
+            })
+            .await;
+        }
+        self.until.set(None);
+        false
+    }
+
+    /// Accepts the next connection by `accept`. After an error the listener rests: the next try would most likely fail as well.
     pub(crate) async fn accept<L, C>(
         &self,
         source: &Source<L>,
@@ -28,25 +65,40 @@ impl Rest {
     ) -> io::Result<C> {
         loop {
             poll_fn(budget::poll_left).await;
-            // Asked again after each rest: another task may have met the same error meanwhile.
-            while let Some(until) = self.0.get().filter(|until| *until > Instant::now()) {
-                sleep_until(until).await;
-            }
+            let is_resting = self.until.get().is_some() && self.wait().await;
             match source.try_io(Direction::Read, &mut accept) {
                 Ok(connection) => {
                     budget::spend_call();
                     return Ok(connection);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => source.readable().await?,
-                // Of those there may be many, so they are paid for as well.
+                // There may be many of those, so they spend the budget as well.
                 Err(error) if is_passing(&error) => budget::spend_call(),
                 Err(error) => {
-                    self.0.set(Some(Instant::now() + REST));
-                    return Err(error);
+                    budget::spend_call();
+                    self.freed.set(wants_descriptors(&error).then(|| Freed::here().count()));
+                    // In a rest the caller has the error already.
+                    if !is_resting {
+                        self.begin(REST);
+                        return Err(error);
+                    }
                 }
             }
         }
     }
+}
+
+/// Whether the process, or the system, has no descriptor left.
+#[cfg(unix)]
+fn wants_descriptors(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    [Errno::MFILE, Errno::NFILE].map(|errno| Some(errno.raw_os_error())).contains(&error.raw_os_error())
+}
+
+/// Windows has no such limit.
+#[cfg(not(unix))]
+fn wants_descriptors(_: &io::Error) -> bool {
+    false
 }
 
 /// Errors of a single connection, or of none: the next try may succeed at once. Linux passes errors of the network on
@@ -76,9 +128,13 @@ fn is_protocol_error(error: &io::Error) -> bool {
 mod tests {
     use std::rc::Rc;
 
+    #[cfg(unix)]
+    use futures_lite::future::poll_once;
     use picot_loop::{EventLoop, LoopHandle, VirtualClock, sleep, spawn};
 
     use super::*;
+    #[cfg(unix)]
+    use crate::freed::Descriptor;
 
     /// A source whose connections come from the test.
     fn listener() -> Source<std::net::TcpListener> {
@@ -110,6 +166,59 @@ mod tests {
         });
         // The first, and one after each of ten rests.
         assert_eq!(errors.unwrap(), 11);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_descriptor_that_is_given_back_ends_a_rest_and_failures_meanwhile_are_no_further_errors() {
+        let clock = VirtualClock::new();
+        let event_loop = EventLoop::builder().clock(&clock).build().unwrap();
+        let run = event_loop.run_until_complete(async {
+            let (listener, rest) = (listener(), Rest::default());
+            // A process with room for `room` connections, and with none at first.
+            let (room, tries) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+            let accept = || {
+                rest.accept(&listener, |_| {
+                    tries.set(tries.get() + 1);
+                    match room.get() {
+                        0 => Err(rustix::io::Errno::MFILE.into()),
+                        left => {
+                            room.set(left - 1);
+                            io::Result::Ok(())
+                        }
+                    }
+                })
+            };
+            let start = Instant::now();
+            accept().await.unwrap_err();
+            // Other processes are quicker: each descriptor is gone when this one tries.
+            for expected in 2..12 {
+                let mut accepting = std::pin::pin!(accept());
+                assert!(poll_once(accepting.as_mut()).await.is_none());
+                drop(Descriptor);
+                assert!(poll_once(accepting.as_mut()).await.is_none(), "its error was returned before");
+                assert_eq!(tries.get(), expected);
+            }
+            // One that stays serves as many as there is room for, at the same instant.
+            room.set(2);
+            let waiting = async { futures_lite::future::zip(accept(), accept()).await };
+            let freeing = async { drop(Descriptor) };
+            let ((one, two), ()) = futures_lite::future::zip(waiting, freeing).await;
+            one.and(two).unwrap();
+            assert_eq!(start.elapsed(), Duration::ZERO);
+            accept().await.unwrap_err();
+            assert_eq!(start.elapsed(), REST, "and the next error comes after the rest");
+            // A lack of something else takes its rest, whatever is given back.
+            let full = |_: &_| io::Result::<()>::Err(rustix::io::Errno::NOMEM.into());
+            rest.begin(Duration::ZERO);
+            rest.accept(&listener, full).await.unwrap_err();
+            let mut accepting = std::pin::pin!(rest.accept(&listener, full));
+            assert!(poll_once(accepting.as_mut()).await.is_none());
+            drop(Descriptor);
+            accepting.await.unwrap_err();
+            assert_eq!(start.elapsed(), 2 * REST);
+        });
+        run.unwrap();
     }
 
     #[cfg(unix)]

@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-use crate::operation_error::Escaped;
+use picot_context::Escaped;
 
 /// Where to connect to or listen: a socket address, or a host with a port.
 ///

@@ -6,11 +6,15 @@
 use std::any::Any;
 use std::fmt;
 use std::io;
+use std::mem;
+use std::process;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
 use picot_loop::{EventLoop, RemoteHandle, RunError};
+
+use crate::operation_error::About;
 
 /// Loops on threads of their own, each running what the same function has made there.
 ///
@@ -46,6 +50,8 @@ use picot_loop::{EventLoop, RemoteHandle, RunError};
 /// Dropping the group stops its loops, and waits for their threads.
 pub struct LoopGroup<T> {
     members: Vec<Member<T>>,
+    /// The process that started the threads. A child that was forked from it has none of them.
+    process: u32,
 }
 
 struct Member<T> {
@@ -59,8 +65,8 @@ impl<T: Send + 'static> LoopGroup<T> {
     /// when this returns; their futures may not have run yet.
     ///
     /// # Errors
-    /// What the operating system says if a thread or a loop cannot be had; those that were started are stopped, and their
-    /// threads have ended.
+    /// The operating system's error if a thread or a loop cannot be made, with the loop's index; those that were started are
+    /// stopped, and their threads have ended.
     ///
     /// # Panics
     /// If `loops` is 0.
@@ -70,7 +76,7 @@ impl<T: Send + 'static> LoopGroup<T> {
     ) -> io::Result<LoopGroup<T>> {
         assert!(loops > 0, "a group needs at least one loop");
         let make = Arc::new(make);
-        let mut group = LoopGroup { members: Vec::new() };
+        let mut group = LoopGroup { members: Vec::new(), process: process::id() };
         for index in 0..loops {
             let (make, (built, is_built)) = (make.clone(), mpsc::channel());
             let run = move || {
@@ -90,14 +96,15 @@ impl<T: Send + 'static> LoopGroup<T> {
                     Err(error) => Err(io::Error::other(error)),
                 }
             };
-            let thread = thread::Builder::new().name(format!("picot-loop-{index}")).spawn(run)?;
+            let thread = thread::Builder::new().name(format!("picot-loop-{index}")).spawn(run);
+            let thread = thread.about(format_args!("start the thread of loop {index} of {loops}"))?;
             let remote = is_built.recv().unwrap_or_else(|_| Err(io::Error::other("the thread of a loop has panicked")));
             match remote {
                 Ok(remote) => group.members.push(Member { remote, thread: Some(thread) }),
                 Err(error) => {
-                    // Nothing is left of it when the error is told.
+                    // The thread has ended when the caller gets the error.
                     let _ = thread.join();
-                    return Err(error);
+                    return Err(error.about(format_args!("build loop {index} of {loops}")));
                 }
             }
         }
@@ -133,14 +140,26 @@ impl<T: Send + 'static> LoopGroup<T> {
         stop(&self.members);
     }
 
-    /// Waits until all loops have ended, and gives what their futures have returned, in order: `None` for those that were
-    /// stopped first.
+    /// Waits until all loops have ended, and returns what their futures have returned, in order: `None` for those that were
+    /// stopped first. In a child that was forked from the process of the group there are no threads to wait for, and the
+    /// result is empty.
     ///
     /// # Errors
     /// For each, its own: the payload of the panic that ended its thread.
     pub fn join(mut self) -> Vec<Result<Option<T>, Box<dyn Any + Send>>> {
+        self.leave_if_forked();
         let threads = self.members.iter_mut().filter_map(|member| member.thread.take());
         threads.map(|thread| thread.join()?.map_err(|error| Box::new(error) as Box<dyn Any + Send>)).collect()
+    }
+}
+
+impl<T> LoopGroup<T> {
+    /// In a forked child, leaves the parent's threads alone: stopping them would stop the parent's, and joining waits for ever.
+    fn leave_if_forked(&mut self) {
+        if self.process != process::id() {
+            // The handles refer to threads that are not there, so they are not dropped either.
+            self.members.drain(..).for_each(mem::forget);
+        }
     }
 }
 
@@ -153,6 +172,7 @@ fn stop<T>(members: &[Member<T>]) {
 
 impl<T> Drop for LoopGroup<T> {
     fn drop(&mut self) {
+        self.leave_if_forked();
         // After `join` there is nothing left to wait for.
         if self.members.iter().any(|member| member.thread.is_some()) {
             stop(&self.members);

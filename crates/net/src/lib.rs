@@ -5,7 +5,10 @@ mod accept;
 mod address;
 mod descriptor;
 mod duplex;
+mod freed;
 mod group;
+#[cfg(target_os = "linux")]
+mod hosts;
 mod incoming;
 mod inherent;
 mod limit;

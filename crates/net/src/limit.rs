@@ -15,13 +15,13 @@ pub(crate) async fn within<T>(
     future: impl Future<Output = io::Result<T>>,
 ) -> io::Result<T> {
     let Some(limit) = limit else { return future.await };
-    let (mut future, mut alarm) = (pin!(future), sleep(limit));
+    let (mut future, mut alarm) = (pin!(future), None);
     poll_fn(|cx| {
         // The result first: one that is there in the last moment counts.
         if let Poll::Ready(result) = future.as_mut().poll(cx) {
             return Poll::Ready(result);
         }
-        Pin::new(&mut alarm)
+        Pin::new(alarm.get_or_insert_with(|| sleep(limit)))
             .poll(cx)
             .map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, format!("{what} timed out after {limit:?}"))))
     })

@@ -81,6 +81,10 @@ impl TcpListener {
         }
     }
 
+    pub(crate) fn rest(&self) -> &Rest {
+        &self.rest
+    }
+
     #[cold]
     fn cannot_accept(&self, error: io::Error) -> io::Error {
         match self.local_addr() {

@@ -5,9 +5,11 @@
 //! kept, and the number is reachable by [`raw_os_error`].
 
 use std::error::Error;
-use std::fmt::{self, Write};
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+
+use picot_context::Escaped;
 
 use crate::address::Address;
 
@@ -69,7 +71,7 @@ impl OperationError {
 
 impl fmt::Display for OperationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot {}: {}", self.operation, self.error)
+        write!(f, "cannot {}: {}", self.operation, Escaped(&self.error))
     }
 }
 
@@ -117,7 +119,9 @@ pub(crate) trait About {
 impl About for io::Error {
     #[cold]
     fn about(self, operation: fmt::Arguments<'_>) -> io::Error {
-        io::Error::new(self.kind(), OperationError { operation: operation.to_string().into(), error: self })
+        // Names and paths come from outside, and the text goes into logs.
+        let operation = Escaped(operation).to_string().into();
+        io::Error::new(self.kind(), OperationError { operation, error: self })
     }
 }
 
@@ -158,24 +162,6 @@ impl Error for Attempts {
     }
 }
 
-/// A text that comes from outside, on one line: its control characters are escaped. A name in a report or an error could
-/// forge further lines of a log otherwise.
-pub(crate) struct Escaped<'a>(pub(crate) &'a str);
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
-            // The separators of lines and paragraphs are no control characters, but some viewers break lines at them.
-            if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') {
-                write!(f, "{}", c.escape_default())?;
-            } else {
-                f.write_char(c)?;
-            }
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,13 +181,5 @@ mod tests {
         assert_eq!(Attempts::combine(&"host:1".into(), one()).to_string(), format!("127.0.0.1:1: {}", bare()));
         assert_eq!(Attempts::combine(&address.into(), one()).to_string(), bare().to_string());
         assert_eq!(raw_os_error(&io::Error::other("without a number")), None);
-    }
-
-    #[test]
-    fn control_characters_and_line_separators_are_escaped_and_other_text_is_kept() {
-        assert_eq!(
-            Escaped("a\nb\r\t\u{1b}[2J\0\u{2028}é\"\\").to_string(),
-            "a\\nb\\r\\t\\u{1b}[2J\\u{0}\\u{2028}é\"\\"
-        );
     }
 }

@@ -1,6 +1,6 @@
 //! Telling the loop's error hook what has gone wrong with a connection, and with which.
 
-use picot_context::{Cause, Kind, Origin, Report, TaskInfo};
+use picot_context::{Cause, Escaped, Kind, Origin, Report, TaskInfo};
 use socket2::{SockAddr, SockRef};
 
 /// Under the name of the task that runs.
@@ -26,23 +26,29 @@ fn tell(origin: Origin, cause: Cause) {
 pub(crate) fn connection_name(socket: &SockRef<'_>) -> String {
     let of = |address: SockAddr| match address.as_socket() {
         Some(address) => Some(address.to_string()),
-        None => path(&address),
+        None => unix_name(&address),
     };
     if let Some(peer) = socket.peer_addr().ok().and_then(of) {
         return format!("connection of {peer}");
     }
-    match socket.local_addr().ok().and_then(|address| path(&address)) {
+    match socket.local_addr().ok().and_then(|address| unix_name(&address)) {
         Some(path) => format!("connection at {path}"),
         None => "connection without a name".to_string(),
     }
 }
 
+/// The path of a Unix socket, or its abstract name behind an `@`; `None` if it has neither. A peer picks its name, so control
+/// characters are escaped.
 #[cfg(unix)]
-fn path(address: &SockAddr) -> Option<String> {
-    address.as_pathname().map(|path| path.display().to_string())
+pub(crate) fn unix_name(address: &SockAddr) -> Option<String> {
+    if let Some(path) = address.as_pathname() {
+        return Some(Escaped(path.display()).to_string());
+    }
+    let name = address.as_abstract_namespace()?;
+    Some(format!("@{}", Escaped(String::from_utf8_lossy(name))))
 }
 
 #[cfg(not(unix))]
-fn path(_: &SockAddr) -> Option<String> {
+pub(crate) fn unix_name(_: &SockAddr) -> Option<String> {
     None
 }

@@ -1,7 +1,7 @@
-//! Names: who turns a host into addresses.
+//! Resolvers, which turn the name of a host into addresses.
 //!
-//! The system's resolver blocks and cannot be interrupted, so it runs on a thread of the loop's lane, and a lookup that
-//! nobody waits for any more is left to itself. Whoever wants another resolver implements [`Resolve`].
+//! The system's resolver blocks and cannot be interrupted, so it runs on a thread of the loop's lane, and a lookup that was
+//! dropped runs on there. Names in the hosts file need no thread (`hosts.rs`). Another resolver implements [`Resolve`].
 
 use std::future::poll_fn;
 use std::io;
@@ -54,6 +54,7 @@ pub trait Resolve {
 
 /// The operating system's resolver, `getaddrinfo`: what is used unless another one is named.
 ///
+/// On Linux, names in the hosts file are found at once and without a thread, where the system asks that file first.
 /// A lookup blocks its thread for as long as the system takes. Dropped before it has started, it does not start; dropped
 /// later, it runs on, and its result is dropped. Closing the loop does not wait for it.
 ///
@@ -65,7 +66,12 @@ impl Resolve for SystemResolver {
     fn resolve<'a>(&'a self, host: &'a str, port: u16) -> Resolving<'a> {
         let host = host.to_string();
         Box::pin(async move {
-            let job = open_loop()?
+            let handle = open_loop()?;
+            #[cfg(target_os = "linux")]
+            if let Some(found) = crate::hosts::find(&host, port) {
+                return Ok(found);
+            }
+            let job = handle
                 .spawn_lookup(move || (host.as_str(), port).to_socket_addrs().map(Iterator::collect))
                 .map_err(io::Error::other)?;
             job.await.unwrap_or_else(|error| Err(io::Error::other(error)))

@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::net::{self, Shutdown, SocketAddr};
 use std::rc::{Rc, Weak};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use picot_context::budget;
 use picot_loop::LoopHandle;
@@ -15,6 +15,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use crate::address::Address;
 use crate::descriptor::descriptor;
 use crate::duplex::{Duplex, duplex};
+use crate::freed::Descriptor;
 use crate::operation::{call, operate};
 use crate::options::ConnectOptions;
 use crate::split::{ReadHalf, WriteHalf, split};
@@ -31,6 +32,8 @@ use crate::split::{ReadHalf, WriteHalf, split};
 pub struct TcpStream {
     // Shared with a server, which may want to end the connection while its handler has it.
     source: Rc<Source<net::TcpStream>>,
+    // After the source: the descriptor is closed when it is counted.
+    _descriptor: Descriptor,
 }
 
 impl TcpStream {
@@ -50,21 +53,29 @@ impl TcpStream {
     }
 
     /// Connects to one address. The error is the bare one of the operating system.
-    pub(crate) async fn connect_one(
+    ///
+    /// The future has no other owner of the socket beside it, so it waits by polling, which needs no state of its own.
+    pub(crate) fn connect_one(
         handle: LoopHandle,
         local: Option<SocketAddr>,
         address: SocketAddr,
-    ) -> io::Result<TcpStream> {
-        poll_fn(budget::poll_left).await;
-        budget::spend_call();
-        let stream = begin(&handle, local, address)?;
-        drop(handle);
-        loop {
-            stream.source.writable().await?;
-            if is_connected(&stream.source)? {
-                return Ok(stream.trusted_if_plain());
+    ) -> impl Future<Output = io::Result<TcpStream>> {
+        let mut begun = None;
+        poll_fn(move |cx| {
+            if begun.is_none() {
+                ready!(budget::poll_left(cx));
+                budget::spend_call();
+                begun = Some(begin(&handle, local, address)?);
             }
-        }
+            loop {
+                let source = &begun.as_ref().expect("the attempt was begun above").source;
+                ready!(source.poll_ready(cx, Direction::Write))?;
+                if is_connected(source)? {
+                    let stream: TcpStream = begun.take().expect("the attempt was begun above");
+                    return Poll::Ready(Ok(stream.trusted_if_plain()));
+                }
+            }
+        })
     }
 
     /// Takes over a connection of std: one that was accepted elsewhere, inherited, or given by another library. It is put
@@ -264,7 +275,7 @@ fn is_under_way(error: &io::Error) -> bool {
 fn register(handle: &LoopHandle, stream: net::TcpStream) -> io::Result<TcpStream> {
     // It fails where the peer has reset the connection already; reading will tell that.
     let _ = stream.set_nodelay(true);
-    Ok(TcpStream { source: Rc::new(handle.register(stream)?) })
+    Ok(TcpStream { source: Rc::new(handle.register(stream)?), _descriptor: Descriptor })
 }
 
 descriptor!(TcpStream, net::TcpStream);

@@ -20,6 +20,7 @@ use super::outgoing::{Outgoing, PIECE};
 use super::receive::{Callbacks, Reading, Received};
 use super::transport::Transport;
 use crate::duplex::unless_ended;
+use crate::freed::Descriptor;
 use crate::report::{connection_name, report_as};
 use crate::signal::Signal;
 use crate::stream::TcpStream;
@@ -41,7 +42,7 @@ type Socket = std::os::fd::OwnedFd;
 type Socket = std::net::TcpStream;
 
 /// The socket of a connection, of whatever family.
-pub(crate) struct Io(Source<Socket>);
+pub(crate) struct Io(Source<Socket>, Descriptor);
 
 /// The set owns it: when that lets go of it, the socket is closed.
 pub(super) struct Connection {
@@ -112,14 +113,14 @@ impl Io {
 impl From<TcpStream> for Io {
     fn from(stream: TcpStream) -> Io {
         #[cfg_attr(not(unix), expect(clippy::useless_conversion, reason = "it is one where there are Unix sockets"))]
-        Io(stream.into_source().into())
+        Io(stream.into_source().into(), Descriptor)
     }
 }
 
 #[cfg(unix)]
 impl From<UnixStream> for Io {
     fn from(stream: UnixStream) -> Io {
-        Io(stream.into_source().into())
+        Io(stream.into_source().into(), Descriptor)
     }
 }
 

@@ -202,6 +202,7 @@ impl<L: Listener> ServerBuilder<L> {
             clients: RefCell::new(Slab::new()),
             connections,
             max: self.max,
+            handle: handle.clone(),
             changed,
             acceptors: RefCell::default(),
             listening: Cell::new(self.listeners.len()),

@@ -9,6 +9,7 @@ use picot_reactor::Source;
 use socket2::SockRef;
 
 use super::Link;
+use crate::accept::Rest;
 use crate::listener::TcpListener;
 use crate::protocol::Io;
 use crate::stream::TcpStream;
@@ -26,6 +27,8 @@ pub trait Accept: 'static {
 
     #[doc(hidden)]
     fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, Self::Peer)>>;
+    #[doc(hidden)]
+    fn rest(&self) -> &Rest;
     #[doc(hidden)]
     fn address(&self) -> io::Result<Option<SocketAddr>>;
     #[doc(hidden)]
@@ -45,6 +48,10 @@ impl Accept for TcpListener {
 
     async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         self.accept().await
+    }
+
+    fn rest(&self) -> &Rest {
+        self.rest()
     }
 
     fn address(&self) -> io::Result<Option<SocketAddr>> {
@@ -80,6 +87,7 @@ mod unix {
     use std::os::unix::net::{SocketAddr as Peer, UnixStream as StdStream};
 
     use super::*;
+    use crate::report::unix_name;
     use crate::unix::{UnixListener, UnixStream};
 
     impl Listener for UnixListener {}
@@ -93,18 +101,22 @@ mod unix {
             self.accept().await
         }
 
+        fn rest(&self) -> &Rest {
+            self.rest()
+        }
+
         fn address(&self) -> io::Result<Option<SocketAddr>> {
             Ok(None)
         }
 
         /// A peer seldom has a path; then it is the path where it was accepted.
-        fn name(stream: &UnixStream, peer: &Peer) -> String {
-            if let Some(path) = peer.as_pathname() {
-                return format!("client {}", path.display());
+        fn name(stream: &UnixStream, _: &Peer) -> String {
+            let socket = stream.socket();
+            if let Some(name) = socket.peer_addr().ok().and_then(|address| unix_name(&address)) {
+                return format!("client {name}");
             }
-            let own = stream.local_addr().ok();
-            match own.as_ref().and_then(Peer::as_pathname) {
-                Some(path) => format!("client at {}", path.display()),
+            match socket.local_addr().ok().and_then(|address| unix_name(&address)) {
+                Some(name) => format!("client at {name}"),
                 None => "client of a Unix socket".to_string(),
             }
         }

@@ -8,16 +8,20 @@ mod listen;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::panic::resume_unwind;
+use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use picot_context::{Cause, Place};
-use picot_loop::{LoopHandle, Task, sleep};
+use picot_context::{Cause, Payload, Place, budget, catch, contain};
+use picot_loop::{Closed, LoopHandle, Task};
 use slab::Slab;
 
 use crate::limit::within;
+use crate::operation_error::About;
 use crate::protocol::Connections;
 use crate::report::report;
 use crate::signal::Signal;
@@ -25,18 +29,18 @@ use crate::signal::Signal;
 pub use builder::ServerBuilder;
 pub use listen::Listener;
 
-/// How long a listener rests when accepting has failed, as for want of descriptors, which will be so at once again.
+/// How long a listener rests when accepting has failed, as for want of descriptors: the next try would most likely fail, too.
 const REST: Duration = Duration::from_secs(1);
 
 /// A server: listeners, and a handler for each connection that they accept.
 ///
 /// It serves from the moment it is made. Each connection has a task of its own, named after its peer: an error that the
 /// handler returns goes to the loop's error hook under that name, with the place where the handler was given, and so do panics
-/// and slow steps. A handler that is
-/// cancelled is nobody's error. With [`serve_protocol`](ServerBuilder::serve_protocol) there are callbacks instead of tasks.
+/// and slow steps. A handler that is cancelled is no error. With [`serve_protocol`](ServerBuilder::serve_protocol) there are
+/// callbacks instead of tasks.
 ///
-/// If accepting fails, as for want of descriptors, that is reported, and the listener rests for a second; connections wait
-/// in its backlog meanwhile.
+/// If accepting fails, as for want of descriptors, that is reported, and the listener rests for a second, or until a socket of
+/// this thread is closed; connections wait in its backlog meanwhile.
 ///
 /// Dropping the server closes it: connections that are open stay so.
 ///
@@ -69,6 +73,8 @@ struct Shared {
     /// Those that protocols handle.
     connections: Option<Connections>,
     max: usize,
+    /// The loop whose tasks accept.
+    handle: LoopHandle,
     /// Something ended: a client, a listener, the server. It is the signal of `connections`, where there are any.
     changed: Rc<Signal>,
     acceptors: RefCell<Vec<Task<()>>>,
@@ -88,7 +94,7 @@ struct Client {
     link: Weak<dyn Link>,
 }
 
-/// A connection that somebody else owns, as far as a server may end it.
+/// A connection that its handler owns, as far as a server may end it.
 pub(crate) trait Link {
     /// Lets the handler read an end.
     fn end_reading(&self);
@@ -124,32 +130,39 @@ impl Server {
         self.shared.close();
     }
 
-    /// Waits until the server is closed, no listener is open, and all connections have ended.
+    /// Waits until the server is closed, no listener is open, and all connections have ended. The end of its loop closes it, too.
     ///
     /// # If dropped
     /// Nothing happens.
     pub async fn wait_closed(&self) {
         let shared = &self.shared;
-        shared.changed.until(|| shared.is_closed.get() && shared.listening.get() == 0 && shared.clients() == 0).await;
+        // The last listener that ends closes the server.
+        shared.changed.until(|| shared.listening.get() == 0 && shared.clients() == 0).await;
     }
 
-    /// Waits until somebody closes the server and all connections have ended. To be used where a program does nothing but
-    /// serve.
+    /// Waits until the server is closed and all connections have ended. To be used where a program does nothing but serve.
     ///
     /// # Errors
-    /// If the server is closed already, or somebody else does this.
+    /// If the server is closed already, or another call of this waits; and if the server has ended because its loop was
+    /// closed.
     ///
     /// # If dropped
     /// The server is closed.
     pub async fn serve_forever(&self) -> io::Result<()> {
+        poll_fn(budget::poll_left).await;
+        budget::spend();
         if self.is_closed() {
-            return Err(io::Error::other("the server is closed and cannot serve again; build another one"));
+            return Err(io::Error::other(format!("{self} is closed and cannot serve again; build another one")));
         }
         if self.shared.is_served.replace(true) {
-            return Err(io::Error::other("somebody waits in `serve_forever` already; use `wait_closed` beside it"));
+            let text = format!("another `serve_forever` waits for {self} already; use `wait_closed` beside it");
+            return Err(io::Error::other(text));
         }
         let _closes = CloseOnDrop(&self.shared);
         self.wait_closed().await;
+        if self.shared.handle.is_closed() {
+            return Err(io::Error::other(Closed::new()).about(format_args!("serve on: {self} has ended")));
+        }
         Ok(())
     }
 
@@ -221,20 +234,23 @@ impl Shared {
     async fn accept<L: Listener>(open: Open<L>, start: Rc<Start<L>>) {
         let Open { listener, listening: Listening(shared) } = &open;
         loop {
-            // The back-pressure: who is not accepted waits in the backlog.
+            // The back-pressure: connections wait in the backlog.
             shared.changed.until(|| shared.clients() < shared.max).await;
             match listener.accept().await {
                 Ok((stream, peer)) => start(shared, stream, peer),
                 Err(error) => {
                     report(Cause::Io(error));
-                    sleep(REST).await;
+                    listener.rest().begin(REST);
                 }
             }
         }
     }
 
-    /// Runs a handler as a task. The handler is called inside of the task, so that a panic is this client's and nobody else's;
-    /// and so that its future is made where it stays, and not moved there from a second place as large.
+    /// Runs a handler as a task. The handler is called inside of the task, so that a panic ends this client only, and so that its
+    /// future is made where it stays, and not moved there from a second place as large.
+    ///
+    /// The future is polled and dropped in a slot: a panic in its poll would unwind through this wrapper otherwise, and a second
+    /// one in its drop would abort the process.
     fn spawn<F>(
         self: &Rc<Self>,
         place: Place,
@@ -244,22 +260,30 @@ impl Shared {
     ) where
         F: Future<Output = io::Result<()>> + 'static,
     {
-        // Nobody else takes the key before it is used, as the only one who does runs in the tasks that accept; and the table is
-        // not borrowed while the task is made, of which the loop's hooks are told.
+        // The key is free until it is used, because only the tasks that accept take keys. The table is not borrowed while the
+        // task is made, because the loop's hooks run then.
         let key = self.clients.borrow().vacant_key();
         let leave = Leave { shared: self.clone(), key };
         let handle = LoopHandle::current();
         let task = handle.task().name(name).at(place).spawn(async move {
-            // Outlives the handler's future, so whoever is told that the client is gone finds nothing of it.
+            // Outlives the handler's future, so that nothing is left of the client when its end is notified.
             let _leave = leave;
-            if let Err(error) = handler().await {
-                report(Cause::Failed(error.into()));
+            let mut slot = pin!(Some(catch(handler).unwrap_or_else(|payload| unwind(payload))));
+            match poll_fn(|cx| contain::poll(slot.as_mut(), cx)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => report(Cause::Failed(error.into())),
+                Err(payload) => unwind(payload),
             }
         });
         let task = task.expect("the loop runs, for this is called by a task");
         let inserted = self.clients.borrow_mut().insert(Client { task, link });
         debug_assert_eq!(inserted, key, "nobody has come in between");
     }
+}
+
+/// Goes on with a panic, which ends the task: its executor reports it once.
+fn unwind(payload: Payload) -> ! {
+    resume_unwind(payload.take().expect("the payload was caught just now, and has one owner"))
 }
 
 /// A client, for as long as its task has not ended.
@@ -287,7 +311,11 @@ struct Listening(Rc<Shared>);
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        self.0.listening.set(self.0.listening.get() - 1);
+        let left = self.0.listening.get() - 1;
+        self.0.listening.set(left);
+        if left == 0 {
+            self.0.is_closed.set(true);
+        }
         self.0.changed.notify();
     }
 }
@@ -303,6 +331,21 @@ impl Drop for CloseOnDrop<'_> {
 impl Drop for Server {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+/// The server, with the addresses that it was bound to.
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut before = "the server at ";
+        if self.shared.addresses.is_empty() {
+            return f.write_str("the server");
+        }
+        for address in &self.shared.addresses {
+            write!(f, "{before}{address}")?;
+            before = ", ";
+        }
+        Ok(())
     }
 }
 

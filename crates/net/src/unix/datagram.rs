@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{self, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
@@ -10,15 +11,14 @@ use std::time::Duration;
 use picot_context::budget;
 use picot_loop::{LoopHandle, sleep};
 use picot_reactor::{Direction, Source};
-use socket2::SockRef;
+use socket2::{SockAddr, SockRef, Type};
 
-use super::path::{OwnedPath, remove_stale};
+use super::path::{self, OwnedPath, Shown};
+use super::{REST, REST_MAX};
 use crate::descriptor::descriptor;
+use crate::open::open_loop;
 use crate::operation::operate;
-
-/// How long to wait, at first and at most, before a peer that was full is tried again, if nobody tells when it has room.
-const REST: Duration = Duration::from_millis(1);
-const REST_MAX: Duration = Duration::from_millis(50);
+use crate::operation_error::About;
 
 /// A Unix socket for datagrams, on this thread's loop. Datagrams arrive whole and in order, or sending them fails.
 ///
@@ -30,16 +30,23 @@ pub struct UnixDatagram {
 }
 
 impl UnixDatagram {
-    /// A socket at `path`. A socket that was left there by somebody else is removed first.
+    /// A socket at `path`. A socket that a process left there is removed first. On Linux, a path that begins with a zero byte
+    /// is an abstract name, which is in no file system; that holds for the peers of [`connect`](UnixDatagram::connect) and
+    /// [`send_to`](UnixDatagram::send_to) as well.
     ///
     /// # Errors
-    /// What the operating system says; and if this thread has no loop.
+    /// The operating system's error, with the path. [`AddrInUse`](io::ErrorKind::AddrInUse) if a process has a socket there,
+    /// or if something else than a socket is there. [`InvalidInput`](io::ErrorKind::InvalidInput) if the path is empty, too
+    /// long, or contains a zero byte. And if this thread has no loop, or it is closed.
     pub fn bind(path: impl AsRef<Path>) -> io::Result<UnixDatagram> {
-        let (path, handle) = (path.as_ref(), LoopHandle::try_current()?);
-        remove_stale(path)?;
-        let socket = net::UnixDatagram::bind(path)?;
-        let path = OwnedPath::new(path);
-        register(&handle, socket, path)
+        fn bind(path: &Path) -> io::Result<UnixDatagram> {
+            budget::spend_call();
+            let handle = open_loop()?;
+            let (socket, path) = path::bind(path, Type::DGRAM)?;
+            register(&handle, OwnedFd::from(socket).into(), path)
+        }
+        let path = path.as_ref();
+        bind(path).about(format_args!("bind a datagram socket to {}", Shown(path)))
     }
 
     /// A socket without an address, to send from.
@@ -79,9 +86,11 @@ impl UnixDatagram {
     /// Sets the peer, to which [`send`](UnixDatagram::send) sends.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error, with the path.
     pub fn connect(&self, path: impl AsRef<Path>) -> io::Result<()> {
-        self.source.get_ref().connect(path)
+        let path = path.as_ref();
+        let connected = path::address(path).and_then(|address| self.socket().connect(&address));
+        connected.about(format_args!("connect a datagram socket to {}", Shown(path)))
     }
 
     /// Sends a datagram to the peer, when that has room for it.
@@ -99,15 +108,24 @@ impl UnixDatagram {
     /// [connected](UnixDatagram::connect); others, while it is full, look for it again and again, 1 to 50 ms apart.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error, with the path.
     ///
     /// # If dropped
     /// The datagram is not sent.
     pub async fn send_to(&self, datagram: &[u8], path: impl AsRef<Path>) -> io::Result<usize> {
-        let (path, mut rest) = (path.as_ref(), Duration::ZERO);
+        let path = path.as_ref();
+        let sent = match path::address(path) {
+            Ok(address) => self.send_to_address(datagram, &address).await,
+            Err(error) => Err(error),
+        };
+        sent.about(format_args!("send a datagram to {}", Shown(path)))
+    }
+
+    async fn send_to_address(&self, datagram: &[u8], address: &SockAddr) -> io::Result<usize> {
+        let mut rest = Duration::ZERO;
         poll_fn(budget::poll_left).await;
         loop {
-            match self.source.try_io(Direction::Write, |socket| socket.send_to(datagram, path)) {
+            match self.source.try_io(Direction::Write, |socket| SockRef::from(socket).send_to(datagram, address)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 result => {

@@ -2,17 +2,25 @@
 
 use std::fmt;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{self, SocketAddr};
 use std::path::Path;
 
-use picot_loop::LoopHandle;
+use picot_context::budget;
 use picot_reactor::Source;
+use socket2::{SockRef, Type};
 
 use super::UnixStream;
-use super::path::{OwnedPath, remove_stale};
+use super::path::{self, OwnedPath, Shown};
 use crate::accept::Rest;
 use crate::descriptor::descriptor;
 use crate::incoming::Incoming;
+use crate::open::open_loop;
+use crate::operation_error::About;
+use crate::report::unix_name;
+
+/// As many connections may wait to be accepted as the system allows: the kernel lowers it to its own limit.
+const BACKLOG: i32 = i32::MAX;
 
 /// A Unix socket that listens, on this thread's loop.
 ///
@@ -24,32 +32,45 @@ pub struct UnixListener {
 }
 
 impl UnixListener {
-    /// Listens at `path`. A socket that was left there by somebody else is removed first.
+    /// Listens at `path`. A socket that a process left there is removed first. On Linux, a path that begins with a zero byte
+    /// is an abstract name, which is in no file system.
     ///
     /// # Errors
-    /// What the operating system says, for example that something other than a socket is at the path; and if this thread
-    /// has no loop.
+    /// The operating system's error, with the path. [`AddrInUse`](io::ErrorKind::AddrInUse) if a process has a socket there,
+    /// or if something else than a socket is there. [`InvalidInput`](io::ErrorKind::InvalidInput) if the path is empty, too
+    /// long, or contains a zero byte. And if this thread has no loop, or it is closed.
     #[doc(alias = "create_unix_server")]
     pub fn bind(path: impl AsRef<Path>) -> io::Result<UnixListener> {
-        let (path, handle) = (path.as_ref(), LoopHandle::try_current()?);
-        remove_stale(path)?;
-        let listener = net::UnixListener::bind(path)?;
-        let path = OwnedPath::new(path);
-        listener.set_nonblocking(true)?;
-        Ok(UnixListener { source: handle.register(listener)?, path, rest: Rest::default() })
+        fn bind(path: &Path) -> io::Result<UnixListener> {
+            budget::spend_call();
+            let handle = open_loop()?;
+            let (socket, path) = path::bind(path, Type::STREAM)?;
+            socket.listen(BACKLOG)?;
+            Ok(UnixListener { source: handle.register(OwnedFd::from(socket).into())?, path, rest: Rest::default() })
+        }
+        let path = path.as_ref();
+        bind(path).about(format_args!("listen at {}", Shown(path)))
     }
 
-    /// Takes over a listener of std, whose path is left to whoever has made it. It is put into non-blocking mode.
-    /// That is the way to a name that is in no file system, as Linux has them: std's `bind_addr`.
+    /// Takes over a listener of std, whose path is left to its owner. It is put into non-blocking mode.
     ///
     /// # Errors
-    /// What the operating system says; and if this thread has no loop.
+    /// The operating system's error; and if this thread has no loop, or it is closed.
     pub fn from_std(listener: net::UnixListener) -> io::Result<UnixListener> {
-        listener.set_nonblocking(true)?;
-        Ok(UnixListener { source: LoopHandle::try_current()?.register(listener)?, path: None, rest: Rest::default() })
+        let name = SockRef::from(&listener).local_addr().ok().and_then(|address| unix_name(&address));
+        let register = || {
+            listener.set_nonblocking(true)?;
+            open_loop()?.register(listener)
+        };
+        let source = register();
+        let source = match name {
+            Some(name) => source.about(format_args!("take over the listener at {name}")),
+            None => source.about(format_args!("take over a listener")),
+        };
+        Ok(UnixListener { source: source?, path: None, rest: Rest::default() })
     }
 
-    /// Gives the listener to std, whose path nobody removes then. It is still in non-blocking mode.
+    /// Gives the listener to std, and leaves its path to the caller. It is still in non-blocking mode.
     pub fn into_std(self) -> net::UnixListener {
         if let Some(path) = self.path {
             path.leave();
@@ -61,14 +82,30 @@ impl UnixListener {
     /// each connection goes to one of them. A connection that its peer has given up meanwhile is passed over.
     ///
     /// # Errors
-    /// What the operating system says. After an error the listener rests for 100 ms, as
+    /// The operating system's error, with the listener's path. After an error the listener rests for at most 100 ms, as
     /// [`TcpListener::accept`](crate::TcpListener::accept) explains.
     ///
     /// # If dropped
     /// No connection is lost: one that was not accepted waits for the next call.
     pub async fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
         let finish = |(stream, peer)| Ok((UnixStream::from_std(stream)?, peer));
-        self.rest.accept(&self.source, |listener| listener.accept().and_then(finish)).await
+        let accepted = self.rest.accept(&self.source, |listener| listener.accept().and_then(finish)).await;
+        match accepted {
+            Ok(accepted) => Ok(accepted),
+            Err(error) => Err(self.cannot_accept(error)),
+        }
+    }
+
+    pub(crate) fn rest(&self) -> &Rest {
+        &self.rest
+    }
+
+    #[cold]
+    fn cannot_accept(&self, error: io::Error) -> io::Error {
+        match SockRef::from(self.source.get_ref()).local_addr().ok().and_then(|address| unix_name(&address)) {
+            Some(name) => error.about(format_args!("accept a connection at {name}")),
+            None => error.about(format_args!("accept a connection")),
+        }
     }
 
     /// The connections, one after the other, as a [`Stream`](futures_core::Stream).

@@ -1,28 +1,137 @@
-//! A socket's place in the file system, which outlives the process unless somebody removes it.
+//! The address of a Unix socket: a path in the file system, or an abstract name, which only Linux has.
 //!
-//! As asyncio has it since Python 3.13: a socket that was left at the path is removed before a new one is bound there, and
-//! the own one is removed at the end, unless another has taken its place meanwhile.
+//! A path outlives its process unless it is removed. As in asyncio since Python 3.13, a socket removes its path at its end, unless
+//! another socket has taken that meanwhile, and a socket that a process left behind is replaced. Before that, the kernel is asked
+//! whether a process still has it: two servers that were started by mistake would take each other's path otherwise.
 
+use std::fmt;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
+use std::process;
+
+use rustix::io::Errno;
+use socket2::{Domain, SockAddr, Socket, Type};
+
+/// How many bytes an address has for a path and the zero at its end.
+const SUN_PATH: usize = if cfg!(any(target_os = "linux", target_os = "android")) { 108 } else { 104 };
+
+/// The address of `path`. A path that begins with a zero byte is an abstract name.
+pub(crate) fn address(path: &Path) -> io::Result<SockAddr> {
+    let invalid = |text: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    let bytes = path.as_os_str().as_bytes();
+    let has_abstract_names = cfg!(any(target_os = "linux", target_os = "android"));
+    match bytes {
+        // The kernel would pick a name.
+        [] => invalid("the path is empty"),
+        [0, ..] if !has_abstract_names => invalid("this system has no abstract names, which begin with a zero byte"),
+        // The kernel would take the part before the zero.
+        [first, ..] if *first != 0 && bytes.contains(&0) => invalid("the path contains a zero byte"),
+        _ => SockAddr::unix(path).or_else(|_| {
+            let (length, max) = (bytes.len(), SUN_PATH - 1);
+            invalid(&format!("the path has {length} bytes, and an address has room for {max}"))
+        }),
+    }
+}
+
+/// A path or abstract name as text: `/run/server`, `@server`.
+pub(crate) struct Shown<'a>(pub(crate) &'a Path);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_os_str().as_bytes() {
+            [0, name @ ..] => write!(f, "@{}", String::from_utf8_lossy(name)),
+            _ => self.0.display().fmt(f),
+        }
+    }
+}
+
+/// Binds a new socket, in non-blocking mode, to `path`. A socket that a process left there is removed first.
+pub(crate) fn bind(path: &Path, kind: Type) -> io::Result<(Socket, Option<OwnedPath>)> {
+    let address = address(path)?;
+    let socket = Socket::new(Domain::UNIX, kind, None)?;
+    socket.set_nonblocking(true)?;
+    match socket.bind(&address) {
+        // An abstract name ends with its socket, so none is left behind.
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && address.as_pathname().is_some() => {
+            make_room(path, &address)?;
+            socket.bind(&address)?;
+        }
+        bound => bound?,
+    }
+    Ok((socket, OwnedPath::new(path)))
+}
+
+/// Removes a socket that a process left at `path`. An error says what is there otherwise.
+fn make_room(path: &Path, address: &SockAddr) -> io::Result<()> {
+    let in_use = |text: String| Err(io::Error::new(io::ErrorKind::AddrInUse, text));
+    let found = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        found => found?.file_type(),
+    };
+    if !found.is_socket() {
+        let what = match found {
+            _ if found.is_file() => "a file",
+            _ if found.is_dir() => "a directory",
+            _ if found.is_symlink() => "a symbolic link",
+            _ => "something",
+        };
+        return in_use(format!("{what} is there, not a socket"));
+    }
+    match has_owner(address) {
+        Ok(true) => return in_use("a process has a socket there".to_string()),
+        Ok(false) => {}
+        Err(error) => return in_use(format!("a socket is there, and whether a process has it is unknown: {error}")),
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+/// Whether a process has the socket at `address`.
+///
+/// A datagram socket asks. So a listener gets no connection: the kernel compares the kinds of the sockets after it has looked for
+/// an owner, and refuses.
+fn has_owner(address: &SockAddr) -> io::Result<bool> {
+    let probe = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
+    probe.set_nonblocking(true)?;
+    match probe.connect(address) {
+        Ok(()) => Ok(true),
+        Err(error) => match Errno::from_io_error(&error) {
+            Some(Errno::CONNREFUSED | Errno::NOENT) => Ok(false),
+            // It is a socket of another kind, or one that is connected to a third.
+            Some(Errno::PROTOTYPE | Errno::PERM | Errno::ISCONN) => Ok(true),
+            _ => Err(error),
+        },
+    }
+}
 
 /// Removes its file when it is dropped, if that is still the one it was made for.
 #[derive(Debug)]
 pub(crate) struct OwnedPath {
+    /// Absolute: the process may change its directory meanwhile.
     path: PathBuf,
-    /// Device and number of the file; `None` when it is somebody else's.
+    /// Device and number of the file; `None` once the path was left to another owner.
     id: Option<(u64, u64)>,
+    /// The process that bound it. In a child that was forked from it, the path is still the parent's.
+    process: u32,
 }
 
 impl OwnedPath {
-    /// The path of a socket that has just been bound.
-    pub(crate) fn new(path: &Path) -> Option<OwnedPath> {
-        Some(OwnedPath { path: path.to_path_buf(), id: Some(file_id(path)?) })
+    /// The path of a socket that has just been bound; `None` for an abstract name, which ends with its socket.
+    fn new(path: &Path) -> Option<OwnedPath> {
+        let id = Some(file_id(path)?);
+        Some(OwnedPath {
+            path: path::absolute(path).unwrap_or_else(|_| path.to_path_buf()),
+            id,
+            process: process::id(),
+        })
     }
 
-    /// Leaves the file to somebody else.
+    /// Leaves the file to another owner.
     pub(crate) fn leave(mut self) {
         self.id = None;
     }
@@ -30,8 +139,8 @@ impl OwnedPath {
 
 impl Drop for OwnedPath {
     fn drop(&mut self) {
-        if self.id.is_some() && file_id(&self.path) == self.id {
-            // There is nobody to tell if it fails; whoever binds the path next removes it.
+        if self.id.is_some() && self.process == process::id() && file_id(&self.path) == self.id {
+            // A failure leaves the file, which the next bind removes.
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -40,15 +149,4 @@ impl Drop for OwnedPath {
 fn file_id(path: &Path) -> Option<(u64, u64)> {
     let metadata = fs::symlink_metadata(path).ok()?;
     Some((metadata.dev(), metadata.ino()))
-}
-
-/// Removes a socket that was left at `path`. Anything else that is there stays, and binding will say so.
-pub(crate) fn remove_stale(path: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.file_type().is_socket() => match fs::remove_file(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            result => result,
-        },
-        _ => Ok(()),
-    }
 }

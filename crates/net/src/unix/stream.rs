@@ -1,20 +1,28 @@
 //! A connection over a Unix socket.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::net::Shutdown;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{self, SocketAddr};
 use std::path::Path;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 
-use picot_loop::LoopHandle;
+use picot_context::budget;
+use picot_loop::{LoopHandle, sleep};
 use picot_reactor::{Direction, Source};
-use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+use rustix::io::Errno;
+use socket2::{Domain, SockRef, Socket, Type};
 
+use super::path::{self, Shown};
+use super::{REST, REST_MAX};
 use crate::descriptor::descriptor;
 use crate::duplex::{Duplex, duplex};
-use crate::operation::call;
+use crate::freed::Descriptor;
+use crate::open::open_loop;
+use crate::operation_error::About;
 use crate::split::{ReadHalf, WriteHalf, split};
 
 /// A connection over a Unix socket, on this thread's loop; like [`TcpStream`](crate::TcpStream) in everything but its
@@ -37,28 +45,48 @@ use crate::split::{ReadHalf, WriteHalf, split};
 pub struct UnixStream {
     // Shared with a server, which may want to end the connection while its handler has it.
     source: Rc<Source<net::UnixStream>>,
+    // After the source: the descriptor is closed when it is counted.
+    _descriptor: Descriptor,
 }
 
 impl UnixStream {
-    /// Connects to the socket at `path`.
+    /// Connects to the socket at `path`. On Linux, a path that begins with a zero byte is an abstract name. While the
+    /// listener's backlog is full, the attempt is repeated, 1 to 50 ms apart.
     ///
     /// # Errors
-    /// What the operating system says, for example that nobody listens there; if the listener's backlog is full,
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) on Linux, which offers no way to wait for room. And if this thread has no
-    /// loop.
+    /// The operating system's error, with the path, for example that no process listens there. And if this thread has no
+    /// loop, or it is closed.
     ///
     /// # If dropped
     /// The connection is not made, or closed again.
     #[doc(alias = "create_unix_connection")]
     #[doc(alias = "open_unix_connection")]
     pub async fn connect(path: impl AsRef<Path>) -> io::Result<UnixStream> {
-        let handle = LoopHandle::try_current()?;
-        let (socket, is_connected) = call(|| connect_now(path.as_ref())).await?;
-        let stream = net::UnixStream::from(std::os::fd::OwnedFd::from(socket));
+        let path = path.as_ref();
+        UnixStream::connect_to(path).await.about(format_args!("connect to {}", Shown(path)))
+    }
+
+    async fn connect_to(path: &Path) -> io::Result<UnixStream> {
+        poll_fn(budget::poll_left).await;
+        let (handle, socket, mut rest) = (open_loop()?, socket()?, REST);
+        let is_connected = loop {
+            budget::spend_call();
+            match socket.connect(&path::address(path)?) {
+                Ok(()) => break true,
+                // Linux connects at once or not at all; others may take their time.
+                Err(error) if error.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => break false,
+                // The listener's backlog is full, and Linux does not report when it has room.
+                // The sleep is in a box, because few attempts need one.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Box::pin(sleep(rest)).await,
+                Err(error) => return Err(error),
+            }
+            rest = (2 * rest).min(REST_MAX);
+        };
+        let stream = net::UnixStream::from(OwnedFd::from(socket));
         if is_connected {
             return UnixStream::from_std(stream);
         }
-        let stream = UnixStream { source: Rc::new(handle.register(stream)?) };
+        let stream = UnixStream { source: Rc::new(handle.register(stream)?), _descriptor: Descriptor };
         stream.source.writable().await?;
         match stream.source.get_ref().take_error()? {
             Some(error) => Err(error),
@@ -86,7 +114,7 @@ impl UnixStream {
         // There may be data already, and there is room to send; if not, the first try finds out.
         source.assume_ready(Direction::Read);
         source.assume_ready(Direction::Write);
-        Ok(UnixStream { source: Rc::new(source) })
+        Ok(UnixStream { source: Rc::new(source), _descriptor: Descriptor })
     }
 
     /// Gives the connection to std. It is still in non-blocking mode.
@@ -142,16 +170,10 @@ impl UnixStream {
     }
 }
 
-/// A socket that is connected, or about to be, which is said beside it.
-fn connect_now(path: &Path) -> io::Result<(Socket, bool)> {
+fn socket() -> io::Result<Socket> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
-    match socket.connect(&SockAddr::unix(path)?) {
-        Ok(()) => Ok((socket, true)),
-        // Linux connects at once or not at all; others may take their time.
-        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => Ok((socket, false)),
-        Err(error) => Err(error),
-    }
+    Ok(socket)
 }
 
 descriptor!(UnixStream, net::UnixStream);

@@ -53,3 +53,36 @@ fn what_is_no_address_is_an_error() {
         Ok(())
     });
 }
+
+/// Names that need no name server are found at once, even while lookups that a silent one keeps have every thread.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_name_in_the_hosts_file_does_not_wait_for_a_thread() {
+    use picot_loop::LoopHandle;
+
+    let switch = std::fs::read_to_string("/etc/nsswitch.conf").unwrap_or_default();
+    let hosts = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
+    let sources = switch.lines().find_map(|line| line.strip_prefix("hosts:")).unwrap_or_default();
+    if sources.split_whitespace().next() != Some("files") || !hosts.contains("localhost") {
+        return println!("this system does not ask the hosts file first, or `localhost` is not there");
+    }
+    run(async {
+        let (sender, receiver) = std::sync::mpsc::channel::<()>();
+        let receiver = std::sync::Arc::new(std::sync::Mutex::new(receiver));
+        let silent: Vec<_> = (0..64)
+            .map(|_| {
+                let receiver = receiver.clone();
+                LoopHandle::current().spawn_lookup(move || receiver.lock().unwrap().recv()).unwrap()
+            })
+            .collect();
+        let found = futures_lite::future::poll_once(lookup("LocalHost:80")).await.expect("no wait")?;
+        assert!(found.iter().all(|address| address.ip().is_loopback() && address.port() == 80), "{found:?}");
+        drop(sender);
+        for lookup in silent {
+            lookup.await.unwrap().unwrap_err();
+        }
+        let resolved: Vec<SocketAddr> = std::net::ToSocketAddrs::to_socket_addrs("localhost:80")?.collect();
+        assert_eq!(found[0], resolved[0], "the system's resolver prefers the same one");
+        Ok(())
+    });
+}

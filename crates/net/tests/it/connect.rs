@@ -14,7 +14,7 @@ use picot_loop::{LoopHandle, sleep, spawn};
 use picot_net::{Address, ListenOptions};
 use picot_net::{ConnectOptions, Resolve, Resolving, TcpListener, TcpStream};
 
-use crate::{pair, run};
+use crate::{alone, pair, run};
 
 #[test]
 fn both_ends_know_each_other() {
@@ -29,7 +29,7 @@ fn both_ends_know_each_other() {
 #[test]
 fn a_refused_connection_is_an_error() {
     run(async {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let listener = TcpListener::bind(alone(4)).await?;
         let address = listener.local_addr()?;
         drop(listener);
         let error = TcpStream::connect(address).await.unwrap_err();
@@ -183,7 +183,7 @@ fn without_a_stagger_an_address_has_all_the_time_that_there_is() {
 #[test]
 fn addresses_are_tried_in_order_and_if_all_fail_each_error_is_named() {
     run(async {
-        let (first, second) = (TcpListener::bind("127.0.0.1:0").await?, TcpListener::bind("127.0.0.1:0").await?);
+        let (first, second) = (TcpListener::bind(alone(6)).await?, TcpListener::bind(alone(6)).await?);
         let addresses = vec![first.local_addr()?, second.local_addr()?];
         let options = ConnectOptions::new().resolver(Host(addresses.clone()));
         assert_eq!(options.connect("host:1").await?.peer_addr()?, addresses[0]);
@@ -251,7 +251,7 @@ fn several_tasks_may_accept_and_each_connection_goes_to_one() {
 #[test]
 fn a_listener_that_was_dropped_refuses() {
     run(async {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let listener = TcpListener::bind(alone(5)).await?;
         let address = listener.local_addr()?;
         let accepting = spawn(async move { listener.accept().await.map(drop) });
         drop(TcpStream::connect(address).await?);
@@ -353,4 +353,16 @@ fn streams_of_a_loop_are_gone_with_its_tasks() {
         .unwrap()
         .unwrap();
     assert_eq!(event_loop.close().unwrap().sources, 0);
+}
+
+#[test]
+fn the_future_of_a_connect_is_small() {
+    let size =
+        |bytes: usize, of: &str, max: usize| assert!(bytes <= max, "{of} has {bytes} bytes, and {max} are enough");
+    let options = ConnectOptions::new();
+    size(size_of_val(&TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], 1)))), "TcpStream::connect", 320);
+    size(size_of_val(&TcpStream::connect("localhost:1")), "TcpStream::connect to a name", 320);
+    size(size_of_val(&options.connect("localhost:1")), "ConnectOptions::connect", 320);
+    #[cfg(unix)]
+    size(size_of_val(&picot_net::UnixStream::connect("/nowhere")), "UnixStream::connect", 448);
 }

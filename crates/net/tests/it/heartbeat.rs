@@ -7,10 +7,10 @@ use std::rc::Rc;
 
 use futures_lite::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, StreamExt};
 use picot_loop::{spawn, yield_now};
-use picot_net::{Connections, Reader, TcpStream, UdpSocket, Writer, duplex};
+use picot_net::{Connections, Reader, Server, TcpListener, TcpStream, UdpSocket, Writer, duplex, lookup, start_server};
 
 use crate::trace::{Trace, soon};
-use crate::{pair, run};
+use crate::{alone, pair, run};
 
 /// Many more than a budget holds.
 const MANY: usize = 2_000;
@@ -196,6 +196,40 @@ fn a_loop_over_what_tls_has_decrypted_lets_other_tasks_run() {
             "read of nothing": server.read(&mut []).await?;
             "write": client.write_all(b"x").await?;
             "flush": client.flush().await?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_loop_over_any_connect_bind_lookup_or_wait_for_a_server_lets_other_tasks_run() {
+    run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let server = Server::builder().bind("127.0.0.1:0").await?.serve(|_, _| async { Ok(()) })?;
+        server.close();
+        server.wait_closed().await;
+        beside_a_heartbeat! {
+            "lookup of a number": lookup(address).await?;
+            "lookup of no address": lookup("no-port").await.unwrap_err();
+            "bind": TcpListener::bind(alone(2)).await?;
+            "bind in use": TcpListener::bind(address).await.unwrap_err();
+            "bind of datagrams": UdpSocket::bind(alone(2)).await?;
+            "connect that is refused at once": TcpStream::connect("255.255.255.255:1").await.unwrap_err();
+            "connect to no address": TcpStream::connect("no-port").await.unwrap_err();
+            "bind of a server": Server::builder().bind(alone(2)).await?;
+            "start_server in use": start_server(address, |_, _| async { Ok(()) }).await.unwrap_err();
+            "wait_closed": server.wait_closed().await;
+            "shutdown": server.shutdown(std::time::Duration::ZERO).await;
+            "serve_forever": server.serve_forever().await.unwrap_err();
+        }
+        #[cfg(unix)]
+        {
+            use picot_net::UnixStream;
+            beside_a_heartbeat! {
+                "connect to a path": UnixStream::connect("/nowhere/at").await.unwrap_err();
+                "connect to no path": UnixStream::connect("").await.unwrap_err();
+            }
         }
         Ok(())
     });

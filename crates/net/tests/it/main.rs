@@ -7,14 +7,18 @@ mod allocations;
 mod auto_traits;
 #[cfg(unix)]
 mod broken_pipe;
+mod closed;
 mod connect;
 mod data;
 mod endings;
+#[cfg(unix)]
+mod forked;
 mod group;
 mod heartbeat;
 #[cfg(target_os = "linux")]
 mod marks;
 mod memory;
+mod names;
 mod nothing;
 mod protocol;
 mod reader_model;
@@ -44,4 +48,11 @@ async fn pair() -> io::Result<(TcpStream, TcpStream)> {
     let client = TcpStream::connect(listener.local_addr()?).await?;
     let (server, _) = listener.accept().await?;
     Ok((client, server))
+}
+
+/// A port of a host that only the test with this number binds, so that a port stays free that the test has given back. Where
+/// loopback is a single address, another test may take it.
+fn alone(test: u8) -> String {
+    let host = if cfg!(target_os = "linux") { test } else { 1 };
+    format!("127.0.0.{host}:0")
 }

@@ -3,16 +3,19 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_lite::AsyncReadExt;
 use futures_lite::future::poll_once;
+use picot_context::Cause;
 use picot_loop::{EventLoop, Instant, LoopHandle, VirtualClock, sleep, spawn, yield_now};
 use picot_net::{Connections, Server, ServerBuilder, TcpListener, TcpStream};
 
-use crate::run;
 use crate::trace::Trace;
+use crate::{alone, run};
 
 /// Handles a connection until its peer has sent everything.
 async fn drain(stream: TcpStream, _: SocketAddr) -> io::Result<()> {
@@ -21,7 +24,7 @@ async fn drain(stream: TcpStream, _: SocketAddr) -> io::Result<()> {
 }
 
 async fn server() -> io::Result<(Server, SocketAddr)> {
-    let server = Server::builder().bind("127.0.0.1:0").await?.serve(drain)?;
+    let server = Server::builder().bind(alone(7)).await?.serve(drain)?;
     let address = server.local_addrs()[0];
     Ok((server, address))
 }
@@ -32,11 +35,15 @@ async fn rest(mut stream: TcpStream) -> io::Result<String> {
     Ok(text)
 }
 
-/// Collects what the error hook is told.
+/// Collects the reports to the error hook, but for slow steps, which a busy machine brings about anywhere.
 fn reports() -> Rc<RefCell<Vec<String>>> {
     let reports = Rc::new(RefCell::new(Vec::new()));
     let hook = reports.clone();
-    LoopHandle::current().set_error_hook(move |report| hook.borrow_mut().push(report.to_string()));
+    LoopHandle::current().set_error_hook(move |report| {
+        if !matches!(report.cause, Cause::SlowStep(..)) {
+            hook.borrow_mut().push(report.to_string());
+        }
+    });
     reports
 }
 
@@ -226,6 +233,105 @@ fn an_error_or_panic_of_a_handler_goes_to_the_hook_with_the_peer_and_ends_only_i
     });
 }
 
+/// A handler's future that panics where its bits say.
+struct Faulty(u8);
+
+const IN_MAKING: u8 = 1;
+const IN_POLL: u8 = 2;
+const IN_DROP: u8 = 4;
+
+impl Future for Faulty {
+    type Output = io::Result<()>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        assert!(self.0 & IN_POLL == 0, "in poll");
+        Poll::Ready(Err(io::Error::other(Unprintable)))
+    }
+}
+
+impl Drop for Faulty {
+    fn drop(&mut self) {
+        assert!(self.0 & IN_DROP == 0, "in drop");
+    }
+}
+
+/// An error that cannot be shown.
+#[derive(Debug)]
+struct Unprintable;
+
+impl std::fmt::Display for Unprintable {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("in display")
+    }
+}
+
+impl std::error::Error for Unprintable {}
+
+#[test]
+fn a_handler_that_panics_anywhere_costs_its_connection_and_each_panic_is_one_report() {
+    run(async {
+        let reports = reports();
+        let faults = Rc::new(Cell::new(0));
+        let server = Server::builder().bind("127.0.0.1:0").await?.serve({
+            let faults = faults.clone();
+            move |_: TcpStream, _| {
+                assert!(faults.get() & IN_MAKING == 0, "in making");
+                Faulty(faults.get())
+            }
+        })?;
+        for bits in 0..8 {
+            faults.set(bits);
+            let client = TcpStream::connect(server.local_addrs()[0]).await?;
+            // Its end, or a reset; at any rate not a hang.
+            let _ = rest(client).await;
+            turns_until(|| server.clients() == 0).await;
+            yield_now().await;
+            let told = reports.take();
+            let count = |text: &str| told.iter().filter(|report| report.contains(text)).count();
+            let makes = bits & IN_MAKING == 0;
+            assert_eq!(count("in making"), usize::from(!makes), "bits {bits}: {told:?}");
+            assert_eq!(count("in poll"), usize::from(makes && bits & IN_POLL != 0), "bits {bits}: {told:?}");
+            assert_eq!(count("in drop"), usize::from(makes && bits & IN_DROP != 0), "bits {bits}: {told:?}");
+            assert_eq!(count("in display"), usize::from(makes && bits & IN_POLL == 0), "bits {bits}: {told:?}");
+            assert!(!server.is_closed());
+        }
+        Ok(())
+    });
+}
+
+#[cfg(unix)]
+#[test]
+fn a_peers_path_cannot_forge_a_line_of_a_report() {
+    use picot_net::{UnixListener, UnixStream};
+
+    let folder = std::env::temp_dir().join(format!("picot-net-{}-forge", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    let (path, evil) = (folder.join("server"), folder.join("evil\n2026-01-01 all is well\u{1b}[2J"));
+    run(async {
+        let reports = reports();
+        let server = Server::builder()
+            .listener(UnixListener::bind(&path)?)
+            .serve(|_: UnixStream, _| async { Err(io::Error::other("as\nordered")) })?;
+        let protocols = Server::builder()
+            .listener(UnixListener::bind(folder.join("protocols"))?)
+            .serve_protocol(|| -> Trace { panic!("no\nprotocol") })?;
+        for to in [&path, &folder.join("protocols")] {
+            let client = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+            client.bind(&socket2::SockAddr::unix(&evil)?)?;
+            client.connect(&socket2::SockAddr::unix(to)?)?;
+            turns_until(|| !reports.borrow().is_empty()).await;
+            let told = reports.take();
+            assert_eq!(told.len(), 1, "{told:?}");
+            assert!(told[0].contains("evil\\n2026-01-01 all is well\\u{1b}[2J"), "{told:?}");
+            assert!(!told[0].contains(char::is_control), "{told:?}");
+            std::fs::remove_file(&evil)?;
+        }
+        drop((server, protocols));
+        Ok(())
+    });
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
 #[test]
 fn clients_that_are_aborted_see_a_reset_and_it_is_nobodys_error() {
     run(async {
@@ -385,5 +491,41 @@ fn a_hook_may_ask_the_server_whose_client_is_being_spawned() {
         hooks.0.take();
         assert_eq!(hooks.1.get(), 1, "it was asked, when there was no client yet");
         Ok(())
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_listener_without_descriptors_goes_on_as_soon_as_a_client_has_left() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+
+    // The limit is the process's, so this runs in one of its own.
+    crate::forked::in_child(|| {
+        run_virtually(async {
+            let reports = reports();
+            let (server, leaving) = {
+                let server = Server::builder().bind("127.0.0.1:0").await?.serve(drain)?;
+                let client = client_of(&server).await?;
+                (server, client)
+            };
+            let maximum = rustix::process::getrlimit(Resource::Nofile).maximum;
+            setrlimit(Resource::Nofile, Rlimit { current: Some(1024), maximum })?;
+            let null = || std::fs::File::open("/dev/null");
+            let mut fill: Vec<_> = std::iter::from_fn(|| null().ok()).collect();
+            assert_eq!(null().unwrap_err().raw_os_error(), Some(rustix::io::Errno::MFILE.raw_os_error()));
+            drop(fill.pop());
+            let start = Instant::now();
+            let waiting = TcpStream::connect(server.local_addrs()[0]).await?;
+            turns_until(|| !reports.borrow().is_empty()).await;
+            assert_eq!(server.clients(), 1);
+            drop(leaving);
+            waiting.shutdown(std::net::Shutdown::Write)?;
+            assert_eq!(rest(waiting).await?, "bye");
+            assert_eq!(start.elapsed(), Duration::ZERO, "the second of rest was not waited for");
+            let told = reports.take();
+            assert_eq!(told.len(), 1, "{told:?}");
+            assert!(told[0].contains("cannot accept a connection at 127.0.0.1:"), "{told:?}");
+            Ok(())
+        });
     });
 }

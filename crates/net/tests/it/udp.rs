@@ -150,7 +150,7 @@ fn every_member_of_a_group_hears_what_is_sent_to_it_until_it_leaves() {
 fn a_group_over_ipv6_is_heard_until_it_is_left() {
     run(async {
         let member = match UdpOptions::new().only_v6(true).bind("[::]:0").await {
-            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error()) => {
+            Err(error) if picot_net::raw_os_error(&error) == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error()) => {
                 eprintln!("skipped: this machine has no IPv6");
                 return Ok(());
             }

@@ -86,14 +86,162 @@ fn a_socket_that_was_left_is_replaced_and_the_own_one_is_removed() {
     });
 }
 
+/// Binds a socket of each kind.
+fn bind_each(path: &std::path::Path) -> [io::Result<()>; 2] {
+    [UnixListener::bind(path).map(drop), UnixDatagram::bind(path).map(drop)]
+}
+
 #[test]
-fn another_file_at_the_path_is_an_error_and_stays() {
+fn what_is_no_socket_at_the_path_stays_and_the_error_names_it() {
     let path = Path::new("file");
-    fs::write(&path.0, "precious").unwrap();
     run(async {
-        assert_eq!(UnixListener::bind(&path.0).unwrap_err().kind(), io::ErrorKind::AddrInUse);
-        assert_eq!(UnixDatagram::bind(&path.0).unwrap_err().kind(), io::ErrorKind::AddrInUse);
-        assert_eq!(fs::read_to_string(&path.0)?, "precious");
+        let place = |what: &str, put: &dyn Fn() -> io::Result<()>, take: &dyn Fn() -> io::Result<()>| {
+            put()?;
+            for bound in bind_each(&path.0) {
+                let error = bound.unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+                let expected = format!("{}: {what} is there, not a socket", path.0.display());
+                assert!(error.to_string().ends_with(&expected), "{error}");
+            }
+            take()
+        };
+        place("a file", &|| fs::write(&path.0, "precious"), &|| {
+            assert_eq!(fs::read_to_string(&path.0)?, "precious");
+            fs::remove_file(&path.0)
+        })?;
+        place("a directory", &|| fs::create_dir(&path.0), &|| fs::remove_dir(&path.0))?;
+        place("a symbolic link", &|| std::os::unix::fs::symlink("nowhere", &path.0), &|| fs::remove_file(&path.0))
+    });
+}
+
+#[test]
+fn a_path_whose_socket_a_process_has_is_in_use_and_the_owner_sees_no_connection() {
+    use std::os::unix::net;
+
+    let path = Path::new("owned");
+    run(async {
+        let refused = || {
+            for bound in bind_each(&path.0) {
+                let error = bound.unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+                assert!(error.to_string().ends_with(": a process has a socket there"), "{error}");
+            }
+        };
+        let listener = UnixListener::bind(&path.0)?;
+        refused();
+        assert!(poll_once(listener.accept()).await.is_none(), "asking has made no connection");
+        let left = listener.into_std();
+        refused();
+        drop(left);
+        let datagrams = net::UnixDatagram::bind(&path.0).unwrap_err();
+        assert_eq!(datagrams.kind(), io::ErrorKind::AddrInUse, "the path is there, and its socket is gone");
+        assert!(bind_each(&path.0).iter().all(Result::is_ok));
+        let datagrams = UnixDatagram::bind(&path.0)?;
+        refused();
+        // One that is connected to a third refuses others, and is an owner all the same.
+        let (third, own) = (path.0.with_extension("third"), UnixDatagram::unbound()?);
+        let third_socket = UnixDatagram::bind(&third)?;
+        datagrams.connect(&third)?;
+        refused();
+        drop((third_socket, datagrams, own));
+        assert!(bind_each(&path.0).iter().all(Result::is_ok));
+        assert!(!path.0.exists());
+        Ok(())
+    });
+}
+
+/// The directory is the process's, so this runs in one of its own.
+#[test]
+fn a_relative_path_is_removed_after_the_directory_has_changed() {
+    let path = Path::new("relative");
+    let folder = path.0.parent().unwrap().to_path_buf();
+    crate::forked::in_child(move || {
+        std::env::set_current_dir(&folder).unwrap();
+        run(async {
+            let sockets = (UnixListener::bind("listener")?, UnixDatagram::bind("datagrams")?);
+            std::env::set_current_dir("/")?;
+            drop(sockets);
+            Ok(())
+        });
+    });
+    assert_eq!(fs::read_dir(path.0.parent().unwrap()).unwrap().count(), 0);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn abstract_names_are_bound_connected_to_and_sent_to_alike_and_end_with_their_sockets() {
+    let name = |kind: &str| format!("\0picot-net-{}-{kind}", std::process::id());
+    run(async {
+        let (stream, datagram) = (name("stream"), name("datagram"));
+        for _ in 0..2 {
+            let listener = UnixListener::bind(&stream)?;
+            let client = UnixStream::connect(&stream).await?;
+            let (server, _) = listener.accept().await?;
+            client.write_all(b"hello").await?;
+            assert_eq!(server.read(&mut [0; 8]).await?, 5);
+            let error = UnixListener::bind(&stream).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+            assert!(error.to_string().contains(&format!("listen at @{}", &stream[1..])), "{error}");
+
+            let (receiver, sender) = (UnixDatagram::bind(&datagram)?, UnixDatagram::unbound()?);
+            sender.send_to(b"one", &datagram).await?;
+            sender.connect(&datagram)?;
+            sender.send(b"three").await?;
+            assert_eq!((receiver.recv(&mut [0; 8]).await?, receiver.recv(&mut [0; 8]).await?), (3, 5));
+        }
+        let error = UnixStream::connect(&stream).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused, "{error}");
+        Ok(())
+    });
+}
+
+#[test]
+fn paths_that_are_no_address_are_refused_alike_by_all_functions() {
+    run(async {
+        let long = "x".repeat(200);
+        for (path, reason) in [("", "empty"), ("a\0b", "a zero byte"), (&long, "200 bytes")] {
+            let (unbound, peer) = (UnixDatagram::unbound()?, std::path::Path::new(path));
+            let [listened, bound] = bind_each(peer);
+            let connected = UnixStream::connect(path).await.map(drop);
+            for result in
+                [listened, bound, connected, unbound.connect(path), unbound.send_to(b"", path).await.map(drop)]
+            {
+                let error = result.unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{path:?}: {error}");
+                assert!(error.to_string().contains(reason), "{path:?}: {error}");
+                assert!(!error.to_string().contains('\0'), "{path:?}: {error}");
+            }
+        }
+        Ok(())
+    });
+}
+
+/// Linux refuses a connection to a full backlog instead of letting it wait.
+#[cfg(target_os = "linux")]
+#[test]
+fn connecting_to_a_full_backlog_waits_for_room_and_ends_with_the_listener() {
+    let path = Path::new("backlog");
+    run(async {
+        let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+        socket.bind(&socket2::SockAddr::unix(&path.0)?)?;
+        socket.listen(0)?;
+        let listener = UnixListener::from_std(std::os::fd::OwnedFd::from(socket).into())?;
+        let first = UnixStream::connect(&path.0).await?;
+        let connect = || {
+            let path = path.0.clone();
+            spawn(async move { UnixStream::connect(path).await })
+        };
+        let (second, turns) = (connect(), || LoopHandle::current().metrics().snapshot().turns);
+        let before = turns();
+        sleep(Duration::from_millis(30)).await;
+        assert!(!second.is_finished());
+        assert!(turns() - before < 30, "{} turns in 30 ms", turns() - before);
+        drop(listener.accept().await?);
+        drop(second.await.unwrap()?);
+        let third = connect();
+        sleep(Duration::from_millis(2)).await;
+        drop((first, listener));
+        assert_eq!(third.await.unwrap().unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
         Ok(())
     });
 }
@@ -103,6 +251,7 @@ fn a_path_that_another_has_taken_is_not_removed() {
     let path = Path::new("taken");
     run(async {
         let old = UnixListener::bind(&path.0)?;
+        fs::remove_file(&path.0)?;
         let new = UnixListener::bind(&path.0)?;
         drop(old);
         drop(UnixStream::connect(&path.0).await?);
@@ -151,9 +300,7 @@ fn a_datagram_socket_replaces_one_that_was_left_and_keeps_its_path_when_it_is_gi
     drop(std::os::unix::net::UnixDatagram::bind(&path.0).unwrap());
     assert!(path.0.exists());
     run(async {
-        let (old, client) = (UnixDatagram::bind(&path.0)?, UnixDatagram::unbound()?);
-        let socket = UnixDatagram::bind(&path.0)?;
-        drop(old);
+        let (socket, client) = (UnixDatagram::bind(&path.0)?, UnixDatagram::unbound()?);
         client.send_to(b"to the new one", &path.0).await?;
         assert_eq!(socket.recv(&mut [0; 20]).await?, 14);
         let socket = UnixDatagram::from_std(socket.into_std())?;

@@ -1,0 +1,128 @@
+//! Children that were forked: what they drop belongs to the parent, and nothing outside of the child may change by it.
+
+use std::cell::RefCell;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
+use std::time::Duration;
+
+use picot_loop::EventLoop;
+use picot_net::{Connections, LoopGroup, Server, TcpListener, TcpStream, UnixDatagram, UnixListener, UnixStream};
+
+use crate::trace::Trace;
+
+/// Runs `child` in a process that is forked from this thread and that ends after it. The thread's locals are there.
+pub(crate) fn in_child(mut child: impl FnMut() + Send + Sync + 'static) {
+    let mut command = Command::new("true");
+    let run = move || catch_unwind(AssertUnwindSafe(&mut child)).map_err(|_| io::ErrorKind::Other.into());
+    // SAFETY: The closure uses memory of its own, system calls, and the allocator, which this process's other threads do not
+    // leave locked across a fork.
+    unsafe { command.pre_exec(run) };
+    assert!(command.status().unwrap().success());
+}
+
+/// All that has an effect outside of its process when it ends.
+struct Everything {
+    listener: UnixListener,
+    datagrams: UnixDatagram,
+    server: Server,
+    unix_server: Server,
+    protocols: Server,
+    connections: Connections,
+    clients: Vec<TcpStream>,
+    unix_client: UnixStream,
+    group: LoopGroup<()>,
+}
+
+thread_local! {
+    static INHERITED: RefCell<Option<(Everything, EventLoop)>> = const { RefCell::new(None) };
+}
+
+async fn echo(stream: TcpStream, _: std::net::SocketAddr) -> io::Result<()> {
+    let mut bytes = [0; 64];
+    loop {
+        match stream.read(&mut bytes).await? {
+            0 => return Ok(()),
+            length => stream.write_all(&bytes[..length]).await?,
+        }
+    }
+}
+
+#[test]
+fn what_a_forked_child_drops_changes_nothing_for_the_parent() {
+    let folder = std::env::temp_dir().join(format!("picot-net-{}-forked", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    let paths = ["listener", "datagrams", "server"].map(|name| folder.join(name));
+    let event_loop = EventLoop::new().unwrap();
+    let everything = event_loop
+        .run_until_complete(async {
+            let server = Server::builder().bind("127.0.0.1:0").await?.serve(echo)?;
+            let protocols = Server::builder().bind("127.0.0.1:0").await?.serve_protocol(Trace::default)?;
+            let own = TcpListener::bind("127.0.0.1:0").await?;
+            let mut clients = Vec::new();
+            for address in [server.local_addrs()[0], protocols.local_addrs()[0], own.local_addr()?] {
+                clients.push(TcpStream::connect(address).await?);
+            }
+            let connections = Connections::new()?;
+            drop(connections.adopt(own.accept().await?.0, Trace::default()));
+            let unix_server = Server::builder()
+                .listener(UnixListener::bind(&paths[2])?)
+                .serve(|stream: UnixStream, _| async move { stream.read(&mut [0; 64]).await.map(drop) })?;
+            let unix_client = UnixStream::connect(&paths[2]).await?;
+            while server.clients() + protocols.clients() + unix_server.clients() < 3 {
+                picot_loop::yield_now().await;
+            }
+            io::Result::Ok(Everything {
+                listener: UnixListener::bind(&paths[0])?,
+                datagrams: UnixDatagram::bind(&paths[1])?,
+                server,
+                unix_server,
+                protocols,
+                connections,
+                clients,
+                unix_client,
+                group: LoopGroup::start(2, |_| std::future::pending())?,
+            })
+        })
+        .unwrap()
+        .unwrap();
+
+    INHERITED.set(Some((everything, event_loop)));
+    in_child(|| {
+        // It would hang if anything waited for threads that are not there.
+        drop(INHERITED.take().expect("the thread's locals are inherited"));
+    });
+    let (everything, event_loop) = INHERITED.take().unwrap();
+
+    assert!(paths.iter().all(|path| path.exists()), "{paths:?}");
+    event_loop
+        .run_until_complete(async {
+            let Everything { clients, unix_client, server, protocols, connections, unix_server, .. } = &everything;
+            assert_eq!((server.clients(), protocols.clients(), connections.len(), unix_server.clients()), (1, 1, 1, 1));
+            clients[0].write_all(b"still").await?;
+            assert_eq!(clients[0].read(&mut [0; 8]).await?, 5);
+            let ended = futures_lite::future::poll_once(clients[1].read(&mut [0; 8])).await;
+            assert!(ended.is_none(), "{ended:?}");
+            let ended = futures_lite::future::poll_once(clients[2].read(&mut [0; 8])).await;
+            assert!(ended.is_none(), "{ended:?}");
+            let ended = futures_lite::future::poll_once(unix_client.read(&mut [0; 8])).await;
+            assert!(ended.is_none(), "{ended:?}");
+            drop(UnixStream::connect(&paths[0]).await?);
+            drop(everything.listener.accept().await?);
+            UnixDatagram::unbound()?.send_to(b"hello", &paths[1]).await?;
+            assert_eq!(everything.datagrams.recv(&mut [0; 8]).await?, 5);
+            io::Result::Ok(())
+        })
+        .unwrap()
+        .unwrap();
+    // The loops of the group still run, and answer.
+    let (sender, receiver) = std::sync::mpsc::channel();
+    everything.group.remote(1).call_soon(move || sender.send(7).unwrap()).unwrap();
+    assert_eq!(receiver.recv_timeout(Duration::from_secs(20)), Ok(7));
+    drop(everything);
+    event_loop.run_until_complete(picot_loop::yield_now()).unwrap();
+    drop(event_loop);
+    assert!(!paths.iter().any(|path| path.exists()), "the parent removes its paths itself");
+    std::fs::remove_dir(&folder).unwrap();
+}
