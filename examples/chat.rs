@@ -1,7 +1,7 @@
-//! A chat: whatever somebody says, all others hear.
+//! A chat: each line that a guest sends goes to all others.
 //!
 //! Usage: `chat serve ADDR` for the server, whose first line says where it listens; `chat join ADDR NAME` for a client, which
-//! says what comes on standard input, line by line, and prints what the others say.
+//! sends what comes on standard input, line by line, and prints the lines of the others, with control characters escaped.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -13,8 +13,9 @@ use std::rc::Rc;
 
 use picot::net::{Protocol, Server, Transport, open_connection};
 use picot::{spawn, spawn_blocking};
+use picot_context::Escaped;
 
-/// A line may be so long; who sends more without an end is shown the door.
+/// The greatest length of a line; a guest that sends more without an end is disconnected.
 const LINE_MAX: usize = 4096;
 
 /// A client that is so far behind with reading is left out of the conversation, rather than to fill the memory.
@@ -104,7 +105,8 @@ async fn join(address: &str, name: &str) -> io::Result<()> {
     writer.write_all(format!("{name} has come\n").as_bytes()).await?;
     let listening = spawn(async move {
         while let Some(line) = reader.read_line().await? {
-            println!("{line}");
+            // Printed as they are, control characters of another guest could rewrite this terminal.
+            println!("{}", Escaped(line));
         }
         io::Result::Ok(())
     });

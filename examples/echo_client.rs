@@ -81,7 +81,7 @@ async fn load(options: &Options) -> Result<Vec<Duration>, Box<dyn Error>> {
     let mut streams = Vec::new();
     for _ in 0..options.connections {
         let stream = TcpStream::connect(options.address.as_str()).await;
-        streams.push(stream.map_err(|error| format!("cannot connect to {}: {error}", options.address))?);
+        streams.push(stream.map_err(|error| error.to_string())?);
     }
     let is_over = Rc::new(Cell::new(false));
     let workers: Vec<_> =

@@ -21,7 +21,7 @@ async fn main() -> ExitCode {
     match serve(address, by_protocol).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("echo_server: cannot listen at {address}: {error}");
+            eprintln!("echo_server: {error}");
             ExitCode::FAILURE
         }
     }

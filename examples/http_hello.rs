@@ -3,24 +3,48 @@
 //! Usage: `http_hello ADDR [SECONDS]`. `GET /` answers a greeting, `GET /NAME` one for NAME; everything else is 404 or 405.
 //! Connections stay open for further requests. It reads no bodies: a request that announces one is refused and its connection
 //! closed, and so is one that is no HTTP/1.x. A client has ten seconds for each request, and to take each
-//! answer, unless others are given.
+//! answer, unless others are given. Bad connections are counted, and the count is printed once a second.
 
+use std::cell::Cell;
 use std::env;
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::Duration;
 
 use picot::net::{ReadError, Server, TcpReader, TcpWriter, start_server};
-use picot::timeout;
+use picot::{sleep, spawn, timeout};
 
-/// A request line or header may be so long.
+/// The greatest length of a request line or header.
 const LINE_MAX: usize = 8 * 1024;
 
-/// A request may have so many headers.
+/// The greatest number of headers in a request.
 const HEADERS_MAX: usize = 100;
 
 /// How long a client may take for a request, or do nothing between two.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long bad connections are counted before the count is printed.
+const COUNTED_FOR: Duration = Duration::from_secs(1);
+
+/// The bad connections since the last line about them. A line for each would let a client fill the log.
+#[derive(Clone, Default)]
+struct BadConnections(Rc<Cell<u64>>);
+
+impl BadConnections {
+    fn count(&self) {
+        let before = self.0.replace(self.0.get() + 1);
+        if before > 0 {
+            return;
+        }
+        let bad = self.clone();
+        drop(spawn(async move {
+            sleep(COUNTED_FOR).await;
+            // A standard error that is closed ends no server.
+            let _ = writeln!(io::stderr(), "http_hello: {} bad connections within a second", bad.0.take());
+        }));
+    }
+}
 
 #[picot::main]
 async fn main() -> ExitCode {
@@ -31,10 +55,16 @@ async fn main() -> ExitCode {
         _ => return usage(),
     };
     let Some(patience) = patience else { return usage() };
-    let server: io::Result<Server> = start_server(address.as_str(), move |reader, writer| async move {
-        // A client that breaks off or talks nonsense is no error of the server.
-        let _ = serve(reader.with_limit(LINE_MAX), writer, patience).await;
-        Ok(())
+    let bad = BadConnections::default();
+    let server: io::Result<Server> = start_server(address.as_str(), move |reader, writer| {
+        let bad = bad.clone();
+        async move {
+            // A client that breaks off or sends nonsense is no error of the server.
+            if !matches!(serve(reader.with_limit(LINE_MAX), writer, patience).await, Ok(Ended::Well)) {
+                bad.count();
+            }
+            Ok(())
+        }
     })
     .await;
     let result = match server {
@@ -45,7 +75,7 @@ async fn main() -> ExitCode {
         Err(error) => Err(error),
     };
     if let Err(error) = result {
-        eprintln!("http_hello: cannot listen at {address}: {error}");
+        eprintln!("http_hello: {error}");
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
@@ -56,12 +86,19 @@ fn usage() -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// How a connection has ended, if not by an error.
+enum Ended {
+    Well,
+    /// The client was refused, or left because it took nothing.
+    Badly,
+}
+
 /// Answers the requests of one connection.
-async fn serve(mut reader: TcpReader, mut writer: TcpWriter, patience: Duration) -> Result<(), ReadError> {
+async fn serve(mut reader: TcpReader, mut writer: TcpWriter, patience: Duration) -> Result<Ended, ReadError> {
     loop {
         let request = match timeout(patience, read_request(&mut reader)).await {
             Ok(Ok(Some(request))) => request,
-            Ok(Ok(None)) => return Ok(()),
+            Ok(Ok(None)) => return Ok(Ended::Well),
             Ok(Err(Refused::Unread(error))) => return Err(error),
             Ok(Err(Refused::With(status))) => return Ok(refuse(reader, writer, status, patience).await?),
             Err(_elapsed) => return Ok(refuse(reader, writer, "408 Request Timeout", patience).await?),
@@ -75,11 +112,11 @@ async fn serve(mut reader: TcpReader, mut writer: TcpWriter, patience: Duration)
             _ => ("405 Method Not Allowed", String::new()),
         };
         let answer = respond(&mut writer, status, &body, request.keeps_alive, request.method == "HEAD");
-        // Who does not read the answers is left, as well as who does not ask.
-        let Ok(answered) = timeout(patience, answer).await else { return Ok(()) };
+        // A client that does not read its answers is left.
+        let Ok(answered) = timeout(patience, answer).await else { return Ok(Ended::Badly) };
         answered?;
         if !request.keeps_alive {
-            return Ok(());
+            return Ok(Ended::Well);
         }
     }
 }
@@ -128,9 +165,13 @@ async fn read_request(reader: &mut TcpReader) -> Result<Option<Request>, Refused
         if name.is_empty() || name.contains([' ', '\t']) {
             return Err(Refused::With("400 Bad Request"));
         }
-        match (&*name.to_ascii_lowercase(), value.trim()) {
-            ("content-length", "0") => {}
-            ("content-length" | "transfer-encoding", _) => return Err(Refused::With("413 Content Too Large")),
+        match (&*name.to_ascii_lowercase(), value.trim_matches([' ', '\t'])) {
+            ("content-length", value) => match is_zero(value) {
+                Some(true) => {}
+                Some(false) => return Err(Refused::With("413 Content Too Large")),
+                None => return Err(Refused::With("400 Bad Request")),
+            },
+            ("transfer-encoding", _) => return Err(Refused::With("413 Content Too Large")),
             ("connection", value) => {
                 let has = |option| value.split(',').any(|given| given.trim().eq_ignore_ascii_case(option));
                 keeps_alive = !has("close") && (keeps_alive || has("keep-alive"));
@@ -141,18 +182,25 @@ async fn read_request(reader: &mut TcpReader) -> Result<Option<Request>, Refused
     Err(Refused::With("431 Request Header Fields Too Large"))
 }
 
+/// Whether a length is zero; `None` if it is no number. A number is digits only: Rust's parser takes a sign as well, and where a
+/// proxy in front reads another length than the server, a client can smuggle a request past it.
+fn is_zero(length: &str) -> Option<bool> {
+    let is_number = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| length.bytes().all(|byte| byte == b'0'))
+}
+
 /// Answers for the last time. What the client still sends is read, and forgotten: for unread bytes the kernel resets the connection,
-/// and a reset may overtake the answer.
-async fn refuse(mut reader: TcpReader, mut writer: TcpWriter, status: &str, patience: Duration) -> io::Result<()> {
-    respond(&mut writer, status, "", false, false).await?;
-    writer.close().await?;
-    let mut forgotten = vec![0; LINE_MAX];
-    let _ = timeout(patience, async {
+/// and a reset may overtake the answer. The time limit is for all of it: a client that reads nothing blocks the answer, too.
+async fn refuse(mut reader: TcpReader, mut writer: TcpWriter, status: &str, patience: Duration) -> io::Result<Ended> {
+    let refusal = async {
+        respond(&mut writer, status, "", false, false).await?;
+        writer.close().await?;
+        let mut forgotten = vec![0; LINE_MAX];
         while reader.read(&mut forgotten).await? > 0 {}
         io::Result::Ok(())
-    })
-    .await;
-    Ok(())
+    };
+    timeout(patience, refusal).await.unwrap_or(Ok(()))?;
+    Ok(Ended::Badly)
 }
 
 async fn respond(writer: &mut TcpWriter, status: &str, body: &str, keeps_alive: bool, is_head: bool) -> io::Result<()> {

@@ -66,6 +66,10 @@ fn what_one_says_in_the_chat_the_others_hear() {
     assert!(ann.child.wait().unwrap().success());
     assert_eq!(guest_lines.next().unwrap().unwrap(), "ann: bye");
 
+    // What others send cannot control the terminal of a guest.
+    guest.write_all(b"\x1b[2Jann: forged\rnow\x07\n").unwrap();
+    assert_eq!(bob.line(), "\\u{1b}[2Jann: forged\\rnow\\u{7}");
+
     // One who says more than a line may be is shown the door, and the others do not hear of it.
     let mut endless = TcpStream::connect(&address).unwrap();
     endless.write_all(&[b'x'; 5_000]).unwrap();
@@ -139,6 +143,7 @@ fn malformed_and_excessive_requests_are_refused_and_their_connections_closed() {
     let headers = |count: usize| format!("GET / HTTP/1.0\r\n{}\r\n", "Name: value\r\n".repeat(count));
     let long = |length: usize| format!("GET / HTTP/1.0\r\nLong: {}\r\n\r\n", "x".repeat(length - "Long: ".len()));
     let path = |length: usize| format!("GET /{} HTTP/1.0\r\n\r\n", "x".repeat(length - "GET / HTTP/1.0".len()));
+    let length = |length: &str| format!("GET / HTTP/1.0\r\nContent-Length: {length}\r\n\r\n");
     for (request, status) in [
         (headers(0), "200"),
         (headers(100), "200"),
@@ -159,6 +164,19 @@ fn malformed_and_excessive_requests_are_refused_and_their_connections_closed() {
         ("GET / http/1.1\r\n\r\n".to_string(), "505"),
         ("get / HTTP/1.0\r\n\r\n".to_string(), "405"),
         ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_string(), "413"),
+        // A length is digits, and nothing else that a parser of numbers may take.
+        (length("000"), "200"),
+        (length("\t0 "), "200"),
+        (length("5"), "413"),
+        (length("99999999999999999999999999"), "413"),
+        (length("+0"), "400"),
+        (length("-0"), "400"),
+        (length("0x0"), "400"),
+        (length("0, 0"), "400"),
+        (length("0 0"), "400"),
+        (length("\u{a0}0"), "400"),
+        (length("\u{0660}"), "400"),
+        (length(""), "400"),
         ("GET / HTTP/1.1\r\nContent-Length: 0\r\nConnection: TE, Close\r\n\r\n".to_string(), "200"),
         ("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\nnonsense\r\n".to_string(), "200"),
     ] {
@@ -285,4 +303,29 @@ fn under_tls_a_line_comes_back_and_a_wrong_name_or_authority_is_refused() {
         assert_eq!((status, stdout.len(), stderr.len()), (Some(1), 0, 1), "{stderr:?}");
         assert!(texts.split('|').any(|text| stderr[0].contains(text)), "{stderr:?}");
     }
+}
+
+#[test]
+fn bad_connections_are_counted_in_one_line_a_second() {
+    let mut command = example("http_hello");
+    command.args(["127.0.0.1:0"]);
+    let mut server = Running::start(command);
+    let address = server.line().strip_prefix("listening at ").unwrap().to_string();
+    for _ in 0..50 {
+        assert!(ask(&address, "nonsense\r\n\r\n").starts_with("HTTP/1.1 400 "));
+        assert!(ask(&address, "GET / HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 200 "));
+    }
+    let stderr = BufReader::new(server.child.stderr.take().unwrap());
+    let (mut counted, mut lines) = (0, 0);
+    for line in stderr.lines().map(Result::unwrap).filter(|line| !line.contains(" kept the loop ")) {
+        let count =
+            line.strip_prefix("http_hello: ").and_then(|line| line.strip_suffix(" bad connections within a second"));
+        counted += count.unwrap_or_else(|| panic!("{line}")).parse::<u32>().unwrap();
+        lines += 1;
+        if counted >= 50 {
+            break;
+        }
+    }
+    assert_eq!(counted, 50, "the good ones do not count");
+    assert!(lines < 25, "{lines} lines for 50 bad connections");
 }
