@@ -1,10 +1,11 @@
 //! Running foreign code so that its panic ends there: calls, polls and drops.
 //!
-//! Foreign is what a user hands in: closures, futures, wakers, values with a `Drop`, payloads of panics. The rule for all
-//! crates: never let a panic of foreign code unwind through a value that is foreign, too. A wrapper future
-//! (`async move { user.await }`) breaks it, because the wrapper's unwinding drops the user's future, and if that panics as
-//! well, the process aborts. So a future is polled in place and dropped by a call of its own, and each value of a
-//! collection is dropped by a call of its own.
+//! Foreign is what a user hands in: closures, futures, wakers, values with a `Drop`, payloads of
+//! panics. The rule for all crates: never let a panic of foreign code unwind through a value that
+//! is foreign, too. A wrapper future (`async move { user.await }`) breaks it, because the wrapper's
+//! unwinding drops the user's future, and if that panics as well, the process aborts. So a future
+//! is polled in place and dropped by a call of its own, and each value of a collection is dropped
+//! by a call of its own.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -13,10 +14,10 @@ use crate::{Kind, Origin, Payload, Report, catch, report};
 
 /// Runs `f`, and reports its panic under `origin`. Returns `None` after a panic.
 ///
-/// The report goes to the thread's [host](crate::host), or to standard error where there is none; see
-/// [`report`](crate::report). `origin` is called after a panic only, while the step that panicked is still the current one.
-/// What `f` has captured and not yet moved is dropped while it unwinds: let `f` capture references to values whose drop may
-/// panic, and [`discard`] those afterwards.
+/// The report goes to the thread's [host](crate::host), or to standard error where there is none;
+/// see [`report`]. `origin` is called after a panic only, while the step that panicked is still the
+/// current one. What `f` has captured and not yet moved is dropped while it unwinds: let `f`
+/// capture references to values whose drop may panic, and [`discard`] those afterwards.
 ///
 /// ```
 /// use picot_context::{Kind, ManualHost, Origin, contain};
@@ -67,7 +68,8 @@ pub fn discard<T>(origin: impl FnOnce() -> Origin, value: T) {
     }
 }
 
-/// Drops each of the values by a call of its own: two that panic in the drop of one collection abort the process.
+/// Drops each of the values by a call of its own: two that panic in the drop of one collection
+/// abort the process.
 ///
 /// ```
 /// use picot_context::{Kind, ManualHost, Origin, contain};
@@ -88,11 +90,13 @@ pub fn discard_each<T>(origin: impl Fn() -> Origin, values: impl IntoIterator<It
     values.into_iter().for_each(|value| discard(&origin, value));
 }
 
-/// Polls the future in `slot`, and drops it there as soon as it has ended, by its value or by a panic.
+/// Polls the future in `slot`, and drops it there as soon as it has ended, by its value or by a
+/// panic.
 ///
-/// Ready with the value, or with the payload of a panic in the poll; the slot is empty then. A panic in the drop changes
-/// neither: it is reported under [`Origin::running`], or as a task's outside of a step. If the future may be dropped before it
-/// has ended, empty the slot by [`clear`] in the owner's own drop.
+/// Ready with the value, or with the payload of a panic in the poll; the slot is empty then. A
+/// panic in the drop changes neither: it is reported under [`Origin::running`], or as a task's
+/// outside of a step. If the future may be dropped before it has ended, empty the slot by [`clear`]
+/// in the owner's own drop.
 ///
 /// # Panics
 /// If the slot is empty.

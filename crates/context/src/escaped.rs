@@ -6,9 +6,10 @@ use crate::catch;
 
 /// Displays foreign text on one line, whatever it holds and whatever its own `Display` does.
 ///
-/// Control characters, line breaks and the marks that reorder text are escaped as in a string literal, so that a name, a
-/// peer's path or an error cannot forge a line of a log. A panic in the inner `Display` ends here and is noted in the text;
-/// an error that it returns without a failed write is ignored. `Debug` is displayed likewise.
+/// Control characters, line breaks and the marks that reorder text are escaped as in a string
+/// literal, so that a name, a peer's path or an error cannot forge a line of a log. A panic in the
+/// inner `Display` ends here and is noted in the text; an error that it returns without a failed
+/// write is ignored. `Debug` is displayed likewise.
 ///
 /// ```
 /// use picot_context::Escaped;
@@ -67,7 +68,8 @@ impl Write for Line<'_, '_> {
     }
 }
 
-/// Control characters, Unicode's line and paragraph separators, and the marks that change the direction of text.
+/// Control characters, Unicode's line and paragraph separators, and the marks that change the
+/// direction of text.
 fn breaks_the_line(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -5,7 +5,8 @@
 //! - Its allowance of work: [`budget`].
 //! - Its locals: [`task_local!`], [`LocalKey`].
 //! - Whoever runs things later: [`Host`], [`install`], [`host`], and [`ManualHost`] for tests.
-//! - What went wrong: [`Report`], [`report`], [`print`], and [`Escaped`] for text that others have written.
+//! - What went wrong: [`Report`], [`report`], [`print`](print()), and [`Escaped`] for text that others have
+//!   written.
 //! - Errors that nothing takes: [`unclaimed`], [`is_err`], [`may_be_err`].
 //! - Panics of foreign code: [`contain`], [`catch`], [`Payload`].
 #![forbid(unsafe_code)]

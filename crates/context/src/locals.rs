@@ -73,7 +73,8 @@ pub(crate) struct Values(Option<Rc<List>>);
 
 type Value = Rc<dyn Any>;
 
-/// The list itself. A value is foreign: dropped with the list, each panic in that is a report, as two would abort the process.
+/// The list itself. A value is foreign: dropped with the list, each panic in that is a report, as
+/// two would abort the process.
 #[derive(Clone, Default)]
 struct List(Vec<(usize, Value)>);
 
@@ -138,8 +139,9 @@ impl Values {
 /// DEPTH.set(1);
 /// ```
 pub struct LocalKey<T: 'static> {
-    /// Never read. Its address tells keys apart, and its interior mutability makes that address a key's own: a key without it
-    /// may be promoted from a constant, and equal constants share one address.
+    /// Never read. Its address tells keys apart, and its interior mutability makes that address a
+    /// key's own: a key without it may be promoted from a constant, and equal constants share one
+    /// address.
     _address: AtomicU8,
     _value: PhantomData<fn() -> T>,
 }

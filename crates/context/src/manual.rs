@@ -65,9 +65,9 @@ impl ManualHost {
         ManualHost::default()
     }
 
-    /// Installs a new host on this thread and returns it with its guard: what most tests begin with. When the guard is
-    /// dropped, the host is [closed](ManualHost::close): what is queued may hold the host, and would keep it, and itself, for
-    /// ever.
+    /// Installs a new host on this thread and returns it with its guard: what most tests begin
+    /// with. When the guard is dropped, the host is [closed](ManualHost::close): what is queued may
+    /// hold the host, and would keep it, and itself, for ever.
     ///
     /// ```
     /// let (host, _guard) = picot_context::ManualHost::installed();

@@ -73,7 +73,8 @@ impl Report {
 
 /// Hands `report` to this thread's [host](crate::host); [prints](print()) it where there is none.
 ///
-/// It never panics: a host that panics over it loses this report, and that panic is printed instead.
+/// It never panics: a host that panics over it loses this report, and that panic is printed
+/// instead.
 ///
 /// ```
 /// use picot_context::{Kind, ManualHost, Origin, Report, catch, report};
@@ -107,7 +108,8 @@ pub fn report(report: Report) {
 /// print(&Report::unhandled(std::panic::Location::caller(), "no such page"));
 /// ```
 pub fn print(report: &Report) {
-    // Formatted first: the line is written by one call, and no lock of std is held while foreign code formats.
+    // Formatted first: the line is written by one call, and no lock of std is held while foreign
+    // code formats.
     let mut line = String::new();
     let _ = writeln!(line, "picot: {report}");
     let _ = io::stderr().write_all(line.as_bytes());
@@ -232,7 +234,8 @@ pub enum Cause {
     Panic(Payload),
     /// It ended with this error, which it has returned to nobody who could handle it.
     Failed(Box<dyn Error>),
-    /// It returned this error, and its outcome was dropped without having been taken; see [`unclaimed`](crate::unclaimed).
+    /// It returned this error, and its outcome was dropped without having been taken; see
+    /// [`unclaimed`](crate::unclaimed).
     Unclaimed(Box<dyn Error>),
     /// It was rejected for this reason, and nobody has looked at it.
     Unhandled(Box<str>),
@@ -487,8 +490,8 @@ impl fmt::Display for Cause {
     }
 }
 
-/// One line, as the default hook prints it. What it quotes of names, places and errors is [escaped](Escaped), and a panic in the
-/// `Display` of an error is noted in the text.
+/// One line, as the default hook prints it. What it quotes of names, places and errors is
+/// [escaped](Escaped), and a panic in the `Display` of an error is noted in the text.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.origin, self.cause)

@@ -158,11 +158,12 @@ impl Details {
         self.name.as_deref()
     }
 
-    /// Lets go of the locals, at the end of a task or callback. Their destructors run in here, with nothing borrowed. A set
-    /// that is shared stays with its other owners.
+    /// Lets go of the locals, at the end of a task or callback. Their destructors run in here, with
+    /// nothing borrowed. A set that is shared stays with its other owners.
     ///
     /// # Panics
-    /// With the first panic of a destructor, when all have run; the caller contains it. Any other is reported.
+    /// With the first panic of a destructor, when all have run; the caller contains it. Any other
+    /// is reported.
     ///
     /// ```
     /// use picot_context::{Step, enter, take_made};
@@ -244,7 +245,8 @@ impl TaskInfo {
     }
 }
 
-/// `fetch (task 7, spawned at src/main.rs:12:5)`, or `task 7 (spawned at …)` without a name. The name is [escaped](Escaped).
+/// `fetch (task 7, spawned at src/main.rs:12:5)`, or `task 7 (spawned at …)` without a name. The
+/// name is [escaped](Escaped).
 impl fmt::Display for TaskInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (id, place) = (self.id, Escaped(self.place));
@@ -274,12 +276,13 @@ thread_local! {
     static NESTING: Cell<u32> = const { Cell::new(0) };
 }
 
-/// How many executors' steps surround the running one on this thread's stack: 0, unless an eager spawn or another executor runs
-/// inside of a step.
+/// How many executors' steps surround the running one on this thread's stack: 0, unless an eager
+/// spawn or another executor runs inside of a step.
 ///
-/// State that surrounds a poll, such as the cancel scope whose future is polled, belongs to the task that is polled there, not
-/// to a task that happens to run further up the same stack. Note the nesting with such state, and ignore it at any other. A step
-/// that was [entered](enter) by a step itself, such as that of a scope's child, has the nesting of that step.
+/// State that surrounds a poll, such as the cancel scope whose future is polled, belongs to the
+/// task that is polled there, not to a task that happens to run further up the same stack. Note the
+/// nesting with such state, and ignore it at any other. A step that was [entered](enter) by a step
+/// itself, such as that of a scope's child, has the nesting of that step.
 ///
 /// ```
 /// use picot_context::{Frame, Step, enter, nesting};
@@ -359,7 +362,8 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// A frame without a step yet, for an executor. One that is made inside of a step raises the [`nesting`].
+    /// A frame without a step yet, for an executor. One that is made inside of a step raises the
+    /// [`nesting`].
     #[inline]
     pub fn new() -> Frame {
         let mut frame = Frame::surrounded();

@@ -1,9 +1,9 @@
 //! Errors that nothing takes: how to tell, of a value of any type, that it is one.
 //!
-//! What a task or a job returns is generic, and few functions that drop it can ask for a bound. So whether it is an `Err` is
-//! found from two facts that hold for every type: the name of a `Result` begins with [`RESULT`], and the discriminants of
-//! two `Result`s of whatever types hash alike. A test pins both. The name is a constant, so for all other types the
-//! question costs nothing.
+//! What a task or a job returns is generic, and few functions that drop it can ask for a bound. So
+//! whether it is an `Err` is found from two facts that hold for every type: the name of a `Result`
+//! begins with [`RESULT`], and the discriminants of two `Result`s of whatever types hash alike. A
+//! test pins both. The name is a constant, so for all other types the question costs nothing.
 
 use std::any::{Any, type_name};
 use std::error::Error;
@@ -55,12 +55,12 @@ fn hashed(discriminant: &impl Hash) -> u64 {
     written.finish()
 }
 
-/// What to report of an `output` that is dropped without having been taken: [`Cause::Unclaimed`] if it is the `Err` of a
-/// `Result`, else `None`.
+/// What to report of an `output` that is dropped without having been taken: [`Cause::Unclaimed`] if
+/// it is the `Err` of a `Result`, else `None`.
 ///
-/// The cause holds the error itself where it is a `Box<dyn Error>`, a text, or an error of `std` beside an `Ok` of a common
-/// type. Of any other error it holds the name of its type. Call it where the output would be dropped; a panic in the drop of
-/// the output comes out of this function.
+/// The cause holds the error itself where it is a `Box<dyn Error>`, a text, or an error of `std`
+/// beside an `Ok` of a common type. Of any other error it holds the name of its type. Call it where
+/// the output would be dropped; a panic in the drop of the output comes out of this function.
 ///
 /// ```
 /// use picot_context::unclaimed;
@@ -139,7 +139,8 @@ mod tests {
         assert!(!is_err(&Ok::<T, E>(ok)) && is_err(&Err::<T, E>(err)), "{}", type_name::<Result<T, E>>());
     }
 
-    /// What `is_err` assumes of the compiler, over the layouts that a `Result` can have: tags, niches on either side, empty.
+    /// What `is_err` assumes of the compiler, over the layouts that a `Result` can have: tags,
+    /// niches on either side, empty.
     #[test]
     fn the_error_of_every_result_is_known_by_its_name_and_its_discriminant() {
         check((), ());

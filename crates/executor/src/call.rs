@@ -71,7 +71,8 @@ impl<F: FnOnce()> Call for Callback<F> {
 }
 
 impl<F> Drop for Callback<F> {
-    /// The closure and the locals are foreign values: dropped as fields, two that panic would abort the process.
+    /// The closure and the locals are foreign values: dropped as fields, two that panic would abort
+    /// the process.
     fn drop(&mut self) {
         let origin = || Origin::new(Kind::Callback).at(self.common.place);
         contain::discard(origin, self.call.take());
@@ -121,8 +122,9 @@ impl CallHandle {
         CallHandle(Rc::new(Callback { common, call: Cell::new(Some(call)) }))
     }
 
-    /// Keeps the callback from running and drops it, at once. Returns whether that was still possible: not if it has run
-    /// or runs, nor a second time. A panic in the drop goes to the thread's [host](picot_context::host).
+    /// Keeps the callback from running and drops it, at once. Returns whether that was still
+    /// possible: not if it has run or runs, nor a second time. A panic in the drop goes to the
+    /// thread's [host](picot_context::host).
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
@@ -136,7 +138,8 @@ impl CallHandle {
         self.cancel_with(|discard| _ = contain::call(origin, discard))
     }
 
-    /// As [`cancel`](CallHandle::cancel). `contain` runs the drops of the closure and of its locals, which are foreign code.
+    /// As [`cancel`](CallHandle::cancel). `contain` runs the drops of the closure and of its
+    /// locals, which are foreign code.
     pub(crate) fn cancel_with(&self, contain: impl Fn(&dyn Fn())) -> bool {
         let state = &self.0.common().state;
         if state.get() != State::Pending {

@@ -95,7 +95,8 @@ pub(crate) fn close(shared: &Arc<Shared>, local: &Local) -> CloseReport {
         // Once more, for those held back: who waited for these has been dropped.
         local.reports.deliver();
     }
-    // Both are foreign code, also in their drops. The custom hook is gone by then, so panics there go to the default hook.
+    // Both are foreign code, also in their drops. The custom hook is gone by then, so panics there
+    // go to the default hook.
     local.reports.set_hook(None);
     local.set_hooks(None);
     local.reports.deliver_last();

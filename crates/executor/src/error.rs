@@ -238,8 +238,8 @@ impl JoinError {
     }
 }
 
-/// What to report of a value that a task has left and nothing takes: as [`picot_context::unclaimed`], which does not know a
-/// [`JoinError`].
+/// What to report of a value that a task has left and nothing takes: as
+/// [`picot_context::unclaimed`], which does not know a [`JoinError`].
 pub(crate) fn unclaimed<T: 'static>(value: T) -> Option<picot_context::Cause> {
     if !picot_context::is_err(&value) {
         return None;

@@ -47,7 +47,8 @@ pub struct Executor {
 impl RefUnwindSafe for Executor {}
 
 impl Executor {
-    /// How much of what other threads have handed over is taken at a time, by [`take_remote`](Executor::take_remote).
+    /// How much of what other threads have handed over is taken at a time, by
+    /// [`take_remote`](Executor::take_remote).
     pub const PER_TAKE: usize = 512;
 
     /// An executor that sleeps by parking its thread, in [`block_on`](Executor::block_on).
@@ -420,11 +421,12 @@ impl Executor {
         self.shared().inbox.len()
     }
 
-    /// Queues what other threads have handed over by now, and at most [`PER_TAKE`](Executor::PER_TAKE) of it. Returns how much
-    /// that was. Costs a plain load if it is nothing.
+    /// Queues what other threads have handed over by now, and at most
+    /// [`PER_TAKE`](Executor::PER_TAKE) of it. Returns how much that was. Costs a plain load if it
+    /// is nothing.
     ///
-    /// What is left stays for the next turn, and [`has_remote`](Executor::has_remote) says so: other threads that hand over
-    /// faster than this one runs keep it from nothing else.
+    /// What is left stays for the next turn, and [`has_remote`](Executor::has_remote) says so:
+    /// other threads that hand over faster than this one runs keep it from nothing else.
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();

@@ -62,15 +62,16 @@ impl<T> Inbox<T> {
         self.queue.len()
     }
 
-    /// Takes out what is there now and at most `max` of it, so that a flood of pushes cannot keep the owner here. If more is left,
-    /// the inbox stays notified.
+    /// Takes out what is there now and at most `max` of it, so that a flood of pushes cannot keep
+    /// the owner here. If more is left, the inbox stays notified.
     pub(crate) fn take(&self, max: usize, mut each: impl FnMut(T)) -> usize {
         self.state.swap(AWAKE, Ordering::AcqRel);
         let mut count = self.queue.len();
         if count > max {
-            // The owner notifies itself, before it takes. A swap, not a store: a store would end the release sequence of a push
-            // that notified in between, and the next `take` might not see that push's item. (The model cannot tell: the
-            // queue's own accesses are sequentially consistent today.)
+            // The owner notifies itself, before it takes. A swap, not a store: a store would end
+            // the release sequence of a push that notified in between, and the next `take` might
+            // not see that push's item. (The model cannot tell: the queue's own accesses are
+            // sequentially consistent today.)
             self.state.swap(NOTIFIED, Ordering::AcqRel);
             count = max;
         }
@@ -310,7 +311,8 @@ mod model {
         model.check(|| owner_gets_everything(2, usize::MAX));
     }
 
-    /// One push is left behind the bound, and another comes while the owner notifies itself of that.
+    /// One push is left behind the bound, and another comes while the owner notifies itself of
+    /// that.
     #[test]
     fn no_wake_is_lost_behind_a_bound() {
         let mut model = loom::model::Builder::new();
@@ -397,7 +399,7 @@ mod model {
 
         let refused = threads.into_iter().filter_map(|thread| thread.join().unwrap().then_some(())).count();
         assert_eq!(refused, closing.left, "what was leaked is what was refused");
-        assert_eq!(inbox.take(usize::MAX, |_| ()), 0, "nothing was accepted that nobody takes");
+        assert_eq!(inbox.take(usize::MAX, |_| ()), 0, "nothing was accepted that is never taken");
         closing.left
     }
 

@@ -1,8 +1,9 @@
 //! The run queue: a FIFO for one thread, without a lock and without a borrow flag.
 //!
-//! The invariant: no foreign code runs while a reference into the queue lives. So two references never meet, whatever a waker
-//! does. The allocator is foreign code, too: a global allocator may wake a task, which pushes here. So each method allocates
-//! before it takes a reference, looks again afterwards, and frees after the reference is gone.
+//! The invariant: no foreign code runs while a reference into the queue lives. So two references
+//! never meet, whatever a waker does. The allocator is foreign code, too: a global allocator may
+//! wake a task, which pushes here. So each method allocates before it takes a reference, looks
+//! again afterwards, and frees after the reference is gone.
 
 use std::cell::{Cell, UnsafeCell};
 use std::collections::VecDeque;
@@ -84,8 +85,9 @@ impl Queue {
 
     #[inline]
     fn push_place(&self, place: Option<Ready>) {
-        // SAFETY: `UnsafeCell` keeps this type on one thread at a time, and no other reference lives (see above): moving an
-        // item runs no code of its type, and there is room, so the allocator is not called.
+        // SAFETY: `UnsafeCell` keeps this type on one thread at a time, and no other reference
+        // lives (see above): moving an item runs no code of its type, and there is room, so the
+        // allocator is not called.
         let back = unsafe { &mut *self.back.get() };
         if back.len() == back.capacity() {
             return self.grow_and_push(place);
@@ -101,7 +103,8 @@ impl Queue {
             // SAFETY: As in `push_place`. The reference ends here.
             let len = unsafe { (*self.back.get()).len() };
             let mut greater = Vec::with_capacity(len.max(2) * 2);
-            // SAFETY: As in `push_place`. `append` allocates nothing, because `greater` has room for all.
+            // SAFETY: As in `push_place`. `append` allocates nothing, because `greater` has room
+            // for all.
             let back = unsafe { &mut *self.back.get() };
             // The allocator may have pushed, or run the executor, in between.
             if back.len() == back.capacity() {
@@ -128,14 +131,23 @@ impl Queue {
     }
 
     fn push_other(&self, other: Option<CallHandle>) {
+        // SAFETY: As in `push_place`: there is room.
+        let others = unsafe { &mut *self.others.get() };
+        if others.len() == others.capacity() {
+            return self.grow_and_push_other(other);
+        }
+        others.push_back(other);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn grow_and_push_other(&self, other: Option<CallHandle>) {
         loop {
             // SAFETY: As in `push_place`. The reference ends here.
-            let (len, capacity) = unsafe { ((*self.others.get()).len(), (*self.others.get()).capacity()) };
-            let mut greater = VecDeque::new();
-            if len == capacity {
-                greater.reserve(len.max(2) * 2);
-            }
-            // SAFETY: As in `push_place`. There is room in `greater` for all, and then in `others`.
+            let len = unsafe { (*self.others.get()).len() };
+            let mut greater = VecDeque::with_capacity(len.max(2) * 2);
+            // SAFETY: As in `push_place`. `append` allocates nothing, because `greater` has room
+            // for all.
             let others = unsafe { &mut *self.others.get() };
             // The allocator may have pushed, or run the executor, in between.
             if others.len() == others.capacity() {
@@ -215,7 +227,8 @@ impl Queue {
         }
     }
 
-    /// Gives back memory of which less than a quarter is used, but for a little. Costs three comparisons if there is none.
+    /// Gives back memory of which less than a quarter is used, but for a little. Costs three
+    /// comparisons if there is none.
     pub(crate) fn shrink(&self) {
         // SAFETY: As in `push_place`. The references end here.
         let [front, back, others] =
@@ -230,10 +243,11 @@ impl Queue {
         self.free_front();
         // SAFETY: As in `push_place`. The references end here.
         let (back, others) = unsafe { ((*self.back.get()).len(), (*self.others.get()).len()) };
-        // Allocated before a reference is taken, and freed at the end. They stay empty if they are too small by now, because
-        // the allocator has pushed.
+        // Allocated before a reference is taken, and freed at the end. They stay empty if they are
+        // too small by now, because the allocator has pushed.
         let (mut row, mut calls) = (Vec::with_capacity(back * 2), VecDeque::with_capacity(others * 2));
-        // SAFETY: As in `push_place`. What moves has room, so the allocator is not called while the references live.
+        // SAFETY: As in `push_place`. What moves has room, so the allocator is not called while the
+        // references live.
         let (back, others) = unsafe { (&mut *self.back.get(), &mut *self.others.get()) };
         if is_mostly_unused(back.len(), back.capacity()) && back.len() <= row.capacity() {
             row.append(back);
@@ -247,7 +261,8 @@ impl Queue {
 
     /// Frees the front row if it is used up.
     fn free_front(&self) {
-        // SAFETY: As in `push_place`. The reference ends before the row, whose items have nothing to drop, is freed.
+        // SAFETY: As in `push_place`. The reference ends before the row, whose items have nothing
+        // to drop, is freed.
         let front = unsafe { &mut *self.front.get() };
         if front.len() != self.taken.get() || front.capacity() <= KEPT {
             return;
@@ -261,8 +276,8 @@ impl Queue {
     pub(crate) fn free(&self) {
         debug_assert_eq!(self.len(), 0);
         self.taken.set(0);
-        // SAFETY: As in `push_place`; what is taken out is freed when the references are gone. Nothing in it is dropped: the
-        // queue is empty, and a row's items have nothing to drop.
+        // SAFETY: As in `push_place`; what is taken out is freed when the references are gone.
+        // Nothing in it is dropped: the queue is empty, and a row's items have nothing to drop.
         let rows = unsafe {
             (
                 std::mem::take(&mut *self.front.get()),
@@ -274,11 +289,13 @@ impl Queue {
     }
 }
 
-/// As many places of each row, and slots of the table, are never given back: less is not worth the trouble.
+/// As many places of each row, and slots of the table, are never given back: less is not worth the
+/// trouble.
 pub(crate) const KEPT: usize = 512;
 
-/// Whether memory for `capacity` items is worth giving back while `len` are there. A quarter, so that what shrinks to twice its
-/// length does so again only after it has halved, and grows only after it has doubled.
+/// Whether memory for `capacity` items is worth giving back while `len` are there. A quarter, so
+/// that what shrinks to twice its length does so again only after it has halved, and grows only
+/// after it has doubled.
 pub(crate) fn is_mostly_unused(len: usize, capacity: usize) -> bool {
     capacity > KEPT && len < capacity / 4
 }

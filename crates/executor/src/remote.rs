@@ -56,8 +56,9 @@ impl Remote {
         Remote { shared, limit: usize::MAX }
     }
 
-    /// How much other threads have handed over, by any handle, that the executor has not taken yet. It takes at most
-    /// [`PER_TAKE`](crate::Executor::PER_TAKE) a turn. A sender that reads a number which grows is faster than the executor.
+    /// How much other threads have handed over, by any handle, that the executor has not taken yet.
+    /// It takes at most [`PER_TAKE`](crate::Executor::PER_TAKE) a turn. A sender that reads a
+    /// number which grows is faster than the executor.
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
@@ -72,11 +73,13 @@ impl Remote {
         self.shared.inbox.len()
     }
 
-    /// A handle that refuses calls and spawns while the [backlog](Remote::backlog) is `limit` or more: back-pressure for
-    /// senders that may be faster than the executor. Its clones have the same limit, and other handles keep their own.
+    /// A handle that refuses calls and spawns while the [backlog](Remote::backlog) is `limit` or
+    /// more: back-pressure for senders that may be faster than the executor. Its clones have the
+    /// same limit, and other handles keep their own.
     ///
-    /// Wakes are never refused, and neither is what is called on the executor's own thread, which is queued there at once.
-    /// Threads that call at the same moment may exceed the limit, each by one.
+    /// Wakes are never refused, and neither is what is called on the executor's own thread, which
+    /// is queued there at once. Threads that call at the same moment may exceed the limit, each by
+    /// one.
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
@@ -100,7 +103,8 @@ impl Remote {
     /// keep their order. On the executor's own thread this is the same as its `call_soon`, in one order with it.
     ///
     /// # Errors
-    /// [`Refused`] with the call, if the executor is closed, or as much as the handle's [limit](Remote::with_limit) waits.
+    /// [`Refused`] with the call, if the executor is closed, or as much as the handle's
+    /// [limit](Remote::with_limit) waits.
     ///
     /// ```
     /// use picot_executor::Executor;
@@ -138,8 +142,10 @@ impl Remote {
     /// executor's own thread as any that is spawned there.
     ///
     /// # Errors
-    /// [`Refused`] with `make`, if the executor is closed, or as much as the handle's [limit](Remote::with_limit) waits. If it is closed later, the task is dropped on its thread and
-    /// counted in the [`CloseReport`](crate::CloseReport), and whoever waits for it gets a cancellation.
+    /// [`Refused`] with `make`, if the executor is closed, or as much as the handle's
+    /// [limit](Remote::with_limit) waits. If it is closed later, the task is dropped on its thread
+    /// and counted in the [`CloseReport`](crate::CloseReport), and its waiter gets a
+    /// cancellation.
     ///
     /// ```
     /// use std::rc::Rc;
@@ -191,7 +197,8 @@ impl fmt::Debug for Remote {
     }
 }
 
-/// A call, or the making of a task, that an executor did not take: it is closed, or too much waits there.
+/// A call, or the making of a task, that an executor did not take: it is closed, or too much waits
+/// there.
 ///
 /// ```
 /// let executor = picot_executor::Executor::new();
@@ -207,8 +214,8 @@ pub struct Refused<C = Box<dyn FnOnce() + Send>> {
 }
 
 impl<C> Refused<C> {
-    /// Whether it was refused because as much as the handle's [limit](Remote::with_limit) waits; try again later. Otherwise
-    /// the executor is closed.
+    /// Whether it was refused because as much as the handle's [limit](Remote::with_limit) waits;
+    /// try again later. Otherwise the executor is closed.
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();

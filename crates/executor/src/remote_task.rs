@@ -36,9 +36,10 @@ use crate::task::Task;
 /// wait still gets the payload.
 ///
 /// # If dropped
-/// The task runs on. An outcome that has arrived is dropped with it. An `Err` in it goes to the error hook, unless the handle
-/// was told to [`ignore_errors`](RemoteTask::ignore_errors). So does a panic in its drop on the executor's thread; on any other
-/// thread that goes to the thread's host, or to standard error.
+/// The task runs on. An outcome that has arrived is dropped with it. An `Err` in it goes to the
+/// error hook, unless the handle was told to [`ignore_errors`](RemoteTask::ignore_errors). So does
+/// a panic in its drop on the executor's thread; on any other thread that goes to the thread's
+/// host, or to standard error.
 ///
 /// ```
 /// use picot_executor::Executor;
@@ -70,8 +71,8 @@ struct Mailbox<T> {
     arrived: Condvar,
     /// The task, on the executor's thread, until it has ended.
     home: OnceLock<Bound<Cell<Option<Task<T>>>>>,
-    /// Drops a value that nothing takes, which is a report if it is an `Err`. A pointer made where `T` is known to be
-    /// `'static` and `Send`, as the drop of a handle cannot ask for that.
+    /// Drops a value that nothing takes, which is a report if it is an `Err`. A pointer made where
+    /// `T` is known to be `'static` and `Send`, as the drop of a handle cannot ask for that.
     abandon: fn(&Arc<Shared>, TaskInfo, T),
 }
 
@@ -166,8 +167,8 @@ impl<T> Unclaimed<T> {
     }
 }
 
-/// Drops a value that `task` has left. If it is an `Err`, its executor reports it, on its own thread; once that is closed, this
-/// thread does.
+/// Drops a value that `task` has left. If it is an `Err`, its executor reports it, on its own
+/// thread; once that is closed, this thread does.
 fn abandon<T: Send + 'static>(shared: &Arc<Shared>, task: TaskInfo, value: T) {
     if !is_err(&value) {
         return drop(value);
@@ -293,10 +294,12 @@ where
 }
 
 pin_project! {
-    /// The future of a task that another thread has spawned: calls `make` at its first poll, and then is what that made.
+    /// The future of a task that another thread has spawned: calls `make` at its first poll, and
+    /// then is what that made.
     ///
-    /// It is polled in place, not awaited by an `async` block: a panic in its poll would unwind through such a block, which
-    /// drops the future then, and a second panic in that drop aborts the process.
+    /// It is polled in place, not awaited by an `async` block: a panic in its poll would unwind
+    /// through such a block, which drops the future then, and a second panic in that drop aborts
+    /// the process.
     #[project = Projected]
     #[project_replace = Replaced]
     enum Making<M, F> {
@@ -326,7 +329,8 @@ impl<M: FnOnce() -> F, F: Future> Future for Making<M, F> {
 }
 
 impl<T> RemoteTask<T> {
-    /// Lets the task return an `Err` that nothing takes: it is dropped without a report; see [`Task::ignore_errors`].
+    /// Lets the task return an `Err` that nothing takes: it is dropped without a report; see
+    /// [`Task::ignore_errors`].
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
@@ -579,7 +583,8 @@ impl<T> fmt::Debug for RemoteTask<T> {
 #[must_use = "dropping this cancels the task"]
 pub struct RemoteJoin<T: Send + 'static> {
     task: RemoteTask<T>,
-    /// Whether it has given an outcome, or the error of a task that waits for itself: then its drop cancels nothing.
+    /// Whether it has given an outcome, or the error of a task that waits for itself: then its drop
+    /// cancels nothing.
     is_over: bool,
 }
 

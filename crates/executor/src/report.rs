@@ -20,7 +20,8 @@ pub(crate) struct Reports {
     pending: RefCell<Vec<Pending>>,
     /// Whether `pending` holds anything: asked every turn.
     any: Cell<bool>,
-    /// Whether reports are delivered further up the stack: what the hook reports meanwhile waits for that to be over.
+    /// Whether reports are delivered further up the stack: what the hook reports meanwhile waits
+    /// for that to be over.
     delivers: Cell<bool>,
     hook: RefCell<Option<Hook>>,
 }
@@ -85,10 +86,12 @@ impl Reports {
         discard(old);
     }
 
-    /// Hands to the hook what is not held back. What the hook itself reports stays for the next time.
+    /// Hands to the hook what is not held back. What the hook itself reports stays for the next
+    /// time.
     ///
-    /// No panic comes out of this: each piece of foreign code (the hook, the texts and the drops of errors, of locals and of
-    /// the hook) runs in a `catch` of its own, and no `catch` holds a second such value while the first may panic.
+    /// No panic comes out of this: each piece of foreign code (the hook, the texts and the drops of
+    /// errors, of locals and of the hook) runs in a `catch` of its own, and no `catch` holds a
+    /// second such value while the first may panic.
     #[cold]
     pub(crate) fn deliver(&self) {
         if self.delivers.get() {
@@ -128,8 +131,8 @@ impl Reports {
         discard(report);
     }
 
-    /// Delivers what a closed executor is told, now: no turn comes at whose end that would be done. The default hook prints what
-    /// the hook reports meanwhile, which might never end otherwise.
+    /// Delivers what a closed executor is told, now: no turn comes at whose end that would be done.
+    /// The default hook prints what the hook reports meanwhile, which might never end otherwise.
     pub(crate) fn deliver_last(&self) {
         self.deliver();
         if self.delivers.get() {
@@ -146,7 +149,8 @@ impl Reports {
     }
 }
 
-/// Drops a value of the hook's or of a report's. A panic in that is printed, not reported: what reports may be what panics.
+/// Drops a value of the hook's or of a report's. A panic in that is printed, not reported: what
+/// reports may be what panics.
 fn discard<T>(value: T) {
     if let Err(payload) = catch(move || drop(value)) {
         print_panic(payload);

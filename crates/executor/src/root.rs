@@ -104,8 +104,9 @@ pin_project! {
     /// A future that an executor is run for; made by [`Executor::root`](crate::Executor::root), for loops on top of it.
     ///
     /// # If dropped
-    /// The future is dropped, in the caller's context, and with it an output that was not taken; a panic in either goes to the error
-    /// hook. If the root stands in the queue, it is passed over there.
+    /// The future is dropped, in the caller's context, and with it an output that was not taken; a
+    /// panic in either goes to the error hook. If the root stands in the queue, it is passed over
+    /// there.
     ///
     /// ```
     /// use std::panic::Location;
@@ -128,7 +129,8 @@ pin_project! {
     impl<F: Future> PinnedDrop for Root<F> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
-            // Each by itself: the root may be dropped by a panic, and two that meet abort the process.
+            // Each by itself: the root may be dropped by a panic, and two that meet abort the
+            // process.
             this.stay.contain(|| this.future.set(None));
             let output = this.output.take();
             this.stay.contain(move || drop(output));

@@ -369,16 +369,16 @@ impl Local {
         }
     }
 
-    /// Gives memory back that a peak has left, if it has ended. To be called where the thread has time: before it sleeps, and
-    /// at the end of a run.
+    /// Gives memory back that a peak has left, if it has ended. To be called where the thread has
+    /// time: before it sleeps, and at the end of a run.
     pub(crate) fn shrink(&self) {
         self.queue.shrink();
         self.section.shrink();
         self.table.borrow_mut().shrink();
     }
 
-    /// [`shrink`](Local::shrink)s at every `RESTS`th call, so that a load which comes and goes with each turn pays for it
-    /// rarely, and a turn nearly nothing.
+    /// [`shrink`](Local::shrink)s at every `RESTS`th call, so that a load which comes and goes with
+    /// each turn pays for it rarely, and a turn nearly nothing.
     #[inline]
     pub(crate) fn rest(&self) {
         const RESTS: u8 = 64;

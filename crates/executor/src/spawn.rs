@@ -589,7 +589,8 @@ impl TaskBuilder<'_> {
         TaskBuilder { shares_locals: true, ..self }
     }
 
-    /// Lets the task return an `Err` that nothing takes: it is dropped without a report; see [`Task::ignore_errors`].
+    /// Lets the task return an `Err` that nothing takes: it is dropped without a report; see
+    /// [`Task::ignore_errors`].
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();

@@ -196,7 +196,8 @@ impl Table {
         self.sides.get_mut(meta.slot as usize).map(std::mem::take).unwrap_or_default()
     }
 
-    /// Gives back memory of which less than a quarter is used, as far as it lies behind the last task.
+    /// Gives back memory of which less than a quarter is used, as far as it lies behind the last
+    /// task.
     pub(crate) fn shrink(&mut self) {
         let used = self.entries.len();
         if is_mostly_unused(used, self.entries.capacity()) || is_mostly_unused(used, self.sides.capacity()) {

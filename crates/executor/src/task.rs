@@ -33,16 +33,18 @@ use crate::table::Joiner;
 /// [finished](Task::is_finished), and cannot be waited for again.
 ///
 /// # Panics and errors of the task
-/// A panic goes to the caller that waits when it happens. If none waits, the error hook gets a report at the end of the turn,
-/// and a later wait still gets the payload: a panic may be reported and then awaited.
+/// A panic goes to the caller that waits when it happens. If none waits, the error hook gets a
+/// report at the end of the turn, and a later wait still gets the payload: a panic may be reported
+/// and then awaited.
 ///
-/// An `Err` that the task returns is a value like any other. If its outcome is dropped without having been taken, because the
-/// handle was dropped before the end or after it, the error hook gets one report of it
-/// ([`Cause::Unclaimed`](picot_context::Cause::Unclaimed)). [`ignore_errors`](Task::ignore_errors) says that this is meant.
+/// An `Err` that the task returns is a value like any other. If its outcome is dropped without
+/// having been taken, because the handle was dropped before the end or after it, the error hook
+/// gets one report of it ([`Cause::Unclaimed`](picot_context::Cause::Unclaimed)).
+/// [`ignore_errors`](Task::ignore_errors) says that this is meant.
 ///
 /// # If dropped
-/// The task runs on. If it has ended, its outcome is dropped here; an `Err` in it, or a panic in its drop, goes to the error
-/// hook.
+/// The task runs on. If it has ended, its outcome is dropped here; an `Err` in it, or a panic in
+/// its drop, goes to the error hook.
 ///
 /// ```
 /// use picot_executor::Executor;
@@ -59,8 +61,8 @@ use crate::table::Joiner;
 pub struct Task<T> {
     /// `None` once the outcome was taken.
     handle: Option<async_task::Task<Outcome<T>, Meta>>,
-    /// What to report of a value that is dropped with the handle. A pointer made where `T` is known to be `'static`, as the drop
-    /// of a handle cannot ask for that.
+    /// What to report of a value that is dropped with the handle. A pointer made where `T` is known
+    /// to be `'static`, as the drop of a handle cannot ask for that.
     unclaimed: fn(T) -> Option<Cause>,
     /// It speaks of one thread: what it waits with is kept there.
     _thread: PhantomData<*const ()>,
@@ -221,8 +223,8 @@ impl<T> Task<T> {
         self.into_future()
     }
 
-    /// Lets the task return an `Err` that nothing takes: it is dropped without a report. A panic is reported all the same, and
-    /// a wait gets the outcome as before.
+    /// Lets the task return an `Err` that nothing takes: it is dropped without a report. A panic is
+    /// reported all the same, and a wait gets the outcome as before.
     ///
     /// # Panics
     /// If the outcome was taken already.
@@ -240,17 +242,19 @@ impl<T> Task<T> {
     }
 
     fn poll_join(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, JoinError>> {
-        if self.handle().is_finished() {
-            // A loop over tasks that have ended, such as eager ones, never suspends otherwise.
-            if budget::poll_left(cx).is_pending() {
-                return Poll::Pending;
-            }
-            budget::spend();
+        if !self.handle().is_finished() {
+            return self.poll_pending(cx.waker());
         }
-        self.poll_join_with(cx.waker()).map(|outcome| outcome.inspect_err(JoinError::claim))
+        // A loop over tasks that have ended, such as eager ones, never suspends otherwise.
+        if budget::poll_left(cx).is_pending() {
+            return Poll::Pending;
+        }
+        budget::spend();
+        Poll::Ready(self.take_outcome().inspect_err(JoinError::claim))
     }
 
-    /// Lets go of a task that waits for itself: it has its error, and the wait is over without having cancelled anything.
+    /// Lets go of a task that waits for itself: it has its error, and the wait is over without
+    /// having cancelled anything.
     #[cold]
     fn let_go(&mut self) {
         if let Some(handle) = self.handle.take() {
@@ -264,6 +268,11 @@ impl<T> Task<T> {
         if self.handle().is_finished() {
             return Poll::Ready(self.take_outcome());
         }
+        self.poll_pending(waker)
+    }
+
+    /// Waits for a task that has not ended.
+    fn poll_pending(&mut self, waker: &Waker) -> Poll<Result<T, JoinError>> {
         match self.check_wait() {
             Some(error) => Poll::Ready(Err(error)),
             None => self.meta().register(waker).map(Err),
@@ -286,7 +295,7 @@ impl<T> Task<T> {
 
     /// Takes the outcome of a task that is finished, which is as much as completed: only the executor drops runnables, and
     /// it does not.
-    #[track_caller]
+    #[inline(always)]
     pub(crate) fn take_outcome(&mut self) -> Result<T, JoinError> {
         let mut handle = self.handle.take().expect("the outcome of this task was taken already");
         let Poll::Ready(outcome) = Pin::new(&mut handle).poll(&mut Context::from_waker(Waker::noop())) else {
@@ -297,10 +306,11 @@ impl<T> Task<T> {
         outcome.expect("a task that has a handle leaves its outcome")
     }
 
-    /// Wakes `waker` when the task has ended, or at once if it has. It takes the place of the one that waited before, as a poll
-    /// of the handle does.
+    /// Wakes `waker` when the task has ended, or at once if it has. It takes the place of the one
+    /// that waited before, as a poll of the handle does.
     ///
-    /// This is for sets of tasks that are waited for later: they hear of the ends in the order in which they come.
+    /// This is for sets of tasks that are waited for later: they hear of the ends in the order in
+    /// which they come.
     ///
     /// # Panics
     /// If the outcome was taken already.

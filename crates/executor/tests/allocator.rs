@@ -1,5 +1,6 @@
-//! A global allocator that calls back: at each allocation and each release it wakes a task, as one that feeds a profiler or a
-//! memory limit may. The executor is in the middle of something then, such as growing its queue.
+//! A global allocator that calls back: at each allocation and each release it wakes a task, as one
+//! that feeds a profiler or a memory limit may. The executor is in the middle of something then,
+//! such as growing its queue.
 
 #![cfg(not(loom))]
 
@@ -30,7 +31,8 @@ fn call_back() {
 
 struct Waking;
 
-// SAFETY: Every call is passed on to the system's allocator as it came, before or after a wake that touches no block.
+// SAFETY: Every call is passed on to the system's allocator as it came, before or after a wake that
+// touches no block.
 unsafe impl GlobalAlloc for Waking {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         call_back();
@@ -54,8 +56,9 @@ unsafe impl GlobalAlloc for Waking {
 #[global_allocator]
 static ALLOCATOR: Waking = Waking;
 
-/// Tasks, callbacks and roots are queued by the thousand, and the queue shrinks in between, while the allocator wakes a task that
-/// is queued by that each time. Each runs once and in order, and no wake is lost.
+/// Tasks, callbacks and roots are queued by the thousand, and the queue shrinks in between, while
+/// the allocator wakes a task that is queued by that each time. Each runs once and in order, and no
+/// wake is lost.
 #[test]
 fn whatever_an_allocation_wakes_runs_and_takes_nothing_from_what_was_about_to_be_queued() {
     let executor = Executor::new();

@@ -186,7 +186,8 @@ fn a_task_from_another_thread_is_a_request_a_mailbox_and_the_task() {
     assert_eq!((thread.join().unwrap(), here), ((2, 0), 1));
 }
 
-/// What a peak leaves, however it was made and however it ended: a run that ends, or a loop that sleeps now and then.
+/// What a peak leaves, however it was made and however it ended: a run that ends, or a loop that
+/// sleeps now and then.
 #[test]
 fn a_peak_of_tasks_and_callbacks_gives_its_memory_back() {
     const PEAK: usize = 10_000;

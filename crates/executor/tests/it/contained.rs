@@ -1,5 +1,5 @@
-//! Foreign code that panics twice, and foreign code around the reports of that: the process lives, the others run, and each
-//! panic is one report.
+//! Foreign code that panics twice, and foreign code around the reports of that: the process lives,
+//! the others run, and each panic is one report.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -117,7 +117,8 @@ fn what_panics_in_its_drop_beside_another_panic_does_no_harm() {
     let trace = reports(&executor);
     let spawner = executor.spawner().clone();
 
-    // A callback whose local panics when its own panic is over, and one whose closure and locals panic when it is cancelled.
+    // A callback whose local panics when its own panic is over, and one whose closure and locals
+    // panic when it is cancelled.
     let inside = spawner.clone();
     executor.call_soon(move || {
         LOCAL.set(Bomb("an inherited local"));
@@ -144,7 +145,8 @@ fn what_panics_in_its_drop_beside_another_panic_does_no_harm() {
     let texts = trace.take();
     assert!(texts.iter().any(|text| text == "Hook: a hook panicked with \"the hooks\""), "{texts:?}");
 
-    // An error hook that panics, replaces itself, sets a local that panics in its drop, and panics in its own.
+    // An error hook that panics, replaces itself, sets a local that panics in its drop, and panics
+    // in its own.
     let bomb = Bomb("the error hook");
     spawner.set_error_hook({
         let spawner = spawner.clone();
@@ -201,7 +203,8 @@ impl Drop for Evil {
 
 impl std::error::Error for Evil {}
 
-/// Every kind of report by every way in which its printing can fail: the run goes on, and a report behind it comes.
+/// Every kind of report by every way in which its printing can fail: the run goes on, and a report
+/// behind it comes.
 #[test]
 fn no_report_can_end_a_run_or_lose_another() {
     type Make = fn(Evil) -> Cause;
@@ -310,7 +313,8 @@ impl std::fmt::Display for SendEvil {
 
 impl std::error::Error for SendEvil {}
 
-/// It would recurse on a closed executor, where each report is delivered at once, and never end on one that closes.
+/// It would recurse on a closed executor, where each report is delivered at once, and never end on
+/// one that closes.
 #[test]
 fn an_error_hook_that_always_reports_again_ends_with_the_executor() {
     let executor = Executor::new();

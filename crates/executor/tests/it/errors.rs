@@ -1,4 +1,5 @@
-//! An `Err` that a task returns is taken, or ignored on purpose, or reported: once, with the task and its place.
+//! An `Err` that a task returns is taken, or ignored on purpose, or reported: once, with the task
+//! and its place.
 
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};

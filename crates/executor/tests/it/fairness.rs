@@ -125,7 +125,8 @@ fn tasks_that_wake_themselves_or_each_other_do_not_starve_another() {
     }
 }
 
-/// Whatever another thread hands over (calls, spawns, wakes, cancels), a turn takes a bounded number of it, in order.
+/// Whatever another thread hands over (calls, spawns, wakes, cancels), a turn takes a bounded
+/// number of it, in order.
 #[test]
 fn a_turn_takes_a_bounded_number_of_what_other_threads_hand_over() {
     const COUNT: usize = Executor::PER_TAKE + 1;
@@ -185,8 +186,8 @@ fn a_handle_with_a_limit_refuses_what_is_above_it_and_gives_it_back() {
     assert_eq!(executor.run_until_stalled(), 1, "there is room again");
 }
 
-/// Each future of the crate that can complete at once, awaited in a loop by a task that has nothing else to suspend for: a
-/// heartbeat beside it has its turns.
+/// Each future of the crate that can complete at once, awaited in a loop by a task that has nothing
+/// else to suspend for: a heartbeat beside it has its turns.
 #[test]
 fn what_completes_at_once_spends_the_budget() {
     use std::pin::Pin;

@@ -92,7 +92,8 @@ fn every_panic_points_at_the_line_of_its_caller() {
     thread_local! {
         static PLACE: Cell<Option<(&'static str, u32)>> = const { Cell::new(None) };
     }
-    // The hook is the process's: this thread has a place to ask for, and the panics of all others go to the one before.
+    // The hook is the process's: this thread has a place to ask for, and the panics of all others
+    // go to the one before.
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| match PLACE.get() {
         Some(_) => {

@@ -92,9 +92,10 @@ thread_local! {
     static EXECUTOR: std::cell::RefCell<Option<Executor>> = const { std::cell::RefCell::new(None) };
 }
 
-/// An executor that is left in a thread-local when its thread panics: its tasks' destructors run during the thread's end,
-/// touch a thread-local that is gone, and panic. A second panic there would abort. What they touch is the thread-local that is
-/// being destroyed, so the order in which a platform destroys several does not matter.
+/// An executor that is left in a thread-local when its thread panics: its tasks' destructors run
+/// during the thread's end, touch a thread-local that is gone, and panic. A second panic there
+/// would abort. What they touch is the thread-local that is being destroyed, so the order in which
+/// a platform destroys several does not matter.
 #[test]
 #[cfg_attr(miri, ignore = "Miri cannot start processes")]
 fn an_executor_that_dies_with_its_thread_contains_what_its_tasks_do_then() {
@@ -180,7 +181,8 @@ fn an_executor_that_is_dropped_by_a_panic_contains_those_of_its_tasks() {
     println!("{} dropped", DROPS.load(Ordering::Relaxed));
 }
 
-/// Standard error may be closed, full, or a pipe that is full or has no reader: each line is lost then, and the run goes on.
+/// Standard error may be closed, full, or a pipe that is full or has no reader: each line is lost
+/// then, and the run goes on.
 #[cfg(unix)]
 #[test]
 #[cfg_attr(miri, ignore = "Miri cannot start processes")]

@@ -339,7 +339,8 @@ fn a_local_task_may_wait_for_those_of_another_executor_while_both_run() {
     other.join().unwrap();
 }
 
-/// A panic in the drop of a value is reported: at home by the executor, elsewhere by the thread's host.
+/// A panic in the drop of a value is reported: at home by the executor, elsewhere by the thread's
+/// host.
 #[test]
 fn an_outcome_that_panics_when_its_handle_is_dropped_is_reported_where_that_is() {
     let executor = Executor::new();

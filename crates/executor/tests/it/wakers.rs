@@ -256,7 +256,8 @@ fn a_key_names_the_root_too_and_an_eager_task_inside_of_a_step() {
     });
 }
 
-/// A waker that calls back in its clone, in its wake and in its drop, once for each time that it is armed.
+/// A waker that calls back in its clone, in its wake and in its drop, once for each time that it is
+/// armed.
 mod calling_back {
     use std::cell::RefCell;
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -269,8 +270,10 @@ mod calling_back {
         Drop,
     }
 
+    type Armed = (Moment, Box<dyn FnOnce()>);
+
     thread_local! {
-        static ARMED: RefCell<Option<(Moment, Box<dyn FnOnce()>)>> = const { RefCell::new(None) };
+        static ARMED: RefCell<Option<Armed>> = const { RefCell::new(None) };
     }
 
     pub(super) fn arm(moment: Moment, call: impl FnOnce() + 'static) {
@@ -290,7 +293,8 @@ mod calling_back {
 
     /// A waker that counts in `wakes`.
     pub(super) fn waker(wakes: &'static AtomicUsize) -> Waker {
-        // SAFETY: The pointer is that of a static counter, and the functions take it for nothing else.
+        // SAFETY: The pointer is that of a static counter, and the functions take it for nothing
+        // else.
         unsafe { Waker::from_raw(RawWaker::new(std::ptr::from_ref(wakes).cast(), &VTABLE)) }
     }
 
@@ -314,8 +318,9 @@ mod calling_back {
     }
 }
 
-/// Each future of the crate, polled with a waker that ends what is awaited, or closes the executor, while it is cloned, woken, or
-/// dropped because another takes its place: the last waker is woken, and the next poll gives the outcome.
+/// Each future of the crate, polled with a waker that ends what is awaited, or closes the executor,
+/// while it is cloned, woken, or dropped because another takes its place: the last waker is woken,
+/// and the next poll gives the outcome.
 #[test]
 fn no_wake_is_lost_to_a_waker_that_calls_back() {
     use calling_back::{Moment, arm, is_armed, waker};
@@ -369,7 +374,8 @@ fn no_wake_is_lost_to_a_waker_that_calls_back() {
                     let inside = executor.clone();
                     arm(moment, move || {
                         if picot_context::running().is_some() {
-                            // In the last step of the task, which neither runs nor closes its executor.
+                            // In the last step of the task, which neither runs nor closes its
+                            // executor.
                             drop(inside.spawn(async {}));
                         } else if closes {
                             inside.close();
