@@ -218,6 +218,25 @@ fn each_call_of_a_driver_may_panic() {
     }
 }
 
+/// Without edges an event disarms its source, and those who wait on need it armed again.
+#[test]
+#[cfg_attr(miri, ignore = "Miri has no datagrams")]
+fn a_waiter_that_a_panic_keeps_from_being_armed_again_is_woken_to_find_out() {
+    let (host, _guard) = picot_context::ManualHost::installed();
+    let script = Rc::<Script>::default();
+    let reactor = Reactor::with_driver(Panicking { script: script.clone() });
+    let source = reactor.register(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+    let (reader, writer) = (Count::default(), Count::default());
+    assert!(reader.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
+    assert!(writer.poll(|cx| source.poll_ready(cx, Direction::Write)).is_pending());
+    script.events.borrow_mut().push((script.keys.borrow()[0], Readiness::READABLE));
+    // The wait is the next call, and arming for the writer the one after that.
+    script.panics_at.set(script.calls.get() + 2);
+    reactor.wait(None).unwrap();
+    assert_eq!((reader.get(), writer.get(), reactor.waiting()), (1, 1, 0));
+    assert_eq!(host.take_reports().len(), 1);
+}
+
 /// Wakers that panic when they are woken or dropped, and a host that panics over each report of it.
 #[test]
 #[cfg_attr(miri, ignore = "Miri has no datagrams")]
