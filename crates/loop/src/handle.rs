@@ -35,7 +35,7 @@ impl LoopHandle {
     /// This thread's loop.
     ///
     /// # Panics
-    /// If it has none.
+    /// If this thread has no loop.
     #[doc(alias = "get_running_loop")]
     #[doc(alias = "get_event_loop")]
     #[track_caller]

@@ -211,12 +211,20 @@ impl Future for Sleep {
                 // What is due is taken out. As long as it is there, whoever polls is the one to be woken.
                 let own = this.wake_key(cx);
                 let wakes = this.timers().wakes(key, own, cx.waker());
-                if let Some(wakes) = wakes {
-                    if !wakes {
+                let is_there = match wakes {
+                    Some(false) => {
                         let new = due(own, cx);
-                        let old = this.timers().replace(key, new);
-                        drop(old);
+                        // Cloning a waker is foreign code, which may have made a turn: then the timer was due, and has woken the
+                        // waker before this one.
+                        let replaced = this.timers().replace(key, new);
+                        let is_there = replaced.is_ok();
+                        drop(replaced);
+                        is_there
                     }
+                    Some(true) => true,
+                    None => false,
+                };
+                if is_there {
                     return Poll::Pending;
                 }
                 open(this.handle.check_open());

@@ -80,14 +80,14 @@ impl Timers {
         })
     }
 
-    /// Has a timer do something else. Returns what it was to do, or `due` itself if it is not there.
-    pub(crate) fn replace(&mut self, key: TimerKey, due: Due) -> Due {
+    /// Has a timer do something else. Returns what it was to do, or `due` itself as an error if it is not there.
+    pub(crate) fn replace(&mut self, key: TimerKey, due: Due) -> Result<Due, Due> {
         if self.wheel.deadline(key).is_none() {
-            return due;
+            return Err(due);
         }
         let new = self.put(due);
         let old = self.wheel.get_mut(key).map(|entry| std::mem::replace(entry, new));
-        self.take(old.expect("it was there just now"))
+        Ok(self.take(old.expect("the timer is in the wheel: looked up above")))
     }
 
     /// Takes out what is due; see [`Wheel::expire`].

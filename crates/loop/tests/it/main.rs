@@ -25,5 +25,6 @@ mod time;
 mod trace;
 mod turn;
 mod virtual_clock;
+mod wakers;
 mod watch;
 mod watchdog;
