@@ -20,6 +20,9 @@ pub trait Duplex: Sealed + 'static {
 
 /// The operations behind the traits, for this crate only.
 pub trait Sealed {
+    /// Whether the socket belongs to the process that this one was forked from.
+    #[doc(hidden)]
+    fn is_forked(&self) -> bool;
     #[doc(hidden)]
     fn poll_receive(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
     #[doc(hidden)]
@@ -46,6 +49,10 @@ pub(crate) fn unless_ended(result: io::Result<()>) -> io::Result<()> {
 macro_rules! duplex {
     ($type:ty) => {
         impl $crate::duplex::Sealed for $type {
+            fn is_forked(&self) -> bool {
+                self.source.is_forked()
+            }
+
             // Always in line, as what calls it: for a small message a call costs as much as all else that is done here.
             #[inline(always)]
             fn poll_receive(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {

@@ -7,6 +7,8 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read};
+use std::iter;
+use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
@@ -61,8 +63,42 @@ struct State {
     bytes: VecDeque<u8>,
     write_closed: bool,
     read_closed: bool,
-    reader: Option<Waker>,
-    writer: Option<Waker>,
+    readers: Waiters,
+    writers: Waiters,
+}
+
+/// How many tasks may wait beside the first.
+const OTHERS: usize = 16;
+
+/// The tasks that wait on one side of a pipe. All are woken, and look again.
+///
+/// Mostly it is one. If another one polls, both wait. A poll has no end that it could announce, so the waker of a future that
+/// is gone stays; hence the limit.
+#[derive(Default)]
+struct Waiters {
+    first: Option<Waker>,
+    others: Vec<Waker>,
+}
+
+impl Waiters {
+    /// Adds a waker, and returns the one that it replaces, which is to be dropped, and the oldest one if there are too many,
+    /// which is to be woken: if its task still waits, it polls again.
+    fn add(&mut self, waker: Waker) -> (Option<Waker>, Option<Waker>) {
+        let Some(first) = &mut self.first else {
+            self.first = Some(waker);
+            return (None, None);
+        };
+        if let Some(same) = iter::once(first).chain(&mut self.others).find(|other| other.will_wake(&waker)) {
+            return (Some(mem::replace(same, waker)), None);
+        }
+        let oldest = if self.others.len() == OTHERS { self.first.replace(self.others.remove(0)) } else { None };
+        self.others.push(waker);
+        (None, oldest)
+    }
+
+    fn wake(self) {
+        self.first.into_iter().chain(self.others).for_each(Waker::wake);
+    }
 }
 
 impl State {
@@ -85,16 +121,16 @@ impl Pipe {
     fn poll_read(&self, cx: &mut Context<'_>, buffers: &mut [IoSliceMut<'_>]) -> Poll<io::Result<usize>> {
         ready!(budget::poll_left(cx));
         if buffers.iter().any(|buffer| !buffer.is_empty()) {
-            ready!(self.wait(cx, State::is_readable, |state| &mut state.reader));
+            ready!(self.wait(cx, State::is_readable, |state| &mut state.readers));
         }
         let mut state = self.state.borrow_mut();
         let mut count = 0;
         for buffer in buffers {
             count += state.bytes.read(buffer)?;
         }
-        let writer = state.writer.take();
+        let writers = mem::take(&mut state.writers);
         drop(state);
-        wake(writer);
+        writers.wake();
         budget::spend();
         Poll::Ready(Ok(count))
     }
@@ -102,7 +138,7 @@ impl Pipe {
     fn poll_write(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         ready!(budget::poll_left(cx));
         if slices.iter().any(|slice| !slice.is_empty()) {
-            ready!(self.wait(cx, |state| state.is_writable(self.capacity), |state| &mut state.writer));
+            ready!(self.wait(cx, |state| state.is_writable(self.capacity), |state| &mut state.writers));
         }
         budget::spend();
         let mut state = self.state.borrow_mut();
@@ -115,13 +151,13 @@ impl Pipe {
             state.bytes.extend(&slice[..slice.len().min(room)]);
         }
         let count = state.bytes.len() - before;
-        let reader = state.reader.take();
+        let readers = mem::take(&mut state.readers);
         drop(state);
-        wake(reader);
+        readers.wake();
         Poll::Ready(Ok(count))
     }
 
-    /// Ready when `is_ready` holds; until then the task of `cx` is the one to be woken.
+    /// Ready when `is_ready` holds; until then the task of `cx` is among those that are woken.
     ///
     /// Wakers are cloned and dropped with nothing borrowed, because both may run foreign code. That code may use the other
     /// end, and would find no waiter to wake; so the state is looked at again after the clone.
@@ -129,7 +165,7 @@ impl Pipe {
         &self,
         cx: &mut Context<'_>,
         is_ready: impl Fn(&State) -> bool,
-        slot: impl Fn(&mut State) -> &mut Option<Waker>,
+        waiters: impl Fn(&mut State) -> &mut Waiters,
     ) -> Poll<()> {
         if is_ready(&self.state.borrow()) {
             return Poll::Ready(());
@@ -140,9 +176,12 @@ impl Pipe {
             drop(state);
             return Poll::Ready(());
         }
-        let old = slot(&mut state).replace(waker);
+        let (old, oldest) = waiters(&mut state).add(waker);
         drop(state);
         drop(old);
+        if let Some(oldest) = oldest {
+            oldest.wake();
+        }
         Poll::Pending
     }
 
@@ -150,15 +189,9 @@ impl Pipe {
     fn end(&self, end: impl FnOnce(&mut State)) {
         let mut state = self.state.borrow_mut();
         end(&mut state);
-        let waiters = [state.reader.take(), state.writer.take()];
+        let waiters = [mem::take(&mut state.readers), mem::take(&mut state.writers)];
         drop(state);
-        waiters.into_iter().for_each(wake);
-    }
-}
-
-fn wake(waiter: Option<Waker>) {
-    if let Some(waiter) = waiter {
-        waiter.wake();
+        waiters.into_iter().for_each(Waiters::wake);
     }
 }
 

@@ -21,8 +21,8 @@ fn tell(origin: Origin, cause: Cause) {
     }
 }
 
-/// The name of a connection: after its peer. A peer of a Unix socket seldom has a path; then it is the path where it was
-/// accepted.
+/// The name of a connection: after its peer. A peer of a Unix socket seldom has a path, and one that has gone has no address
+/// any more; then it is this end's.
 pub(crate) fn connection_name(socket: &SockRef<'_>) -> String {
     let of = |address: SockAddr| match address.as_socket() {
         Some(address) => Some(address.to_string()),
@@ -31,8 +31,8 @@ pub(crate) fn connection_name(socket: &SockRef<'_>) -> String {
     if let Some(peer) = socket.peer_addr().ok().and_then(of) {
         return format!("connection of {peer}");
     }
-    match socket.local_addr().ok().and_then(|address| unix_name(&address)) {
-        Some(path) => format!("connection at {path}"),
+    match socket.local_addr().ok().and_then(of) {
+        Some(local) => format!("connection at {local}"),
         None => "connection without a name".to_string(),
     }
 }

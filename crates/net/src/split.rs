@@ -86,8 +86,9 @@ writable!({S: Duplex} WriteHalf<S>, |half| &**half.stream());
 
 impl<S: Duplex> Drop for WriteHalf<S> {
     fn drop(&mut self) {
-        if let Some(stream) = &self.stream {
-            // There is nobody to tell. Whoever must know closes the half first.
+        // A child that was forked shares the socket with its parent, which goes on writing.
+        if let Some(stream) = self.stream.as_ref().filter(|stream| !stream.is_forked()) {
+            // An error is lost here; a caller who needs it closes the half first.
             let _ = stream.shutdown(Shutdown::Write);
         }
     }

@@ -15,10 +15,11 @@ use futures_rustls::TlsStream as Inner;
 use futures_rustls::pki_types::pem::PemObject;
 use futures_rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use futures_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
-use picot_context::budget;
+use picot_context::{Escaped, budget};
 use picot_loop::LoopHandle;
 
 use crate::limit::within;
+use crate::operation_error::About;
 
 /// The crate behind, for configurations that go further.
 pub use futures_rustls::rustls;
@@ -129,9 +130,12 @@ impl TlsConnector {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let name = ServerName::try_from(name.to_string()).map_err(invalid)?;
-        let handshake = futures_rustls::TlsConnector::from(self.config.clone()).connect(name, stream);
-        let stream = within(Some(self.limits.handshake), "the TLS handshake", handshake).await?;
+        let handshake = async {
+            let name = ServerName::try_from(name.to_string()).map_err(invalid)?;
+            futures_rustls::TlsConnector::from(self.config.clone()).connect(name, stream).await
+        };
+        let stream = within(Some(self.limits.handshake), "the TLS handshake", handshake).await;
+        let stream = stream.about(format_args!("begin TLS with {}", Escaped(name)))?;
         Ok(TlsStream { inner: stream.into(), limits: self.limits })
     }
 }

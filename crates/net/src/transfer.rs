@@ -22,7 +22,11 @@ mod by_rustix {
     use rustix::io::Errno;
     use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 
+    use socket2::SockRef;
+
     use super::io;
+    use crate::operation_error::About;
+    use crate::report::connection_name;
 
     /// A peer that has gone is an error, and no signal. Where this is no flag, it is an option of the socket that std sets.
     #[cfg(not(target_vendor = "apple"))]
@@ -34,7 +38,7 @@ mod by_rustix {
     pub(crate) fn receive(stream: &impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
         match rustix::net::recv(stream, buffer, RecvFlags::empty()) {
             Ok((_, received)) => Ok(received),
-            Err(error) => Err(failed(error)),
+            Err(error) => Err(failed(stream, "receive", error)),
         }
     }
 
@@ -42,7 +46,7 @@ mod by_rustix {
     pub(crate) fn send(stream: &impl AsFd, bytes: &[u8]) -> io::Result<usize> {
         match rustix::net::send(stream, bytes, NOSIGNAL) {
             Ok(sent) => Ok(sent),
-            Err(error) => Err(failed(error)),
+            Err(error) => Err(failed(stream, "send", error)),
         }
     }
 
@@ -57,14 +61,20 @@ mod by_rustix {
         let first = slices.iter().position(|slice| !slice.is_empty()).unwrap_or(slices.len());
         let slices = &slices[first..];
         let slices = &slices[..slices.len().min(MOST)];
-        rustix::net::sendmsg(stream, slices, &mut SendAncillaryBuffer::default(), NOSIGNAL).map_err(failed)
+        rustix::net::sendmsg(stream, slices, &mut SendAncillaryBuffer::default(), NOSIGNAL)
+            .map_err(|error| failed(stream, "send", error))
     }
 
-    /// Out of line, or every message would pay for making an error of what is none.
+    /// Names the connection, unless the error only says to try again. Out of line, so that messages do not pay for it.
     #[cold]
     #[inline(never)]
-    fn failed(error: Errno) -> io::Error {
-        error.into()
+    fn failed(stream: &impl AsFd, operation: &str, error: Errno) -> io::Error {
+        let is_final = !matches!(error, Errno::AGAIN | Errno::INTR);
+        let error = io::Error::from(error);
+        if is_final {
+            return error.about(format_args!("{operation} on the {}", connection_name(&SockRef::from(stream))));
+        }
+        error
     }
 }
 

@@ -12,6 +12,7 @@ use socket2::SockRef;
 use crate::address::Address;
 use crate::descriptor::descriptor;
 use crate::operation::{call, operate};
+use crate::operation_error::About;
 use crate::options::UdpOptions;
 use crate::race::first_success;
 use crate::resolve::lookup;
@@ -81,14 +82,14 @@ impl UdpSocket {
     pub async fn connect(&self, address: impl Into<Address>) -> io::Result<()> {
         let target = address.into();
         let addresses = lookup(target.clone()).await?;
-        call(|| {
+        let connected = call(|| {
             first_success(&target, addresses, |address| {
                 self.source.get_ref().connect(address)?;
                 self.peer.set(Some(address));
                 Ok(())
             })
-        })
-        .await
+        });
+        connected.await.about(format_args!("connect a datagram socket to {target}"))
     }
 
     /// Sends a datagram, which may be empty, to the peer.
@@ -100,7 +101,11 @@ impl UdpSocket {
     /// # If dropped
     /// The datagram is not sent.
     pub async fn send(&self, datagram: &[u8]) -> io::Result<usize> {
-        operate(&self.source, Direction::Write, |socket| socket.send(datagram)).await
+        let sent = operate(&self.source, Direction::Write, |socket| socket.send(datagram)).await;
+        sent.map_err(|error| match self.peer.get() {
+            Some(peer) => error.about(format_args!("send a datagram to {peer}")),
+            None => error.about(format_args!("send a datagram without a peer")),
+        })
     }
 
     /// Sends a datagram, which may be empty, to `address`.
@@ -113,7 +118,10 @@ impl UdpSocket {
     #[doc(alias = "sendto")]
     pub async fn send_to(&self, datagram: &[u8], address: SocketAddr) -> io::Result<usize> {
         match self.peer.get() {
-            None => operate(&self.source, Direction::Write, |socket| socket.send_to(datagram, address)).await,
+            None => {
+                let sent = operate(&self.source, Direction::Write, |socket| socket.send_to(datagram, address)).await;
+                sent.about(format_args!("send a datagram to {address}"))
+            }
             Some(peer) if peer == address => self.send(datagram).await,
             Some(peer) => {
                 let text = format!(
@@ -132,7 +140,8 @@ impl UdpSocket {
     /// # If dropped
     /// No datagram is lost.
     pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        operate(&self.source, Direction::Read, |socket| socket.recv(buffer)).await
+        let received = operate(&self.source, Direction::Read, |socket| socket.recv(buffer)).await;
+        received.map_err(|error| self.not_received(error))
     }
 
     /// Receives a datagram, with the address of its sender. What does not fit into `buffer` is lost.
@@ -144,7 +153,8 @@ impl UdpSocket {
     /// No datagram is lost.
     #[doc(alias = "recvfrom")]
     pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        operate(&self.source, Direction::Read, |socket| socket.recv_from(buffer)).await
+        let received = operate(&self.source, Direction::Read, |socket| socket.recv_from(buffer)).await;
+        received.map_err(|error| self.not_received(error))
     }
 
     /// Receives a datagram, with the address of its sender, and leaves it to be received again.
@@ -155,7 +165,18 @@ impl UdpSocket {
     /// # If dropped
     /// Nothing happens.
     pub async fn peek_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        operate(&self.source, Direction::Read, |socket| socket.peek_from(buffer)).await
+        let received = operate(&self.source, Direction::Read, |socket| socket.peek_from(buffer)).await;
+        received.map_err(|error| self.not_received(error))
+    }
+
+    /// Names both ends: the error may be one that the network has sent back.
+    #[cold]
+    fn not_received(&self, error: io::Error) -> io::Error {
+        match (self.local_addr(), self.peer.get()) {
+            (Ok(local), Some(peer)) => error.about(format_args!("receive a datagram at {local} from {peer}")),
+            (Ok(local), None) => error.about(format_args!("receive a datagram at {local}")),
+            (Err(_), _) => error.about(format_args!("receive a datagram")),
+        }
     }
 
     /// The address of this end.

@@ -694,6 +694,26 @@ impl<T> Source<T> {
         &self.io
     }
 
+    /// Whether this process was forked from the one that has registered the source. The object is then shared with that one,
+    /// so a destructor in this process must do nothing to it that the other would notice, such as shutting a socket down.
+    /// ```
+    /// # #[cfg(unix)]
+    /// # fn main() -> std::io::Result<()> {
+    /// use std::os::unix::net::UnixStream;
+    /// use picot_reactor::Reactor;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let source = reactor.register(UnixStream::pair()?.0)?;
+    /// assert!(!source.is_forked());
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(unix))]
+    /// # fn main() {}
+    /// ```
+    pub fn is_forked(&self) -> bool {
+        self.registered.inner.mark.is_forked()
+    }
+
     /// Deregisters the I/O object and gives it back.
     /// ```
     /// # #[cfg(unix)]

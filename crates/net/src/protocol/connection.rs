@@ -183,6 +183,9 @@ impl Connection {
             if self.has_any(Flags::UNSENT) {
                 self.raise(Flags::ATTENDED);
             }
+            if self.has_any(Flags::AT_END) {
+                self.look_for_reset();
+            }
         }
         loop {
             if received == Some(Received::End) {
@@ -190,6 +193,7 @@ impl Connection {
                 if callbacks.eof(transport) == Eof::Close {
                     self.raise(Flags::CLOSING);
                 }
+                self.look_for_reset();
                 self.raise(Flags::ATTENDED);
             }
             for _ in 0..ROUNDS {
@@ -240,6 +244,28 @@ impl Connection {
             self.fail(error);
         }
         Received::Nothing
+    }
+
+    /// Notices that the peer has gone after its end, where no read would find that, and perhaps no write follows.
+    #[cold]
+    fn look_for_reset(&self) {
+        let known = self.io.0.known();
+        if !known.intersects(Readiness::ERROR | Readiness::HUNG_UP) {
+            // Where events must be asked for, this asks for those that every wait tells: errors and hang-ups.
+            let would_block = |_: &Socket| io::Result::<()>::Err(io::ErrorKind::WouldBlock.into());
+            let _ = self.io.0.try_io(Direction::Priority, would_block);
+            return;
+        }
+        if self.has_any(Flags::OVER) {
+            return;
+        }
+        match self.io.socket().take_error() {
+            Ok(Some(error)) => self.fail(error),
+            // Both ends have ended, each by itself; or this one did not, and the peer has no reader any more.
+            Ok(None) if self.has_any(Flags::ENDED) || !known.contains(Readiness::HUNG_UP) => {}
+            Ok(None) => self.fail(io::ErrorKind::BrokenPipe.into()),
+            Err(error) => self.fail(error),
+        }
     }
 
     /// Sends what waits, as far as there is room; when nothing waits any more, the end, if it was asked for.
@@ -468,7 +494,8 @@ impl Connection {
 
     /// Aborts, and lets the peer see a reset, where its socket knows such a thing.
     pub(super) fn reset(&self) {
-        if !self.has_any(Flags::LOST) {
+        // A child that was forked shares the socket with its parent, where it would be reset, too.
+        if !self.has_any(Flags::LOST) && !self.io.0.is_forked() {
             // Without it the peer reads an end.
             let _ = self.io.socket().set_linger(Some(Duration::ZERO));
             self.abort();

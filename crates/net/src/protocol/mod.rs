@@ -55,7 +55,8 @@ pub enum Eof {
     /// It is closed, when what was written has gone out.
     #[default]
     Close,
-    /// It stays open for writing, until the transport is closed.
+    /// It stays open for writing, until the transport is closed, or the peer is known to have gone: that ends it with an
+    /// error, also if nothing is written.
     KeepWriting,
 }
 

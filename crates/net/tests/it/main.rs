@@ -13,6 +13,9 @@ mod data;
 mod endings;
 #[cfg(unix)]
 mod forked;
+#[cfg(unix)]
+mod forked_halves;
+mod gone;
 mod group;
 mod heartbeat;
 #[cfg(target_os = "linux")]
@@ -27,6 +30,8 @@ mod send_file;
 mod server;
 mod sockets;
 mod streams;
+#[cfg(target_os = "linux")]
+mod subjects;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(feature = "tokio-io")]
@@ -35,6 +40,7 @@ mod trace;
 mod udp;
 #[cfg(unix)]
 mod unix;
+mod wakers;
 mod writing;
 
 use std::io;

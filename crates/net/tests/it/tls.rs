@@ -69,7 +69,7 @@ fn another_name_or_an_unknown_authority_is_refused_by_the_client_and_known_to_th
         let (client, server) = (client.unwrap_err(), server.unwrap_err());
         assert_eq!(
             (client.kind(), &*client.to_string()),
-            (io::ErrorKind::InvalidData, "invalid peer certificate: UnknownIssuer")
+            (io::ErrorKind::InvalidData, "cannot begin TLS with localhost: invalid peer certificate: UnknownIssuer")
         );
         assert_eq!(server.to_string(), "received fatal alert: UnknownCA");
         Ok(())
@@ -110,7 +110,7 @@ fn a_peer_that_never_speaks_is_a_timeout_on_either_side() {
             let (client, _server) = pair().await?;
             let connector = TlsConnector::trusting(AUTHORITY)?.handshake_timeout(Duration::from_secs(5));
             let error = connector.connect("localhost", client).await.unwrap_err();
-            let text = "the TLS handshake timed out after 5s";
+            let text = "cannot begin TLS with localhost: the TLS handshake timed out after 5s";
             assert_eq!((error.kind(), &*error.to_string()), (io::ErrorKind::TimedOut, text));
             let (_client, server) = pair().await?;
             let error = TlsAcceptor::new(CERTIFICATE, KEY)?.accept(server).await.unwrap_err();

@@ -1,0 +1,233 @@
+//! A waker is foreign code in `clone`, `wake` and `drop`: what that does to the object that is waited for is never lost.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
+
+use futures_lite::future::block_on;
+use futures_lite::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use picot_loop::{spawn, yield_now};
+use picot_net::{Connections, Reader, UdpSocket, Writer, duplex};
+
+use crate::trace::Trace;
+use crate::{pair, run};
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Call {
+    Clone,
+    Wake,
+    Drop,
+}
+
+type Hook = (Call, Box<dyn FnOnce()>);
+
+thread_local! {
+    /// In which call of the waker something is to be done, once.
+    static HOOK: RefCell<Option<Hook>> = const { RefCell::new(None) };
+    static WAKES: Cell<usize> = const { Cell::new(0) };
+}
+
+fn called(call: Call) {
+    let hook = HOOK.with_borrow_mut(|hook| hook.take_if(|(at, _)| *at == call));
+    if let Some((_, hook)) = hook {
+        hook();
+    }
+}
+
+/// A waker that calls back. No two clones of it are alike, so that each poll clones it anew.
+fn waker(number: usize) -> Waker {
+    fn clone(data: *const ()) -> RawWaker {
+        called(Call::Clone);
+        RawWaker::new(data, &VTABLE)
+    }
+    fn wake(data: *const ()) {
+        wake_by_ref(data);
+        drop_it(data);
+    }
+    fn wake_by_ref(_: *const ()) {
+        WAKES.set(WAKES.get() + 1);
+        called(Call::Wake);
+    }
+    fn drop_it(_: *const ()) {
+        called(Call::Drop);
+    }
+    static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop_it);
+    // SAFETY: The pointer is a number, which no function follows.
+    unsafe { Waker::from_raw(RawWaker::new(std::ptr::without_provenance(number), &VTABLE)) }
+}
+
+/// Polls `future`, which is pending at first, with wakers that do `fulfil` in one of their calls, and from then on only when it
+/// was woken. It must become ready.
+async fn check<T>(name: &str, call: Call, future: impl Future<Output = T>, fulfil: impl FnOnce() + 'static) -> T {
+    let mut future = Box::pin(future);
+    WAKES.set(0);
+    let fulfil = Rc::new(Cell::new(Some(Box::new(fulfil) as Box<dyn FnOnce()>)));
+    let again = fulfil.clone();
+    let hook = move || again.take().into_iter().for_each(|fulfil| fulfil());
+    HOOK.set(Some((call, Box::new(hook))));
+    for number in 1..3 {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(&waker(number))) {
+            return value;
+        }
+    }
+    // Not in the call that was wanted; for a wake, this brings it.
+    if let Some(fulfil) = fulfil.take() {
+        fulfil();
+    }
+    for turn in 0.. {
+        if WAKES.replace(0) > 0 {
+            let polled = future.as_mut().poll(&mut Context::from_waker(&waker(turn + 3)));
+            if let Poll::Ready(value) = polled {
+                HOOK.take();
+                return value;
+            }
+        }
+        assert!(turn < 1_000, "{name}: what was done in {call:?} is lost");
+        yield_now().await;
+    }
+    unreachable!()
+}
+
+const CALLS: [Call; 3] = [Call::Clone, Call::Wake, Call::Drop];
+
+#[test]
+fn what_a_waker_does_to_a_stream_in_memory_is_not_lost() {
+    run(async {
+        for call in CALLS {
+            let (mut near, mut far) = duplex(2);
+            let mut buffer = [0; 8];
+            let read = check("read", call, near.read(&mut buffer), move || {
+                block_on(far.write_all(b"x")).unwrap();
+                std::mem::forget(far);
+            });
+            assert_eq!(read.await?, 1);
+            let (mut near, far) = duplex(2);
+            assert_eq!(check("read of an end", call, near.read(&mut [0; 4]), move || drop(far)).await?, 0);
+            let (mut near, mut far) = duplex(2);
+            near.write_all(b"xy").await?;
+            let written = check("write", call, near.write(b"z"), move || {
+                block_on(far.read(&mut [0; 4])).unwrap();
+                std::mem::forget(far);
+            });
+            assert_eq!(written.await?, 1);
+            let (mut near, far) = duplex(2);
+            near.write_all(b"xy").await?;
+            let written = check("write to no reader", call, near.write(b"z"), move || drop(far)).await;
+            assert_eq!(written.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn what_a_waker_does_to_a_socket_is_not_lost() {
+    run(async {
+        for call in CALLS {
+            macro_rules! received {
+                ($name:literal, |$stream:ident| $read:expr) => {
+                    let (mut $stream, peer) = pair().await?;
+                    let peer = peer.into_std();
+                    let send = move || {
+                        io::Write::write_all(&mut &peer, b"line\n").unwrap();
+                        std::mem::forget(peer);
+                    };
+                    let _ = &mut $stream;
+                    check($name, call, $read, send).await?;
+                };
+            }
+            received!("read", |stream| stream.read(&mut [0; 8]));
+            received!("peek", |stream| stream.peek(&mut [0; 8]));
+            received!("readable", |stream| stream.source().readable());
+            received!("read of a trait", |stream| AsyncReadExt::read(&mut stream, &mut [0; 8]));
+            received!("read of a half", |stream| async {
+                let (mut read, _write) = stream.split();
+                read.read(&mut [0; 8]).await
+            });
+            received!("read_line", |stream| async { Reader::new(stream).read_line().await.map_err(io::Error::from) });
+            received!("read_exact", |stream| async {
+                Reader::new(stream).read_exact(5).await.map_err(io::Error::from)
+            });
+
+            // A write is fulfilled by a peer that reads, in the next turns.
+            let (stream, mut peer) = pair().await?;
+            let (mut writer, bytes) = (Writer::new(stream), vec![0; 1 << 22]);
+            let drain = move || {
+                drop(spawn(async move { peer.read_to_end(&mut Vec::new()).await }));
+            };
+            check("write_all", call, writer.write_all(&bytes), drain).await?;
+            writer.close().await?;
+
+            let (one, two) = (UdpSocket::bind("127.0.0.1:0").await?, UdpSocket::bind("127.0.0.1:0").await?);
+            let (address, sender) = (one.local_addr()?, two.into_std());
+            let mut buffer = [0; 8];
+            let received = check("recv_from", call, one.recv_from(&mut buffer), move || {
+                sender.send_to(b"datagram", address).unwrap();
+            });
+            assert_eq!(received.await?.0, 8);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn what_a_waker_does_to_a_transport_is_not_lost() {
+    run(async {
+        for call in CALLS {
+            let connections = Connections::new()?;
+            let (stream, _peer) = pair().await?;
+            let transport = connections.adopt(stream, Trace::default());
+            let other = transport.clone();
+            check("closed", call, transport.closed(), move || other.abort()).await;
+            let (stream, _peer) = pair().await?;
+            let transport = connections.adopt(stream, Trace::default());
+            check("wait_empty", call, connections.wait_empty(), move || transport.abort()).await;
+        }
+        Ok(())
+    });
+}
+
+/// Two tasks that read one end: both wait, and each gets what comes.
+#[test]
+fn of_a_stream_in_memory_any_number_of_tasks_wait_and_all_are_woken() {
+    block_on(async {
+        for readers in [2, 3, 17, 18, 40] {
+            let (near, mut far) = duplex(64);
+            let near = Rc::new(RefCell::new(near));
+            let read = || {
+                let near = near.clone();
+                Box::pin(poll_fn(move |cx| {
+                    let mut byte = [0];
+                    Pin::new(&mut *near.borrow_mut()).poll_read(cx, &mut byte)
+                }))
+            };
+            let mut reads: Vec<_> = (0..readers).map(|_| read()).collect();
+            let woken: Vec<_> = (0..readers).map(|_| std::sync::Arc::new(Flag::default())).collect();
+            let mut poll = |index: usize| {
+                let waker = Waker::from(woken[index].clone());
+                reads[index].as_mut().poll(&mut Context::from_waker(&waker)).is_ready()
+            };
+            assert!(!(0..readers).any(&mut poll));
+            far.write_all(&vec![7; readers]).await.unwrap();
+            // Those that were woken read: all of them, as those beyond the limit were woken before, and wait again.
+            let mut left: Vec<_> = (0..readers).collect();
+            for _ in 0..readers {
+                left.retain(|&index| {
+                    !(woken[index].0.swap(false, std::sync::atomic::Ordering::Relaxed) && poll(index))
+                });
+            }
+            assert_eq!(left, [], "{readers} readers");
+        }
+    });
+}
+
+#[derive(Default)]
+struct Flag(std::sync::atomic::AtomicBool);
+
+impl std::task::Wake for Flag {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}
