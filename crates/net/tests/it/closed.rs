@@ -140,3 +140,30 @@ fn servers_whose_loop_has_closed_have_ended() {
         Ok(())
     });
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn accepting_and_connecting_end_with_their_loop() {
+    outlive(async |pending| {
+        let full = picot_net::ListenOptions::new().backlog(0).bind("127.0.0.1:0").await?;
+        let address = full.local_addr()?;
+        let filling = TcpStream::connect(address).await?;
+        pending.push((
+            "TcpStream::connect",
+            Box::pin(async move {
+                let _open = (full, filling);
+                TcpStream::connect(address).await.map(drop)
+            }),
+        ));
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        pending.push(("TcpListener::accept", Box::pin(async move { listener.accept().await.map(drop) })));
+        Ok(())
+    });
+    // And what is first awaited when the loop is closed.
+    let first = EventLoop::new().unwrap();
+    let listener = first.run_until_complete(TcpListener::bind("127.0.0.1:0")).unwrap().unwrap();
+    drop(first);
+    let second = EventLoop::new().unwrap();
+    let accepted = second.run_until_complete(async { poll_once(listener.accept()).await }).unwrap();
+    assert!(accepted.expect("an error at once").is_err());
+}

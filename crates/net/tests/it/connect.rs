@@ -248,6 +248,68 @@ fn several_tasks_may_accept_and_each_connection_goes_to_one() {
     });
 }
 
+/// Each of several waiters gets a connection, however it waits: by `accept`, by `incoming`, or by both.
+#[test]
+fn every_waiter_of_a_listener_is_served() {
+    use futures_lite::StreamExt;
+
+    async fn served<L: 'static, S>(
+        listener: Rc<L>,
+        accept: impl AsyncFn(&L) -> io::Result<S> + Clone + 'static,
+        next: impl AsyncFn(&L) -> io::Result<S> + Clone + 'static,
+        connect: impl AsyncFn() -> io::Result<S>,
+    ) -> io::Result<()>
+    where
+        S: 'static,
+    {
+        let waiters: Vec<_> = (0..6)
+            .map(|number| {
+                let (listener, accept, next) = (listener.clone(), accept.clone(), next.clone());
+                spawn(async move {
+                    let accepted = if number % 2 == 0 { accept(&listener).await } else { next(&listener).await };
+                    accepted.map(drop)
+                })
+            })
+            .collect();
+        picot_loop::yield_now().await;
+        let mut clients = Vec::new();
+        for left in (0..6).rev() {
+            clients.push(connect().await?);
+            let waiting = || waiters.iter().filter(|waiter| !waiter.is_finished()).count();
+            while waiting() > left {
+                picot_loop::yield_now().await;
+            }
+            assert_eq!(waiting(), left, "one connection is for one waiter");
+        }
+        Ok(())
+    }
+
+    run(async {
+        let listener = Rc::new(TcpListener::bind("127.0.0.1:0").await?);
+        let address = listener.local_addr()?;
+        served(
+            listener,
+            async |listener: &TcpListener| listener.accept().await.map(|(stream, _)| stream),
+            async |listener: &TcpListener| listener.incoming().next().await.unwrap(),
+            async || TcpStream::connect(address).await,
+        )
+        .await?;
+        #[cfg(unix)]
+        {
+            use picot_net::{UnixListener, UnixStream};
+            let path = std::env::temp_dir().join(format!("picot-net-{}-waiters", std::process::id()));
+            served(
+                Rc::new(UnixListener::bind(&path)?),
+                async |listener: &UnixListener| listener.accept().await.map(|(stream, _)| stream),
+                async |listener: &UnixListener| listener.incoming().next().await.unwrap(),
+                async || UnixStream::connect(&path).await,
+            )
+            .await?;
+        }
+        Ok(())
+    });
+}
+
 #[test]
 fn a_listener_that_was_dropped_refuses() {
     run(async {
