@@ -217,3 +217,32 @@ fn all_who_wait_for_a_token_hear_of_it_and_one_that_is_gone_is_forgotten() {
         assert_eq!(trace.take(), ["0: all", "1: all", "2: all"]);
     });
 }
+
+/// An eager task is polled inside of its spawner's step, but not inside of the scope that is polled
+/// there: not in its first poll, and not later.
+#[test]
+fn an_eager_task_has_not_the_scope_of_its_spawner() {
+    use picot_loop::LoopHandle;
+    use picot_tasks::effective_deadline;
+
+    run(|trace| async move {
+        let scope = CancelScope::with_timeout(millis(1000));
+        let (inner, inside) = (scope.clone(), trace.clone());
+        let outcome = scope.run(async move {
+            inner.cancel("the user has left");
+            assert!(effective_deadline().is_some());
+            let saves = inside.clone();
+            let save = async move {
+                assert!(effective_deadline().is_none());
+                saves.add(format!("{:?}", timeout(millis(5), async { 1 }).await));
+                saves.add(format!("{:?}", timeout(millis(5), sleep(millis(1))).await));
+            };
+            drop(LoopHandle::current().task().eager().spawn(save));
+            assert!(effective_deadline().is_some(), "and the scope is there again");
+            pending::<()>().await
+        });
+        assert!(outcome.await.is_err());
+        sleep(millis(10)).await;
+        assert_eq!(trace.take(), ["Ok(1)", "Ok(())"]);
+    });
+}
