@@ -1,7 +1,9 @@
-//! Cancelling: the canceller runs, the promise is rejected as cancelled, and what it waited for is let go.
+//! Cancelling: the canceller runs, the promise is rejected as cancelled, and what it waited for is
+//! let go.
 //!
-//! It goes upwards as far as nothing else waits for what is there: cancelling `fetch().then(parse)` cancels the fetch. It
-//! is a loop over a list and not a recursion, however long the chain and however deep the groups.
+//! It goes upwards as far as nothing else waits for what is there: cancelling `fetch().then(parse)`
+//! cancels the fetch. It is a loop over a list and not a recursion, however long the chain and
+//! however deep the groups.
 
 use std::rc::Rc;
 
@@ -29,11 +31,12 @@ pub(crate) const GROUP: u64 = 0;
 
 /// What a promise waits for.
 pub(crate) trait Upstream {
-    /// What waited under this number does not any more. If nothing else does, this is cancelled, too, and what it waited for
-    /// is put on the list.
+    /// What waited under this number does not any more. If nothing else does, this is cancelled,
+    /// too, and what it waited for is put on the list.
     fn let_go(self: Rc<Self>, number: u64, list: &mut LetGo);
 
-    /// For a group: the last promise of it was dropped. It lets its members go, and cancels none that has no canceller.
+    /// For a group: the last promise of it was dropped. It lets its members go, and cancels none
+    /// that has no canceller.
     fn drop_members(&self) {}
 }
 
@@ -76,8 +79,8 @@ impl<T: 'static, E: 'static, P: 'static> Shared<T, E, P> {
         list.extend(upstream.and_then(|(upstream, number)| Some((upstream.upgrade()?, number))));
     }
 
-    /// The last promise was dropped. Cancels it if it has a canceller and nothing waits any more; a group lets its members
-    /// go then.
+    /// The last promise was dropped. Cancels it if it has a canceller and nothing waits any more; a
+    /// group lets its members go then.
     pub(crate) fn last_promise_dropped(self: &Rc<Self>) {
         if !self.is_pending() {
             return;

@@ -1,8 +1,10 @@
-//! One settling leads to the next: a callback settles another deferred, a group settles when its last member does, a
-//! dropped closure drops the deferred that it held, a canceller cancels something else.
+//! One settling leads to the next: a callback settles another deferred, a group settles when its
+//! last member does, a dropped closure drops the deferred that it held, a canceller cancels
+//! something else.
 //!
-//! Each runs inside of the one before, which is jQuery's order, up to [`DEPTH`]. What comes deeper is queued, and the
-//! deepest one runs the queue when its own work has returned. So a chain of any length costs the stack of `DEPTH` links.
+//! Each runs inside of the one before, which is jQuery's order, up to [`DEPTH`]. What comes deeper
+//! is queued, and the deepest one runs the queue when its own work has returned. So a chain of any
+//! length costs the stack of `DEPTH` links.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -13,14 +15,15 @@ const DEPTH: u32 = 16;
 type Work = Box<dyn FnOnce()>;
 
 thread_local! {
-    /// How deep the present one is. At `DEPTH` there is one frame on the stack that will run the queue.
+    /// How deep the present one is. At `DEPTH` there is one frame on the stack that will run the
+    /// queue.
     static PRESENT: Cell<u32> = const { Cell::new(0) };
     static HAS_QUEUED: Cell<bool> = const { Cell::new(false) };
     static QUEUE: RefCell<VecDeque<Work>> = const { RefCell::new(VecDeque::new()) };
 }
 
-/// Runs `now`, or if the cascade is as deep as it may be, `later` behind what is queued. Both do the same; `later` owns what
-/// it needs, which is made only then.
+/// Runs `now`, or if the cascade is as deep as it may be, `later` behind what is queued. Both do
+/// the same; `later` owns what it needs, which is made only then.
 #[inline]
 pub(crate) fn run<L: FnOnce() + 'static>(now: impl FnOnce(), later: impl FnOnce() -> L) {
     let outer = PRESENT.get();
@@ -41,8 +44,9 @@ pub(crate) fn run_owned(work: impl FnOnce() + 'static) {
     }
 }
 
-/// Runs `work`, which may drop any number of deferreds, such as a closed host that drops the handlers it is handed. What
-/// they lead to is queued, and runs when `work` has returned: each handler holds the deferred of the next.
+/// Runs `work`, which may drop any number of deferreds, such as a closed host that drops the
+/// handlers it is handed. What they lead to is queued, and runs when `work` has returned: each
+/// handler holds the deferred of the next.
 #[inline]
 pub(crate) fn run_flat(work: impl FnOnce()) {
     let outer = PRESENT.get();

@@ -13,8 +13,8 @@ use crate::rejection::Rejection;
 use crate::resolver::Resolver;
 use crate::state::{Outcome, Shared, State};
 
-/// A value that will be settled once: [resolved](Deferred::resolve) with a `T`, or [rejected](Deferred::reject) with an
-/// `E`. jQuery's `$.Deferred()`.
+/// A value that will be settled once: [resolved](Deferred::resolve) with a `T`, or
+/// [rejected](Deferred::reject) with an `E`. jQuery's `$.Deferred()`.
 ///
 /// Clones settle the same promise. When the last is dropped unsettled, the promise is rejected as
 /// [abandoned](Rejection::Abandoned).
@@ -126,19 +126,20 @@ impl<T: 'static, E: 'static, P: 'static> Deferred<T, E, P> {
         Deferred { shared: shared.clone() }
     }
 
-    /// Resolves the promise with `value`. Returns whether it was the first to settle; if not, the value is dropped.
+    /// Resolves the promise with `value`. Returns whether it was the first to settle; if not, the
+    /// value is dropped.
     ///
-    /// Its callbacks run before this returns. The exception is a chain of callbacks in which each settles the next
-    /// deferred: from the seventeenth on, the callbacks run when the one that settles has returned, so that no chain
-    /// overflows the stack. The same holds for [`reject`](Deferred::reject), [`notify`](Deferred::notify) and
-    /// [`Promise::cancel`].
+    /// Its callbacks run before this returns. The exception is a chain of callbacks in which each
+    /// settles the next deferred: from the seventeenth on, the callbacks run when the one that
+    /// settles has returned, so that no chain overflows the stack. The same holds for
+    /// [`reject`](Deferred::reject), [`notify`](Deferred::notify) and [`Promise::cancel`].
     #[doc(alias = "set_result")]
     pub fn resolve(&self, value: T) -> bool {
         self.shared.settle(Ok(value))
     }
 
-    /// Rejects the promise with `error`. Returns whether it was the first to settle; if not, the error is dropped. Callbacks
-    /// run as by [`resolve`](Deferred::resolve).
+    /// Rejects the promise with `error`. Returns whether it was the first to settle; if not, the
+    /// error is dropped. Callbacks run as by [`resolve`](Deferred::resolve).
     #[doc(alias = "set_exception")]
     pub fn reject(&self, error: E) -> bool {
         self.shared.settle(Err(Rejection::Error(error)))
@@ -148,11 +149,11 @@ impl<T: 'static, E: 'static, P: 'static> Deferred<T, E, P> {
         self.shared.settle(outcome)
     }
 
-    /// Calls the promise's progress callbacks, and those that are added before the next notification. Returns `false`, and
-    /// does nothing, if it is settled.
+    /// Calls the promise's progress callbacks, and those that are added before the next
+    /// notification. Returns `false`, and does nothing, if it is settled.
     ///
-    /// If a progress callback settles it, the notification on its way still reaches the other callbacks; those that wait
-    /// behind it, because they were sent by callbacks, are dropped.
+    /// If a progress callback settles it, the notification on its way still reaches the other
+    /// callbacks; those that wait behind it, because they were sent by callbacks, are dropped.
     pub fn notify(&self, progress: P) -> bool {
         if !self.shared.is_pending() {
             return false;
@@ -162,12 +163,14 @@ impl<T: 'static, E: 'static, P: 'static> Deferred<T, E, P> {
         true
     }
 
-    /// Sets what [`Promise::cancel`] calls, such as a function that stops the work. It may settle the deferred that it
-    /// gets; if it does not, the promise is rejected as [cancelled](Rejection::Cancelled). It is called at most once, and
-    /// dropped when the deferred is settled. A second one replaces the first.
+    /// Sets what [`Promise::cancel`] calls, such as a function that stops the work. It may settle
+    /// the deferred that it gets; if it does not, the promise is rejected as
+    /// [cancelled](Rejection::Cancelled). It is called at most once, and dropped when the deferred
+    /// is settled. A second one replaces the first.
     ///
-    /// A deferred that has one is also cancelled when nobody waits any more: when its last promise is dropped while it is
-    /// pending and has neither callbacks nor handlers. (Twisted's canceller.)
+    /// A deferred that has one is also cancelled when nobody waits any more: when its last promise
+    /// is dropped while it is pending and has neither callbacks nor handlers. (Twisted's
+    /// canceller.)
     ///
     /// ```
     /// # let (_host, _guard) = picot_context::ManualHost::installed();
@@ -203,8 +206,8 @@ impl<T: 'static, E: 'static, P: 'static> Deferred<T, E, P> {
 }
 
 impl<T: Send + 'static, E: Send + 'static, P: 'static> Deferred<T, E, P> {
-    /// A handle that settles it from another thread. It counts as one more deferred: while it lives, the promise is not
-    /// abandoned.
+    /// A handle that settles it from another thread. It counts as one more deferred: while it
+    /// lives, the promise is not abandoned.
     ///
     /// ```
     /// # let (host, _guard) = picot_context::ManualHost::installed();

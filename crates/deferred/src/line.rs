@@ -1,9 +1,10 @@
-//! What waits for a settling, in order. The first entry lies in place, because most promises have one and no more; an
-//! allocation is made for the second.
+//! What waits for a settling, in order. The first entry lies in place, because most promises have
+//! one and no more; an allocation is made for the second.
 //!
-//! Each entry has a number, and numbers only grow. So an entry is found by its number without a walk, and removing one
-//! leaves a hole that later operations close: holes at either end at once, those in the middle when they are the
-//! majority. Every operation is constant or logarithmic, and the memory follows the number of entries down again.
+//! Each entry has a number, and numbers only grow. So an entry is found by its number without a
+//! walk, and removing one leaves a hole that later operations close: holes at either end at once,
+//! those in the middle when they are the majority. Every operation is constant or logarithmic, and
+//! the memory follows the number of entries down again.
 
 use std::collections::VecDeque;
 
@@ -204,7 +205,8 @@ mod tests {
             let (few, many) = if cfg!(miri) { (30, 300) } else { (10_000, 100_000) };
             let (for_few, for_many) = (count(few), count(many));
             assert!(for_many <= 12 * for_few, "{name}, order {nth}: {for_few} steps, {for_many} for ten times as many");
-            // Up to three searches an entry, each of the logarithm's length at most, and closing its hole.
+            // Up to three searches an entry, each of the logarithm's length at most, and closing
+            // its hole.
             assert!(for_many <= 60 * many, "{name}, order {nth}: {for_many} steps");
         }
     }
@@ -272,7 +274,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 4 } else { 256 }, failure_persistence: None, ..Default::default() })]
 
-        /// 0 pushes, 1 pops, what is larger removes or changes the entry of that part of all numbers.
+        /// 0 pushes, 1 pops, what is larger removes or changes the entry of that part of all
+        /// numbers.
         #[test]
         fn a_line_is_an_ordered_map(operations in proptest::collection::vec((0..6_u8, 0.0..1.0_f64), 0..200)) {
             let (mut line, mut model, mut last) = (Line::default(), std::collections::BTreeMap::new(), 0_u64);

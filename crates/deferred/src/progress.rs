@@ -1,9 +1,10 @@
 //! Progress: notifications before the outcome, and the memory of the last one.
 //!
-//! As in jQuery's `Callbacks`: a notification that is sent by a progress callback waits until the others have got the one
-//! before, and a callback that is added by one gets the same notification behind the others. A settling by one of them
-//! locks the list: the notification on its way still reaches the others, those that wait behind it are dropped. The last
-//! one is remembered for callbacks that come after the settling.
+//! As in jQuery's `Callbacks`: a notification that is sent by a progress callback waits until the
+//! others have got the one before, and a callback that is added by one gets the same notification
+//! behind the others. A settling by one of them locks the list: the notification on its way still
+//! reaches the others, those that wait behind it are dropped. The last one is remembered for
+//! callbacks that come after the settling.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -41,10 +42,11 @@ impl<P> Default for Progress<P> {
 /// A notification that [`Progress::fire`] is to send, to the callbacks from this index on.
 pub(crate) struct Notification<P>(Rc<P>, usize);
 
-/// `contain` gets callbacks, and also the drops of callbacks and values, which are foreign code, too.
+/// `contain` gets callbacks, and also the drops of callbacks and values, which are foreign code,
+/// too.
 impl<P: 'static> Progress<P> {
-    /// Adds a callback. Returns the last notification to be sent to it, if there was one. If one is on its way, it gets that
-    /// behind the others.
+    /// Adds a callback. Returns the last notification to be sent to it, if there was one. If one is
+    /// on its way, it gets that behind the others.
     #[must_use]
     pub(crate) fn add(&self, place: Place, callback: impl FnMut(&P) + 'static) -> Option<Notification<P>> {
         let start = self.callbacks.borrow().len();
@@ -60,7 +62,8 @@ impl<P: 'static> Progress<P> {
         last.map(|last| Notification(last, start))
     }
 
-    /// Returns the notification to be sent to all callbacks, in order, or queues it if another is on its way.
+    /// Returns the notification to be sent to all callbacks, in order, or queues it if another is
+    /// on its way.
     #[must_use]
     pub(crate) fn notify(&self, value: P) -> Option<Notification<P>> {
         let value = Rc::new(value);
@@ -90,7 +93,8 @@ impl<P: 'static> Progress<P> {
         }
     }
 
-    /// Accepts no notification any more, and lets the callbacks go, once they have got what is on its way.
+    /// Accepts no notification any more, and lets the callbacks go, once they have got what is on
+    /// its way.
     pub(crate) fn close(&self, contain: impl Fn(Option<Place>, Contained<'_>)) {
         self.is_closed.set(true);
         self.queue.take().into_iter().for_each(|value| discard(None, value, &contain));

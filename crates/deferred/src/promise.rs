@@ -1,4 +1,5 @@
-//! The side that waits: by callbacks that run while it is settled, and by what may be asked at any time.
+//! The side that waits: by callbacks that run while it is settled, and by what may be asked at any
+//! time.
 //!
 //! Handlers that run later, and awaiting, are in files of their own.
 
@@ -15,8 +16,14 @@ use crate::state::{Callback, Shared, State};
 
 /// What a [`Deferred`] will be settled with. Clones are handles of the same promise.
 ///
-/// It has no way to settle. Awaiting it gives a `Result<T, Rejection<E>>`: the value itself if nobody else can ask for it
-/// any more, else a clone. What cannot be cloned is promised in an `Rc`.
+/// It has no way to settle. Awaiting it gives a `Result<T, Rejection<E>>`: the value itself if
+/// nobody else can ask for it any more, else a clone. What cannot be cloned is promised in an `Rc`.
+///
+/// # Unhandled rejections
+/// A rejection by an error that nothing has seen by the next turn, or when the host closes, is
+/// reported to the host once. To register is not to see it: a handler that is removed, an await that
+/// is dropped, and a chain or group that is cancelled count for nothing. A later `await` still returns
+/// a rejection that was reported.
 #[doc(alias = "Future")]
 pub struct Promise<T: 'static, E: 'static, P: 'static = Infallible> {
     pub(crate) shared: Rc<Shared<T, E, P>>,
@@ -67,9 +74,9 @@ impl<T: 'static, E: 'static, P: 'static> Promise<T, E, P> {
         shared
     }
 
-    /// Calls `f` with the value when there is one: at once if there is, else while it is resolved, before
-    /// [`resolve`](Deferred::resolve) returns. Callbacks run in the order in which they were added. If `f` panics, that is
-    /// reported, and the others run all the same.
+    /// Calls `f` with the value when there is one: at once if there is, else while it is resolved,
+    /// before [`resolve`](Deferred::resolve) returns. Callbacks run in the order in which they were
+    /// added. If `f` panics, that is reported, and the others run all the same.
     #[track_caller]
     pub fn done(&self, f: impl FnOnce(&T) + 'static) -> &Self {
         self.add(Location::caller(), false, |outcome| {
@@ -112,11 +119,13 @@ impl<T: 'static, E: 'static, P: 'static> Promise<T, E, P> {
     }
 
     /// Cancels it: calls what [`on_cancel`](Deferred::on_cancel) has set, and rejects it as
-    /// [cancelled](Rejection::Cancelled) unless that has settled it. Returns whether it was pending.
+    /// [cancelled](Rejection::Cancelled) unless that has settled it. Returns whether it was
+    /// pending.
     ///
     /// Whatever it waits for by a handler of [`then`](Promise::then) and the like, or as a group by
-    /// [`when`](crate::when()), is cancelled as well if nobody else waits for that; the handler does not run. The future of
-    /// a promise that was [spawned](Promise::spawn) is dropped at its next step.
+    /// [`when`](crate::when()), is cancelled as well if nobody else waits for that; the handler
+    /// does not run. The future of a promise that was [spawned](Promise::spawn) is dropped at its
+    /// next step.
     ///
     /// ```
     /// use picot_deferred::{Deferred, Rejection};
@@ -148,8 +157,9 @@ impl<T: 'static, E: 'static, P: 'static> Promise<T, E, P> {
         Some(outcome)
     }
 
-    /// How many callbacks, handlers, awaits and groups are registered and wait for the outcome. Each is gone from here when it
-    /// has run, or was removed, dropped or cancelled. For diagnostics and tests of leaks.
+    /// How many callbacks, handlers, awaits and groups are registered and wait for the outcome.
+    /// Each is gone from here when it has run, or was removed, dropped or cancelled. For
+    /// diagnostics and tests of leaks.
     ///
     /// ```
     /// use picot_deferred::{Deferred, when_race};

@@ -12,7 +12,8 @@ use picot_context::Escaped;
 pub enum Rejection<E> {
     /// It was rejected with this.
     Error(E),
-    /// The handler or future that was to give its value has panicked. The panic itself was reported.
+    /// The handler or future that was to give its value has panicked. The panic itself was
+    /// reported.
     Panicked,
     /// Whoever was to settle it is gone, or the host was closed.
     Abandoned,
@@ -45,8 +46,8 @@ impl<E> Rejection<E> {
 }
 
 impl<E: 'static> Rejection<E> {
-    /// The reason for a report. An error need not have words; those of the usual types are found, and of others the type is
-    /// named.
+    /// The reason for a report. An error need not have words; those of the usual types are found,
+    /// and of others the type is named.
     pub(crate) fn reason(&self) -> String {
         match self {
             Rejection::Error(error) => {

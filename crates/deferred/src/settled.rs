@@ -13,9 +13,10 @@ use crate::rejection::Rejection;
 use crate::state::{Outcome, Waiter};
 
 impl<T: 'static, E: 'static> Promise<T, E> {
-    /// A promise that a future settles, which this thread's host runs: with a value by `Ok`, with a rejection by `Err`. If
-    /// it panics, the promise is rejected as [panicked](Rejection::Panicked), and the panic is reported. The future runs
-    /// on if the promise is dropped; [`cancel`](Promise::cancel) has it dropped at its next step.
+    /// A promise that a future settles, which this thread's host runs: with a value by `Ok`, with a
+    /// rejection by `Err`. If it panics, the promise is rejected as
+    /// [panicked](Rejection::Panicked), and the panic is reported. The future runs on if the
+    /// promise is dropped; [`cancel`](Promise::cancel) has it dropped at its next step.
     ///
     /// # Panics
     /// If this thread has no host.
@@ -79,13 +80,14 @@ impl<T: Clone + 'static, E: Clone + 'static, P: 'static> IntoFuture for Promise<
     }
 }
 
-/// Waits until a promise is settled: what `promise.await` makes. If it is settled already, awaiting suspends only when the
-/// step has used up its [budget](picot_context::budget), so that a loop of such awaits does not keep other tasks waiting.
+/// Waits until a promise is settled: what `promise.await` makes. If it is settled already, awaiting
+/// suspends only when the step has used up its [budget](picot_context::budget), so that a loop of
+/// such awaits does not keep other tasks waiting.
 ///
 /// # If dropped
 /// It is as if a promise was dropped: nothing happens, unless it was the last and there is a
-/// [canceller](Deferred::on_cancel). A rejection that this has not returned counts as not handled, and is reported if nothing
-/// else handles it.
+/// [canceller](Deferred::on_cancel). A rejection that this has not returned counts as not handled,
+/// and is reported if nothing else handles it.
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct Settled<T: 'static, E: 'static, P: 'static> {
     /// `None` once the outcome was given.

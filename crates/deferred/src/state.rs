@@ -1,8 +1,9 @@
 //! What a deferred and its promises share: the outcome, and what is to happen when there is one.
 //!
-//! The order in which things happen is jQuery's: first the state changes, then handlers are scheduled and waiters woken,
-//! then callbacks run, in the order of their registration. One that is added meanwhile runs in the same pass, behind the
-//! others. The outcome is set once and never changed, so callbacks get references to it without any borrow.
+//! The order in which things happen is jQuery's: first the state changes, then handlers are
+//! scheduled and waiters woken, then callbacks run, in the order of their registration. One that is
+//! added meanwhile runs in the same pass, behind the others. The outcome is set once and never
+//! changed, so callbacks get references to it without any borrow.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::{Rc, Weak};
@@ -69,9 +70,11 @@ pub(crate) struct Shared<T: 'static, E: 'static, P: 'static> {
     is_firing: Cell<bool>,
     /// Whether code that was meant to has seen the rejection, or it was reported.
     pub(crate) is_seen: Cell<bool>,
-    /// How many handlers, awaits and groups will see a rejection of it if they are not removed, dropped or cancelled.
+    /// How many handlers, awaits and groups will see a rejection of it if they are not removed,
+    /// dropped or cancelled.
     claims: Cell<u32>,
-    /// Whether a group that had it as a member was settled without it, and answers for it unless a promise is left.
+    /// Whether a group that had it as a member was settled without it, and answers for it unless a
+    /// promise is left.
     pub(crate) is_answered: Cell<bool>,
     /// Whether its rejection was reported.
     pub(crate) is_told: Cell<bool>,
@@ -166,7 +169,8 @@ impl<T: 'static, E: 'static, P: 'static> Shared<T, E, P> {
     fn after_settling(self: &Rc<Self>) {
         self.upstream.take();
         if let Some(extra) = self.extra() {
-            // No progress comes any more, and there is nothing to cancel; what these hold is let go.
+            // No progress comes any more, and there is nothing to cancel; what these hold is let
+            // go.
             let canceller = extra.canceller.take();
             self.contain(Kind::Promise, self.place, || drop(canceller));
             extra.progress.close(|place, call| self.contain(Kind::Promise, place.unwrap_or(self.place), call));
@@ -183,8 +187,8 @@ impl<T: 'static, E: 'static, P: 'static> Shared<T, E, P> {
         self.check_seen();
     }
 
-    /// Adds a callback, which runs before this returns if it is settled, unless callbacks are running already. `number` is
-    /// the [next](Shared::next_number).
+    /// Adds a callback, which runs before this returns if it is settled, unless callbacks are
+    /// running already. `number` is the [next](Shared::next_number).
     pub(crate) fn add_callback(self: &Rc<Self>, number: u64, callback: Callback<T, E>) {
         self.callbacks.borrow_mut().push(number, callback);
         if !self.is_pending() {
@@ -196,7 +200,8 @@ impl<T: 'static, E: 'static, P: 'static> Shared<T, E, P> {
         }
     }
 
-    /// Adds a handler, which runs in a later turn, whether it is settled or not. Returns its number.
+    /// Adds a handler, which runs in a later turn, whether it is settled or not. Returns its
+    /// number.
     pub(crate) fn add_handler(&self, place: Place, handler: impl FnOnce() + 'static) -> u64 {
         let number = self.next_number();
         let handler = Box::new(handler);
@@ -209,8 +214,9 @@ impl<T: 'static, E: 'static, P: 'static> Shared<T, E, P> {
         number
     }
 
-    /// Makes `waker` the waiter of this number, or a new one, which gets its number. Returns whether it is still pending: cloning
-    /// and dropping a waker are foreign code, which may have settled it, and then nothing wakes the waiter any more.
+    /// Makes `waker` the waiter of this number, or a new one, which gets its number. Returns whether
+    /// it waits: cloning a waker is foreign code, which may have settled this, and then nothing would
+    /// wake the waiter any more.
     pub(crate) fn wait(&self, number: &mut Option<u64>, waker: &Waker) -> bool {
         let mut later = self.later.borrow_mut();
         let present = number.and_then(|number| later.get_mut(number));
@@ -233,8 +239,9 @@ impl<T: 'static, E: 'static, P: 'static> Shared<T, E, P> {
             }
         };
         drop(later);
+        // If this settles, it wakes the new waiter, which is registered by now.
         self.contain(Kind::Waker, self.place, || drop(old));
-        self.is_pending()
+        true
     }
 
     /// Removes the handler or waiter of this number. Returns whether there was one.
@@ -307,7 +314,8 @@ impl<T: 'static, E: 'static, P: 'static> Shared<T, E, P> {
         self.is_firing.set(false);
     }
 
-    /// If it is rejected and nothing has seen that or will, looks again in the next turn, and then reports it.
+    /// If it is rejected and nothing has seen that or will, looks again in the next turn, and then
+    /// reports it.
     fn check_seen(self: &Rc<Self>) {
         if self.is_unseen() {
             let check = Check(Some(self.clone()));
@@ -315,7 +323,8 @@ impl<T: 'static, E: 'static, P: 'static> Shared<T, E, P> {
         }
     }
 
-    /// Whether it is rejected, that is no news to report by others, and nothing has seen it or will.
+    /// Whether it is rejected, that is no news to report by others, and nothing has seen it or
+    /// will.
     fn is_unseen(&self) -> bool {
         let Some(Err(rejection)) = self.outcome.get() else { return false };
         let is_quiet = match rejection {
@@ -339,7 +348,8 @@ impl<T: 'static, E: 'static, P: 'static> Shared<T, E, P> {
         self.host.report(Report::unhandled(self.place, rejection.reason()));
     }
 
-    /// Notes that a handler, an await or a group will see a rejection of it, unless it is [let go](Shared::unclaim) first.
+    /// Notes that a handler, an await or a group will see a rejection of it, unless it is [let
+    /// go](Shared::unclaim) first.
     pub(crate) fn claim(&self) {
         self.claims.set(self.claims.get() + 1);
     }
@@ -393,8 +403,8 @@ impl<T: 'static, E: 'static, P: 'static> Drop for Shared<T, E, P> {
     }
 }
 
-/// Looks in its turn whether a rejection was seen. A host that closes drops it, and then it looks at once: the rejections of
-/// the last turn are reported, too.
+/// Looks in its turn whether a rejection was seen. A host that closes drops it, and then it looks
+/// at once: the rejections of the last turn are reported, too.
 struct Check<T: 'static, E: 'static, P: 'static>(Option<Rc<Shared<T, E, P>>>);
 
 impl<T: 'static, E: 'static, P: 'static> Check<T, E, P> {
@@ -415,7 +425,8 @@ impl<T: 'static, E: 'static, P: 'static> Drop for Check<T, E, P> {
     }
 }
 
-/// A handler's claim to see the rejection. If the handler is dropped without having run, nothing has seen it.
+/// A handler's claim to see the rejection. If the handler is dropped without having run, nothing
+/// has seen it.
 pub(crate) struct Claim<T: 'static, E: 'static, P: 'static>(Option<Rc<Shared<T, E, P>>>);
 
 impl<T: 'static, E: 'static, P: 'static> Claim<T, E, P> {
@@ -471,7 +482,8 @@ impl<T: 'static, E: 'static, P: 'static> Drop for Waiter<'_, T, E, P> {
 }
 
 impl<T: Clone + 'static, E: Clone + 'static, P: 'static> Shared<T, E, P> {
-    /// The outcome of a state that is settled: moved out if nothing else can ask for it, else cloned.
+    /// The outcome of a state that is settled: moved out if nothing else can ask for it, else
+    /// cloned.
     pub(crate) fn into_outcome(self: Rc<Self>) -> Outcome<T, E> {
         match Rc::try_unwrap(self) {
             Ok(mut shared) => shared.outcome.take().expect("the outcome is taken after the settling"),

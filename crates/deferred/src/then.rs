@@ -1,7 +1,7 @@
 //! What is scheduled: handlers that make a further promise, and asyncio's callbacks.
 //!
-//! A promise that a handler returns is adopted by one more handler, which is scheduled, as every handler is. So a chain of
-//! adoptions, however long, is a chain of turns and not of stack frames.
+//! A promise that a handler returns is adopted by one more handler, which is scheduled, as every
+//! handler is. So a chain of adoptions, however long, is a chain of turns and not of stack frames.
 
 use std::panic::Location;
 use std::rc::{Rc, Weak};
@@ -13,8 +13,8 @@ use crate::promise::Promise;
 use crate::rejection::Rejection;
 use crate::state::{Claim, Outcome, Shared};
 
-/// What a handler of [`then`](Promise::then), [`catch`](Promise::catch) or [`finally`](Promise::finally) may return: a
-/// `Result`, or another promise.
+/// What a handler of [`then`](Promise::then), [`catch`](Promise::catch) or
+/// [`finally`](Promise::finally) may return: a `Result`, or another promise.
 pub trait Chained<T: 'static, E: 'static>: sealed::Sealed<T, E> {}
 
 pub(crate) mod sealed {
@@ -69,10 +69,11 @@ pub struct CallbackId {
 }
 
 impl<T: Clone + 'static, E: Clone + 'static, P: 'static> Promise<T, E, P> {
-    /// Calls `f` with the value, in a later turn than that of the settling, always. What it returns settles the promise
-    /// that this returns: `Ok` and `Err` do so at once, another promise does when it is settled itself. A rejection passes
-    /// by `f` to that promise. If `f` panics, that promise is rejected as [panicked](Rejection::Panicked), and the panic is
-    /// reported. If that promise is [cancelled](Promise::cancel) before, `f` is not called.
+    /// Calls `f` with the value, in a later turn than that of the settling, always. What it returns
+    /// settles the promise that this returns: `Ok` and `Err` do so at once, another promise does
+    /// when it is settled itself. A rejection passes by `f` to that promise. If `f` panics, that
+    /// promise is rejected as [panicked](Rejection::Panicked), and the panic is reported. If that
+    /// promise is [cancelled](Promise::cancel) before, `f` is not called.
     ///
     /// ```
     /// # let (host, _guard) = picot_context::ManualHost::installed();
@@ -90,8 +91,9 @@ impl<T: Clone + 'static, E: Clone + 'static, P: 'static> Promise<T, E, P> {
         })
     }
 
-    /// Calls `f` with the rejection, in a later turn, always, and goes on with what `f` returns; `Ok` recovers. A value
-    /// passes by `f`. jQuery's `catch`, and its `then(null, f)`. Otherwise as [`then`](Promise::then).
+    /// Calls `f` with the rejection, in a later turn, always, and goes on with what `f` returns;
+    /// `Ok` recovers. A value passes by `f`. jQuery's `catch`, and its `then(null, f)`. Otherwise
+    /// as [`then`](Promise::then).
     ///
     /// ```
     /// # let (host, _guard) = picot_context::ManualHost::installed();
@@ -109,9 +111,9 @@ impl<T: Clone + 'static, E: Clone + 'static, P: 'static> Promise<T, E, P> {
         })
     }
 
-    /// Calls `f` in a later turn than that of the settling, whichever the outcome, and passes the outcome on when what `f`
-    /// returns is resolved. If that is rejected, or `f` panics, this replaces the outcome. Otherwise as
-    /// [`then`](Promise::then).
+    /// Calls `f` in a later turn than that of the settling, whichever the outcome, and passes the
+    /// outcome on when what `f` returns is resolved. If that is rejected, or `f` panics, this
+    /// replaces the outcome. Otherwise as [`then`](Promise::then).
     ///
     /// ```
     /// # let (host, _guard) = picot_context::ManualHost::installed();
@@ -128,7 +130,8 @@ impl<T: Clone + 'static, E: Clone + 'static, P: 'static> Promise<T, E, P> {
     pub fn finally<R: Chained<(), E>>(&self, f: impl FnOnce() -> R + 'static) -> Promise<T, E> {
         self.handle(Location::caller(), |claim, next, place| {
             let passes = next.passes();
-            // The claim stays until then: if the wait for what `f` returns is cancelled, nothing has seen a rejection.
+            // The claim stays until then: if the wait for what `f` returns is cancelled, nothing
+            // has seen a rejection.
             f().settle(next, place, |finished| {
                 let outcome = claim.take().into_outcome();
                 finished.and_then(|()| {
@@ -165,8 +168,9 @@ impl<T: Clone + 'static, E: Clone + 'static, P: 'static> Promise<T, E, P> {
 }
 
 impl<T: 'static, E: 'static, P: 'static> Promise<T, E, P> {
-    /// Calls `f` with the outcome in a later turn than that of the settling, always, in the order of registration: asyncio's
-    /// `add_done_callback`. If `f` panics, that is reported, and the others run all the same.
+    /// Calls `f` with the outcome in a later turn than that of the settling, always, in the order
+    /// of registration: asyncio's `add_done_callback`. If `f` panics, that is reported, and the
+    /// others run all the same.
     ///
     /// ```
     /// # let (host, _guard) = picot_context::ManualHost::installed();
@@ -191,8 +195,8 @@ impl<T: 'static, E: 'static, P: 'static> Promise<T, E, P> {
         CallbackId { promise: Rc::as_ptr(&self.shared).addr(), number }
     }
 
-    /// Removes these callbacks of [`on_settled`](Promise::on_settled), and returns how many of them there were. Those that
-    /// are scheduled already, because it is settled, are not.
+    /// Removes these callbacks of [`on_settled`](Promise::on_settled), and returns how many of them
+    /// there were. Those that are scheduled already, because it is settled, are not.
     #[doc(alias = "remove_done_callback")]
     pub fn remove(&self, callbacks: impl IntoIterator<Item = CallbackId>) -> usize {
         let promise = Rc::as_ptr(&self.shared).addr();
@@ -215,7 +219,8 @@ impl<T: 'static, E: 'static> Next<T, E> {
         self.deferred.settle(outcome);
     }
 
-    /// To be called before it is settled by such an outcome: a rejection is reported once on its way.
+    /// To be called before it is settled by such an outcome: a rejection is reported once on its
+    /// way.
     fn passes(&self) -> impl FnOnce() + use<T, E> {
         let told = self.is_told.then(|| self.deferred.shared.clone());
         move || {

@@ -1,7 +1,8 @@
 //! Waiting for several: jQuery's `$.when`, and the others that promises have.
 //!
-//! A group knows its members by their index and counts what is left, so each completion costs the same, however many
-//! members there are, and none costs an allocation. Whatever else the members do, they go on.
+//! A group knows its members by their index and counts what is left, so each completion costs the
+//! same, however many members there are, and none costs an allocation. Whatever else the members
+//! do, they go on.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -18,8 +19,9 @@ use crate::promise::Promise;
 use crate::rejection::Rejection;
 use crate::state::{Callback, Outcome, Shared, State, Watch};
 
-/// What can be waited for by [`when()`]: a promise, or a future of a `Result`, which this thread's host then runs. A value
-/// that is there already is `std::future::ready(Ok(value))`, and is resolved at once.
+/// What can be waited for by [`when()`]: a promise, or a future of a `Result`, which this thread's
+/// host then runs. A value that is there already is `std::future::ready(Ok(value))`, and is
+/// resolved at once.
 pub trait Awaited {
     /// The value.
     type Value: Clone + 'static;
@@ -73,9 +75,10 @@ pub trait Group {
     fn when(self) -> Promise<Self::Values, Self::Error>;
 }
 
-/// Waits for all members of a tuple. The promise that it returns is resolved with the tuple of their values when the last
-/// one is, in the same call; at once if all are already. It is rejected with the first rejection; the others go on. A
-/// promise alone is a group of itself, and makes a new promise.
+/// Waits for all members of a tuple. The promise that it returns is resolved with the tuple of
+/// their values when the last one is, in the same call; at once if all are already. It is rejected
+/// with the first rejection; the others go on. A promise alone is a group of itself, and makes a
+/// new promise.
 ///
 /// # Panics
 /// If this thread has no host.
@@ -95,8 +98,8 @@ pub fn when<G: Group>(group: G) -> Promise<G::Values, G::Error> {
     group.when()
 }
 
-/// [`when()`] for any number of members of one type: resolved with their values in order. Without members it is resolved
-/// from the start. (`Promise.all`.)
+/// [`when()`] for any number of members of one type: resolved with their values in order. Without
+/// members it is resolved from the start. (`Promise.all`.)
 ///
 /// # Panics
 /// If this thread has no host.
@@ -143,8 +146,8 @@ where
     )
 }
 
-/// Waits until all members are settled, and is resolved with their outcomes in order. (`Promise.allSettled`; asyncio's
-/// `gather(…, return_exceptions=True)`.)
+/// Waits until all members are settled, and is resolved with their outcomes in order.
+/// (`Promise.allSettled`; asyncio's `gather(…, return_exceptions=True)`.)
 ///
 /// # Panics
 /// If this thread has no host.
@@ -178,8 +181,9 @@ where
     )
 }
 
-/// Waits for the first member that is resolved, and is resolved with its value. Where all are rejected, and where there are
-/// none, it is rejected with all rejections in order. (`Promise.any`.)
+/// Waits for the first member that is resolved, and is resolved with its value. Where all are
+/// rejected, and where there are none, it is rejected with all rejections in order.
+/// (`Promise.any`.)
 ///
 /// # Panics
 /// If this thread has no host.
@@ -217,8 +221,9 @@ where
     )
 }
 
-/// Waits for the first member that is settled, and is settled with its outcome. Without members it is rejected as
-/// [abandoned](Rejection::Abandoned), because nothing will ever settle it. (`Promise.race`.)
+/// Waits for the first member that is settled, and is settled with its outcome. Without members it
+/// is rejected as [abandoned](Rejection::Abandoned), because nothing will ever settle it.
+/// (`Promise.race`.)
 ///
 /// # Panics
 /// If this thread has no host.
@@ -274,10 +279,12 @@ trait Members: 'static {
     /// The member of this index, and the number by which it is to know the group.
     fn member(&self, index: usize) -> (Rc<dyn Watched>, u64);
 
-    /// The group is settled, and has taken of the members' outcomes what it takes: it answers for the rest.
+    /// The group is settled, and has taken of the members' outcomes what it takes: it answers for
+    /// the rest.
     fn answer(&self);
 
-    /// Deregisters the group, and puts those on the list that nothing else waits for, to be cancelled.
+    /// Deregisters the group, and puts those on the list that nothing else waits for, to be
+    /// cancelled.
     fn let_go(self, list: &mut LetGo);
 }
 
@@ -293,7 +300,8 @@ impl<T: 'static, E: 'static, P: 'static> Watched for Shared<T, E, P> {
     }
 }
 
-/// A promise that a group waits for. It claims a rejection, and when it is dropped, it removes what the group has registered.
+/// A promise that a group waits for. It claims a rejection, and when it is dropped, it removes what
+/// the group has registered.
 struct Member<T: 'static, E: 'static, P: 'static> {
     /// `None` while it is taken apart.
     promise: Option<Promise<T, E, P>>,
@@ -384,9 +392,11 @@ struct Waiting<M, D, F, V: 'static, E: 'static> {
     /// `None` once it is settled, so that it holds on to nothing.
     members: RefCell<Option<M>>,
     left: Cell<usize>,
-    /// Whether the settling of a member settles the group: it is rejected or not, and the last or not.
+    /// Whether the settling of a member settles the group: it is rejected or not, and the last or
+    /// not.
     decides: D,
-    /// The outcome, of the members and the index of the one that has decided, and the members that are left over.
+    /// The outcome, of the members and the index of the one that has decided, and the members that
+    /// are left over.
     outcome: F,
     deferred: Deferred<V, E>,
 }

@@ -28,6 +28,34 @@ fn done_fail_always_and_progress_return_the_promise_itself() {
 fn several_values_are_a_tuple_for_every_kind_of_handler() {
     let (host, _guard) = ManualHost::installed();
     let trace = Trace::default();
+    type Pair = (i32, i32);
+    let deferred = || picot_deferred::Deferred::<Pair, Pair, Pair>::with_progress();
+    let (good, bad) = (deferred(), deferred());
+    for promise in [good.promise(), bad.promise()] {
+        let progress = trace.clone();
+        promise
+            .progress(move |(a, b)| progress.add(format!("progress {a} {b}")))
+            .done(trace.note("done"))
+            .fail(trace.note("fail"))
+            .always(trace.outcome("always"));
+        promise.on_settled(trace.outcome("on_settled"));
+    }
+    good.notify((0, 1));
+    good.resolve((2, 3));
+    bad.reject((4, 5));
+    host.run_until_stalled();
+    host.take_reports();
+    let expected = [
+        "progress 0 1",
+        "done (2, 3)",
+        "always Ok((2, 3))",
+        "fail Error((4, 5))",
+        "always Err(Error((4, 5)))",
+        "on_settled Ok((2, 3))",
+        "on_settled Err(Error((4, 5)))",
+    ];
+    assert_eq!(trace.take(), expected);
+
     let (resolved, rejected) =
         (picot_deferred::Deferred::<(i32, i32), ()>::new(), picot_deferred::Deferred::<(), (i32, i32)>::new());
     resolved.promise().then(|(a, b)| Ok(a * b)).done(trace.note("then"));
@@ -217,33 +245,136 @@ fn a_handler_is_called_once_after_the_settling_and_never_without_one() {
     resolved.resolve(1);
     resolved.resolve(2);
     rejected.reject("no");
+    assert!(trace.take().is_empty(), "not inside of `resolve` or `reject`");
     let _late = (resolved.promise().then(note("after")), rejected.promise().catch(catch("after")));
+    assert!(trace.take().is_empty(), "not inside of `then` or `catch`");
     host.run_until_stalled();
     resolved.resolve(3);
     host.run_until_stalled();
     assert_eq!(trace.take(), ["before 1", "before Error(no)", "after 1", "after Error(no)"]);
 }
 
+/// Adds a handler of some kind, which calls the closure with whether there was a value.
+type Add = fn(&P, Box<dyn FnOnce(bool)>);
+
+const KINDS: [(&str, Add); 5] = [
+    ("then", |promise, f| {
+        let next = promise.then(move |_| {
+            f(true);
+            Ok(0)
+        });
+        next.fail(|_| {});
+    }),
+    ("catch", |promise, f| {
+        promise.catch(move |_| {
+            f(false);
+            Ok(0)
+        });
+    }),
+    ("finally", |promise, f| {
+        let next = promise.finally(move || {
+            f(true);
+            Ok(())
+        });
+        next.fail(|_| {});
+    }),
+    ("on_settled", |promise, f| _ = promise.on_settled(move |outcome| f(outcome.is_ok()))),
+    ("a handler of a chain", |promise, f| {
+        let next = promise.then(Ok).finally(move || {
+            f(true);
+            Ok(())
+        });
+        next.fail(|_| {});
+    }),
+];
+
+/// Whether a handler of this kind is called for such an outcome.
+fn is_called(kind: &str, is_resolved: bool) -> bool {
+    match kind {
+        "then" => is_resolved,
+        "catch" => !is_resolved,
+        _ => true,
+    }
+}
+
+#[test]
+fn no_handler_of_any_kind_runs_inside_of_the_settling_nor_inside_of_what_adds_it() {
+    for (kind, add) in KINDS {
+        for is_resolved in [true, false] {
+            for is_late in [false, true] {
+                let (host, _guard) = ManualHost::installed();
+                let (deferred, trace) = (Deferred::new(), Trace::default());
+                let promise = deferred.promise();
+                promise.fail(|_| {});
+                let settle = || assert!(if is_resolved { deferred.resolve(1) } else { deferred.reject("no") });
+                if is_late {
+                    settle();
+                }
+                let inside = trace.clone();
+                add(&promise, Box::new(move |_| inside.add("called")));
+                trace.add("added");
+                if !is_late {
+                    settle();
+                    trace.add("settled");
+                }
+                host.run_until_stalled();
+                trace.add("ran");
+                host.run_until_stalled();
+                let mut expected = vec!["added"];
+                expected.extend((!is_late).then_some("settled"));
+                expected.extend(is_called(kind, is_resolved).then_some("called"));
+                expected.push("ran");
+                assert_eq!(trace.take(), expected, "{kind}, resolved: {is_resolved}, late: {is_late}");
+            }
+        }
+    }
+}
+
+#[test]
+fn callbacks_that_are_attached_after_the_settling_run_at_once_and_only_those_of_its_kind() {
+    let (_host, _guard) = ManualHost::installed();
+    for is_resolved in [true, false] {
+        let (deferred, trace) = (Deferred::new(), Trace::default());
+        assert!(if is_resolved { deferred.resolve(1) } else { deferred.reject("no") });
+        let promise = deferred.promise();
+        promise.fail(trace.note("fail"));
+        trace.add("one");
+        promise.done(trace.note("done"));
+        trace.add("two");
+        promise.always(trace.outcome("always"));
+        trace.add("three");
+        let expected = if is_resolved {
+            ["one", "done 1", "two", "always Ok(1)", "three"]
+        } else {
+            ["fail Error(no)", "one", "two", "always Err(Error(no))", "three"]
+        };
+        assert_eq!(trace.take(), expected);
+    }
+}
+
 #[test]
 fn a_handler_that_is_added_by_a_handler_runs_after_that_has_returned() {
-    let (host, _guard) = ManualHost::installed();
-    let trace = Trace::default();
-    let (good, bad) = (P::settled(Ok(1)), P::settled(Err(Rejection::Error("no"))));
-    for (outer, inner) in [(&good, &good), (&good, &bad), (&bad, &good), (&bad, &bad)] {
-        let (inner, inside) = (inner.clone(), trace.clone());
-        let nested = move || {
-            let last = inside.clone();
-            inner.finally(move || {
-                last.add("inner");
-                Ok(())
-            });
-            inside.add("outer returns");
-            Ok(())
-        };
-        outer.finally(nested);
-        trace.add("finally returned");
-        host.run_until_stalled();
-        assert_eq!(trace.take(), ["finally returned", "outer returns", "inner"]);
+    for (outer_kind, add_outer) in KINDS {
+        for (inner_kind, add_inner) in KINDS {
+            let (host, _guard) = ManualHost::installed();
+            let trace = Trace::default();
+            let settled = |kind: &str| {
+                let outcome = if is_called(kind, true) { Ok(1) } else { Err(Rejection::Error("no")) };
+                let promise = P::settled(outcome);
+                promise.fail(|_| {});
+                promise
+            };
+            let (inner, inside) = (settled(inner_kind), trace.clone());
+            let nested = move |_| {
+                let last = inside.clone();
+                add_inner(&inner, Box::new(move |_| last.add("inner")));
+                inside.add("outer returns");
+            };
+            add_outer(&settled(outer_kind), Box::new(nested));
+            trace.add("added");
+            host.run_until_stalled();
+            assert_eq!(trace.take(), ["added", "outer returns", "inner"], "{inner_kind} by {outer_kind}");
+        }
     }
 }
 
@@ -275,6 +406,7 @@ fn handlers_run_in_their_order_whatever_one_of_them_does_and_each_has_its_own_ch
         let second = handle("second", boom);
         let third = handle("third", || Err("refused"));
         assert!(if is_resolved { deferred.resolve(1) } else { deferred.reject("no") });
+        assert!(trace.take().is_empty(), "not inside of the settling");
         host.run_until_stalled();
         assert_eq!(trace.take(), ["first", "second", "third", "added inside"]);
         assert_eq!(first.outcome(), Some(Ok(&10)));
@@ -323,8 +455,12 @@ fn a_returned_promise_is_adopted_from_either_handler_whichever_way_and_whenever_
                 assert_eq!(outer.state() == State::Pending, is_later);
                 if is_later {
                     settle();
+                    assert_eq!(outer.state(), State::Pending, "not inside of the settling");
                     host.run_until_stalled();
                 }
+                // What has been adopted stays, whatever is tried later.
+                assert!(!inner.resolve(8) && !inner.reject("later"));
+                host.run_until_stalled();
                 let expected = if is_resolved { Ok(&7) } else { Err(&Rejection::Error("inner")) };
                 assert_eq!(outer.outcome(), Some(expected));
             }

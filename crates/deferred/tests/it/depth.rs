@@ -1,5 +1,5 @@
-//! No chain costs stack: each of these runs on 256 KiB, and is a million links long, or a tenth of that without
-//! optimization, where a link that cost three bytes of stack would still be too much.
+//! No chain costs stack: each of these runs on 256 KiB, and is a million links long, or a tenth of
+//! that without optimization, where a link that cost three bytes of stack would still be too much.
 
 use std::cell::Cell;
 use std::rc::Rc;

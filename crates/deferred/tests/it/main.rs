@@ -4,6 +4,7 @@
 #![cfg(not(loom))]
 
 mod allocations;
+mod budget;
 mod cancel;
 mod conformance;
 mod depth;
@@ -11,6 +12,7 @@ mod future;
 mod model;
 mod order;
 mod panics;
+mod places;
 mod progress;
 mod registered;
 mod resolver;
@@ -19,4 +21,5 @@ mod settle;
 mod then;
 mod trace;
 mod unhandled;
+mod wakers;
 mod when;

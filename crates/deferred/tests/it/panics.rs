@@ -56,3 +56,54 @@ fn a_panicking_progress_callback_keeps_no_other_from_running() {
     assert_eq!(trace.take(), ["1", "2"]);
     assert_eq!(host.take_reports().len(), 2);
 }
+
+#[test]
+fn a_value_that_panics_in_its_drop_is_reported_wherever_its_last_handle_goes() {
+    #[derive(Debug)]
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            std::panic::resume_unwind(Box::new("in drop"));
+        }
+    }
+    type Armed = picot_deferred::Deferred<std::rc::Rc<Bomb>, std::rc::Rc<Bomb>>;
+    type Go = fn(Armed);
+    let go: [(&str, Go); 6] = [
+        ("the promise", |deferred| {
+            let promise = deferred.promise();
+            deferred.resolve(Bomb.into());
+            drop(deferred);
+            drop(promise);
+        }),
+        ("the deferred", |deferred| _ = deferred.resolve(Bomb.into())),
+        ("a rejection", |deferred| {
+            deferred.promise().fail(|_| {});
+            deferred.reject(Bomb.into());
+        }),
+        ("a callback removed", |deferred| {
+            let bomb = Bomb;
+            let id = deferred.promise().on_settled(move |_| drop(bomb));
+            assert_eq!(deferred.promise().remove([id]), 1);
+            deferred.promise().cancel();
+        }),
+        ("a chain cancelled", |deferred| {
+            let bomb = Bomb;
+            let next = deferred.promise().then(move |_| {
+                drop(bomb);
+                Ok(())
+            });
+            assert!(next.cancel());
+        }),
+        ("a canceller", |deferred| {
+            let bomb = Bomb;
+            deferred.on_cancel(move |_| drop(bomb));
+            deferred.promise().cancel();
+        }),
+    ];
+    for (name, go) in go {
+        let (host, _guard) = ManualHost::installed();
+        go(Armed::new());
+        host.run_until_stalled();
+        assert_eq!(host.take_reports().len(), 1, "{name}");
+    }
+}

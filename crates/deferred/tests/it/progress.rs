@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use picot_context::ManualHost;
+use picot_deferred::State;
 
 use crate::trace::Trace;
 
@@ -21,9 +22,21 @@ fn notifications_come_in_order_until_it_is_settled() {
     deferred.promise().progress(listen(&trace, "a")).progress(listen(&trace, "b"));
     assert!(deferred.notify(1));
     assert!(deferred.notify(2));
+    assert_eq!(deferred.state(), State::Pending, "a notification settles nothing");
     deferred.resolve(());
     assert!(!deferred.notify(3));
     assert_eq!(trace.take(), ["a 1", "b 1", "a 2", "b 2"]);
+
+    let rejects: [fn(&Deferred); 2] = [|deferred| _ = deferred.reject(()), |deferred| _ = deferred.promise().cancel()];
+    for reject in rejects {
+        let deferred = Deferred::with_progress();
+        deferred.promise().progress(listen(&trace, "c")).fail(|_| {});
+        assert!(deferred.notify(1));
+        reject(&deferred);
+        assert!(!deferred.notify(2));
+        deferred.promise().progress(listen(&trace, "late"));
+        assert_eq!(trace.take(), ["c 1", "late 1"]);
+    }
 }
 
 #[test]

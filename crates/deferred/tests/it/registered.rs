@@ -1,5 +1,5 @@
-//! What registers deregisters: after each kind of end, the members of a group and the sources of a chain have the callbacks
-//! that they had before.
+//! What registers deregisters: after each kind of end, the members of a group and the sources of a
+//! chain have the callbacks that they had before.
 
 use std::pin::pin;
 use std::task::{Context, Waker};

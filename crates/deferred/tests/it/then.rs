@@ -16,6 +16,7 @@ fn a_handler_maps_the_value_and_may_reject() {
     first.then(|n| Ok(format!("text {n}"))).done(trace.note("mapped"));
     first.then(|_| Err::<(), _>("refused")).fail(trace.note("rejected"));
     deferred.resolve(1);
+    assert_eq!((first.state(), trace.take().len()), (State::Pending, 0), "not inside of `resolve`");
     host.run_until_stalled();
     assert_eq!(trace.take(), ["mapped text 2", "rejected Error(refused)"]);
 }
@@ -31,6 +32,7 @@ fn a_rejection_passes_by_the_handler() {
     });
     next.then(Ok).fail(trace.note("fail"));
     deferred.reject("no");
+    assert!(trace.take().is_empty(), "not inside of `reject`");
     host.run_until_stalled();
     assert_eq!(trace.take(), ["fail Error(no)"]);
 }

@@ -1,4 +1,5 @@
-//! A rejection that nobody looks at is reported in the next turn, once, with the place where the promise was made.
+//! A rejection that nobody looks at is reported in the next turn, once, with the place where the
+//! promise was made.
 
 use std::panic::Location;
 use std::pin::pin;
@@ -210,7 +211,8 @@ fn pending() -> P {
 fn what_registers_and_goes_before_it_has_seen_the_rejection_handles_nothing() {
     for (name, register) in REGISTERED_IN_VAIN {
         for is_rejected_before in [false, true] {
-            // What is scheduled cannot be removed, and a group that the rejection settles answers for it.
+            // What is scheduled cannot be removed, and a group that the rejection settles answers
+            // for it.
             if is_rejected_before && matches!(name, "a callback removed" | "`when` cancelled" | "`when_all` cancelled")
             {
                 continue;

@@ -102,7 +102,7 @@ fn a_large_group_settles_in_any_order() {
 fn a_value_that_is_there_is_resolved_at_once() {
     let (_host, _guard) = ManualHost::installed();
     let trace = Trace::default();
-    when((ready(Ok::<_, ()>("value")),)).done(trace.note("value"));
+    when((ready(Ok::<_, ()>("value")),)).done(trace.note("value")).fail(|_| unreachable!("there is a value"));
     when((ready(Ok(1)), ready(Err::<(), _>("no")))).fail(trace.note("error"));
     when(()).done(trace.note("nothing"));
     assert_eq!(trace.take(), ["value (value,)", "error Error(no)", "nothing ()"]);
@@ -118,6 +118,18 @@ fn a_promise_alone_makes_a_new_promise_of_its_outcome() {
     group.done(trace.note("when"));
     deferred.resolve(1);
     assert_eq!(trace.take(), ["when 1"]);
+
+    // The same of one that is or will be rejected.
+    for is_late in [false, true] {
+        let deferred = Deferred::new();
+        if !is_late {
+            deferred.reject("no");
+        }
+        let group = when(deferred.promise());
+        group.done(|_| unreachable!("it is rejected")).fail(trace.note("when"));
+        deferred.reject("no");
+        assert_eq!(trace.take(), ["when Error(no)"]);
+    }
 }
 
 #[test]

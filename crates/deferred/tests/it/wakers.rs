@@ -1,0 +1,212 @@
+//! A waker is foreign code also in its `clone` and `drop`: whatever it does there to what is
+//! awaited, no wake-up is lost.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
+
+use picot_context::{Closed, Host, ManualHost, Place, Report, install};
+use picot_deferred::{Promise, State, when_race};
+
+use crate::trace::Deferred;
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Moment {
+    Clone,
+    Wake,
+    Drop,
+}
+
+type Action = Box<dyn FnOnce()>;
+
+thread_local! {
+    /// What the wakers of this thread do, when, and how many such moments pass before.
+    static ACTION: RefCell<Option<(Moment, u32, Action)>> = const { RefCell::new(None) };
+}
+
+fn act(moment: Moment) {
+    let action = ACTION.with_borrow_mut(|slot| match slot {
+        Some((when, passes, _)) if *when == moment => match passes.checked_sub(1) {
+            Some(left) => {
+                *passes = left;
+                None
+            }
+            None => slot.take(),
+        },
+        _ => None,
+    });
+    if let Some((.., action)) = action {
+        action();
+    }
+}
+
+static TABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, release);
+
+/// A waker that sets the flag. Each clone is another allocation, so that no clone `will_wake` as
+/// the other.
+fn waker(flag: Arc<AtomicBool>) -> Waker {
+    let data = Box::into_raw(Box::new(flag)).cast_const().cast();
+    // SAFETY: The data is a box of its own, which `release` and `wake` free once.
+    unsafe { Waker::from_raw(RawWaker::new(data, &TABLE)) }
+}
+
+fn flag<'a>(data: *const ()) -> &'a Arc<AtomicBool> {
+    // SAFETY: Called only with the data of a waker that is alive, which `waker` has made.
+    unsafe { &*data.cast() }
+}
+
+unsafe fn clone(data: *const ()) -> RawWaker {
+    act(Moment::Clone);
+    let data = Box::into_raw(Box::new(flag(data).clone())).cast_const().cast();
+    RawWaker::new(data, &TABLE)
+}
+
+unsafe fn wake(data: *const ()) {
+    flag(data).store(true, Ordering::Relaxed);
+    act(Moment::Wake);
+    // SAFETY: `wake` consumes the waker.
+    drop(unsafe { Box::from_raw(data.cast_mut().cast::<Arc<AtomicBool>>()) });
+}
+
+unsafe fn wake_by_ref(data: *const ()) {
+    flag(data).store(true, Ordering::Relaxed);
+    act(Moment::Wake);
+}
+
+unsafe fn release(data: *const ()) {
+    act(Moment::Drop);
+    // SAFETY: The waker is dropped.
+    drop(unsafe { Box::from_raw(data.cast_mut().cast::<Arc<AtomicBool>>()) });
+}
+
+type Task = Pin<Box<dyn Future<Output = ()>>>;
+
+/// A host that hands out its tasks, to be polled with any waker.
+#[derive(Default)]
+struct Tasks(RefCell<Vec<Task>>, Rc<ManualHost>);
+
+impl Host for Tasks {
+    fn run_later(&self, place: Place, call: Box<dyn FnOnce()>) -> Result<(), Closed> {
+        self.1.run_later(place, call)
+    }
+
+    fn spawn(&self, _: Place, future: Task) -> Result<(), Closed> {
+        self.0.borrow_mut().push(future);
+        Ok(())
+    }
+
+    fn report(&self, report: Report) {
+        self.1.report(report);
+    }
+}
+
+/// Makes a future of this crate that waits for `deferred`, and a copy of which the action gets.
+type Make = fn(&Deferred, &Tasks) -> Task;
+
+const FUTURES: [(&str, Make); 4] = [
+    ("await", |deferred, _| {
+        let promise = deferred.promise();
+        Box::pin(async move { _ = promise.await })
+    }),
+    ("await of a group", |deferred, _| {
+        let group = when_race([deferred.promise()]);
+        Box::pin(async move { _ = group.await })
+    }),
+    ("spawn", |deferred, tasks| {
+        // The future never ends: only the cancel of its promise, which the settling leads to, ends
+        // its task.
+        let spawned = Promise::<i32, &'static str>::spawn(poll_fn(|_| Poll::Pending));
+        deferred.promise().always(move |_| _ = spawned.cancel());
+        tasks.0.borrow_mut().pop().unwrap()
+    }),
+    ("resolver", |deferred, tasks| {
+        let resolver = deferred.resolver();
+        let task = tasks.0.borrow_mut().pop().unwrap();
+        std::mem::forget(resolver);
+        task
+    }),
+];
+
+type Settle = fn(&Deferred);
+
+const SETTLE: [(&str, Settle); 3] = [
+    ("resolve", |deferred| _ = deferred.resolve(1)),
+    ("reject", |deferred| _ = deferred.reject("no")),
+    ("cancel", |deferred| _ = deferred.promise().cancel()),
+];
+
+#[test]
+fn a_waker_that_settles_in_its_clone_its_drop_or_its_wake_loses_no_wake_up() {
+    let mut acted = 0;
+    for (name, make) in FUTURES {
+        for (way, settle) in SETTLE {
+            for moment in [Moment::Clone, Moment::Wake, Moment::Drop] {
+                for passes in 0..4 {
+                    let tasks = Rc::new(Tasks::default());
+                    let _guard = install(tasks.clone());
+                    let deferred = Deferred::new();
+                    deferred.promise().fail(|_| {});
+                    let mut future = make(&deferred, &tasks);
+                    let inner = deferred.clone();
+                    ACTION.set(Some((moment, passes, Box::new(move || settle(&inner)))));
+                    let woken = Arc::new(AtomicBool::new(true));
+                    let is_done = Cell::new(false);
+                    for _ in 0..8 {
+                        // Each poll has another waker, so that waiters are replaced.
+                        let waker = waker(woken.clone());
+                        woken.store(false, Ordering::Relaxed);
+                        is_done.set(future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
+                        drop(waker);
+                        if is_done.get() {
+                            break;
+                        }
+                        let is_settled = deferred.state() != State::Pending;
+                        assert!(
+                            !is_settled || woken.load(Ordering::Relaxed),
+                            "{name}, {way} in {moment:?} after {passes}: settled, pending and not woken"
+                        );
+                    }
+                    let left = ACTION.take();
+                    acted += usize::from(left.is_none());
+                    assert!(left.is_some() || is_done.get(), "{name}, {way} in {moment:?} after {passes}");
+                    // What has not been settled by a waker is settled now, and wakes.
+                    if left.is_some() {
+                        woken.store(false, Ordering::Relaxed);
+                        settle(&deferred);
+                        assert!(woken.load(Ordering::Relaxed), "{name}, {way}, {moment:?}");
+                    }
+                }
+            }
+        }
+    }
+    assert!(acted > 40, "the wakers have acted {acted} times");
+}
+
+#[test]
+fn a_waker_that_panics_in_its_clone_wake_or_drop_harms_no_other_waiter() {
+    for moment in [Moment::Wake, Moment::Drop] {
+        let (host, _guard) = ManualHost::installed();
+        let deferred = Deferred::new();
+        let (first, second) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let mut waits = [deferred.promise().into_future(), deferred.promise().into_future()];
+        for (wait, flag) in waits.iter_mut().zip([&first, &second]) {
+            assert!(Pin::new(wait).poll(&mut Context::from_waker(&waker(flag.clone()))).is_pending());
+        }
+        ACTION.set(Some((moment, 0, Box::new(|| std::panic::resume_unwind(Box::new("in the waker"))))));
+        if moment == Moment::Drop {
+            let [removed, kept] = waits;
+            drop(removed);
+            deferred.resolve(1);
+            drop(kept);
+        } else {
+            deferred.resolve(1);
+            assert!(first.load(Ordering::Relaxed));
+        }
+        assert!(second.load(Ordering::Relaxed));
+        assert_eq!(host.take_reports().len(), 1, "{moment:?}");
+    }
+}
