@@ -624,6 +624,7 @@ impl<F: Future> Run<F> {
     /// Drops the work, and says that it was cancelled.
     fn end(mut self: Pin<&mut Self>) -> Result<F::Output, CancelError> {
         self.as_mut().clear();
+        budget::spend();
         let scope = self.project().scope;
         let own = scope.inner.own.borrow().clone();
         let request = scope.request_info().or(own).expect("a scope that is stopped has a request");

@@ -9,7 +9,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
-use picot_context::{Details, Origin, Payload, Place, Report, Step, TaskId, TaskInfo, budget, catch, contain, report};
+use picot_context::{
+    Cause, Details, Origin, Payload, Place, Report, Step, TaskId, TaskInfo, budget, catch, contain, is_err, report,
+};
 use picot_loop::{CancelReason, Exit, JoinError, LoopHandle};
 use pin_project_lite::pin_project;
 
@@ -116,11 +118,13 @@ pub(crate) struct Slot<T> {
     outcome: Cell<Option<Result<T, JoinError>>>,
     /// Whether the outcome is a panic that nobody was told of.
     owes_report: Cell<bool>,
+    /// Whether an `Err` that nothing takes is no report.
+    ignores_errors: Cell<bool>,
 }
 
 impl<T> Slot<T> {
     pub(crate) fn new(record: Record) -> Slot<T> {
-        Slot { record, outcome: Cell::new(None), owes_report: Cell::new(false) }
+        Slot { record, outcome: Cell::new(None), owes_report: Cell::new(false), ignores_errors: Cell::new(false) }
     }
 
     fn settle(&self, outcome: Result<T, JoinError>) {
@@ -138,9 +142,21 @@ impl<T> Drop for Slot<T> {
                     report(Report::panic(origin(), Payload::new(payload)));
                 }
             }
+            Some(Ok(value)) => {
+                if is_err(&value) && !self.ignores_errors.get() {
+                    report(unclaimed::<T>(self.record.info()));
+                }
+                contain::discard(origin, value);
+            }
             outcome => contain::discard(origin, outcome),
         }
     }
+}
+
+/// A report of an error that nothing has taken. Its text is unknown: the error may borrow, and has no bound.
+pub(crate) fn unclaimed<E>(task: TaskInfo) -> Report {
+    let text = format!("a value of type {}, whose text only its taker could know", std::any::type_name::<E>());
+    Report::new(Origin::task(task), Cause::Unclaimed(text.into()))
 }
 
 /// What a scope holds of a child.
@@ -279,6 +295,9 @@ impl Record {
 /// - `(&mut child).await` only watches: dropping it does nothing.
 /// - [`cancel`](Child::cancel) asks for its end.
 ///
+/// An `Err` that a [supervised](crate::supervised()) child returns and nothing takes goes to the loop's error hook, once, when
+/// child and handle are gone, unless the child was told to [`ignore_errors`](Child::ignore_errors).
+///
 /// If the child fails, its error goes to the scope, and who waits here gets a cancellation. That is seen by shielded
 /// siblings and after the scope only, as the failure ends everybody else.
 #[must_use = "a child runs on when its handle is dropped; write `let _ =` or `drop(…)` where that is meant"]
@@ -314,6 +333,21 @@ impl<T> Child<T> {
         }
         self.slot.record.cancel(reason.into());
         true
+    }
+
+    /// Lets the child return an `Err` that nothing takes: it is dropped without a report. In a [`scope`](crate::scope()) this is
+    /// for a `Result` as the child's value; the error of the child itself is the scope's.
+    ///
+    /// ```
+    /// use picot_tasks::supervised;
+    ///
+    /// picot_loop::run(supervised(async |s| {
+    ///     drop(s.spawn(async { Err::<(), _>("no listener is left") }).ignore_errors());
+    /// }));
+    /// ```
+    pub fn ignore_errors(self) -> Child<T> {
+        self.slot.ignores_errors.set(true);
+        self
     }
 
     /// The wait for it was dropped.

@@ -16,7 +16,7 @@ use picot_context::{Origin, Payload, Place, Report, TaskInfo, budget, catch, con
 use picot_loop::{CancelReason, JoinError, LoopHandle};
 use pin_project_lite::pin_project;
 
-use crate::child::{Body, Child, Ended, Identity, Job, Record, Slot};
+use crate::child::{Body, Child, Ended, Identity, Job, Record, Slot, unclaimed};
 use crate::contained::{self, Mapped};
 use crate::cooperate::Gate;
 use crate::crowd::{Crowd, Out, POLLS_PER_STEP};
@@ -497,11 +497,16 @@ impl<'env, E> Inner<'env, E> {
         self.drop_failures();
     }
 
-    /// No result of the scope holds the failures: what panicked is a report.
+    /// No result of the scope holds the failures: those of children are reports. That of the body is not: it is what a future
+    /// leaves in one that was dropped.
     fn drop_failures(&self) {
         for failure in self.failures.take() {
             match failure {
                 Failure::Panic(task, payload) => report(Report::panic(Origin::task(task), payload)),
+                Failure::Child(task, error) => {
+                    contain::discard(contained::origin, error);
+                    report(unclaimed::<E>(task));
+                }
                 failure => contain::discard(contained::origin, failure),
             }
         }

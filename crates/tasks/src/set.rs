@@ -12,7 +12,7 @@ use picot_context::{Place, budget, contain};
 use picot_loop::{CancelReason, JoinError, LoopHandle, Sleep, Task, TaskId, sleep, spawn};
 
 use crate::contained;
-use crate::cooperate::Gate;
+use crate::cooperate::{Gate, is_spent};
 use crate::crowd::{Crowd, Out};
 use crate::wake::Key;
 
@@ -147,17 +147,23 @@ impl<T> JoinSet<T> {
     /// user's runs for that. The task that polls is woken for what comes later, and for what is left.
     fn look(&mut self, cx: &mut Context<'_>) {
         self.crowd.begin(cx.waker());
-        let mut left = self.crowd.len();
-        while left > 0 {
+        // A look at a task that has ended spends the budget. Without one, each of the others would be refused in turn.
+        for n in 0..self.crowd.len() {
+            if n > 0 && is_spent() {
+                break;
+            }
             let Some(out) = self.crowd.take() else { break };
             self.look_at(out);
-            left -= 1;
         }
-        // Whoever has not ended by now is asked all the same, once: a task that waits for itself gets an error for it.
-        while let Some(key) = self.fresh.pop_front() {
+        // Each of those that have not ended by now is looked at once: a task that waits for itself gets an error for it.
+        while !is_spent() {
+            let Some(key) = self.fresh.pop_front() else { break };
             if let Some(out) = self.crowd.take_key(key) {
                 self.look_at(out);
             }
+        }
+        if !self.fresh.is_empty() {
+            cx.waker().wake_by_ref();
         }
         self.crowd.end();
     }

@@ -17,8 +17,8 @@ use crate::scope::{Inner, ScopeRun, open};
 
 /// Runs `body`, which gets a [`Supervisor`] to spawn children in, and waits until both it and all children have ended. As
 /// in [`scope`](crate::scope()) they may borrow; but whatever one of them gives or does ends nobody else (Kotlin's
-/// `supervisorScope`). An error is an output as any other, and a panic goes to whoever waits for the child, or else to the
-/// loop's error hook.
+/// `supervisorScope`). An error is an output as any other. An error
+/// or a panic that no wait takes goes to the loop's error hook.
 ///
 /// # Panics
 /// If this thread has no loop. If the body panics: its panic resumes here, when the children have been dropped.

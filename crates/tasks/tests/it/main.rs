@@ -1,8 +1,14 @@
 //! Behaviour of scopes, deadlines and waiting for several, under the virtual clock; named for what must hold.
 
+mod budget;
 mod cancel;
 mod drops;
 mod gather;
+mod leftovers;
+mod many;
+mod order;
+mod panics;
+mod places;
 mod race;
 mod scope;
 mod set;

@@ -1,0 +1,99 @@
+//! Panics that point at the caller: each public function that needs a loop, called off one.
+
+use std::cell::RefCell;
+use std::future::{pending, ready};
+use std::panic::{self, AssertUnwindSafe, Location};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use picot_loop::{EventLoop, Instant, VirtualClock};
+use picot_tasks::{
+    AllCompleted, CancelScope, JoinSet, Scope, move_on_after, move_on_at, race, race_staggered, scope, shield,
+    supervised, timeout, timeout_at, wait,
+};
+
+use crate::trace::millis;
+
+thread_local! {
+    static SEEN: RefCell<Option<(String, u32, String)>> = const { RefCell::new(None) };
+}
+
+/// Where `f` panics, and with what.
+fn panic_of(f: impl FnOnce()) -> (String, u32, String) {
+    static HOOK: std::sync::Once = std::sync::Once::new();
+    HOOK.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            let place = info.location().unwrap();
+            let text = info.payload_as_str().unwrap_or_default().to_string();
+            SEEN.set(Some((place.file().to_string(), place.line(), text)));
+            before(info);
+        }));
+    });
+    SEEN.set(None);
+    panic::catch_unwind(AssertUnwindSafe(f)).expect_err("it needs a loop");
+    SEEN.take().unwrap()
+}
+
+#[track_caller]
+fn points_here(f: impl FnOnce()) {
+    let here = Location::caller();
+    let (file, line, text) = panic_of(f);
+    assert_eq!((file.as_str(), line), (here.file(), here.line()), "{text}");
+}
+
+/// The place is inside of a poll; the text names the line of the call.
+#[track_caller]
+fn names_this<F: Future>(f: F) {
+    let here = Location::caller();
+    let (_, _, text) = panic_of(|| _ = pin!(f).poll(&mut Context::from_waker(Waker::noop())));
+    assert!(text.contains(&format!("{}:{}", here.file(), here.line())), "{text}");
+}
+
+#[test]
+#[rustfmt::skip]
+fn what_needs_a_loop_says_where_it_was_called_without_one() {
+    let ms = millis(1);
+    points_here(|| drop(timeout(ms, pending::<()>())));
+    points_here(|| drop(move_on_after(ms, pending::<()>())));
+    points_here(|| drop(CancelScope::with_timeout(ms)));
+    points_here(|| drop(scope(async |_: Scope<'_, ()>| Ok(()))));
+    points_here(|| drop(supervised(async |_| ())));
+    points_here(|| drop(shield(pending::<()>())));
+    points_here(|| _ = JoinSet::new().spawn(pending::<()>()));
+
+    let event_loop = EventLoop::builder().clock(&VirtualClock::new()).build().unwrap();
+    let (now, mut set) = event_loop.run_until_complete(async {
+        (Instant::now(), [picot_loop::spawn(pending::<()>())].into_iter().collect::<JoinSet<_>>())
+    }).unwrap();
+    drop(event_loop);
+    names_this(timeout_at(now, pending::<()>()));
+    names_this(move_on_at(now, pending::<()>()));
+    names_this(CancelScope::with_deadline(now).run(pending::<()>()));
+    names_this(race_staggered([pending::<Result<(), ()>>()], ms));
+    names_this(race([] as [std::future::Ready<()>; 0]));
+    // A closed loop ends its tasks, so that the wait does not come to its limit.
+    drop(wait(&mut set, AllCompleted).limit(ms));
+    let untouched = timeout(None, ready(1));
+    assert!(pin!(untouched).poll(&mut Context::from_waker(Waker::noop())).is_ready(), "without a deadline it needs none");
+}
+
+#[test]
+#[rustfmt::skip]
+fn mistakes_with_scopes_say_where_they_were_made() {
+    let used = CancelScope::new();
+    drop(used.run(ready(())));
+    points_here(|| drop(used.run(ready(()))));
+    points_here(|| drop(used.clone().grace(Duration::ZERO)));
+    picot_loop::run(async {
+        let ended = Rc::new(RefCell::new(None));
+        scope(async |s: Scope<'_, ()>| { ended.replace(Some(s)); Ok(()) }).await.unwrap();
+        let ended = ended.take().unwrap();
+        points_here(|| drop(ended.spawn(async {})));
+        points_here(|| drop(ended.spawn_named("late", async {})));
+        points_here(|| drop(ended.shield(async {})));
+        points_here(|| drop(ended.start(async |_: picot_tasks::Started<()>| ())));
+    });
+}
