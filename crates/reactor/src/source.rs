@@ -686,7 +686,8 @@ impl<T> Source<T> {
     pub fn look(&self) -> Readiness {
         // Of one that is in no list, it is found out when something happens.
         self.state().raise(SEEN);
-        self.known()
+        // Of a listed source nothing is assumed: it counts as known.
+        self.state().readiness.get().shown()
     }
 
     /// The I/O object. What is done with it directly does not bring the readiness up to date.
@@ -818,9 +819,10 @@ impl<T> Source<T> {
         state.asked.set(asked.with_tried(asked.tried().without(Readiness::of(direction))));
     }
 
-    /// What is known of the object, as far as events and operations have told.
+    /// What is known of the object, as far as events and operations have told, and the directions that are
+    /// [assumed](Source::assume_ready) to be ready: what an operation would try.
     pub fn known(&self) -> Readiness {
-        self.state().readiness.get().shown()
+        self.state().readiness.get().with_assumed_as_known().shown()
     }
 
     /// Whether the peer has closed its side or the connection, or there was an error, as far as events have told. Once

@@ -1,7 +1,7 @@
 //! Operations through a source: tried first, tried again, paid for.
 
 use std::cell::Cell;
-use std::io;
+use std::io::{self, Write};
 use std::panic::Location;
 use std::pin::pin;
 use std::task::{Context, Poll};
@@ -77,6 +77,27 @@ fn waiting_for_what_is_ready_already_takes_of_the_budget() {
         }
         assert!(count.poll(wait).is_pending());
         assert_eq!((count.get(), reactor.waiting()), (1, 0), "queued again at once, and not waiting for the socket");
+    }
+}
+
+/// A guess is for operations. Those who wait are told by an event, so that they have no reason to read in vain.
+#[test]
+fn what_is_assumed_is_tried_and_waited_for() {
+    for reactor in crate::drivers::drivers() {
+        let (source, mut peer) = registered(&reactor);
+        source.assume_ready(Direction::Read);
+        let (polling, waiting) = (Count::default(), Count::default());
+        assert!(source.known().contains(Readiness::READABLE));
+        assert!(source.try_io(Direction::Read, |_| Ok(())).is_ok());
+        assert!(polling.poll(|cx| source.poll_io(cx, Direction::Read, |_| Ok(()))).is_ready());
+        let mut wait = pin!(source.readable());
+        assert!(waiting.poll(|cx| wait.as_mut().poll(cx)).is_pending());
+        assert!(polling.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
+        assert_eq!((polling.get(), waiting.get()), (0, 0));
+        peer.write_all(b"x").unwrap();
+        wait_until(&reactor, || polling.get() == 1 && waiting.get() == 1);
+        assert!(waiting.poll(|cx| wait.as_mut().poll(cx)).is_ready());
+        assert!(polling.poll(|cx| source.poll_ready(cx, Direction::Read)).is_ready());
     }
 }
 
