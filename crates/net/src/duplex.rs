@@ -80,9 +80,6 @@ macro_rules! duplex {
 
             #[inline(always)]
             fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-                if bytes.is_empty() {
-                    return $crate::operation::poll_nothing(cx, Ok(0));
-                }
                 self.source.poll_transfer(cx, Direction::Write, bytes.len(), |stream| $crate::transfer::send(stream, bytes))
             }
 
@@ -199,6 +196,10 @@ macro_rules! writable {
                 cx: &mut std::task::Context<'_>,
                 bytes: &[u8],
             ) -> std::task::Poll<std::io::Result<usize>> {
+                // `WriteAll`, which is in line everywhere, has its own check.
+                if bytes.is_empty() {
+                    return $crate::operation::poll_nothing(cx, Ok(0));
+                }
                 let $this = &*self;
                 $crate::duplex::Sealed::poll_send($duplex, cx, bytes)
             }
@@ -235,6 +236,10 @@ macro_rules! writable {
                 cx: &mut std::task::Context<'_>,
                 bytes: &[u8],
             ) -> std::task::Poll<std::io::Result<usize>> {
+                // `WriteAll`, which is in line everywhere, has its own check.
+                if bytes.is_empty() {
+                    return $crate::operation::poll_nothing(cx, Ok(0));
+                }
                 let $this = &*self;
                 $crate::duplex::Sealed::poll_send($duplex, cx, bytes)
             }
