@@ -166,6 +166,11 @@ impl Folder {
         Folder(folder)
     }
 
+    /// The path of something in it, which need not exist.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
     /// Writes a file into it.
     pub fn file(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
         let file = self.0.join(name);
