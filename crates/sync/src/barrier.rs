@@ -157,11 +157,9 @@ impl Future for WaitBarrier<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<usize, Broken>> {
         let WaitBarrier { barrier, waiter } = &mut *self;
-        if !waiter.is_in_line() && barrier.is_broken() {
-            return Poll::Ready(Err(Broken));
-        }
         let last = barrier.parties - 1;
-        let given = ready!(barrier.waiters.poll_with(waiter, last, cx, || barrier.arrive()));
+        let at_once = || if barrier.is_broken() { Some(BROKEN) } else { barrier.arrive().then_some(last) };
+        let given = ready!(barrier.waiters.poll_with(waiter, last, cx, at_once, || ()));
         if given == BROKEN {
             return Poll::Ready(Err(Broken));
         }

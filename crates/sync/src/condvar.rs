@@ -6,9 +6,9 @@
 use std::fmt;
 use std::panic::Location;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use picot_context::Place;
+use picot_context::{Place, budget};
 
 use crate::dump::Waiting;
 use crate::mutex::{Lock, Mutex, MutexGuard};
@@ -147,11 +147,11 @@ impl<'a, T: ?Sized> Future for Wait<'_, 'a, T> {
             match &mut this.state {
                 State::Locked(_) => {
                     // In line first, unlocked second.
-                    this.condvar.waiters.enter(&mut this.waiter, FOR_ALL, cx.waker().clone());
+                    this.condvar.waiters.enter_first(&mut this.waiter, FOR_ALL, cx);
                     this.state = State::Waiting;
                     return Poll::Pending;
                 }
-                State::Waiting => match this.condvar.waiters.poll_with(&mut this.waiter, FOR_ALL, cx, || true) {
+                State::Waiting => match this.condvar.waiters.poll_with(&mut this.waiter, FOR_ALL, cx, || None, || ()) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(given) => {
                         this.owes = given;
@@ -208,6 +208,10 @@ impl<'a, T: ?Sized, F: FnMut(&mut T) -> bool> Future for WaitWhile<'_, 'a, T, F>
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<MutexGuard<'a, T>> {
         let this = self.get_mut();
         loop {
+            if this.wait.is_none() {
+                // The first look may complete it, so it takes part in the budget. Later ones follow a wait, which has.
+                ready!(budget::poll_left(cx));
+            }
             if let Some(wait) = &mut this.wait {
                 match Pin::new(wait).poll(cx) {
                     Poll::Pending => return Poll::Pending,
@@ -217,6 +221,7 @@ impl<'a, T: ?Sized, F: FnMut(&mut T) -> bool> Future for WaitWhile<'_, 'a, T, F>
             }
             let mut guard = this.guard.take().expect("a future is not polled after its end");
             if !(this.condition)(&mut guard) {
+                budget::spend();
                 return Poll::Ready(guard);
             }
             this.wait = Some(this.condvar.wait_at(guard, this.place));

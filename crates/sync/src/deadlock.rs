@@ -12,9 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::task::Waker;
 
-use picot_context::{Cause, Kind, LockWait, Origin, Place, Report, Step, TaskId};
-
-use crate::wake::report;
+use picot_context::{Cause, Kind, LockWait, Origin, Place, Report, Step, TaskId, report};
 
 /// Somebody who can hold a lock, or wait for one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,6 +66,10 @@ struct Edge {
     place: Place,
 }
 
+/// How many waits a search looks at. Each wait for a lock may search, so a chain of any length must not be followed to its
+/// end each time.
+const LOOKED_AT: usize = 64;
+
 thread_local! {
     /// How many locks are held on this thread.
     static HELD: Cell<usize> = const { Cell::new(0) };
@@ -84,10 +86,10 @@ pub(crate) fn released() {
     HELD.set(HELD.get() - 1);
 }
 
-/// Whether a wait for a lock that `holder` holds could close a circle, now or later.
+/// Whether a wait for a lock could be part of a circle of several tasks, now or later: only if a second lock is held.
 #[inline]
-pub(crate) fn matters(who: Who, holder: Holder) -> bool {
-    HELD.get() > 1 || holder.who.is(who)
+pub(crate) fn matters() -> bool {
+    HELD.get() > 1
 }
 
 /// Notes that `who` waits for a lock, and reports the circle that this closes, if it does.
@@ -120,8 +122,13 @@ fn circle(edges: &BTreeMap<EdgeKey, Edge>, first: EdgeKey) -> Option<Vec<LockWai
     let mut found = vec![(first, None)];
     let mut seen = BTreeSet::from([first]);
     let mut index = 0;
-    while let Some(&(key, _)) = found.get(index) {
+    while let Some(&(key, _)) = found.get(index).filter(|_| index < LOOKED_AT) {
         if let Some(holder) = edges[&key].lock.get() {
+            // A task that holds what it waits for may have branches, one of which holds and will let go.
+            if holder.who.is(key.0) {
+                index += 1;
+                continue;
+            }
             if holder.who.is(first.0) {
                 return Some(way(edges, &found, index));
             }

@@ -27,8 +27,9 @@ use crate::wake::wake;
 /// **Deadlocks are reported.** When a `lock` closes a circle of tasks, each of which holds a lock and waits for one of the
 /// next, the thread's host gets a report that names them all ([`Cause::Deadlock`](picot_context::Cause::Deadlock));
 /// without a host it is a line on standard error. The locks go on waiting: one of the tasks may still be cancelled. The
-/// holder is whoever locked; a guard that is moved to another task keeps it. Branches of one `join!` or `select!` look
-/// like one task, and one that waits for the other is told of as if it would wait for itself.
+/// holder is the task that locked; a guard that is moved to another task keeps it. Branches of one `join!` or `select!` cannot
+/// be told apart. So a task that waits for a lock of its own is not reported, although it may wait for ever, and a circle
+/// through a task with branches may open again when another branch of it goes on. Circles of more than 64 tasks are not found.
 ///
 /// ```
 /// # futures_lite_block_on(async {
@@ -109,7 +110,7 @@ impl Lockable {
     #[inline(never)]
     fn look_for_circle(&self, waiter: &Waiter, cx: &Context<'_>) -> Option<EdgeKey> {
         let who = Who::running(Some(cx.waker()));
-        let holder = self.holder.get().filter(|holder| deadlock::matters(who, *holder))?;
+        let holder = self.holder.get().filter(|_| deadlock::matters())?;
         if self.waiters.is_notified(waiter) {
             return None;
         }
@@ -194,9 +195,10 @@ impl<T> From<T> for Mutex<T> {
 impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("Mutex");
-        match self.value.try_borrow() {
-            Ok(value) => debug.field("value", &&*value),
-            Err(_) => debug.field("value", &format_args!("<locked>")),
+        // Locked meanwhile: the value's own `Debug` is foreign code, and might lock it.
+        match self.try_lock() {
+            Some(value) => debug.field("value", &&*value),
+            None => debug.field("value", &format_args!("<locked>")),
         };
         debug.field("waiting", &self.lock.waiters.len()).finish()
     }
@@ -234,8 +236,8 @@ impl<'a, T: ?Sized> Future for Lock<'a, T> {
         let Lock { mutex, waiter, .. } = &mut *self;
         let (lock, place, is_new) = (&mutex.lock, waiter.place, !waiter.is_in_line());
         let waker = cx.waker().data().addr();
-        let try_lock = || lock.try_lock(|| Who { waker, ..Who::running(None) }, place);
-        if lock.waiters.poll_with(waiter, 1, cx, try_lock).is_ready() {
+        let try_lock = || lock.try_lock(|| Who { waker, ..Who::running(None) }, place).then_some(1);
+        if lock.waiters.poll_with(waiter, 1, cx, try_lock, || ()).is_ready() {
             self.end_edge();
             return Poll::Ready(self.mutex.guard());
         }

@@ -117,8 +117,8 @@ impl<T, O: Order<T>> Queue<T, O> {
         if self.is_closed.get() {
             return Err(TryPutError::Closed(item));
         }
-        if !self.room.try_take(1) {
-            return Err(TryPutError::Full(item));
+        if !self.room.try_take_spare(1) {
+            return Err(TryPutError::Full { item, capacity: self.capacity.unwrap_or(usize::MAX) });
         }
         self.insert(item);
         Ok(())
@@ -126,11 +126,9 @@ impl<T, O: Order<T>> Queue<T, O> {
 
     #[inline]
     fn insert(&self, item: T) {
-        let mut items = self.items.borrow_mut();
-        self.unfinished.begin();
-        items.push(item);
-        drop(items);
-        self.ready.give(1);
+        // Dropped last, also if the item's own comparison panics: the item is in by then.
+        let _counts = Inserted { queue: self };
+        self.items.borrow_mut().push(item);
     }
 
     /// Takes the next item, once there is one; `None` once the queue is closed and empty. The item counts as done.
@@ -160,7 +158,7 @@ impl<T, O: Order<T>> Queue<T, O> {
     /// If it is empty, or closed and empty.
     #[doc(alias = "get_nowait")]
     pub fn try_get(&self) -> Result<T, TryGetError> {
-        let item = if self.ready.try_take(1) { self.remove() } else { None };
+        let item = if self.ready.try_take_spare(1) { self.remove() } else { None };
         match item {
             Some(item) => {
                 self.unfinished.done(1);
@@ -174,20 +172,20 @@ impl<T, O: Order<T>> Queue<T, O> {
     /// Takes an item out, for which a permit has been collected. `None` if `close_now` has emptied the queue since.
     #[inline]
     fn remove(&self) -> Option<T> {
-        let item = self.items.borrow_mut().pop()?;
-        self.room.give(1);
-        if self.has_ended() {
-            self.ready.close();
+        // If a comparison panics, the item is lost: then it is out, and done.
+        let mut removed = Removed { queue: self, is_lost: true };
+        let item = self.items.borrow_mut().pop();
+        if item.is_none() {
+            std::mem::forget(removed);
+            return None;
         }
-        Some(item)
+        removed.is_lost = false;
+        item
     }
 
     #[inline]
     fn poll_remove(&self, waiter: &mut Waiter, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        if !waiter.is_in_line() && self.has_ended() {
-            return Poll::Ready(None);
-        }
-        let given = ready!(self.ready.poll_take(waiter, 1, cx));
+        let given = ready!(self.ready.poll_take(waiter, 1, cx, || self.has_ended()));
         Poll::Ready(if given == 0 { None } else { self.remove() })
     }
 
@@ -215,10 +213,11 @@ impl<T, O: Order<T>> Queue<T, O> {
         self.is_closed.set(true);
         let mut items = self.items.take();
         self.ready.drain();
+        self.close();
+        self.unfinished.done(items.count());
+        // Last: comparisons of items are foreign code, and may panic.
         let mut rest = Vec::with_capacity(items.count());
         rest.extend(std::iter::from_fn(|| items.pop()));
-        self.close();
-        self.unfinished.done(rest.len());
         rest
     }
 
@@ -326,7 +325,8 @@ in_order! {
     /// A [`Queue`] that gives out the smallest item first, and among equals the one that came first (asyncio's
     /// `PriorityQueue`). For the largest first, put [`std::cmp::Reverse`]s in.
     ///
-    /// Items are compared while the queue is at work: a comparison that uses the same queue panics.
+    /// Items are compared while the queue is at work: a comparison that uses the same queue panics. If a comparison panics
+    /// while an item is put, the item is in; if it panics while one is taken out, that item is lost and counts as done.
     ///
     /// ```
     /// let urgent = picot_sync::PriorityQueue::new(8);
@@ -350,6 +350,38 @@ in_order! {
     LifoQueue, Lifo
 }
 
+/// Counts an item as put and makes it available, when it is in.
+struct Inserted<'a, T, O: Order<T>> {
+    queue: &'a Queue<T, O>,
+}
+
+impl<T, O: Order<T>> Drop for Inserted<'_, T, O> {
+    #[inline]
+    fn drop(&mut self) {
+        self.queue.unfinished.begin();
+        self.queue.ready.give(1);
+    }
+}
+
+/// Gives its room back, when an item is out.
+struct Removed<'a, T, O: Order<T>> {
+    queue: &'a Queue<T, O>,
+    is_lost: bool,
+}
+
+impl<T, O: Order<T>> Drop for Removed<'_, T, O> {
+    #[inline]
+    fn drop(&mut self) {
+        self.queue.room.give(1);
+        if self.queue.has_ended() {
+            self.queue.ready.close();
+        }
+        if self.is_lost {
+            self.queue.unfinished.done(1);
+        }
+    }
+}
+
 /// Waits for room: what [`Queue::put`] returns.
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct Put<'a, T, O: Order<T>> {
@@ -367,14 +399,15 @@ impl<T, O: Order<T>> Future for Put<'_, T, O> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Put { queue, item, waiter } = self.get_mut();
-        let mut item = || item.take().expect("a future is not polled after its end");
-        if !queue.is_closed.get() && ready!(queue.room.poll_take(waiter, 1, cx)) != 0 {
-            queue.insert(item());
+        let given = ready!(queue.room.poll_take(waiter, 1, cx, || queue.is_closed.get()));
+        let item = item.take().expect("a future is not polled after its end");
+        if given != 0 && !queue.is_closed.get() {
+            queue.insert(item);
             return Poll::Ready(Ok(()));
         }
-        // Room that it has got and not collected is of no use any more, but to whoever counts.
-        queue.room.abandon(waiter);
-        Poll::Ready(Err(PutError(item())))
+        // Room that it was given before the queue was closed is of no use any more; it still counts as room.
+        queue.room.give(given);
+        Poll::Ready(Err(PutError(item)))
     }
 }
 
@@ -453,7 +486,12 @@ pub struct PutError<T>(pub T);
 pub enum TryPutError<T> {
     /// There is no room, or others wait for it.
     #[doc(alias = "QueueFull")]
-    Full(T),
+    Full {
+        /// The item that was not put.
+        item: T,
+        /// The most items that the queue takes.
+        capacity: usize,
+    },
     /// It is closed.
     #[doc(alias = "QueueShutDown")]
     Closed(T),
@@ -463,7 +501,7 @@ impl<T> TryPutError<T> {
     /// The item.
     pub fn into_inner(self) -> T {
         match self {
-            TryPutError::Full(item) | TryPutError::Closed(item) => item,
+            TryPutError::Full { item, .. } | TryPutError::Closed(item) => item,
         }
     }
 }
@@ -490,10 +528,12 @@ impl<T> fmt::Display for PutError<T> {
 
 impl<T> fmt::Display for TryPutError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            TryPutError::Full(_) => "the queue is full; `put` waits for room",
-            TryPutError::Closed(_) => CLOSED,
-        })
+        match self {
+            TryPutError::Full { capacity, .. } => {
+                write!(f, "the queue is full: its capacity is {capacity}; `put` waits for room")
+            }
+            TryPutError::Closed(_) => f.write_str(CLOSED),
+        }
     }
 }
 
@@ -515,10 +555,12 @@ impl<T> fmt::Debug for PutError<T> {
 
 impl<T> fmt::Debug for TryPutError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            TryPutError::Full(_) => "Full(..)",
-            TryPutError::Closed(_) => "Closed(..)",
-        })
+        match self {
+            TryPutError::Full { capacity, .. } => {
+                f.debug_struct("Full").field("capacity", capacity).finish_non_exhaustive()
+            }
+            TryPutError::Closed(_) => f.write_str("Closed(..)"),
+        }
     }
 }
 

@@ -14,8 +14,8 @@ use crate::waiters::Waiter;
 
 /// A number of permits: so many tasks may do something at a time (asyncio's `Semaphore` and `BoundedSemaphore`).
 ///
-/// It is fair: whoever is first in line gets its permits first, also if it asks for many and those behind it for few, and
-/// nobody takes one past those who wait.
+/// It is fair: the first in line gets its permits first, also if it asks for many and those behind it for few. A task that
+/// waits counts until it goes on: one that has got its permit and has not run yet is not overtaken either.
 ///
 /// ```
 /// use picot_sync::Semaphore;
@@ -107,12 +107,12 @@ impl Semaphore {
         );
     }
 
-    /// Takes a permit, if there is one and nobody waits.
+    /// Takes a permit, if there is one and no task waits or has yet to go on with one.
     pub fn try_acquire(&self) -> Option<Permit<'_>> {
         self.try_acquire_many(1)
     }
 
-    /// Takes `count` permits, if there are as many and nobody waits.
+    /// Takes `count` permits, if there are as many and no task waits or has yet to go on with some.
     pub fn try_acquire_many(&self, count: usize) -> Option<Permit<'_>> {
         self.permits.try_take(count).then(|| Permit { semaphore: Handle::Borrowed(self), count })
     }
@@ -136,10 +136,10 @@ impl Semaphore {
         self.permits.available()
     }
 
-    /// Whether [`try_acquire`](Semaphore::try_acquire) would fail: none is there, or somebody waits.
+    /// Whether [`try_acquire`](Semaphore::try_acquire) would fail: none is there, or a task waits or has yet to go on.
     #[doc(alias = "locked")]
     pub fn is_exhausted(&self) -> bool {
-        self.available() == 0 || !self.permits.waiters.is_empty()
+        self.available() == 0 || !self.permits.waiters.is_vacant()
     }
 
     /// Those who wait, the first first.
@@ -211,7 +211,7 @@ impl<'a> Future for Acquire<'a> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Permit<'a>> {
         let Acquire { semaphore, count, waiter } = &mut *self;
-        ready!(semaphore.permits.poll_take(waiter, *count, cx));
+        ready!(semaphore.permits.poll_take(waiter, *count, cx, || false));
         Poll::Ready(Permit { semaphore: semaphore.clone(), count: *count })
     }
 }

@@ -9,7 +9,10 @@
 //!   [`Waiters::poll_with`] has to look at [`Waiters::is_empty`] where that matters.
 //! - **A notification is collected once.** A notified waiter has left the line, but keeps its slot until its future is
 //!   polled or dropped. If it is dropped, [`Waiters::leave`] hands back what it was given, for the primitive to pass on.
-//! - **No borrow is live when a waker is woken, cloned or dropped.** Whoever notifies gets the waker, and wakes last.
+//! - **No borrow is live when a waker is woken, cloned or dropped**, and no panic of a wake or a drop goes further than that.
+//!   Notifying returns the waker, and the notifier wakes it last.
+//! - **After each clone of a waker, look again.** Cloning is foreign code, and may bring about what is waited for, while the
+//!   waiter is not yet in line and cannot be notified.
 
 use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::fmt;
@@ -20,7 +23,7 @@ use std::task::{Context, Poll, Waker};
 use picot_context::{Place, Running, TaskId, budget};
 
 use crate::dump::Waiting;
-use crate::wake::wake;
+use crate::wake::{discard, wake};
 
 /// The end of a list.
 const NONE: u32 = u32::MAX;
@@ -182,6 +185,8 @@ pub(crate) struct Waiters {
     head: Cell<u32>,
     tail: Cell<u32>,
     len: Cell<usize>,
+    /// How many waiters have a slot: those in line, and those that were notified and have not been polled since.
+    present: Cell<usize>,
     origin: Origin,
     /// Set with the first waiter.
     arena: OnceCell<Shared>,
@@ -238,7 +243,8 @@ impl Waiters {
     /// `what` is how a list of waiters calls it, such as `"Mutex::lock"`; `made` is where the primitive was made.
     pub(crate) const fn new(what: &'static str, made: Place) -> Waiters {
         let (head, tail) = (Cell::new(NONE), Cell::new(NONE));
-        Waiters { head, tail, len: Cell::new(0), origin: Origin { what, made }, arena: OnceCell::new() }
+        let (len, present) = (Cell::new(0), Cell::new(0));
+        Waiters { head, tail, len, present, origin: Origin { what, made }, arena: OnceCell::new() }
     }
 
     #[inline]
@@ -249,6 +255,13 @@ impl Waiters {
     /// Whether nobody waits. Those who are notified do not wait any more.
     pub(crate) fn is_empty(&self) -> bool {
         self.head.get() == NONE
+    }
+
+    /// Whether the line is empty and every notified waiter has gone on. As long as one has not, a newcomer that completed at
+    /// once would overtake it.
+    #[inline]
+    pub(crate) fn is_vacant(&self) -> bool {
+        self.present.get() == 0
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -277,25 +290,29 @@ impl Waiters {
         list
     }
 
-    /// One poll of a leaf operation that takes `asked` of something: at once if `at_once` manages to take it, else once
-    /// it is notified. Ready with what was given, which is `asked` if it was taken at once.
+    /// One poll of a leaf operation that asks for `asked` of something: ready with what `at_once` gives, else, once it is
+    /// notified, with what the notifier gave. It spends the step's budget whenever it is ready, so a primitive has no other
+    /// way to complete. `entered` is called when the waiter has joined the line.
     #[inline]
     pub(crate) fn poll_with(
         &self,
         waiter: &mut Waiter,
         asked: usize,
         cx: &mut Context<'_>,
-        mut at_once: impl FnMut() -> bool,
+        mut at_once: impl FnMut() -> Option<usize>,
+        entered: impl FnOnce(),
     ) -> Poll<usize> {
         if waiter.is_in_line() {
             return self.collect(waiter, cx);
         }
         let may_complete = budget::poll_left(cx).is_ready();
-        if may_complete && at_once() {
-            budget::spend();
-            return Poll::Ready(asked);
+        if may_complete {
+            if let Some(given) = at_once() {
+                budget::spend();
+                return Poll::Ready(given);
+            }
         }
-        self.wait(waiter, asked, cx, may_complete, at_once)
+        self.wait(waiter, asked, cx, may_complete, at_once, entered)
     }
 
     /// The first poll of somebody who finds nothing, or may not complete. Out of line, so that the other half stays small.
@@ -306,28 +323,41 @@ impl Waiters {
         asked: usize,
         cx: &mut Context<'_>,
         may_complete: bool,
-        mut at_once: impl FnMut() -> bool,
+        mut at_once: impl FnMut() -> Option<usize>,
+        entered: impl FnOnce(),
     ) -> Poll<usize> {
-        // Cloning is anybody's code, and may have given back what was missing a moment ago.
+        // Cloning is foreign code, and may have given back what was missing a moment ago.
         let waker = cx.waker().clone();
-        let has_it = at_once();
-        if has_it && may_complete {
-            drop(waker);
+        let given = at_once();
+        if let (Some(given), true) = (given, may_complete) {
+            discard(waker);
             budget::spend();
-            return Poll::Ready(asked);
+            return Poll::Ready(given);
         }
         self.enter(waiter, asked, waker);
-        if has_it {
+        if let Some(given) = given {
             // It has its turn now, and completes in the next step; `poll_left` has woken it.
-            let waker = self.take_out(&mut self.arena(), waiter.key, asked);
-            drop(waker);
+            let waker = self.take_out(&mut self.arena(), waiter.key, given);
+            discard(waker);
         }
+        entered();
         Poll::Pending
+    }
+
+    /// Joins the line although nothing would keep it from completing, as a condition's waiter does. `asked` is as for
+    /// [`poll_with`](Waiters::poll_with).
+    ///
+    /// What foreign code notifies while it clones the waker reaches this waiter: it is in line by then.
+    pub(crate) fn enter_first(&self, waiter: &mut Waiter, asked: usize, cx: &mut Context<'_>) {
+        if !waiter.is_in_line() {
+            self.enter(waiter, asked, Waker::noop().clone());
+        }
+        self.change_waker(waiter.key, cx.waker().clone());
     }
 
     /// Joins the line.
     #[inline(always)]
-    pub(crate) fn enter(&self, waiter: &mut Waiter, asked: usize, waker: Waker) {
+    fn enter(&self, waiter: &mut Waiter, asked: usize, waker: Waker) {
         let mut arena = self.arena();
         let prev = self.tail.get();
         let key = arena.insert(self, waiter.place, asked, waker);
@@ -337,6 +367,7 @@ impl Waiters {
             prev => arena.node(prev).next = key,
         }
         self.len.set(self.len.get() + 1);
+        self.present.set(self.present.get() + 1);
         waiter.key = key;
     }
 
@@ -358,21 +389,22 @@ impl Waiters {
         let amount = node.amount;
         let running = arena.release(waiter.key);
         drop(arena);
-        drop(running);
         waiter.key = NONE;
+        self.present.set(self.present.get() - 1);
+        drop(running);
         budget::spend();
         Poll::Ready(amount)
     }
 
     #[cold]
     fn change_waker(&self, key: u32, new: Waker) {
-        // Cloning the new one is anybody's code, and may have notified this waiter: then the wake went to the old one.
+        // Cloning the new one is foreign code, and may have notified this waiter: then the wake went to the old one.
         let mut arena = self.arena();
         match &mut arena.node(key).waker {
             Some(waker) => {
                 let old = std::mem::replace(waker, new);
                 drop(arena);
-                drop(old);
+                discard(old);
             }
             None => {
                 drop(arena);
@@ -467,7 +499,9 @@ impl Waiters {
         };
         let running = arena.release(key);
         drop(arena);
-        drop((waker, running));
+        self.present.set(self.present.get() - 1);
+        discard(waker);
+        drop(running);
         left
     }
 }

@@ -1,19 +1,12 @@
-//! Calling wakers, and telling somebody what went wrong.
-//!
-//! A waker is anybody's code. One that panics keeps neither the others from being woken nor whoever notified from going
-//! on; the panic is reported to the thread's host. Where there is no host, a report is a line on standard error.
+//! Waking and dropping wakers, which is foreign code: a panic in it is reported, and keeps no other waiter from being woken.
 
-use std::io::Write;
 use std::task::Waker;
 
-use picot_context::{Kind, Origin, Report, catch};
+use picot_context::{Kind, Origin, Report, catch, contain, report};
 
-/// Wakes, with no borrow of ours live: the caller sees to that.
 #[inline]
 pub(crate) fn wake(waker: Waker) {
-    if let Err(payload) = catch(|| waker.wake()) {
-        report(Report::panic(Origin::new(Kind::Waker), payload));
-    }
+    contain::call(|| Origin::new(Kind::Waker), || waker.wake());
 }
 
 pub(crate) fn wake_all(wakers: Vec<Waker>) {
@@ -24,11 +17,8 @@ pub(crate) fn wake_all(wakers: Vec<Waker>) {
     }
 }
 
-#[cold]
-pub(crate) fn report(report: Report) {
-    match picot_context::host() {
-        Some(host) => host.report(report),
-        // If standard error is closed there is nobody to tell.
-        None => drop(writeln!(std::io::stderr(), "picot-sync: {report}")),
-    }
+/// Drops a waker, or none.
+#[inline]
+pub(crate) fn discard<T>(foreign: T) {
+    contain::discard(|| Origin::new(Kind::Waker), foreign);
 }

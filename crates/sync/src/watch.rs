@@ -10,6 +10,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use picot_context::budget;
+
 use crate::waiters::{Waiter, Waiters};
 use crate::wake::wake_all;
 
@@ -142,8 +144,8 @@ impl<T> Receiver<T> {
 
     /// Ready once there is something to see, or an end.
     fn poll_news(&self, waiter: &mut Waiter, cx: &mut Context<'_>) -> Poll<()> {
-        let news = || self.has_changed() || self.shared.has_ended();
-        self.shared.waiters.poll_with(waiter, 1, cx, news).map(drop)
+        let news = || (self.has_changed() || self.shared.has_ended()).then_some(1);
+        self.shared.waiters.poll_with(waiter, 1, cx, news, || ()).map(drop)
     }
 }
 
@@ -194,12 +196,17 @@ impl<T, F: FnMut(&T) -> bool> Future for WaitFor<'_, T, F> {
         let WaitFor { receiver, waiter, is_right } = self.get_mut();
         loop {
             if !waiter.is_in_line() {
+                // A look may complete it, so it takes part in the budget as a wait does. Nothing is looked at without.
+                ready!(budget::poll_left(cx));
                 let value = receiver.see();
-                if is_right(&value) {
-                    return Poll::Ready(Ok(value));
-                }
-                if receiver.shared.has_ended() && !receiver.has_changed() {
-                    return Poll::Ready(Err(Ended));
+                let result = if is_right(&value) {
+                    Some(Ok(value))
+                } else {
+                    (receiver.shared.has_ended() && !receiver.has_changed()).then_some(Err(Ended))
+                };
+                if let Some(result) = result {
+                    budget::spend();
+                    return Poll::Ready(result);
                 }
             }
             ready!(receiver.poll_news(waiter, cx));

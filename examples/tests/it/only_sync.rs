@@ -14,7 +14,7 @@ fn locks_and_queues_work_on_any_executor_and_deadlocks_are_told_there_too() {
     }
     assert_eq!(stderr.len(), 1, "{stderr:?}");
     let circle = &stderr[0];
-    assert!(circle.starts_with("picot-sync: a task from "), "{circle}");
-    assert!(circle.contains(" has closed a circle of locks, in which nobody goes on unless one lets go: "), "{circle}");
+    assert!(circle.starts_with("picot: a task from "), "{circle}");
+    assert!(circle.contains(" has closed a circle of locks, in which none goes on unless one lets go: "), "{circle}");
     assert_eq!(circle.matches("somebody waits at ").count(), 2, "{circle}");
 }

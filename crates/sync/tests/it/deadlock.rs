@@ -54,8 +54,8 @@ fn two_that_wait_for_each_other_are_named_while_the_rest_goes_on() {
     assert_eq!((circle[0].held_since.line(), circle[1].held_since.line()), (last - 7, last - 2));
     assert!(circle.iter().all(|wait| wait.lock.line() == made));
     assert!(text.starts_with("grace (task 2, spawned at "), "{text}");
-    assert!(text.contains("has closed a circle of locks, in which nobody goes on unless one lets go: "), "{text}");
-    assert!(text.ends_with("by the first"), "{text}");
+    assert!(text.contains("has closed a circle of locks, in which none goes on unless one lets go: "), "{text}");
+    assert!(text.contains(" by the first; branches of one task cannot be told apart"), "{text}");
 
     tasks.run();
     assert_eq!(trace.take(), ["0: 0", "1: 0", "2: 0"], "it was reported once, before the lively one ran again");
@@ -65,32 +65,83 @@ fn two_that_wait_for_each_other_are_named_while_the_rest_goes_on() {
     assert!(tasks.left().is_empty(), "cancelling one of them ends the circle");
 }
 
+/// Both branches in one task, as `join!` polls them.
+async fn both(one: impl Future<Output = ()>, two: impl Future<Output = ()>) {
+    let (mut one, mut two) = (Some(Box::pin(one)), Some(Box::pin(two)));
+    std::future::poll_fn(|cx| {
+        if one.as_mut().is_some_and(|one| one.as_mut().poll(cx).is_ready()) {
+            one = None;
+        }
+        if two.as_mut().is_some_and(|two| two.as_mut().poll(cx).is_ready()) {
+            two = None;
+        }
+        if one.is_none() && two.is_none() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+}
+
 #[test]
-fn a_task_that_locks_what_it_holds_waits_for_itself() {
+fn branches_of_one_task_that_wait_for_each_others_locks_are_no_circle() {
     let (host, _guard) = ManualHost::installed();
-    let mutex = Mutex::new(());
+    let (one, two, three) = (Mutex::new(0), Mutex::new(0), Mutex::new(0));
+    let holds = |first, second| async move {
+        let (mut first, _second): (picot_sync::MutexGuard<'_, i32>, Option<_>) = (first, second);
+        yield_now().await;
+        *first += 1;
+    };
     let mut tasks = Tasks::default();
-    tasks.spawn("twice", async {
-        let _once = mutex.lock().await;
-        let _again = mutex.lock().await;
+    // A lock that is free, one taken without waiting, and with a second lock held, so that circles are looked for.
+    tasks.spawn("branches", async {
+        both(async { holds(one.lock().await, None).await }, async { *one.lock().await += 1 }).await;
+        both(async { holds(one.try_lock().unwrap(), None).await }, async { *one.lock().await += 1 }).await;
+        let branch = async { holds(one.lock().await, Some(two.lock().await)).await };
+        both(branch, async { *one.lock().await += 1 }).await;
+        // Another task in between: the branch that waits is not the one that holds.
+        let branch = async { holds(one.lock().await, Some(three.lock().await)).await };
+        both(branch, async { *two.lock().await += 1 }).await;
     });
     tasks.run();
-    let (text, circle) = circle(&host);
-    assert_eq!(names(&circle), ["twice"]);
-    assert!(text.ends_with(" by itself"), "{text}");
+    assert!(tasks.left().is_empty());
+    assert!(host.take_reports().is_empty());
+    assert_eq!((*now(one.lock()), *now(two.lock())), (7, 1));
 }
 
 #[test]
 fn a_lock_that_was_taken_without_waiting_belongs_to_the_circle_too() {
     let (host, _guard) = ManualHost::installed();
-    let mutex = Mutex::new(());
+    let (one, two) = (Mutex::new(()), Mutex::new(()));
     let mut tasks = Tasks::default();
-    tasks.spawn("twice", async {
-        let _once = mutex.try_lock().unwrap();
-        let _again = mutex.lock().await;
-    });
+    for (name, first, second) in [("there", &one, &two), ("back", &two, &one)] {
+        tasks.spawn(name, async move {
+            let _first = first.try_lock().unwrap();
+            yield_now().await;
+            let _second = second.lock().await;
+        });
+    }
     tasks.run();
-    assert_eq!(names(&circle(&host).1), ["twice"]);
+    assert_eq!(names(&circle(&host).1), ["back", "there"]);
+}
+
+/// Each task holds a lock and waits for its predecessor's: a search that followed the chain to its end would be quadratic.
+#[test]
+fn a_long_chain_of_locks_costs_no_search_to_its_end() {
+    let (host, _guard) = ManualHost::installed();
+    const LENGTH: usize = 10_000;
+    let locks: Vec<_> = (0..LENGTH).map(|_| Mutex::new(())).collect();
+    let mut tasks = Tasks::default();
+    for index in 0..LENGTH {
+        let (own, previous) = (&locks[index], index.checked_sub(1).map(|index| &locks[index]));
+        tasks.spawn("in the chain", async move {
+            let _own = own.lock().await;
+            match previous {
+                Some(previous) => drop(previous.lock().await),
+                None => yield_now().await,
+            }
+        });
+    }
+    tasks.run();
+    assert!(tasks.left().is_empty());
+    assert!(host.take_reports().is_empty());
 }
 
 #[test]

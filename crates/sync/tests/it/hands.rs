@@ -6,7 +6,7 @@ use std::num::NonZeroU64;
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -73,19 +73,20 @@ type Queue = Arc<Mutex<VecDeque<usize>>>;
 struct Slot<'a> {
     name: &'static str,
     future: Option<Pin<Box<dyn Future<Output = ()> + 'a>>>,
+    enqueue: Arc<Enqueue>,
     waker: Waker,
 }
 
 struct Enqueue {
     queue: Queue,
     index: usize,
+    is_queued: AtomicBool,
 }
 
 impl Wake for Enqueue {
     fn wake(self: Arc<Self>) {
-        let mut queue = self.queue.lock().unwrap();
-        if !queue.contains(&self.index) {
-            queue.push_back(self.index);
+        if !self.is_queued.swap(true, Ordering::Relaxed) {
+            self.queue.lock().unwrap().push_back(self.index);
         }
     }
 }
@@ -101,9 +102,10 @@ impl<'a> Tasks<'a> {
     #[track_caller]
     pub(crate) fn spawn(&mut self, name: &'static str, future: impl Future<Output = ()> + 'a) -> usize {
         let index = self.slots.len();
-        let waker = Waker::from(Arc::new(Enqueue { queue: self.queue.clone(), index }));
+        let enqueue = Arc::new(Enqueue { queue: self.queue.clone(), index, is_queued: AtomicBool::new(false) });
+        let waker = Waker::from(enqueue.clone());
         waker.wake_by_ref();
-        self.slots.push(Slot { name, future: Some(Box::pin(future)), waker });
+        self.slots.push(Slot { name, future: Some(Box::pin(future)), enqueue, waker });
         index
     }
 
@@ -112,6 +114,7 @@ impl<'a> Tasks<'a> {
         let next = self.queue.lock().unwrap().pop_front();
         let Some(index) = next else { return false };
         self.in_task(index, |slot| {
+            slot.enqueue.is_queued.store(false, Ordering::Relaxed);
             let Some(future) = &mut slot.future else { return };
             if future.as_mut().poll(&mut Context::from_waker(&slot.waker)).is_ready() {
                 slot.future = None;

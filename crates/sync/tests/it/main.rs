@@ -7,6 +7,7 @@ mod deadlock;
 mod drops;
 mod dump;
 mod event;
+mod every_future;
 mod hands;
 mod model;
 mod mutex;

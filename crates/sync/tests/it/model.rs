@@ -65,7 +65,8 @@ impl PermitModel {
     }
 
     fn try_take(&mut self, asked: usize) -> bool {
-        let takes = asked == 0 || self.line.is_empty() && asked <= self.available;
+        // Those that were given something wait until they go on.
+        let takes = asked == 0 || self.line.is_empty() && self.given.is_empty() && asked <= self.available;
         self.available -= if takes { asked } else { 0 };
         takes
     }
@@ -97,6 +98,7 @@ fn permits_follow_the_model<'a, P>(
                     (Poll::Ready(permit), true) => held.push((permit, asked)),
                     (Poll::Pending, false) => {
                         model.line.push_back((number, asked));
+                        model.distribute();
                         waits.push(Numbered { number, hand });
                     }
                     (poll, expected) => panic!("ready: {}, expected: {expected}", poll.is_ready()),
@@ -288,12 +290,12 @@ fn queue_follows_the_model<O: picot_sync::Order<u8>>(
                 let mut hand = Hand::new(queue.put(item));
                 match hand.poll() {
                     Poll::Ready(Ok(())) => {
-                        assert!(model.has_room());
+                        assert!(model.has_room() && model.may_put.is_empty());
                         model.items.push(item);
                     }
                     Poll::Ready(Err(error)) => assert!(model.is_closed && error.0 == item),
                     Poll::Pending => {
-                        assert!(!model.is_closed && !model.has_room());
+                        assert!(!(model.is_closed || model.has_room() && model.may_put.is_empty()));
                         model.putting.push_back(number);
                         puts.push((Numbered { number, hand }, item));
                     }
@@ -309,12 +311,12 @@ fn queue_follows_the_model<O: picot_sync::Order<u8>>(
                 let mut hand = Hand::new(queue.get());
                 match hand.poll() {
                     Poll::Ready(Some(item)) => {
-                        assert!(model.has_item());
+                        assert!(model.has_item() && model.may_get.is_empty());
                         assert_eq!(Some(item), model.take());
                     }
                     Poll::Ready(None) => assert!(model.has_ended()),
                     Poll::Pending => {
-                        assert!(!model.has_item() && !model.has_ended());
+                        assert!(!(model.has_ended() || model.has_item() && model.may_get.is_empty()));
                         model.getting.push_back(number);
                         gets.push(Numbered { number, hand });
                     }

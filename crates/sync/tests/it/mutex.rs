@@ -106,3 +106,18 @@ fn a_task_that_locks_again_and_again_stops_when_its_budget_is_spent_and_keeps_it
     assert_eq!(late.wakes(), 1);
     assert!(host.take_reports().is_empty(), "it does not wait for itself");
 }
+
+#[test]
+fn a_value_that_locks_its_own_mutex_while_it_is_shown_does_no_harm() {
+    struct Curious(std::cell::Cell<Option<&'static Mutex<Curious>>>);
+    impl std::fmt::Debug for Curious {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            let own = self.0.get().expect("it knows its lock");
+            write!(f, "locked: {}", own.try_lock().is_none())
+        }
+    }
+    let mutex: &'static Mutex<Curious> = Box::leak(Box::new(Mutex::new(Curious(std::cell::Cell::new(None)))));
+    mutex.try_lock().unwrap().0.set(Some(mutex));
+    assert!(format!("{mutex:?}").contains("value: locked: true"));
+    assert!(!mutex.is_locked());
+}

@@ -15,7 +15,7 @@ fn put_waits_while_it_is_full_and_items_come_out_in_order() {
     let (mut third, mut fourth) = (Hand::pending(queue.put(3)), Hand::pending(queue.put(4)));
     assert_eq!(now(queue.get()), Some(1));
     assert_eq!((third.wakes(), fourth.wakes(), queue.len()), (1, 0, 1));
-    assert_eq!(queue.try_put(9), Err(TryPutError::Full(9)), "the room is meant for the third");
+    assert_eq!(queue.try_put(9), Err(TryPutError::Full { item: 9, capacity: 2 }), "the room is meant for the third");
     third.ready().unwrap();
     assert_eq!(now(queue.get()), Some(2));
     fourth.ready().unwrap();
@@ -66,7 +66,10 @@ fn without_waiting_a_full_and_an_empty_queue_are_errors_that_say_so() {
     assert_eq!(queue.try_get().unwrap_err().to_string(), "the queue is empty; `get` waits for an item");
     queue.try_put(1).unwrap();
     let error = queue.try_put(2).unwrap_err();
-    assert_eq!((error.to_string().as_str(), error.into_inner()), ("the queue is full; `put` waits for room", 2));
+    assert_eq!(
+        (error.to_string().as_str(), error.into_inner()),
+        ("the queue is full: its capacity is 1; `put` waits for room", 2)
+    );
 }
 
 #[test]
@@ -212,4 +215,83 @@ fn in_one_without_bounds_nobody_waits_for_room() {
 #[should_panic(expected = "for one without bounds, use `unbounded`")]
 fn no_room_at_all_is_refused() {
     let _ = Queue::<()>::new(0);
+}
+
+#[test]
+fn a_getter_that_was_notified_gets_the_item_before_a_getter_that_comes_later() {
+    let queue = Queue::new(4);
+    let mut first = Hand::pending(queue.get());
+    queue.try_put(1).unwrap();
+    queue.try_put(2).unwrap();
+    let mut later = Hand::pending(queue.get());
+    assert_eq!((first.wakes(), later.wakes()), (1, 1));
+    assert_eq!((first.ready(), later.ready()), (Some(1), Some(2)));
+}
+
+#[test]
+fn a_putter_that_was_notified_puts_before_a_putter_that_comes_later() {
+    let queue = Queue::new(2);
+    queue.try_put(1).unwrap();
+    queue.try_put(2).unwrap();
+    let mut first = Hand::pending(queue.put(3));
+    assert_eq!((queue.try_get(), queue.try_get()), (Ok(1), Ok(2)));
+    let mut later = Hand::pending(queue.put(4));
+    assert_eq!((first.wakes(), later.wakes()), (1, 1));
+    first.ready().unwrap();
+    later.ready().unwrap();
+    assert_eq!((queue.try_get(), queue.try_get()), (Ok(3), Ok(4)));
+}
+
+/// Counts comparisons down, and panics at 0.
+#[derive(Clone)]
+struct Touchy(u32, std::rc::Rc<std::cell::Cell<i32>>);
+
+impl Ord for Touchy {
+    fn cmp(&self, other: &Touchy) -> std::cmp::Ordering {
+        self.1.set(self.1.get() - 1);
+        if self.1.get() == 0 {
+            std::panic::resume_unwind(Box::new("in a comparison"));
+        }
+        self.0.cmp(&other.0)
+    }
+}
+
+impl PartialOrd for Touchy {
+    fn partial_cmp(&self, other: &Touchy) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Touchy {
+    fn eq(&self, other: &Touchy) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for Touchy {}
+
+#[test]
+fn a_comparison_that_panics_loses_no_room_and_keeps_no_join_waiting() {
+    for fuse in 1..20 {
+        let left = std::rc::Rc::new(std::cell::Cell::new(fuse));
+        let queue = PriorityQueue::new(4);
+        let contained = |f: &mut dyn FnMut()| {
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
+        };
+        for n in [3, 1, 2, 0] {
+            contained(&mut || queue.try_put(Touchy(n, left.clone())).map_err(drop).unwrap());
+        }
+        assert_eq!((queue.len(), queue.unfinished(), queue.is_full()), (4, 4, true), "what was put is in");
+        for _ in 0..4 {
+            contained(&mut || drop(queue.try_get()));
+        }
+        assert_eq!((queue.len(), queue.unfinished()), (0, 0));
+        now(queue.join());
+        left.set(1_000);
+        (0..4).for_each(|n| queue.try_put(Touchy(n, left.clone())).map_err(drop).unwrap());
+        left.set(2);
+        contained(&mut || drop(queue.close_now()));
+        assert!(queue.is_closed() && queue.is_empty());
+        now(queue.join());
+    }
 }

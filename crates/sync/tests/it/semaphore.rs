@@ -108,3 +108,32 @@ fn none_is_what_everybody_may_have() {
     let _first = Hand::pending(semaphore.acquire());
     assert_eq!(now(semaphore.acquire_many(0)).count(), 0);
 }
+
+/// One that has got its permit and has not run yet still waits, as far as those that come later are concerned.
+#[test]
+fn a_waiter_that_was_notified_is_not_overtaken_before_it_runs() {
+    let semaphore = Semaphore::new(0);
+    let (mut first, mut second) = (Hand::pending(semaphore.acquire()), Hand::pending(semaphore.acquire()));
+    semaphore.add_permits(2).unwrap();
+    first.ready().forget();
+    semaphore.add_permits(1).unwrap();
+    assert!(semaphore.is_exhausted() && semaphore.try_acquire().is_none(), "the second goes first");
+    let mut third = Hand::pending(semaphore.acquire());
+    assert_eq!((second.wakes(), third.wakes()), (1, 1), "it has its permit, and its step comes after the second's");
+    second.ready().forget();
+    third.ready().forget();
+    assert_eq!((semaphore.available(), semaphore.is_exhausted()), (0, true));
+    semaphore.add_permits(1).unwrap();
+    drop(now(semaphore.acquire()));
+}
+
+#[test]
+fn a_notified_waiter_that_never_runs_holds_up_nothing_but_the_order() {
+    let semaphore = Semaphore::new(0);
+    let _idle = Hand::pending(semaphore.acquire());
+    semaphore.add_permits(3).unwrap();
+    let mut next = Hand::pending(semaphore.acquire_many(2));
+    assert_eq!(next.wakes(), 1);
+    drop(next.ready());
+    assert_eq!(semaphore.available(), 2);
+}
