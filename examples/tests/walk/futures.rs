@@ -427,7 +427,7 @@ fn of_tasks() -> Vec<Entry> {
             }
         }),
         at_once!(
-            "tasks::Scope::spawn tasks::Scope::spawn_named tasks::Scope::try_spawn tasks::Scope::shield tasks::Child \
+            "tasks::Scope::spawn tasks::Scope::spawn_named tasks::Scope::try_spawn tasks::Scope::shield tasks::Child tasks::Child::ignore_errors \
              tasks::ChildJoin",
             |beat| {
                 scope(async |s: Scope<'_, Infallible>| {
