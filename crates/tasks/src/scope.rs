@@ -41,7 +41,8 @@ use crate::wake::Ready;
 /// ended.
 ///
 /// # Panics
-/// If this thread has no loop. If the body panics: its panic resumes here, when the children have been dropped.
+/// If this thread has no loop. If the body panics: its panic resumes here, when the children have been dropped. If scopes
+/// are nested through more than 256 children, each a child of the scope before: spawn into the outermost scope instead.
 ///
 /// # If dropped
 /// The body is dropped, and then the children, the youngest first.
@@ -271,6 +272,31 @@ impl<E> fmt::Debug for Scope<'_, E> {
     }
 }
 
+/// How many children may lie around a scope, each in a scope of the one before. A wake of the innermost child polls all of
+/// them, and starting n nested scopes takes n²/2 child steps; each level also takes stack, some 4 kB in a debug build.
+const MAX_NESTING: u32 = 256;
+
+thread_local! {
+    /// How many children are being polled on this thread's stack.
+    static NESTING: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Counts a child that is being polled, also while it unwinds.
+struct Nested;
+
+impl Nested {
+    fn enter() -> Nested {
+        NESTING.set(NESTING.get() + 1);
+        Nested
+    }
+}
+
+impl Drop for Nested {
+    fn drop(&mut self) {
+        NESTING.set(NESTING.get() - 1);
+    }
+}
+
 #[track_caller]
 pub(crate) fn open<T>(result: Result<T, ScopeEnded>) -> T {
     match result {
@@ -431,7 +457,9 @@ impl<'env, E> Inner<'env, E> {
             (Poll::Ready(ended), has_ticked)
         } else {
             self.running.replace(Some(job.record().identity()));
+            let nested = Nested::enter();
             let polled = job.as_mut().poll(&mut Context::from_waker(&out.waker), &self.handle);
+            drop(nested);
             self.running.replace(None);
             polled
         };
@@ -617,6 +645,11 @@ impl<T, E, Fut: Future<Output = Result<T, E>>> Future for ScopeRun<'_, T, E, Fut
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         ready!(self.as_mut().project().gate.poll(cx));
         let inner = self.inner.clone();
+        assert!(
+            NESTING.get() <= MAX_NESTING,
+            "the scope at {} is nested in more than {MAX_NESTING} children; spawn its children into one of the scopes around it",
+            inner.place
+        );
         let ready = inner.ready.begin(cx.waker()).min(POLLS_PER_STEP);
         // What the parent has done so far in this step is its own, and no child's.
         let mut has_ticked = inner.handle.end_inner_step();

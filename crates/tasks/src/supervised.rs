@@ -21,7 +21,8 @@ use crate::scope::{Inner, ScopeRun, open};
 /// or a panic that no wait takes goes to the loop's error hook.
 ///
 /// # Panics
-/// If this thread has no loop. If the body panics: its panic resumes here, when the children have been dropped.
+/// If this thread has no loop. If the body panics: its panic resumes here, when the children have been dropped. If it is
+/// nested too deep, as in [`scope`](crate::scope()).
 ///
 /// # If dropped
 /// The body is dropped, and then the children, the youngest first.

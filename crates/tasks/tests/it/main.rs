@@ -17,3 +17,4 @@ mod supervised;
 mod timeout;
 mod trace;
 mod tree;
+mod wakers;
