@@ -159,7 +159,7 @@ impl Future for WaitBarrier<'_> {
         let WaitBarrier { barrier, waiter } = &mut *self;
         let last = barrier.parties - 1;
         let at_once = || if barrier.is_broken() { Some(BROKEN) } else { barrier.arrive().then_some(last) };
-        let given = ready!(barrier.waiters.poll_with(waiter, last, cx, at_once, || ()));
+        let given = ready!(barrier.waiters.poll_with(waiter, last, cx, at_once));
         if given == BROKEN {
             return Poll::Ready(Err(Broken));
         }

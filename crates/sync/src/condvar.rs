@@ -151,7 +151,7 @@ impl<'a, T: ?Sized> Future for Wait<'_, 'a, T> {
                     this.state = State::Waiting;
                     return Poll::Pending;
                 }
-                State::Waiting => match this.condvar.waiters.poll_with(&mut this.waiter, FOR_ALL, cx, || None, || ()) {
+                State::Waiting => match this.condvar.waiters.poll_with(&mut this.waiter, FOR_ALL, cx, || None) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(given) => {
                         this.owes = given;

@@ -96,7 +96,7 @@ impl Future for WaitEvent<'_> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let WaitEvent { event, waiter } = &mut *self;
-        event.waiters.poll_with(waiter, 1, cx, || event.is_set().then_some(1), || ()).map(drop)
+        event.waiters.poll_with(waiter, 1, cx, || event.is_set().then_some(1)).map(drop)
     }
 }
 

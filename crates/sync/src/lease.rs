@@ -104,7 +104,7 @@ impl Future for JoinQueue<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let JoinQueue { unfinished, waiter } = &mut *self;
-        unfinished.joiners.poll_with(waiter, 1, cx, || (unfinished.count() == 0).then_some(1), || ()).map(drop)
+        unfinished.joiners.poll_with(waiter, 1, cx, || (unfinished.count() == 0).then_some(1)).map(drop)
     }
 }
 

@@ -237,7 +237,7 @@ impl<'a, T: ?Sized> Future for Lock<'a, T> {
         let (lock, place, is_new) = (&mutex.lock, waiter.place, !waiter.is_in_line());
         let waker = cx.waker().data().addr();
         let try_lock = || lock.try_lock(|| Who { waker, ..Who::running(None) }, place).then_some(1);
-        if lock.waiters.poll_with(waiter, 1, cx, try_lock, || ()).is_ready() {
+        if lock.waiters.poll_with(waiter, 1, cx, try_lock).is_ready() {
             self.end_edge();
             return Poll::Ready(self.mutex.guard());
         }

@@ -126,7 +126,7 @@ impl<T> Future for Receiver<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, Dropped>> {
         let Receiver { shared, waiter } = &mut *self;
-        ready!(shared.receiving.poll_with(waiter, 1, cx, || (shared.state.get() != State::Open).then_some(1), || ()));
+        ready!(shared.receiving.poll_with(waiter, 1, cx, || (shared.state.get() != State::Open).then_some(1)));
         Poll::Ready(shared.value.take().ok_or(Dropped))
     }
 }
@@ -154,7 +154,7 @@ impl<T> Future for Closed<'_, T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Closed { sender, waiter } = &mut *self;
-        sender.shared.closing.poll_with(waiter, 1, cx, || sender.is_closed().then_some(1), || ()).map(drop)
+        sender.shared.closing.poll_with(waiter, 1, cx, || sender.is_closed().then_some(1)).map(drop)
     }
 }
 

@@ -5,36 +5,55 @@
 //! meanwhile goes behind it, also if there is enough for both (asyncio's `locked()` counts likewise).
 
 use std::cell::Cell;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use picot_context::Place;
 
 use crate::waiters::{Left, Waiter, Waiters};
 use crate::wake::{wake, wake_all};
 
+/// What an opened set of permits has: more than can ever be taken, and far enough from the largest number that giving back
+/// does not overflow.
+const OPEN: usize = usize::MAX / 2;
+
 #[derive(Debug)]
 pub(crate) struct Permits {
     available: Cell<usize>,
+    /// How many waiters are in line, or were given their permits and have not been polled since.
+    present: Cell<usize>,
+    is_open: Cell<bool>,
     pub(crate) waiters: Waiters,
 }
 
 impl Permits {
     pub(crate) const fn new(available: usize, what: &'static str, made: Place) -> Permits {
-        Permits { available: Cell::new(available), waiters: Waiters::new(what, made) }
+        Permits {
+            available: Cell::new(available),
+            present: Cell::new(0),
+            is_open: Cell::new(false),
+            waiters: Waiters::new(what, made),
+        }
     }
 
     pub(crate) fn available(&self) -> usize {
         self.available.get()
     }
 
-    /// Takes `asked`, if there is as much and no waiter that asked before has yet to go on. None at all can always be taken.
+    /// Whether a waiter is in line, or has permits and has not been polled since. As long as there is one, a newcomer that
+    /// completed at once would overtake it.
     #[inline]
-    pub(crate) fn try_take(&self, asked: usize) -> bool {
-        self.try_take_if(asked, || self.waiters.is_vacant())
+    pub(crate) fn has_waiters(&self) -> bool {
+        self.present.get() != 0
     }
 
-    /// Takes `asked`, if there is more than all waiters ask for, as asyncio's `get_nowait` and `put_nowait` do: those that
-    /// were given something and have not run yet are not in the way.
+    /// Takes `asked`, if as many are there and no earlier waiter would be overtaken. Zero permits can always be taken.
+    #[inline]
+    pub(crate) fn try_take(&self, asked: usize) -> bool {
+        self.try_take_if(asked, || !self.has_waiters() || asked == 0 || self.is_open.get())
+    }
+
+    /// Takes `asked`, if as many are there beyond what waiters in line ask for. Waiters that have their permits and have not
+    /// run yet do not count, as with asyncio's `get_nowait` and `put_nowait`.
     #[inline]
     pub(crate) fn try_take_spare(&self, asked: usize) -> bool {
         self.try_take_if(asked, || self.waiters.is_empty())
@@ -43,7 +62,7 @@ impl Permits {
     #[inline]
     fn try_take_if(&self, asked: usize, may_take: impl FnOnce() -> bool) -> bool {
         match self.available.get().checked_sub(asked) {
-            Some(left) if asked == 0 || may_take() => {
+            Some(left) if may_take() => {
                 self.available.set(left);
                 true
             }
@@ -51,26 +70,28 @@ impl Permits {
         }
     }
 
-    /// Ready with `asked` once it is taken; with 0 if `is_closed`, or after [`close`](Permits::close).
+    /// Ready once `asked` permits are taken.
     #[inline]
-    pub(crate) fn poll_take(
-        &self,
-        waiter: &mut Waiter,
-        asked: usize,
-        cx: &mut Context<'_>,
-        is_closed: impl Fn() -> bool,
-    ) -> Poll<usize> {
-        let at_once = || if is_closed() { Some(0) } else { self.try_take(asked).then_some(asked) };
-        // Once in line, it may only be behind waiters that were notified and have not run yet. Then it is given its permits
-        // and woken now, and runs after them.
-        self.waiters.poll_with(waiter, asked, cx, at_once, || {
-            if self.available.get() != 0 {
-                self.distribute_late();
-            }
-        })
+    pub(crate) fn poll_take(&self, waiter: &mut Waiter, asked: usize, cx: &mut Context<'_>) -> Poll<()> {
+        if waiter.is_in_line() {
+            ready!(self.waiters.collect(waiter, cx));
+            self.present.set(self.present.get() - 1);
+            return Poll::Ready(());
+        }
+        let at_once = || self.try_take(asked).then_some(asked);
+        self.waiters
+            .poll_first(waiter, asked, cx, at_once, || {
+                self.present.set(self.present.get() + 1);
+                // All earlier waiters may have their permits already and not have run yet. Then this waiter gets its own
+                // now, and runs after them.
+                if self.available.get() != 0 {
+                    self.distribute_late();
+                }
+            })
+            .map(drop)
     }
 
-    /// Adds permits, and gives them to those who wait. There must be room for the sum.
+    /// Adds permits, and gives them to the waiters in line. There must be room for the sum.
     #[inline]
     pub(crate) fn give(&self, amount: usize) {
         self.available.set(self.available.get() + amount);
@@ -99,22 +120,29 @@ impl Permits {
         }
     }
 
-    /// Sends everybody in line away with nothing.
-    pub(crate) fn close(&self) {
-        wake_all(self.waiters.notify_all(0));
-    }
-
-    /// Takes all that is available.
-    pub(crate) fn drain(&self) {
-        self.available.set(0);
+    /// From now on, every wait completes at once, and so do those that are in line.
+    #[cold]
+    pub(crate) fn open(&self) {
+        if !self.is_open.replace(true) {
+            self.available.set(OPEN);
+            wake_all(self.waiters.notify_all(1));
+        }
     }
 
     /// For the drop of a future: passes on what it was given and has not collected, or lets those behind it move up.
     #[inline]
     pub(crate) fn abandon(&self, waiter: &mut Waiter) {
+        if waiter.is_in_line() {
+            self.abandon_line(waiter);
+        }
+    }
+
+    #[cold]
+    fn abandon_line(&self, waiter: &mut Waiter) {
+        self.present.set(self.present.get() - 1);
         match self.waiters.leave(waiter) {
             Left::Outside => {}
-            Left::Waiting => self.distribute_late(),
+            Left::Waiting => self.distribute(),
             Left::Notified(given) => self.give(given),
         }
     }

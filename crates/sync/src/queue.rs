@@ -124,11 +124,20 @@ impl<T, O: Order<T>> Queue<T, O> {
         Ok(())
     }
 
+    /// Puts an item in, for which room has been taken.
     #[inline]
     fn insert(&self, item: T) {
-        // Dropped last, also if the item's own comparison panics: the item is in by then.
-        let _counts = Inserted { queue: self };
+        // If the item's comparison panics, the item is in all the same, and has to be counted.
+        let on_panic = OnPanic(|| self.inserted());
         self.items.borrow_mut().push(item);
+        std::mem::forget(on_panic);
+        self.inserted();
+    }
+
+    #[inline]
+    fn inserted(&self) {
+        self.unfinished.begin();
+        self.ready.give(1);
     }
 
     /// Takes the next item, once there is one; `None` once the queue is closed and empty. The item counts as done.
@@ -169,24 +178,33 @@ impl<T, O: Order<T>> Queue<T, O> {
         }
     }
 
-    /// Takes an item out, for which a permit has been collected. `None` if `close_now` has emptied the queue since.
+    /// Takes an item out, for which a permit has been taken. `None` if the queue has ended.
     #[inline]
     fn remove(&self) -> Option<T> {
-        // If a comparison panics, the item is lost: then it is out, and done.
-        let mut removed = Removed { queue: self, is_lost: true };
+        // If a comparison panics, the item is out and lost, and counts as done.
+        let on_panic = OnPanic(|| {
+            self.removed();
+            self.unfinished.done(1);
+        });
         let item = self.items.borrow_mut().pop();
-        if item.is_none() {
-            std::mem::forget(removed);
-            return None;
+        std::mem::forget(on_panic);
+        if item.is_some() {
+            self.removed();
         }
-        removed.is_lost = false;
         item
     }
 
     #[inline]
+    fn removed(&self) {
+        self.room.give(1);
+        if self.has_ended() {
+            self.ready.open();
+        }
+    }
+
+    #[inline]
     fn poll_remove(&self, waiter: &mut Waiter, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        let given = ready!(self.ready.poll_take(waiter, 1, cx, || self.has_ended()));
-        Poll::Ready(if given == 0 { None } else { self.remove() })
+        self.ready.poll_take(waiter, 1, cx).map(|()| self.remove())
     }
 
     /// Whether nothing will ever come out again.
@@ -200,9 +218,9 @@ impl<T, O: Order<T>> Queue<T, O> {
     #[doc(alias = "shutdown")]
     pub fn close(&self) {
         self.is_closed.set(true);
-        self.room.close();
+        self.room.open();
         if self.has_ended() {
-            self.ready.close();
+            self.ready.open();
         }
     }
 
@@ -212,7 +230,6 @@ impl<T, O: Order<T>> Queue<T, O> {
     pub fn close_now(&self) -> Vec<T> {
         self.is_closed.set(true);
         let mut items = self.items.take();
-        self.ready.drain();
         self.close();
         self.unfinished.done(items.count());
         // Last: comparisons of items are foreign code, and may panic.
@@ -245,7 +262,10 @@ impl<T, O: Order<T>> Queue<T, O> {
     /// Whether [`try_put`](Queue::try_put) would find no room.
     #[doc(alias = "full")]
     pub fn is_full(&self) -> bool {
-        self.room.available() == 0 || !self.room.waiters.is_empty()
+        // The items count for themselves: the room of a closed queue is open, so that no `put` waits.
+        self.capacity.is_some_and(|capacity| self.len() >= capacity)
+            || self.room.available() == 0
+            || !self.room.waiters.is_empty()
     }
 
     /// The most items that it takes; `None` without bounds.
@@ -350,35 +370,13 @@ in_order! {
     LifoQueue, Lifo
 }
 
-/// Counts an item as put and makes it available, when it is in.
-struct Inserted<'a, T, O: Order<T>> {
-    queue: &'a Queue<T, O>,
-}
+/// Calls its function when it is dropped: it is forgotten where nothing has panicked.
+struct OnPanic<F: FnMut()>(F);
 
-impl<T, O: Order<T>> Drop for Inserted<'_, T, O> {
-    #[inline]
+impl<F: FnMut()> Drop for OnPanic<F> {
+    #[cold]
     fn drop(&mut self) {
-        self.queue.unfinished.begin();
-        self.queue.ready.give(1);
-    }
-}
-
-/// Gives its room back, when an item is out.
-struct Removed<'a, T, O: Order<T>> {
-    queue: &'a Queue<T, O>,
-    is_lost: bool,
-}
-
-impl<T, O: Order<T>> Drop for Removed<'_, T, O> {
-    #[inline]
-    fn drop(&mut self) {
-        self.queue.room.give(1);
-        if self.queue.has_ended() {
-            self.queue.ready.close();
-        }
-        if self.is_lost {
-            self.queue.unfinished.done(1);
-        }
+        (self.0)();
     }
 }
 
@@ -399,15 +397,14 @@ impl<T, O: Order<T>> Future for Put<'_, T, O> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Put { queue, item, waiter } = self.get_mut();
-        let given = ready!(queue.room.poll_take(waiter, 1, cx, || queue.is_closed.get()));
+        ready!(queue.room.poll_take(waiter, 1, cx));
         let item = item.take().expect("a future is not polled after its end");
-        if given != 0 && !queue.is_closed.get() {
-            queue.insert(item);
-            return Poll::Ready(Ok(()));
+        // Asked last: a closed queue has room for all, so that no `put` waits.
+        if queue.is_closed.get() {
+            return Poll::Ready(Err(PutError(item)));
         }
-        // Room that it was given before the queue was closed is of no use any more; it still counts as room.
-        queue.room.give(given);
-        Poll::Ready(Err(PutError(item)))
+        queue.insert(item);
+        Poll::Ready(Ok(()))
     }
 }
 

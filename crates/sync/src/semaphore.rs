@@ -139,7 +139,7 @@ impl Semaphore {
     /// Whether [`try_acquire`](Semaphore::try_acquire) would fail: none is there, or a task waits or has yet to go on.
     #[doc(alias = "locked")]
     pub fn is_exhausted(&self) -> bool {
-        self.available() == 0 || !self.permits.waiters.is_vacant()
+        self.available() == 0 || self.permits.has_waiters()
     }
 
     /// Those who wait, the first first.
@@ -211,7 +211,7 @@ impl<'a> Future for Acquire<'a> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Permit<'a>> {
         let Acquire { semaphore, count, waiter } = &mut *self;
-        ready!(semaphore.permits.poll_take(waiter, *count, cx, || false));
+        ready!(semaphore.permits.poll_take(waiter, *count, cx));
         Poll::Ready(Permit { semaphore: semaphore.clone(), count: *count })
     }
 }

@@ -185,8 +185,6 @@ pub(crate) struct Waiters {
     head: Cell<u32>,
     tail: Cell<u32>,
     len: Cell<usize>,
-    /// How many waiters have a slot: those in line, and those that were notified and have not been polled since.
-    present: Cell<usize>,
     origin: Origin,
     /// Set with the first waiter.
     arena: OnceCell<Shared>,
@@ -243,8 +241,7 @@ impl Waiters {
     /// `what` is how a list of waiters calls it, such as `"Mutex::lock"`; `made` is where the primitive was made.
     pub(crate) const fn new(what: &'static str, made: Place) -> Waiters {
         let (head, tail) = (Cell::new(NONE), Cell::new(NONE));
-        let (len, present) = (Cell::new(0), Cell::new(0));
-        Waiters { head, tail, len, present, origin: Origin { what, made }, arena: OnceCell::new() }
+        Waiters { head, tail, len: Cell::new(0), origin: Origin { what, made }, arena: OnceCell::new() }
     }
 
     #[inline]
@@ -255,13 +252,6 @@ impl Waiters {
     /// Whether nobody waits. Those who are notified do not wait any more.
     pub(crate) fn is_empty(&self) -> bool {
         self.head.get() == NONE
-    }
-
-    /// Whether the line is empty and every notified waiter has gone on. As long as one has not, a newcomer that completed at
-    /// once would overtake it.
-    #[inline]
-    pub(crate) fn is_vacant(&self) -> bool {
-        self.present.get() == 0
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -299,12 +289,25 @@ impl Waiters {
         waiter: &mut Waiter,
         asked: usize,
         cx: &mut Context<'_>,
-        mut at_once: impl FnMut() -> Option<usize>,
-        entered: impl FnOnce(),
+        at_once: impl FnMut() -> Option<usize>,
     ) -> Poll<usize> {
         if waiter.is_in_line() {
             return self.collect(waiter, cx);
         }
+        self.poll_first(waiter, asked, cx, at_once, || ())
+    }
+
+    /// The first poll of [`poll_with`](Waiters::poll_with), for a primitive that counts its waiters: `entered` is called when
+    /// the waiter has joined the line.
+    #[inline]
+    pub(crate) fn poll_first(
+        &self,
+        waiter: &mut Waiter,
+        asked: usize,
+        cx: &mut Context<'_>,
+        mut at_once: impl FnMut() -> Option<usize>,
+        entered: impl FnOnce(),
+    ) -> Poll<usize> {
         let may_complete = budget::poll_left(cx).is_ready();
         if may_complete {
             if let Some(given) = at_once() {
@@ -367,12 +370,11 @@ impl Waiters {
             prev => arena.node(prev).next = key,
         }
         self.len.set(self.len.get() + 1);
-        self.present.set(self.present.get() + 1);
         waiter.key = key;
     }
 
     /// The next polls of somebody who waits: ready with what was given, once notified; the slot is free then.
-    fn collect(&self, waiter: &mut Waiter, cx: &mut Context<'_>) -> Poll<usize> {
+    pub(crate) fn collect(&self, waiter: &mut Waiter, cx: &mut Context<'_>) -> Poll<usize> {
         if budget::poll_left(cx).is_pending() {
             return Poll::Pending;
         }
@@ -390,7 +392,6 @@ impl Waiters {
         let running = arena.release(waiter.key);
         drop(arena);
         waiter.key = NONE;
-        self.present.set(self.present.get() - 1);
         drop(running);
         budget::spend();
         Poll::Ready(amount)
@@ -499,7 +500,6 @@ impl Waiters {
         };
         let running = arena.release(key);
         drop(arena);
-        self.present.set(self.present.get() - 1);
         discard(waker);
         drop(running);
         left

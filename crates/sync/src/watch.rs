@@ -145,7 +145,7 @@ impl<T> Receiver<T> {
     /// Ready once there is something to see, or an end.
     fn poll_news(&self, waiter: &mut Waiter, cx: &mut Context<'_>) -> Poll<()> {
         let news = || (self.has_changed() || self.shared.has_ended()).then_some(1);
-        self.shared.waiters.poll_with(waiter, 1, cx, news, || ()).map(drop)
+        self.shared.waiters.poll_with(waiter, 1, cx, news).map(drop)
     }
 }
 
