@@ -27,6 +27,8 @@ pub use host::{Closed, Host, HostGuard, host, install};
 pub use locals::LocalKey;
 pub use manual::ManualHost;
 pub use payload::{Payload, catch, take_panicked};
+#[doc(hidden)]
+pub use report::set_find_own_lock;
 pub use report::{Cause, Kind, LockWait, Origin, Report, StepTime, Waiting, print, report};
 pub use step::{
     Details, Frame, Place, ROOT_NAME, Running, Step, TaskId, TaskInfo, current, enter, has_made, inherited, nesting,

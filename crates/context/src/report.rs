@@ -2,12 +2,13 @@
 //!
 //! It is a value, not an action: leaves make it, the host queues it, the loop's hook sees it at the end of the turn.
 
+use std::cell::Cell;
 use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 use std::time::Duration;
 
-use crate::{Escaped, Payload, Place, Step, TaskInfo, catch, contain, current, host, running};
+use crate::{Escaped, Payload, Place, Step, TaskId, TaskInfo, catch, contain, current, host, running};
 
 /// Something that went wrong outside of anybody's return value.
 ///
@@ -323,6 +324,25 @@ pub struct Waiting {
     pub task: TaskInfo,
     /// The task whose end it waits for, where it is known to wait for one.
     pub waits_for: Option<TaskInfo>,
+    /// The wait for a lock that the task holds itself, if there is one. Another branch of the task may hold it.
+    pub own_lock: Option<LockWait>,
+}
+
+/// Finds the wait of a task for a lock that the task holds itself.
+type FindOwnLock = fn(TaskId) -> Option<LockWait>;
+
+thread_local! {
+    static FIND_OWN_LOCK: Cell<Option<FindOwnLock>> = const { Cell::new(None) };
+}
+
+/// Sets how [`Waiting::new`] finds [`Waiting::own_lock`] on this thread. A crate of locks calls it.
+///
+/// ```
+/// picot_context::set_find_own_lock(|_task| None);
+/// ```
+#[doc(hidden)]
+pub fn set_find_own_lock(find: fn(TaskId) -> Option<LockWait>) {
+    FIND_OWN_LOCK.set(Some(find));
 }
 
 impl Waiting {
@@ -338,7 +358,8 @@ impl Waiting {
     /// assert!(Waiting::new(one, Some(two)).to_string().ends_with(", which waits for task 2"));
     /// ```
     pub fn new(task: TaskInfo, waits_for: Option<TaskInfo>) -> Waiting {
-        Waiting { task, waits_for }
+        let own_lock = FIND_OWN_LOCK.get().and_then(|find| find(task.id()));
+        Waiting { task, waits_for, own_lock }
     }
 }
 
@@ -347,7 +368,17 @@ impl fmt::Display for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.task.fmt(f)?;
         match &self.waits_for {
-            Some(other) => write!(f, ", which waits for task {}", other.id()),
+            Some(other) => write!(f, ", which waits for task {}", other.id())?,
+            None => {}
+        }
+        match &self.own_lock {
+            Some(wait) => {
+                let [place, lock, held_since] = [wait.place, wait.lock, wait.held_since].map(Escaped);
+                write!(
+                    f,
+                    ", which waits at {place} for the lock made at {lock} that the same task holds since {held_since}"
+                )
+            }
             None => Ok(()),
         }
     }

@@ -86,10 +86,25 @@ pub(crate) fn released() {
     HELD.set(HELD.get() - 1);
 }
 
-/// Whether a wait for a lock could be part of a circle of several tasks, now or later: only if a second lock is held.
+/// Whether `who`'s wait for what `holder` holds has to be noted. It could be part of a circle of several tasks, now or
+/// later, only if a second lock is held. A wait for the task's own lock is noted for the report of a dead end.
 #[inline]
-pub(crate) fn matters() -> bool {
-    HELD.get() > 1
+pub(crate) fn matters(who: Who, holder: Holder) -> bool {
+    HELD.get() > 1 || holder.who.is(who)
+}
+
+/// The wait of a task for a lock that the task holds itself.
+fn own_lock(task: TaskId) -> Option<LockWait> {
+    let who = Who { task: Some(task), waker: 0 };
+    EDGES
+        .try_with(|edges| {
+            let edges = edges.try_borrow().ok()?;
+            edges.range(who.edges()).find_map(|(_, edge)| {
+                let holder = edge.lock.get().filter(|holder| holder.who.task == Some(task))?;
+                Some(LockWait::new(edge.task.clone(), edge.place, edge.made, holder.place))
+            })
+        })
+        .ok()?
 }
 
 /// Notes that `who` waits for a lock, and reports the circle that this closes, if it does.
@@ -97,6 +112,7 @@ pub(crate) fn matters() -> bool {
 pub(crate) fn begin(who: Who, waiter: u32, place: Place, lock: Seen, made: Place) -> EdgeKey {
     let key = EdgeKey(who, waiter);
     let edge = Edge { lock, made, task: picot_context::current(), place };
+    picot_context::set_find_own_lock(own_lock);
     let circle = EDGES.with_borrow_mut(|edges| {
         edges.insert(key, edge);
         circle(edges, key)

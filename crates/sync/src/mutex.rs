@@ -24,12 +24,16 @@ use crate::wake::wake;
 /// the rest. It is fair: whoever asked first gets it first, also before somebody who calls [`try_lock`](Mutex::try_lock)
 /// meanwhile. There is no poisoning: a guard that is dropped by a panic unlocks like any other.
 ///
-/// **Deadlocks are reported.** When a `lock` closes a circle of tasks, each of which holds a lock and waits for one of the
-/// next, the thread's host gets a report that names them all ([`Cause::Deadlock`](picot_context::Cause::Deadlock));
-/// without a host it is a line on standard error. The locks go on waiting: one of the tasks may still be cancelled. The
-/// holder is the task that locked; a guard that is moved to another task keeps it. Branches of one `join!` or `select!` cannot
-/// be told apart. So a task that waits for a lock of its own is not reported, although it may wait for ever, and a circle
-/// through a task with branches may open again when another branch of it goes on. Circles of more than 64 tasks are not found.
+/// **Deadlocks are reported.** When a `lock` closes a circle of tasks, each of which holds a lock and waits
+/// for the next one's, the thread's host gets one report that names them all
+/// ([`Cause::Deadlock`](picot_context::Cause::Deadlock)). Without a host, the report is a line on standard error.
+/// The tasks keep waiting, because one of them may still be cancelled. The holder is the task that locked; a guard
+/// that moves to another task does not change that.
+///
+/// Branches of one `join!` or `select!` cannot be told apart. So a task that waits for a lock that it holds itself
+/// is not reported at once: another of its branches may hold the lock and release it. If the loop comes to a dead
+/// end, its report names the task, the lock and where the task took it. A circle through a task with branches may
+/// open again when another branch goes on. Circles of more than 64 tasks are not found.
 ///
 /// ```
 /// # futures_lite_block_on(async {
@@ -110,7 +114,7 @@ impl Lockable {
     #[inline(never)]
     fn look_for_circle(&self, waiter: &Waiter, cx: &Context<'_>) -> Option<EdgeKey> {
         let who = Who::running(Some(cx.waker()));
-        let holder = self.holder.get().filter(|_| deadlock::matters())?;
+        let holder = self.holder.get().filter(|holder| deadlock::matters(who, *holder))?;
         if self.waiters.is_notified(waiter) {
             return None;
         }

@@ -126,7 +126,7 @@ fn a_lock_that_was_taken_without_waiting_belongs_to_the_circle_too() {
 #[test]
 fn a_long_chain_of_locks_costs_no_search_to_its_end() {
     let (host, _guard) = ManualHost::installed();
-    const LENGTH: usize = 10_000;
+    const LENGTH: usize = 50_000;
     let locks: Vec<_> = (0..LENGTH).map(|_| Mutex::new(())).collect();
     let mut tasks = Tasks::default();
     for index in 0..LENGTH {
