@@ -9,8 +9,8 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
-use crate::dump::Waiting;
-use crate::waiters::{Left, Waiter, Waiters};
+use crate::dump::Waiter;
+use crate::wait_list::{Left, Ticket, WaitList};
 use crate::wake::wake_all;
 
 /// What a waiter is given when the barrier is broken under it; otherwise it is given its index.
@@ -35,7 +35,7 @@ pub struct Barrier {
     /// How many of the last round have yet to go on.
     draining: Cell<usize>,
     is_broken: Cell<bool>,
-    waiters: Waiters,
+    waiters: WaitList,
 }
 
 impl Barrier {
@@ -46,7 +46,7 @@ impl Barrier {
     #[track_caller]
     pub const fn new(parties: usize) -> Barrier {
         assert!(parties > 0, "a barrier is for at least one task");
-        let waiters = Waiters::new("Barrier::wait", Location::caller());
+        let waiters = WaitList::new("Barrier::wait", Location::caller());
         Barrier { parties, draining: Cell::new(0), is_broken: Cell::new(false), waiters }
     }
 
@@ -60,7 +60,7 @@ impl Barrier {
     /// It has not come: another has to come in its place. If its round has begun already, the others go on without it.
     #[track_caller]
     pub fn wait(&self) -> WaitBarrier<'_> {
-        WaitBarrier { barrier: self, waiter: Waiter::new() }
+        WaitBarrier { barrier: self, waiter: Ticket::new() }
     }
 
     /// Breaks it: all who wait get an error, and so does everybody who comes, until it is [reset](Barrier::reset). For the
@@ -91,7 +91,7 @@ impl Barrier {
 
     /// Those who wait for the others, the first first.
     #[doc(alias = "n_waiting")]
-    pub fn waiters(&self) -> Vec<Waiting> {
+    pub fn waiters(&self) -> Vec<Waiter> {
         self.waiters.list()
     }
 
@@ -149,7 +149,7 @@ impl std::error::Error for Broken {}
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct WaitBarrier<'a> {
     barrier: &'a Barrier,
-    waiter: Waiter,
+    waiter: Ticket,
 }
 
 impl Future for WaitBarrier<'_> {

@@ -10,9 +10,9 @@ use std::task::{Context, Poll, ready};
 
 use picot_context::{Place, budget};
 
-use crate::dump::Waiting;
+use crate::dump::Waiter;
 use crate::mutex::{Lock, Mutex, MutexGuard};
-use crate::waiters::{Left, Waiter, Waiters};
+use crate::wait_list::{Left, Ticket, WaitList};
 use crate::wake::{wake, wake_all};
 
 /// What a waiter is given: whether its notification was meant for one, and has to reach one.
@@ -36,14 +36,14 @@ const FOR_ALL: usize = 0;
 /// ```
 #[doc(alias = "Condition")]
 pub struct Condvar {
-    waiters: Waiters,
+    waiters: WaitList,
 }
 
 impl Condvar {
     /// A condition variable that nobody waits for.
     #[track_caller]
     pub const fn new() -> Condvar {
-        Condvar { waiters: Waiters::new("Condvar::wait", Location::caller()) }
+        Condvar { waiters: WaitList::new("Condvar::wait", Location::caller()) }
     }
 
     /// Releases the lock, waits until notified, and takes the lock again. Always look again at what you wait for, or use
@@ -55,13 +55,13 @@ impl Condvar {
     /// The lock is not taken again. A notification by [`notify_one`](Condvar::notify_one) or
     /// [`notify`](Condvar::notify) that has reached this waiter goes to the next, as long as this has not returned.
     #[track_caller]
-    pub fn wait<'c, 'a, T: ?Sized>(&'c self, guard: MutexGuard<'a, T>) -> Wait<'c, 'a, T> {
+    pub fn wait<'c, 'a, T: ?Sized>(&'c self, guard: MutexGuard<'a, T>) -> WaitCondvar<'c, 'a, T> {
         self.wait_at(guard, Location::caller())
     }
 
-    fn wait_at<'c, 'a, T: ?Sized>(&'c self, guard: MutexGuard<'a, T>, place: Place) -> Wait<'c, 'a, T> {
+    fn wait_at<'c, 'a, T: ?Sized>(&'c self, guard: MutexGuard<'a, T>, place: Place) -> WaitCondvar<'c, 'a, T> {
         let mutex = MutexGuard::mutex(&guard);
-        Wait { condvar: self, mutex, waiter: Waiter::at(place), owes: FOR_ALL, state: State::Locked(guard) }
+        WaitCondvar { condvar: self, mutex, waiter: Ticket::at(place), owes: FOR_ALL, state: State::Locked(guard) }
     }
 
     /// Waits, again and again, while `condition` says so of the locked value; does not suspend if it says no at once
@@ -102,7 +102,7 @@ impl Condvar {
     }
 
     /// Those who wait to be notified, the first first. Who is notified and waits for the lock is among the lock's waiters.
-    pub fn waiters(&self) -> Vec<Waiting> {
+    pub fn waiters(&self) -> Vec<Waiter> {
         self.waiters.list()
     }
 }
@@ -122,10 +122,10 @@ impl fmt::Debug for Condvar {
 
 /// Waits for a notification: what [`Condvar::wait`] returns.
 #[must_use = "a future does nothing unless it is awaited"]
-pub struct Wait<'c, 'a, T: ?Sized> {
+pub struct WaitCondvar<'c, 'a, T: ?Sized> {
     condvar: &'c Condvar,
     mutex: &'a Mutex<T>,
-    waiter: Waiter,
+    waiter: Ticket,
     /// Whether a notification that was meant for one has been collected, and is owed to the next if this is dropped.
     owes: usize,
     state: State<'a, T>,
@@ -138,7 +138,7 @@ enum State<'a, T: ?Sized> {
     Relocking(Lock<'a, T>),
 }
 
-impl<'a, T: ?Sized> Future for Wait<'_, 'a, T> {
+impl<'a, T: ?Sized> Future for WaitCondvar<'_, 'a, T> {
     type Output = MutexGuard<'a, T>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<MutexGuard<'a, T>> {
@@ -170,7 +170,7 @@ impl<'a, T: ?Sized> Future for Wait<'_, 'a, T> {
     }
 }
 
-impl<T: ?Sized> Drop for Wait<'_, '_, T> {
+impl<T: ?Sized> Drop for WaitCondvar<'_, '_, T> {
     fn drop(&mut self) {
         let given = match self.condvar.waiters.leave(&mut self.waiter) {
             Left::Notified(given) => given,
@@ -182,9 +182,9 @@ impl<T: ?Sized> Drop for Wait<'_, '_, T> {
     }
 }
 
-impl<T: ?Sized> fmt::Debug for Wait<'_, '_, T> {
+impl<T: ?Sized> fmt::Debug for WaitCondvar<'_, '_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wait").finish_non_exhaustive()
+        f.debug_struct("WaitCondvar").finish_non_exhaustive()
     }
 }
 
@@ -196,7 +196,7 @@ pub struct WaitWhile<'c, 'a, T: ?Sized, F> {
     condition: F,
     /// The lock, while the condition is looked at.
     guard: Option<MutexGuard<'a, T>>,
-    wait: Option<Wait<'c, 'a, T>>,
+    wait: Option<WaitCondvar<'c, 'a, T>>,
 }
 
 /// The condition is called, never pinned.

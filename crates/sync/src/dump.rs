@@ -4,12 +4,12 @@ use std::fmt;
 
 use picot_context::{Place, TaskInfo};
 
-use crate::waiters;
+use crate::wait_list;
 
 /// Somebody who waits for a primitive of this crate.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Waiting {
+pub struct Waiter {
     /// The operation, such as `Mutex::lock`.
     pub what: &'static str,
     /// Where the primitive was made.
@@ -23,7 +23,7 @@ pub struct Waiting {
 }
 
 /// `fetch (task 7, spawned at …) waits at src/main.rs:12:5 in Mutex::lock, made at src/main.rs:3:9`.
-impl fmt::Display for Waiting {
+impl fmt::Display for Waiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.task {
             Some(task) => task.fmt(f)?,
@@ -48,6 +48,6 @@ impl fmt::Display for Waiting {
 /// assert_eq!((waiting.len(), waiting[0].what, waiting[0].place.file()), (1, "Event::wait", file!()));
 /// ```
 #[doc(alias = "print_call_graph")]
-pub fn waiting() -> Vec<Waiting> {
-    waiters::everybody()
+pub fn waiting() -> Vec<Waiter> {
+    wait_list::all()
 }

@@ -8,8 +8,8 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::dump::Waiting;
-use crate::waiters::{Waiter, Waiters};
+use crate::dump::Waiter;
+use crate::wait_list::{Ticket, WaitList};
 use crate::wake::wake_all;
 
 /// A flag that is set and cleared, and that any number of tasks wait for (asyncio's `Event`).
@@ -29,14 +29,14 @@ use crate::wake::wake_all;
 #[doc(alias = "Notify")]
 pub struct Event {
     is_set: Cell<bool>,
-    waiters: Waiters,
+    waiters: WaitList,
 }
 
 impl Event {
     /// An event that is not set.
     #[track_caller]
     pub const fn new() -> Event {
-        Event { is_set: Cell::new(false), waiters: Waiters::new("Event::wait", Location::caller()) }
+        Event { is_set: Cell::new(false), waiters: WaitList::new("Event::wait", Location::caller()) }
     }
 
     /// Sets the flag, and lets everybody go on who waits now.
@@ -61,11 +61,11 @@ impl Event {
     /// Nothing is lost: an event has nothing that only one can take.
     #[track_caller]
     pub fn wait(&self) -> WaitEvent<'_> {
-        WaitEvent { event: self, waiter: Waiter::new() }
+        WaitEvent { event: self, waiter: Ticket::new() }
     }
 
     /// Those who wait, the first first.
-    pub fn waiters(&self) -> Vec<Waiting> {
+    pub fn waiters(&self) -> Vec<Waiter> {
         self.waiters.list()
     }
 }
@@ -87,7 +87,7 @@ impl fmt::Debug for Event {
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct WaitEvent<'a> {
     event: &'a Event,
-    waiter: Waiter,
+    waiter: Ticket,
 }
 
 impl Future for WaitEvent<'_> {

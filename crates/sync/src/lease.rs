@@ -6,17 +6,17 @@ use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::waiters::{Waiter, Waiters};
+use crate::wait_list::{Ticket, WaitList};
 use crate::wake::wake_all;
 
 /// How many items have been put and are not done.
 pub(crate) struct Unfinished {
     count: Cell<usize>,
-    joiners: Waiters,
+    joiners: WaitList,
 }
 
 impl Unfinished {
-    pub(crate) const fn new(joiners: Waiters) -> Unfinished {
+    pub(crate) const fn new(joiners: WaitList) -> Unfinished {
         Unfinished { count: Cell::new(0), joiners }
     }
 
@@ -37,7 +37,7 @@ impl Unfinished {
         }
     }
 
-    pub(crate) fn join(&self, waiter: Waiter) -> JoinQueue<'_> {
+    pub(crate) fn join(&self, waiter: Ticket) -> JoinQueue<'_> {
         JoinQueue { unfinished: self, waiter }
     }
 }
@@ -96,7 +96,7 @@ impl<T: fmt::Debug> fmt::Debug for Lease<'_, T> {
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct JoinQueue<'a> {
     unfinished: &'a Unfinished,
-    waiter: Waiter,
+    waiter: Ticket,
 }
 
 impl Future for JoinQueue<'_> {

@@ -2,9 +2,9 @@
 //!
 //! # What is where
 //! - One at a time: [`Mutex`], [`MutexGuard`]. So many at a time: [`Semaphore`], [`Permit`].
-//! - Waiting for something to happen: [`Event`], [`Condvar`], [`Barrier`].
+//! - Waiter for something to happen: [`Event`], [`Condvar`], [`Barrier`].
 //! - Handing over: [`Queue`], [`PriorityQueue`], [`LifoQueue`], [`oneshot`], [`watch`].
-//! - Who waits: [`waiting`], [`Waiting`].
+//! - Who waits: [`waiting`], [`Waiter`].
 //!
 //! # What holds for all
 //! - **First come, first served**, counted from a future's first poll.
@@ -28,13 +28,13 @@ mod order;
 mod permits;
 mod queue;
 mod semaphore;
-mod waiters;
+mod wait_list;
 mod wake;
 pub mod watch;
 
 pub use barrier::{Barrier, Broken, WaitBarrier};
-pub use condvar::{Condvar, Wait, WaitWhile};
-pub use dump::{Waiting, waiting};
+pub use condvar::{Condvar, WaitCondvar, WaitWhile};
+pub use dump::{Waiter, waiting};
 pub use event::{Event, WaitEvent};
 pub use lease::{JoinQueue, Lease};
 pub use mutex::{Lock, Mutex, MutexGuard};

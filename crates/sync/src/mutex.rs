@@ -14,8 +14,8 @@ use std::task::{Context, Poll};
 use picot_context::{Place, TaskId};
 
 use crate::deadlock::{self, EdgeKey, Holder, Seen, Who};
-use crate::dump::Waiting;
-use crate::waiters::{Left, Waiter, Waiters};
+use crate::dump::Waiter;
+use crate::wait_list::{Left, Ticket, WaitList};
 use crate::wake::wake;
 
 /// A lock around a value, for the tasks of one thread, that is held across awaits (asyncio's `Lock`).
@@ -69,7 +69,7 @@ struct Lockable {
     holder: Cell<Option<Holder>>,
     /// The same for those who look for circles, once one was looked for here.
     seen: OnceCell<Seen>,
-    waiters: Waiters,
+    waiters: WaitList,
 }
 
 impl Lockable {
@@ -112,7 +112,7 @@ impl Lockable {
 
     /// Somebody has begun to wait; or it has the lock, and is pending because its step's budget is spent.
     #[inline(never)]
-    fn look_for_circle(&self, waiter: &Waiter, cx: &Context<'_>) -> Option<EdgeKey> {
+    fn look_for_circle(&self, waiter: &Ticket, cx: &Context<'_>) -> Option<EdgeKey> {
         let who = Who::running(Some(cx.waker()));
         let holder = self.holder.get().filter(|holder| deadlock::matters(who, *holder))?;
         if self.waiters.is_notified(waiter) {
@@ -127,7 +127,7 @@ impl<T> Mutex<T> {
     /// A lock around `value` that nobody holds.
     #[track_caller]
     pub const fn new(value: T) -> Mutex<T> {
-        let waiters = Waiters::new("Mutex::lock", Location::caller());
+        let waiters = WaitList::new("Mutex::lock", Location::caller());
         let lock = Lockable { holder: Cell::new(None), seen: OnceCell::new(), waiters };
         Mutex { lock, value: RefCell::new(value) }
     }
@@ -147,7 +147,7 @@ impl<T: ?Sized> Mutex<T> {
     #[track_caller]
     #[doc(alias = "acquire")]
     pub fn lock(&self) -> Lock<'_, T> {
-        Lock { mutex: self, waiter: Waiter::new(), edge: None }
+        Lock { mutex: self, waiter: Ticket::new(), edge: None }
     }
 
     /// Takes the lock if nobody holds it or waits for it.
@@ -177,7 +177,7 @@ impl<T: ?Sized> Mutex<T> {
     }
 
     /// Those who wait for it, the first first.
-    pub fn waiters(&self) -> Vec<Waiting> {
+    pub fn waiters(&self) -> Vec<Waiter> {
         self.lock.waiters.list()
     }
 }
@@ -212,7 +212,7 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct Lock<'a, T: ?Sized> {
     mutex: &'a Mutex<T>,
-    waiter: Waiter,
+    waiter: Ticket,
     /// Noted for as long as it waits, where that matters.
     edge: Option<EdgeKey>,
 }
@@ -220,7 +220,7 @@ pub struct Lock<'a, T: ?Sized> {
 impl<'a, T: ?Sized> Lock<'a, T> {
     /// As [`Mutex::lock`], for a caller whose caller's place counts.
     pub(crate) fn at(mutex: &'a Mutex<T>, place: Place) -> Lock<'a, T> {
-        Lock { mutex, waiter: Waiter::at(place), edge: None }
+        Lock { mutex, waiter: Ticket::at(place), edge: None }
     }
 
     #[inline]

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use crate::waiters::{Waiter, Waiters};
+use crate::wait_list::{Ticket, WaitList};
 use crate::wake::wake_all;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -26,8 +26,8 @@ enum State {
 struct Shared<T> {
     state: Cell<State>,
     value: Cell<Option<T>>,
-    receiving: Waiters,
-    closing: Waiters,
+    receiving: WaitList,
+    closing: WaitList,
 }
 
 /// Two ends of something that is sent at most once.
@@ -48,10 +48,10 @@ pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
     let shared = Rc::new(Shared {
         state: Cell::new(State::Open),
         value: Cell::new(None),
-        receiving: Waiters::new("oneshot::Receiver", made),
-        closing: Waiters::new("oneshot::Sender::closed", made),
+        receiving: WaitList::new("oneshot::Receiver", made),
+        closing: WaitList::new("oneshot::Sender::closed", made),
     });
-    (Sender { shared: shared.clone() }, Receiver { shared, waiter: Waiter::at(made) })
+    (Sender { shared: shared.clone() }, Receiver { shared, waiter: Ticket::at(made) })
 }
 
 /// The end that sends. Dropping it unsent lets the receiver know.
@@ -83,8 +83,8 @@ impl<T> Sender<T> {
     /// # If dropped
     /// Nothing is lost.
     #[track_caller]
-    pub fn closed(&self) -> Closed<'_, T> {
-        Closed { sender: self, waiter: Waiter::new() }
+    pub fn closed(&self) -> WaitClosed<'_, T> {
+        WaitClosed { sender: self, waiter: Ticket::new() }
     }
 }
 
@@ -104,7 +104,7 @@ impl<T> Drop for Sender<T> {
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct Receiver<T> {
     shared: Rc<Shared<T>>,
-    waiter: Waiter,
+    waiter: Ticket,
 }
 
 impl<T> Receiver<T> {
@@ -144,21 +144,21 @@ impl<T> Drop for Receiver<T> {
 
 /// Waits until the receiver is gone: what [`Sender::closed`] returns.
 #[must_use = "a future does nothing unless it is awaited"]
-pub struct Closed<'a, T> {
+pub struct WaitClosed<'a, T> {
     sender: &'a Sender<T>,
-    waiter: Waiter,
+    waiter: Ticket,
 }
 
-impl<T> Future for Closed<'_, T> {
+impl<T> Future for WaitClosed<'_, T> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Closed { sender, waiter } = &mut *self;
+        let WaitClosed { sender, waiter } = &mut *self;
         sender.shared.closing.poll_with(waiter, 1, cx, || sender.is_closed().then_some(1)).map(drop)
     }
 }
 
-impl<T> Drop for Closed<'_, T> {
+impl<T> Drop for WaitClosed<'_, T> {
     fn drop(&mut self) {
         self.sender.shared.closing.leave(&mut self.waiter);
     }
@@ -209,8 +209,8 @@ impl<T> fmt::Debug for Receiver<T> {
     }
 }
 
-impl<T> fmt::Debug for Closed<'_, T> {
+impl<T> fmt::Debug for WaitClosed<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Closed").finish_non_exhaustive()
+        f.debug_struct("WaitClosed").finish_non_exhaustive()
     }
 }

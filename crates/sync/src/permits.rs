@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use picot_context::Place;
 
-use crate::waiters::{Left, Waiter, Waiters};
+use crate::wait_list::{Left, Ticket, WaitList};
 use crate::wake::{wake, wake_all};
 
 /// What an opened set of permits has: more than can ever be taken, and far enough from the largest number that giving back
@@ -22,7 +22,7 @@ pub(crate) struct Permits {
     /// How many waiters are in line, or were given their permits and have not been polled since.
     present: Cell<usize>,
     is_open: Cell<bool>,
-    pub(crate) waiters: Waiters,
+    pub(crate) waiters: WaitList,
 }
 
 impl Permits {
@@ -31,7 +31,7 @@ impl Permits {
             available: Cell::new(available),
             present: Cell::new(0),
             is_open: Cell::new(false),
-            waiters: Waiters::new(what, made),
+            waiters: WaitList::new(what, made),
         }
     }
 
@@ -52,7 +52,7 @@ impl Permits {
         self.try_take_if(asked, || !self.has_waiters() || asked == 0 || self.is_open.get())
     }
 
-    /// Takes `asked`, if as many are there beyond what waiters in line ask for. Waiters that have their permits and have not
+    /// Takes `asked`, if as many are there beyond what waiters in line ask for. WaitList that have their permits and have not
     /// run yet do not count, as with asyncio's `get_nowait` and `put_nowait`.
     #[inline]
     pub(crate) fn try_take_spare(&self, asked: usize) -> bool {
@@ -72,7 +72,7 @@ impl Permits {
 
     /// Ready once `asked` permits are taken.
     #[inline]
-    pub(crate) fn poll_take(&self, waiter: &mut Waiter, asked: usize, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_take(&self, waiter: &mut Ticket, asked: usize, cx: &mut Context<'_>) -> Poll<()> {
         if waiter.is_in_line() {
             ready!(self.waiters.collect(waiter, cx));
             self.present.set(self.present.get() - 1);
@@ -131,14 +131,14 @@ impl Permits {
 
     /// For the drop of a future: passes on what it was given and has not collected, or lets those behind it move up.
     #[inline]
-    pub(crate) fn abandon(&self, waiter: &mut Waiter) {
+    pub(crate) fn abandon(&self, waiter: &mut Ticket) {
         if waiter.is_in_line() {
             self.abandon_line(waiter);
         }
     }
 
     #[cold]
-    fn abandon_line(&self, waiter: &mut Waiter) {
+    fn abandon_line(&self, waiter: &mut Ticket) {
         self.present.set(self.present.get() - 1);
         match self.waiters.leave(waiter) {
             Left::Outside => {}

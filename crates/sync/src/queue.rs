@@ -13,11 +13,11 @@ use std::task::{Context, Poll, ready};
 
 use picot_context::Place;
 
-use crate::dump::Waiting;
+use crate::dump::Waiter;
 use crate::lease::{JoinQueue, Lease, Unfinished};
 use crate::order::{Fifo, Lifo, Order, Smallest};
 use crate::permits::Permits;
-use crate::waiters::{Waiter, Waiters};
+use crate::wait_list::{Ticket, WaitList};
 
 /// A queue between the tasks of one thread (asyncio's `Queue`), which [closes](Queue::close) and can be
 /// [joined](Queue::join).
@@ -90,7 +90,7 @@ impl<T, O: Order<T>> Queue<T, O> {
             is_closed: Cell::new(false),
             room: Permits::new(capacity.unwrap_or(usize::MAX), "Queue::put", made),
             ready: Permits::new(0, "Queue::get", made),
-            unfinished: Unfinished::new(Waiters::new("Queue::join", made)),
+            unfinished: Unfinished::new(WaitList::new("Queue::join", made)),
             _items: std::marker::PhantomData,
         }
     }
@@ -105,7 +105,7 @@ impl<T, O: Order<T>> Queue<T, O> {
     #[track_caller]
     #[doc(alias = "send")]
     pub fn put(&self, item: T) -> Put<'_, T, O> {
-        Put { queue: self, item: Some(item), waiter: Waiter::new() }
+        Put { queue: self, item: Some(item), waiter: Ticket::new() }
     }
 
     /// Puts `item` in, if there is room for which nobody waits.
@@ -147,7 +147,7 @@ impl<T, O: Order<T>> Queue<T, O> {
     #[track_caller]
     #[doc(alias = "recv")]
     pub fn get(&self) -> Get<'_, T, O> {
-        Get { queue: self, waiter: Waiter::new() }
+        Get { queue: self, waiter: Ticket::new() }
     }
 
     /// Takes the next item, once there is one, and counts it as done when the lease is dropped, for those who
@@ -203,7 +203,7 @@ impl<T, O: Order<T>> Queue<T, O> {
     }
 
     #[inline]
-    fn poll_remove(&self, waiter: &mut Waiter, cx: &mut Context<'_>) -> Poll<Option<T>> {
+    fn poll_remove(&self, waiter: &mut Ticket, cx: &mut Context<'_>) -> Poll<Option<T>> {
         self.ready.poll_take(waiter, 1, cx).map(|()| self.remove())
     }
 
@@ -244,7 +244,7 @@ impl<T, O: Order<T>> Queue<T, O> {
     /// Nothing is lost.
     #[track_caller]
     pub fn join(&self) -> JoinQueue<'_> {
-        self.unfinished.join(Waiter::new())
+        self.unfinished.join(Ticket::new())
     }
 
     /// How many items are in it.
@@ -285,12 +285,12 @@ impl<T, O: Order<T>> Queue<T, O> {
     }
 
     /// Those who wait for room, the first first.
-    pub fn put_waiters(&self) -> Vec<Waiting> {
+    pub fn put_waiters(&self) -> Vec<Waiter> {
         self.room.waiters.list()
     }
 
     /// Those who wait for an item, the first first.
-    pub fn get_waiters(&self) -> Vec<Waiting> {
+    pub fn get_waiters(&self) -> Vec<Waiter> {
         self.ready.waiters.list()
     }
 }
@@ -385,7 +385,7 @@ impl<F: FnMut()> Drop for OnPanic<F> {
 pub struct Put<'a, T, O: Order<T>> {
     queue: &'a Queue<T, O>,
     item: Option<T>,
-    waiter: Waiter,
+    waiter: Ticket,
 }
 
 /// The item is moved, never pinned.
@@ -425,7 +425,7 @@ impl<T, O: Order<T>> fmt::Debug for Put<'_, T, O> {
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct Get<'a, T, O: Order<T>> {
     queue: &'a Queue<T, O>,
-    waiter: Waiter,
+    waiter: Ticket,
 }
 
 impl<T, O: Order<T>> Future for Get<'_, T, O> {

@@ -8,9 +8,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use crate::dump::Waiting;
+use crate::dump::Waiter;
 use crate::permits::Permits;
-use crate::waiters::Waiter;
+use crate::wait_list::Ticket;
 
 /// A number of permits: so many tasks may do something at a time (asyncio's `Semaphore` and `BoundedSemaphore`).
 ///
@@ -73,7 +73,7 @@ impl Semaphore {
     #[track_caller]
     pub fn acquire_many(&self, count: usize) -> Acquire<'_> {
         self.check(count);
-        Acquire { semaphore: Handle::Borrowed(self), count, waiter: Waiter::new() }
+        Acquire { semaphore: Handle::Borrowed(self), count, waiter: Ticket::new() }
     }
 
     /// As [`acquire`](Semaphore::acquire), for a permit that goes where a reference cannot: into a task, or a struct.
@@ -95,7 +95,7 @@ impl Semaphore {
     #[track_caller]
     pub fn acquire_many_owned(self: &Rc<Self>, count: usize) -> Acquire<'static> {
         self.check(count);
-        Acquire { semaphore: Handle::Shared(self.clone()), count, waiter: Waiter::new() }
+        Acquire { semaphore: Handle::Shared(self.clone()), count, waiter: Ticket::new() }
     }
 
     #[track_caller]
@@ -143,7 +143,7 @@ impl Semaphore {
     }
 
     /// Those who wait, the first first.
-    pub fn waiters(&self) -> Vec<Waiting> {
+    pub fn waiters(&self) -> Vec<Waiter> {
         self.permits.waiters.list()
     }
 }
@@ -202,7 +202,7 @@ impl Deref for Handle<'_> {
 pub struct Acquire<'a> {
     semaphore: Handle<'a>,
     count: usize,
-    waiter: Waiter,
+    waiter: Ticket,
 }
 
 impl<'a> Future for Acquire<'a> {

@@ -12,14 +12,14 @@ use std::task::{Context, Poll, ready};
 
 use picot_context::budget;
 
-use crate::waiters::{Waiter, Waiters};
+use crate::wait_list::{Ticket, WaitList};
 use crate::wake::wake_all;
 
 struct Shared<T> {
     value: RefCell<Rc<T>>,
     version: Cell<u64>,
     senders: Cell<usize>,
-    waiters: Waiters,
+    waiters: WaitList,
 }
 
 impl<T> Shared<T> {
@@ -48,7 +48,7 @@ pub fn channel<T>(initial: T) -> (Sender<T>, Receiver<T>) {
         value: RefCell::new(Rc::new(initial)),
         version: Cell::new(0),
         senders: Cell::new(1),
-        waiters: Waiters::new("watch::Receiver::changed", Location::caller()),
+        waiters: WaitList::new("watch::Receiver::changed", Location::caller()),
     });
     (Sender { shared: shared.clone() }, Receiver { shared, seen: 0 })
 }
@@ -121,7 +121,7 @@ impl<T> Receiver<T> {
     /// A change that came meanwhile is still new to this receiver.
     #[track_caller]
     pub fn changed(&mut self) -> Changed<'_, T> {
-        Changed { receiver: self, waiter: Waiter::new() }
+        Changed { receiver: self, waiter: Ticket::new() }
     }
 
     /// Waits until the value is one that `is_right` says yes to, and returns it; does not suspend if it is now. Values that
@@ -134,7 +134,7 @@ impl<T> Receiver<T> {
     /// As with [`changed`](Receiver::changed).
     #[track_caller]
     pub fn wait_for<F: FnMut(&T) -> bool>(&mut self, is_right: F) -> WaitFor<'_, T, F> {
-        WaitFor { receiver: self, waiter: Waiter::new(), is_right }
+        WaitFor { receiver: self, waiter: Ticket::new(), is_right }
     }
 
     fn see(&mut self) -> Rc<T> {
@@ -143,7 +143,7 @@ impl<T> Receiver<T> {
     }
 
     /// Ready once there is something to see, or an end.
-    fn poll_news(&self, waiter: &mut Waiter, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_news(&self, waiter: &mut Ticket, cx: &mut Context<'_>) -> Poll<()> {
         let news = || (self.has_changed() || self.shared.has_ended()).then_some(1);
         self.shared.waiters.poll_with(waiter, 1, cx, news).map(drop)
     }
@@ -159,7 +159,7 @@ impl<T> Clone for Receiver<T> {
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct Changed<'a, T> {
     receiver: &'a mut Receiver<T>,
-    waiter: Waiter,
+    waiter: Ticket,
 }
 
 impl<T> Future for Changed<'_, T> {
@@ -182,7 +182,7 @@ impl<T> Drop for Changed<'_, T> {
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct WaitFor<'a, T, F> {
     receiver: &'a mut Receiver<T>,
-    waiter: Waiter,
+    waiter: Ticket,
     is_right: F,
 }
 

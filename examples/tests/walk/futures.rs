@@ -151,7 +151,7 @@ fn of_sync() -> Vec<Entry> {
                 guard = condvar.wait_while(guard, |()| false).await;
             }
         }),
-        waits("sync::Condvar::wait sync::Wait", "it waits for a notification that comes later"),
+        waits("sync::Condvar::wait sync::WaitCondvar", "it waits for a notification that comes later"),
         at_once!("sync::Queue::put sync::Put", |beat| {
             let (queue, closed) = (Queue::unbounded(), Queue::new(1));
             closed.close();
@@ -194,7 +194,7 @@ fn of_sync() -> Vec<Entry> {
                 assert!(receiver.await.is_err());
             }
         }),
-        at_once!("sync::Sender::closed sync::Closed", |beat| {
+        at_once!("sync::Sender::closed sync::WaitClosed", |beat| {
             let (sender, receiver) = oneshot::channel::<u8>();
             drop(receiver);
             while beat.goes_on() {

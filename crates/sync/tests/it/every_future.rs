@@ -123,7 +123,7 @@ fn all() -> Vec<Entry> {
         ),
         entry!("WaitEvent", Event::new(), |s| s.wait().await, |t| t.set(), set(), |r| r.wait().await),
         entry!(
-            "Wait",
+            "WaitCondvar",
             (Mutex::new(0), Condvar::new()),
             |s| s.1.wait(s.0.try_lock().unwrap()).await,
             |t| t.1.notify_one(),
@@ -182,7 +182,7 @@ fn all() -> Vec<Entry> {
             }
         ),
         entry!(
-            "Closed",
+            "WaitClosed",
             waits_for_sender(),
             |s| {
                 let sender = s.0.take().unwrap();

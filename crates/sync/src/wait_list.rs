@@ -6,9 +6,9 @@
 //! The invariants, which every primitive inherits:
 //! - **First in, first out.** A waiter is in line from its first poll on, whatever is left of its step's budget, and is
 //!   notified when everybody before it has been. Nobody takes at once what somebody in line waits for: `at_once` of
-//!   [`Waiters::poll_with`] has to look at [`Waiters::is_empty`] where that matters.
+//!   [`WaitList::poll_with`] has to look at [`WaitList::is_empty`] where that matters.
 //! - **A notification is collected once.** A notified waiter has left the line, but keeps its slot until its future is
-//!   polled or dropped. If it is dropped, [`Waiters::leave`] hands back what it was given, for the primitive to pass on.
+//!   polled or dropped. If it is dropped, [`WaitList::leave`] hands back what it was given, for the primitive to pass on.
 //! - **No borrow is live when a waker is woken, cloned or dropped**, and no panic of a wake or a drop goes further than that.
 //!   Notifying returns the waker, and the notifier wakes it last.
 //! - **After each clone of a waker, look again.** Cloning is foreign code, and may bring about what is waited for, while the
@@ -22,7 +22,7 @@ use std::task::{Context, Poll, Waker};
 
 use picot_context::{Place, Running, TaskId, budget};
 
-use crate::dump::Waiting;
+use crate::dump::Waiter;
 use crate::wake::{discard, wake};
 
 /// The end of a list.
@@ -77,7 +77,7 @@ impl Arena {
 
     /// Fills a node that is free, as the last of `list`. The key.
     #[inline(always)]
-    fn insert(&mut self, list: &Waiters, place: Place, asked: usize, waker: Waker) -> u32 {
+    fn insert(&mut self, list: &WaitList, place: Place, asked: usize, waker: Waker) -> u32 {
         self.used += 1;
         self.last_age += 1;
         let (key, age, prev) = (self.free, self.last_age, list.tail.get());
@@ -116,7 +116,7 @@ impl Arena {
 
     /// Takes `node` out of `list`; it is not free yet.
     #[inline]
-    fn unlink(&mut self, list: &Waiters, prev: u32, next: u32) {
+    fn unlink(&mut self, list: &WaitList, prev: u32, next: u32) {
         match prev {
             NONE => list.head.set(next),
             prev => self.node(prev).next = next,
@@ -167,7 +167,7 @@ fn thread_arena() -> Shared {
 }
 
 /// Everybody who waits on this thread, the longest first.
-pub(crate) fn everybody() -> Vec<Waiting> {
+pub(crate) fn all() -> Vec<Waiter> {
     let mut nodes: Vec<_> = ARENA.with(|arena| {
         arena.borrow().nodes.iter().filter(|node| node.age != 0).map(|node| (node.age, describe(node))).collect()
     });
@@ -175,13 +175,13 @@ pub(crate) fn everybody() -> Vec<Waiting> {
     nodes.into_iter().map(|(_, waiting)| waiting).collect()
 }
 
-fn describe(node: &Node) -> Waiting {
+fn describe(node: &Node) -> Waiter {
     let Origin { what, made } = node.origin;
-    Waiting { what, made, task: node.running.task(), place: node.place, is_notified: node.waker.is_none() }
+    Waiter { what, made, task: node.running.task(), place: node.place, is_notified: node.waker.is_none() }
 }
 
 /// The waiters of one primitive, in order.
-pub(crate) struct Waiters {
+pub(crate) struct WaitList {
     head: Cell<u32>,
     tail: Cell<u32>,
     len: Cell<usize>,
@@ -191,19 +191,19 @@ pub(crate) struct Waiters {
 }
 
 /// A future's place in line, or the place that it has not taken yet.
-pub(crate) struct Waiter {
+pub(crate) struct Ticket {
     key: u32,
     pub(crate) place: Place,
 }
 
-impl Waiter {
+impl Ticket {
     #[track_caller]
-    pub(crate) fn new() -> Waiter {
-        Waiter { key: NONE, place: Location::caller() }
+    pub(crate) fn new() -> Ticket {
+        Ticket { key: NONE, place: Location::caller() }
     }
 
-    pub(crate) fn at(place: Place) -> Waiter {
-        Waiter { key: NONE, place }
+    pub(crate) fn at(place: Place) -> Ticket {
+        Ticket { key: NONE, place }
     }
 
     /// Whether it is in line, or notified and not polled since.
@@ -237,11 +237,11 @@ pub(crate) struct Notified {
     pub(crate) task: Option<TaskId>,
 }
 
-impl Waiters {
+impl WaitList {
     /// `what` is how a list of waiters calls it, such as `"Mutex::lock"`; `made` is where the primitive was made.
-    pub(crate) const fn new(what: &'static str, made: Place) -> Waiters {
+    pub(crate) const fn new(what: &'static str, made: Place) -> WaitList {
         let (head, tail) = (Cell::new(NONE), Cell::new(NONE));
-        Waiters { head, tail, len: Cell::new(0), origin: Origin { what, made }, arena: OnceCell::new() }
+        WaitList { head, tail, len: Cell::new(0), origin: Origin { what, made }, arena: OnceCell::new() }
     }
 
     #[inline]
@@ -263,12 +263,12 @@ impl Waiters {
     }
 
     /// Whether it has had its turn, and was not polled since.
-    pub(crate) fn is_notified(&self, waiter: &Waiter) -> bool {
+    pub(crate) fn is_notified(&self, waiter: &Ticket) -> bool {
         waiter.is_in_line() && self.arena().node(waiter.key).waker.is_none()
     }
 
     /// Those in line, the first first.
-    pub(crate) fn list(&self) -> Vec<Waiting> {
+    pub(crate) fn list(&self) -> Vec<Waiter> {
         let mut arena = self.arena();
         let mut list = Vec::with_capacity(self.len());
         let mut at = self.head.get();
@@ -286,7 +286,7 @@ impl Waiters {
     #[inline]
     pub(crate) fn poll_with(
         &self,
-        waiter: &mut Waiter,
+        waiter: &mut Ticket,
         asked: usize,
         cx: &mut Context<'_>,
         at_once: impl FnMut() -> Option<usize>,
@@ -297,12 +297,12 @@ impl Waiters {
         self.poll_first(waiter, asked, cx, at_once, || ())
     }
 
-    /// The first poll of [`poll_with`](Waiters::poll_with), for a primitive that counts its waiters: `entered` is called when
+    /// The first poll of [`poll_with`](WaitList::poll_with), for a primitive that counts its waiters: `entered` is called when
     /// the waiter has joined the line.
     #[inline]
     pub(crate) fn poll_first(
         &self,
-        waiter: &mut Waiter,
+        waiter: &mut Ticket,
         asked: usize,
         cx: &mut Context<'_>,
         mut at_once: impl FnMut() -> Option<usize>,
@@ -322,7 +322,7 @@ impl Waiters {
     #[inline(never)]
     fn wait(
         &self,
-        waiter: &mut Waiter,
+        waiter: &mut Ticket,
         asked: usize,
         cx: &mut Context<'_>,
         may_complete: bool,
@@ -348,10 +348,10 @@ impl Waiters {
     }
 
     /// Joins the line although nothing would keep it from completing, as a condition's waiter does. `asked` is as for
-    /// [`poll_with`](Waiters::poll_with).
+    /// [`poll_with`](WaitList::poll_with).
     ///
     /// What foreign code notifies while it clones the waker reaches this waiter: it is in line by then.
-    pub(crate) fn enter_first(&self, waiter: &mut Waiter, asked: usize, cx: &mut Context<'_>) {
+    pub(crate) fn enter_first(&self, waiter: &mut Ticket, asked: usize, cx: &mut Context<'_>) {
         if !waiter.is_in_line() {
             self.enter(waiter, asked, Waker::noop().clone());
         }
@@ -360,7 +360,7 @@ impl Waiters {
 
     /// Joins the line.
     #[inline(always)]
-    fn enter(&self, waiter: &mut Waiter, asked: usize, waker: Waker) {
+    fn enter(&self, waiter: &mut Ticket, asked: usize, waker: Waker) {
         let mut arena = self.arena();
         let prev = self.tail.get();
         let key = arena.insert(self, waiter.place, asked, waker);
@@ -374,7 +374,7 @@ impl Waiters {
     }
 
     /// The next polls of somebody who waits: ready with what was given, once notified; the slot is free then.
-    pub(crate) fn collect(&self, waiter: &mut Waiter, cx: &mut Context<'_>) -> Poll<usize> {
+    pub(crate) fn collect(&self, waiter: &mut Ticket, cx: &mut Context<'_>) -> Poll<usize> {
         if budget::poll_left(cx).is_pending() {
             return Poll::Pending;
         }
@@ -485,12 +485,12 @@ impl Waiters {
 
     /// Forgets a waiter whose future is dropped. The caller passes on what it was given.
     #[inline]
-    pub(crate) fn leave(&self, waiter: &mut Waiter) -> Left {
+    pub(crate) fn leave(&self, waiter: &mut Ticket) -> Left {
         if waiter.is_in_line() { self.leave_line(waiter) } else { Left::Outside }
     }
 
     #[cold]
-    fn leave_line(&self, waiter: &mut Waiter) -> Left {
+    fn leave_line(&self, waiter: &mut Ticket) -> Left {
         let key = std::mem::replace(&mut waiter.key, NONE);
         let mut arena = self.arena();
         let node = arena.node(key);
@@ -506,7 +506,7 @@ impl Waiters {
     }
 }
 
-impl fmt::Debug for Waiters {
+impl fmt::Debug for WaitList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.list()).finish()
     }
