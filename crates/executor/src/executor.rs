@@ -490,6 +490,61 @@ impl Executor {
         self.shared().inbox.fall_asleep().then_some(Asleep { executor: self })
     }
 
+    /// Announces that a foreign loop waits in this executor's place. Returns whether it may wait.
+    ///
+    /// Until [`end_guest_wait`](Executor::end_guest_wait), the [interrupt](Executor::with_interrupt)
+    /// is called for whatever gives the executor something to do: by other threads, as around
+    /// [`fall_asleep`](Executor::fall_asleep), and on this thread by the first item that is queued
+    /// and the first report. `false` if there is something to do already; then nothing is announced.
+    ///
+    /// The interrupt must only end the wait: it must not call the executor.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    /// use picot_executor::Executor;
+    ///
+    /// struct Bell(AtomicUsize);
+    /// impl std::task::Wake for Bell {
+    ///     fn wake(self: Arc<Bell>) {
+    ///         self.0.fetch_add(1, Ordering::Relaxed);
+    ///     }
+    /// }
+    ///
+    /// let bell = Arc::new(Bell(AtomicUsize::new(0)));
+    /// let executor = Executor::with_interrupt(bell.clone().into());
+    /// assert!(executor.begin_guest_wait());
+    /// executor.call_soon(|| ()); // a callback of the foreign loop, while that waits
+    /// executor.call_soon(|| ());
+    /// assert_eq!(bell.0.load(Ordering::Relaxed), 1);
+    /// executor.end_guest_wait();
+    /// assert_eq!(executor.run_until_stalled(), 2);
+    /// ```
+    pub fn begin_guest_wait(&self) -> bool {
+        if self.has_work() {
+            return false;
+        }
+        let Some(asleep) = self.fall_asleep() else { return false };
+        // The hooks, which are foreign code, may have queued something.
+        if self.has_work() {
+            return false;
+        }
+        std::mem::forget(asleep); // `end_guest_wait` wakes up
+        let (local, interrupt) = (self.local(), &self.shared().interrupt);
+        local.reports.arm(Some(interrupt.clone()));
+        local.queue.arm(interrupt.clone());
+        true
+    }
+
+    /// Ends what [`begin_guest_wait`](Executor::begin_guest_wait) has announced: the executor is
+    /// about to run.
+    pub fn end_guest_wait(&self) {
+        let local = self.local();
+        local.reports.arm(None);
+        drop(local.queue.disarm());
+        drop(Asleep { executor: self });
+    }
+
     /// Shuffles each batch by a sequence that only the seed decides, or no longer shuffles: the same seed and the same
     /// program give the same order again. Whatever wrongly relies on an order among things that became ready together is
     /// found by running it with a few hundred seeds. [`step`](Executor::step) then picks anything that is queued.

@@ -8,6 +8,7 @@
 use std::cell::{Cell, UnsafeCell};
 use std::collections::VecDeque;
 use std::mem::ManuallyDrop;
+use std::task::Waker;
 
 use async_task::Runnable;
 
@@ -60,6 +61,16 @@ pub(crate) struct Queue {
     back: UnsafeCell<Vec<Option<Ready>>>,
     /// Callbacks, and `None` for the root.
     others: UnsafeCell<VecDeque<Option<CallHandle>>>,
+    /// Set while a foreign loop waits in the executor's place; see [`arm`](Queue::arm).
+    armed: Cell<Option<Armed>>,
+}
+
+struct Armed {
+    /// Ends the foreign loop's wait.
+    waker: Waker,
+    /// The back row, taken away: without room, the next push meets its cold path, which calls the
+    /// waker. So arming adds no branch to a push.
+    row: Vec<Option<Ready>>,
 }
 
 impl Default for Queue {
@@ -75,7 +86,28 @@ impl Queue {
             taken: Cell::new(0),
             back: UnsafeCell::new(Vec::new()),
             others: UnsafeCell::new(VecDeque::new()),
+            armed: Cell::new(None),
         }
+    }
+
+    /// Makes the next push call `waker`, once. The queue must be empty.
+    pub(crate) fn arm(&self, waker: Waker) {
+        debug_assert_eq!(self.len(), 0, "what is queued already would call nothing");
+        // SAFETY: As in `push_place`.
+        let row = unsafe { std::mem::take(&mut *self.back.get()) };
+        let old = self.armed.replace(Some(Armed { waker, row }));
+        drop(old);
+    }
+
+    /// Puts the back row in its place again. Returns the waker if no push has called it.
+    pub(crate) fn disarm(&self) -> Option<Waker> {
+        let Armed { waker, mut row } = self.armed.take()?;
+        // SAFETY: As in `push_place`. The reference ends before `row` is dropped.
+        let back = unsafe { &mut *self.back.get() };
+        if back.capacity() == 0 {
+            std::mem::swap(back, &mut row);
+        }
+        Some(waker)
     }
 
     #[inline]
@@ -99,6 +131,11 @@ impl Queue {
     #[cold]
     #[inline(never)]
     fn grow_and_push(&self, place: Option<Ready>) {
+        if let Some(waker) = self.disarm() {
+            self.push_place(place);
+            // Foreign code, so it runs last: no reference into the queue lives.
+            return waker.wake();
+        }
         loop {
             // SAFETY: As in `push_place`. The reference ends here.
             let len = unsafe { (*self.back.get()).len() };
@@ -211,12 +248,19 @@ impl Queue {
 
     /// Exchanges all items with those of another queue.
     pub(crate) fn exchange(&self, other: &Queue) {
+        let armed = self.disarm();
         self.taken.swap(&other.taken);
         // SAFETY: As in `push_place`, for both of them; they may be one.
         unsafe {
             std::ptr::swap(self.front.get(), other.front.get());
             std::ptr::swap(self.back.get(), other.back.get());
             std::ptr::swap(self.others.get(), other.others.get());
+        }
+        // Items that come this way are queued without a push.
+        match armed {
+            Some(waker) if self.len() == 0 => self.arm(waker),
+            Some(waker) => waker.wake(),
+            None => {}
         }
     }
 
@@ -276,6 +320,7 @@ impl Queue {
     pub(crate) fn free(&self) {
         debug_assert_eq!(self.len(), 0);
         self.taken.set(0);
+        drop(self.armed.take());
         // SAFETY: As in `push_place`; what is taken out is freed when the references are gone.
         // Nothing in it is dropped: the queue is empty, and a row's items have nothing to drop.
         let rows = unsafe {

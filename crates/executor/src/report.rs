@@ -8,6 +8,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::task::Waker;
 
 use picot_context::{Cause, Details, Kind, Origin, Payload, Report, Step, TaskInfo, catch, enter, print};
 
@@ -24,6 +25,9 @@ pub(crate) struct Reports {
     /// for that to be over.
     delivers: Cell<bool>,
     hook: RefCell<Option<Hook>>,
+    /// What the next report calls, once: a foreign loop waits in the executor's place, and the
+    /// report is delivered by a turn.
+    armed: Cell<Option<Waker>>,
 }
 
 /// The step in which something went wrong, if it was one, and a snapshot of its locals.
@@ -74,6 +78,15 @@ impl Reports {
     fn put(&self, pending: Pending) {
         self.any.set(true);
         self.pending.borrow_mut().push(pending);
+        if let Some(waker) = self.armed.take() {
+            waker.wake();
+        }
+    }
+
+    /// Sets what the next report calls, or nothing.
+    pub(crate) fn arm(&self, waker: Option<Waker>) {
+        let old = self.armed.replace(waker);
+        drop(old);
     }
 
     #[inline]

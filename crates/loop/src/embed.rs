@@ -8,6 +8,7 @@ use crate::error::RunError;
 use crate::event_loop::EventLoop;
 #[cfg(doc)]
 use crate::handle::LoopHandle;
+use crate::inner::Inner;
 use crate::turn::Limit;
 
 impl EventLoop {
@@ -27,9 +28,12 @@ impl EventLoop {
         Ok(steps)
     }
 
-    /// For how long nothing is to be done, as far as is known: what a host passes to the wait of its own. `None`: until something
-    /// comes. From this call to the next turn, other threads that hand something over make the loop's descriptor readable, as
-    /// ready I/O does; so ask anew after each turn.
+    /// Returns for how long a host may wait: until the next thing to do that the loop knows of.
+    ///
+    /// `None` means without a limit. From this call to the next turn, whatever gives a turn something
+    /// to do makes the loop's [descriptor](EventLoop::backend_fd) readable: ready I/O, other threads,
+    /// and on the loop's own thread, where the host's callbacks run, a wake, a spawn, a callback, an
+    /// earlier timer or a stop. So call this before each wait.
     ///
     /// A virtual clock does not wait: with one, this is zero where a timer is set. It is zero for a closed loop, too, whose next
     /// turn is an error.
@@ -44,30 +48,75 @@ impl EventLoop {
     /// assert_eq!(event_loop.turn(Some(Duration::ZERO)), Ok(1));
     /// ```
     pub fn next_timeout(&self) -> Option<Duration> {
-        if self.inner.is_closed.get() {
+        let inner = &self.inner;
+        if inner.status.is_closed() {
             return Some(Duration::ZERO);
         }
-        let timeout = match self.inner.limit() {
+        inner.end_host_wait(); // asked anew without a turn in between
+        let until = match inner.limit() {
             Limit::Zero => return Some(Duration::ZERO),
-            Limit::Deadline(_) if self.inner.clock.as_virtual().is_some() => Some(Duration::ZERO),
-            Limit::Deadline(deadline) => Some(self.inner.until(deadline)),
+            Limit::Deadline(_) if inner.clock.as_virtual().is_some() => return Some(Duration::ZERO),
+            Limit::Deadline(deadline) => Some(deadline),
             Limit::After(_) | Limit::None => None,
         };
-        match self.inner.executor.fall_asleep() {
-            // Forgotten: the next turn wakes up.
-            Some(asleep) => std::mem::forget(asleep),
-            None => return Some(Duration::ZERO),
+        if !inner.executor.begin_guest_wait() {
+            return Some(Duration::ZERO);
         }
-        self.inner.pace.host_waits.set(true);
-        timeout
+        inner.status.begin_host_wait(until.unwrap_or(u64::MAX));
+        until.map(|deadline| inner.until(deadline))
     }
 
-    /// The descriptor that is readable when I/O is ready, or when another thread has handed something over since
-    /// [`next_timeout`](EventLoop::next_timeout) was called: for the wait of a host. `None` where the platform's way to poll has no
-    /// descriptor; there let the loop wait, in short turns.
+    /// Returns the descriptor that a host waits on. It is readable when I/O is ready, and when the
+    /// loop has something to do since [`next_timeout`](EventLoop::next_timeout) was called.
+    ///
+    /// `None` where the platform's way to poll has no descriptor; there, let the loop wait in short
+    /// turns.
+    ///
+    /// ```
+    /// use picot_loop::EventLoop;
+    ///
+    /// let event_loop = EventLoop::new().unwrap();
+    /// if let Some(descriptor) = event_loop.backend_fd() {
+    ///     println!("wait until {descriptor:?} is readable, then make a turn");
+    /// }
+    /// ```
     #[cfg(unix)]
     #[doc(alias = "AsFd")]
     pub fn backend_fd(&self) -> Option<BorrowedFd<'_>> {
         self.inner.reactor.backend_fd()
+    }
+}
+
+impl Inner {
+    /// Ends what `next_timeout` has begun, if the host has not. Returns whether it had to.
+    pub(crate) fn end_host_wait(&self) -> bool {
+        let waited = self.status.end_host_wait();
+        if waited {
+            self.executor.end_guest_wait();
+        }
+        waited
+    }
+
+    /// Makes the descriptor readable if a host waits: a turn has something to do by now that is in
+    /// no queue.
+    pub(crate) fn ring_host(&self) {
+        if self.status.host_waits() {
+            self.reactor.wake_handle().wake();
+        }
+    }
+
+    /// As [`ring_host`](Inner::ring_host), for a timer that is set. Once a wait, and only if the
+    /// timer is due before the host's wait ends.
+    #[cold]
+    pub(crate) fn ring_host_for(&self, deadline: u64) {
+        if self.status.ends_host_wait(deadline) {
+            self.reactor.wake_handle().wake();
+        }
+    }
+
+    /// Stops the loop; a host's wait ends, because the next turn has to.
+    pub(crate) fn stop(&self) {
+        self.is_stopping.set(true);
+        self.ring_host();
     }
 }

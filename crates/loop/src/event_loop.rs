@@ -122,7 +122,7 @@ impl EventLoop {
 
     /// Stops the loop; see [`LoopHandle::stop`].
     pub fn stop(&self) {
-        self.inner.is_stopping.set(true);
+        self.inner.stop();
     }
 
     /// Whether the loop runs, somewhere up this thread's stack.
@@ -163,9 +163,11 @@ impl EventLoop {
             return Err(RunError::Nested);
         }
         // What is dropped while it closes may close it again, and still has a host after that.
-        if self.inner.is_closed.replace(true) {
+        if self.inner.status.close() {
             return Ok(CloseReport::default());
         }
+        // A foreign loop that waits learns of it by the error of its next turn.
+        self.inner.ring_host();
         let report = close(&self.inner, limit);
         drop(self.host.take());
         Ok(report)
@@ -174,7 +176,7 @@ impl EventLoop {
     /// Marks the loop as running, until what this returns is dropped.
     pub(crate) fn begin(&self) -> Result<Running<'_>, RunError> {
         self.inner.check_process()?;
-        if self.inner.is_closed.get() {
+        if self.inner.status.is_closed() {
             return Err(RunError::Closed);
         }
         if self.inner.is_running.replace(true) {
@@ -196,7 +198,7 @@ impl fmt::Debug for EventLoop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EventLoop")
             .field("running", &self.is_running())
-            .field("closed", &self.inner.is_closed.get())
+            .field("closed", &self.inner.status.is_closed())
             .field("built_at", &format_args!("{}", self.inner.built_at))
             .finish_non_exhaustive()
     }

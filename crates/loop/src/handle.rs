@@ -81,7 +81,7 @@ impl LoopHandle {
     /// If the loop is closed.
     #[track_caller]
     pub fn call_at(&self, when: Instant, call: impl FnOnce() + 'static) -> TimerHandle {
-        open(self.check_open());
+        open(self.before_timer(when));
         TimerHandle::new(&self.inner, when, CallHandle::new(call))
     }
 
@@ -146,7 +146,7 @@ impl LoopHandle {
     /// Stops the loop: what is queued in this turn runs, and then the run ends. What was scheduled meanwhile stays for the
     /// next run. A loop that is stopped before it runs makes one turn that waits for nothing. A closed loop has stopped.
     pub fn stop(&self) {
-        self.inner.is_stopping.set(true);
+        self.inner.stop();
     }
 
     /// Whether the loop runs, somewhere up this thread's stack.
@@ -156,7 +156,7 @@ impl LoopHandle {
 
     /// Whether the loop is closed, or closing.
     pub fn is_closed(&self) -> bool {
-        self.inner.is_closed.get()
+        self.inner.status.is_closed()
     }
 
     /// The handle for other threads.
@@ -208,6 +208,17 @@ impl LoopHandle {
     #[doc(alias = "default_exception_handler")]
     pub fn reset_error_hook(&self) {
         self.inner.executor.spawner().reset_error_hook();
+    }
+
+    /// To be called before a timer is set: refuses it if the loop is closed, and ends a host's wait
+    /// that would be too long for it.
+    #[inline]
+    pub(crate) fn before_timer(&self, deadline: Instant) -> Result<(), Closed> {
+        if self.inner.status.is_plain() {
+            return Ok(());
+        }
+        self.inner.ring_host_for(deadline.nanos());
+        self.check_open()
     }
 
     pub(crate) fn check_open(&self) -> Result<(), Closed> {

@@ -144,7 +144,11 @@ impl LoopHandle {
     #[track_caller]
     fn add_hook(&self, moment: Moment, place: Place, call: impl FnMut() + 'static) -> TurnHook {
         open(self.check_open());
-        TurnHook { id: self.inner.hooks.add(moment, place, call), inner: Rc::downgrade(&self.inner) }
+        let id = self.inner.hooks.add(moment, place, call);
+        if moment == Moment::Idle {
+            self.inner.ring_host();
+        }
+        TurnHook { id, inner: Rc::downgrade(&self.inner) }
     }
 }
 

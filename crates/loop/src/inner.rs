@@ -21,6 +21,7 @@ use crate::error::LoopError;
 use crate::handle::LoopHandle;
 use crate::hooks::Hooks;
 use crate::metrics::Metrics;
+use crate::status::Status;
 use crate::timer::{Due, Timers};
 use crate::watch::Watches;
 use crate::watchdog::Watchdog;
@@ -45,7 +46,7 @@ pub(crate) struct Inner {
     pub(crate) watchdog: RefCell<Option<Rc<Watchdog>>>,
     pub(crate) is_stopping: Cell<bool>,
     pub(crate) is_running: Cell<bool>,
-    pub(crate) is_closed: Cell<bool>,
+    pub(crate) status: Status,
     /// Whether it has closed, so that nothing is left that could use a hook.
     pub(crate) has_ended: Cell<bool>,
     pub(crate) built_at: Place,
@@ -77,8 +78,6 @@ pub(crate) struct Pace {
     pub(crate) has_company: Cell<bool>,
     /// Whether the run is for a future, and so can end with an error.
     pub(crate) has_root: Cell<bool>,
-    /// Whether a host that waits in the loop's stead is to be interrupted by other threads.
-    pub(crate) host_waits: Cell<bool>,
     /// Whether timers come in crowds.
     pub(crate) crowd: Crowd,
     /// The timers that are due in this turn: a buffer, kept for its memory.
@@ -111,7 +110,7 @@ impl Inner {
             watchdog: RefCell::default(),
             is_stopping: Cell::new(false),
             is_running: Cell::new(false),
-            is_closed: Cell::new(false),
+            status: Status::default(),
             has_ended: Cell::new(false),
             built_at,
         })

@@ -6,7 +6,7 @@
 //! 2. Wait for I/O.
 //! 3. Queue the tasks whose sources are ready.
 //! 4. Queue the timers that are due, by deadline, then by insertion.
-//! 5. Take what came from other threads.
+//! 5. Take what came from other threads, at most 512 items of it.
 //! 6. Run exactly what is queued now. What that schedules waits for the next turn.
 //!
 //! Phases 2 to 4 are skipped together, and the clock is not read, while work is queued, fewer than 61 steps have run since
@@ -29,6 +29,7 @@ mod interval;
 mod metrics;
 mod remote;
 mod section;
+mod status;
 mod time;
 mod timer;
 mod turn;

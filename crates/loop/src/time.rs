@@ -154,6 +154,10 @@ impl Sleep {
     /// ```
     #[doc(alias = "reschedule")]
     pub fn reset(&mut self, deadline: Instant) {
+        // A later time, which is what a timeout is put off to, ends no wait too late.
+        if deadline < self.deadline {
+            self.handle.inner.ring_host_for(deadline.nanos());
+        }
         self.deadline = deadline;
         let is_waiting = match self.state {
             State::Waiting(key) => self.timers().reset(key, deadline.nanos()),
@@ -201,7 +205,7 @@ impl Future for Sleep {
                 return Poll::Pending;
             }
             State::New => {
-                open(this.handle.check_open());
+                open(this.handle.before_timer(this.deadline));
                 let due = due(this.wake_key(cx), cx);
                 let key = this.timers().insert(this.deadline.nanos(), due);
                 this.state = State::Waiting(key);

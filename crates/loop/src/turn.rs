@@ -74,7 +74,7 @@ impl Inner {
             woken_at = self.measures_wakes.then(|| self.clock.now());
             self.hooks.run_after_wait(self);
         }
-        // 5. Take what came from other threads.
+        // 5. Take what came from other threads, at most 512 items.
         self.executor.take_remote();
         // 6. Run exactly what is queued now.
         let steps = self.executor.run_batch_with(usize::MAX, root, |_| _ = self.after_step());
@@ -99,11 +99,10 @@ impl Inner {
         self.pace.is_at_dead_end.set(false);
         self.pace.has_company.set(false);
         self.pace.began_at.set(self.clock.now());
-        self.pace.steps_between_looks.set(STEPS_BETWEEN_LOOKS);
-        if self.pace.host_waits.replace(false) {
-            // Falling asleep once more and waking up: other threads need not interrupt any more.
-            drop(self.executor.fall_asleep());
-        }
+        // After a foreign loop's wait the first turn looks outside whatever is queued, as after a
+        // wait of the loop's own: that also clears the descriptor, which may have been made readable.
+        let between = if self.end_host_wait() { 0 } else { STEPS_BETWEEN_LOOKS };
+        self.pace.steps_between_looks.set(between);
     }
 
     /// An error in a process that was forked from the loop's.

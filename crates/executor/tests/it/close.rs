@@ -422,3 +422,21 @@ fn a_future_that_holds_its_own_waker_is_dropped_all_the_same() {
     assert_eq!(executor.close().tasks.len(), 1);
     assert_eq!(trace.take(), ["dropped"]);
 }
+
+#[test]
+fn a_close_report_is_empty_only_if_nothing_was_left() {
+    let empty = || Executor::new().close();
+    assert!(empty().is_empty());
+
+    let executor = Executor::new();
+    drop(executor.spawn(std::future::pending::<()>()));
+    assert!(!executor.close().is_empty(), "a task was left");
+
+    let executor = Executor::new();
+    executor.call_soon(|| ());
+    assert!(!executor.close().is_empty(), "a callback was left");
+
+    let mut report = empty();
+    report.leaked = 1;
+    assert!(!report.is_empty(), "a task was leaked");
+}

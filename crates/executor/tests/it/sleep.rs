@@ -1,11 +1,14 @@
 //! Sleep that somebody else does: an interrupt only where it is needed, and never one too few.
 
+use std::cell::Cell;
 use std::future::poll_fn;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Wake, Waker};
 use std::thread;
 
+use picot_context::{Cause, Kind, Origin, Report};
 use picot_executor::Executor;
 
 const MANY: usize = if cfg!(miri) { 20 } else { 1000 };
@@ -132,4 +135,75 @@ fn what_happens_on_its_own_thread_interrupts_nothing_although_it_sleeps() {
 #[should_panic(expected = "the loop that this executor was made for drives it")]
 fn it_cannot_block_itself() {
     Scene::new().executor.block_on(async {});
+}
+
+#[test]
+fn a_guests_interrupt_comes_once_for_what_its_own_thread_queues_and_for_a_report() {
+    let scene = Scene::new();
+    let interrupts = || scene.interrupts.0.load(Ordering::Relaxed);
+    let begin = || assert!(scene.executor.begin_guest_wait(), "there is nothing to do");
+    let report = || scene.executor.spawner().report(Report::new(Origin::new(Kind::Loop), Cause::DeadEnd(Vec::new())));
+    scene.executor.spawner().set_error_hook(|_| ());
+
+    begin();
+    scene.task.wake_by_ref();
+    (0..MANY).for_each(|_| drop(scene.executor.call_soon(|| ())));
+    assert_eq!(interrupts(), 1);
+    assert!(!scene.executor.begin_guest_wait(), "what is queued is to be run first");
+    scene.executor.end_guest_wait();
+    assert_eq!(scene.executor.run_batch(usize::MAX), 1 + MANY);
+
+    begin();
+    report();
+    report();
+    assert_eq!(interrupts(), 2);
+    scene.executor.end_guest_wait();
+    assert!(scene.executor.deliver_reports());
+
+    begin();
+    assert_eq!(scene.push(MANY), 3, "from other threads as well");
+    scene.executor.end_guest_wait();
+    scene.look();
+
+    begin();
+    scene.executor.end_guest_wait();
+    drop(scene.executor.call_soon(|| ()));
+    report();
+    assert_eq!(interrupts(), 3, "after the wait nothing interrupts");
+}
+
+#[test]
+fn a_section_that_ends_in_a_guests_wait_interrupts_it_only_for_what_it_held_back() {
+    for held in [0, 1, 30] {
+        let scene = Scene::new();
+        let guard = Rc::new(Cell::new(None));
+        let (slot, spawner) = (guard.clone(), scene.executor.spawner().clone());
+        drop(scene.executor.spawn(async move {
+            slot.set(Some(spawner.exclusive().await));
+            std::future::pending::<()>().await
+        }));
+        scene.executor.run_until_stalled();
+        (0..held).for_each(|_| drop(scene.executor.call_soon(|| ())));
+        scene.executor.run_until_stalled();
+
+        assert!(scene.executor.begin_guest_wait(), "all that is queued is held back");
+        drop(guard.take());
+        assert_eq!(scene.interrupts.0.load(Ordering::Relaxed), usize::from(held != 0), "{held} held back");
+        if held == 0 {
+            drop(scene.executor.call_soon(|| ()));
+            assert_eq!(scene.interrupts.0.load(Ordering::Relaxed), 1, "the wait goes on until something comes");
+        }
+        scene.executor.end_guest_wait();
+        assert_eq!(scene.executor.run_until_stalled(), held.max(1));
+    }
+}
+
+#[test]
+fn an_executor_that_closes_in_a_guests_wait_drops_what_comes() {
+    let scene = Scene::new();
+    assert!(scene.executor.begin_guest_wait());
+    drop(scene.executor.call_soon(|| unreachable!()));
+    assert_eq!(scene.executor.close().callbacks, 1);
+    scene.executor.end_guest_wait();
+    assert!(!scene.executor.begin_guest_wait() || scene.executor.ready() == 0);
 }

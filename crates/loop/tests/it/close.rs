@@ -1,14 +1,16 @@
 //! Closing: everything is dropped, in order; what comes after that is an error that says so.
 
+use std::cell::Cell;
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use picot_loop::{Closed, EventLoop, LoopHandle, RunError, sleep};
+use picot_loop::{Closed, EventLoop, Kind, LoopHandle, Origin, Payload, Report, RunError, sleep};
 
-use crate::trace::{Trace, quiet_panic, reports, virtual_loop};
+use crate::trace::{Trace, one_turn, quiet_panic, reports, virtual_loop};
 
 fn refused<R>(f: impl FnOnce() -> R) -> bool {
     let text = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).err().unwrap();
@@ -190,4 +192,35 @@ fn a_destructor_may_close_the_loop_that_is_just_closing() {
         "nothing is left for the second one, and the host stays until the first is done"
     );
     assert!(picot_context::host().is_none() && LoopHandle::try_current().is_err());
+}
+
+#[test]
+fn an_error_hook_that_reports_again_while_the_loop_closes_ends() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            quiet_panic("in a drop");
+        }
+    }
+    let event_loop = EventLoop::new().unwrap();
+    let calls = Rc::new(Cell::new(0));
+    let (counted, handle) = (calls.clone(), event_loop.handle());
+    event_loop.handle().set_error_hook(move |report| {
+        counted.set(counted.get() + 1);
+        assert!(counted.get() < 100, "the hook is called again for each report of its own");
+        handle.report(Report::panic(Origin::new(Kind::Loop), Payload::new(Box::new(report.to_string()))));
+    });
+    let bomb = Bomb;
+    drop(event_loop.handle().spawn(async move {
+        let _bomb = bomb;
+        std::future::pending::<()>().await
+    }));
+    one_turn(&event_loop);
+    assert_eq!(calls.get(), 0);
+    // Twice by the hook: what a destructor panicked with, and what the hook said about that. The
+    // default prints the rest.
+    assert_eq!(event_loop.close().unwrap().tasks.len(), 1);
+    assert_eq!(calls.get(), 2);
+    event_loop.handle().report(Report::panic(Origin::new(Kind::Loop), Payload::new(Box::new("after the close"))));
+    assert_eq!(calls.get(), 2, "a closed loop's hook is gone");
 }

@@ -13,6 +13,8 @@ mod flood;
 #[cfg(unix)]
 mod fork;
 mod hooks;
+#[cfg(unix)]
+mod host_wait;
 mod interval;
 mod life;
 mod metrics;
