@@ -1,47 +1,21 @@
-//! Cancelling: the canceller runs, the promise is rejected as cancelled, and what it waited for is
-//! let go.
+//! Cancelling a promise: the canceller runs, the promise is rejected as cancelled, and what it
+//! waited for is released.
 //!
-//! It goes upwards as far as nothing else waits for what is there: cancelling `fetch().then(parse)`
-//! cancels the fetch. It is a loop over a list and not a recursion, however long the chain and
-//! however deep the groups.
+//! The cancel goes upwards as far as nothing else waits for what is there: cancelling
+//! `fetch().then(parse)` cancels the fetch. It works through a list and does not recurse, so the
+//! length of the chain and the depth of groups cost no stack.
 
 use std::rc::Rc;
 
-use picot_context::{Kind, Place};
+use picot_context::Kind;
 
 use crate::cascade;
-use crate::deferred::Deferred;
 use crate::rejection::Rejection;
 use crate::state::Shared;
-
-type Call<T, E, P> = dyn FnOnce(&Deferred<T, E, P>);
-
-/// What [`Deferred::on_cancel`] has set.
-pub(crate) struct Canceller<T: 'static, E: 'static, P: 'static> {
-    /// Where it was set.
-    pub(crate) place: Place,
-    pub(crate) call: Box<Call<T, E, P>>,
-}
-
-/// What is still to be let go, the next one last, and by which number each knows what lets it go.
-pub(crate) type LetGo = Vec<(Rc<dyn Upstream>, u64)>;
-
-/// The number by which a group knows its promise. Handlers have larger ones.
-pub(crate) const GROUP: u64 = 0;
-
-/// What a promise waits for.
-pub(crate) trait Upstream {
-    /// What waited under this number does not any more. If nothing else does, this is cancelled,
-    /// too, and what it waited for is put on the list.
-    fn let_go(self: Rc<Self>, number: u64, list: &mut LetGo);
-
-    /// For a group: the last promise of it was dropped. It lets its members go, and cancels none
-    /// that has no canceller.
-    fn drop_members(&self) {}
-}
+use crate::upstream::{GROUP_NUMBER, ReleaseList, Upstream};
 
 impl<T: 'static, E: 'static, P: 'static> Upstream for Shared<T, E, P> {
-    fn let_go(self: Rc<Self>, number: u64, list: &mut LetGo) {
+    fn release(self: Rc<Self>, number: u64, list: &mut ReleaseList) {
         self.remove(number);
         if self.is_pending() && self.is_unwanted() {
             self.cancel_this(list);
@@ -50,55 +24,63 @@ impl<T: 'static, E: 'static, P: 'static> Upstream for Shared<T, E, P> {
 }
 
 impl<T: 'static, E: 'static, P: 'static> Shared<T, E, P> {
-    /// Cancels it, unless it is settled. Returns whether it was pending.
+    /// Cancels this and what it waited for. Returns `false` if it was settled already.
     pub(crate) fn cancel(self: &Rc<Self>) -> bool {
         if !self.is_pending() {
             return false;
         }
         let this = self.clone();
         cascade::run_owned(move || {
-            let mut list = LetGo::new();
+            let mut list = ReleaseList::new();
             this.cancel_this(&mut list);
             while let Some((upstream, number)) = list.pop() {
-                upstream.let_go(number, &mut list);
+                upstream.release(number, &mut list);
             }
         });
         true
     }
 
-    fn cancel_this(self: &Rc<Self>, list: &mut LetGo) {
+    /// Cancels this alone, and appends what it waited for to `list`.
+    fn cancel_this(self: &Rc<Self>, list: &mut ReleaseList) {
+        // Taken first: the settling below clears it.
         let upstream = self.upstream.take();
-        let canceller = self.extra().and_then(|extra| extra.canceller.take());
-        if let Some(Canceller { place, call }) = canceller {
-            let deferred = Deferred::of(self);
-            self.contain(Kind::Promise, place, || call(&deferred));
-            // Before the deferred goes, which would abandon it.
+        if let Some((place, canceller)) = self.extra().and_then(|extra| extra.canceller.take()) {
+            // Counts as one more deferred until this is settled: the canceller may own the last
+            // one, whose drop would reject this as abandoned instead of cancelled.
+            self.deferred_count.set(self.deferred_count.get() + 1);
+            // User code: it may settle this, which makes the settling below a no-op.
+            self.contain(Kind::Promise, place, || canceller(self));
+            self.settle(Err(Rejection::Cancelled));
+            self.deferred_count.set(self.deferred_count.get() - 1);
+        } else {
             self.settle(Err(Rejection::Cancelled));
         }
-        self.settle(Err(Rejection::Cancelled));
         list.extend(upstream.and_then(|(upstream, number)| Some((upstream.upgrade()?, number))));
     }
 
-    /// The last promise was dropped. Cancels it if it has a canceller and nothing waits any more; a
-    /// group lets its members go then.
+    /// Called when the last promise was dropped. Cancels this if it has a canceller and nothing
+    /// waits for it; a group then releases its members instead.
     pub(crate) fn last_promise_dropped(self: &Rc<Self>) {
         if !self.is_pending() {
             return;
         }
-        let can_cancel = self.extra().is_some_and(|extra| extra.canceller.borrow().is_some());
+        let has_canceller = self.extra().is_some_and(|extra| extra.canceller.borrow().is_some());
         let upstream = self.upstream.take();
-        let group = upstream.as_ref().filter(|(_, number)| *number == GROUP).and_then(|(group, _)| group.upgrade());
+        let group =
+            upstream.as_ref().filter(|(_, number)| *number == GROUP_NUMBER).and_then(|(group, _)| group.upgrade());
         self.upstream.set(upstream);
-        if (!can_cancel && group.is_none()) || !self.is_unwanted() {
+        if (!has_canceller && group.is_none()) || !self.is_unwanted() {
             return;
         }
         let this = self.clone();
         cascade::run_owned(move || match group {
             Some(group) => {
-                // No promise can be made of it any more, so nothing misses its outcome.
+                // No promise of the group can be made any more, so its rejection need not be
+                // reported.
                 this.is_seen.set(true);
                 group.drop_members();
             }
+            // This may have been queued, and a promise may have been made meanwhile.
             None if this.is_unwanted() => _ = this.cancel(),
             None => {}
         });

@@ -1,89 +1,99 @@
-//! One settling leads to the next: a callback settles another deferred, a group settles when its
-//! last member does, a dropped closure drops the deferred that it held, a canceller cancels
-//! something else.
+//! Nested settlings without deep stacks.
 //!
-//! Each runs inside of the one before, which is jQuery's order, up to [`DEPTH`]. What comes deeper
-//! is queued, and the deepest one runs the queue when its own work has returned. So a chain of any
-//! length costs the stack of `DEPTH` links.
+//! One settling can lead to the next: a callback settles another deferred, a group settles with its
+//! last member, a dropped closure drops the deferred that it captured, a canceller cancels another
+//! promise. Each runs inside the one before, which is jQuery's order, down to [`MAX_DEPTH`]. Deeper
+//! ones are queued, and the level at the limit runs the queue when its own work has returned. So a
+//! chain of any length needs the stack of `MAX_DEPTH` levels.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
-/// How many settlings, cancellings and drops may run inside of each other on one thread.
-const DEPTH: u32 = 16;
+/// How many settlings, cancels and drops may be nested on one thread.
+///
+/// Code that is written by hand nests a few levels, and keeps jQuery's order. Sixteen levels of
+/// callbacks fit into the smallest stacks in use (the tests run with 256 KiB).
+const MAX_DEPTH: u32 = 16;
+
+/// Where a queue of a long chain has grown, it keeps the memory of this many entries.
+const KEPT_CAPACITY: usize = 64;
 
 type Work = Box<dyn FnOnce()>;
 
 thread_local! {
-    /// How deep the present one is. At `DEPTH` there is one frame on the stack that will run the
-    /// queue.
-    static PRESENT: Cell<u32> = const { Cell::new(0) };
+    /// The current depth. At `MAX_DEPTH` there is one frame on the stack that will run the queue.
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+    /// Whether `QUEUE` has entries. A `Cell` is cheaper to read than the queue behind its borrow.
     static HAS_QUEUED: Cell<bool> = const { Cell::new(false) };
     static QUEUE: RefCell<VecDeque<Work>> = const { RefCell::new(VecDeque::new()) };
 }
 
-/// Runs `now`, or if the cascade is as deep as it may be, `later` behind what is queued. Both do
-/// the same; `later` owns what it needs, which is made only then.
+/// Runs `now`, or at the depth limit queues what `later` makes. Both do the same work; `later` makes
+/// an owned closure for it, whose cost arises only in a deep chain.
 #[inline]
-pub(crate) fn run<L: FnOnce() + 'static>(now: impl FnOnce(), later: impl FnOnce() -> L) {
-    let outer = PRESENT.get();
-    if outer < DEPTH {
+pub(crate) fn run_or_queue<L: FnOnce() + 'static>(now: impl FnOnce(), later: impl FnOnce() -> L) {
+    let outer = DEPTH.get();
+    if outer < MAX_DEPTH {
         run_at(outer, outer + 1, now);
     } else {
         queue(Box::new(later()));
     }
 }
 
-/// [`run`], for work that owns what it needs anyway.
+/// [`run_or_queue`] for work that owns its data anyway.
 pub(crate) fn run_owned(work: impl FnOnce() + 'static) {
-    let outer = PRESENT.get();
-    if outer < DEPTH {
+    let outer = DEPTH.get();
+    if outer < MAX_DEPTH {
         run_at(outer, outer + 1, work);
     } else {
         queue(Box::new(work));
     }
 }
 
-/// Runs `work`, which may drop any number of deferreds, such as a closed host that drops the
-/// handlers it is handed. What they lead to is queued, and runs when `work` has returned: each
-/// handler holds the deferred of the next.
+/// Runs `work` and queues everything that it leads to, until `work` has returned.
+///
+/// For work that may drop a chain of deferreds: a closed host drops the handler that it is handed,
+/// that handler owns the deferred of the next promise, and so on.
 #[inline]
 pub(crate) fn run_flat(work: impl FnOnce()) {
-    let outer = PRESENT.get();
-    if outer < DEPTH {
-        run_at(outer, DEPTH, work);
+    let outer = DEPTH.get();
+    if outer < MAX_DEPTH {
+        run_at(outer, MAX_DEPTH, work);
     } else {
-        // The frame that has raised the depth to `DEPTH` runs the queue.
+        // The frame that raised the depth to `MAX_DEPTH` runs the queue.
         work();
     }
 }
 
 #[inline]
 fn run_at(outer: u32, depth: u32, work: impl FnOnce()) {
+    /// Restores the depth also if `work` panics.
     struct Restore(u32);
 
     impl Drop for Restore {
         fn drop(&mut self) {
-            PRESENT.set(self.0);
+            DEPTH.set(self.0);
         }
     }
 
-    PRESENT.set(depth);
+    DEPTH.set(depth);
     let _restore = Restore(outer);
     work();
-    if depth == DEPTH && HAS_QUEUED.get() {
+    // The queue runs before the depth is restored, so that its entries queue what they lead to
+    // instead of nesting it.
+    if depth == MAX_DEPTH && HAS_QUEUED.get() {
         run_queue();
     }
 }
 
 #[cold]
 fn run_queue() {
+    // One entry per borrow: an entry runs user code, which may queue more.
     while let Some(work) = QUEUE.with_borrow_mut(VecDeque::pop_front) {
         work();
     }
     HAS_QUEUED.set(false);
-    // After a long chain the memory is given back.
-    QUEUE.with_borrow_mut(|queue| queue.shrink_to(64));
+    QUEUE.with_borrow_mut(|queue| queue.shrink_to(KEPT_CAPACITY));
 }
 
 #[cold]
@@ -91,7 +101,7 @@ fn queue(work: Work) {
     let mut work = Some(work);
     match QUEUE.try_with(|queue| queue.borrow_mut().extend(work.take())) {
         Ok(()) => HAS_QUEUED.set(true),
-        // The thread ends and has dropped its queue already: stack is all that is left.
+        // The thread is ending and has dropped its queue. Nesting is the only way left.
         Err(_) => work.into_iter().for_each(|work| work()),
     }
 }

@@ -7,22 +7,20 @@ use std::rc::Rc;
 
 use picot_context::{Host, Place, host};
 
-use crate::cancel::Canceller;
 use crate::promise::Promise;
 use crate::rejection::Rejection;
-use crate::resolver::Resolver;
 use crate::state::{Outcome, Shared, State};
 
-/// A value that will be settled once: [resolved](Deferred::resolve) with a `T`, or
+/// A value that is settled once: [resolved](Deferred::resolve) with a `T`, or
 /// [rejected](Deferred::reject) with an `E`. jQuery's `$.Deferred()`.
 ///
-/// Clones settle the same promise. When the last is dropped unsettled, the promise is rejected as
+/// Clones settle the same promise. Dropping the last clone unsettled rejects the promise as
 /// [abandoned](Rejection::Abandoned).
 ///
 /// ```
-/// use picot_deferred::{Deferred, State};
+/// use picot_deferred::{Deferred, ManualHost, State};
 ///
-/// # let (_host, _guard) = picot_context::ManualHost::installed();
+/// # let (_host, _guard) = ManualHost::installed();
 /// let deferred = Deferred::<i32, String>::new();
 /// let promise = deferred.promise();
 /// promise.done(|n| println!("it is {n}"));
@@ -37,28 +35,46 @@ pub struct Deferred<T: 'static, E: 'static, P: 'static = Infallible> {
 }
 
 impl<T: 'static, E: 'static> Deferred<T, E> {
-    /// A deferred on this thread's host, which runs what is scheduled.
-    ///
-    /// # Panics
-    /// If this thread has no host.
-    #[track_caller]
-    pub fn new() -> Deferred<T, E> {
-        Deferred::with_progress()
-    }
-
-    /// A deferred on a host of its own.
-    #[track_caller]
-    pub fn on(host: Rc<dyn Host>) -> Deferred<T, E> {
-        Deferred::from_host(host, Location::caller())
-    }
-
-    /// A deferred that `initialize` has been called with: jQuery's `$.Deferred(fn)`.
+    /// Makes a deferred on this thread's host, which will run its handlers.
     ///
     /// # Panics
     /// If this thread has no host.
     ///
     /// ```
-    /// # let (_host, _guard) = picot_context::ManualHost::installed();
+    /// # let (_host, _guard) = picot_deferred::ManualHost::installed();
+    /// let deferred = picot_deferred::Deferred::<i32, String>::new();
+    /// assert!(deferred.resolve(7));
+    /// ```
+    #[track_caller]
+    pub fn new() -> Deferred<T, E> {
+        Deferred::with_progress()
+    }
+
+    /// Makes a deferred on the given host, where the thread has none or another one.
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use picot_deferred::{Deferred, ManualHost};
+    ///
+    /// let host = Rc::new(ManualHost::new());
+    /// let deferred = Deferred::<i32, String>::on(host.clone());
+    /// let next = deferred.promise().then(|n| Ok(n + 1));
+    /// deferred.resolve(7);
+    /// host.run_until_stalled(); // runs the handler
+    /// assert_eq!(next.outcome(), Some(Ok(&8)));
+    /// ```
+    #[track_caller]
+    pub fn on(host: Rc<dyn Host>) -> Deferred<T, E> {
+        Deferred::from_host(host, Location::caller())
+    }
+
+    /// Makes a deferred and calls `initialize` with it: jQuery's `$.Deferred(fn)`.
+    ///
+    /// # Panics
+    /// If this thread has no host.
+    ///
+    /// ```
+    /// # let (_host, _guard) = picot_deferred::ManualHost::installed();
     /// let deferred = picot_deferred::Deferred::<i32, String>::with(|deferred| {
     ///     deferred.resolve(7);
     /// });
@@ -79,10 +95,10 @@ impl<T: 'static, E: 'static> Default for Deferred<T, E> {
     }
 }
 
-/// This thread's host.
+/// This thread's host. Panics without one, with the caller's place.
 #[track_caller]
-pub(crate) fn this_host() -> Rc<dyn Host> {
-    // `unwrap_or_else` would call `no_host` from within std, and the panic would point there.
+pub(crate) fn current_host() -> Rc<dyn Host> {
+    // Not `unwrap_or_else`: it calls `no_host` from std, and the panic would name a place there.
     match host() {
         Some(host) => host,
         None => no_host(),
@@ -99,47 +115,64 @@ fn no_host() -> ! {
 }
 
 impl<T: 'static, E: 'static, P: 'static> Deferred<T, E, P> {
-    /// A deferred that can also [notify](Deferred::notify) of progress.
+    /// Makes a deferred that can also [notify](Deferred::notify) of progress.
     ///
     /// # Panics
     /// If this thread has no host.
     ///
     /// ```
-    /// # let (_host, _guard) = picot_context::ManualHost::installed();
+    /// # let (_host, _guard) = picot_deferred::ManualHost::installed();
     /// let deferred = picot_deferred::Deferred::<(), String, u8>::with_progress();
     /// deferred.promise().progress(|percent| println!("{percent} %"));
     /// deferred.notify(50);
     /// ```
     #[track_caller]
     pub fn with_progress() -> Deferred<T, E, P> {
-        Deferred::from_host(this_host(), Location::caller())
+        Deferred::from_host(current_host(), Location::caller())
     }
 
-    /// A deferred that was made at `place`.
     pub(crate) fn from_host(host: Rc<dyn Host>, place: Place) -> Deferred<T, E, P> {
         Deferred { shared: Shared::new(host, place) }
     }
 
-    /// One more deferred of a state that is not settled.
+    /// Makes one more deferred of a state that is pending.
     pub(crate) fn of(shared: &Rc<Shared<T, E, P>>) -> Deferred<T, E, P> {
-        shared.settlers.set(shared.settlers.get() + 1);
+        shared.deferred_count.set(shared.deferred_count.get() + 1);
         Deferred { shared: shared.clone() }
     }
 
-    /// Resolves the promise with `value`. Returns whether it was the first to settle; if not, the
-    /// value is dropped.
+    /// Resolves the promise with `value`. Returns whether this call has settled it.
     ///
-    /// Its callbacks run before this returns. The exception is a chain of callbacks in which each
-    /// settles the next deferred: from the seventeenth on, the callbacks run when the one that
-    /// settles has returned, so that no chain overflows the stack. The same holds for
-    /// [`reject`](Deferred::reject), [`notify`](Deferred::notify) and [`Promise::cancel`].
+    /// The callbacks of the promise run before this returns. The exception is a chain in which each
+    /// callback settles the next deferred: from the seventeenth link on, callbacks run after the
+    /// callback that settles has returned, so that no chain overflows the stack. The same holds
+    /// for [`reject`](Deferred::reject), [`notify`](Deferred::notify) and [`Promise::cancel`].
+    ///
+    /// If the promise was settled before, `value` is dropped before this returns. A panic of its
+    /// destructor then reaches the caller and is not reported.
+    ///
+    /// ```
+    /// # let (_host, _guard) = picot_deferred::ManualHost::installed();
+    /// let deferred = picot_deferred::Deferred::<i32, String>::new();
+    /// assert!(deferred.resolve(7));
+    /// assert!(!deferred.resolve(8)); // the first one has won
+    /// assert_eq!(deferred.promise().outcome(), Some(Ok(&7)));
+    /// ```
     #[doc(alias = "set_result")]
     pub fn resolve(&self, value: T) -> bool {
         self.shared.settle(Ok(value))
     }
 
-    /// Rejects the promise with `error`. Returns whether it was the first to settle; if not, the
-    /// error is dropped. Callbacks run as by [`resolve`](Deferred::resolve).
+    /// Rejects the promise with `error`. Returns whether this call has settled it.
+    ///
+    /// Callbacks run, and a refused error is dropped, as by [`resolve`](Deferred::resolve).
+    ///
+    /// ```
+    /// # let (_host, _guard) = picot_deferred::ManualHost::installed();
+    /// let deferred = picot_deferred::Deferred::<i32, String>::new();
+    /// deferred.promise().fail(|rejection| assert_eq!(rejection.to_string(), "no"));
+    /// assert!(deferred.reject("no".into()));
+    /// ```
     #[doc(alias = "set_exception")]
     pub fn reject(&self, error: E) -> bool {
         self.shared.settle(Err(Rejection::Error(error)))
@@ -149,11 +182,21 @@ impl<T: 'static, E: 'static, P: 'static> Deferred<T, E, P> {
         self.shared.settle(outcome)
     }
 
-    /// Calls the promise's progress callbacks, and those that are added before the next
-    /// notification. Returns `false`, and does nothing, if it is settled.
+    /// Calls the progress callbacks of the promise. Returns `false`, and calls none, if the promise
+    /// is settled; `progress` is then dropped as a value by [`resolve`](Deferred::resolve).
     ///
-    /// If a progress callback settles it, the notification on its way still reaches the other
-    /// callbacks; those that wait behind it, because they were sent by callbacks, are dropped.
+    /// A callback that is added before the next notification gets this one as well. If a progress
+    /// callback settles the promise, the current notification still reaches the other callbacks,
+    /// and notifications that callbacks have queued behind it are dropped.
+    ///
+    /// ```
+    /// # let (_host, _guard) = picot_deferred::ManualHost::installed();
+    /// let deferred = picot_deferred::Deferred::<(), String, u8>::with_progress();
+    /// deferred.promise().progress(|percent| println!("{percent} %"));
+    /// assert!(deferred.notify(50)); // prints "50 %"
+    /// deferred.resolve(());
+    /// assert!(!deferred.notify(100));
+    /// ```
     pub fn notify(&self, progress: P) -> bool {
         if !self.shared.is_pending() {
             return false;
@@ -163,17 +206,22 @@ impl<T: 'static, E: 'static, P: 'static> Deferred<T, E, P> {
         true
     }
 
-    /// Sets what [`Promise::cancel`] calls, such as a function that stops the work. It may settle
-    /// the deferred that it gets; if it does not, the promise is rejected as
-    /// [cancelled](Rejection::Cancelled). It is called at most once, and dropped when the deferred
-    /// is settled. A second one replaces the first.
+    /// Sets the canceller: the function that [`Promise::cancel`] calls, to stop the work.
     ///
-    /// A deferred that has one is also cancelled when nobody waits any more: when its last promise
-    /// is dropped while it is pending and has neither callbacks nor handlers. (Twisted's
+    /// The canceller may settle the deferred that it gets. If it does not, the promise is rejected
+    /// as [cancelled](Rejection::Cancelled). It is called at most once, and is dropped when the
+    /// deferred is settled.
+    ///
+    /// A deferred with a canceller is also cancelled when nothing waits any more: when its last
+    /// promise is dropped while it is pending and has neither callbacks nor handlers. (Twisted's
     /// canceller.)
     ///
+    /// A second canceller replaces the first one. The first one is then dropped before this
+    /// returns, and so is `canceller` if the deferred is settled; a panic of such a drop reaches
+    /// the caller and is not reported.
+    ///
     /// ```
-    /// # let (_host, _guard) = picot_context::ManualHost::installed();
+    /// # let (_host, _guard) = picot_deferred::ManualHost::installed();
     /// let deferred = picot_deferred::Deferred::<(), String>::new();
     /// deferred.on_cancel(|_| println!("stop the work"));
     /// let promise = deferred.promise();
@@ -185,42 +233,34 @@ impl<T: 'static, E: 'static, P: 'static> Deferred<T, E, P> {
         if !self.shared.is_pending() {
             return;
         }
-        let old = self
-            .shared
-            .extra_or_new()
-            .canceller
-            .replace(Some(Canceller { place: Location::caller(), call: Box::new(canceller) }));
+        let call = Box::new(move |shared: &Rc<Shared<T, E, P>>| canceller(&Deferred::of(shared)));
+        let old = self.shared.extra_or_new().canceller.replace(Some((Location::caller(), call)));
+        // Dropped when the borrow has ended: this drop is user code.
         drop(old);
     }
 
-    /// The promise that this settles. It can be asked for at any time, and any number of times.
+    /// Returns the promise that this settles. It can be called at any time and any number of times.
+    ///
+    /// ```
+    /// # let (_host, _guard) = picot_deferred::ManualHost::installed();
+    /// let deferred = picot_deferred::Deferred::<i32, String>::new();
+    /// assert!(deferred.promise().is_same(&deferred.promise()));
+    /// ```
     pub fn promise(&self) -> Promise<T, E, P> {
         self.shared.is_promised.set(true);
         Promise::of(&self.shared)
     }
 
-    /// Whether it is settled, and how.
-    pub fn state(&self) -> State {
-        self.shared.state()
-    }
-}
-
-impl<T: Send + 'static, E: Send + 'static, P: 'static> Deferred<T, E, P> {
-    /// A handle that settles it from another thread. It counts as one more deferred: while it
-    /// lives, the promise is not abandoned.
+    /// Whether the promise is settled, and how.
     ///
     /// ```
-    /// # let (host, _guard) = picot_context::ManualHost::installed();
-    /// let deferred = picot_deferred::Deferred::<i32, String>::new();
-    /// let resolver = deferred.resolver();
-    /// std::thread::spawn(move || resolver.resolve(7).unwrap()).join().unwrap();
-    /// # host.run_until_stalled();
-    /// deferred.promise().done(|n| assert_eq!(*n, 7)); // delivered by the host, on this thread
+    /// use picot_deferred::{Deferred, State};
+    ///
+    /// # let (_host, _guard) = picot_deferred::ManualHost::installed();
+    /// assert_eq!(Deferred::<i32, String>::new().state(), State::Pending);
     /// ```
-    #[doc(alias = "call_soon_threadsafe")]
-    #[track_caller]
-    pub fn resolver(&self) -> Resolver<T, E> {
-        Resolver::new(self.clone(), Location::caller())
+    pub fn state(&self) -> State {
+        self.shared.state()
     }
 }
 
@@ -232,8 +272,8 @@ impl<T: 'static, E: 'static, P: 'static> Clone for Deferred<T, E, P> {
 
 impl<T: 'static, E: 'static, P: 'static> Drop for Deferred<T, E, P> {
     fn drop(&mut self) {
-        let left = self.shared.settlers.get() - 1;
-        self.shared.settlers.set(left);
+        let left = self.shared.deferred_count.get() - 1;
+        self.shared.deferred_count.set(left);
         if left == 0 && self.shared.is_pending() {
             self.shared.settle(Err(Rejection::Abandoned));
         }

@@ -1,15 +1,16 @@
 #![doc = include_str!("../README.md")]
 //!
 //! # How it fits together
-//! A [`Deferred`] settles, a [`Promise`] is what it promises; both are handles of one state. The thread's
-//! [host](picot_context::Host) runs what is scheduled. No borrow of the state lives while a callback runs, so a callback
-//! may do anything to it: settle, add callbacks, drop handles.
+//! A [`Deferred`] settles and a [`Promise`] waits; both are handles of one shared state. The thread's
+//! [host](picot_context::Host) runs the handlers and futures. No borrow of the state is live while a
+//! callback runs, so a callback may settle, add callbacks and drop handles.
 #![forbid(unsafe_code)]
 
 mod cancel;
 mod cascade;
 mod deferred;
-mod line;
+mod group;
+mod numbered_queue;
 mod progress;
 mod promise;
 mod rejection;
@@ -17,9 +18,15 @@ mod resolver;
 mod settled;
 mod state;
 mod then;
+mod unhandled;
+mod upstream;
+mod waiter;
 mod when;
 
 pub use deferred::Deferred;
+/// A host that is driven by hand, for tests and for programs with a loop of their own.
+#[doc(inline)]
+pub use picot_context::ManualHost;
 pub use promise::Promise;
 pub use rejection::Rejection;
 pub use resolver::Resolver;

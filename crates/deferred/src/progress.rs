@@ -1,10 +1,10 @@
 //! Progress: notifications before the outcome, and the memory of the last one.
 //!
-//! As in jQuery's `Callbacks`: a notification that is sent by a progress callback waits until the
-//! others have got the one before, and a callback that is added by one gets the same notification
-//! behind the others. A settling by one of them locks the list: the notification on its way still
-//! reaches the others, those that wait behind it are dropped. The last one is remembered for
-//! callbacks that come after the settling.
+//! The rules are those of jQuery's `Callbacks`. A notification that a progress callback sends waits
+//! until the others have got the current one. A callback that is added by a progress callback gets
+//! the current one, too, behind the others. If a callback settles the promise, the current
+//! notification still reaches the others, and those behind it are dropped. Callbacks that come
+//! after the settling get the last one.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -14,16 +14,20 @@ use picot_context::Place;
 
 type Callback<P> = Rc<RefCell<dyn FnMut(&P)>>;
 
-/// Runs foreign code and reports its panic: of the callback from this place, or of a value.
+/// Foreign code to run: a callback, or the drop of a callback or value. A panic of it is reported.
 type Contained<'a> = &'a mut dyn FnMut();
 
 pub(crate) struct Progress<P> {
-    /// With the places where they were added.
+    /// The callbacks, with the places where they were added. Each is in an `Rc`, so that no borrow
+    /// of the list is live while it runs.
     callbacks: RefCell<Vec<(Place, Callback<P>)>>,
+    /// Notifications that callbacks have sent, behind the current one.
     queue: RefCell<VecDeque<Rc<P>>>,
+    /// The last notification, for callbacks that are added later.
     last: RefCell<Option<Rc<P>>>,
+    /// Whether callbacks are running, further up the stack.
     is_firing: Cell<bool>,
-    /// Whether it is settled, so that no notification is accepted any more.
+    /// Whether the promise is settled, so that no notification is accepted any more.
     is_closed: Cell<bool>,
 }
 
@@ -39,14 +43,14 @@ impl<P> Default for Progress<P> {
     }
 }
 
-/// A notification that [`Progress::fire`] is to send, to the callbacks from this index on.
+/// A notification for [`Progress::fire`] to send, to the callbacks from this index on.
 pub(crate) struct Notification<P>(Rc<P>, usize);
 
-/// `contain` gets callbacks, and also the drops of callbacks and values, which are foreign code,
-/// too.
+/// `contain` runs the callbacks, and also the drops of callbacks and values, which are foreign code
+/// as well.
 impl<P: 'static> Progress<P> {
-    /// Adds a callback. Returns the last notification to be sent to it, if there was one. If one is
-    /// on its way, it gets that behind the others.
+    /// Adds a callback. Returns the last notification, if there was one, for the caller to send to
+    /// it. While callbacks run, the current pass reaches the new one, and this returns `None`.
     #[must_use]
     pub(crate) fn add(&self, place: Place, callback: impl FnMut(&P) + 'static) -> Option<Notification<P>> {
         let start = self.callbacks.borrow().len();
@@ -55,6 +59,7 @@ impl<P: 'static> Progress<P> {
             return None;
         }
         let last = self.last.borrow().clone();
+        // Nothing will ever reach the callback.
         if last.is_none() && self.is_closed.get() {
             drop(self.callbacks.take());
         }
@@ -62,8 +67,8 @@ impl<P: 'static> Progress<P> {
         last.map(|last| Notification(last, start))
     }
 
-    /// Returns the notification to be sent to all callbacks, in order, or queues it if another is
-    /// on its way.
+    /// Returns the notification for the caller to send to all callbacks, or queues it if another one
+    /// is being sent.
     #[must_use]
     pub(crate) fn notify(&self, value: P) -> Option<Notification<P>> {
         let value = Rc::new(value);
@@ -74,11 +79,12 @@ impl<P: 'static> Progress<P> {
         Some(Notification(value, 0))
     }
 
-    /// Sends a notification, and what is queued behind it.
+    /// Sends a notification, and those that are queued behind it.
     pub(crate) fn fire(&self, first: Notification<P>, contain: impl Fn(Option<Place>, Contained<'_>)) {
         let mut next = Some(first);
         while let Some(Notification(value, start)) = next {
             discard(None, self.last.replace(Some(value.clone())), &contain);
+            // By index, because a callback may add others, which get this notification as well.
             for index in start.. {
                 let callback = self.callbacks.borrow().get(index).cloned();
                 let Some((place, callback)) = callback else { break };
@@ -93,8 +99,8 @@ impl<P: 'static> Progress<P> {
         }
     }
 
-    /// Accepts no notification any more, and lets the callbacks go, once they have got what is on
-    /// its way.
+    /// Accepts no further notification, and drops the callbacks, after the current notification has
+    /// reached them.
     pub(crate) fn close(&self, contain: impl Fn(Option<Place>, Contained<'_>)) {
         self.is_closed.set(true);
         self.queue.take().into_iter().for_each(|value| discard(None, value, &contain));
@@ -103,7 +109,7 @@ impl<P: 'static> Progress<P> {
         }
     }
 
-    /// Forgets the last notification: there is nothing left that could ask for it.
+    /// Drops the last notification, when no promise is left that could ask for it.
     pub(crate) fn forget(&self, contain: impl Fn(Option<Place>, Contained<'_>)) {
         discard(None, self.last.take(), contain);
     }
@@ -113,6 +119,7 @@ impl<P: 'static> Progress<P> {
     }
 }
 
+/// Drops `value` contained.
 fn discard<V>(place: Option<Place>, value: V, contain: impl Fn(Option<Place>, Contained<'_>)) {
     let mut value = Some(value);
     contain(place, &mut || drop(value.take()));

@@ -1,7 +1,7 @@
-//! The side that waits: by callbacks that run while it is settled, and by what may be asked at any
-//! time.
+//! The side that waits: callbacks that run inside the settling, and questions that have an answer
+//! at any time.
 //!
-//! Handlers that run later, and awaiting, are in files of their own.
+//! Handlers of later turns (`then.rs`) and awaiting (`settled.rs`) have files of their own.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -10,73 +10,69 @@ use std::rc::Rc;
 
 use picot_context::Place;
 
-use crate::deferred::{Deferred, this_host};
 use crate::rejection::Rejection;
 use crate::state::{Callback, Shared, State};
 
-/// What a [`Deferred`] will be settled with. Clones are handles of the same promise.
+/// What a [`Deferred`](crate::Deferred) will be settled with. Clones are handles of the same promise.
 ///
-/// It has no way to settle. Awaiting it gives a `Result<T, Rejection<E>>`: the value itself if
-/// nobody else can ask for it any more, else a clone. What cannot be cloned is promised in an `Rc`.
+/// A promise cannot be settled by itself. Awaiting it returns a `Result<T, Rejection<E>>`. The value
+/// is moved out if no other handle is left, and cloned otherwise. To promise a value that is not
+/// `Clone`, put it into an `Rc`.
 ///
 /// # Unhandled rejections
-/// A rejection by an error that nothing has seen by the next turn, or when the host closes, is
-/// reported to the host once. To register is not to see it: a handler that is removed, an await that
-/// is dropped, and a chain or group that is cancelled count for nothing. A later `await` still returns
-/// a rejection that was reported.
+/// A rejection by an error that no code has seen by the next turn, or when the host closes, is
+/// reported to the host, once. Registering alone does not handle a rejection: a handler that is
+/// removed, an await that is dropped, and a chain or group that is cancelled do not count. A later
+/// `await` still returns a rejection that was reported.
+///
+/// ```
+/// use picot_deferred::{Deferred, ManualHost};
+///
+/// # let (host, _guard) = ManualHost::installed();
+/// let deferred = Deferred::<i32, String>::new();
+/// let promise = deferred.promise();
+/// promise.done(|n| println!("inside of `resolve`: {n}"));
+/// let next = promise.then(|n| Ok(n + 1)); // in a later turn
+/// deferred.resolve(7);
+/// host.run_until_stalled();
+/// assert_eq!(next.outcome(), Some(Ok(&8)));
+/// ```
 #[doc(alias = "Future")]
 pub struct Promise<T: 'static, E: 'static, P: 'static = Infallible> {
     pub(crate) shared: Rc<Shared<T, E, P>>,
 }
 
-impl<T: 'static, E: 'static> Promise<T, E> {
-    /// A promise that is settled already.
-    ///
-    /// # Panics
-    /// If this thread has no host.
-    ///
-    /// ```
-    /// use picot_deferred::{Promise, Rejection};
-    ///
-    /// # let (_host, _guard) = picot_context::ManualHost::installed();
-    /// # let deferred = picot_deferred::Deferred::<i32, String>::new();
-    /// // Replaces an error, and passes on the other reasons.
-    /// let promise = deferred.promise().catch(|rejection| {
-    ///     Promise::settled(match rejection {
-    ///         Rejection::Error(_) => Ok(0),
-    ///         other => Err(other),
-    ///     })
-    /// });
-    /// # drop(promise);
-    /// ```
-    #[track_caller]
-    pub fn settled(outcome: Result<T, Rejection<E>>) -> Promise<T, E> {
-        let deferred = Deferred::from_host(this_host(), Location::caller());
-        let promise = deferred.promise();
-        deferred.settle(outcome);
-        promise
-    }
-}
-
 impl<T: 'static, E: 'static, P: 'static> Promise<T, E, P> {
-    /// One more promise of this state.
+    /// Makes one more promise of this state.
     pub(crate) fn of(shared: &Rc<Shared<T, E, P>>) -> Promise<T, E, P> {
-        shared.promises.set(shared.promises.get() + 1);
+        shared.promise_count.set(shared.promise_count.get() + 1);
         Promise { shared: shared.clone() }
     }
 
-    /// The state, without the look whether this was the last promise.
+    /// Returns the state. If this was the last promise, that has no effect on the state; the caller
+    /// sees to it.
     pub(crate) fn into_shared(self) -> Rc<Shared<T, E, P>> {
         let shared = self.shared.clone();
-        shared.promises.set(shared.promises.get() + 1);
+        // One more than there are, so that the drop of `self` does not find itself the last.
+        shared.promise_count.set(shared.promise_count.get() + 1);
         drop(self);
-        shared.promises.set(shared.promises.get() - 1);
+        shared.promise_count.set(shared.promise_count.get() - 1);
         shared
     }
 
-    /// Calls `f` with the value when there is one: at once if there is, else while it is resolved,
-    /// before [`resolve`](Deferred::resolve) returns. Callbacks run in the order in which they were
-    /// added. If `f` panics, that is reported, and the others run all the same.
+    /// Calls `f` with the value: inside of [`resolve`](crate::Deferred::resolve), or at once if the
+    /// promise is resolved already.
+    ///
+    /// Callbacks run in the order in which they were added. If `f` panics, the panic is reported
+    /// and the other callbacks still run.
+    ///
+    /// ```
+    /// # let (_host, _guard) = picot_deferred::ManualHost::installed();
+    /// let deferred = picot_deferred::Deferred::<i32, String>::new();
+    /// deferred.promise().done(|n| println!("first {n}")).done(|n| println!("second {n}"));
+    /// deferred.resolve(7); // prints both lines
+    /// deferred.promise().done(|n| println!("late {n}")); // prints at once
+    /// ```
     #[track_caller]
     pub fn done(&self, f: impl FnOnce(&T) + 'static) -> &Self {
         self.add(Location::caller(), false, |outcome| {
@@ -86,7 +82,15 @@ impl<T: 'static, E: 'static, P: 'static> Promise<T, E, P> {
         })
     }
 
-    /// Calls `f` with the rejection when there is one; otherwise as [`done`](Promise::done).
+    /// Calls `f` with the rejection, if the promise is rejected; otherwise as
+    /// [`done`](Promise::done).
+    ///
+    /// ```
+    /// # let (_host, _guard) = picot_deferred::ManualHost::installed();
+    /// let deferred = picot_deferred::Deferred::<i32, String>::new();
+    /// deferred.promise().fail(|rejection| println!("failed: {rejection}"));
+    /// deferred.reject("no".into()); // prints "failed: no"
+    /// ```
     #[track_caller]
     pub fn fail(&self, f: impl FnOnce(&Rejection<E>) + 'static) -> &Self {
         self.add(Location::caller(), true, |outcome| {
@@ -96,7 +100,14 @@ impl<T: 'static, E: 'static, P: 'static> Promise<T, E, P> {
         })
     }
 
-    /// Calls `f` with the outcome, whichever it is; otherwise as [`done`](Promise::done).
+    /// Calls `f` with the outcome, a value or a rejection; otherwise as [`done`](Promise::done).
+    ///
+    /// ```
+    /// # let (_host, _guard) = picot_deferred::ManualHost::installed();
+    /// let deferred = picot_deferred::Deferred::<i32, String>::new();
+    /// deferred.promise().always(|outcome| println!("{outcome:?}"));
+    /// deferred.resolve(7); // prints "Ok(7)"
+    /// ```
     #[track_caller]
     pub fn always(&self, f: impl FnOnce(Result<&T, &Rejection<E>>) + 'static) -> &Self {
         self.add(Location::caller(), true, f)
@@ -107,10 +118,20 @@ impl<T: 'static, E: 'static, P: 'static> Promise<T, E, P> {
         self
     }
 
-    /// Calls `f` with each notification, and with the last one at once if there was one.
+    /// Calls `f` with each [notification](crate::Deferred::notify), and at once with the last one
+    /// if there was one.
+    ///
+    /// ```
+    /// # let (_host, _guard) = picot_deferred::ManualHost::installed();
+    /// let deferred = picot_deferred::Deferred::<(), String, u8>::with_progress();
+    /// deferred.notify(10);
+    /// deferred.promise().progress(|percent| println!("{percent} %")); // prints "10 %"
+    /// deferred.notify(20); // prints "20 %"
+    /// ```
     #[track_caller]
     pub fn progress(&self, f: impl FnMut(&P) + 'static) -> &Self {
         let extra = match self.shared.extra() {
+            // Settled without a notification, so none will come.
             None if !self.shared.is_pending() => return self,
             _ => self.shared.extra_or_new(),
         };
@@ -118,37 +139,54 @@ impl<T: 'static, E: 'static, P: 'static> Promise<T, E, P> {
         self
     }
 
-    /// Cancels it: calls what [`on_cancel`](Deferred::on_cancel) has set, and rejects it as
-    /// [cancelled](Rejection::Cancelled) unless that has settled it. Returns whether it was
-    /// pending.
+    /// Cancels the promise. Returns `false` if it was settled already.
     ///
-    /// Whatever it waits for by a handler of [`then`](Promise::then) and the like, or as a group by
-    /// [`when`](crate::when()), is cancelled as well if nobody else waits for that; the handler
-    /// does not run. The future of a promise that was [spawned](Promise::spawn) is dropped at its
-    /// next step.
+    /// Calls the function that [`on_cancel`](crate::Deferred::on_cancel) has set. If that does not
+    /// settle the promise, the promise is rejected as [cancelled](Rejection::Cancelled).
+    ///
+    /// If the promise comes from [`then`](Promise::then) and the like, its handler does not run,
+    /// and the promise before it is cancelled as well if nothing else waits for that. The same
+    /// holds for the members of a group that [`when`](crate::when()) has made. The future of a
+    /// [spawned](Promise::spawn) promise is dropped at its next step.
     ///
     /// ```
     /// use picot_deferred::{Deferred, Rejection};
     ///
-    /// # let (_host, _guard) = picot_context::ManualHost::installed();
+    /// # let (_host, _guard) = picot_deferred::ManualHost::installed();
     /// let deferred = Deferred::<i32, String>::new();
     /// deferred.on_cancel(|_| println!("the work stops"));
-    /// let next = deferred.promise().then(|n| Ok(n + 1));
-    /// assert!(next.cancel()); // prints it
-    /// assert_eq!(next.outcome(), Some(Err(&Rejection::Cancelled)));
-    /// assert!(!next.cancel());
+    /// let parsed = deferred.promise().then(|n| Ok(n + 1));
+    /// assert!(parsed.cancel()); // prints it
+    /// assert_eq!(parsed.outcome(), Some(Err(&Rejection::Cancelled)));
+    /// assert!(!deferred.resolve(1));
     /// ```
     pub fn cancel(&self) -> bool {
         self.shared.cancel()
     }
 
-    /// Whether it is settled, and how.
+    /// Whether the promise is settled, and how.
+    ///
+    /// ```
+    /// use picot_deferred::{Promise, State};
+    ///
+    /// # let (_host, _guard) = picot_deferred::ManualHost::installed();
+    /// assert_eq!(Promise::<i32, String>::settled(Ok(7)).state(), State::Resolved);
+    /// ```
     #[doc(alias = "cancelled")]
     pub fn state(&self) -> State {
         self.shared.state()
     }
 
-    /// The outcome, if it is settled.
+    /// The outcome, if the promise is settled. A rejection that this has returned counts as handled.
+    ///
+    /// ```
+    /// # let (_host, _guard) = picot_deferred::ManualHost::installed();
+    /// let deferred = picot_deferred::Deferred::<i32, String>::new();
+    /// let promise = deferred.promise();
+    /// assert_eq!(promise.outcome(), None);
+    /// deferred.resolve(7);
+    /// assert_eq!(promise.outcome(), Some(Ok(&7)));
+    /// ```
     #[doc(alias = "result")]
     #[doc(alias = "exception")]
     pub fn outcome(&self) -> Option<Result<&T, &Rejection<E>>> {
@@ -158,25 +196,33 @@ impl<T: 'static, E: 'static, P: 'static> Promise<T, E, P> {
     }
 
     /// How many callbacks, handlers, awaits and groups are registered and wait for the outcome.
-    /// Each is gone from here when it has run, or was removed, dropped or cancelled. For
-    /// diagnostics and tests of leaks.
+    ///
+    /// Each counts until it has run, or was removed, dropped or cancelled. For diagnostics and
+    /// tests of leaks.
     ///
     /// ```
     /// use picot_deferred::{Deferred, when_race};
     ///
-    /// # let (_host, _guard) = picot_context::ManualHost::installed();
+    /// # let (_host, _guard) = picot_deferred::ManualHost::installed();
     /// let (stop, work) = (Deferred::<(), String>::new(), Deferred::new());
     /// let stopped = stop.promise();
     /// let race = when_race([stopped.clone(), work.promise()]);
     /// assert_eq!(stopped.waiting(), 1);
     /// work.resolve(());
-    /// assert_eq!(stopped.waiting(), 0); // a race that is settled leaves nothing behind
+    /// assert_eq!(stopped.waiting(), 0); // a settled race leaves nothing behind
     /// ```
     pub fn waiting(&self) -> usize {
-        self.shared.registered()
+        self.shared.registration_count()
     }
 
-    /// Whether this is a handle of the same promise as `other`.
+    /// Whether `other` is a handle of the same promise.
+    ///
+    /// ```
+    /// # let (_host, _guard) = picot_deferred::ManualHost::installed();
+    /// let promise = picot_deferred::Promise::<i32, String>::settled(Ok(7));
+    /// assert!(promise.is_same(&promise.clone()));
+    /// assert!(!promise.is_same(&promise.then(Ok)));
+    /// ```
     pub fn is_same(&self, other: &Self) -> bool {
         Rc::ptr_eq(&self.shared, &other.shared)
     }
@@ -190,8 +236,8 @@ impl<T: 'static, E: 'static, P: 'static> Clone for Promise<T, E, P> {
 
 impl<T: 'static, E: 'static, P: 'static> Drop for Promise<T, E, P> {
     fn drop(&mut self) {
-        let left = self.shared.promises.get() - 1;
-        self.shared.promises.set(left);
+        let left = self.shared.promise_count.get() - 1;
+        self.shared.promise_count.set(left);
         if left == 0 {
             self.shared.last_promise_dropped();
         }

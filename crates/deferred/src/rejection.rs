@@ -6,26 +6,45 @@ use std::fmt;
 
 use picot_context::Escaped;
 
-/// Why a promise was rejected: by an error of its own, or because nobody will ever settle it.
+/// Why a promise was rejected: by an error, or because nothing will ever settle it.
+///
+/// ```
+/// use picot_deferred::{Deferred, Rejection};
+///
+/// # let (_host, _guard) = picot_deferred::ManualHost::installed();
+/// let deferred = Deferred::<i32, String>::new();
+/// let promise = deferred.promise();
+/// drop(deferred);
+/// assert_eq!(promise.outcome(), Some(Err(&Rejection::Abandoned)));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Rejection<E> {
-    /// It was rejected with this.
+    /// It was rejected with this error.
     Error(E),
-    /// The handler or future that was to give its value has panicked. The panic itself was
-    /// reported.
+    /// The handler or future that would have settled it panicked. The panic itself was reported.
     Panicked,
-    /// Whoever was to settle it is gone, or the host was closed.
+    /// Its last deferred was dropped unsettled, or the host was closed.
     Abandoned,
-    /// It was [cancelled](crate::Promise::cancel), or nobody waited for it any more.
+    /// It was [cancelled](crate::Promise::cancel), or nothing waited for it any more.
     #[doc(alias = "CancelledError")]
     Cancelled,
-    /// It was to be settled by itself.
+    /// Its handler returned the promise itself, which would wait for itself for ever.
     Cycle,
 }
 
 impl<E> Rejection<E> {
-    /// The error, where there is one.
+    /// The error, if it was rejected with one.
+    ///
+    /// ```
+    /// use picot_deferred::{Deferred, Rejection};
+    ///
+    /// # let (_host, _guard) = picot_deferred::ManualHost::installed();
+    /// let deferred = Deferred::<i32, String>::new();
+    /// deferred.promise().fail(|rejection| assert_eq!(rejection.error().unwrap(), "no"));
+    /// deferred.reject("no".into());
+    /// assert_eq!(Rejection::<String>::Cancelled.error(), None);
+    /// ```
     pub fn error(&self) -> Option<&E> {
         match self {
             Rejection::Error(error) => Some(error),
@@ -33,33 +52,34 @@ impl<E> Rejection<E> {
         }
     }
 
-    /// The reason in words, or `None` for an error, which may have none.
-    fn words(&self) -> Option<&'static str> {
+    /// The reason as text. `None` for an error, whose type need not have a text.
+    fn text(&self) -> Option<&'static str> {
         match self {
             Rejection::Error(_) => None,
             Rejection::Panicked => Some("the handler of this promise panicked"),
             Rejection::Abandoned => Some("this promise was abandoned: its deferred was dropped unsettled"),
             Rejection::Cancelled => Some("this promise was cancelled"),
-            Rejection::Cycle => Some("this promise was to be settled by itself"),
+            Rejection::Cycle => Some("the handler of this promise returned the promise itself"),
         }
     }
 }
 
 impl<E: 'static> Rejection<E> {
-    /// The reason for a report. An error need not have words; those of the usual types are found,
-    /// and of others the type is named.
+    /// The reason for a report. An error need not implement `Display`: errors of common types are
+    /// found by their type, and for others the report names the type.
     pub(crate) fn reason(&self) -> String {
         match self {
             Rejection::Error(error) => {
-                words_of(error).unwrap_or_else(|| format!("with an error of the type `{}`", type_name::<E>()))
+                text_of(error).unwrap_or_else(|| format!("with an error of the type `{}`", type_name::<E>()))
             }
-            _ => self.words().unwrap_or_default().into(),
+            _ => self.text().unwrap_or_default().into(),
         }
     }
 }
 
-/// Of the types that an error usually has: its text on one line, whatever its `Display` does.
-fn words_of(error: &dyn Any) -> Option<String> {
+/// The text of an error of a common type. It is one line, and a panic of `Display` becomes a part of
+/// it.
+fn text_of(error: &dyn Any) -> Option<String> {
     fn text(error: impl fmt::Display) -> String {
         Escaped(error).to_string()
     }
@@ -76,7 +96,7 @@ impl<E: fmt::Display> fmt::Display for Rejection<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Rejection::Error(error) => error.fmt(f),
-            _ => f.write_str(self.words().unwrap_or_default()),
+            _ => f.write_str(self.text().unwrap_or_default()),
         }
     }
 }

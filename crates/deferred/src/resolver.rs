@@ -1,10 +1,12 @@
 //! Settling from another thread.
 //!
-//! The other thread puts an outcome into a slot and wakes a task of the host, which settles the deferred on its own thread.
-//! So all that is asked of a host is what every host has: that the wakers of its tasks work from any thread. The invariant:
-//! an outcome is either in the slot when the task looks for the last time, or comes back to whoever offered it.
+//! The other thread puts an outcome into a slot and wakes a task of the host, which settles the
+//! deferred on the host's thread. So a host need not offer more than every host does: wakers of its
+//! tasks that work from any thread. The invariant: an outcome is either in the slot when the task
+//! looks for the last time, or `send` returns it to its caller.
 
 use std::fmt;
+use std::panic::Location;
 use std::task::{Poll, Waker};
 
 #[cfg(loom)]
@@ -14,67 +16,126 @@ use picot_context::Place;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::deferred::Deferred;
-use crate::state::Waiter;
+use crate::waiter::Waiter;
 
-/// Settles a [`Deferred`] from another thread; from [`Deferred::resolver`]. The host delivers the outcome on its thread, and
-/// callbacks run there.
+/// Settles a [`Deferred`] from another thread. [`Deferred::resolver`] makes one.
+///
+/// The host delivers the outcome on its own thread, and callbacks run there.
 ///
 /// # If dropped
-/// It is as if a deferred was dropped: the promise is rejected as abandoned, unless there is another deferred.
+/// As if a deferred was dropped: the promise is rejected as abandoned, unless another deferred is
+/// left.
+///
+/// ```
+/// use picot_deferred::{Deferred, Resolver};
+///
+/// # let (host, _guard) = picot_deferred::ManualHost::installed();
+/// let deferred = Deferred::<i32, String>::new();
+/// let resolver: Resolver<i32, String> = deferred.resolver();
+/// std::thread::spawn(move || resolver.resolve(7).unwrap()).join().unwrap();
+/// host.run_until_stalled(); // delivers it
+/// assert_eq!(deferred.promise().outcome(), Some(Ok(&7)));
+/// ```
 #[derive(Debug)]
 #[doc(alias = "wrap_future")]
 pub struct Resolver<T, E>(Sender<Result<T, E>>);
 
-impl<T: Send + 'static, E: Send + 'static> Resolver<T, E> {
-    pub(crate) fn new<P: 'static>(deferred: Deferred<T, E, P>, place: Place) -> Resolver<T, E> {
+impl<T: Send + 'static, E: Send + 'static, P: 'static> Deferred<T, E, P> {
+    /// Makes a handle that settles this from another thread. It counts as one more deferred: while
+    /// it lives, the promise is not abandoned.
+    ///
+    /// ```
+    /// # let (host, _guard) = picot_deferred::ManualHost::installed();
+    /// let deferred = picot_deferred::Deferred::<i32, String>::new();
+    /// let resolver = deferred.resolver();
+    /// std::thread::spawn(move || resolver.resolve(7).unwrap()).join().unwrap();
+    /// # host.run_until_stalled();
+    /// deferred.promise().done(|n| assert_eq!(*n, 7)); // delivered by the host, on this thread
+    /// ```
+    #[doc(alias = "call_soon_threadsafe")]
+    #[track_caller]
+    pub fn resolver(&self) -> Resolver<T, E> {
+        let place: Place = Location::caller();
         let (sender, receiver) = slot();
-        let host = deferred.shared.host.clone();
-        // A closed host drops the future, and with it the receiver: whoever resolves is told.
-        let _ = host.spawn(place, Box::pin(deliver(deferred, receiver)));
+        let host = self.shared.host.clone();
+        // A closed host drops the future and with it the receiver, so `send` refuses the outcome.
+        let _ = host.spawn(place, Box::pin(deliver(self.clone(), receiver)));
         Resolver(sender)
     }
+}
 
+impl<T: Send + 'static, E: Send + 'static> Resolver<T, E> {
     /// Resolves the promise with `value`, on the thread of its host.
     ///
     /// # Errors
-    /// The value, if it was settled before or its host was closed. Where it is settled by somebody else between this call and
-    /// the delivery, the value is dropped on the host's thread.
+    /// Returns the value if the promise was settled before or the host was closed. If the promise is
+    /// settled between this call and the delivery, the value is dropped on the host's thread.
+    ///
+    /// ```
+    /// # let (host, _guard) = picot_deferred::ManualHost::installed();
+    /// let deferred = picot_deferred::Deferred::<i32, String>::new();
+    /// let (first, second) = (deferred.resolver(), deferred.resolver());
+    /// assert_eq!(first.resolve(7), Ok(()));
+    /// host.run_until_stalled();
+    /// assert_eq!(second.resolve(8), Err(8)); // settled already
+    /// ```
     pub fn resolve(self, value: T) -> Result<(), T> {
         self.0.send(Ok(value)).map_err(|refused| match refused {
             Ok(value) => value,
-            Err(_) => unreachable!("what is refused is what was sent"),
+            Err(_) => unreachable!("`send` returns what it was given: a value"),
         })
     }
 
     /// Rejects the promise with `error`, on the thread of its host.
     ///
     /// # Errors
-    /// The error, where [`resolve`](Resolver::resolve) returns the value.
+    /// Returns the error where [`resolve`](Resolver::resolve) returns the value.
+    ///
+    /// ```
+    /// # let (host, _guard) = picot_deferred::ManualHost::installed();
+    /// let deferred = picot_deferred::Deferred::<i32, String>::new();
+    /// deferred.promise().fail(|rejection| println!("failed: {rejection}"));
+    /// assert_eq!(deferred.resolver().reject("no".into()), Ok(()));
+    /// host.run_until_stalled(); // prints "failed: no"
+    /// ```
     pub fn reject(self, error: E) -> Result<(), E> {
         self.0.send(Err(error)).map_err(|refused| match refused {
             Err(error) => error,
-            Ok(_) => unreachable!("what is refused is what was sent"),
+            Ok(_) => unreachable!("`send` returns what it was given: an error"),
         })
     }
 
-    /// Whether it is settled already, or its host was closed, so that work for it is in vain. The next moment this may be
-    /// different.
+    /// Whether the promise is settled already or its host was closed, so that work for it is in
+    /// vain. A `false` may be out of date when the caller reads it.
+    ///
+    /// ```
+    /// # let (host, _guard) = picot_deferred::ManualHost::installed();
+    /// let deferred = picot_deferred::Deferred::<i32, String>::new();
+    /// let resolver = deferred.resolver();
+    /// assert!(!resolver.is_closed());
+    /// deferred.promise().cancel();
+    /// host.run_until_stalled();
+    /// assert!(resolver.is_closed()); // the worker can stop
+    /// ```
     pub fn is_closed(&self) -> bool {
         self.0.is_closed()
     }
 }
 
+/// Waits for an outcome in the slot and settles `deferred` with it.
 async fn deliver<T: 'static, E: 'static, P: 'static>(deferred: Deferred<T, E, P>, receiver: Receiver<Result<T, E>>) {
     let shared = &deferred.shared;
     let mut waiter = Waiter::new(shared);
     let outcome = std::future::poll_fn(|cx| {
-        // It also ends when it is settled otherwise.
+        // Ends also when the deferred is settled otherwise. The receiver is dropped then, and
+        // `send` refuses an outcome from there on.
         if !shared.is_pending() || !waiter.wait(cx.waker()) {
             return Poll::Ready(None);
         }
         receiver.poll(cx.waker())
     })
     .await;
+    // Before the settling, which would otherwise wake this task, and it ends here anyway.
     drop(waiter);
     match outcome {
         Some(Ok(value)) => _ = deferred.resolve(value),
@@ -83,28 +144,28 @@ async fn deliver<T: 'static, E: 'static, P: 'static>(deferred: Deferred<T, E, P>
     }
 }
 
-/// A place for one value on its way to another thread.
+/// Holds one value on its way to another thread.
 struct Slot<V> {
     value: Option<V>,
     waker: Option<Waker>,
-    is_sender_gone: bool,
-    is_receiver_gone: bool,
+    is_sender_dropped: bool,
+    is_receiver_dropped: bool,
 }
 
-type Shared<V> = Arc<Mutex<Slot<V>>>;
+type SharedSlot<V> = Arc<Mutex<Slot<V>>>;
 
-struct Sender<V>(Shared<V>);
+struct Sender<V>(SharedSlot<V>);
 
-struct Receiver<V>(Shared<V>);
+struct Receiver<V>(SharedSlot<V>);
 
 fn slot<V>() -> (Sender<V>, Receiver<V>) {
-    let slot = Slot { value: None, waker: None, is_sender_gone: false, is_receiver_gone: false };
+    let slot = Slot { value: None, waker: None, is_sender_dropped: false, is_receiver_dropped: false };
     let shared = Arc::new(Mutex::new(slot));
     (Sender(shared.clone()), Receiver(shared))
 }
 
-/// No user code runs under the lock, so it cannot be poisoned.
-fn lock<V>(shared: &Shared<V>) -> MutexGuard<'_, Slot<V>> {
+/// Locks the slot. No foreign code runs under the lock, so a panic cannot leave it half-changed.
+fn lock<V>(shared: &SharedSlot<V>) -> MutexGuard<'_, Slot<V>> {
     #[cfg(loom)]
     return shared.lock().unwrap();
     #[cfg(not(loom))]
@@ -112,26 +173,28 @@ fn lock<V>(shared: &Shared<V>) -> MutexGuard<'_, Slot<V>> {
 }
 
 impl<V> Sender<V> {
+    /// Puts the value into the slot, or returns it if the receiver was dropped.
     fn send(self, value: V) -> Result<(), V> {
         let mut slot = lock(&self.0);
-        if slot.is_receiver_gone {
+        if slot.is_receiver_dropped {
             return Err(value);
         }
         slot.value = Some(value);
-        // The drop of this wakes.
+        // No wake here: `self` is dropped now, after the lock, and its drop wakes the receiver.
         Ok(())
     }
 
     fn is_closed(&self) -> bool {
-        lock(&self.0).is_receiver_gone
+        lock(&self.0).is_receiver_dropped
     }
 }
 
 impl<V> Drop for Sender<V> {
     fn drop(&mut self) {
         let mut slot = lock(&self.0);
-        slot.is_sender_gone = true;
+        slot.is_sender_dropped = true;
         let waker = slot.waker.take();
+        // Foreign code runs in the wake, so the lock is released first.
         drop(slot);
         if let Some(waker) = waker {
             waker.wake();
@@ -140,14 +203,15 @@ impl<V> Drop for Sender<V> {
 }
 
 impl<V> Receiver<V> {
-    /// The value; `None` if none will come any more.
+    /// The value, or `None` if the sender was dropped without one.
     fn poll(&self, waker: &Waker) -> Poll<Option<V>> {
+        // Cloned before the lock: the clone is foreign code.
         let waker = waker.clone();
         let mut slot = lock(&self.0);
         if let Some(value) = slot.value.take() {
             return Poll::Ready(Some(value));
         }
-        if slot.is_sender_gone {
+        if slot.is_sender_dropped {
             return Poll::Ready(None);
         }
         let old = slot.waker.replace(waker);
@@ -160,8 +224,9 @@ impl<V> Receiver<V> {
 impl<V> Drop for Receiver<V> {
     fn drop(&mut self) {
         let mut slot = lock(&self.0);
-        slot.is_receiver_gone = true;
+        slot.is_receiver_dropped = true;
         let left = (slot.value.take(), slot.waker.take());
+        // The drops of the value and the waker are foreign code, so the lock is released first.
         drop(slot);
         drop(left);
     }
@@ -190,7 +255,8 @@ mod models {
         }
     }
 
-    /// Polls until there is an answer, sleeping in between: a lost wake-up is a deadlock, which loom finds.
+    /// Polls until the receiver is ready and blocks in between. A lost wake-up is a deadlock, which
+    /// loom reports.
     fn receive<V>(receiver: &Receiver<V>) -> Option<V> {
         let bell = std::sync::Arc::new(Bell(Notify::new()));
         let waker = Waker::from(bell.clone());
@@ -203,7 +269,7 @@ mod models {
     }
 
     #[test]
-    fn what_is_sent_is_received() {
+    fn a_sent_value_is_received() {
         loom::model(|| {
             let (sender, receiver) = slot();
             let other = thread::spawn(move || sender.send(7));
@@ -213,7 +279,7 @@ mod models {
     }
 
     #[test]
-    fn a_sender_that_goes_is_noticed() {
+    fn a_dropped_sender_ends_the_wait() {
         loom::model(|| {
             let (sender, receiver) = slot::<i32>();
             let other = thread::spawn(move || drop(sender));
@@ -223,7 +289,7 @@ mod models {
     }
 
     #[test]
-    fn a_value_meets_a_receiver_that_goes_or_comes_back() {
+    fn a_value_that_meets_a_dropped_receiver_is_returned_or_dropped() {
         loom::model(|| {
             let value = std::sync::Arc::new(());
             let (sender, receiver) = slot();
@@ -233,7 +299,7 @@ mod models {
             let back = other.join().unwrap();
             assert!(back.as_ref().err().is_none_or(|back| std::sync::Arc::ptr_eq(back, &value)));
             drop(back);
-            assert_eq!(std::sync::Arc::strong_count(&value), 1, "accepted values go with the slot");
+            assert_eq!(std::sync::Arc::strong_count(&value), 1, "an accepted value is dropped with the slot");
         });
     }
 }

@@ -1,9 +1,9 @@
-//! What a deferred and its promises share: the outcome, and what is to happen when there is one.
+//! The state that a deferred and its promises share: the outcome, and what runs when it is there.
 //!
-//! The order in which things happen is jQuery's: first the state changes, then handlers are
-//! scheduled and waiters woken, then callbacks run, in the order of their registration. One that is
-//! added meanwhile runs in the same pass, behind the others. The outcome is set once and never
-//! changed, so callbacks get references to it without any borrow.
+//! Settling follows jQuery's order: the state changes, then handlers are scheduled and waiters are
+//! woken, then callbacks run in the order in which they were added. A callback that is added
+//! meanwhile runs in the same pass, behind the others. The outcome is set once and never changes,
+//! so callbacks get references to it while no borrow is live.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::{Rc, Weak};
@@ -11,13 +11,23 @@ use std::task::Waker;
 
 use picot_context::{Host, Kind, Origin, Place, Report, catch};
 
-use crate::cancel::{Canceller, GROUP, Upstream};
 use crate::cascade;
-use crate::line::Line;
+use crate::numbered_queue::NumberedQueue;
 use crate::progress::{Notification, Progress};
 use crate::rejection::Rejection;
+use crate::upstream::{GROUP_NUMBER, Upstream};
 
 /// Whether a promise is settled, and how.
+///
+/// ```
+/// use picot_deferred::{Deferred, ManualHost, State};
+///
+/// # let (_host, _guard) = ManualHost::installed();
+/// let deferred = Deferred::<i32, String>::new();
+/// assert_eq!(deferred.state(), State::Pending);
+/// deferred.resolve(7);
+/// assert_eq!(deferred.state(), State::Resolved);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// Not settled yet.
@@ -32,89 +42,97 @@ pub(crate) type Outcome<T, E> = Result<T, Rejection<E>>;
 
 type Call<T, E> = dyn FnOnce(Result<&T, &Rejection<E>>);
 
-/// What runs while it is settled.
+/// What runs inside the settling.
 pub(crate) enum Callback<T, E> {
+    /// A callback of the user.
     Call {
         place: Place,
-        /// Whether it is called with a rejection, which is handled then.
+        /// Whether it is called with a rejection too, and so handles it.
         handles: bool,
         call: Box<Call<T, E>>,
     },
-    /// A group, and which of its members this is. It needs no allocation of its own.
-    Member(Rc<dyn Watch>, usize),
+    /// A group, and the index of the member that this is. It needs no allocation of its own.
+    Member(Rc<dyn MemberObserver>, usize),
 }
 
 /// A group that waits for its members.
-pub(crate) trait Watch {
-    /// The member of this index is settled.
+pub(crate) trait MemberObserver {
+    /// Called when the member of this index is settled.
     fn member_settled(&self, index: usize, is_rejected: bool);
 }
 
-/// What runs after the settling.
-enum Later {
+/// What runs after the settling, in a later turn.
+pub(crate) enum Later {
+    /// A handler, with the place where it was added.
     Handler(Place, Box<dyn FnOnce()>),
+    /// The waker of a task that awaits the promise.
     Waiter(Waker),
 }
 
+type Canceller<T, E, P> = Box<dyn FnOnce(&Rc<Shared<T, E, P>>)>;
+
+/// The state behind a deferred and its promises.
 pub(crate) struct Shared<T: 'static, E: 'static, P: 'static> {
     outcome: OnceCell<Outcome<T, E>>,
-    /// Borrowed only while a line of this crate's code looks at it, never while foreign code runs.
-    callbacks: RefCell<Line<Callback<T, E>>>,
+    /// Borrowed only by code of this crate, never while user code runs.
+    callbacks: RefCell<NumberedQueue<Callback<T, E>>>,
     /// As `callbacks`.
-    later: RefCell<Line<Later>>,
-    /// The last number that an entry of either line got.
+    pub(crate) later: RefCell<NumberedQueue<Later>>,
+    /// The last number that was given to an entry of either queue.
     last_number: Cell<u64>,
     /// How many entries of `later` are handlers.
-    handlers: Cell<u32>,
+    handler_count: Cell<u32>,
     /// Whether callbacks are running, further up the stack.
     is_firing: Cell<bool>,
-    /// Whether code that was meant to has seen the rejection, or it was reported.
+    /// Whether code that handles rejections has seen this one, or it was reported.
     pub(crate) is_seen: Cell<bool>,
-    /// How many handlers, awaits and groups will see a rejection of it if they are not removed,
-    /// dropped or cancelled.
-    claims: Cell<u32>,
-    /// Whether a group that had it as a member was settled without it, and answers for it unless a
-    /// promise is left.
-    pub(crate) is_answered: Cell<bool>,
-    /// Whether its rejection was reported.
-    pub(crate) is_told: Cell<bool>,
-    /// Whether a promise was ever asked for, so that something may wait.
+    /// How many handlers, awaits and groups will see a rejection unless they are removed, dropped
+    /// or cancelled before.
+    pub(crate) claim_count: Cell<u32>,
+    /// Whether a group with this as a member was settled without it. The group then handles a later
+    /// rejection, unless a promise is left that may be asked.
+    pub(crate) is_covered_by_group: Cell<bool>,
+    /// Whether the rejection was reported.
+    pub(crate) is_reported: Cell<bool>,
+    /// Whether a promise was ever made, so that something may wait.
     pub(crate) is_promised: Cell<bool>,
-    /// How many deferreds can still settle it.
-    pub(crate) settlers: Cell<u32>,
-    /// How many promises of it there are.
-    pub(crate) promises: Cell<u32>,
-    /// What this waits for, which is not wanted any more if this is cancelled.
+    /// How many deferreds can still settle this.
+    pub(crate) deferred_count: Cell<u32>,
+    /// How many promises of this exist.
+    pub(crate) promise_count: Cell<u32>,
+    /// What this waits for, and the number under which that knows this. Weak, because the upstream
+    /// owns this by the handler or group that settles it.
     pub(crate) upstream: Cell<Option<(Weak<dyn Upstream>, u64)>>,
     extra: OnceCell<Box<Extra<T, E, P>>>,
     pub(crate) host: Rc<dyn Host>,
-    /// Where it was made.
+    /// Where this was made.
     pub(crate) place: Place,
 }
 
-/// What most do not have.
+/// The parts that few states need, in a box of their own to keep the others small.
 pub(crate) struct Extra<T: 'static, E: 'static, P: 'static> {
     pub(crate) progress: Progress<P>,
-    pub(crate) canceller: RefCell<Option<Canceller<T, E, P>>>,
+    /// What [`Deferred::on_cancel`](crate::Deferred::on_cancel) has set, and where.
+    pub(crate) canceller: RefCell<Option<(Place, Canceller<T, E, P>)>>,
 }
 
 impl<T: 'static, E: 'static, P: 'static> Shared<T, E, P> {
-    /// A state that one deferred can settle.
+    /// A pending state that one deferred can settle.
     pub(crate) fn new(host: Rc<dyn Host>, place: Place) -> Rc<Self> {
         Rc::new(Shared {
             outcome: OnceCell::new(),
             callbacks: RefCell::default(),
             later: RefCell::default(),
-            last_number: Cell::new(GROUP),
-            handlers: Cell::new(0),
+            last_number: Cell::new(GROUP_NUMBER),
+            handler_count: Cell::new(0),
             is_firing: Cell::new(false),
             is_seen: Cell::new(false),
-            claims: Cell::new(0),
-            is_answered: Cell::new(false),
-            is_told: Cell::new(false),
+            claim_count: Cell::new(0),
+            is_covered_by_group: Cell::new(false),
+            is_reported: Cell::new(false),
             is_promised: Cell::new(false),
-            settlers: Cell::new(1),
-            promises: Cell::new(0),
+            deferred_count: Cell::new(1),
+            promise_count: Cell::new(0),
             upstream: Cell::new(None),
             extra: OnceCell::new(),
             host,
@@ -146,19 +164,22 @@ impl<T: 'static, E: 'static, P: 'static> Shared<T, E, P> {
         self.extra.get_or_init(|| Box::new(Extra { progress: Progress::default(), canceller: RefCell::new(None) }))
     }
 
-    /// Settles it, unless it is settled already. Returns whether this was the first.
+    /// Settles this, unless it is settled already. Returns whether this call has settled it.
+    ///
+    /// An outcome that is refused is dropped in the caller's own call, outside of any containment:
+    /// a panic of its destructor reaches the caller, as for any value that the caller drops.
     pub(crate) fn settle(self: &Rc<Self>, outcome: Outcome<T, E>) -> bool {
         if self.outcome.set(outcome).is_err() {
             return false;
         }
-        // Often nothing waits yet, and there is nothing foreign to run.
+        // Often nothing waits yet. Then no user code runs, and the cascade need not count it.
         let is_quiet = self.callbacks.borrow().is_empty() && self.later.borrow().is_empty() && self.extra().is_none();
         if is_quiet {
             self.upstream.take();
             self.check_seen();
         } else {
             let after = || self.after_settling();
-            cascade::run(after, || {
+            cascade::run_or_queue(after, || {
                 let this = self.clone();
                 move || this.after_settling()
             });
@@ -169,133 +190,118 @@ impl<T: 'static, E: 'static, P: 'static> Shared<T, E, P> {
     fn after_settling(self: &Rc<Self>) {
         self.upstream.take();
         if let Some(extra) = self.extra() {
-            // No progress comes any more, and there is nothing to cancel; what these hold is let
-            // go.
+            // No notification is accepted any more, and there is nothing left to cancel, so what
+            // these hold is released. Their drops are user code.
             let canceller = extra.canceller.take();
             self.contain(Kind::Promise, self.place, || drop(canceller));
             extra.progress.close(|place, call| self.contain(Kind::Promise, place.unwrap_or(self.place), call));
         }
+        if !self.later.borrow().is_empty() {
+            self.run_later();
+        }
+        self.fire();
+        self.check_seen();
+    }
+
+    /// Schedules the handlers and wakes the waiters.
+    fn run_later(&self) {
+        // The whole queue is taken before user code runs: a handler that is added now is scheduled
+        // at once, because the outcome is set.
         let mut later = self.later.take();
-        self.handlers.set(0);
+        self.handler_count.set(0);
         while let Some(next) = later.pop() {
             match next {
                 Later::Handler(place, handler) => self.schedule(place, handler),
                 Later::Waiter(waker) => self.contain(Kind::Waker, self.place, || waker.wake()),
             }
         }
-        self.fire();
-        self.check_seen();
     }
 
-    /// Adds a callback, which runs before this returns if it is settled, unless callbacks are
-    /// running already. `number` is the [next](Shared::next_number).
+    /// Adds a callback under `number`, which is the [next](Shared::next_number) one.
+    ///
+    /// If this is settled, the callback runs before this returns, except inside another callback:
+    /// then the pass that is running reaches it.
     pub(crate) fn add_callback(self: &Rc<Self>, number: u64, callback: Callback<T, E>) {
         self.callbacks.borrow_mut().push(number, callback);
         if !self.is_pending() {
             let fire = || self.fire();
-            cascade::run(fire, || {
+            cascade::run_or_queue(fire, || {
                 let this = self.clone();
                 move || this.fire()
             });
         }
     }
 
-    /// Adds a handler, which runs in a later turn, whether it is settled or not. Returns its
-    /// number.
+    /// Adds a handler, which runs in a later turn even if this is settled. Returns its number.
     pub(crate) fn add_handler(&self, place: Place, handler: impl FnOnce() + 'static) -> u64 {
         let number = self.next_number();
         let handler = Box::new(handler);
         if self.is_pending() {
             self.later.borrow_mut().push(number, Later::Handler(place, handler));
-            self.handlers.set(self.handlers.get() + 1);
+            self.handler_count.set(self.handler_count.get() + 1);
         } else {
             self.schedule(place, handler);
         }
         number
     }
 
-    /// Makes `waker` the waiter of this number, or a new one, which gets its number. Returns whether
-    /// it waits: cloning a waker is foreign code, which may have settled this, and then nothing would
-    /// wake the waiter any more.
-    pub(crate) fn wait(&self, number: &mut Option<u64>, waker: &Waker) -> bool {
-        let mut later = self.later.borrow_mut();
-        let present = number.and_then(|number| later.get_mut(number));
-        if matches!(present, Some(Later::Waiter(old)) if old.will_wake(waker)) {
-            return true;
-        }
-        drop(later);
-        let waker = waker.clone();
-        if !self.is_pending() {
-            self.contain(Kind::Waker, self.place, || drop(waker));
-            return false;
-        }
-        let mut later = self.later.borrow_mut();
-        let old = match number.and_then(|number| later.get_mut(number)) {
-            Some(old) => Some(std::mem::replace(old, Later::Waiter(waker))),
-            None => {
-                // Numbered only now, because the clone may have added entries.
-                later.push(*number.insert(self.next_number()), Later::Waiter(waker));
-                None
-            }
-        };
-        drop(later);
-        // If this settles, it wakes the new waiter, which is registered by now.
-        self.contain(Kind::Waker, self.place, || drop(old));
-        true
-    }
-
-    /// Removes the handler or waiter of this number. Returns whether there was one.
+    /// Removes the handler or waiter with this number. Returns whether there was one.
     pub(crate) fn remove(&self, number: u64) -> bool {
         let removed = self.later.borrow_mut().remove(number);
         let (kind, place) = match removed {
             None => return false,
             Some(Later::Handler(place, _)) => {
-                self.handlers.set(self.handlers.get() - 1);
+                self.handler_count.set(self.handler_count.get() - 1);
                 (Kind::Promise, place)
             }
             Some(Later::Waiter(_)) => (Kind::Waker, self.place),
         };
+        // Foreign code may run in the drop; no borrow is live.
         self.contain(kind, place, || drop(removed));
         true
     }
 
-    /// Removes the callback of this number, if it is there.
+    /// Removes the callback with this number, if it is there.
     pub(crate) fn remove_callback(&self, number: u64) {
         let mut callbacks = self.callbacks.borrow_mut();
         if !callbacks.is_empty() {
             let removed = callbacks.remove(number);
             drop(callbacks);
+            // User code may run in the drop; no borrow is live.
             drop(removed);
         }
     }
 
-    /// Whether nothing waits for the outcome. Awaits and groups wait by their promises.
+    /// Whether nothing waits for the outcome. Awaits and groups count by the promises that they
+    /// hold.
     pub(crate) fn is_unwanted(&self) -> bool {
-        self.promises.get() == 0 && self.handlers.get() == 0 && self.callbacks.borrow().is_empty()
+        self.promise_count.get() == 0 && self.handler_count.get() == 0 && self.callbacks.borrow().is_empty()
     }
 
     /// How many callbacks, handlers, awaits and groups are registered.
-    pub(crate) fn registered(&self) -> usize {
+    pub(crate) fn registration_count(&self) -> usize {
         self.callbacks.borrow().len() + self.later.borrow().len()
     }
 
+    /// Takes the next number of an entry. Numbers only grow, which both queues rely on.
     pub(crate) fn next_number(&self) -> u64 {
         self.last_number.set(self.last_number.get() + 1);
         self.last_number.get()
     }
 
-    fn schedule(&self, place: Place, handler: Box<dyn FnOnce()>) {
-        // A closed host drops the handler, and with it the deferred that the handler was to settle.
+    pub(crate) fn schedule(&self, place: Place, handler: Box<dyn FnOnce()>) {
+        // A closed host drops the handler, which may own the deferred of the next promise.
         cascade::run_flat(|| _ = self.host.run_later(place, handler));
     }
 
-    /// Runs the callbacks, if it is settled and they do not run already.
+    /// Runs the callbacks, if this is settled and they are not running already.
     fn fire(&self) {
         let Some(outcome) = self.outcome.get() else { return };
         if self.callbacks.borrow().is_empty() || self.is_firing.replace(true) {
             return;
         }
         loop {
+            // One entry per borrow: a callback may add or remove others.
             let next = self.callbacks.borrow_mut().pop();
             match next {
                 None => break,
@@ -306,7 +312,7 @@ impl<T: 'static, E: 'static, P: 'static> Shared<T, E, P> {
                     self.contain(Kind::Promise, place, || call(outcome.as_ref()));
                 }
                 Some(Callback::Member(group, index)) => {
-                    // What the group lets go of is the user's.
+                    // Contained, because the group may drop values and promises of the user.
                     self.contain(Kind::Promise, self.place, || group.member_settled(index, outcome.is_err()));
                 }
             }
@@ -314,64 +320,14 @@ impl<T: 'static, E: 'static, P: 'static> Shared<T, E, P> {
         self.is_firing.set(false);
     }
 
-    /// If it is rejected and nothing has seen that or will, looks again in the next turn, and then
-    /// reports it.
-    fn check_seen(self: &Rc<Self>) {
-        if self.is_unseen() {
-            let check = Check(Some(self.clone()));
-            self.schedule(self.place, Box::new(move || check.run()));
-        }
-    }
-
-    /// Whether it is rejected, that is no news to report by others, and nothing has seen it or
-    /// will.
-    fn is_unseen(&self) -> bool {
-        let Some(Err(rejection)) = self.outcome.get() else { return false };
-        let is_quiet = match rejection {
-            Rejection::Error(_) | Rejection::Cycle => false,
-            // The panic was reported; the caller of a cancel knows.
-            Rejection::Panicked | Rejection::Cancelled => true,
-            // Where nothing ever could wait, nothing misses it.
-            Rejection::Abandoned => !self.is_promised.get(),
-        };
-        let is_answered = self.is_answered.get() && self.promises.get() == 0;
-        !is_quiet && !self.is_seen.get() && self.claims.get() == 0 && !is_answered
-    }
-
-    fn report_if_unseen(&self) {
-        if !self.is_unseen() {
-            return;
-        }
-        let Some(Err(rejection)) = self.outcome.get() else { return };
-        self.is_seen.set(true);
-        self.is_told.set(true);
-        self.host.report(Report::unhandled(self.place, rejection.reason()));
-    }
-
-    /// Notes that a handler, an await or a group will see a rejection of it, unless it is [let
-    /// go](Shared::unclaim) first.
-    pub(crate) fn claim(&self) {
-        self.claims.set(self.claims.get() + 1);
-    }
-
-    /// Takes a claim back. Without `has_seen`, a rejection that nothing else will see is reported.
-    pub(crate) fn unclaim(self: &Rc<Self>, has_seen: bool) {
-        self.claims.set(self.claims.get() - 1);
-        if has_seen {
-            self.is_seen.set(true);
-        } else {
-            self.check_seen();
-        }
-    }
-
-    /// Runs foreign code whose panic is a report and no more.
+    /// Runs foreign code. A panic of it is reported and goes no further.
     pub(crate) fn contain(&self, kind: Kind, place: Place, f: impl FnOnce()) {
         if let Err(payload) = catch(f) {
             self.host.report(Report::panic(Origin::new(kind).at(place), payload));
         }
     }
 
-    /// Sends a notification of progress, and those behind it.
+    /// Sends a notification of progress, and those that are queued behind it.
     pub(crate) fn notify(self: &Rc<Self>, notification: Option<Notification<P>>) {
         let Some(notification) = notification else { return };
         let this = self.clone();
@@ -384,110 +340,39 @@ impl<T: 'static, E: 'static, P: 'static> Shared<T, E, P> {
     }
 }
 
+impl<T: Clone + 'static, E: Clone + 'static, P: 'static> Shared<T, E, P> {
+    /// The outcome of a settled state. Moves it out if this is the last reference, and clones it
+    /// otherwise.
+    pub(crate) fn into_outcome(mut self: Rc<Self>) -> Outcome<T, E> {
+        if let Some(shared) = Rc::get_mut(&mut self) {
+            // In place: moving the state out of its `Rc` would copy all of it.
+            return shared.outcome.take().expect("the state is settled: callers check that");
+        }
+        // A weak reference may be left. That is no obstacle to moving.
+        match Rc::try_unwrap(self) {
+            Ok(mut shared) => shared.outcome.take().expect("the state is settled: callers check that"),
+            Err(shared) => shared.outcome.get().expect("the state is settled: callers check that").clone(),
+        }
+    }
+}
+
 impl<T: 'static, E: 'static, P: 'static> Drop for Shared<T, E, P> {
     fn drop(&mut self) {
         if let Some(extra) = self.extra() {
             extra.progress.forget(|place, call| self.contain(Kind::Promise, place.unwrap_or(self.place), call));
         }
+        // Without destructors there is no user code to contain: this is the hot path of small
+        // values.
         if !std::mem::needs_drop::<Outcome<T, E>>() {
             return;
         }
         let Some(outcome) = self.outcome.take() else { return };
-        // The value may hold the last promise of another one, and so on, and its drop may panic.
+        // The value may own the last promise of another state, and so on: a list made of promises.
         let (host, place) = (self.host.clone(), self.place);
         cascade::run_owned(move || {
             if let Err(payload) = catch(|| drop(outcome)) {
                 host.report(Report::panic(Origin::new(Kind::Promise).at(place), payload));
             }
         });
-    }
-}
-
-/// Looks in its turn whether a rejection was seen. A host that closes drops it, and then it looks
-/// at once: the rejections of the last turn are reported, too.
-struct Check<T: 'static, E: 'static, P: 'static>(Option<Rc<Shared<T, E, P>>>);
-
-impl<T: 'static, E: 'static, P: 'static> Check<T, E, P> {
-    fn run(mut self) {
-        if let Some(shared) = self.0.take() {
-            shared.report_if_unseen();
-        }
-    }
-}
-
-impl<T: 'static, E: 'static, P: 'static> Drop for Check<T, E, P> {
-    fn drop(&mut self) {
-        let Some(shared) = self.0.take() else { return };
-        // A host that closes abandons all that is pending, which is no news.
-        if !matches!(shared.outcome(), Some(Err(Rejection::Abandoned))) {
-            shared.report_if_unseen();
-        }
-    }
-}
-
-/// A handler's claim to see the rejection. If the handler is dropped without having run, nothing
-/// has seen it.
-pub(crate) struct Claim<T: 'static, E: 'static, P: 'static>(Option<Rc<Shared<T, E, P>>>);
-
-impl<T: 'static, E: 'static, P: 'static> Claim<T, E, P> {
-    pub(crate) fn new(shared: &Rc<Shared<T, E, P>>) -> Self {
-        shared.claim();
-        Claim(Some(shared.clone()))
-    }
-
-    /// Sees the outcome.
-    pub(crate) fn take(mut self) -> Rc<Shared<T, E, P>> {
-        let shared = self.0.take().expect("a claim is taken once, as `self` is moved");
-        shared.unclaim(true);
-        shared
-    }
-
-    /// Whether the rejection was reported.
-    pub(crate) fn is_told(&self) -> bool {
-        self.0.as_ref().is_some_and(|shared| shared.is_told.get())
-    }
-}
-
-impl<T: 'static, E: 'static, P: 'static> Drop for Claim<T, E, P> {
-    fn drop(&mut self) {
-        if let Some(shared) = self.0.take() {
-            shared.unclaim(false);
-        }
-    }
-}
-
-/// A task's wait for a settling, which is removed when this is dropped.
-pub(crate) struct Waiter<'a, T: 'static, E: 'static, P: 'static> {
-    shared: &'a Shared<T, E, P>,
-    number: Option<u64>,
-}
-
-impl<'a, T: 'static, E: 'static, P: 'static> Waiter<'a, T, E, P> {
-    pub(crate) fn new(shared: &'a Shared<T, E, P>) -> Self {
-        Waiter { shared, number: None }
-    }
-
-    /// [`Shared::wait`].
-    pub(crate) fn wait(&mut self, waker: &Waker) -> bool {
-        self.shared.wait(&mut self.number, waker)
-    }
-}
-
-impl<T: 'static, E: 'static, P: 'static> Drop for Waiter<'_, T, E, P> {
-    fn drop(&mut self) {
-        if let Some(number) = self.number {
-            self.shared.remove(number);
-        }
-    }
-}
-
-impl<T: Clone + 'static, E: Clone + 'static, P: 'static> Shared<T, E, P> {
-    /// The outcome of a state that is settled: moved out if nothing else can ask for it, else
-    /// cloned.
-    pub(crate) fn into_outcome(self: Rc<Self>) -> Outcome<T, E> {
-        match Rc::try_unwrap(self) {
-            Ok(mut shared) => shared.outcome.take().expect("the outcome is taken after the settling"),
-            Err(shared) => shared.outcome.get().expect("the outcome is taken after the settling").clone(),
-        }
     }
 }

@@ -1,7 +1,7 @@
-//! What is scheduled: handlers that make a further promise, and asyncio's callbacks.
+//! What runs in a later turn: handlers that make a further promise, and asyncio's done-callbacks.
 //!
-//! A promise that a handler returns is adopted by one more handler, which is scheduled, as every
-//! handler is. So a chain of adoptions, however long, is a chain of turns and not of stack frames.
+//! If a handler returns a promise, one more handler adopts it, and is scheduled as every handler is.
+//! So a chain of adoptions takes turns and no stack, however long it is.
 
 use std::panic::Location;
 use std::rc::{Rc, Weak};
@@ -11,21 +11,35 @@ use picot_context::{Kind, Origin, Payload, Place, Report, catch};
 use crate::deferred::Deferred;
 use crate::promise::Promise;
 use crate::rejection::Rejection;
-use crate::state::{Claim, Outcome, Shared};
+use crate::state::{Outcome, Shared};
+use crate::unhandled::Claim;
 
 /// What a handler of [`then`](Promise::then), [`catch`](Promise::catch) or
 /// [`finally`](Promise::finally) may return: a `Result`, or another promise.
+///
+/// ```
+/// use picot_deferred::{Chained, Promise};
+///
+/// fn half_of(n: i32) -> impl Chained<i32, String> {
+///     if n % 2 == 0 { Ok(n / 2) } else { Err(format!("{n} is odd")) }
+/// }
+///
+/// # let (host, _guard) = picot_deferred::ManualHost::installed();
+/// let half = Promise::settled(Ok(8)).then(half_of);
+/// host.run_until_stalled();
+/// assert_eq!(half.outcome(), Some(Ok(&4)));
+/// ```
 pub trait Chained<T: 'static, E: 'static>: sealed::Sealed<T, E> {}
 
 pub(crate) mod sealed {
     use super::*;
 
     pub trait Sealed<T: 'static, E: 'static> {
-        /// Settles `next` by what `map` makes of this: now, or when this is settled itself.
-        #[expect(private_interfaces, reason = "nobody outside of this crate calls it")]
+        /// Settles `downstream` with what `map` makes of this outcome, as soon as there is one.
+        #[expect(private_interfaces, reason = "only this crate calls it")]
         fn settle<U: 'static>(
             self,
-            next: &Next<U, E>,
+            downstream: &Downstream<U, E>,
             place: Place,
             map: impl FnOnce(Outcome<T, E>) -> Outcome<U, E> + 'static,
         );
@@ -35,48 +49,57 @@ pub(crate) mod sealed {
 impl<T: 'static, E: 'static> Chained<T, E> for Result<T, E> {}
 
 impl<T: 'static, E: 'static> sealed::Sealed<T, E> for Result<T, E> {
-    #[expect(private_interfaces, reason = "nobody outside of this crate calls it")]
+    #[expect(private_interfaces, reason = "only this crate calls it")]
     fn settle<U: 'static>(
         self,
-        next: &Next<U, E>,
+        downstream: &Downstream<U, E>,
         _: Place,
         map: impl FnOnce(Outcome<T, E>) -> Outcome<U, E> + 'static,
     ) {
-        next.deferred.settle(map(self.map_err(Rejection::Error)));
+        downstream.deferred.settle(map(self.map_err(Rejection::Error)));
     }
 }
 
 impl<T: Clone + 'static, E: Clone + 'static> Chained<T, E> for Promise<T, E> {}
 
 impl<T: Clone + 'static, E: Clone + 'static> sealed::Sealed<T, E> for Promise<T, E> {
-    #[expect(private_interfaces, reason = "nobody outside of this crate calls it")]
+    #[expect(private_interfaces, reason = "only this crate calls it")]
     fn settle<U: 'static>(
         self,
-        next: &Next<U, E>,
+        downstream: &Downstream<U, E>,
         place: Place,
         map: impl FnOnce(Outcome<T, E>) -> Outcome<U, E> + 'static,
     ) {
-        next.adopt(self, place, map);
+        downstream.adopt(self, place, map);
     }
 }
 
-/// Which callback was added by [`Promise::on_settled`].
+/// Identifies a callback that [`Promise::on_settled`] has added.
+///
+/// ```
+/// # let (_host, _guard) = picot_deferred::ManualHost::installed();
+/// let promise = picot_deferred::Deferred::<i32, String>::new().promise();
+/// let id: picot_deferred::CallbackId = promise.on_settled(|_| {});
+/// promise.remove([id]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CallbackId {
-    /// An address, which tells promises apart and is not followed.
+    /// The address of the promise's state. It is compared and never dereferenced.
     promise: usize,
     number: u64,
 }
 
 impl<T: Clone + 'static, E: Clone + 'static, P: 'static> Promise<T, E, P> {
-    /// Calls `f` with the value, in a later turn than that of the settling, always. What it returns
-    /// settles the promise that this returns: `Ok` and `Err` do so at once, another promise does
-    /// when it is settled itself. A rejection passes by `f` to that promise. If `f` panics, that
-    /// promise is rejected as [panicked](Rejection::Panicked), and the panic is reported. If that
-    /// promise is [cancelled](Promise::cancel) before, `f` is not called.
+    /// Calls `f` with the value, in a later turn than the settling, and returns a promise of what
+    /// `f` returns.
+    ///
+    /// If `f` returns `Ok` or `Err`, the new promise is settled at once; if `f` returns a promise,
+    /// when that is settled. A rejection skips `f` and settles the new promise. If `f` panics, the
+    /// panic is reported and the new promise is rejected as [panicked](Rejection::Panicked). If the
+    /// new promise is [cancelled](Promise::cancel) before, `f` is not called.
     ///
     /// ```
-    /// # let (host, _guard) = picot_context::ManualHost::installed();
+    /// # let (host, _guard) = picot_deferred::ManualHost::installed();
     /// let deferred = picot_deferred::Deferred::<i32, String>::new();
     /// let next = deferred.promise().then(|n| if n > 0 { Ok(n + 1) } else { Err("not positive".into()) });
     /// deferred.resolve(1);
@@ -85,18 +108,20 @@ impl<T: Clone + 'static, E: Clone + 'static, P: 'static> Promise<T, E, P> {
     /// ```
     #[track_caller]
     pub fn then<U: 'static, R: Chained<U, E>>(&self, f: impl FnOnce(T) -> R + 'static) -> Promise<U, E> {
-        self.handle(Location::caller(), |claim, next, place| match claim.take().into_outcome() {
-            Ok(value) => f(value).settle(next, place, |outcome| outcome),
-            Err(rejection) => next.pass(Err(rejection)),
+        self.handle(Location::caller(), |claim, downstream, place| match claim.take().into_outcome() {
+            Ok(value) => f(value).settle(downstream, place, |outcome| outcome),
+            Err(rejection) => downstream.pass_on(Err(rejection)),
         })
     }
 
-    /// Calls `f` with the rejection, in a later turn, always, and goes on with what `f` returns;
-    /// `Ok` recovers. A value passes by `f`. jQuery's `catch`, and its `then(null, f)`. Otherwise
-    /// as [`then`](Promise::then).
+    /// Calls `f` with the rejection, in a later turn than the settling, and returns a promise of
+    /// what `f` returns; `Ok` recovers.
+    ///
+    /// A value skips `f` and settles the new promise. Otherwise as [`then`](Promise::then). jQuery's
+    /// `catch`, and its `then(null, f)`.
     ///
     /// ```
-    /// # let (host, _guard) = picot_context::ManualHost::installed();
+    /// # let (host, _guard) = picot_deferred::ManualHost::installed();
     /// let deferred = picot_deferred::Deferred::<i32, String>::new();
     /// let next = deferred.promise().catch(|rejection| if rejection.error().is_some() { Ok(0) } else { Err("gone".into()) });
     /// deferred.reject("no".into());
@@ -105,18 +130,20 @@ impl<T: Clone + 'static, E: Clone + 'static, P: 'static> Promise<T, E, P> {
     /// ```
     #[track_caller]
     pub fn catch<R: Chained<T, E>>(&self, f: impl FnOnce(Rejection<E>) -> R + 'static) -> Promise<T, E> {
-        self.handle(Location::caller(), |claim, next, place| match claim.take().into_outcome() {
-            Ok(value) => next.pass(Ok(value)),
-            Err(rejection) => f(rejection).settle(next, place, |outcome| outcome),
+        self.handle(Location::caller(), |claim, downstream, place| match claim.take().into_outcome() {
+            Ok(value) => downstream.pass_on(Ok(value)),
+            Err(rejection) => f(rejection).settle(downstream, place, |outcome| outcome),
         })
     }
 
-    /// Calls `f` in a later turn than that of the settling, whichever the outcome, and passes the
-    /// outcome on when what `f` returns is resolved. If that is rejected, or `f` panics, this
-    /// replaces the outcome. Otherwise as [`then`](Promise::then).
+    /// Calls `f` in a later turn than the settling, whatever the outcome, and returns a promise of
+    /// the same outcome.
+    ///
+    /// The new promise is settled when what `f` returns is resolved. If that is rejected, or `f`
+    /// panics, the rejection replaces the outcome. Otherwise as [`then`](Promise::then).
     ///
     /// ```
-    /// # let (host, _guard) = picot_context::ManualHost::installed();
+    /// # let (host, _guard) = picot_deferred::ManualHost::installed();
     /// let deferred = picot_deferred::Deferred::<i32, String>::new();
     /// let next = deferred.promise().finally(|| {
     ///     println!("over");
@@ -128,38 +155,42 @@ impl<T: Clone + 'static, E: Clone + 'static, P: 'static> Promise<T, E, P> {
     /// ```
     #[track_caller]
     pub fn finally<R: Chained<(), E>>(&self, f: impl FnOnce() -> R + 'static) -> Promise<T, E> {
-        self.handle(Location::caller(), |claim, next, place| {
-            let passes = next.passes();
-            // The claim stays until then: if the wait for what `f` returns is cancelled, nothing
-            // has seen a rejection.
-            f().settle(next, place, |finished| {
+        self.handle(Location::caller(), |claim, downstream, place| {
+            let mark_passed_on = downstream.mark_passed_on();
+            // The claim lives until what `f` returns is settled. If that wait is cancelled, the
+            // dropped claim reports the rejection.
+            f().settle(downstream, place, |finished| {
                 let outcome = claim.take().into_outcome();
                 finished.and_then(|()| {
-                    passes();
+                    mark_passed_on();
                     outcome
                 })
             });
         })
     }
 
-    /// Makes the promise that `f` settles when this one is settled.
+    /// Makes the promise that `f` settles after this one is settled.
     fn handle<U: 'static>(
         &self,
         place: Place,
-        f: impl FnOnce(Claim<T, E, P>, &Next<U, E>, Place) + 'static,
+        f: impl FnOnce(Claim<T, E, P>, &Downstream<U, E>, Place) + 'static,
     ) -> Promise<U, E> {
         let shared = &self.shared;
         let claim = Claim::new(shared);
-        let mut next = Next { deferred: Deferred::from_host(shared.host.clone(), place), is_told: false };
-        let promise = next.deferred.promise();
+        let mut downstream =
+            Downstream { deferred: Deferred::from_host(shared.host.clone(), place), is_reported: false };
+        let promise = downstream.deferred.promise();
         let number = shared.add_handler(place, move || {
-            if !next.deferred.shared.is_pending() {
-                // Cancelled. The claim goes with this closure, and the rejection is unseen.
+            if !downstream.deferred.shared.is_pending() {
+                // Cancelled. The claim is dropped with this closure, so a rejection is unseen.
                 return;
             }
-            next.is_told = claim.is_told();
-            if let Err(payload) = catch(|| f(claim, &next, place)) {
-                next.panicked(payload, place);
+            // This is settled, so no cancel goes there any more. Without the weak reference, a value
+            // that only this handler wants is moved out in place.
+            downstream.deferred.shared.upstream.take();
+            downstream.is_reported = claim.is_reported();
+            if let Err(payload) = catch(|| f(claim, &downstream, place)) {
+                downstream.panicked(payload, place);
             }
         });
         promise.shared.wait_for(shared, number);
@@ -168,12 +199,13 @@ impl<T: Clone + 'static, E: Clone + 'static, P: 'static> Promise<T, E, P> {
 }
 
 impl<T: 'static, E: 'static, P: 'static> Promise<T, E, P> {
-    /// Calls `f` with the outcome in a later turn than that of the settling, always, in the order
-    /// of registration: asyncio's `add_done_callback`. If `f` panics, that is reported, and the
-    /// others run all the same.
+    /// Calls `f` with the outcome, in a later turn than the settling: asyncio's `add_done_callback`.
+    ///
+    /// Callbacks run in the order of registration. If `f` panics, the panic is reported and the
+    /// others still run.
     ///
     /// ```
-    /// # let (host, _guard) = picot_context::ManualHost::installed();
+    /// # let (host, _guard) = picot_deferred::ManualHost::installed();
     /// let deferred = picot_deferred::Deferred::<i32, String>::new();
     /// let promise = deferred.promise();
     /// let first = promise.on_settled(|outcome| println!("{outcome:?}"));
@@ -195,8 +227,19 @@ impl<T: 'static, E: 'static, P: 'static> Promise<T, E, P> {
         CallbackId { promise: Rc::as_ptr(&self.shared).addr(), number }
     }
 
-    /// Removes these callbacks of [`on_settled`](Promise::on_settled), and returns how many of them
-    /// there were. Those that are scheduled already, because it is settled, are not.
+    /// Removes these callbacks of [`on_settled`](Promise::on_settled). Returns how many it has
+    /// removed.
+    ///
+    /// Callbacks of a settled promise are scheduled already, and are not removed.
+    ///
+    /// ```
+    /// # let (_host, _guard) = picot_deferred::ManualHost::installed();
+    /// let promise = picot_deferred::Deferred::<i32, String>::with(|deferred| {
+    ///     let promise = deferred.promise();
+    ///     let id = promise.on_settled(|_| unreachable!("it is removed"));
+    ///     assert_eq!(promise.remove([id, id]), 1);
+    /// });
+    /// ```
     #[doc(alias = "remove_done_callback")]
     pub fn remove(&self, callbacks: impl IntoIterator<Item = CallbackId>) -> usize {
         let promise = Rc::as_ptr(&self.shared).addr();
@@ -205,28 +248,28 @@ impl<T: 'static, E: 'static, P: 'static> Promise<T, E, P> {
     }
 }
 
-/// The deferred that a handler settles.
-pub(crate) struct Next<T: 'static, E: 'static> {
+/// The next promise of a chain, seen from the handler that settles it.
+pub(crate) struct Downstream<T: 'static, E: 'static> {
     deferred: Deferred<T, E>,
-    /// Whether the rejection that the handler is to pass on was reported.
-    is_told: bool,
+    /// Whether the rejection that the handler may pass on was reported.
+    is_reported: bool,
 }
 
-impl<T: 'static, E: 'static> Next<T, E> {
-    /// Settles it by an outcome that passes by the handler.
-    fn pass(&self, outcome: Outcome<T, E>) {
-        self.passes()();
+impl<T: 'static, E: 'static> Downstream<T, E> {
+    /// Settles it with an outcome that the handler passes on unchanged.
+    fn pass_on(&self, outcome: Outcome<T, E>) {
+        self.mark_passed_on()();
         self.deferred.settle(outcome);
     }
 
-    /// To be called before it is settled by such an outcome: a rejection is reported once on its
-    /// way.
-    fn passes(&self) -> impl FnOnce() + use<T, E> {
-        let told = self.is_told.then(|| self.deferred.shared.clone());
+    /// Returns a function to call before an outcome is passed on: if the rejection was reported, it
+    /// marks the next promise so that the rejection is not reported again.
+    fn mark_passed_on(&self) -> impl FnOnce() + use<T, E> {
+        let reported = self.is_reported.then(|| self.deferred.shared.clone());
         move || {
-            if let Some(shared) = told {
+            if let Some(shared) = reported {
                 shared.is_seen.set(true);
-                shared.is_told.set(true);
+                shared.is_reported.set(true);
             }
         }
     }
@@ -236,7 +279,7 @@ impl<T: 'static, E: 'static> Next<T, E> {
         self.deferred.settle(Err(Rejection::Panicked));
     }
 
-    /// Settles it by what `promise` is settled with.
+    /// Settles it as soon as `promise` is settled, with what `map` makes of the outcome.
     fn adopt<V: Clone + 'static>(
         &self,
         promise: Promise<V, E>,
@@ -245,20 +288,22 @@ impl<T: 'static, E: 'static> Next<T, E> {
     ) where
         E: Clone,
     {
+        // Addresses, because the two may have different types.
         if Rc::as_ptr(&promise.shared).addr() == Rc::as_ptr(&self.deferred.shared).addr() {
             self.deferred.settle(Err(Rejection::Cycle));
             return;
         }
-        let mut next = Next { deferred: self.deferred.clone(), is_told: false };
+        let mut downstream = Downstream { deferred: self.deferred.clone(), is_reported: false };
         let claim = Claim::new(&promise.shared);
         let number = promise.shared.add_handler(place, move || {
-            if !next.deferred.shared.is_pending() {
+            if !downstream.deferred.shared.is_pending() {
                 return;
             }
-            next.is_told = claim.is_told();
+            downstream.is_reported = claim.is_reported();
+            // `map` clones values of the user.
             match catch(|| map(claim.take().into_outcome())) {
-                Ok(outcome) => next.pass(outcome),
-                Err(payload) => next.panicked(payload, place),
+                Ok(outcome) => downstream.pass_on(outcome),
+                Err(payload) => downstream.panicked(payload, place),
             }
         });
         self.deferred.shared.wait_for(&promise.shared, number);
@@ -266,7 +311,7 @@ impl<T: 'static, E: 'static> Next<T, E> {
 }
 
 impl<T: 'static, E: 'static, P: 'static> Shared<T, E, P> {
-    /// Notes what this waits for, and under which number, so that a cancel can go upwards.
+    /// Notes what this waits for, and the number there, so that a cancel can go upwards.
     fn wait_for<U: 'static, F: 'static, Q: 'static>(&self, upstream: &Rc<Shared<U, F, Q>>, number: u64) {
         if upstream.is_pending() {
             let upstream: Weak<Shared<U, F, Q>> = Rc::downgrade(upstream);

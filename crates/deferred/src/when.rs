@@ -1,36 +1,51 @@
-//! Waiting for several: jQuery's `$.when`, and the others that promises have.
+//! Waiting for several: jQuery's `$.when`, and the other groups that JavaScript's promises have.
 //!
-//! A group knows its members by their index and counts what is left, so each completion costs the
-//! same, however many members there are, and none costs an allocation. Whatever else the members
-//! do, they go on.
+//! A group does not change its members: those that it does not wait for any more go on.
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::Ready;
-use std::panic::Location;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 
-use picot_context::{Kind, Origin, Report, catch};
-
-use crate::cancel::{GROUP, LetGo, Upstream};
-use crate::deferred::{Deferred, this_host};
+use crate::group::{Member, Members, Observed, start};
 use crate::promise::Promise;
 use crate::rejection::Rejection;
-use crate::state::{Callback, Outcome, Shared, State, Watch};
+use crate::state::{MemberObserver, State};
+use crate::upstream::ReleaseList;
 
-/// What can be waited for by [`when()`]: a promise, or a future of a `Result`, which this thread's
-/// host then runs. A value that is there already is `std::future::ready(Ok(value))`, and is
-/// resolved at once.
+/// What [`when()`] and its siblings can wait for: a promise, or a future of a `Result`.
+///
+/// This thread's host runs the future. For a value that is known already, pass
+/// `std::future::ready(Ok(value))`: it takes no task, and counts as resolved at once.
+///
+/// ```
+/// use std::future::ready;
+/// use picot_deferred::{Awaited, when};
+///
+/// fn twice<A: Awaited<Value = i32, Error = String> + Clone>(one: A) -> impl Awaited<Value = (i32, i32), Error = String> {
+///     when((one.clone(), one))
+/// }
+///
+/// # let (_host, _guard) = picot_deferred::ManualHost::installed();
+/// assert_eq!(twice(ready(Ok(1))).into_promise().outcome(), Some(Ok(&(1, 1))));
+/// ```
 pub trait Awaited {
     /// The value.
     type Value: Clone + 'static;
     /// The error.
     type Error: Clone + 'static;
-    /// The progress, of which a group tells nothing.
+    /// The progress. A group does not pass it on.
     type Progress: 'static;
 
-    /// The promise of it.
+    /// Turns this into a promise.
+    ///
+    /// ```
+    /// use picot_deferred::Awaited;
+    ///
+    /// # let (_host, _guard) = picot_deferred::ManualHost::installed();
+    /// let promise = std::future::ready(Ok::<i32, String>(7)).into_promise();
+    /// assert_eq!(promise.outcome(), Some(Ok(&7)));
+    /// ```
     #[track_caller]
     fn into_promise(self) -> Promise<Self::Value, Self::Error, Self::Progress>;
 }
@@ -55,30 +70,54 @@ where
 
     #[track_caller]
     fn into_promise(self) -> Promise<T, E> {
+        // `Ready` is found by its type, because `Promise::spawn` would settle it a turn later.
         let mut future = Some(self);
         match (&mut future as &mut dyn Any).downcast_mut::<Option<Ready<Result<T, E>>>>().and_then(Option::take) {
             Some(ready) => Promise::settled(ready.into_inner().map_err(Rejection::Error)),
-            None => Promise::spawn(future.expect("only a `Ready` is taken out")),
+            None => Promise::spawn(future.expect("the future is still here: only a `Ready` was taken out")),
         }
     }
 }
 
-/// What [`when()`] waits for: a promise, or a tuple of up to eight members.
+/// What [`when()`] takes: one promise, or a tuple of up to eight [members](Awaited).
+///
+/// ```
+/// use picot_deferred::{Group, Promise};
+///
+/// fn report<G: Group>(group: G) {
+///     group.when().always(|outcome| println!("{}", if outcome.is_ok() { "done" } else { "failed" }));
+/// }
+///
+/// # let (_host, _guard) = picot_deferred::ManualHost::installed();
+/// let promise = Promise::<i32, String>::settled(Ok(7));
+/// report(promise.clone());
+/// report((promise.clone(), promise));
+/// ```
 pub trait Group {
     /// The value, or the tuple of the members' values.
     type Values: Clone + 'static;
-    /// The error that they share.
+    /// The error type, which all members share.
     type Error: Clone + 'static;
 
-    /// Settles when they do; see [`when()`].
+    /// Waits for all members; see [`when()`].
+    ///
+    /// ```
+    /// use std::future::ready;
+    /// use picot_deferred::Group;
+    ///
+    /// # let (_host, _guard) = picot_deferred::ManualHost::installed();
+    /// let both = (ready(Ok::<_, String>(1)), ready(Ok("one"))).when();
+    /// assert_eq!(both.outcome(), Some(Ok(&(1, "one"))));
+    /// ```
     #[track_caller]
     fn when(self) -> Promise<Self::Values, Self::Error>;
 }
 
-/// Waits for all members of a tuple. The promise that it returns is resolved with the tuple of
-/// their values when the last one is, in the same call; at once if all are already. It is rejected
-/// with the first rejection; the others go on. A promise alone is a group of itself, and makes a
-/// new promise.
+/// Waits for all members of a tuple, and returns a promise of the tuple of their values.
+///
+/// The promise is resolved inside the call that resolves the last member; at once if all are
+/// resolved already. It is rejected with the first rejection, and the other members go on. A single
+/// promise makes a new promise of its outcome. (jQuery's `$.when`; asyncio's `gather`.)
 ///
 /// # Panics
 /// If this thread has no host.
@@ -86,7 +125,7 @@ pub trait Group {
 /// ```
 /// use picot_deferred::{Deferred, when};
 ///
-/// # let (host, _guard) = picot_context::ManualHost::installed();
+/// # let (host, _guard) = picot_deferred::ManualHost::installed();
 /// let deferred = Deferred::<i32, String>::new();
 /// when((deferred.promise(), async { Ok("text") })).done(|(number, text)| println!("{number}, {text}"));
 /// deferred.resolve(1);
@@ -98,8 +137,9 @@ pub fn when<G: Group>(group: G) -> Promise<G::Values, G::Error> {
     group.when()
 }
 
-/// [`when()`] for any number of members of one type: resolved with their values in order. Without
-/// members it is resolved from the start. (`Promise.all`.)
+/// Waits for any number of members of one type, and returns a promise of their values in order.
+///
+/// Without members the promise is resolved at once. Otherwise as [`when()`]. (`Promise.all`.)
 ///
 /// # Panics
 /// If this thread has no host.
@@ -107,7 +147,7 @@ pub fn when<G: Group>(group: G) -> Promise<G::Values, G::Error> {
 /// ```
 /// use picot_deferred::{Deferred, when_all};
 ///
-/// # let (_host, _guard) = picot_context::ManualHost::installed();
+/// # let (_host, _guard) = picot_deferred::ManualHost::installed();
 /// let all: Vec<_> = (0..3).map(|_| Deferred::<i32, String>::new()).collect();
 /// when_all(all.iter().map(Deferred::promise)).done(|values| assert_eq!(*values, [0, 1, 2]));
 /// for (n, deferred) in (0..3).zip(&all).rev() {
@@ -133,7 +173,8 @@ where
             if members[index].state() == State::Rejected {
                 return (members.swap_remove(index).into_outcome().map(|_| Vec::new()), Some(members));
             }
-            // Not collected into a `Result`, which would not know how many there are.
+            // Not collected into a `Result`: that iterator has no lower size bound, so the vector
+            // would grow step by step.
             let mut values = Vec::with_capacity(members.len());
             for member in members {
                 match member.into_outcome() {
@@ -146,8 +187,9 @@ where
     )
 }
 
-/// Waits until all members are settled, and is resolved with their outcomes in order.
-/// (`Promise.allSettled`; asyncio's `gather(…, return_exceptions=True)`.)
+/// Waits until all members are settled, and returns a promise of their outcomes in order.
+///
+/// The promise is never rejected. (`Promise.allSettled`; asyncio's `gather(…, return_exceptions=True)`.)
 ///
 /// # Panics
 /// If this thread has no host.
@@ -156,7 +198,7 @@ where
 /// use std::future::ready;
 /// use picot_deferred::{Rejection, when_settled};
 ///
-/// # let (_host, _guard) = picot_context::ManualHost::installed();
+/// # let (_host, _guard) = picot_deferred::ManualHost::installed();
 /// when_settled([ready(Ok(1)), ready(Err("no"))])
 ///     .done(|outcomes| assert_eq!(*outcomes, [Ok(1), Err(Rejection::Error("no"))]));
 /// ```
@@ -181,9 +223,10 @@ where
     )
 }
 
-/// Waits for the first member that is resolved, and is resolved with its value. Where all are
-/// rejected, and where there are none, it is rejected with all rejections in order.
-/// (`Promise.any`.)
+/// Waits for the first member that is resolved, and returns a promise of its value.
+///
+/// If all members are rejected, or there are none, the promise is rejected with all rejections in
+/// order. (`Promise.any`.)
 ///
 /// # Panics
 /// If this thread has no host.
@@ -192,7 +235,7 @@ where
 /// use std::future::ready;
 /// use picot_deferred::when_any;
 ///
-/// # let (_host, _guard) = picot_context::ManualHost::installed();
+/// # let (_host, _guard) = picot_deferred::ManualHost::installed();
 /// when_any([ready(Err("no")), ready(Ok(2))]).done(|value| assert_eq!(*value, 2));
 /// ```
 #[track_caller]
@@ -221,9 +264,10 @@ where
     )
 }
 
-/// Waits for the first member that is settled, and is settled with its outcome. Without members it
-/// is rejected as [abandoned](Rejection::Abandoned), because nothing will ever settle it.
-/// (`Promise.race`.)
+/// Waits for the first member that is settled, and returns a promise of its outcome.
+///
+/// Without members the promise is rejected as [abandoned](Rejection::Abandoned), because nothing
+/// would ever settle it. (`Promise.race`.)
 ///
 /// # Panics
 /// If this thread has no host.
@@ -231,7 +275,7 @@ where
 /// ```
 /// use picot_deferred::{Deferred, when_race};
 ///
-/// # let (_host, _guard) = picot_context::ManualHost::installed();
+/// # let (_host, _guard) = picot_deferred::ManualHost::installed();
 /// let (one, other) = (Deferred::<i32, String>::new(), Deferred::new());
 /// when_race([one.promise(), other.promise()]).done(|value| assert_eq!(*value, 2));
 /// other.resolve(2);
@@ -263,222 +307,13 @@ type MemberOf<A> = Member<<A as Awaited>::Value, <A as Awaited>::Error, <A as Aw
 
 #[track_caller]
 fn promises<I: IntoIterator<Item: Awaited>>(members: I) -> Vec<MemberOf<I::Item>> {
-    // A loop, because a closure would hide the caller's place.
+    // A loop, because `#[track_caller]` does not reach through the closure of a `map`.
     let members = members.into_iter();
     let mut promises = Vec::with_capacity(members.size_hint().0);
     for member in members {
         promises.push(Member::new(member.into_promise()));
     }
     promises
-}
-
-/// The members of a group, whatever their types. Dropping them deregisters the group.
-trait Members: 'static {
-    fn count(&self) -> usize;
-
-    /// The member of this index, and the number by which it is to know the group.
-    fn member(&self, index: usize) -> (Rc<dyn Watched>, u64);
-
-    /// The group is settled, and has taken of the members' outcomes what it takes: it answers for
-    /// the rest.
-    fn answer(&self);
-
-    /// Deregisters the group, and puts those on the list that nothing else waits for, to be
-    /// cancelled.
-    fn let_go(self, list: &mut LetGo);
-}
-
-/// What a member is, whatever its types.
-trait Watched {
-    /// Calls `group` when it is settled, or at once if it is.
-    fn watch(self: Rc<Self>, number: u64, group: Rc<dyn Watch>, index: usize);
-}
-
-impl<T: 'static, E: 'static, P: 'static> Watched for Shared<T, E, P> {
-    fn watch(self: Rc<Self>, number: u64, group: Rc<dyn Watch>, index: usize) {
-        self.add_callback(number, Callback::Member(group, index));
-    }
-}
-
-/// A promise that a group waits for. It claims a rejection, and when it is dropped, it removes what
-/// the group has registered.
-struct Member<T: 'static, E: 'static, P: 'static> {
-    /// `None` while it is taken apart.
-    promise: Option<Promise<T, E, P>>,
-    /// Of the registration; 0 before there is one.
-    number: Cell<u64>,
-}
-
-impl<T: 'static, E: 'static, P: 'static> Member<T, E, P> {
-    fn new(promise: Promise<T, E, P>) -> Self {
-        promise.shared.claim();
-        Member { promise: Some(promise), number: Cell::new(0) }
-    }
-
-    fn shared(&self) -> &Rc<Shared<T, E, P>> {
-        &self.promise.as_ref().expect("a member is taken apart only when it is consumed").shared
-    }
-
-    fn state(&self) -> State {
-        self.shared().state()
-    }
-
-    /// Notes the number of a registration, which follows.
-    fn register(&self) -> (Rc<dyn Watched>, u64) {
-        let shared = self.shared();
-        self.number.set(shared.next_number());
-        (shared.clone(), self.number.get())
-    }
-
-    /// The group is settled without this, or has looked at its outcome without taking it.
-    fn answer(&self) {
-        let shared = self.shared();
-        if shared.is_pending() {
-            shared.is_answered.set(true);
-        } else {
-            shared.is_seen.set(true);
-        }
-    }
-
-    /// Ends the registration and the claim.
-    fn take(&mut self, has_seen: bool) -> Option<Promise<T, E, P>> {
-        let promise = self.promise.take()?;
-        let shared = &promise.shared;
-        shared.remove_callback(self.number.get());
-        shared.unclaim(has_seen);
-        Some(promise)
-    }
-
-    fn let_go(mut self) -> Option<(Rc<dyn Upstream>, u64)> {
-        let promise = self.take(false)?;
-        let shared: Rc<Shared<T, E, P>> = promise.into_shared();
-        Some((shared, GROUP))
-    }
-}
-
-impl<T: Clone + 'static, E: Clone + 'static, P: 'static> Member<T, E, P> {
-    fn into_outcome(mut self) -> Outcome<T, E> {
-        self.take(true).expect("a member is taken apart only when it is consumed").into_outcome()
-    }
-}
-
-impl<T: 'static, E: 'static, P: 'static> Drop for Member<T, E, P> {
-    fn drop(&mut self) {
-        self.take(false);
-    }
-}
-
-impl<T: 'static, E: 'static, P: 'static> Members for Vec<Member<T, E, P>> {
-    fn count(&self) -> usize {
-        self.len()
-    }
-
-    fn member(&self, index: usize) -> (Rc<dyn Watched>, u64) {
-        self[index].register()
-    }
-
-    fn answer(&self) {
-        self.iter().for_each(Member::answer);
-    }
-
-    fn let_go(self, list: &mut LetGo) {
-        // The first one is on top of the list, and is cancelled first.
-        list.extend(self.into_iter().rev().filter_map(Member::let_go));
-    }
-}
-
-/// A group of which members are left.
-struct Waiting<M, D, F, V: 'static, E: 'static> {
-    /// `None` once it is settled, so that it holds on to nothing.
-    members: RefCell<Option<M>>,
-    left: Cell<usize>,
-    /// Whether the settling of a member settles the group: it is rejected or not, and the last or
-    /// not.
-    decides: D,
-    /// The outcome, of the members and the index of the one that has decided, and the members that
-    /// are left over.
-    outcome: F,
-    deferred: Deferred<V, E>,
-}
-
-/// Makes the group's promise. There is at least one member.
-#[track_caller]
-fn start<M, D, F, V, E>(members: M, decides: D, outcome: F) -> Promise<V, E>
-where
-    M: Members,
-    D: Fn(bool, bool) -> bool + 'static,
-    F: Fn(M, usize) -> (Outcome<V, E>, Option<M>) + 'static,
-    V: 'static,
-    E: 'static,
-{
-    let count = members.count();
-    let group = Rc::new(Waiting {
-        members: RefCell::new(Some(members)),
-        left: Cell::new(count),
-        decides,
-        outcome,
-        deferred: Deferred::from_host(this_host(), Location::caller()),
-    });
-    let promise = group.deferred.promise();
-    let upstream: Weak<Waiting<M, D, F, V, E>> = Rc::downgrade(&group);
-    promise.shared.upstream.set(Some((upstream, GROUP)));
-    for index in 0..count {
-        // No borrow of the members lives while one is watched, which may settle the group.
-        let member = group.members.borrow().as_ref().map(|members| members.member(index));
-        let Some((member, number)) = member else { break };
-        member.watch(number, group.clone(), index);
-    }
-    promise
-}
-
-impl<M, D, F, V, E> Watch for Waiting<M, D, F, V, E>
-where
-    M: Members,
-    D: Fn(bool, bool) -> bool,
-    F: Fn(M, usize) -> (Outcome<V, E>, Option<M>),
-    V: 'static,
-    E: 'static,
-{
-    fn member_settled(&self, index: usize, is_rejected: bool) {
-        let left = self.left.get() - 1;
-        self.left.set(left);
-        if !(self.decides)(is_rejected, left == 0) {
-            return;
-        }
-        let members = self.members.take();
-        let Some(members) = members else { return };
-        // Clones of values are the user's code.
-        let (outcome, left_over) = catch(|| (self.outcome)(members, index)).unwrap_or_else(|payload| {
-            let shared = &self.deferred.shared;
-            shared.host.report(Report::panic(Origin::new(Kind::Promise).at(shared.place), payload));
-            (Err(Rejection::Panicked), None)
-        });
-        if let Some(left_over) = &left_over {
-            left_over.answer();
-        }
-        self.deferred.settle(outcome);
-        // After the settling, because this may cancel them, and a canceller may do anything.
-        drop(left_over);
-    }
-}
-
-impl<M, D, F, V, E> Upstream for Waiting<M, D, F, V, E>
-where
-    M: Members,
-    V: 'static,
-    E: 'static,
-{
-    fn let_go(self: Rc<Self>, _: u64, list: &mut LetGo) {
-        let members = self.members.take();
-        if let Some(members) = members {
-            members.let_go(list);
-        }
-    }
-
-    fn drop_members(&self) {
-        let members = self.members.take();
-        drop(members);
-    }
 }
 
 impl<T: Clone + 'static, E: Clone + 'static, P: 'static> Group for Promise<T, E, P> {
@@ -501,6 +336,7 @@ impl Group for () {
     }
 }
 
+/// Implements [`Group`] for tuples of each length.
 macro_rules! group {
     ($($member:ident $error:ident $progress:ident: $index:tt),+) => {
         impl<$($member: 'static, $error: 'static, $progress: 'static),+> Members
@@ -510,19 +346,20 @@ macro_rules! group {
                 [$($index),+].len()
             }
 
-            fn member(&self, index: usize) -> (Rc<dyn Watched>, u64) {
+            fn register(&self, index: usize, group: Rc<dyn MemberObserver>) -> Option<(Rc<dyn Observed>, u64)> {
                 match index {
-                    $($index => self.$index.register(),)+
-                    _ => unreachable!("an index is below the count"),
+                    $($index => self.$index.register(index, group),)+
+                    _ => unreachable!("callers pass an index below `count`"),
                 }
             }
 
-            fn answer(&self) {
-                $(self.$index.answer();)+
+            fn cover(&self) {
+                $(self.$index.cover();)+
             }
 
-            fn let_go(self, list: &mut LetGo) {
-                let members = [$(self.$index.let_go()),+];
+            fn release(self, list: &mut ReleaseList) {
+                let members = [$(self.$index.release()),+];
+                // Reversed, because the list is worked off from its end.
                 list.extend(members.into_iter().rev().flatten());
             }
         }

@@ -1,110 +1,127 @@
-//! What waits for a settling, in order. The first entry lies in place, because most promises have
-//! one and no more; an allocation is made for the second.
+//! A queue whose entries have growing numbers. It holds what waits for a settling.
 //!
-//! Each entry has a number, and numbers only grow. So an entry is found by its number without a
-//! walk, and removing one leaves a hole that later operations close: holes at either end at once,
-//! those in the middle when they are the majority. Every operation is constant or logarithmic, and
-//! the memory follows the number of entries down again.
+//! The first entry lies in place, because most promises have one; the second one allocates. An entry
+//! is found by its number without a walk. Removing one leaves a hole: holes at either end are closed
+//! at once, those in the middle when they outnumber the entries. Every operation takes constant or
+//! logarithmic time, averaged, and the memory shrinks with the number of entries.
 
 use std::collections::VecDeque;
 
 #[derive(Default)]
-pub(crate) enum Line<T> {
+pub(crate) enum NumberedQueue<T> {
     #[default]
     Empty,
     One(u64, T),
     Many(Box<Many<T>>),
 }
 
-/// Two entries or more, or what is left of them; never none.
+/// What was once two entries or more. It has at least one entry that is not a hole.
 pub(crate) struct Many<T> {
-    /// By growing numbers. `None` is a hole: its entry was removed.
+    /// In the order of their numbers. `None` is a hole: its entry was removed.
     entries: VecDeque<(u64, Option<T>)>,
-    /// How many are no holes.
+    /// How many entries are not holes.
     count: usize,
 }
 
-impl<T> Line<T> {
-    /// Adds an entry. `number` is larger than that of every entry before.
+impl<T> NumberedQueue<T> {
+    /// Appends an entry. `number` must be larger than all numbers before.
+    #[inline]
     pub(crate) fn push(&mut self, number: u64, entry: T) {
+        if self.is_empty() {
+            *self = NumberedQueue::One(number, entry);
+        } else {
+            self.push_further(number, entry);
+        }
+    }
+
+    fn push_further(&mut self, number: u64, entry: T) {
         match self {
-            Line::Empty => *self = Line::One(number, entry),
-            Line::Many(many) => {
+            NumberedQueue::Many(many) => {
                 many.entries.push_back((number, Some(entry)));
                 many.count += 1;
             }
-            Line::One(..) => {
-                let Line::One(first, one) = std::mem::take(self) else { unreachable!("the line is matched as `One`") };
-                let entries = VecDeque::from([(first, Some(one)), (number, Some(entry))]);
-                *self = Line::Many(Box::new(Many { entries, count: 2 }));
+            NumberedQueue::Empty | NumberedQueue::One(..) => {
+                let mut entries = VecDeque::with_capacity(4);
+                if let NumberedQueue::One(first, one) = std::mem::take(self) {
+                    entries.push_back((first, Some(one)));
+                }
+                entries.push_back((number, Some(entry)));
+                let count = entries.len();
+                *self = NumberedQueue::Many(Box::new(Many { entries, count }));
             }
         }
     }
 
-    /// Takes out the first entry.
+    /// Removes and returns the first entry.
+    #[inline]
     pub(crate) fn pop(&mut self) -> Option<T> {
         match self {
-            Line::Empty => None,
-            Line::One(..) => self.take_one(),
-            Line::Many(many) => {
-                let entry = std::iter::from_fn(|| many.entries.pop_front()).find_map(|(_, entry)| entry);
-                many.count -= 1;
-                if many.count == 0 {
-                    *self = Line::Empty;
-                }
-                entry
-            }
+            NumberedQueue::Empty => None,
+            NumberedQueue::One(..) => self.take_one(),
+            NumberedQueue::Many(_) => self.pop_of_many(),
         }
     }
 
-    /// Takes out the entry of this number, if it is there.
+    fn pop_of_many(&mut self) -> Option<T> {
+        let NumberedQueue::Many(many) = self else { return None };
+        // Skips the holes in front.
+        let entry = std::iter::from_fn(|| many.entries.pop_front()).find_map(|(_, entry)| entry);
+        many.count -= 1;
+        if many.count == 0 {
+            *self = NumberedQueue::Empty;
+        }
+        entry
+    }
+
+    /// Removes and returns the entry with this number, if there is one.
     pub(crate) fn remove(&mut self, number: u64) -> Option<T> {
         match self {
-            Line::One(only, _) if *only == number => self.take_one(),
-            Line::Many(many) => {
+            NumberedQueue::One(only, _) if *only == number => self.take_one(),
+            NumberedQueue::Many(many) => {
                 let index = many.index_of(number)?;
                 let entry = many.entries[index].1.take()?;
                 many.count -= 1;
                 if many.count == 0 {
-                    *self = Line::Empty;
+                    *self = NumberedQueue::Empty;
                 } else {
                     many.close_holes();
                 }
                 Some(entry)
             }
-            Line::Empty | Line::One(..) => None,
+            NumberedQueue::Empty | NumberedQueue::One(..) => None,
         }
     }
 
-    /// The entry of this number, if it is there.
+    /// The entry with this number, if there is one.
     pub(crate) fn get_mut(&mut self, number: u64) -> Option<&mut T> {
         match self {
-            Line::One(only, entry) => (*only == number).then_some(entry),
-            Line::Many(many) => {
+            NumberedQueue::One(only, entry) => (*only == number).then_some(entry),
+            NumberedQueue::Many(many) => {
                 let index = many.index_of(number)?;
                 many.entries[index].1.as_mut()
             }
-            Line::Empty => None,
+            NumberedQueue::Empty => None,
         }
     }
 
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        matches!(self, Line::Empty)
+        matches!(self, NumberedQueue::Empty)
     }
 
     pub(crate) fn len(&self) -> usize {
         match self {
-            Line::Empty => 0,
-            Line::One(..) => 1,
-            Line::Many(many) => many.count,
+            NumberedQueue::Empty => 0,
+            NumberedQueue::One(..) => 1,
+            NumberedQueue::Many(many) => many.count,
         }
     }
 
+    #[inline]
     fn take_one(&mut self) -> Option<T> {
         match std::mem::take(self) {
-            Line::One(_, entry) => Some(entry),
-            Line::Empty | Line::Many(_) => unreachable!("the line is matched as `One`"),
+            NumberedQueue::One(_, entry) => Some(entry),
+            NumberedQueue::Empty | NumberedQueue::Many(_) => unreachable!("callers have matched the queue as `One`"),
         }
     }
 }
@@ -112,7 +129,8 @@ impl<T> Line<T> {
 impl<T> Many<T> {
     fn index_of(&self, number: u64) -> Option<usize> {
         let first = self.entries.front()?.0;
-        // Exact where no number between is missing, which is the rule.
+        // Exact if no number in between is missing. Numbers are missing where the other queue of
+        // the same state has taken them.
         let guess = usize::try_from(number.checked_sub(first)?).unwrap_or(usize::MAX);
         count_step();
         if self.entries.get(guess).is_some_and(|(found, _)| *found == number) {
@@ -127,7 +145,7 @@ impl<T> Many<T> {
     }
 
     fn close_holes(&mut self) {
-        /// Below this, holes cost less than closing them.
+        /// So few holes, at 16 to 40 bytes each, cost less than moving the entries.
         const FEW: usize = 16;
         while self.entries.front().is_some_and(|(_, entry)| entry.is_none()) {
             count_step();
@@ -143,20 +161,22 @@ impl<T> Many<T> {
                 entry.is_some()
             });
         }
-        // Moved at most once for as many removals as it then has entries.
+        // Shrinks to twice the entries only when a quarter is in use, so that the cost of moving is
+        // spread over as many removals as entries are moved.
         if self.entries.capacity() > 4 * self.entries.len() + 4 * FEW {
             self.entries.shrink_to(2 * self.entries.len());
         }
     }
 }
 
-/// Counts an entry that was looked at, in the tests that hold operations to a number of them.
+/// Counts an entry that an operation has visited. The tests hold operations to a number of visits.
 fn count_step() {
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     tests::STEPS.set(tests::STEPS.get() + 1);
 }
 
-#[cfg(test)]
+// Not under loom, whose mutexes (in a `Resolver`) work only inside its models.
+#[cfg(all(test, not(loom)))]
 mod tests {
     use std::cell::Cell;
     use std::pin::Pin;
@@ -174,7 +194,7 @@ mod tests {
 
     type P = Promise<i32, ()>;
 
-    /// In which order the entries go.
+    /// The orders in which the entries are removed.
     const ORDERS: [fn(usize) -> Vec<usize>; 3] = [
         |count| (0..count).collect(),
         |count| (0..count).rev().collect(),
@@ -188,7 +208,8 @@ mod tests {
         STEPS.get()
     }
 
-    /// What is registered by some operation; dropping it or the operation given removes it.
+    /// Registers 10 000 and 100 000 entries by `register`, removes them in each order by the closures
+    /// that it returns, and compares the steps.
     fn in_every_order(name: &str, register: fn(&P) -> Box<dyn FnOnce()>) {
         for (nth, order) in ORDERS.iter().enumerate() {
             let count = |length: usize| {
@@ -205,8 +226,7 @@ mod tests {
             let (few, many) = if cfg!(miri) { (30, 300) } else { (10_000, 100_000) };
             let (for_few, for_many) = (count(few), count(many));
             assert!(for_many <= 12 * for_few, "{name}, order {nth}: {for_few} steps, {for_many} for ten times as many");
-            // Up to three searches an entry, each of the logarithm's length at most, and closing
-            // its hole.
+            // At most three binary searches an entry, and closing its hole.
             assert!(for_many <= 60 * many, "{name}, order {nth}: {for_many} steps");
         }
     }
@@ -249,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_promise_is_dropped_without_a_walk_over_what_waits() {
+    fn dropping_a_promise_visits_no_entries() {
         let (host, _guard) = ManualHost::installed();
         let deferred = Deferred::<i32, ()>::new();
         deferred.on_cancel(|_| {});
@@ -261,40 +281,40 @@ mod tests {
     }
 
     #[test]
-    fn the_memory_of_a_line_follows_the_number_of_its_entries() {
-        let mut line = Line::default();
-        (1..=100_000).for_each(|number| line.push(number, number));
+    fn the_memory_of_a_queue_shrinks_with_the_number_of_its_entries() {
+        let mut queue = NumberedQueue::default();
+        (1..=100_000).for_each(|number| queue.push(number, number));
         for number in (1..=100_000).filter(|number| number % 1000 != 0) {
-            assert_eq!(line.remove(number), Some(number));
+            assert_eq!(queue.remove(number), Some(number));
         }
-        let Line::Many(many) = &line else { panic!("a hundred are left") };
+        let NumberedQueue::Many(many) = &queue else { panic!("100 entries are left") };
         assert!(many.entries.len() <= 216 && many.entries.capacity() <= 1024, "{}", many.entries.capacity());
     }
 
     proptest! {
         #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 4 } else { 256 }, failure_persistence: None, ..Default::default() })]
 
-        /// 0 pushes, 1 pops, what is larger removes or changes the entry of that part of all
-        /// numbers.
+        /// 0 to 2 push, 3 pops, 4 removes and 5 changes the entry with the given fraction of the
+        /// last number.
         #[test]
-        fn a_line_is_an_ordered_map(operations in proptest::collection::vec((0..6_u8, 0.0..1.0_f64), 0..200)) {
-            let (mut line, mut model, mut last) = (Line::default(), std::collections::BTreeMap::new(), 0_u64);
+        fn a_queue_behaves_as_an_ordered_map(operations in proptest::collection::vec((0..6_u8, 0.0..1.0_f64), 0..200)) {
+            let (mut queue, mut model, mut last) = (NumberedQueue::default(), std::collections::BTreeMap::new(), 0_u64);
             for (operation, part) in operations {
                 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
                 let number = (part * last as f64) as u64;
                 match operation {
                     0..=2 => {
                         last += 1 + number % 2;
-                        line.push(last, last);
+                        queue.push(last, last);
                         model.insert(last, last);
                     }
-                    3 => prop_assert_eq!(line.pop(), model.pop_first().map(|(_, entry)| entry)),
-                    4 => prop_assert_eq!(line.remove(number), model.remove(&number)),
-                    _ => prop_assert_eq!(line.get_mut(number), model.get_mut(&number)),
+                    3 => prop_assert_eq!(queue.pop(), model.pop_first().map(|(_, entry)| entry)),
+                    4 => prop_assert_eq!(queue.remove(number), model.remove(&number)),
+                    _ => prop_assert_eq!(queue.get_mut(number), model.get_mut(&number)),
                 }
-                prop_assert_eq!(line.len(), model.len());
+                prop_assert_eq!(queue.len(), model.len());
             }
-            prop_assert_eq!(std::iter::from_fn(|| line.pop()).collect::<Vec<_>>(), model.into_values().collect::<Vec<_>>());
+            prop_assert_eq!(std::iter::from_fn(|| queue.pop()).collect::<Vec<_>>(), model.into_values().collect::<Vec<_>>());
         }
     }
 }
