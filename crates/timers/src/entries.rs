@@ -50,18 +50,26 @@ const _: () = assert!(size_of::<Entry<[u32; 2]>>() == 32);
 /// Never a key's: an entry that has had all the others is not used again.
 const LAST: u32 = u32::MAX;
 
-/// Room is made for so many more at once, or for an eighth of what there is: doubling would leave up to a half unused.
+/// The room grows by an eighth, and by this many entries at least. Doubling would leave up to half of it unused.
 const GROWTH: usize = 8;
+
+/// Room for this many entries is never given back: 16 KiB at the usual size of an entry.
+const KEPT: usize = 512;
 
 pub(crate) struct Entries<T> {
     all: Vec<Entry<T>>,
     free: u32,
     len: usize,
+    /// The generation of the first key to a new place. No key to a place that was given back has it.
+    first_generation: u32,
+    /// [`shrink`](Self::shrink) waits until no more timers than this are left, because an entry in use near the end
+    /// can keep it from giving anything back.
+    shrink_below: usize,
 }
 
 impl<T> Entries<T> {
     pub(crate) const fn new() -> Self {
-        Entries { all: Vec::new(), free: NONE, len: 0 }
+        Entries { all: Vec::new(), free: NONE, len: 0, first_generation: 0, shrink_below: usize::MAX }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -79,10 +87,12 @@ impl<T> Entries<T> {
         }
         if self.all.len() == self.all.capacity() {
             self.all.reserve_exact((self.all.len() / GROWTH).max(GROWTH));
+            self.shrink_below = usize::MAX;
         }
         let index = u32::try_from(self.all.len()).ok().filter(|index| *index != NONE).expect("fewer than 2^32 timers");
-        self.all.push(Entry { deadline, prev: NONE, next: NONE, generation: 0, state });
-        TimerKey { index, generation: 0 }
+        let generation = self.first_generation;
+        self.all.push(Entry { deadline, prev: NONE, next: NONE, generation, state });
+        TimerKey { index, generation }
     }
 
     /// The index of the timer that `key` names, if it is still there.
@@ -104,6 +114,31 @@ impl<T> Entries<T> {
         }
         self.len -= 1;
         value
+    }
+
+    /// Whether the room is worth shrinking: less than a quarter of it is used, and less than half of what was used at
+    /// the last attempt.
+    pub(crate) fn is_mostly_unused(&self) -> bool {
+        self.all.capacity() > KEPT && self.len < self.all.capacity() / 4 && self.len <= self.shrink_below
+    }
+
+    /// Gives back the room behind the last entry in use. Entries stay where they are, because keys name their places.
+    pub(crate) fn shrink(&mut self) {
+        // A place that has had half of all generations stays: what comes after it would start too high to last.
+        let stays = |entry: &Entry<T>| matches!(entry.state, State::Used { .. }) || entry.generation > LAST / 2;
+        let end = self.all.iter().rposition(stays).map_or(0, |last| last + 1);
+        let generations = self.all.drain(end..).map(|entry| entry.generation);
+        self.first_generation = generations.fold(self.first_generation, u32::max);
+        self.all.shrink_to(KEPT);
+        self.shrink_below = self.len / 2;
+        // The list of free entries led through those that went. From the end, so that it begins with the lowest place
+        // and the high ones become free.
+        self.free = NONE;
+        for (index, entry) in self.all.iter_mut().enumerate().rev() {
+            if matches!(entry.state, State::Free) && entry.generation != LAST {
+                entry.next = core::mem::replace(&mut self.free, index as u32);
+            }
+        }
     }
 
     /// The value of an entry in use.
@@ -136,5 +171,18 @@ impl<T> Entry<T> {
         if let State::Used { node, .. } = &mut self.state {
             *node = new;
         }
+    }
+}
+
+#[cfg(test)]
+impl<T> Entries<T> {
+    pub(crate) fn room(&self) -> usize {
+        self.all.capacity()
+    }
+
+    /// Checks that the room is at most an eighth larger than it has to be.
+    pub(crate) fn check_room(&self) {
+        let (len, capacity) = (self.all.len(), self.all.capacity());
+        assert!(capacity <= len + len / GROWTH + GROWTH || capacity <= KEPT, "room for {capacity} with {len}");
     }
 }

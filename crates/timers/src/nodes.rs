@@ -14,6 +14,9 @@ pub(crate) const BITS: u32 = 6;
 pub(crate) const LEVELS: usize = 64_usize.div_ceil(BITS as usize);
 const SLOTS: usize = 1 << BITS;
 
+/// This many nodes are never given back: 34 KiB.
+const KEPT: usize = 64;
+
 /// The digit of `deadline` on `level`.
 pub(crate) fn digit(deadline: u64, level: u8) -> usize {
     (deadline >> (u32::from(level) * BITS)) as usize % SLOTS
@@ -65,6 +68,24 @@ pub(crate) struct Nodes {
 impl Nodes {
     pub(crate) const fn new() -> Self {
         Nodes { all: Vec::new(), free: None }
+    }
+
+    /// Whether most nodes are free: `timers` need far fewer. A node is split only for more than a handful of timers,
+    /// and there are at most 22 top nodes.
+    pub(crate) fn are_mostly_unused(&self, timers: usize) -> bool {
+        self.all.len() > KEPT && self.all.len() / 4 > timers
+    }
+
+    /// Calls `f` with the first entry of each list. Entries of equal deadlines are in one list.
+    pub(crate) fn for_each_list(&self, mut f: impl FnMut(u32)) {
+        // A free node has no occupied slot.
+        for node in &self.all {
+            let mut lists = node.occupied & !node.split;
+            while lists != 0 {
+                f(node.slots[lists.trailing_zeros() as usize].head);
+                lists &= lists - 1;
+            }
+        }
     }
 
     /// A top node for `level` without entries.
@@ -203,5 +224,47 @@ impl Nodes {
 
     fn get_mut(&mut self, node: NodeIndex) -> &mut Node {
         &mut self.all[node.get() as usize - 1]
+    }
+}
+
+#[cfg(test)]
+impl Nodes {
+    /// The deadlines of all entries in a node and below it.
+    pub(crate) fn entries_below<T>(&self, node: NodeIndex, entries: &Entries<T>) -> Vec<u64> {
+        let mut deadlines = Vec::new();
+        let mut nodes = alloc::vec![node];
+        while let Some(node) = nodes.pop() {
+            for slot in (0..SLOTS).filter(|slot| self.is_occupied(node, *slot)) {
+                match self.content(node, slot) {
+                    Content::Node(child) => nodes.push(child),
+                    Content::List(mut index) => {
+                        while index != NONE {
+                            let entry = entries.get(index);
+                            assert_eq!((entry.node(), digit(entry.deadline, self.level(node))), (node, slot));
+                            deadlines.push(entry.deadline);
+                            index = entry.next;
+                        }
+                    }
+                }
+            }
+        }
+        deadlines
+    }
+
+    /// Checks that each node is free, or is reached from one of `tops`, and not both.
+    pub(crate) fn check_that_none_is_lost(&self, tops: impl Iterator<Item = NodeIndex>) {
+        let mut nodes: Vec<_> = tops.collect();
+        let mut found = 0;
+        while let Some(node) = nodes.pop() {
+            found += 1;
+            nodes.extend((0..SLOTS).filter_map(|slot| self.get(node).child(slot)));
+        }
+        let mut free = self.free;
+        while let Some(node) = free {
+            found += 1;
+            assert_eq!(self.get(node).occupied, 0, "a free node holds nothing");
+            free = self.get(node).parent;
+        }
+        assert_eq!(found, self.all.len(), "nodes that are reached or free, and all nodes");
     }
 }

@@ -168,6 +168,38 @@ impl<T> Wheel<T> {
         Expire { wheel: self, now }
     }
 
+    /// Gives back memory that a peak has left: where less than a quarter is used, down to a few kilobytes. Keys stay
+    /// valid, and so does the order of the timers.
+    ///
+    /// It takes a few comparisons if there is nothing to give back, and otherwise time in proportion to the timers and
+    /// to the memory. The wheel never does this by itself, because only its owner knows whether a peak is over: call it
+    /// when there is nothing else to do.
+    ///
+    /// ```
+    /// let mut wheel = picot_timers::Wheel::new();
+    /// let last = wheel.insert(1_000_000, "last");
+    /// let peak: Vec<_> = (0..100_000).map(|n| wheel.insert(n, "peak")).collect();
+    /// for key in peak {
+    ///     wheel.cancel(key);
+    /// }
+    /// wheel.shrink(); // about 4 MB
+    /// assert_eq!(wheel.deadline(last), Some(1_000_000));
+    /// ```
+    pub fn shrink(&mut self) {
+        if self.entries.is_mostly_unused() || self.nodes.are_mostly_unused(self.len()) {
+            self.rebuild();
+        }
+    }
+
+    /// Puts all entries into new nodes, and gives back the rest. Within a list the order stays, and so among equals.
+    #[cold]
+    fn rebuild(&mut self) {
+        let nodes = core::mem::replace(&mut self.nodes, Nodes::new());
+        (self.pending, self.overdue) = (Levels::new(), Levels::new());
+        nodes.for_each_list(|head| self.place_list(head));
+        self.entries.shrink();
+    }
+
     /// Takes out the earliest timer if it is due at `now`; otherwise moves the cursor there.
     fn pop(&mut self, now: u64) -> Option<T> {
         let Some(index) = self.first().filter(|_| self.bound <= now) else {
@@ -314,3 +346,88 @@ impl<T> Iterator for Expire<'_, T> {
 }
 
 impl<T> FusedIterator for Expire<'_, T> {}
+
+#[cfg(test)]
+mod tests {
+    //! What the order of timers does not show: where they lie, and how much room they take.
+
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    /// A number that looks random, and is the same in each run.
+    fn random(n: u64) -> u64 {
+        let mixed = (n + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        (mixed ^ (mixed >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9)
+    }
+
+    impl Wheel<u64> {
+        /// Checks the invariants that stand at the top of this file.
+        fn check(&self) {
+            let mut seen = 0;
+            for (levels, is_overdue) in [(&self.pending, false), (&self.overdue, true)] {
+                for (level, top) in levels.tops.iter().enumerate() {
+                    let Some(top) = *top else { continue };
+                    assert_eq!(usize::from(self.nodes.level(top)), level);
+                    let entries = self.nodes.entries_below(top, &self.entries);
+                    assert_eq!(levels.is_occupied(level as u8), !entries.is_empty(), "level {level}");
+                    for deadline in &entries {
+                        assert_eq!(*deadline < self.cursor, is_overdue, "{deadline} at {}", self.cursor);
+                        let origin = if is_overdue { 0 } else { self.cursor };
+                        assert_eq!(usize::from(level_between(*deadline, origin)), level, "{deadline}");
+                        assert!(*deadline >= self.bound);
+                    }
+                    seen += entries.len();
+                }
+            }
+            assert_eq!(seen, self.len());
+            let tops = self.pending.tops.iter().chain(&self.overdue.tops).flatten().copied();
+            self.nodes.check_that_none_is_lost(tops);
+            self.entries.check_room();
+        }
+    }
+
+    #[test]
+    fn every_timer_lies_on_its_level_and_no_node_is_lost() {
+        let mut wheel = Wheel::new();
+        let mut keys = Vec::new();
+        let mut now = 0;
+        for n in 0..20_000_u64 {
+            let [what, which, bits] = [0, 1, 2].map(|part| random(3 * n + part));
+            let deadline = now + (random(n) >> (1 + bits % 63)) / 2;
+            match what % 16 {
+                0..8 => keys.push(wheel.insert(if what % 128 == 0 { deadline / 2 } else { deadline }, n)),
+                8..11 if !keys.is_empty() => _ = wheel.cancel(keys[which as usize % keys.len()]),
+                11..13 if !keys.is_empty() => _ = wheel.reset(keys[which as usize % keys.len()], deadline),
+                13 => _ = wheel.next_deadline(),
+                14 => {
+                    // Times of each size, within what 64 bits hold.
+                    now = now.saturating_add(which >> (20 + bits % 40)).min(u64::MAX / 4);
+                    wheel.expire(now).for_each(drop);
+                    assert_eq!(wheel.cursor, now, "an expired wheel has moved its cursor");
+                }
+                _ if n % 8 == 0 => wheel.rebuild(),
+                _ => {}
+            }
+            if n % 16 == 0 {
+                wheel.check();
+            }
+        }
+        wheel.expire(u64::MAX).for_each(drop);
+        wheel.check();
+        assert!(wheel.is_empty());
+    }
+
+    #[test]
+    fn room_grows_by_an_eighth_and_not_in_smaller_steps() {
+        let mut wheel = Wheel::new();
+        let mut rooms = Vec::new();
+        for n in 0..10_000 {
+            wheel.insert(n, n);
+            wheel.entries.check_room();
+            rooms.push(wheel.entries.room());
+        }
+        rooms.dedup();
+        assert_eq!(rooms.len(), 52, "steps of growth up to 10 000");
+    }
+}

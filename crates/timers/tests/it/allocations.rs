@@ -1,4 +1,4 @@
-//! What was cancelled or has expired makes room at once: counted by an allocator that counts.
+//! Memory: timers that go make room at once, and a wheel gives back what a peak has left. A counting allocator measures it.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -10,6 +10,7 @@ struct Counting;
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
     static BYTES: Cell<usize> = const { Cell::new(0) };
+    static LIVE: Cell<usize> = const { Cell::new(0) };
 }
 
 // SAFETY: Every call is passed on to the system's allocator as it came.
@@ -17,11 +18,13 @@ unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
         BYTES.set(BYTES.get() + layout.size());
+        LIVE.set(LIVE.get().wrapping_add(layout.size()));
         // SAFETY: The caller's contract is the same.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        LIVE.set(LIVE.get().wrapping_sub(layout.size()));
         // SAFETY: The caller's contract is the same.
         unsafe { System.dealloc(pointer, layout) }
     }
@@ -79,4 +82,124 @@ fn moving_a_timer_that_has_been_on_each_level_allocates_nothing() {
         }
     });
     assert_eq!(moves, (0, 0));
+}
+
+/// How many bytes are allocated now and were not before `f`.
+fn live(before: usize) -> usize {
+    LIVE.get().wrapping_sub(before)
+}
+
+#[test]
+fn a_wheel_gives_back_what_a_peak_has_left_however_the_peak_ends() {
+    type Ending = fn(&mut Wheel<u64>, Vec<picot_timers::TimerKey>);
+    let endings: [(&str, Ending); 4] = [
+        ("cancelled", |wheel, keys| keys.into_iter().for_each(|key| _ = wheel.cancel(key))),
+        ("cancelled in reverse", |wheel, keys| keys.into_iter().rev().for_each(|key| _ = wheel.cancel(key))),
+        ("expired", |wheel, _| wheel.expire(u64::MAX - 1).for_each(drop)),
+        ("expired bit by bit", |wheel, _| {
+            for bits in 0..64 {
+                wheel.expire((1 << bits) - 1).for_each(drop);
+                wheel.next_deadline();
+            }
+            wheel.expire(u64::MAX - 1).for_each(drop);
+        }),
+    ];
+    for (name, end) in endings {
+        for survivors in [0, 20] {
+            let before = LIVE.get();
+            let mut wheel = Wheel::new();
+            let lasting: Vec<_> = (0..survivors).map(|n| wheel.insert(u64::MAX, n)).collect();
+            let keys: Vec<_> = (0..100_000).map(|n| wheel.insert(scattered(n), n)).collect();
+            wheel.next_deadline();
+            assert!(live(before) > 3_000_000, "{name}: the peak takes {} bytes", live(before));
+            end(&mut wheel, keys);
+            wheel.shrink();
+            assert!(live(before) < 40_000, "{name}, beside {survivors}: {} bytes are left", live(before));
+            assert_eq!(wheel.len(), survivors as usize);
+            assert!(lasting.iter().all(|key| wheel.deadline(*key) == Some(u64::MAX)), "{name}");
+            assert!(wheel.expire(u64::MAX).eq(0..survivors), "{name}: equal deadlines keep their order");
+        }
+    }
+}
+
+#[test]
+fn a_key_from_before_a_peak_was_given_back_names_no_new_timer() {
+    let mut wheel = Wheel::new();
+    let old: Vec<_> = (0..10_000).map(|n| wheel.insert(n, n)).collect();
+    for key in &old {
+        wheel.cancel(*key);
+    }
+    wheel.shrink();
+    let new: Vec<_> = (0..10_000).map(|n| wheel.insert(n, n)).collect();
+    assert!(old.iter().all(|key| wheel.cancel(*key).is_none()));
+    assert!(new.iter().all(|key| wheel.cancel(*key).is_some()));
+}
+
+#[test]
+fn shrinking_a_wheel_whose_last_place_is_in_use_is_not_tried_again_and_again() {
+    let mut wheel = Wheel::new();
+    let keys: Vec<_> = (0..10_000).map(|n| wheel.insert(n, n)).collect();
+    for key in &keys[100..9_999] {
+        wheel.cancel(*key);
+    }
+    wheel.shrink();
+    let attempts = allocations(|| {
+        for _ in 0..100 {
+            wheel.shrink();
+        }
+    });
+    assert_eq!(attempts, (0, 0));
+}
+
+#[test]
+fn a_load_that_comes_and_goes_beside_what_stays_allocates_nothing_once_it_is_steady() {
+    let mut wheel = Wheel::new();
+    let _stay: Vec<_> = (0..3_000).map(|n| wheel.insert(u64::MAX, n)).collect();
+    let round = |wheel: &mut Wheel<u64>| {
+        let keys: Vec<_> = (0..1_500).map(|n| wheel.insert(scattered(n), n)).collect();
+        keys.into_iter().for_each(|key| _ = wheel.cancel(key));
+        wheel.shrink();
+    };
+    round(&mut wheel);
+    let (count, _) = allocations(|| (0..100).for_each(|_| round(&mut wheel)));
+    assert_eq!(count, 100, "the test's own vector in each round, and nothing of the wheel's");
+}
+
+#[test]
+fn a_wheel_that_could_give_nothing_back_does_so_after_the_next_peak() {
+    let before = LIVE.get();
+    let mut wheel = Wheel::new();
+    (0..20).for_each(|n| _ = wheel.insert(u64::MAX, n));
+    let peak = |wheel: &mut Wheel<u64>, count| -> Vec<_> { (0..count).map(|n| wheel.insert(n, n)).collect() };
+    let mut keys = peak(&mut wheel, 10_000);
+    // The last place stays in use, so the room before it has to stay.
+    let last = keys.pop().unwrap();
+    keys.into_iter().for_each(|key| _ = wheel.cancel(key));
+    wheel.shrink();
+    let mut keys = peak(&mut wheel, 20_000);
+    keys.truncate(keys.len() - 100);
+    wheel.cancel(last);
+    keys.into_iter().for_each(|key| _ = wheel.cancel(key));
+    wheel.expire(u64::MAX - 1).for_each(drop);
+    wheel.shrink();
+    assert_eq!(wheel.len(), 20);
+    assert!(live(before) < 40_000, "{} bytes are left", live(before));
+}
+
+#[test]
+fn a_wheel_gives_back_nodes_that_a_few_timers_needed() {
+    let mut wheel = Wheel::new();
+    let before = LIVE.get();
+    let mut keys = Vec::with_capacity(500);
+    for cluster in (1..50).rev() {
+        // Nine near deadlines are split down all levels when the next one is looked for among them.
+        let known = wheel.insert(cluster << 56, 0);
+        keys.extend((1..10).map(|n| wheel.insert((cluster << 56) + n, n)));
+        wheel.cancel(known);
+        wheel.next_deadline();
+    }
+    assert!(live(before) > 200_000, "{} bytes", live(before));
+    keys.into_iter().for_each(|key| _ = wheel.cancel(key));
+    wheel.shrink();
+    assert!(live(before) < 60_000, "{} bytes are left", live(before));
 }

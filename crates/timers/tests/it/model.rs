@@ -13,6 +13,9 @@ enum Op {
     Reset(prop::sample::Index, Deadline),
     /// Cancels whatever is due next.
     CancelNext,
+    /// Inserts a number of timers, lets all but the first few go in an order, and gives memory back.
+    Peak(usize, usize, Deadline),
+    Shrink,
     /// Lets time pass, and takes out at most so many.
     Expire(u64, usize),
     /// Lets time pass to just before, to, or just after the next deadline.
@@ -65,6 +68,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => any::<prop::sample::Index>().prop_map(Op::Cancel),
         2 => (any::<prop::sample::Index>(), deadline()).prop_map(|(key, deadline)| Op::Reset(key, deadline)),
         1 => Just(Op::CancelNext),
+        1 => Just(Op::Shrink),
         1 => (log_uniform(), 0..20usize).prop_map(|(by, at_most)| Op::Expire(by >> 20, at_most)),
         1 => (-1..=1i64).prop_map(Op::ExpireAround),
     ]
@@ -113,6 +117,19 @@ impl Both {
                 }
             }
             Op::Cancel(_) | Op::Reset(..) => {}
+            Op::Shrink => self.wheel.shrink(),
+            Op::Peak(count, kept, deadline) => {
+                let first = self.keys.len();
+                for n in 0..count {
+                    let deadline = deadline.at(self.now).saturating_add(n as u64 % 97 * 1_000);
+                    let place = self.place(first + n, deadline);
+                    self.keys.push((self.wheel.insert(deadline, first + n), Some(place)));
+                }
+                for value in (first + kept.min(count)..first + count).rev() {
+                    self.cancel(value);
+                }
+                self.wheel.shrink();
+            }
             Op::Expire(by, at_most) => self.expire(self.now.saturating_add(by), at_most),
             Op::ExpireAround(by) => {
                 // Not to the end of time: nothing happens after it.
@@ -147,6 +164,28 @@ impl Both {
         for value in expired {
             self.keys[value].1 = None;
         }
+    }
+}
+
+/// With peaks, which are too slow for each case of the model above.
+fn op_or_peak() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        30 => op(),
+        1 => (600..2_000usize, 0..20usize, deadline()).prop_map(|(count, kept, at)| Op::Peak(count, kept, at)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn behaves_as_a_sorted_map_across_peaks(ops in prop::collection::vec(op_or_peak(), 1..200)) {
+        let mut both = Both::default();
+        for op in ops {
+            both.apply(op);
+        }
+        both.expire(u64::MAX, usize::MAX);
+        prop_assert!(both.wheel.is_empty() && both.sorted.is_empty());
     }
 }
 
