@@ -209,7 +209,9 @@ pub(crate) struct Running<'a>(&'a Inner);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.pace.has_root.set(false);
+        if self.0.pace.has_root.replace(false) {
+            self.0.timers.borrow_mut().shrink();
+        }
         self.0.is_running.set(false);
         self.0.is_stopping.set(false);
     }

@@ -78,6 +78,8 @@ pub(crate) struct Pace {
     pub(crate) has_company: Cell<bool>,
     /// Whether the run is for a future, and so can end with an error.
     pub(crate) has_root: Cell<bool>,
+    /// How often the thread has slept, modulo 256.
+    pub(crate) sleeps: Cell<u8>,
     /// Whether timers come in crowds.
     pub(crate) crowd: Crowd,
     /// The timers that are due in this turn: a buffer, kept for its memory.

@@ -90,6 +90,16 @@ impl Timers {
         Ok(self.take(old.expect("the timer is in the wheel: looked up above")))
     }
 
+    /// Gives back memory of which less than a quarter is used; see [`Wheel::shrink`].
+    pub(crate) fn shrink(&mut self) {
+        /// Room for this many is kept: less is not worth the trouble.
+        const KEPT: usize = 512;
+        self.wheel.shrink();
+        if self.aside.capacity() > KEPT && self.aside.len() < self.aside.capacity() / 4 {
+            self.aside.shrink_to_fit();
+        }
+    }
+
     /// Takes out what is due; see [`Wheel::expire`].
     pub(crate) fn expire(&mut self, now: u64) -> impl FusedIterator<Item = Due> {
         let Timers { wheel, aside } = self;

@@ -192,11 +192,25 @@ impl Inner {
         Duration::from_nanos(deadline.saturating_sub(self.clock.now()))
     }
 
+    /// Before some of the sleeps, gives back the memory that a peak of timers has left. Not before each one, so that a
+    /// load which comes and goes with each turn pays for it rarely.
+    fn give_memory_back(&self) {
+        const SLEEPS: u8 = 64;
+        let sleeps = self.pace.sleeps.get().wrapping_add(1);
+        self.pace.sleeps.set(sleeps);
+        if sleeps % SLEEPS == 0 {
+            self.timers.borrow_mut().shrink();
+        }
+    }
+
     /// Waits for I/O, and wakes whoever waits for it.
     pub(crate) fn wait(&self, limit: Limit) {
         // Other threads may interrupt the wait only while it is announced. If one has come before, there is none.
         let asleep = if limit == Limit::Zero { None } else { self.executor.fall_asleep() };
         let limit = if asleep.is_some() { limit } else { Limit::Zero };
+        if asleep.is_some() {
+            self.give_memory_back();
+        }
         let since = if limit == Limit::Zero { None } else { Some(self.clock.now()) };
         let result = match (limit, since) {
             (Limit::After(time), _) => self.reactor.wait(Some(time)),

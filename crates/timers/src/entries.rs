@@ -56,20 +56,27 @@ const GROWTH: usize = 8;
 /// Room for this many entries is never given back: 16 KiB at the usual size of an entry.
 const KEPT: usize = 512;
 
+/// The most requests that pass without an attempt to shrink.
+const SKIPS_MAX: u8 = 64;
+
 pub(crate) struct Entries<T> {
     all: Vec<Entry<T>>,
     free: u32,
     len: usize,
     /// The generation of the first key to a new place. No key to a place that was given back has it.
     first_generation: u32,
-    /// [`shrink`](Self::shrink) waits until no more timers than this are left, because an entry in use near the end
-    /// can keep it from giving anything back.
-    shrink_below: usize,
+    /// An entry of a lower generation becomes the next free one when it is freed: any but a retired one, or none at all
+    /// after an attempt to shrink in vain. One comparison serves both.
+    free_below: u32,
+    /// How many requests to shrink pass before the next attempt, and before the one after it. An entry in use near the
+    /// end can keep an attempt from giving anything back.
+    skips: u8,
+    skips_next: u8,
 }
 
 impl<T> Entries<T> {
     pub(crate) const fn new() -> Self {
-        Entries { all: Vec::new(), free: NONE, len: 0, first_generation: 0, shrink_below: usize::MAX }
+        Entries { all: Vec::new(), free: NONE, len: 0, first_generation: 0, free_below: LAST, skips: 0, skips_next: 1 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -87,7 +94,7 @@ impl<T> Entries<T> {
         }
         if self.all.len() == self.all.capacity() {
             self.all.reserve_exact((self.all.len() / GROWTH).max(GROWTH));
-            self.shrink_below = usize::MAX;
+            self.free_below = LAST;
         }
         let index = u32::try_from(self.all.len()).ok().filter(|index| *index != NONE).expect("fewer than 2^32 timers");
         let generation = self.first_generation;
@@ -109,17 +116,41 @@ impl<T> Entries<T> {
         };
         // After so many timers in one place, an old key could name a new timer. The place is retired instead.
         entry.generation += 1;
-        if entry.generation != LAST {
+        if entry.generation < self.free_below {
             entry.next = core::mem::replace(&mut self.free, index);
+        } else if entry.generation != LAST {
+            self.free_in_order(index);
         }
         self.len -= 1;
         value
     }
 
-    /// Whether the room is worth shrinking: less than a quarter of it is used, and less than half of what was used at
-    /// the last attempt.
-    pub(crate) fn is_mostly_unused(&self) -> bool {
-        self.all.capacity() > KEPT && self.len < self.all.capacity() / 4 && self.len <= self.shrink_below
+    /// Puts an entry on the list of free ones: first, or second if the first lies before it. So a lone timer that comes
+    /// and goes does not hold on to a late place, which would keep [`shrink`](Self::shrink) from giving anything back.
+    #[cold]
+    fn free_in_order(&mut self, index: u32) {
+        // NONE is greater than each index.
+        if index < self.free {
+            self.get_mut(index).next = core::mem::replace(&mut self.free, index);
+        } else {
+            let first = self.free;
+            let second = core::mem::replace(&mut self.get_mut(first).next, index);
+            self.get_mut(index).next = second;
+        }
+    }
+
+    fn is_mostly_unused(&self) -> bool {
+        self.all.capacity() > KEPT && self.len < self.all.capacity() / 4
+    }
+
+    /// Whether to [`shrink`](Self::shrink) at this request. After attempts in vain it is put off, twice as long each time.
+    pub(crate) fn should_shrink(&mut self) -> bool {
+        if !self.is_mostly_unused() {
+            return false;
+        }
+        let skips = self.skips;
+        self.skips = skips.saturating_sub(1);
+        skips == 0
     }
 
     /// Gives back the room behind the last entry in use. Entries stay where they are, because keys name their places.
@@ -130,7 +161,9 @@ impl<T> Entries<T> {
         let generations = self.all.drain(end..).map(|entry| entry.generation);
         self.first_generation = generations.fold(self.first_generation, u32::max);
         self.all.shrink_to(KEPT);
-        self.shrink_below = self.len / 2;
+        self.skips = if self.is_mostly_unused() { self.skips_next } else { 0 };
+        self.free_below = if self.skips == 0 { LAST } else { 0 };
+        self.skips_next = if self.skips == 0 { 1 } else { self.skips.saturating_mul(2).min(SKIPS_MAX) };
         // The list of free entries led through those that went. From the end, so that it begins with the lowest place
         // and the high ones become free.
         self.free = NONE;

@@ -186,7 +186,7 @@ impl<T> Wheel<T> {
     /// assert_eq!(wheel.deadline(last), Some(1_000_000));
     /// ```
     pub fn shrink(&mut self) {
-        if self.entries.is_mostly_unused() || self.nodes.are_mostly_unused(self.len()) {
+        if self.entries.should_shrink() || self.nodes.are_mostly_unused(self.len()) {
             self.rebuild();
         }
     }
