@@ -367,20 +367,12 @@ impl Waiting {
 impl fmt::Display for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.task.fmt(f)?;
-        match &self.waits_for {
-            Some(other) => write!(f, ", which waits for task {}", other.id())?,
-            None => {}
+        if let Some(other) = &self.waits_for {
+            write!(f, ", which waits for task {}", other.id())?;
         }
-        match &self.own_lock {
-            Some(wait) => {
-                let [place, lock, held_since] = [wait.place, wait.lock, wait.held_since].map(Escaped);
-                write!(
-                    f,
-                    ", which waits at {place} for the lock made at {lock} that the same task holds since {held_since}"
-                )
-            }
-            None => Ok(()),
-        }
+        let Some(wait) = &self.own_lock else { return Ok(()) };
+        let [place, lock, held_since] = [wait.place, wait.lock, wait.held_since].map(Escaped);
+        write!(f, ", which waits at {place} for the lock made at {lock} that the same task holds since {held_since}")
     }
 }
 
