@@ -56,10 +56,6 @@ macro_rules! duplex {
             // Always in line, as what calls it: for a small message a call costs as much as all else that is done here.
             #[inline(always)]
             fn poll_receive(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-                // The kernel waits for data also where there is no room for it.
-                if buffer.is_empty() {
-                    return $crate::operation::poll_nothing(cx, Ok(0));
-                }
                 self.source.poll_transfer(cx, Direction::Read, buffer.len(), |stream| $crate::transfer::receive(stream, buffer))
             }
 
@@ -72,10 +68,12 @@ macro_rules! duplex {
                 if length == 0 {
                     return $crate::operation::poll_nothing(cx, Ok(0));
                 }
-                if buffers.len() > $crate::duplex::SLICES {
-                    return self.source.poll_io(cx, Direction::Read, |mut stream| stream.read_vectored(buffers));
+                let many = buffers.len() > $crate::duplex::SLICES;
+                let receive = |stream: &_| $crate::transfer::receive_vectored(stream, buffers);
+                if many {
+                    return self.source.poll_io(cx, Direction::Read, receive);
                 }
-                self.source.poll_transfer(cx, Direction::Read, length, |mut stream| stream.read_vectored(buffers))
+                self.source.poll_transfer(cx, Direction::Read, length, receive)
             }
 
             #[inline(always)]
@@ -136,7 +134,9 @@ macro_rules! duplex {
 
         impl $crate::duplex::Duplex for $type {
             fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-                $crate::duplex::unless_ended(self.source.get_ref().shutdown(how))
+                let stream = self.source.get_ref();
+                $crate::duplex::unless_ended(stream.shutdown(how))
+                    .map_err(|error| $crate::transfer::failed(stream, "end", error))
             }
         }
 
@@ -157,6 +157,10 @@ macro_rules! readable {
                 cx: &mut std::task::Context<'_>,
                 buffer: &mut [u8],
             ) -> std::task::Poll<std::io::Result<usize>> {
+                // The kernel waits for data even if there is no room for it.
+                if buffer.is_empty() {
+                    return $crate::operation::poll_nothing(cx, Ok(0));
+                }
                 let $this = &*self;
                 $crate::duplex::Sealed::poll_receive($duplex, cx, buffer)
             }
@@ -178,6 +182,9 @@ macro_rules! readable {
                 cx: &mut std::task::Context<'_>,
                 buffer: &mut tokio::io::ReadBuf<'_>,
             ) -> std::task::Poll<std::io::Result<()>> {
+                if buffer.remaining() == 0 {
+                    return $crate::operation::poll_nothing(cx, Ok(()));
+                }
                 let $this = &*self;
                 $crate::duplex::Sealed::poll_receive($duplex, cx, buffer.initialize_unfilled()).map_ok(|read| buffer.advance(read))
             }

@@ -300,7 +300,7 @@ impl UdpOptions {
             let addresses = lookup_with(&SystemResolver, &address).await?;
             first_success(&address, addresses, |address| {
                 budget::spend_call();
-                UdpSocket::from_std(self.bind_one(address)?)
+                UdpSocket::take_over(self.bind_one(address)?)
             })
         };
         bind.await.about(format_args!("bind a datagram socket to {address}"))

@@ -29,14 +29,19 @@ impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ReadError::Incomplete { partial, expected: Some(expected) } => {
-                write!(f, "the stream has ended after {} of {expected} bytes", partial.len())
+                write!(f, "the stream ended after {} of {expected} bytes", partial.len())
             }
             ReadError::Incomplete { partial, expected: None } => {
-                write!(f, "the stream has ended after {} bytes without a separator", partial.len())
+                write!(f, "the stream ended after {} bytes without a separator", partial.len())
             }
-            ReadError::LimitOverrun { limit, .. } => write!(
+            ReadError::LimitOverrun { limit, found: Some(end) } => write!(
                 f,
-                "there are more than {limit} bytes before the separator; `Reader::with_limit` allows longer ones"
+                "the separator ends at byte {end}, beyond the reader's limit of {limit} bytes; \
+                 `Reader::with_limit` sets a larger one"
+            ),
+            ReadError::LimitOverrun { limit, found: None } => write!(
+                f,
+                "no separator within the reader's limit of {limit} bytes; `Reader::with_limit` sets a larger one"
             ),
             ReadError::Io(error) => error.fmt(f),
         }

@@ -14,6 +14,7 @@ use futures_core::Stream;
 use futures_io::{AsyncBufRead, AsyncRead};
 use picot_context::budget;
 
+use crate::operation_error::About;
 use crate::read_error::ReadError;
 
 /// How much is received at once, at first, and how much memory a reader that waits keeps.
@@ -311,7 +312,10 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         };
         Poll::Ready(match String::from_utf8(line) {
             Ok(line) => Ok(Some(line)),
-            Err(error) => Err(io::Error::new(io::ErrorKind::InvalidData, error).into()),
+            Err(error) => {
+                let error = io::Error::new(io::ErrorKind::InvalidData, error);
+                Err(error.about(format_args!("read a line as UTF-8")).into())
+            }
         })
     }
 

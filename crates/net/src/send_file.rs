@@ -11,6 +11,7 @@ use picot_loop::LoopHandle;
 
 use crate::operation::call;
 use crate::stream::TcpStream;
+use crate::transfer::failed;
 
 /// So much of a file is sent, or read on a thread, at a time.
 const PIECE: u64 = 256 * 1024;
@@ -68,9 +69,9 @@ impl TcpStream {
     async fn send_by_reading(&self, file: &File, range: Range<u64>) -> io::Result<u64> {
         let mut at = range.start;
         while at < range.end {
-            let (file, length) = (file.try_clone()?, PIECE.min(range.end - at));
-            let job = LoopHandle::current().try_spawn_blocking(move || read_at(&file, at, length as usize));
-            let piece = job.map_err(io::Error::other)?.await.map_err(io::Error::other)??;
+            let length = PIECE.min(range.end - at) as usize;
+            let piece = read_on_a_thread(file, at, length).await;
+            let piece = piece.map_err(|error| failed(self.source().get_ref(), "read a file to send on", error))?;
             if piece.is_empty() {
                 break;
             }
@@ -87,6 +88,13 @@ impl TcpStream {
         }
         Ok(at - range.start)
     }
+}
+
+/// [`read_at`] on a thread of the loop's blocking lane.
+async fn read_on_a_thread(file: &File, at: u64, length: usize) -> io::Result<Vec<u8>> {
+    let file = file.try_clone()?;
+    let job = LoopHandle::try_current()?.try_spawn_blocking(move || read_at(&file, at, length));
+    job.map_err(io::Error::other)?.await.map_err(io::Error::other)?
 }
 
 /// Reads at most `length` bytes at an offset; nothing at the end of the file.
@@ -112,8 +120,9 @@ mod kernel {
 
     use super::PIECE;
     use crate::operation::operate;
+    use crate::operation_error::raw_os_error;
     use crate::stream::TcpStream;
-    use crate::transfer::send as send_bytes;
+    use crate::transfer::{failed, send as send_bytes};
 
     pub(super) enum Sent {
         All(u64),
@@ -128,7 +137,8 @@ mod kernel {
             let sent = operate(stream.source(), Direction::Write, |socket| {
                 // Fails without `SIGPIPE` where nothing can be sent any more, and sends nothing.
                 send_bytes(socket, &[])?;
-                Ok(sendfile(socket, file, Some(&mut at), count)?)
+                sendfile(socket, file, Some(&mut at), count)
+                    .map_err(|error| failed(socket, "send a file on", error.into()))
             });
             match sent.await {
                 Ok(0) => break,
@@ -142,7 +152,7 @@ mod kernel {
 
     fn is_unsupported(error: &io::Error) -> bool {
         let known = [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP, Errno::OVERFLOW];
-        known.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+        known.iter().any(|errno| raw_os_error(error) == Some(errno.raw_os_error()))
     }
 }
 

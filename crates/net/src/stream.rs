@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::io::{self, IoSlice, IoSliceMut, Read};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{self, Shutdown, SocketAddr};
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, ready};
@@ -17,8 +17,11 @@ use crate::descriptor::descriptor;
 use crate::duplex::{Duplex, duplex};
 use crate::freed::Descriptor;
 use crate::operation::{call, operate};
+use crate::operation_error::About;
 use crate::options::ConnectOptions;
+use crate::report::connection_name;
 use crate::split::{ReadHalf, WriteHalf, split};
+use crate::transfer::failed;
 
 /// A TCP connection, on this thread's loop.
 ///
@@ -90,8 +93,9 @@ impl TcpStream {
     /// What the operating system says; and if this thread has no loop.
     #[doc(alias = "connect_accepted_socket")]
     pub fn from_std(stream: net::TcpStream) -> io::Result<TcpStream> {
-        stream.set_nonblocking(true)?;
-        TcpStream::from_nonblocking(stream)
+        let name = connection_name(&SockRef::from(&stream));
+        let taken = stream.set_nonblocking(true).and_then(|()| TcpStream::from_nonblocking(stream));
+        taken.about(format_args!("take over the {name}"))
     }
 
     /// A connection that a listener of this crate has accepted, in non-blocking mode.
@@ -129,7 +133,7 @@ impl TcpStream {
     /// What the operating system says.
     #[doc(alias = "getpeername")]
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.source.get_ref().peer_addr()
+        self.ask("ask for the peer's address of", net::TcpStream::peer_addr)
     }
 
     /// The address of this end.
@@ -138,7 +142,7 @@ impl TcpStream {
     /// What the operating system says.
     #[doc(alias = "getsockname")]
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.source.get_ref().local_addr()
+        self.ask("ask for the local address of", net::TcpStream::local_addr)
     }
 
     /// Whether small writes are sent at once (`true`, which is so unless changed), or collected by the kernel.
@@ -146,7 +150,7 @@ impl TcpStream {
     /// # Errors
     /// What the operating system says.
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        self.source.get_ref().set_nodelay(nodelay)
+        self.ask("set TCP_NODELAY of", |stream| stream.set_nodelay(nodelay))
     }
 
     /// The socket, for its other options: keep-alive, buffer sizes, linger and whatever else `socket2` knows.
@@ -187,7 +191,8 @@ impl TcpStream {
         if buffer.is_empty() {
             return call(|| Ok(0)).await;
         }
-        operate(&self.source, Direction::Read, |stream| stream.peek(buffer)).await
+        let peeked = operate(&self.source, Direction::Read, |stream| stream.peek(buffer)).await;
+        peeked.map_err(|error| failed(self.source.get_ref(), "receive on", error))
     }
 
     /// Ends one or both directions. Ending the writing direction lets the peer read the end; that is what `close` of
@@ -204,6 +209,12 @@ impl TcpStream {
     /// and costs nothing.
     pub fn split(self) -> (ReadHalf<TcpStream>, WriteHalf<TcpStream>) {
         split(self)
+    }
+
+    /// Makes a system call that never waits. Its error names `operation` and the connection.
+    fn ask<R>(&self, operation: &str, call: impl FnOnce(&net::TcpStream) -> io::Result<R>) -> io::Result<R> {
+        let stream = self.source.get_ref();
+        call(stream).map_err(|error| failed(stream, operation, error))
     }
 
     /// The source, for another owner.

@@ -87,7 +87,7 @@ impl TlsConnector {
     pub fn trusting(pem: &[u8]) -> io::Result<TlsConnector> {
         let mut roots = RootCertStore::empty();
         for certificate in certificates(pem)? {
-            roots.add(certificate).map_err(invalid)?;
+            roots.add(certificate).map_err(invalid).about(format_args!("trust a certificate authority"))?;
         }
         Ok(TlsConnector::from_roots(roots))
     }
@@ -161,13 +161,15 @@ impl TlsAcceptor {
     /// # Errors
     /// If these are no certificates or no key, or do not belong together.
     pub fn new(certificates_pem: &[u8], key_pem: &[u8]) -> io::Result<TlsAcceptor> {
-        let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(invalid)?;
+        let key =
+            PrivateKeyDer::from_pem_slice(key_pem).map_err(invalid).about(format_args!("read the private key"))?;
         let config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .expect("the provider has the suites of all default versions")
             .with_no_client_auth()
             .with_single_cert(certificates(certificates_pem)?, key)
-            .map_err(invalid)?;
+            .map_err(invalid)
+            .about(format_args!("serve TLS with this certificate and private key"))?;
         Ok(Arc::new(config).into())
     }
 
@@ -197,7 +199,8 @@ impl TlsAcceptor {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let handshake = futures_rustls::TlsAcceptor::from(self.config.clone()).accept(stream);
-        let stream = within(Some(self.limits.handshake), "the TLS handshake", handshake).await?;
+        let stream = within(Some(self.limits.handshake), "the TLS handshake", handshake).await;
+        let stream = stream.about(format_args!("begin TLS with a client"))?;
         Ok(TlsStream { inner: stream.into(), limits: self.limits })
     }
 }
@@ -214,7 +217,10 @@ fn provider() -> Arc<rustls::crypto::CryptoProvider> {
 }
 
 fn certificates(pem: &[u8]) -> io::Result<Vec<CertificateDer<'static>>> {
-    let found: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(invalid)?;
+    let found: Vec<_> = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<_, _>>()
+        .map_err(invalid)
+        .about(format_args!("read the certificates"))?;
     if found.is_empty() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "there is no certificate in the PEM text"));
     }

@@ -1,34 +1,60 @@
-//! The calls that move bytes: receiving from a stream socket, and sending to it.
+//! The system calls that move bytes through a stream socket.
 //!
-//! On Linux they go straight to the kernel. The C library's way there, by which std goes, is longer than all that this crate
-//! does for a small message. Other Unixes have the same calls, through their C libraries.
+//! On Linux they go straight to the kernel: for a small message, the path through the C library, which std takes, has more
+//! instructions than the rest of an operation in this crate. Other Unixes offer the same calls through their C libraries.
 //!
-//! Sending to a peer that has gone raises `SIGPIPE`, which ends a process that has not ignored it, as a host in C may not
-//! have. So every call here that sends carries the flag against that. `write` and `writev`, by which std sends several slices,
-//! cannot carry it.
+//! Sending to a peer that has closed its side raises `SIGPIPE`. That ends a process which has not ignored the signal, for
+//! example a host written in C. So each call here that sends carries the flag against the signal. `write` and `writev`, which
+//! std uses for several slices, have no such flag.
 
-use std::io;
+use std::io::{self, IoSliceMut, Read};
+
+use socket2::SockRef;
 
 #[cfg(unix)]
 pub(crate) use by_rustix::{receive, send, send_vectored};
 #[cfg(not(unix))]
 pub(crate) use by_std::{receive, send, send_vectored};
 
+use crate::operation_error::About;
+use crate::report::connection_name;
+
+/// Receives into several buffers.
+pub(crate) fn receive_vectored<S>(mut stream: &S, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize>
+where
+    for<'a> &'a S: Read,
+    for<'a> SockRef<'a>: From<&'a S>,
+{
+    stream.read_vectored(buffers).map_err(|error| failed(stream, "receive on", error))
+}
+
+/// Puts the operation and the name of the connection in front of an error, unless the error only says to try again.
+///
+/// It is out of line, so that successful transfers do not pay for it.
+#[cold]
+#[inline(never)]
+pub(crate) fn failed<S>(stream: &S, operation: &str, error: io::Error) -> io::Error
+where
+    for<'a> SockRef<'a>: From<&'a S>,
+{
+    // Callers compare these two, so they stay bare.
+    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) {
+        return error;
+    }
+    error.about(format_args!("{operation} the {}", connection_name(&SockRef::from(stream))))
+}
+
 #[cfg(unix)]
 mod by_rustix {
     use std::io::IoSlice;
     use std::os::fd::AsFd;
 
-    use rustix::io::Errno;
     use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 
-    use socket2::SockRef;
+    use super::{failed, io};
 
-    use super::io;
-    use crate::operation_error::About;
-    use crate::report::connection_name;
-
-    /// A peer that has gone is an error, and no signal. Where this is no flag, it is an option of the socket that std sets.
+    /// Makes sending to a closed peer an error instead of a signal. On Apple's systems, where no such flag exists, std sets
+    /// the socket option that has the same effect.
     #[cfg(not(target_vendor = "apple"))]
     const NOSIGNAL: SendFlags = SendFlags::NOSIGNAL;
     #[cfg(target_vendor = "apple")]
@@ -38,7 +64,7 @@ mod by_rustix {
     pub(crate) fn receive(stream: &impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
         match rustix::net::recv(stream, buffer, RecvFlags::empty()) {
             Ok((_, received)) => Ok(received),
-            Err(error) => Err(failed(stream, "receive", error)),
+            Err(error) => Err(failed(stream, "receive on", error.into())),
         }
     }
 
@@ -46,35 +72,23 @@ mod by_rustix {
     pub(crate) fn send(stream: &impl AsFd, bytes: &[u8]) -> io::Result<usize> {
         match rustix::net::send(stream, bytes, NOSIGNAL) {
             Ok(sent) => Ok(sent),
-            Err(error) => Err(failed(stream, "send", error)),
+            Err(error) => Err(failed(stream, "send on", error.into())),
         }
     }
 
-    /// The most slices that one call takes; of more it sends the first.
+    /// The most slices that the kernel takes in one call (`IOV_MAX`). Of more slices, the first `MOST` are sent.
     #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
     const MOST: usize = 1024;
     #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
     const MOST: usize = crate::duplex::SLICES;
 
     pub(crate) fn send_vectored(stream: &impl AsFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        // Without the empty ones in front: a call that sends nothing of `MOST` of these would look like a full stream.
+        // Empty slices at the front are skipped: sending `MOST` of them moves 0 bytes, which looks like a full stream.
         let first = slices.iter().position(|slice| !slice.is_empty()).unwrap_or(slices.len());
         let slices = &slices[first..];
         let slices = &slices[..slices.len().min(MOST)];
         rustix::net::sendmsg(stream, slices, &mut SendAncillaryBuffer::default(), NOSIGNAL)
-            .map_err(|error| failed(stream, "send", error))
-    }
-
-    /// Names the connection, unless the error only says to try again. Out of line, so that messages do not pay for it.
-    #[cold]
-    #[inline(never)]
-    fn failed(stream: &impl AsFd, operation: &str, error: Errno) -> io::Error {
-        let is_final = !matches!(error, Errno::AGAIN | Errno::INTR);
-        let error = io::Error::from(error);
-        if is_final {
-            return error.about(format_args!("{operation} on the {}", connection_name(&SockRef::from(stream))));
-        }
-        error
+            .map_err(|error| failed(stream, "send on", error.into()))
     }
 }
 
@@ -82,26 +96,31 @@ mod by_rustix {
 mod by_std {
     use std::io::{IoSlice, Read, Write};
 
-    use super::io;
+    use socket2::SockRef;
+
+    use super::{failed, io};
 
     pub(crate) fn receive<S>(mut stream: &S, buffer: &mut [u8]) -> io::Result<usize>
     where
         for<'a> &'a S: Read,
+        for<'a> SockRef<'a>: From<&'a S>,
     {
-        stream.read(buffer)
+        stream.read(buffer).map_err(|error| failed(stream, "receive on", error))
     }
 
     pub(crate) fn send<S>(mut stream: &S, bytes: &[u8]) -> io::Result<usize>
     where
         for<'a> &'a S: Write,
+        for<'a> SockRef<'a>: From<&'a S>,
     {
-        stream.write(bytes)
+        stream.write(bytes).map_err(|error| failed(stream, "send on", error))
     }
 
     pub(crate) fn send_vectored<S>(mut stream: &S, slices: &[IoSlice<'_>]) -> io::Result<usize>
     where
         for<'a> &'a S: Write,
+        for<'a> SockRef<'a>: From<&'a S>,
     {
-        stream.write_vectored(slices)
+        stream.write_vectored(slices).map_err(|error| failed(stream, "send on", error))
     }
 }

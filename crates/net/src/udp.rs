@@ -59,6 +59,16 @@ impl UdpSocket {
     /// # Errors
     /// What the operating system says; and if this thread has no loop.
     pub fn from_std(socket: net::UdpSocket) -> io::Result<UdpSocket> {
+        let named = socket.local_addr();
+        let taken = UdpSocket::take_over(socket);
+        match named {
+            Ok(local) => taken.about(format_args!("take over the datagram socket at {local}")),
+            Err(_) => taken.about(format_args!("take over a datagram socket")),
+        }
+    }
+
+    /// [`from_std`](UdpSocket::from_std) with the bare error.
+    pub(crate) fn take_over(socket: net::UdpSocket) -> io::Result<UdpSocket> {
         socket.set_nonblocking(true)?;
         let peer = Cell::new(socket.peer_addr().ok());
         let source = LoopHandle::try_current()?.register(socket)?;
@@ -184,7 +194,7 @@ impl UdpSocket {
     /// # Errors
     /// What the operating system says.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.source.get_ref().local_addr()
+        self.source.get_ref().local_addr().about(format_args!("ask for the address of a datagram socket"))
     }
 
     /// The address of the peer, if it is connected.
@@ -197,7 +207,8 @@ impl UdpSocket {
     /// # Errors
     /// What the operating system says.
     pub fn set_broadcast(&self, allowed: bool) -> io::Result<()> {
-        self.source.get_ref().set_broadcast(allowed)
+        let allow = if allowed { "allow" } else { "forbid" };
+        self.source.get_ref().set_broadcast(allowed).about(format_args!("{allow} datagrams to broadcast addresses"))
     }
 
     /// Joins a multicast group on the interface of this address; an unspecified one lets the system choose.
@@ -205,7 +216,8 @@ impl UdpSocket {
     /// # Errors
     /// What the operating system says.
     pub fn join_multicast_v4(&self, group: Ipv4Addr, interface: Ipv4Addr) -> io::Result<()> {
-        self.source.get_ref().join_multicast_v4(&group, &interface)
+        let joined = self.source.get_ref().join_multicast_v4(&group, &interface);
+        joined.about(format_args!("join the multicast group {group} on the interface of {interface}"))
     }
 
     /// Leaves a multicast group.
@@ -213,7 +225,8 @@ impl UdpSocket {
     /// # Errors
     /// What the operating system says.
     pub fn leave_multicast_v4(&self, group: Ipv4Addr, interface: Ipv4Addr) -> io::Result<()> {
-        self.source.get_ref().leave_multicast_v4(&group, &interface)
+        let left = self.source.get_ref().leave_multicast_v4(&group, &interface);
+        left.about(format_args!("leave the multicast group {group} on the interface of {interface}"))
     }
 
     /// Joins a multicast group on the interface of this number; 0 lets the system choose.
@@ -221,7 +234,8 @@ impl UdpSocket {
     /// # Errors
     /// What the operating system says.
     pub fn join_multicast_v6(&self, group: Ipv6Addr, interface: u32) -> io::Result<()> {
-        self.source.get_ref().join_multicast_v6(&group, interface)
+        let joined = self.source.get_ref().join_multicast_v6(&group, interface);
+        joined.about(format_args!("join the multicast group {group} on interface {interface}"))
     }
 
     /// Leaves a multicast group.
@@ -229,7 +243,8 @@ impl UdpSocket {
     /// # Errors
     /// What the operating system says.
     pub fn leave_multicast_v6(&self, group: Ipv6Addr, interface: u32) -> io::Result<()> {
-        self.source.get_ref().leave_multicast_v6(&group, interface)
+        let left = self.source.get_ref().leave_multicast_v6(&group, interface);
+        left.about(format_args!("leave the multicast group {group} on interface {interface}"))
     }
 
     /// The socket, for its other options: time to live, the loop of multicasts, buffer sizes and whatever else `socket2`

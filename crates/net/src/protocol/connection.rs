@@ -451,9 +451,10 @@ impl Connection {
             Ok(sent) => &bytes[sent..],
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => bytes,
             Err(error) => {
-                let kind = error.kind();
+                // The protocol is given the error itself, so the caller gets its kind and text.
+                let refused = io::Error::new(error.kind(), error.to_string());
                 self.fail(error);
-                return Err(kind.into());
+                return Err(refused);
             }
         };
         if !rest.is_empty() {

@@ -73,12 +73,18 @@ impl Accept for TcpListener {
 
 impl Link for Source<std::net::TcpStream> {
     fn end_reading(&self) {
-        // One that has ended already needs no end.
-        let _ = self.get_ref().shutdown(Shutdown::Read);
+        // A child that was forked shares the socket with its parent, which goes on reading.
+        if !self.is_forked() {
+            // A connection that has ended already needs no end.
+            let _ = self.get_ref().shutdown(Shutdown::Read);
+        }
     }
 
     fn reset_on_close(&self) {
-        let _ = SockRef::from(self.get_ref()).set_linger(Some(Duration::ZERO));
+        // As for `end_reading`: the option is the socket's, and not the process's.
+        if !self.is_forked() {
+            let _ = SockRef::from(self.get_ref()).set_linger(Some(Duration::ZERO));
+        }
     }
 }
 
@@ -132,8 +138,10 @@ mod unix {
 
     impl Link for Source<StdStream> {
         fn end_reading(&self) {
-            // One that has ended already needs no end.
-            let _ = self.get_ref().shutdown(Shutdown::Read);
+            // As for TCP.
+            if !self.is_forked() {
+                let _ = self.get_ref().shutdown(Shutdown::Read);
+            }
         }
 
         /// A Unix socket knows no reset. Its peer reads an end.

@@ -19,6 +19,7 @@ use crate::descriptor::descriptor;
 use crate::open::open_loop;
 use crate::operation::operate;
 use crate::operation_error::About;
+use crate::report::unix_name;
 
 /// A Unix socket for datagrams, on this thread's loop. Datagrams arrive whole and in order, or sending them fails.
 ///
@@ -54,7 +55,7 @@ impl UnixDatagram {
     /// # Errors
     /// What the operating system says; and if this thread has no loop.
     pub fn unbound() -> io::Result<UnixDatagram> {
-        UnixDatagram::from_std(net::UnixDatagram::unbound()?)
+        UnixDatagram::take_over(net::UnixDatagram::unbound()?)
     }
 
     /// Two sockets that are connected to each other.
@@ -64,7 +65,7 @@ impl UnixDatagram {
     #[doc(alias = "socketpair")]
     pub fn pair() -> io::Result<(UnixDatagram, UnixDatagram)> {
         let (one, two) = net::UnixDatagram::pair()?;
-        Ok((UnixDatagram::from_std(one)?, UnixDatagram::from_std(two)?))
+        Ok((UnixDatagram::take_over(one)?, UnixDatagram::take_over(two)?))
     }
 
     /// Takes over a socket of std, whose path is left to whoever has made it. It is put into non-blocking mode.
@@ -72,6 +73,11 @@ impl UnixDatagram {
     /// # Errors
     /// What the operating system says; and if this thread has no loop.
     pub fn from_std(socket: net::UnixDatagram) -> io::Result<UnixDatagram> {
+        let name = socket_name(&SockRef::from(&socket));
+        UnixDatagram::take_over(socket).about(format_args!("take over the {name}"))
+    }
+
+    fn take_over(socket: net::UnixDatagram) -> io::Result<UnixDatagram> {
         register(&LoopHandle::try_current()?, socket, None)
     }
 
@@ -101,7 +107,22 @@ impl UnixDatagram {
     /// # If dropped
     /// The datagram is not sent.
     pub async fn send(&self, datagram: &[u8]) -> io::Result<usize> {
-        operate(&self.source, Direction::Write, |socket| socket.send(datagram)).await
+        let sent = operate(&self.source, Direction::Write, |socket| socket.send(datagram)).await;
+        sent.map_err(|error| self.not_sent(error))
+    }
+
+    /// Names the peer, or this end if there is no peer.
+    #[cold]
+    fn not_sent(&self, error: io::Error) -> io::Error {
+        match self.socket().peer_addr().ok().as_ref().and_then(unix_name) {
+            Some(peer) => error.about(format_args!("send a datagram to {peer}")),
+            None => error.about(format_args!("send a datagram from the {}", socket_name(&self.socket()))),
+        }
+    }
+
+    #[cold]
+    fn not_received(&self, error: io::Error) -> io::Error {
+        error.about(format_args!("receive a datagram at the {}", socket_name(&self.socket())))
     }
 
     /// Sends a datagram to the socket at `path`, when that has room for it. That room is told to a sender that is
@@ -150,7 +171,8 @@ impl UnixDatagram {
     /// # If dropped
     /// No datagram is lost.
     pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        operate(&self.source, Direction::Read, |socket| socket.recv(buffer)).await
+        let received = operate(&self.source, Direction::Read, |socket| socket.recv(buffer)).await;
+        received.map_err(|error| self.not_received(error))
     }
 
     /// Receives a datagram, with the address of its sender. What does not fit into `buffer` is lost.
@@ -161,7 +183,8 @@ impl UnixDatagram {
     /// # If dropped
     /// No datagram is lost.
     pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        operate(&self.source, Direction::Read, |socket| socket.recv_from(buffer)).await
+        let received = operate(&self.source, Direction::Read, |socket| socket.recv_from(buffer)).await;
+        received.map_err(|error| self.not_received(error))
     }
 
     /// The address of this end.
@@ -169,7 +192,8 @@ impl UnixDatagram {
     /// # Errors
     /// What the operating system says.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.source.get_ref().local_addr()
+        let asked = self.source.get_ref().local_addr();
+        asked.about(format_args!("ask for the address of a datagram socket"))
     }
 
     /// The socket, for its options. Sending and receiving by it goes past what the loop knows of the socket.
@@ -180,6 +204,14 @@ impl UnixDatagram {
 }
 
 descriptor!(UnixDatagram, net::UnixDatagram);
+
+/// Names a socket after its own path, which few have that only send.
+fn socket_name(socket: &SockRef<'_>) -> String {
+    match socket.local_addr().ok().as_ref().and_then(unix_name) {
+        Some(path) => format!("datagram socket at {path}"),
+        None => "datagram socket without a path".to_string(),
+    }
+}
 
 fn register(handle: &LoopHandle, socket: net::UnixDatagram, path: Option<OwnedPath>) -> io::Result<UnixDatagram> {
     socket.set_nonblocking(true)?;

@@ -88,7 +88,7 @@ impl UnixListener {
     /// # If dropped
     /// No connection is lost: one that was not accepted waits for the next call.
     pub async fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
-        let finish = |(stream, peer)| Ok((UnixStream::from_std(stream)?, peer));
+        let finish = |(stream, peer)| Ok((UnixStream::take_over(stream)?, peer));
         let accepted = self.rest.accept(&self.source, |listener| listener.accept().and_then(finish)).await;
         match accepted {
             Ok(accepted) => Ok(accepted),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::io::{self, IoSlice, IoSliceMut, Read};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{self, SocketAddr};
@@ -23,7 +23,9 @@ use crate::duplex::{Duplex, duplex};
 use crate::freed::Descriptor;
 use crate::open::open_loop;
 use crate::operation_error::About;
+use crate::report::connection_name;
 use crate::split::{ReadHalf, WriteHalf, split};
+use crate::transfer::failed;
 
 /// A connection over a Unix socket, on this thread's loop; like [`TcpStream`](crate::TcpStream) in everything but its
 /// address.
@@ -84,7 +86,7 @@ impl UnixStream {
         };
         let stream = net::UnixStream::from(OwnedFd::from(socket));
         if is_connected {
-            return UnixStream::from_std(stream);
+            return UnixStream::take_over(stream);
         }
         let stream = UnixStream { source: Rc::new(handle.register(stream)?), _descriptor: Descriptor };
         stream.source.writable().await?;
@@ -101,7 +103,7 @@ impl UnixStream {
     #[doc(alias = "socketpair")]
     pub fn pair() -> io::Result<(UnixStream, UnixStream)> {
         let (one, two) = net::UnixStream::pair()?;
-        Ok((UnixStream::from_std(one)?, UnixStream::from_std(two)?))
+        Ok((UnixStream::take_over(one)?, UnixStream::take_over(two)?))
     }
 
     /// Takes over a connection of std. It is put into non-blocking mode.
@@ -109,6 +111,12 @@ impl UnixStream {
     /// # Errors
     /// What the operating system says; and if this thread has no loop.
     pub fn from_std(stream: net::UnixStream) -> io::Result<UnixStream> {
+        let name = connection_name(&SockRef::from(&stream));
+        UnixStream::take_over(stream).about(format_args!("take over the {name}"))
+    }
+
+    /// [`from_std`](UnixStream::from_std) with the bare error.
+    pub(crate) fn take_over(stream: net::UnixStream) -> io::Result<UnixStream> {
         stream.set_nonblocking(true)?;
         let source = LoopHandle::try_current()?.register(stream)?;
         // There may be data already, and there is room to send; if not, the first try finds out.
@@ -127,7 +135,8 @@ impl UnixStream {
     /// # Errors
     /// What the operating system says.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.source.get_ref().peer_addr()
+        let stream = self.source.get_ref();
+        stream.peer_addr().map_err(|error| failed(stream, "ask for the peer's address of", error))
     }
 
     /// The address of this end.
@@ -135,7 +144,8 @@ impl UnixStream {
     /// # Errors
     /// What the operating system says.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.source.get_ref().local_addr()
+        let stream = self.source.get_ref();
+        stream.local_addr().map_err(|error| failed(stream, "ask for the local address of", error))
     }
 
     /// The socket, for its options. Reading and writing by it goes past what the loop knows of the connection.

@@ -292,6 +292,141 @@ fn a_protocol_that_panics_when_it_is_dropped_is_told_of_and_takes_nobody_along()
     });
 }
 
+/// Panics in one callback, in `lost`, and when it is dropped.
+struct PanicsThrice {
+    at: &'static str,
+    memory: [u8; 8],
+}
+
+impl PanicsThrice {
+    fn called(&self, callback: &str) {
+        assert_ne!(self.at, callback, "first, in {callback}");
+    }
+}
+
+impl Drop for PanicsThrice {
+    fn drop(&mut self) {
+        panic!("third, in drop");
+    }
+}
+
+/// The callbacks that both kinds of protocols have.
+macro_rules! panics {
+    () => {
+        fn made(&mut self, transport: &Transport) {
+            // So low that each write which has to wait pauses the protocol.
+            transport.set_write_marks(0, 0);
+            self.called("made");
+        }
+
+        fn eof(&mut self, _: &Transport) -> Eof {
+            self.called("eof");
+            Eof::Close
+        }
+
+        fn lost(&mut self, _: Option<io::Error>) {
+            panic!("second, in lost");
+        }
+
+        fn pause_writing(&mut self, _: &Transport) {
+            self.called("pause");
+        }
+
+        fn resume_writing(&mut self, _: &Transport) {
+            self.called("resume");
+        }
+    };
+}
+
+/// The second write of a callback waits until it has returned.
+fn write_twice(transport: &Transport) {
+    let _ = transport.write(b"a");
+    let _ = transport.write(b"b");
+}
+
+impl Protocol for PanicsThrice {
+    panics!();
+
+    fn data(&mut self, transport: &Transport, _: &[u8]) {
+        write_twice(transport);
+        self.called("data");
+    }
+}
+
+impl BufferedProtocol for PanicsThrice {
+    panics!();
+
+    fn buffer(&mut self) -> &mut [u8] {
+        self.called("buffer");
+        &mut self.memory
+    }
+
+    fn filled(&mut self, transport: &Transport, _: usize) {
+        write_twice(transport);
+        self.called("filled");
+    }
+}
+
+#[test]
+fn each_of_several_panics_of_a_protocol_is_reported_once_and_the_others_of_the_set_live() {
+    run(async {
+        let reports = Rc::new(RefCell::new(Vec::new()));
+        let hook = reports.clone();
+        LoopHandle::current().set_error_hook(move |report| {
+            if matches!(report.cause, picot_context::Cause::Panic(_)) {
+                hook.borrow_mut().push(report.to_string());
+            }
+        });
+        let plain = ["made", "data", "pause", "resume", "eof", "none"].map(|at| (at, false));
+        let buffered = ["made", "buffer", "filled", "pause", "resume", "eof", "none"].map(|at| (at, true));
+        for (at, is_buffered) in plain.into_iter().chain(buffered) {
+            let connections = Connections::new()?;
+            // One that is served before it, and one that is served after it, in the same batch.
+            let mut others = Vec::new();
+            let mut add_other = async || {
+                let (peer, stream) = pair().await?;
+                let trace = Trace::default();
+                connections.adopt(stream, trace.clone());
+                others.push((peer, trace));
+                io::Result::Ok(())
+            };
+            add_other().await?;
+            let (client, server) = pair().await?;
+            let name = client.local_addr()?.to_string();
+            let protocol = PanicsThrice { at, memory: [0; 8] };
+            let transport = match is_buffered {
+                true => connections.adopt_buffered(server, protocol),
+                false => connections.adopt(server, protocol),
+            };
+            add_other().await?;
+            client.write_all(b"go").await?;
+            client.shutdown(std::net::Shutdown::Write)?;
+            for (peer, _) in &others {
+                peer.write_all(b"x").await?;
+            }
+            soon(transport.closed()).await;
+
+            let context = format!("in {at}, buffered: {is_buffered}");
+            for (peer, trace) in &others {
+                soon(trace.until(2)).await;
+                assert_eq!(trace.events().join(" "), "made data x", "{context}");
+                peer.write_all(b"y").await?;
+                assert_eq!(soon(trace.until(3)).await.join(" "), "made data x data y", "{context}");
+            }
+            let reports = reports.take();
+            let first = if at == "none" { None } else { Some(format!("first, in {at}")) };
+            let texts: Vec<_> = first.into_iter().chain(["second, in lost".into(), "third, in drop".into()]).collect();
+            assert_eq!(reports.len(), texts.len(), "{context}: {reports:?}");
+            for (text, report) in texts.iter().zip(&reports) {
+                assert!(report.contains(text) && report.contains(&name), "{context}: {report}");
+            }
+            connections.close_all();
+            soon(connections.wait_empty()).await;
+        }
+        Ok(())
+    });
+}
+
 /// Panics when it is told of data.
 #[cfg(unix)]
 struct PanicsAtData;

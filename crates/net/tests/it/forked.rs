@@ -5,10 +5,13 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
+use std::rc::Rc;
 use std::time::Duration;
 
 use picot_loop::EventLoop;
-use picot_net::{Connections, LoopGroup, Server, TcpListener, TcpStream, UnixDatagram, UnixListener, UnixStream};
+use picot_net::{
+    Connections, LoopGroup, Server, TcpListener, TcpStream, Transport, UnixDatagram, UnixListener, UnixStream,
+};
 
 use crate::trace::Trace;
 
@@ -37,6 +40,75 @@ struct Everything {
 
 thread_local! {
     static INHERITED: RefCell<Option<(Everything, EventLoop)>> = const { RefCell::new(None) };
+}
+
+/// What a server's protocol is given, for the parent to ask for its socket.
+type Kept = Rc<RefCell<Option<Transport>>>;
+
+thread_local! {
+    static SERVERS: RefCell<Option<(Server, Server)>> = const { RefCell::new(None) };
+}
+
+#[test]
+fn closing_and_aborting_clients_in_a_forked_child_leaves_the_parents_connections() {
+    let event_loop = EventLoop::new().unwrap();
+    let kept = Kept::default();
+    let (clients, streams) = event_loop
+        .run_until_complete(async {
+            let trace = Trace::default();
+            let keep = kept.clone();
+            *trace.on_made.borrow_mut() = Some(Box::new(move |transport| _ = keep.replace(Some(transport.clone()))));
+            let protocols = Server::builder().bind("127.0.0.1:0").await?.serve_protocol(move || trace.clone())?;
+            let streams = Rc::new(RefCell::new(Vec::new()));
+            let keep = streams.clone();
+            let server = Server::builder().bind("127.0.0.1:0").await?.serve(move |stream, peer| {
+                // A second descriptor of the same socket, to ask for its options.
+                keep.borrow_mut().push(stream.socket().try_clone());
+                echo(stream, peer)
+            })?;
+            let clients = [
+                TcpStream::connect(server.local_addrs()[0]).await?,
+                TcpStream::connect(protocols.local_addrs()[0]).await?,
+            ];
+            while streams.borrow().is_empty() || kept.borrow().is_none() {
+                picot_loop::yield_now().await;
+            }
+            SERVERS.set(Some((server, protocols)));
+            io::Result::Ok((clients, streams))
+        })
+        .unwrap()
+        .unwrap();
+    in_child(|| {
+        SERVERS.with_borrow(|servers| {
+            let (server, protocols) = servers.as_ref().expect("the thread's locals are inherited");
+            for server in [server, protocols] {
+                server.close_clients();
+                server.abort_clients();
+            }
+        });
+    });
+    let servers = SERVERS.take();
+    event_loop
+        .run_until_complete(async {
+            let transport = kept.take().unwrap();
+            assert_eq!(transport.with_socket(|socket| socket.linger())?, None, "a protocol");
+            let stream = streams.borrow_mut().remove(0)?;
+            assert_eq!(stream.linger()?, None, "a stream");
+            clients[0].write_all(b"still").await?;
+            assert_eq!(clients[0].read(&mut [0; 8]).await?, 5);
+            // In the parent it is a reset.
+            let (server, protocols) = servers.as_ref().unwrap();
+            server.abort_clients();
+            protocols.abort_clients();
+            drop(stream);
+            for client in &clients {
+                let error = client.read(&mut [0; 8]).await.unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+            }
+            io::Result::Ok(())
+        })
+        .unwrap()
+        .unwrap();
 }
 
 async fn echo(stream: TcpStream, _: std::net::SocketAddr) -> io::Result<()> {

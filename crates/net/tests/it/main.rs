@@ -40,6 +40,7 @@ mod trace;
 mod udp;
 #[cfg(unix)]
 mod unix;
+mod waiters;
 mod wakers;
 mod writing;
 

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use picot_net::{
-    ConnectOptions, Connections, ListenOptions, Resolve, Resolving, Server, TcpListener, TcpStream, UdpOptions,
-    UdpSocket, connect_protocol, lookup, open_connection, raw_os_error, start_server,
+    ConnectOptions, Connections, ListenOptions, ReadError, Reader, Resolve, Resolving, Server, TcpListener, TcpStream,
+    UdpOptions, UdpSocket, Writer, connect_protocol, lookup, open_connection, raw_os_error, start_server,
 };
 
 use crate::trace::Trace;
@@ -89,6 +89,9 @@ async fn internet(seen: &mut Seen) -> io::Result<()> {
     seen.names("UdpOptions::bind", UdpOptions::new().bind(datagrams).await, &[&datagrams]);
     drop(socket);
 
+    streams(seen).await?;
+    udp(seen).await?;
+
     let server = start_server("127.0.0.1:0", nothing).await?;
     let address = server.local_addrs()[0];
     server.close();
@@ -105,6 +108,170 @@ async fn internet(seen: &mut Seen) -> io::Result<()> {
     Ok(())
 }
 
+/// A connection that its peer has reset; both addresses.
+async fn reset() -> io::Result<(TcpStream, SocketAddr, SocketAddr)> {
+    let (stream, peer) = crate::pair().await?;
+    peer.socket().set_linger(Some(Duration::ZERO))?;
+    Ok((stream, peer.peer_addr()?, peer.local_addr()?))
+}
+
+async fn streams(seen: &mut Seen) -> io::Result<()> {
+    let (stream, local, _) = reset().await?;
+    seen.names("TcpStream::read", stream.read(&mut [0; 8]).await, &[&"receive", &local]);
+    seen.names("TcpStream::write_all", stream.write_all(b"x").await, &[&"send", &local]);
+    // Its peer has no address any more.
+    seen.names("TcpStream::peer_addr", stream.peer_addr(), &[&"peer", &local]);
+    let (stream, local, _) = reset().await?;
+    seen.names("TcpStream::peek", stream.peek(&mut [0; 8]).await, &[&"receive", &local]);
+    let (mut stream, local, _) = reset().await?;
+    let (mut one, mut two) = ([0; 4], [0; 4]);
+    let buffers = &mut [io::IoSliceMut::new(&mut one), io::IoSliceMut::new(&mut two)];
+    let read = futures_lite::AsyncReadExt::read_vectored(&mut stream, buffers).await;
+    seen.names("read_vectored", read, &[&"receive", &local]);
+    let slices = [io::IoSlice::new(b"x")];
+    let written = futures_lite::AsyncWriteExt::write_vectored(&mut stream, &slices).await;
+    seen.names("write_vectored", written, &[&"send", &local]);
+    let (stream, local, _) = reset().await?;
+    let (mut read, mut write) = stream.split();
+    seen.names("ReadHalf::read", read.read(&mut [0; 8]).await, &[&"receive", &local]);
+    seen.names("WriteHalf::write_all", write.write_all(b"x").await, &[&"send", &local]);
+    drop((read, write));
+    let (stream, local, _) = reset().await?;
+    let (read, write) = stream.split();
+    let line = Reader::new(read).read_line().await.map_err(io::Error::from);
+    seen.names("Reader::read_line", line, &[&"receive", &local]);
+    let mut writer = Writer::new(write);
+    seen.names("Writer::write_all", writer.write_all(b"x").await, &[&"send", &local]);
+    // What is left in its buffer goes out with the next.
+    seen.names("Writer::flush", writer.flush().await, &[&"send", &local]);
+    seen.names("Writer::close", writer.close().await, &[&"send", &local]);
+
+    let (stream, local, _) = reset().await?;
+    assert!(stream.read(&mut [0; 8]).await.is_err());
+    let file = fs::File::open("Cargo.toml")?;
+    seen.names("TcpStream::send_file", stream.send_file(&file, 0..9).await, &[&"send", &local]);
+    let (stream, peer) = crate::pair().await?;
+    let (folder, remote) = (fs::File::open("src")?, peer.local_addr()?);
+    seen.names("TcpStream::send_file", stream.send_file(&folder, 0..9).await, &[&"a file", &remote]);
+
+    // Readers know no address. They name what they have not found, and its limit.
+    let text = |error: ReadError| io::Error::from(error);
+    let mut reader = Reader::new(&b"0123456789"[..]).with_limit(4);
+    seen.names("Reader::read_until", reader.read_until(b";").await.map_err(text), &[&"separator", &"limit of 4 bytes"]);
+    let mut reader = Reader::new(&b"0123456789;"[..]).with_limit(4);
+    let found = reader.read_until(b";").await.map_err(text);
+    seen.names("Reader::read_until", found, &[&"separator ends at byte 11", &"limit of 4 bytes"]);
+    let mut reader = Reader::new(&b"01"[..]);
+    seen.names("Reader::read_exact", reader.read_exact(4).await.map_err(text), &[&"2 of 4 bytes"]);
+    let mut reader = Reader::new(&b"\xff\n"[..]);
+    seen.names("Reader::read_line", reader.read_line().await.map_err(text), &[&"line", &"utf-8"]);
+
+    // A transport whose connection has ended has no address any more.
+    let transport = Connections::new()?.adopt(crate::pair().await?.0, Trace::default());
+    transport.close();
+    seen.names("Transport::write", transport.write(b"x"), &[&"the transport is closed"]);
+    transport.closed().await;
+    seen.names("Transport::peer_addr", transport.peer_addr(), &[&"the connection is lost"]);
+    seen.names("Transport::local_addr", transport.local_addr(), &[&"the connection is lost"]);
+    let asked = transport.with_socket(|socket| socket.keepalive());
+    seen.names("Transport::with_socket", asked, &[&"the connection is lost"]);
+    let (stream, peer) = crate::pair().await?;
+    let transport = Connections::new()?.adopt(stream, Trace::default());
+    peer.socket().set_linger(Some(Duration::ZERO))?;
+    drop(peer);
+    seen.names("Transport::write", transport.write(b"x"), &[&"send", &"connection"]);
+    Ok(())
+}
+
+async fn udp(seen: &mut Seen) -> io::Result<()> {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    let socket = UdpSocket::bind("127.0.0.1:0").await?;
+    let local = socket.local_addr()?;
+    let long = vec![0; 100_000];
+    seen.names("UdpSocket::send_to", socket.send_to(&long, local).await, &[&"send", &local]);
+    seen.names("UdpSocket::connect", socket.connect("[::1]:1").await, &[&"connect", &"[::1]:1"]);
+    let gone = UdpSocket::bind("127.0.0.1:0").await?.local_addr()?;
+    socket.connect(gone).await?;
+    seen.names("UdpSocket::send", socket.send(&long).await, &[&"send", &gone]);
+    seen.names("UdpSocket::send_to", socket.send_to(b"x", local).await, &[&gone, &local]);
+    socket.send(b"x").await?;
+    seen.names("UdpSocket::recv", socket.recv(&mut [0; 8]).await, &[&"receive", &local, &gone]);
+    socket.send(b"x").await?;
+    seen.names("UdpSocket::recv_from", socket.recv_from(&mut [0; 8]).await, &[&"receive", &local, &gone]);
+    socket.send(b"x").await?;
+    seen.names("UdpSocket::peek_from", socket.peek_from(&mut [0; 8]).await, &[&"receive", &local, &gone]);
+    let (group, interface) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(203, 0, 113, 1));
+    let parts: &[&dyn ToString] = &[&group, &interface];
+    seen.names("UdpSocket::join_multicast_v4", socket.join_multicast_v4(group, interface), parts);
+    seen.names("UdpSocket::leave_multicast_v4", socket.leave_multicast_v4(group, interface), parts);
+    let group = Ipv6Addr::LOCALHOST;
+    seen.names("UdpSocket::join_multicast_v6", socket.join_multicast_v6(group, 9999), &[&group, &9999]);
+    seen.names("UdpSocket::leave_multicast_v6", socket.leave_multicast_v6(group, 9999), &[&group, &9999]);
+    Ok(())
+}
+
+/// What the errors of TLS are about.
+#[cfg(feature = "tls")]
+async fn tls(seen: &mut Seen) -> io::Result<()> {
+    use picot_net::tls::{TlsAcceptor, TlsConnector};
+
+    let (acceptor, connector) = (crate::tls::acceptor()?, crate::tls::connector()?);
+    let (stream, local, _) = reset().await?;
+    seen.names("TlsAcceptor::accept", acceptor.accept(stream).await, &[&"begin TLS with a client", &local]);
+    let (stream, _, _) = reset().await?;
+    let connected = connector.connect("a\nb", stream).await;
+    seen.names("TlsConnector::connect", connected, &[&"begin TLS with a\\nb"]);
+    let (stream, _, _) = reset().await?;
+    seen.names(
+        "TlsConnector::connect",
+        connector.connect("host", stream).await,
+        &[&"begin TLS with host", &"connection"],
+    );
+    seen.names("TlsConnector::trusting", TlsConnector::trusting(b"nothing"), &[&"no certificate"]);
+    seen.names("TlsAcceptor::new", TlsAcceptor::new(b"", b"nothing"), &[&"private key"]);
+    let (client, server) = crate::tls::connected().await?;
+    let local = client.get_ref().local_addr()?;
+    server.get_ref().socket().set_linger(Some(Duration::ZERO))?;
+    drop(server);
+    let mut client = client;
+    let closed = async {
+        loop {
+            client.close().await?;
+        }
+    };
+    let closed: io::Result<()> = closed.await;
+    seen.names("TlsStream::close", closed, &[&local]);
+    Ok(())
+}
+
+/// The paths of a socket and of its peer are named, with control characters escaped.
+#[cfg(unix)]
+async fn unix_data(seen: &mut Seen, folder: &Path) -> io::Result<()> {
+    use picot_net::{UnixDatagram, UnixStream};
+
+    let (path, other) = (folder.join("one\nline"), folder.join("other\nline"));
+    let shown = |path: &Path| path.display().to_string().replace('\n', "\\n");
+    let listener = std::os::unix::net::UnixListener::bind(&path)?;
+    let stream = UnixStream::connect(&path).await?;
+    stream.write_all(b"unread").await?;
+    // A peer that closes with unread bytes resets the connection.
+    drop(listener.accept()?);
+    seen.names("UnixStream::read", stream.read(&mut [0; 8]).await, &[&"receive", &shown(&path)]);
+    seen.names("UnixStream::write_all", stream.write_all(b"x").await, &[&"send", &shown(&path)]);
+
+    let socket = UnixDatagram::bind(&other)?;
+    seen.names("UnixDatagram::send", socket.send(b"x").await, &[&"send", &shown(&other)]);
+    let peer_path = folder.join("peer\nline");
+    let peer = UnixDatagram::bind(&peer_path)?;
+    socket.connect(&peer_path)?;
+    drop(peer);
+    // Linux disconnects the socket by this error, so its own path is all that is known.
+    seen.names("UnixDatagram::send", socket.send(b"x").await, &[&"send", &shown(&other)]);
+    seen.names("UnixDatagram::send_to", socket.send_to(b"x", &peer_path).await, &[&shown(&peer_path)]);
+    Ok(())
+}
+
 #[cfg(unix)]
 async fn unix(seen: &mut Seen, folder: &Path) -> io::Result<()> {
     use picot_net::{UnixDatagram, UnixListener, UnixStream, open_unix_connection, start_unix_server};
@@ -116,6 +283,7 @@ async fn unix(seen: &mut Seen, folder: &Path) -> io::Result<()> {
     seen.names("UnixStream::connect", UnixStream::connect(&path).await, &[&"connect", &shown]);
     seen.names("open_unix_connection", open_unix_connection(&path).await, &[&shown]);
     seen.names("UnixDatagram::bind", UnixDatagram::bind(&path), &[&shown]);
+    unix_data(seen, folder).await?;
     let unbound = UnixDatagram::unbound()?;
     seen.names("UnixDatagram::connect", unbound.connect(&path), &[&shown]);
     seen.names("UnixDatagram::send_to", unbound.send_to(b"x", &path).await, &[&shown]);
@@ -135,6 +303,13 @@ fn without_a_loop(seen: &mut Seen, folder: &Path) {
     let no_loop: &dyn ToString = &"no event loop";
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
+    let stream = std::net::TcpStream::connect(address).unwrap();
+    seen.names("TcpStream::from_std", TcpStream::from_std(stream), &[&address, no_loop]);
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    seen.names("UdpSocket::from_std", UdpSocket::from_std(socket), &[&address, no_loop]);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
     seen.names("TcpListener::from_std", TcpListener::from_std(listener), &[&address, no_loop]);
     seen.names("TcpStream::connect", block_on(TcpStream::connect(address)), &[&address, no_loop]);
     seen.names("TcpListener::bind", block_on(TcpListener::bind("127.0.0.1:0")), &[&"127.0.0.1:0", no_loop]);
@@ -147,6 +322,12 @@ fn without_a_loop(seen: &mut Seen, folder: &Path) {
         let path = folder.join("std");
         let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
         let shown: &dyn ToString = &path.display();
+        let stream = std::os::unix::net::UnixStream::connect(&path).unwrap();
+        seen.names("UnixStream::from_std", UnixStream::from_std(stream), &[shown, no_loop]);
+        let datagrams = folder.join("datagrams");
+        let socket = std::os::unix::net::UnixDatagram::bind(&datagrams).unwrap();
+        let of_datagrams: &dyn ToString = &datagrams.display();
+        seen.names("UnixDatagram::from_std", UnixDatagram::from_std(socket), &[of_datagrams, no_loop]);
         seen.names("UnixListener::from_std", UnixListener::from_std(listener), &[shown, no_loop]);
         seen.names("UnixListener::bind", UnixListener::bind(&path), &[shown, no_loop]);
         seen.names("UnixDatagram::bind", UnixDatagram::bind(&path), &[shown, no_loop]);
@@ -155,7 +336,7 @@ fn without_a_loop(seen: &mut Seen, folder: &Path) {
 }
 
 /// Functions of these files that have no subject to name, or whose errors cannot be brought about.
-const WITHOUT_A_CASE: [&str; 8] = [
+const WITHOUT_A_CASE: &[&str] = &[
     // They fail for a mistake in the program only, which the text describes.
     "ServerBuilder::serve",
     "ServerBuilder::serve_protocol",
@@ -166,35 +347,70 @@ const WITHOUT_A_CASE: [&str; 8] = [
     // They fail if the process can have no further thread; the texts name the loop's index.
     "LoopGroup::start",
     "LoopGroup::start_all",
-    // `connect` and `bind` have the cases.
+    "TcpStream::local_addr",
+    "TcpStream::set_nodelay",
+    "TcpStream::shutdown",
+    "UdpSocket::local_addr",
+    "UdpSocket::set_broadcast",
     "UnixDatagram::local_addr",
+    "UnixStream::peer_addr",
+    "UnixStream::local_addr",
+    "UnixStream::shutdown",
+    // Receiving of a datagram socket fails only for a lack of memory.
+    "UnixDatagram::recv",
+    "UnixDatagram::recv_from",
+    // They have no subject: a socket that has no address yet, or the loop, which is missing or closed.
+    "UnixDatagram::pair",
+    "UnixDatagram::unbound",
+    "UnixStream::pair",
+    "Connections::new",
+    // Of the system's authorities. A machine that has them does not fail.
+    "TlsConnector::new",
+    // Its errors are those of the reader below, and `poll_read` has no text of its own.
+    "Reader::read",
 ];
 
-/// The functions in the files of servers, listeners, connecting and lookups that return an `io::Result`.
+/// The public functions that return an `io::Result`, or a future of one.
 fn fallible() -> Vec<String> {
     let files = [
         ("group.rs", "LoopGroup"),
+        ("duplex.rs", "TcpStream"),
         ("listener.rs", "TcpListener"),
         ("options.rs", ""),
+        ("protocol/connections.rs", ""),
+        ("protocol/transport.rs", "Transport"),
+        ("reader.rs", "Reader"),
         ("resolve.rs", ""),
+        ("send_file.rs", "TcpStream"),
         ("server/builder.rs", "ServerBuilder"),
         ("server/mod.rs", "Server"),
+        ("split.rs", ""),
+        ("stream.rs", "TcpStream"),
         ("streams.rs", ""),
+        ("udp.rs", "UdpSocket"),
+        ("unix/datagram.rs", "UnixDatagram"),
         ("unix/listener.rs", "UnixListener"),
+        ("unix/stream.rs", "UnixStream"),
+        ("writer.rs", "Writer"),
+        #[cfg(feature = "tls")]
+        ("tls.rs", ""),
     ];
     let mut found = Vec::new();
     for (file, owner) in files {
         let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(file)).unwrap();
         let mut owner = owner.to_string();
         for (number, line) in text.lines().enumerate() {
-            if let Some(of) = line.strip_prefix("impl ") {
-                owner = of.trim_end_matches(" {").to_string();
+            if let Some(of) = line.strip_prefix("impl") {
+                // Behind the parameters, which end where the type begins: `impl<S: Bound> Type<S> {`.
+                let of = if of.starts_with('<') { of.split_once("> ").map_or(of, |(_, of)| of) } else { of };
+                owner = of.trim().trim_end_matches(" {").to_string();
             }
             let is_public = line.trim_start().starts_with("pub fn ") || line.trim_start().starts_with("pub async fn ");
             let Some((_, name)) = line.split_once("fn ").filter(|_| is_public) else { continue };
             let signature: Vec<_> = text.lines().skip(number).take_while(|line| !line.ends_with('{')).collect();
             let last = text.lines().nth(number + signature.len()).unwrap_or_default();
-            if !signature.join(" ").contains("io::Result") && !last.contains("io::Result") {
+            let signature = signature.join(" ") + last;
+            if !["io::Result", "ReadError>", "inherent::Read<", "WriteAll<"].iter().any(|one| signature.contains(one)) {
                 continue;
             }
             let name = name.split(['(', '<']).next().unwrap();
@@ -213,6 +429,8 @@ fn every_error_names_the_address_path_or_host_and_no_function_is_left_out() {
     let mut seen = Seen::default();
     without_a_loop(&mut seen, &folder);
     run(internet(&mut seen));
+    #[cfg(feature = "tls")]
+    run(tls(&mut seen));
     #[cfg(unix)]
     run(unix(&mut seen, &folder));
     fs::remove_dir_all(&folder).unwrap();

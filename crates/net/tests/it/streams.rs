@@ -86,7 +86,7 @@ fn an_end_before_the_length_gives_what_was_there() {
         assert_eq!(reader.read_exact(0).await?, b"");
         assert_eq!(reader.read_exact(6).await?, b"123456");
         let error = reader.read_exact(6).await.unwrap_err();
-        assert_eq!(error.to_string(), "the stream has ended after 2 of 6 bytes");
+        assert_eq!(error.to_string(), "the stream ended after 2 of 6 bytes");
         assert_eq!(incomplete(error), (b"78".to_vec(), Some(6)));
         assert!(reader.at_eof());
         Ok(())

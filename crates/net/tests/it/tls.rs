@@ -27,7 +27,15 @@ async fn handshake(
     Ok((client, accepting.await.unwrap()))
 }
 
-/// A connection over loopback, behind its handshake.
+pub(crate) fn connector() -> io::Result<TlsConnector> {
+    TlsConnector::trusting(AUTHORITY)
+}
+
+pub(crate) fn acceptor() -> io::Result<TlsAcceptor> {
+    TlsAcceptor::new(CERTIFICATE, KEY)
+}
+
+/// A connection over loopback after its handshake.
 pub(crate) async fn connected() -> io::Result<(TlsStream<TcpStream>, TlsStream<TcpStream>)> {
     let (client, server) = handshake(TlsConnector::trusting(AUTHORITY)?, "localhost").await?;
     Ok((client?, server?))
@@ -71,7 +79,7 @@ fn another_name_or_an_unknown_authority_is_refused_by_the_client_and_known_to_th
             (client.kind(), &*client.to_string()),
             (io::ErrorKind::InvalidData, "cannot begin TLS with localhost: invalid peer certificate: UnknownIssuer")
         );
-        assert_eq!(server.to_string(), "received fatal alert: UnknownCA");
+        assert_eq!(server.to_string(), "cannot begin TLS with a client: received fatal alert: UnknownCA");
         Ok(())
     });
 }

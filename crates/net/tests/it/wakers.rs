@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
-use futures_lite::future::block_on;
+use futures_lite::future::{block_on, poll_once};
 use futures_lite::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use picot_loop::{spawn, yield_now};
 use picot_net::{Connections, Reader, UdpSocket, Writer, duplex};
@@ -169,6 +169,130 @@ fn what_a_waker_does_to_a_socket_is_not_lost() {
                 sender.send_to(b"datagram", address).unwrap();
             });
             assert_eq!(received.await?.0, 8);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn what_a_waker_does_to_a_full_stream_is_not_lost() {
+    run(async {
+        for call in CALLS {
+            macro_rules! drained {
+                ($name:literal, |$stream:ident| $write:expr) => {
+                    let ($stream, mut peer) = pair().await?;
+                    let bytes = vec![0; 1 << 20];
+                    while let Some(written) = poll_once($stream.write_all(&bytes)).await {
+                        written?;
+                        yield_now().await;
+                    }
+                    let drain = move || {
+                        drop(spawn(async move { peer.read_to_end(&mut Vec::new()).await }));
+                    };
+                    check($name, call, $write, drain).await?;
+                };
+            }
+            drained!("write_all", |stream| stream.write_all(b"x"));
+            drained!("writable", |stream| stream.source().writable());
+            let file = std::fs::File::open("Cargo.toml")?;
+            drained!("send_file", |stream| stream.send_file(&file, 0..9));
+        }
+        Ok(())
+    });
+}
+
+#[cfg(unix)]
+#[test]
+fn what_a_waker_does_to_a_unix_socket_is_not_lost() {
+    use picot_net::{UnixDatagram, UnixListener, UnixStream};
+
+    let path = std::env::temp_dir().join(format!("picot-net-{}-wakers", std::process::id()));
+    run(async {
+        for call in CALLS {
+            let (stream, peer) = UnixStream::pair()?;
+            let peer = peer.into_std();
+            let send = move || {
+                io::Write::write_all(&mut &peer, b"x").unwrap();
+                std::mem::forget(peer);
+            };
+            check("read", call, stream.read(&mut [0; 8]), send).await?;
+
+            macro_rules! received {
+                ($name:literal, |$socket:ident| $receive:expr) => {
+                    let ($socket, peer) = UnixDatagram::pair()?;
+                    let peer = peer.into_std();
+                    let send = move || {
+                        peer.send(b"x").unwrap();
+                        std::mem::forget(peer);
+                    };
+                    check($name, call, $receive, send).await?;
+                };
+            }
+            received!("recv", |socket| socket.recv(&mut [0; 8]));
+            received!("recv_from", |socket| socket.recv_from(&mut [0; 8]));
+
+            let (socket, peer) = UnixDatagram::pair()?;
+            while poll_once(socket.send(b"x")).await.is_some() {
+                yield_now().await;
+            }
+            let peer = peer.into_std();
+            // The kernel reports room only when much of the sender's buffer is free.
+            let receive = move || {
+                while peer.recv(&mut [0; 8]).is_ok() {}
+                std::mem::forget(peer);
+            };
+            check("send", call, socket.send(b"x"), receive).await?;
+
+            let listener = UnixListener::bind(&path)?;
+            let other = path.clone();
+            let connect = move || std::mem::forget(std::os::unix::net::UnixStream::connect(other).unwrap());
+            check("accept", call, listener.accept(), connect).await?;
+        }
+        Ok(())
+    });
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn what_a_waker_does_to_tls_is_not_lost() {
+    run(async {
+        for call in CALLS {
+            let (mut stream, mut peer) = crate::tls::connected().await?;
+            // What comes after the handshake is no data.
+            peer.write_all(b"a").await?;
+            peer.flush().await?;
+            stream.read_exact(&mut [0]).await?;
+            let mut buffer = [0; 8];
+            // Kept until the read is done: dropping it would end the stream.
+            let peer = Rc::new(RefCell::new(peer));
+            let sender = peer.clone();
+            let send = move || {
+                block_on(async {
+                    let mut peer = sender.borrow_mut();
+                    peer.write_all(b"x").await.unwrap();
+                    peer.flush().await.unwrap();
+                });
+            };
+            assert_eq!(check("read", call, stream.read(&mut buffer), send).await?, 1);
+            drop(peer);
+
+            // Each side of a handshake waits for the other, which begins in a call of the waker.
+            let begun = Rc::new(RefCell::new(None));
+            let (client, server) = pair().await?;
+            let (acceptor, connector) = (crate::tls::acceptor()?, crate::tls::connector()?);
+            let place = begun.clone();
+            let begin =
+                move || _ = place.replace(Some(spawn(async move { connector.connect("localhost", client).await })));
+            check("accept", call, acceptor.accept(server), begin).await?;
+            let other = begun.take().unwrap();
+            other.await.unwrap()?;
+            let (client, server) = pair().await?;
+            let (acceptor, connector) = (crate::tls::acceptor()?, crate::tls::connector()?);
+            let place = begun.clone();
+            let begin = move || _ = place.replace(Some(spawn(async move { acceptor.accept(server).await })));
+            check("connect", call, connector.connect("localhost", client), begin).await?;
+            let other = begun.take().unwrap();
+            other.await.unwrap()?;
         }
         Ok(())
     });
