@@ -1,24 +1,48 @@
-//! What stream sockets have in common, whatever family they are of: the I/O traits, halves, and ways to end.
+//! What the stream sockets of all families share: the I/O traits, halves, and ways to end a
+//! connection.
 //!
-//! `Duplex` reads and writes by shared reference, so that one task reads while another writes; the traits of `futures-io`
-//! (and of tokio, with the feature `tokio-io`) are put on top of it here, once for all kinds of sockets and their halves.
+//! `Duplex` reads and writes by shared reference, so that one task can read while another writes.
+//! The macros here implement the traits of `futures-io` (and of tokio, with the feature `tokio-io`)
+//! on top of it, for all kinds of sockets and their halves.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::Shutdown;
 use std::task::{Context, Poll};
 
-/// A stream socket of this crate: [`TcpStream`](crate::TcpStream) or [`UnixStream`](crate::UnixStream). It cannot be
-/// implemented elsewhere.
+/// A stream socket of this crate: [`TcpStream`](crate::TcpStream) or
+/// [`UnixStream`](crate::UnixStream).
+///
+/// Other crates cannot implement it. Use it as a bound for code that takes either of them.
+///
+/// ```
+/// use std::net::Shutdown;
+/// use picot_net::{Duplex, TcpListener, TcpStream};
+///
+/// fn say_goodbye(stream: &impl Duplex) -> std::io::Result<()> {
+///     stream.shutdown(Shutdown::Write)
+/// }
+///
+/// picot_loop::run(async {
+///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+///     let client = TcpStream::connect(listener.local_addr()?).await?;
+///     let (server, _) = listener.accept().await?;
+///     say_goodbye(&server)?;
+///     assert_eq!(client.read(&mut [0; 8]).await?, 0);
+///     std::io::Result::Ok(())
+/// })
+/// .unwrap();
+/// ```
 pub trait Duplex: Sealed + 'static {
-    /// Ends one or both directions. Ending the writing direction lets the peer read the end; that is what `close` of
-    /// `AsyncWrite` does.
+    /// Ends one or both directions. After the end of the writing direction, the peer reads an end
+    /// of stream; `close` of `AsyncWrite` does the same.
     ///
     /// # Errors
-    /// What the operating system says; but a connection that has ended already is fine.
+    /// The operating system's error. A connection that has ended already is no error.
     fn shutdown(&self, how: Shutdown) -> io::Result<()>;
 }
 
-/// The operations behind the traits, for this crate only.
+/// The operations behind the traits, for this crate only. As a supertrait, it keeps other crates
+/// from implementing `Duplex`.
 pub trait Sealed {
     /// Whether the socket belongs to the process that this one was forked from.
     #[doc(hidden)]
@@ -33,11 +57,12 @@ pub trait Sealed {
     fn poll_send_vectored(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>>;
 }
 
-/// So many slices every system takes in one call. Of more, std hands on as many as the system takes; then fewer bytes than
-/// there are do not mean that the socket has no more, or no more room.
+/// The number of slices that every system takes in one call. Of more slices, only the first may be
+/// used; then a short transfer does not prove that the socket has no more data, or no more room.
 pub(crate) const SLICES: usize = 16;
 
-/// A socket that is not connected any more has nothing left to end.
+/// Turns the error of a socket that is not connected any more into success: its directions have
+/// ended.
 pub(crate) fn unless_ended(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
@@ -45,7 +70,8 @@ pub(crate) fn unless_ended(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Implements [`Duplex`] for a type with a field `source`, whose object reads and writes by reference.
+/// Implements [`Duplex`] for a type with a field `source`, whose object reads and writes by
+/// reference.
 macro_rules! duplex {
     ($type:ty) => {
         impl $crate::duplex::Sealed for $type {
@@ -53,7 +79,9 @@ macro_rules! duplex {
                 self.source.is_forked()
             }
 
-            // Always in line, as what calls it: for a small message a call costs as much as all else that is done here.
+            // Always inlined, like its callers: for a small message, a function call costs as much
+            // as the rest of this path. The callers check for an empty buffer, each where it costs
+            // least.
             #[inline(always)]
             fn poll_receive(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
                 self.source.poll_transfer(cx, Direction::Read, buffer.len(), |stream| $crate::transfer::receive(stream, buffer))
@@ -95,14 +123,14 @@ macro_rules! duplex {
         }
 
         impl $type {
-            /// Reads what has come, as much as fits into `buffer`, and waits until there is something. Returns the number of
-            /// bytes; 0 is the end of the stream, or of a buffer without room.
+            /// Receives available bytes, at most `buffer.len()`, and waits until there are some.
+            /// Returns their number; 0 means the end of the stream, or an empty buffer.
             ///
-            /// By shared reference, so that one task may read while another writes. `read` of the extension traits does the
-            /// same.
+            /// It takes a shared reference, so that one task can read while another writes. `read`
+            /// of the extension traits does the same.
             ///
             /// # Errors
-            /// What the operating system says.
+            /// The operating system's error, with the name of the connection.
             ///
             /// # If dropped
             /// Nothing was read.
@@ -113,17 +141,19 @@ macro_rules! duplex {
                 $crate::inherent::Read::new(self, buffer)
             }
 
-            /// Writes all of `bytes`. Returns when everything is the kernel's, which is the back-pressure.
+            /// Writes all of `bytes`. Returns when the kernel has taken all of them, which is the
+            /// back-pressure.
             ///
-            /// By shared reference, so that one task may write while another reads. `write_all` of the extension traits does
-            /// the same.
+            /// It takes a shared reference, so that one task can write while another reads.
+            /// `write_all` of the extension traits does the same.
             ///
             /// # Errors
-            /// What the operating system says, for example that the peer has reset the connection.
+            /// The operating system's error, with the name of the connection: for example that the
+            /// peer has reset it.
             ///
             /// # If dropped
-            /// What has gone out is with the peer's kernel; [`unsent`]($crate::WriteAll::unsent) is the rest. A
-            /// [`Writer`]($crate::Writer) keeps that, and sends it with the next write.
+            /// A part may be sent; [`unsent`]($crate::WriteAll::unsent) returns the rest. A
+            /// [`Writer`]($crate::Writer) keeps the rest, and sends it with the next write.
             #[doc(alias = "sock_sendall")]
             #[doc(alias = "sendall")]
             #[inline]
@@ -147,7 +177,7 @@ macro_rules! duplex {
     };
 }
 
-/// Puts the reading traits on a type, by way of the [`Duplex`] that it holds.
+/// Implements the reading traits for a type, by the [`Duplex`] that it holds.
 macro_rules! readable {
     ({$($generics:tt)*} $type:ty, |$this:ident| $duplex:expr) => {
         impl<$($generics)*> futures_io::AsyncRead for $type {
@@ -192,8 +222,8 @@ macro_rules! readable {
     };
 }
 
-/// Puts the writing traits on a type, by way of the [`Duplex`] that it holds. There is nothing to flush: what was written is
-/// the kernel's. Closing ends the writing direction.
+/// Implements the writing traits for a type, by the [`Duplex`] that it holds. Flushing does
+/// nothing, because written bytes are in the kernel. Closing ends the writing direction.
 macro_rules! writable {
     ({$($generics:tt)*} $type:ty, |$this:ident| $duplex:expr) => {
         impl<$($generics)*> futures_io::AsyncWrite for $type {
@@ -203,7 +233,7 @@ macro_rules! writable {
                 cx: &mut std::task::Context<'_>,
                 bytes: &[u8],
             ) -> std::task::Poll<std::io::Result<usize>> {
-                // `WriteAll`, which is in line everywhere, has its own check.
+                // `WriteAll`, which calls `poll_send` itself, has a check of its own.
                 if bytes.is_empty() {
                     return $crate::operation::poll_nothing(cx, Ok(0));
                 }
@@ -243,7 +273,7 @@ macro_rules! writable {
                 cx: &mut std::task::Context<'_>,
                 bytes: &[u8],
             ) -> std::task::Poll<std::io::Result<usize>> {
-                // `WriteAll`, which is in line everywhere, has its own check.
+                // `WriteAll`, which calls `poll_send` itself, has a check of its own.
                 if bytes.is_empty() {
                     return $crate::operation::poll_nothing(cx, Ok(0));
                 }

@@ -1,7 +1,8 @@
-//! Reading and writing without an extension trait: the futures of the methods that streams have themselves.
+//! The futures of the streams' own methods `read` and `write_all`, which need no extension trait.
 //!
-//! These two are what servers consist of, so they are thin: a poll is the operation itself, in line. Dropping one loses
-//! nothing: a read has taken nothing unless it has returned, and a write says what has not gone out.
+//! Servers spend most of their time in these two, so a poll is the operation itself, inlined.
+//! Dropping one loses nothing: a read that has not returned took no bytes, and a write knows which
+//! bytes are unsent.
 
 use std::fmt;
 use std::io;
@@ -11,7 +12,24 @@ use std::task::{Context, Poll, ready};
 use crate::duplex::Duplex;
 use crate::operation::poll_nothing;
 
-/// Reads what has come; made by [`TcpStream::read`](crate::TcpStream::read), and by `read` of Unix streams.
+/// Receives available bytes; made by [`TcpStream::read`](crate::TcpStream::read), and by `read` of
+/// Unix streams.
+///
+/// ```
+/// use picot_net::{TcpListener, TcpStream};
+///
+/// picot_loop::run(async {
+///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+///     let client = TcpStream::connect(listener.local_addr()?).await?;
+///     let (server, _) = listener.accept().await?;
+///     client.write_all(b"hello").await?;
+///     let mut buffer = [0; 16];
+///     let length = server.read(&mut buffer).await?;
+///     assert_eq!(&buffer[..length], b"hello");
+///     std::io::Result::Ok(())
+/// })
+/// .unwrap();
+/// ```
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct Read<'a, S> {
     stream: &'a S,
@@ -32,8 +50,8 @@ impl<S: Duplex> Future for Read<'_, S> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         match this.stream.poll_receive(cx, this.buffer) {
-            // The kernel waits for data even if there is no room for it. The check is here, and not in front of the call, so
-            // that a read which has data does not pay for it.
+            // The kernel waits for data even if there is no room for it. The check is here, and not
+            // in front of the call, so that a read which has data does not pay for it.
             Poll::Pending if this.buffer.is_empty() => poll_nothing(cx, Ok(0)),
             polled => polled,
         }
@@ -46,7 +64,8 @@ impl<S> fmt::Debug for Read<'_, S> {
     }
 }
 
-/// Writes everything; made by [`TcpStream::write_all`](crate::TcpStream::write_all), and by `write_all` of Unix streams.
+/// Writes all bytes; made by [`TcpStream::write_all`](crate::TcpStream::write_all), and by
+/// `write_all` of Unix streams.
 ///
 /// ```
 /// use std::pin::pin;
@@ -79,7 +98,7 @@ impl<'a, S: Duplex> WriteAll<'a, S> {
         WriteAll { stream, bytes }
     }
 
-    /// What has not gone out yet: whoever lets go of the future before it is done can go on from here.
+    /// The unsent bytes. After dropping the future, the caller can continue with these.
     pub fn unsent(&self) -> &'a [u8] {
         self.bytes
     }
@@ -96,7 +115,7 @@ impl<S: Duplex> Future for WriteAll<'_, S> {
         }
         loop {
             let sent = ready!(this.stream.poll_send(cx, this.bytes))?;
-            // Nearly always everything goes out at once.
+            // The hot path: the kernel takes all bytes at once.
             if sent == this.bytes.len() {
                 this.bytes = &[];
                 return Poll::Ready(Ok(()));

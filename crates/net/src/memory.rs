@@ -1,7 +1,8 @@
 //! A connection in memory: two ends of a stream without a socket, for tests of protocols.
 //!
-//! Each direction is a bounded pipe. It behaves as a connection does: what was written before an end is closed can still be
-//! read, a reader sees the end after that, and writing to a reader that is gone is a broken pipe.
+//! Each direction is a bounded pipe. It behaves as a connection does: what was written before an
+//! end is closed can still be read, a reader sees the end after that, and writing to a reader that
+//! is gone is a broken pipe.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -18,9 +19,11 @@ use picot_context::budget;
 
 use crate::operation::poll_nothing;
 
-/// Two connected ends of a stream in memory. Each direction holds up to `capacity` bytes; then its writer waits.
+/// Two connected ends of a stream in memory. Each direction holds up to `capacity` bytes; then its
+/// writer waits.
 ///
-/// They work under any executor, and a test under the virtual clock sees no real I/O.
+/// They work under any executor. A test under the virtual clock can use them, because they need no
+/// real I/O.
 ///
 /// # Panics
 /// If `capacity` is 0: nothing could ever be written.
@@ -67,13 +70,13 @@ struct State {
     writers: Waiters,
 }
 
-/// How many tasks may wait beside the first.
+/// How many tasks may wait beside the first. Each costs one waker until the next wake-up.
 const OTHERS: usize = 16;
 
-/// The tasks that wait on one side of a pipe. All are woken, and look again.
+/// The tasks that wait on one side of a pipe. All of them are woken, and poll again.
 ///
-/// Mostly it is one. If another one polls, both wait. A poll has no end that it could announce, so the waker of a future that
-/// is gone stays; hence the limit.
+/// Usually there is one. A future that is dropped does not remove its waker, because the polling
+/// traits have no call for that. So the number of wakers has a limit.
 #[derive(Default)]
 struct Waiters {
     first: Option<Waker>,
@@ -81,8 +84,8 @@ struct Waiters {
 }
 
 impl Waiters {
-    /// Adds a waker, and returns the one that it replaces, which is to be dropped, and the oldest one if there are too many,
-    /// which is to be woken: if its task still waits, it polls again.
+    /// Adds a waker. Returns the waker that it replaces, for the caller to drop, and above the
+    /// limit the oldest one, for the caller to wake: if its task still waits, it polls again.
     fn add(&mut self, waker: Waker) -> (Option<Waker>, Option<Waker>) {
         let Some(first) = &mut self.first else {
             self.first = Some(waker);
@@ -102,12 +105,13 @@ impl Waiters {
 }
 
 impl State {
-    /// Whether a read has something to return: bytes, or the end.
+    /// Whether a read can complete: with bytes, or at the end of the stream.
     fn is_readable(&self) -> bool {
         !self.bytes.is_empty() || self.write_closed
     }
 
-    /// Whether a write of at least one byte has something to return: how much fits, or that there is no reader.
+    /// Whether a write of at least one byte can complete: there is room, or the reader is gone,
+    /// which is an error.
     fn is_writable(&self, capacity: usize) -> bool {
         self.bytes.len() < capacity || self.write_closed || self.read_closed
     }
@@ -157,10 +161,11 @@ impl Pipe {
         Poll::Ready(Ok(count))
     }
 
-    /// Ready when `is_ready` holds; until then the task of `cx` is among those that are woken.
+    /// Ready when `is_ready` holds. Until then, the task of `cx` is one of the waiters.
     ///
-    /// Wakers are cloned and dropped with nothing borrowed, because both may run foreign code. That code may use the other
-    /// end, and would find no waiter to wake; so the state is looked at again after the clone.
+    /// Cloning and dropping a waker may run user code, so both happen while nothing is borrowed.
+    /// That code may use the other end of the pipe before this waiter is registered; so the state
+    /// is checked again after the clone.
     fn wait(
         &self,
         cx: &mut Context<'_>,
@@ -185,7 +190,7 @@ impl Pipe {
         Poll::Pending
     }
 
-    /// One of the two sides of the pipe ends; the other learns of it.
+    /// Closes one of the two sides of the pipe, and wakes all waiters.
     fn end(&self, end: impl FnOnce(&mut State)) {
         let mut state = self.state.borrow_mut();
         end(&mut state);
@@ -222,7 +227,7 @@ impl AsyncWrite for DuplexStream {
         self.write.poll_write(cx, slices)
     }
 
-    /// There is nothing to flush: what was written can be read.
+    /// Does nothing: written bytes can be read at once.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         poll_nothing(cx, Ok(()))
     }

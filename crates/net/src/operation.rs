@@ -1,6 +1,7 @@
 //! One operation on a source: tried at once, and again whenever the direction becomes ready.
 //!
-//! Any number of tasks may wait like this. The traits that poll do it their own way, with one waiter a direction.
+//! Any number of tasks may wait like this. Streams poll their source directly instead, which needs
+//! no state in the future.
 
 use std::future::poll_fn;
 use std::io;
@@ -9,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use picot_context::budget;
 use picot_reactor::{Direction, Source};
 
-/// Does `operation` as soon as it does not block. Dropping the future leaves nothing behind.
+/// Runs `operation` until it does not block. Dropping the future removes its waiter.
 pub(crate) async fn operate<T, R>(
     source: &Source<T>,
     direction: Direction,
@@ -28,8 +29,8 @@ pub(crate) async fn operate<T, R>(
     }
 }
 
-/// An operation that has nothing to do: it completes at once, and spends the task's budget as every other, so that a loop
-/// around it lets other tasks run.
+/// Completes an operation that has nothing to do. It spends the task's budget like every other, so
+/// that a loop around it lets other tasks run.
 #[cold]
 pub(crate) fn poll_nothing<T>(cx: &mut Context<'_>, result: T) -> Poll<T> {
     ready!(budget::poll_left(cx));
@@ -37,7 +38,7 @@ pub(crate) fn poll_nothing<T>(cx: &mut Context<'_>, result: T) -> Poll<T> {
     Poll::Ready(result)
 }
 
-/// A call of the operating system that never waits; see [`poll_nothing`] on the budget.
+/// Makes a system call that never waits. It spends the budget; see [`poll_nothing`].
 pub(crate) fn poll_call<T>(cx: &mut Context<'_>, call: impl FnOnce() -> T) -> Poll<T> {
     ready!(budget::poll_left(cx));
     let result = call();

@@ -1,27 +1,41 @@
-//! Why a read has not given what it was asked for.
+//! The error of a buffered read.
 
 use std::fmt;
 use std::io;
 
-/// Why a [`Reader`](crate::Reader) has not given what it was asked for, with what was read.
+/// Why a [`Reader`](crate::Reader) could not return what the caller asked for.
+///
+/// ```
+/// use futures_lite::future::block_on;
+/// use picot_net::{ReadError, Reader};
+///
+/// let mut reader = Reader::new(&b"too short"[..]);
+/// match block_on(reader.read_exact(16)) {
+///     Err(ReadError::Incomplete { partial, expected: Some(16) }) => {
+///         assert_eq!(partial, b"too short");
+///     }
+///     other => panic!("{other:?}"),
+/// }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ReadError {
-    /// The stream has ended first (asyncio's `IncompleteReadError`).
+    /// The stream ended first (asyncio's `IncompleteReadError`).
     Incomplete {
-        /// What was there. It has been taken out of the buffer.
+        /// The bytes before the end, which are no longer in the buffer.
         partial: Vec<u8>,
-        /// How many bytes were asked for; `None` if it was a separator.
+        /// The number of bytes that the caller asked for; `None` if it asked for a separator.
         expected: Option<usize>,
     },
-    /// There is more before the separator than the limit allows (asyncio's `LimitOverrunError`).
+    /// More bytes come before the separator than the limit allows (asyncio's `LimitOverrunError`).
     LimitOverrun {
         /// The limit, in bytes.
         limit: usize,
-        /// Where the separator ends, counted from the start of the buffer, if it is there.
+        /// Where the separator ends, counted from the start of the buffer; `None` if it was not
+        /// received yet.
         found: Option<usize>,
     },
-    /// Receiving has failed.
+    /// The inner stream failed.
     Io(io::Error),
 }
 

@@ -1,8 +1,8 @@
 //! Reading by lines, separators and lengths, through a buffer.
 //!
-//! The invariant: what was received and not yet handed out is in the buffer, and nowhere else. Every method looks at the
-//! buffer, receives more if that is not enough, and takes from it only when it returns. So a read that is dropped, by a
-//! timeout or a lost race, has taken nothing.
+//! Invariant: received bytes that were not returned yet are in the buffer, and nowhere else. Each
+//! method searches the buffer, receives more if necessary, and takes bytes from the buffer only
+//! when it returns. So a read that is dropped, for example by a timeout, has taken nothing.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -17,21 +17,24 @@ use picot_context::budget;
 use crate::operation_error::About;
 use crate::read_error::ReadError;
 
-/// How much is received at once, at first, and how much memory a reader that waits keeps.
+/// How many bytes are received at once, at first; also the memory that a waiting reader keeps.
 const CHUNK: usize = 1024;
 
-/// How much is received at once, at most, unless more was asked for.
+/// The most bytes that are received at once, unless the caller asked for more.
 const CHUNK_MAX: usize = 64 * 1024;
 
-/// The longest line, unless another limit is set.
+/// The default limit of a line, in bytes.
 const LIMIT: usize = 64 * 1024;
 
-/// A reader with a buffer (asyncio's `StreamReader`): over a half of a stream, a whole one, or any other [`AsyncRead`].
+/// A reader with a buffer (asyncio's `StreamReader`): over a half of a stream, a whole one, or any
+/// other [`AsyncRead`].
 ///
-/// Its own methods lose nothing when their futures are dropped, other than those of the extension traits with the same
-/// names. It is an [`AsyncRead`] and [`AsyncBufRead`] as well, for whoever needs one.
+/// Dropping the future of one of its own methods loses no byte. The methods of the extension traits
+/// that have the same names can lose bytes. The reader implements [`AsyncRead`] and
+/// [`AsyncBufRead`], too.
 ///
-/// Its buffer grows with what is read at once, and a reader that waits with nothing in it keeps 1 KiB at most.
+/// The buffer grows while much data arrives. A reader that waits with an empty buffer keeps at most
+/// 1 KiB.
 ///
 /// ```
 /// use futures_lite::AsyncWriteExt;
@@ -54,54 +57,105 @@ const LIMIT: usize = 64 * 1024;
 #[doc(alias = "StreamReader")]
 pub struct Reader<R> {
     inner: R,
-    /// What was received is in `start..end`; the rest is room.
+    /// Received bytes are in `start..end`; the rest is free.
     buffer: Vec<u8>,
     start: usize,
     end: usize,
     limit: usize,
     is_at_end: bool,
-    /// So many bytes at the start of what is in the buffer were searched for the end of a line, and have none.
+    /// How many of the received bytes, from the start, were searched and contain no end of a line.
     without_line: usize,
 }
 
-/// A separator that was found: where it begins and ends, counted from the start of what is in the buffer.
+/// Where a separator begins and ends, counted from the first received byte.
 struct Found {
     begin: usize,
     end: usize,
 }
 
 impl<R> Reader<R> {
-    /// A reader whose lines have a limit of 64 KiB.
+    /// Makes a reader whose lines have a limit of 64 KiB.
+    ///
+    /// ```
+    /// use futures_lite::future::block_on;
+    /// use picot_net::Reader;
+    ///
+    /// let mut reader = Reader::new(&b"one\ntwo"[..]);
+    /// assert_eq!(block_on(reader.read_line()).unwrap().as_deref(), Some("one"));
+    /// ```
     pub fn new(inner: R) -> Reader<R> {
         Reader { inner, buffer: Vec::new(), start: 0, end: 0, limit: LIMIT, is_at_end: false, without_line: 0 }
     }
 
-    /// Sets how many bytes may come before a separator; what is longer is an error, and not memory. The end of a line, of one
-    /// byte or two, does not count. Of [`read_exact`](Reader::read_exact) the caller sets the length.
+    /// Sets how many bytes may come before a separator. More are an error, so that a peer cannot
+    /// fill the memory.
+    ///
+    /// The end of a line, of one or two bytes, does not count. [`read_exact`](Reader::read_exact)
+    /// ignores the limit.
+    ///
+    /// ```
+    /// use futures_lite::future::block_on;
+    /// use picot_net::{ReadError, Reader};
+    ///
+    /// let mut reader = Reader::new(&b"much too long\nshort\n"[..]).with_limit(8);
+    /// block_on(async {
+    ///     let line = reader.read_line().await;
+    ///     assert!(matches!(line, Err(ReadError::LimitOverrun { limit: 8, .. })));
+    ///     assert_eq!(reader.read_line().await.unwrap().as_deref(), Some("short"));
+    /// });
+    /// ```
     ///
     /// # Panics
-    /// If it is 0.
+    /// If `limit` is 0.
     pub fn with_limit(self, limit: usize) -> Reader<R> {
         assert!(limit > 0, "a limit of 0 would let nothing through");
         Reader { limit, ..self }
     }
 
-    /// What was received and not yet handed out.
+    /// The received bytes that no method has returned yet.
+    ///
+    /// ```
+    /// use futures_lite::future::block_on;
+    /// use picot_net::Reader;
+    ///
+    /// let mut reader = Reader::new(&b"line\nrest"[..]);
+    /// block_on(reader.read_line()).unwrap();
+    /// assert_eq!(reader.buffer(), b"rest");
+    /// ```
     pub fn buffer(&self) -> &[u8] {
         &self.buffer[self.start..self.end]
     }
 
-    /// Whether the end was received and everything before it was handed out.
+    /// Whether the end of the stream was received, and all bytes before it were returned.
+    ///
+    /// ```
+    /// use futures_lite::future::block_on;
+    /// use picot_net::Reader;
+    ///
+    /// let mut reader = Reader::new(&b"all"[..]);
+    /// assert_eq!(block_on(reader.read_to_end()).unwrap(), b"all");
+    /// assert!(reader.at_eof());
+    /// ```
     pub fn at_eof(&self) -> bool {
         self.is_at_end && self.buffer().is_empty()
     }
 
-    /// What it reads from. Reading from that directly goes past the buffer.
+    /// The inner stream. Bytes that are read from it directly are missing here.
     pub fn get_ref(&self) -> &R {
         &self.inner
     }
 
-    /// What it reads from, and what it has received of that but not handed out.
+    /// The inner stream, and the received bytes that no method has returned.
+    ///
+    /// ```
+    /// use futures_lite::future::block_on;
+    /// use picot_net::Reader;
+    ///
+    /// let mut reader = Reader::new(&b"head;body"[..]);
+    /// block_on(reader.read_until(b";")).unwrap();
+    /// let (_stream, rest) = reader.into_parts();
+    /// assert_eq!(rest, b"body");
+    /// ```
     pub fn into_parts(mut self) -> (R, Vec<u8>) {
         self.buffer.truncate(self.end);
         self.buffer.drain(..self.start);
@@ -112,7 +166,7 @@ impl<R> Reader<R> {
         self.end - self.start
     }
 
-    /// Takes bytes off the front.
+    /// Removes bytes from the front of the buffer.
     fn take(&mut self, length: usize) {
         self.start += length;
         self.without_line = self.without_line.saturating_sub(length);
@@ -127,7 +181,7 @@ impl<R> Reader<R> {
         taken
     }
 
-    /// Makes room for at least one more chunk behind what there is.
+    /// Makes room for at least one more chunk behind the received bytes.
     fn make_room(&mut self) {
         if self.buffer.len() - self.end >= CHUNK {
             return;
@@ -142,7 +196,7 @@ impl<R> Reader<R> {
 }
 
 impl<R: AsyncRead + Unpin> Reader<R> {
-    /// Receives more into the buffer. Returns how much; 0 is the end.
+    /// Receives more into the buffer. Returns the number of bytes; 0 is the end of the stream.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.is_at_end {
             return Poll::Ready(Ok(0));
@@ -154,11 +208,11 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             Poll::Ready(Ok(received)) => {
                 self.end += received;
                 if self.end == self.buffer.len() && self.end < CHUNK_MAX {
-                    // There is probably more: the next time it is received in larger pieces.
+                    // There is probably more, so the next read gets more room.
                     self.buffer.resize(2 * self.end, 0);
                 }
             }
-            // Much memory is not kept for a connection that only waits.
+            // A connection that only waits does not keep much memory.
             Poll::Ready(Err(_)) | Poll::Pending if self.len() == 0 && self.buffer.len() > CHUNK => {
                 self.buffer = Vec::new();
             }
@@ -171,16 +225,17 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         poll_fn(|cx| self.poll_more(cx)).await
     }
 
-    /// Waits until the step has budget left. What is taken from the buffer needs no system call, so without this a loop over
-    /// a full buffer would keep all other tasks waiting.
-    async fn turn(&self) {
+    /// Waits until the step has budget left. Taking bytes from the buffer needs no system call, so
+    /// without this a loop over a full buffer would keep all other tasks waiting.
+    async fn poll_budget(&self) {
         poll_fn(budget::poll_left).await;
     }
 
-    /// Reads what there is, at most `buffer.len()` bytes; waits if there is nothing. 0 is the end.
+    /// Reads available bytes, at most `buffer.len()`, and waits until there are some. 0 is the end
+    /// of the stream.
     ///
     /// # Errors
-    /// Those of what it reads from.
+    /// The inner stream's errors.
     ///
     /// # If dropped
     /// Nothing is lost.
@@ -188,16 +243,18 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         poll_fn(|cx| Pin::new(&mut *self).poll_read(cx, buffer)).await
     }
 
-    /// Reads exactly `length` bytes. It may be more than the limit; memory is taken as the bytes come.
+    /// Reads exactly `length` bytes. The limit does not hold for it. Memory is allocated as the
+    /// bytes arrive.
     ///
     /// # Errors
-    /// [`ReadError::Incomplete`] with what was there, if the end comes first. Those of what it reads from.
+    /// [`ReadError::Incomplete`] with the bytes up to there, if the stream ends first. The inner
+    /// stream's errors.
     ///
     /// # If dropped
-    /// Nothing is lost: what was received stays in the buffer.
+    /// Nothing is lost: received bytes stay in the buffer.
     #[doc(alias = "readexactly")]
     pub async fn read_exact(&mut self, length: usize) -> Result<Vec<u8>, ReadError> {
-        self.turn().await;
+        self.poll_budget().await;
         while self.len() < length {
             if self.more().await? == 0 {
                 budget::spend();
@@ -208,15 +265,16 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Ok(self.take_vec(length))
     }
 
-    /// Reads until the end. It may be more than the limit: for peers that are trusted, or behind a `take`.
+    /// Reads until the end of the stream. The limit does not hold for it, so use it with trusted
+    /// peers, or after `take`.
     ///
     /// # Errors
-    /// Those of what it reads from; what was received before stays in the buffer.
+    /// The inner stream's errors. Bytes that were received before stay in the buffer.
     ///
     /// # If dropped
-    /// Nothing is lost: what was received stays in the buffer.
+    /// Nothing is lost: received bytes stay in the buffer.
     pub async fn read_to_end(&mut self) -> io::Result<Vec<u8>> {
-        self.turn().await;
+        self.poll_budget().await;
         while self.more().await? > 0 {}
         budget::spend();
         Ok(self.take_vec(self.len()))
@@ -225,22 +283,22 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// Reads up to and including `separator`.
     ///
     /// # Errors
-    /// [`ReadError::Incomplete`] with what was there, if the end comes first. [`ReadError::LimitOverrun`] if there are more
-    /// bytes before it than the limit allows: they stay in the buffer, so the caller can read them otherwise or give up.
-    /// Those of what it reads from.
+    /// [`ReadError::Incomplete`] with the bytes up to there, if the stream ends first.
+    /// [`ReadError::LimitOverrun`] if more bytes come before the separator than the limit allows;
+    /// they stay in the buffer, where other methods can read them. The inner stream's errors.
     ///
     /// # Panics
     /// If the separator is empty.
     ///
     /// # If dropped
-    /// Nothing is lost: what was received stays in the buffer.
+    /// Nothing is lost: received bytes stay in the buffer.
     #[doc(alias = "readuntil")]
     pub async fn read_until(&mut self, separator: &[u8]) -> Result<Vec<u8>, ReadError> {
         self.read_until_any(&[separator]).await
     }
 
-    /// Reads up to and including whichever of the separators ends first; of several that end together, it is the longest
-    /// one.
+    /// Reads up to and including the separator that ends first. Of several that end at the same
+    /// byte, the longest counts.
     ///
     /// # Errors
     /// As for [`read_until`](Reader::read_until).
@@ -249,7 +307,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// If there is no separator, or an empty one.
     ///
     /// # If dropped
-    /// Nothing is lost: what was received stays in the buffer.
+    /// Nothing is lost: received bytes stay in the buffer.
     pub async fn read_until_any(&mut self, separators: &[&[u8]]) -> Result<Vec<u8>, ReadError> {
         match self.find(separators).await? {
             Some(found) => Ok(self.take_vec(found.end)),
@@ -257,32 +315,52 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         }
     }
 
-    /// Reads a line, and gives it without its end, which is `\n` or `\r\n`. `None` is the end of the stream. A last line
-    /// without an end counts.
+    /// Reads a line, and returns it without its end, `\n` or `\r\n`. `None` is the end of the
+    /// stream. A last line may lack an end.
     ///
     /// # Errors
-    /// [`ReadError::LimitOverrun`] if the line is longer than the limit: its beginning, as far as it was received, is thrown
-    /// away, so that a caller who goes on does not meet it again. [`ReadError::Io`] of the kind
-    /// [`InvalidData`](io::ErrorKind::InvalidData) if it is no UTF-8; it is thrown away, too. Those of what it reads from.
+    /// [`ReadError::LimitOverrun`] if the line is longer than the limit. The part that was received
+    /// is dropped, so that the next call continues behind it. [`ReadError::Io`] of the kind
+    /// [`InvalidData`](io::ErrorKind::InvalidData) if the line is not UTF-8; it is dropped, too.
+    /// The inner stream's errors.
     ///
     /// # If dropped
-    /// Nothing is lost: what was received stays in the buffer.
+    /// Nothing is lost: received bytes stay in the buffer.
     #[doc(alias = "readline")]
     pub async fn read_line(&mut self) -> Result<Option<String>, ReadError> {
         poll_fn(|cx| self.poll_line(cx)).await
     }
 
-    /// The lines that are left, as a [`Stream`]; see [`read_line`](Reader::read_line). After an error it goes on, if there
-    /// is more.
+    /// The remaining lines, one by one: [`Lines::next`], or a [`Stream`]. After an error, it
+    /// continues with the next line.
+    ///
+    /// ```
+    /// use picot_net::{Reader, Writer, duplex};
+    ///
+    /// picot_loop::run(async {
+    ///     let (near, far) = duplex(64);
+    ///     let mut writer = Writer::new(near);
+    ///     writer.write_line("one").await?;
+    ///     writer.write_line("two").await?;
+    ///     drop(writer);
+    ///     let mut lines = Reader::new(far).lines();
+    ///     while let Some(line) = lines.next().await {
+    ///         println!("{}", line?);
+    ///     }
+    ///     Result::<(), Box<dyn std::error::Error>>::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     pub fn lines(self) -> Lines<R> {
         Lines { reader: self }
     }
 
     fn poll_line(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<String>, ReadError>> {
         ready!(budget::poll_left(cx));
-        // Kept between polls and between calls: a line that comes byte by byte is searched once.
+        // Kept between polls and calls, so that each byte of a line that arrives slowly is searched
+        // once.
         let mut searched = self.without_line;
-        // The end of a line may be one byte longer than what is searched for.
+        // The search is for one byte, and the end of a line may have two.
         let poll = self.poll_find(cx, &[b"\n"], self.limit.saturating_add(1), &mut searched);
         self.without_line = searched;
         let found = ready!(poll);
@@ -322,18 +400,20 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     async fn find(&mut self, separators: &[&[u8]]) -> Result<Option<Found>, ReadError> {
         assert!(
             !separators.is_empty() && separators.iter().all(|one| !one.is_empty()),
-            "an empty separator is nowhere"
+            "a separator must have at least one byte"
         );
-        self.turn().await;
+        self.poll_budget().await;
         let mut searched = 0;
         let found = poll_fn(|cx| self.poll_find(cx, separators, self.limit, &mut searched)).await;
         budget::spend();
         found
     }
 
-    /// Receives until one of the separators is in the buffer, with no more than `limit` bytes before it; `None` if the end
-    /// comes first. `searched` is how far from the
-    /// start no separator ends, so that a long line is not searched again for each of its pieces.
+    /// Receives until one of the separators is in the buffer, with at most `limit` bytes before it;
+    /// `None` if the stream ends first.
+    ///
+    /// No separator ends within the first `searched` bytes. The value is kept between polls, so
+    /// that a long line is not searched again for each piece that arrives.
     fn poll_find(
         &mut self,
         cx: &mut Context<'_>,
@@ -350,7 +430,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 return Poll::Ready(Ok(Some(found)));
             }
             *searched = self.len();
-            // A separator may have begun already, but not before these many bytes.
+            // A separator may have begun already, within its own length from the end.
             let longest = separators.iter().map(|one| one.len()).max().unwrap_or(0);
             if self.len() > limit.saturating_add(longest - 1) {
                 return Poll::Ready(Err(ReadError::LimitOverrun { limit: self.limit, found: None }));
@@ -362,7 +442,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 }
 
-/// The separator that ends first, and not within the first `searched` bytes; of several that end there, the longest.
+/// The separator that ends first, and not within the first `searched` bytes; of several that end
+/// there, the longest.
 fn find(bytes: &[u8], separators: &[&[u8]], searched: usize) -> Option<Found> {
     #[cfg(test)]
     tests::LOOKED_AT.set(tests::LOOKED_AT.get() + bytes.len() - searched.min(bytes.len()));
@@ -384,7 +465,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for Reader<R> {
         let this = self.get_mut();
         ready!(budget::poll_left(cx));
         if this.len() == 0 && !this.is_at_end && buffer.len() >= CHUNK {
-            // A large read needs no buffer in between.
+            // A large read goes past the empty buffer, which saves a copy.
             let poll = Pin::new(&mut this.inner).poll_read(cx, buffer);
             this.is_at_end = matches!(poll, Poll::Ready(Ok(0)));
             return poll;
@@ -423,14 +504,51 @@ impl<R: fmt::Debug> fmt::Debug for Reader<R> {
     }
 }
 
-/// The lines of a reader; made by [`Reader::lines`].
+/// The lines of a reader; made by [`Reader::lines`], which has an example.
 #[derive(Debug)]
 pub struct Lines<R> {
     reader: Reader<R>,
 }
 
+impl<R: AsyncRead + Unpin> Lines<R> {
+    /// Reads the next line; `None` at the end of the stream. It needs no extension trait, unlike
+    /// `next` of a [`Stream`].
+    ///
+    /// # Errors
+    /// As for [`Reader::read_line`]. The next call continues with the next line.
+    ///
+    /// # If dropped
+    /// Nothing is lost: received bytes stay in the buffer.
+    ///
+    /// ```
+    /// use futures_lite::future::block_on;
+    /// use picot_net::Reader;
+    ///
+    /// let mut lines = Reader::new(&b"one\r\ntwo"[..]).lines();
+    /// block_on(async {
+    ///     assert_eq!(lines.next().await.unwrap().unwrap(), "one");
+    ///     assert_eq!(lines.next().await.unwrap().unwrap(), "two");
+    ///     assert!(lines.next().await.is_none());
+    /// });
+    /// ```
+    pub async fn next(&mut self) -> Option<Result<String, ReadError>> {
+        self.reader.read_line().await.transpose()
+    }
+}
+
 impl<R> Lines<R> {
-    /// The reader, with everything behind the last line that was given.
+    /// The reader, with all bytes behind the last line that was returned.
+    ///
+    /// ```
+    /// use futures_lite::future::block_on;
+    /// use picot_net::Reader;
+    ///
+    /// let mut lines = Reader::new(&b"head\nbody"[..]).lines();
+    /// block_on(async {
+    ///     lines.next().await.unwrap().unwrap();
+    ///     assert_eq!(lines.into_inner().read_to_end().await.unwrap(), b"body");
+    /// });
+    /// ```
     pub fn into_inner(self) -> Reader<R> {
         self.reader
     }
@@ -449,7 +567,6 @@ mod tests {
     use std::cell::Cell;
     use std::collections::VecDeque;
 
-    use futures_lite::StreamExt;
     use futures_lite::future::{block_on, poll_once};
 
     use super::*;

@@ -1,4 +1,4 @@
-//! Sending a file without taking its bytes through the program, where the kernel can do that.
+//! Sending a file without copying its bytes through the program, where the kernel supports that.
 
 use std::fs::File;
 use std::future::poll_fn;
@@ -13,26 +13,32 @@ use crate::operation::call;
 use crate::stream::TcpStream;
 use crate::transfer::failed;
 
-/// So much of a file is sent, or read on a thread, at a time.
+/// How many bytes of a file are sent, or read on a thread, at a time. It bounds how long one system
+/// call blocks the loop.
 const PIECE: u64 = 256 * 1024;
 
 impl TcpStream {
-    /// Sends a part of a file, and returns how many bytes that were: fewer than the range has if the file ends before.
-    /// The file's own position does not matter, and stays (but on Windows, where it moves).
+    /// Sends a part of a file. Returns the number of bytes, which is less than the range if the
+    /// file ends before.
     ///
-    /// On Linux the kernel does it (`sendfile`), and the bytes never come into the program. What is not in the kernel's cache
-    /// it reads from the disk meanwhile, 256 KiB at a time at the most, and the loop waits for that. Where it cannot, for
-    /// this kind of file or system, the file is read on a thread of the loop's blocking lane.
+    /// The file's own position has no effect, and stays (except on Windows, where it moves).
     ///
-    /// A process in which `SIGPIPE` has its default action, which Rust's runtime turns off, can be ended by it: `sendfile` has
-    /// no flag against the signal. A peer that has gone is noticed before each piece, without a signal; the signal remains
-    /// possible where the peer resets the connection during the call. Such a process had better ignore the signal.
+    /// On Linux the kernel copies the bytes (`sendfile`). It reads what is not in its cache from
+    /// the disk, at most 256 KiB at a time, and the loop is blocked meanwhile. Where the kernel
+    /// cannot send this kind of file, and on other systems, a thread of the loop's blocking lane
+    /// reads it.
+    ///
+    /// `sendfile` has no flag against `SIGPIPE`. Rust's runtime ignores that signal; a process in
+    /// which it has its default action can be ended by it. A closed peer is noticed before each
+    /// piece without the signal, so it is possible only if the peer resets the connection during
+    /// the call. Such a process should ignore the signal.
     ///
     /// # Errors
-    /// What the operating system says. Some bytes may have been sent by then.
+    /// The operating system's error, with the name of the connection. Some bytes may have been sent
+    /// before it.
     ///
     /// # If dropped
-    /// A part of the bytes has been sent, and nobody knows how many: close the connection.
+    /// An unknown number of bytes was sent, so close the connection.
     ///
     /// ```
     /// use futures_lite::AsyncReadExt;
@@ -65,7 +71,7 @@ impl TcpStream {
         self.send_by_reading(file, start..end).await
     }
 
-    /// The way that works everywhere.
+    /// Reads the file on a thread, and sends what was read. It works on every system.
     async fn send_by_reading(&self, file: &File, range: Range<u64>) -> io::Result<u64> {
         let mut at = range.start;
         while at < range.end {
@@ -97,7 +103,7 @@ async fn read_on_a_thread(file: &File, at: u64, length: usize) -> io::Result<Vec
     job.map_err(io::Error::other)?.await.map_err(io::Error::other)?
 }
 
-/// Reads at most `length` bytes at an offset; nothing at the end of the file.
+/// Reads at most `length` bytes at an offset. Returns an empty vector at the end of the file.
 fn read_at(file: &File, at: u64, length: usize) -> io::Result<Vec<u8>> {
     let mut piece = vec![0; length];
     #[cfg(unix)]
@@ -126,7 +132,7 @@ mod kernel {
 
     pub(super) enum Sent {
         All(u64),
-        /// Not by this call, and nothing was sent.
+        /// The kernel cannot send this file, and nothing was sent.
         Cannot,
     }
 
@@ -135,7 +141,8 @@ mod kernel {
         while at < range.end {
             let count = PIECE.min(range.end - at) as usize;
             let sent = operate(stream.source(), Direction::Write, |socket| {
-                // Fails without `SIGPIPE` where nothing can be sent any more, and sends nothing.
+                // Sends nothing. If the peer is closed, it fails without `SIGPIPE`, which
+                // `sendfile` would raise.
                 send_bytes(socket, &[])?;
                 sendfile(socket, file, Some(&mut at), count)
                     .map_err(|error| failed(socket, "send a file on", error.into()))

@@ -7,14 +7,59 @@ use std::rc::Rc;
 use crate::duplex::{Duplex, readable, writable};
 use crate::inherent::{Read, WriteAll};
 
-/// The reading half of a stream; made by `split`.
+/// The reading half of a stream; made by [`TcpStream::split`](crate::TcpStream::split), and by
+/// `split` of Unix streams.
+///
+/// ```
+/// use picot_net::{TcpListener, TcpStream};
+///
+/// picot_loop::run(async {
+///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+///     let client = TcpStream::connect(listener.local_addr()?).await?;
+///     let (server, _) = listener.accept().await?;
+///
+///     let (mut read, mut write) = server.split();
+///     let echo = picot_loop::spawn(async move {
+///         let mut buffer = [0; 16];
+///         let length = read.read(&mut buffer).await?;
+///         write.write_all(&buffer[..length]).await?;
+///         std::io::Result::Ok(read.unite(write).is_ok())
+///     });
+///     client.write_all(b"hello").await?;
+///     let mut back = [0; 16];
+///     assert_eq!(client.read(&mut back).await?, 5);
+///     assert!(echo.await.unwrap()?);
+///     std::io::Result::Ok(())
+/// })
+/// .unwrap();
+/// ```
 pub struct ReadHalf<S: Duplex> {
     stream: Rc<S>,
 }
 
-/// The writing half of a stream; made by `split`. Dropping it ends the writing direction, so that the peer reads an end.
+/// The writing half of a stream; made by [`TcpStream::split`](crate::TcpStream::split), and by
+/// `split` of Unix streams.
+///
+/// Dropping it ends the writing direction, so that the peer reads an end of stream.
+///
+/// ```
+/// use picot_net::{TcpListener, TcpStream};
+///
+/// picot_loop::run(async {
+///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+///     let client = TcpStream::connect(listener.local_addr()?).await?;
+///     let (server, _) = listener.accept().await?;
+///     let (_read, mut write) = server.split();
+///     write.write_all(b"x").await?;
+///     drop(write);
+///     assert_eq!(client.read(&mut [0; 8]).await?, 1);
+///     assert_eq!(client.read(&mut [0; 8]).await?, 0, "the end of the stream");
+///     std::io::Result::Ok(())
+/// })
+/// .unwrap();
+/// ```
 pub struct WriteHalf<S: Duplex> {
-    /// `None` only while it is taken apart.
+    /// `None` only within `unite`.
     stream: Option<Rc<S>>,
 }
 
@@ -24,25 +69,25 @@ pub(crate) fn split<S: Duplex>(stream: S) -> (ReadHalf<S>, WriteHalf<S>) {
 }
 
 impl<S: Duplex> WriteHalf<S> {
-    /// Writes all of `bytes`, as [`TcpStream::write_all`](crate::TcpStream::write_all).
+    /// Writes all of `bytes`, like [`TcpStream::write_all`](crate::TcpStream::write_all).
     ///
     /// # Errors
     /// What the operating system says.
     ///
     /// # If dropped
-    /// [`unsent`](WriteAll::unsent) is what has not gone out.
+    /// [`unsent`](WriteAll::unsent) returns the bytes that were not sent.
     #[inline]
     pub fn write_all<'a>(&'a mut self, bytes: &'a [u8]) -> WriteAll<'a, S> {
         WriteAll::new(self.stream(), bytes)
     }
 
     fn stream(&self) -> &Rc<S> {
-        self.stream.as_ref().expect("a half that was taken apart is gone")
+        self.stream.as_ref().expect("the half has its stream: only `unite` takes it, and consumes the half")
     }
 }
 
 impl<S: Duplex> ReadHalf<S> {
-    /// Reads what has come, as [`TcpStream::read`](crate::TcpStream::read).
+    /// Receives available bytes, like [`TcpStream::read`](crate::TcpStream::read).
     ///
     /// # Errors
     /// What the operating system says.
@@ -54,10 +99,10 @@ impl<S: Duplex> ReadHalf<S> {
         Read::new(&self.stream, buffer)
     }
 
-    /// Puts the two halves of a stream together again.
+    /// Makes a stream of its two halves again.
     ///
     /// # Errors
-    /// With both halves, if they are of different streams.
+    /// Returns both halves if they belong to different streams.
     pub fn unite(self, mut write: WriteHalf<S>) -> Result<S, (ReadHalf<S>, WriteHalf<S>)> {
         if !Rc::ptr_eq(&self.stream, write.stream()) {
             return Err((self, write));
@@ -67,14 +112,14 @@ impl<S: Duplex> ReadHalf<S> {
     }
 }
 
-/// The stream that both halves are of: its addresses and options.
+/// Returns the whole stream, for its addresses and options.
 impl<S: Duplex> AsRef<S> for ReadHalf<S> {
     fn as_ref(&self) -> &S {
         &self.stream
     }
 }
 
-/// The stream that both halves are of: its addresses and options.
+/// Returns the whole stream, for its addresses and options.
 impl<S: Duplex> AsRef<S> for WriteHalf<S> {
     fn as_ref(&self) -> &S {
         self.stream()
@@ -86,9 +131,9 @@ writable!({S: Duplex} WriteHalf<S>, |half| &**half.stream());
 
 impl<S: Duplex> Drop for WriteHalf<S> {
     fn drop(&mut self) {
-        // A child that was forked shares the socket with its parent, which goes on writing.
+        // A forked child shares the socket with its parent, which continues to write.
         if let Some(stream) = self.stream.as_ref().filter(|stream| !stream.is_forked()) {
-            // An error is lost here; a caller who needs it closes the half first.
+            // The error is lost here; a caller that needs it closes the half first.
             let _ = stream.shutdown(Shutdown::Write);
         }
     }

@@ -25,39 +25,55 @@ use crate::transfer::failed;
 
 /// A TCP connection, on this thread's loop.
 ///
-/// [`read`](TcpStream::read) and [`write_all`](TcpStream::write_all) need no trait; everything else goes by those of
-/// `futures-io`, which are implemented for `&TcpStream` as well. So one task can read while another writes. In each direction
-/// one task waits at a time, the last that has polled.
+/// [`read`](TcpStream::read) and [`write_all`](TcpStream::write_all) need no trait. For everything
+/// else, it implements the traits of `futures-io`, also for `&TcpStream`, so that one task can read
+/// while another writes. Several tasks can wait in one direction; all of them are woken, and each
+/// byte goes to one.
 ///
-/// Small writes are sent at once: `TCP_NODELAY` is set, as in asyncio. Dropping the stream closes the connection.
+/// Small writes are sent at once: `TCP_NODELAY` is set, as in asyncio. Dropping the stream closes
+/// the connection.
 ///
-/// With the feature `tokio-io` it has tokio's traits, too.
+/// With the feature `tokio-io` it implements tokio's traits, too.
 pub struct TcpStream {
-    // Shared with a server, which may want to end the connection while its handler has it.
+    // Shared with the server, which can end a connection while a handler owns the stream.
     source: Rc<Source<net::TcpStream>>,
-    // After the source: the descriptor is closed when it is counted.
+    // Dropped after the source, so that the descriptor is closed by the time it is counted as free.
     _descriptor: Descriptor,
 }
 
 impl TcpStream {
-    /// Connects to `address`; of several, to the first that accepts. [`ConnectOptions`] says how these are tried, and has
-    /// a time limit.
+    /// Connects to `address`. If it has several addresses, the first that accepts is used;
+    /// [`ConnectOptions`] describes the order, and has a time limit.
     ///
     /// # Errors
-    /// The operating system's error, for example that the connection was refused, with the address; of several addresses,
-    /// each attempt is named. And if this thread has no loop, or it is closed.
+    /// The operating system's error, for example that the connection was refused, with the address;
+    /// of several addresses, each attempt is named. And if this thread has no loop, or it is
+    /// closed.
     ///
     /// # If dropped
     /// The connection is not made, or closed again.
+    ///
+    /// ```
+    /// use picot_net::{TcpListener, TcpStream};
+    ///
+    /// picot_loop::run(async {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///     let stream = TcpStream::connect(listener.local_addr()?).await?;
+    ///     assert_eq!(stream.peer_addr()?, listener.local_addr()?);
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     #[doc(alias = "create_connection")]
     pub fn connect(address: impl Into<Address>) -> impl Future<Output = io::Result<TcpStream>> {
         const DEFAULTS: &ConnectOptions = &ConnectOptions::new();
         DEFAULTS.connect_to(address.into())
     }
 
-    /// Connects to one address. The error is the bare one of the operating system.
+    /// Connects to one address. The error is the operating system's, without a name.
     ///
-    /// The future has no other owner of the socket beside it, so it waits by polling, which needs no state of its own.
+    /// No other task can use the socket yet, so the future polls it directly, which needs no state
+    /// of its own.
     pub(crate) fn connect_one(
         handle: LoopHandle,
         local: Option<SocketAddr>,
@@ -81,16 +97,32 @@ impl TcpStream {
         })
     }
 
-    /// Takes over a connection of std: one that was accepted elsewhere, inherited, or given by another library. It is put
-    /// into non-blocking mode.
+    /// Takes over a connection of std, for example one that another library made. It is put into
+    /// non-blocking mode.
     ///
-    /// It may be any kind of stream socket. Each read that brings less than was asked for costs another call of the
-    /// operating system, because of a socket from elsewhere it is unknown whether that proves that there is no more. Of plain
-    /// TCP it does: the caller who knows calls [`trust_short_transfers(true)`](Source::trust_short_transfers) on its
+    /// It may be any kind of stream socket. So a read that fills only a part of the buffer costs
+    /// another system call: of an unknown socket, a short read does not prove that the kernel has
+    /// no more data. Of plain TCP it does; a caller that knows the socket calls
+    /// [`trust_short_transfers(true)`](Source::trust_short_transfers) on its
     /// [`source`](TcpStream::source).
     ///
     /// # Errors
-    /// What the operating system says; and if this thread has no loop.
+    /// The operating system's error, with the name of the connection; and if this thread has no
+    /// loop.
+    ///
+    /// ```
+    /// use picot_net::TcpStream;
+    ///
+    /// picot_loop::run(async {
+    ///     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    ///     let stream = std::net::TcpStream::connect(listener.local_addr()?)?;
+    ///     let stream = TcpStream::from_std(stream)?;
+    ///     stream.write_all(b"hello").await?;
+    ///     let _stream: std::net::TcpStream = stream.into_std();
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     #[doc(alias = "connect_accepted_socket")]
     pub fn from_std(stream: net::TcpStream) -> io::Result<TcpStream> {
         let name = connection_name(&SockRef::from(&stream));
@@ -98,16 +130,17 @@ impl TcpStream {
         taken.about(format_args!("take over the {name}"))
     }
 
-    /// A connection that a listener of this crate has accepted, in non-blocking mode.
+    /// Makes a stream of a connection that a listener of this crate accepted, which is in
+    /// non-blocking mode.
     pub(crate) fn from_accepted(stream: net::TcpStream) -> io::Result<TcpStream> {
         Ok(TcpStream::from_nonblocking(stream)?.trusted_if_plain())
     }
 
-    /// Lets short transfers clear readiness, if this is plain TCP. It is not for streams that were handed in: their owner may
-    /// have given them another protocol, and may yet.
+    /// Lets short transfers clear readiness, if this is plain TCP. Not for sockets from elsewhere,
+    /// to which their owner may give another protocol.
     ///
-    /// The kernel is asked, because it may have made another socket than was asked for: a wrapper or a BPF program can turn TCP
-    /// into MPTCP, which ends a receive where the path changes.
+    /// The protocol is the kernel's answer, because a wrapper or a BPF program can turn TCP into
+    /// MPTCP, which ends a receive where the path changes.
     fn trusted_if_plain(self) -> TcpStream {
         self.source.trust_short_transfers(is_plain(self.source.get_ref()));
         self
@@ -115,14 +148,15 @@ impl TcpStream {
 
     fn from_nonblocking(stream: net::TcpStream) -> io::Result<TcpStream> {
         let stream = register(&LoopHandle::try_current()?, stream)?;
-        // There may be data already, and there is room to send; if not, the first try finds out.
+        // There may be data already, and there is room to send. Otherwise the first attempt finds
+        // out.
         stream.source.assume_ready(Direction::Read);
         stream.source.assume_ready(Direction::Write);
         Ok(stream)
     }
 
-    /// Gives the connection to std: for another loop on another thread, or for blocking code. It is still in non-blocking
-    /// mode.
+    /// Returns the connection as one of std, for a loop on another thread, or for blocking code. It
+    /// stays in non-blocking mode.
     pub fn into_std(self) -> net::TcpStream {
         Rc::into_inner(self.source).expect("a stream has one owner").into_inner()
     }
@@ -130,7 +164,7 @@ impl TcpStream {
     /// The address of the peer.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error, with the name of the connection.
     #[doc(alias = "getpeername")]
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.ask("ask for the peer's address of", net::TcpStream::peer_addr)
@@ -139,25 +173,28 @@ impl TcpStream {
     /// The address of this end.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error, with the name of the connection.
     #[doc(alias = "getsockname")]
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.ask("ask for the local address of", net::TcpStream::local_addr)
     }
 
-    /// Whether small writes are sent at once (`true`, which is so unless changed), or collected by the kernel.
+    /// Sets whether small writes are sent at once (`true`, the default), or collected by the kernel
+    /// (Nagle's algorithm).
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error, with the name of the connection.
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
         self.ask("set TCP_NODELAY of", |stream| stream.set_nodelay(nodelay))
     }
 
-    /// The socket, for its other options: keep-alive, buffer sizes, linger and whatever else `socket2` knows.
+    /// The socket, for its other options: keep-alive, buffer sizes, linger, and all others of
+    /// `socket2`.
     ///
-    /// Reading and writing by it goes past what the loop knows of the connection. Before it is given another protocol, such
-    /// as kernel TLS, call [`trust_short_transfers(false)`](Source::trust_short_transfers) on the
-    /// [`source`](TcpStream::source); lending the descriptor by the traits of std does so by itself.
+    /// Do not read or write through it: the loop would not notice. Before you give it another
+    /// protocol, such as kernel TLS, call
+    /// [`trust_short_transfers(false)`](Source::trust_short_transfers) on the
+    /// [`source`](TcpStream::source). Borrowing the descriptor by the traits of std does that, too.
     ///
     /// ```
     /// use std::time::Duration;
@@ -167,7 +204,8 @@ impl TcpStream {
     /// picot_loop::run(async {
     ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
     ///     let stream = TcpStream::connect(listener.local_addr()?).await?;
-    ///     stream.socket().set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(60)))?;
+    ///     let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60));
+    ///     stream.socket().set_tcp_keepalive(&keepalive)?;
     ///     assert!(stream.socket().keepalive()?);
     ///     std::io::Result::Ok(())
     /// })
@@ -179,14 +217,29 @@ impl TcpStream {
         SockRef::from(self.source.get_ref())
     }
 
-    /// Reads into `buffer` without taking what was read: the next read finds it again. Waits until there is something;
-    /// 0 is the end of the stream, or of a buffer without room.
+    /// Copies available bytes into `buffer`, and leaves them for the next read. Waits until there
+    /// are some; 0 means the end of the stream, or an empty buffer.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error, with the name of the connection.
     ///
     /// # If dropped
     /// Nothing happens.
+    ///
+    /// ```
+    /// use picot_net::{TcpListener, TcpStream};
+    ///
+    /// picot_loop::run(async {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///     let client = TcpStream::connect(listener.local_addr()?).await?;
+    ///     let (server, _) = listener.accept().await?;
+    ///     client.write_all(b"x").await?;
+    ///     assert_eq!(server.peek(&mut [0; 8]).await?, 1);
+    ///     assert_eq!(server.read(&mut [0; 8]).await?, 1, "the same byte");
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         if buffer.is_empty() {
             return call(|| Ok(0)).await;
@@ -195,18 +248,19 @@ impl TcpStream {
         peeked.map_err(|error| failed(self.source.get_ref(), "receive on", error))
     }
 
-    /// Ends one or both directions. Ending the writing direction lets the peer read the end; that is what `close` of
-    /// `AsyncWrite` does.
+    /// Ends one or both directions. After the end of the writing direction, the peer reads an end
+    /// of stream; `close` of `AsyncWrite` does the same.
     ///
     /// # Errors
-    /// What the operating system says; but a connection that has ended already is fine.
+    /// The operating system's error. A connection that has ended already is no error.
     #[doc(alias = "write_eof")]
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         Duplex::shutdown(self, how)
     }
 
-    /// Two halves, for two owners, such as two tasks. Where both stay in one function, `&stream` reads and writes as well,
-    /// and costs nothing.
+    /// Splits the stream into two halves, for two owners, such as two tasks; an example is at
+    /// [`ReadHalf`]. Within one function, use `&stream` to read and write instead, which costs
+    /// nothing.
     pub fn split(self) -> (ReadHalf<TcpStream>, WriteHalf<TcpStream>) {
         split(self)
     }
@@ -222,13 +276,14 @@ impl TcpStream {
         Rc::into_inner(self.source).expect("a stream has one owner")
     }
 
-    /// For a server, which does not own its connections.
+    /// A weak reference to the source, for a server, which does not own its connections.
     pub(crate) fn downgrade(&self) -> Weak<Source<net::TcpStream>> {
         Rc::downgrade(&self.source)
     }
 }
 
-/// Whether the protocol of a socket is TCP itself. Where the system has no such question, it has no such protocols either.
+/// Whether the protocol of a socket is TCP itself. Systems that cannot be asked have no other
+/// protocols of that kind.
 fn is_plain(stream: &net::TcpStream) -> bool {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     return rustix::net::sockopt::socket_protocol(stream)
@@ -258,12 +313,14 @@ fn begin(handle: &LoopHandle, local: Option<SocketAddr>, address: SocketAddr) ->
     register(handle, net::TcpStream::from(socket))
 }
 
-/// Whether the attempt to connect has succeeded, once the socket is writable; an error if it has failed.
+/// Whether the attempt to connect has succeeded, once the socket is writable; an error if it has
+/// failed.
 fn is_connected(source: &Source<net::TcpStream>) -> io::Result<bool> {
     if let Some(error) = source.get_ref().take_error()? {
         return Err(error);
     }
-    // Writable without an error means connected, unless the event was spurious; a peer is the proof.
+    // Writable without an error means connected, unless the event was spurious; a peer is the
+    // proof.
     match source.get_ref().peer_addr() {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotConnected => {
@@ -284,7 +341,7 @@ fn is_under_way(error: &io::Error) -> bool {
 }
 
 fn register(handle: &LoopHandle, stream: net::TcpStream) -> io::Result<TcpStream> {
-    // It fails where the peer has reset the connection already; reading will tell that.
+    // This fails if the peer has reset the connection already. Reading reports that.
     let _ = stream.set_nodelay(true);
     Ok(TcpStream { source: Rc::new(handle.register(stream)?), _descriptor: Descriptor })
 }

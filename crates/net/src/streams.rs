@@ -1,5 +1,5 @@
-//! asyncio's functions for streams: a connection as a reader and a writer, and a server that hands out such pairs, over TCP and
-//! over Unix sockets.
+//! asyncio's functions for streams, over TCP and Unix sockets: connections and servers that use a
+//! buffered reader and writer.
 
 use std::io;
 use std::panic::Location;
@@ -14,13 +14,13 @@ use crate::stream::TcpStream;
 use crate::unix::{UnixListener, UnixStream};
 use crate::writer::Writer;
 
-/// What [`open_connection`] gives to read from.
+/// The reader that [`open_connection`] returns, which has an example.
 pub type TcpReader = Reader<ReadHalf<TcpStream>>;
 
-/// What [`open_connection`] gives to write to.
+/// The writer that [`open_connection`] returns, which has an example.
 pub type TcpWriter = Writer<WriteHalf<TcpStream>>;
 
-/// Connects to `address`, as [`TcpStream::connect`] does, and gives a buffered reader and writer.
+/// Connects to `address`, like [`TcpStream::connect`], and returns a buffered reader and writer.
 ///
 /// # Errors
 /// As for [`TcpStream::connect`].
@@ -54,11 +54,15 @@ pub async fn open_connection(address: impl Into<Address>) -> io::Result<(TcpRead
     Ok(buffered(TcpStream::connect(address).await?))
 }
 
-/// Listens at all addresses of `address`, and runs `handler` for each connection, with a buffered reader and writer, in a
-/// task of its own. [`Server`] says what becomes of its errors; [`Server::builder`] has options.
+/// Listens at all addresses of `address`, and runs `handler` for each connection in a task of its
+/// own.
+///
+/// The handler receives a buffered reader and writer. [`Server`] describes what happens to its
+/// errors; [`Server::builder`] has options. An example is at [`open_connection`].
 ///
 /// # Errors
-/// What the operating system says, for example that the address is in use; and if this thread has no loop.
+/// The operating system's error with the address, for example that it is in use; and if this thread
+/// has no loop.
 ///
 /// # If dropped
 /// Nothing listens.
@@ -68,7 +72,7 @@ where
     H: Fn(TcpReader, TcpWriter) -> F + 'static,
     F: Future<Output = io::Result<()>> + 'static,
 {
-    // A function, and no `async fn`: that would not know its caller.
+    // Not an `async fn`, whose body cannot see the caller's location.
     let place = Location::caller();
     async move {
         Server::builder().bind(address).await?.serve_at(place, move |stream, _peer| {
@@ -78,15 +82,16 @@ where
     }
 }
 
-/// What [`open_unix_connection`] gives to read from.
+/// The reader that [`open_unix_connection`] returns, which has an example.
 #[cfg(unix)]
 pub type UnixReader = Reader<ReadHalf<UnixStream>>;
 
-/// What [`open_unix_connection`] gives to write to.
+/// The writer that [`open_unix_connection`] returns, which has an example.
 #[cfg(unix)]
 pub type UnixWriter = Writer<WriteHalf<UnixStream>>;
 
-/// Connects to the socket at `path`, as [`UnixStream::connect`] does, and gives a buffered reader and writer.
+/// Connects to the socket at `path`, like [`UnixStream::connect`], and returns a buffered reader
+/// and writer.
 ///
 /// # Errors
 /// As for [`UnixStream::connect`].
@@ -125,15 +130,19 @@ pub async fn open_unix_connection(path: impl AsRef<std::path::Path>) -> io::Resu
     Ok(buffered(UnixStream::connect(path).await?))
 }
 
-/// Listens at `path`, as [`UnixListener::bind`] does, and runs `handler` for each connection, with a buffered reader and
-/// writer, in a task of its own. When the server is closed its path is removed. [`Server`] says what becomes of errors;
-/// [`Server::builder`] has options, and takes a listener by [`listener`](crate::ServerBuilder::listener).
+/// Listens at `path`, like [`UnixListener::bind`], and runs `handler` for each connection in a task
+/// of its own.
 ///
-/// A path need not be looked up, so nothing is awaited. An example is at [`open_unix_connection`].
+/// The handler receives a buffered reader and writer. Closing the server removes its path.
+/// [`Server`] describes what happens to errors. [`Server::builder`] has options, and takes a
+/// listener by [`listener`](crate::ServerBuilder::listener).
+///
+/// It is not `async`, because a path need not be looked up. An example is at
+/// [`open_unix_connection`].
 ///
 /// # Errors
-/// What the operating system says, for example that something other than a socket is at the path; and if this thread has
-/// no loop.
+/// The operating system's error with the path, for example that something other than a socket is
+/// there; and if this thread has no loop.
 #[cfg(unix)]
 #[doc(alias = "create_unix_server")]
 #[track_caller]

@@ -1,7 +1,8 @@
 //! TLS over any stream, by rustls: client, server, and the switch in the middle of a connection.
 //!
-//! What is ours are the limits of time and the defaults: certificates are checked against the system's authorities unless
-//! others are named, and nothing here turns that off. The protocol is rustls's.
+//! rustls implements the protocol. This module adds time limits and defaults: certificates are
+//! checked against the system's authorities unless the program names others, and no function here
+//! turns that off.
 
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -21,7 +22,7 @@ use picot_loop::LoopHandle;
 use crate::limit::within;
 use crate::operation_error::About;
 
-/// The crate behind, for configurations that go further.
+/// The crate that implements the protocol, for configurations that go further.
 pub use futures_rustls::rustls;
 
 /// How long a handshake may take (asyncio's `ssl_handshake_timeout`).
@@ -30,7 +31,7 @@ const HANDSHAKE: Duration = Duration::from_secs(60);
 /// How long closing may take (asyncio's `ssl_shutdown_timeout`).
 const SHUTDOWN: Duration = Duration::from_secs(30);
 
-/// The limits of time of a connection.
+/// The time limits of a connection.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     handshake: Duration,
@@ -43,7 +44,8 @@ impl Default for Limits {
     }
 }
 
-/// Makes the client's side of TLS. Clones share the configuration and the sessions that can be resumed.
+/// Makes the client's side of TLS; an example is at [`TlsStream`]. Clones share the configuration
+/// and the resumable sessions.
 #[derive(Clone)]
 pub struct TlsConnector {
     config: Arc<ClientConfig>,
@@ -51,8 +53,8 @@ pub struct TlsConnector {
 }
 
 impl TlsConnector {
-    /// A connector that trusts the authorities which the operating system trusts. These are read on a thread of the loop's
-    /// blocking lane: make one connector, and keep it.
+    /// Makes a connector that trusts the operating system's authorities. A thread of the loop's
+    /// blocking lane reads them, so make one connector, and keep it.
     ///
     /// # Errors
     /// If the system has no authorities, or they cannot be read.
@@ -66,7 +68,7 @@ impl TlsConnector {
         let job = LoopHandle::current().try_spawn_blocking(rustls_native_certs::load_native_certs);
         let loaded = job.map_err(io::Error::other)?.await.map_err(io::Error::other)?;
         let mut roots = RootCertStore::empty();
-        // Some that cannot be parsed are usual, and no reason to trust none.
+        // Systems often have a few authorities that cannot be parsed. The others are still trusted.
         let (added, _) = roots.add_parsable_certificates(loaded.certs);
         if added == 0 {
             let errors: Vec<_> = loaded.errors.iter().map(ToString::to_string).collect();
@@ -80,10 +82,11 @@ impl TlsConnector {
         Ok(TlsConnector::from_roots(roots))
     }
 
-    /// A connector that trusts these authorities, given as PEM, and no others: for a company's own, or for tests.
+    /// Makes a connector that trusts only these authorities, given as PEM: for a company's own, or
+    /// for tests.
     ///
     /// # Errors
-    /// If there is no certificate, or one that is none.
+    /// If there is no certificate, or one is malformed.
     pub fn trusting(pem: &[u8]) -> io::Result<TlsConnector> {
         let mut roots = RootCertStore::empty();
         for certificate in certificates(pem)? {
@@ -113,15 +116,17 @@ impl TlsConnector {
         self
     }
 
-    /// Begins TLS on a stream: on one that was just connected, or in the middle of a conversation (asyncio's `start_tls`).
-    /// The server's certificate must be for `name`, a host name or an address.
+    /// Begins TLS on a stream: on a new connection, or in the middle of a conversation (asyncio's
+    /// `start_tls`). The server's certificate must be for `name`, a host name or an address.
     ///
-    /// Nothing that the peer has sent for TLS may have been read by then; a [`Reader`](crate::Reader) whose buffer is empty
-    /// has read nothing too much.
+    /// No byte of the peer's TLS messages may have been read before. A [`Reader`](crate::Reader)
+    /// whose buffer is empty has read none of them.
     ///
     /// # Errors
-    /// If `name` is no name; if the certificate is not trusted, or for another name; what else rustls says;
-    /// [`TimedOut`](io::ErrorKind::TimedOut) after the limit; what the stream says. The stream is dropped.
+    /// If `name` is not a valid name; if the certificate is not trusted, or is for another name;
+    /// any other error of rustls;
+    /// [`TimedOut`](io::ErrorKind::TimedOut) after the limit; the stream's errors. Each names
+    /// `name`. The stream is dropped.
     ///
     /// # If dropped
     /// The stream is dropped.
@@ -140,14 +145,14 @@ impl TlsConnector {
     }
 }
 
-/// A connector with a configuration of one's own.
+/// Makes a connector with a configuration of rustls.
 impl From<Arc<ClientConfig>> for TlsConnector {
     fn from(config: Arc<ClientConfig>) -> TlsConnector {
         TlsConnector { config, limits: Limits::default() }
     }
 }
 
-/// Makes the server's side of TLS. Clones share the configuration.
+/// Makes the server's side of TLS; an example is at [`TlsStream`]. Clones share the configuration.
 #[derive(Clone)]
 pub struct TlsAcceptor {
     config: Arc<ServerConfig>,
@@ -155,11 +160,11 @@ pub struct TlsAcceptor {
 }
 
 impl TlsAcceptor {
-    /// An acceptor with a certificate and its private key, as PEM: first the server's certificate, then those that lead to
-    /// the authority. It asks clients for no certificate.
+    /// Makes an acceptor with a certificate and its private key, both as PEM. The server's
+    /// certificate comes first, then those that lead to the authority. Clients need no certificate.
     ///
     /// # Errors
-    /// If these are no certificates or no key, or do not belong together.
+    /// If the certificates or the key are malformed, or do not belong together.
     pub fn new(certificates_pem: &[u8], key_pem: &[u8]) -> io::Result<TlsAcceptor> {
         let key =
             PrivateKeyDer::from_pem_slice(key_pem).map_err(invalid).about(format_args!("read the private key"))?;
@@ -185,11 +190,12 @@ impl TlsAcceptor {
         self
     }
 
-    /// Begins TLS on a stream: on one that was just accepted, or in the middle of a conversation.
+    /// Begins TLS on a stream: on a new connection, or in the middle of a conversation.
     ///
     /// # Errors
-    /// What rustls says, for example that the client does not trust the certificate; [`TimedOut`](io::ErrorKind::TimedOut)
-    /// after the limit; what the stream says. The stream is dropped.
+    /// The error of rustls, for example that the client does not trust the certificate;
+    /// [`TimedOut`](io::ErrorKind::TimedOut) after the limit; the stream's errors. The stream is
+    /// dropped.
     ///
     /// # If dropped
     /// The stream is dropped.
@@ -205,7 +211,7 @@ impl TlsAcceptor {
     }
 }
 
-/// An acceptor with a configuration of one's own.
+/// Makes an acceptor with a configuration of rustls.
 impl From<Arc<ServerConfig>> for TlsAcceptor {
     fn from(config: Arc<ServerConfig>) -> TlsAcceptor {
         TlsAcceptor { config, limits: Limits::default() }
@@ -231,25 +237,54 @@ fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, error)
 }
 
-/// A stream that speaks TLS over another one. Reading and writing go by the traits of `futures-io` (and of tokio, with
-/// the feature `tokio-io`); written data may wait in
-/// it until it is flushed.
+/// TLS over another stream. It implements the traits of `futures-io` (and of tokio, with the
+/// feature `tokio-io`). Written bytes may stay in its buffer until it is flushed.
 ///
-/// An end of the stream without TLS's own end is an error
-/// ([`UnexpectedEof`](io::ErrorKind::UnexpectedEof)): somebody may have cut it.
+/// An end of the inner stream without TLS's own end is an error
+/// ([`UnexpectedEof`](io::ErrorKind::UnexpectedEof)), because an attacker may have cut the
+/// connection.
+///
+/// ```
+/// use futures_lite::{AsyncReadExt, AsyncWriteExt, future::try_zip};
+/// use picot_net::duplex;
+/// use picot_net::tls::{TlsAcceptor, TlsConnector};
+///
+/// # macro_rules! file {
+/// #     ($name:literal) => {
+/// #         include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/", $name))
+/// #     };
+/// # }
+/// # const AUTHORITY: &[u8] = file!("authority.pem");
+/// # const CERTIFICATE: &[u8] = file!("localhost.pem");
+/// # const KEY: &[u8] = file!("localhost.key");
+/// picot_loop::run(async {
+///     let connector = TlsConnector::trusting(AUTHORITY)?;
+///     let acceptor = TlsAcceptor::new(CERTIFICATE, KEY)?;
+///     let (near, far) = duplex(4096); // or two ends of a TCP connection
+///     let both = try_zip(connector.connect("localhost", near), acceptor.accept(far));
+///     let (mut client, mut server) = both.await?;
+///     client.write_all(b"hello").await?;
+///     client.flush().await?;
+///     let mut buffer = [0; 5];
+///     server.read_exact(&mut buffer).await?;
+///     assert_eq!(&buffer, b"hello");
+///     client.close().await
+/// })
+/// .unwrap();
+/// ```
 pub struct TlsStream<S> {
     inner: Inner<S>,
     limits: Limits,
 }
 
 impl<S> TlsStream<S> {
-    /// The stream below.
+    /// The inner stream.
     pub fn get_ref(&self) -> &S {
         self.inner.get_ref().0
     }
 
-    /// What rustls knows of the connection: the peer's certificates, the protocol version and cipher suite, what ALPN has
-    /// chosen.
+    /// The state of rustls: the peer's certificates, the protocol version and cipher suite, and the
+    /// protocol that ALPN selected.
     #[doc(alias = "get_extra_info")]
     pub fn connection(&self) -> &rustls::CommonState {
         self.inner.get_ref().1
@@ -257,14 +292,15 @@ impl<S> TlsStream<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
-    /// Sends what was written, then TLS's end, and ends the writing direction of the stream below.
+    /// Sends unsent bytes and TLS's own end, and then ends the writing direction of the inner
+    /// stream.
     ///
     /// # Errors
-    /// What the stream below says; [`TimedOut`](io::ErrorKind::TimedOut) after the limit. The stream is of no use any more
-    /// then.
+    /// The inner stream's errors; [`TimedOut`](io::ErrorKind::TimedOut) after the limit. Drop the
+    /// stream after an error.
     ///
     /// # If dropped
-    /// The stream is of no use any more.
+    /// A part of TLS's end may be sent. Drop the stream.
     pub async fn close(&mut self) -> io::Result<()> {
         let limit = self.limits.shutdown;
         let closing = std::future::poll_fn(|cx| Pin::new(&mut *self).poll_close(cx));
@@ -272,9 +308,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     }
 }
 
-/// One operation of the stream, which spends the task's budget: most of them only move bytes between the caller's buffer and
-/// that of rustls, and a loop over these would keep all other tasks waiting. Where `is_empty` says that there is nothing to
-/// move, nothing is waited for.
+/// Runs one operation of the stream, and spends the task's budget for it.
+///
+/// Most operations only move bytes between the caller's buffer and that of rustls, and a loop over
+/// these would keep all other tasks waiting. If `is_empty`, there is nothing to move, and the
+/// operation completes at once.
 fn poll_counted<T: Default>(
     cx: &mut Context<'_>,
     is_empty: bool,

@@ -1,6 +1,6 @@
-//! tokio's I/O traits by way of those of futures-io, for streams that are no sockets.
+//! tokio's I/O traits on top of those of futures-io, for streams that are not sockets.
 
-/// Puts tokio's traits on a type that has both of futures-io's.
+/// Implements tokio's traits for a type that implements both of futures-io.
 macro_rules! by_futures_io {
     ({$($generics:tt)*} $type:ty) => {
         impl<$($generics)*> tokio::io::AsyncRead for $type {

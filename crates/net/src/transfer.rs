@@ -1,11 +1,13 @@
 //! The system calls that move bytes through a stream socket.
 //!
-//! On Linux they go straight to the kernel: for a small message, the path through the C library, which std takes, has more
-//! instructions than the rest of an operation in this crate. Other Unixes offer the same calls through their C libraries.
+//! On Linux they go straight to the kernel: for a small message, the path through the C library,
+//! which std takes, has more instructions than the rest of an operation in this crate. Other Unixes
+//! offer the same calls through their C libraries.
 //!
-//! Sending to a peer that has closed its side raises `SIGPIPE`. That ends a process which has not ignored the signal, for
-//! example a host written in C. So each call here that sends carries the flag against the signal. `write` and `writev`, which
-//! std uses for several slices, have no such flag.
+//! Sending to a peer that has closed its side raises `SIGPIPE`. That ends a process which has not
+//! ignored the signal, for example a host written in C. So each call here that sends carries the
+//! flag against the signal. `write` and `writev`, which std uses for several slices, have no such
+//! flag.
 
 use std::io::{self, IoSliceMut, Read};
 
@@ -28,7 +30,8 @@ where
     stream.read_vectored(buffers).map_err(|error| failed(stream, "receive on", error))
 }
 
-/// Puts the operation and the name of the connection in front of an error, unless the error only says to try again.
+/// Puts the operation and the name of the connection in front of an error, unless the error only
+/// says to try again.
 ///
 /// It is out of line, so that successful transfers do not pay for it.
 #[cold]
@@ -53,8 +56,8 @@ mod by_rustix {
 
     use super::{failed, io};
 
-    /// Makes sending to a closed peer an error instead of a signal. On Apple's systems, where no such flag exists, std sets
-    /// the socket option that has the same effect.
+    /// Makes sending to a closed peer an error instead of a signal. On Apple's systems, where no
+    /// such flag exists, std sets the socket option that has the same effect.
     #[cfg(not(target_vendor = "apple"))]
     const NOSIGNAL: SendFlags = SendFlags::NOSIGNAL;
     #[cfg(target_vendor = "apple")]
@@ -76,14 +79,16 @@ mod by_rustix {
         }
     }
 
-    /// The most slices that the kernel takes in one call (`IOV_MAX`). Of more slices, the first `MOST` are sent.
+    /// The most slices that the kernel takes in one call (`IOV_MAX`). Of more slices, the first
+    /// `MOST` are sent.
     #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
     const MOST: usize = 1024;
     #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
     const MOST: usize = crate::duplex::SLICES;
 
     pub(crate) fn send_vectored(stream: &impl AsFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        // Empty slices at the front are skipped: sending `MOST` of them moves 0 bytes, which looks like a full stream.
+        // Empty slices at the front are skipped: sending `MOST` of them moves 0 bytes, which looks
+        // like a full stream.
         let first = slices.iter().position(|slice| !slice.is_empty()).unwrap_or(slices.len());
         let slices = &slices[first..];
         let slices = &slices[..slices.len().min(MOST)];

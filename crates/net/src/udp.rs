@@ -19,14 +19,16 @@ use crate::resolve::lookup;
 
 /// A UDP socket, on this thread's loop.
 ///
-/// Any number of tasks may send and receive; each datagram goes to one of them. An error that the network sends back, such
-/// as that nobody listens at a peer, is given to one operation that follows; the socket works on.
+/// Any number of tasks may send and receive; each datagram goes to one of them. An error that the
+/// network sends back, for example that no socket is at the peer's address, is returned by one
+/// later operation. The socket stays usable.
 ///
 /// ```
 /// use picot_net::UdpSocket;
 ///
 /// picot_loop::run(async {
-///     let (one, two) = (UdpSocket::bind("127.0.0.1:0").await?, UdpSocket::bind("127.0.0.1:0").await?);
+///     let one = UdpSocket::bind("127.0.0.1:0").await?;
+///     let two = UdpSocket::bind("127.0.0.1:0").await?;
 ///     one.send_to(b"hello", two.local_addr()?).await?;
 ///     let mut buffer = [0; 1500];
 ///     let (length, from) = two.recv_from(&mut buffer).await?;
@@ -38,15 +40,17 @@ use crate::resolve::lookup;
 #[doc(alias = "create_datagram_endpoint")]
 pub struct UdpSocket {
     source: Source<net::UdpSocket>,
-    /// The address that it is connected to.
+    /// The connected peer. Kept here, because asking the kernel costs a system call for each
+    /// datagram.
     peer: Cell<Option<SocketAddr>>,
 }
 
 impl UdpSocket {
-    /// A socket at `address`; of several, at the first that can be had. Port 0 picks a free one. [`UdpOptions`] has more.
+    /// Binds a socket to `address`; of several addresses, to the first that is free. Port 0 picks a
+    /// free port. [`UdpOptions`] has more options.
     ///
     /// # Errors
-    /// What the operating system says; and if this thread has no loop.
+    /// The operating system's error, with the address; and if this thread has no loop.
     ///
     /// # If dropped
     /// There is no socket.
@@ -57,7 +61,19 @@ impl UdpSocket {
     /// Takes over a socket of std. It is put into non-blocking mode.
     ///
     /// # Errors
-    /// What the operating system says; and if this thread has no loop.
+    /// The operating system's error, with the address; and if this thread has no loop.
+    ///
+    /// ```
+    /// use picot_net::UdpSocket;
+    ///
+    /// picot_loop::run(async {
+    ///     let socket = UdpSocket::from_std(std::net::UdpSocket::bind("127.0.0.1:0")?)?;
+    ///     let address = socket.local_addr()?;
+    ///     assert_eq!(socket.into_std().local_addr()?, address);
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     pub fn from_std(socket: net::UdpSocket) -> io::Result<UdpSocket> {
         let named = socket.local_addr();
         let taken = UdpSocket::take_over(socket);
@@ -76,19 +92,35 @@ impl UdpSocket {
         Ok(UdpSocket { source, peer })
     }
 
-    /// Gives the socket to std. It is still in non-blocking mode.
+    /// Returns the socket as one of std. It stays in non-blocking mode.
     pub fn into_std(self) -> net::UdpSocket {
         self.source.into_inner()
     }
 
-    /// Sets the peer: from now on only its datagrams are received, and [`send`](UdpSocket::send) sends to it. Of several
-    /// addresses, the first that can be had is taken.
+    /// Sets the peer. From now on only its datagrams are received, and [`send`](UdpSocket::send)
+    /// sends to it. Of several addresses, the first that the system accepts is used.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error, with the address.
     ///
     /// # If dropped
-    /// The peer is as before.
+    /// The peer stays as before.
+    ///
+    /// ```
+    /// use picot_net::UdpSocket;
+    ///
+    /// picot_loop::run(async {
+    ///     let one = UdpSocket::bind("127.0.0.1:0").await?;
+    ///     let two = UdpSocket::bind("127.0.0.1:0").await?;
+    ///     one.connect(two.local_addr()?).await?;
+    ///     assert_eq!(one.peer_addr(), Some(two.local_addr()?));
+    ///     one.send(b"hello").await?;
+    ///     let mut buffer = [0; 1500];
+    ///     assert_eq!(two.recv(&mut buffer).await?, 5);
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     pub async fn connect(&self, address: impl Into<Address>) -> io::Result<()> {
         let target = address.into();
         let addresses = lookup(target.clone()).await?;
@@ -105,8 +137,8 @@ impl UdpSocket {
     /// Sends a datagram, which may be empty, to the peer.
     ///
     /// # Errors
-    /// What the operating system says: that there is no peer, that the datagram is too long, or that an earlier one could
-    /// not be delivered.
+    /// The operating system's error, with the peer's address: there is no peer, the datagram is too
+    /// long, or an earlier one could not be delivered.
     ///
     /// # If dropped
     /// The datagram is not sent.
@@ -142,10 +174,11 @@ impl UdpSocket {
         }
     }
 
-    /// Receives a datagram. What does not fit into `buffer` is lost.
+    /// Receives a datagram. Bytes that do not fit into `buffer` are lost.
     ///
     /// # Errors
-    /// What the operating system says, for example that an earlier datagram could not be delivered.
+    /// The operating system's error, with the addresses; for example that an earlier datagram could
+    /// not be delivered.
     ///
     /// # If dropped
     /// No datagram is lost.
@@ -154,7 +187,8 @@ impl UdpSocket {
         received.map_err(|error| self.not_received(error))
     }
 
-    /// Receives a datagram, with the address of its sender. What does not fit into `buffer` is lost.
+    /// Receives a datagram, with the address of its sender. Bytes that do not fit into `buffer` are
+    /// lost.
     ///
     /// # Errors
     /// As for [`recv`](UdpSocket::recv).
@@ -179,7 +213,7 @@ impl UdpSocket {
         received.map_err(|error| self.not_received(error))
     }
 
-    /// Names both ends: the error may be one that the network has sent back.
+    /// Names both ends, because the error may be one that the network has sent back.
     #[cold]
     fn not_received(&self, error: io::Error) -> io::Error {
         match (self.local_addr(), self.peer.get()) {
@@ -192,29 +226,30 @@ impl UdpSocket {
     /// The address of this end.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.source.get_ref().local_addr().about(format_args!("ask for the address of a datagram socket"))
     }
 
-    /// The address of the peer, if it is connected.
+    /// The address of the peer, if the socket is connected.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.peer.get()
     }
 
-    /// Whether datagrams may be sent to broadcast addresses.
+    /// Sets whether datagrams may be sent to broadcast addresses.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error.
     pub fn set_broadcast(&self, allowed: bool) -> io::Result<()> {
         let allow = if allowed { "allow" } else { "forbid" };
         self.source.get_ref().set_broadcast(allowed).about(format_args!("{allow} datagrams to broadcast addresses"))
     }
 
-    /// Joins a multicast group on the interface of this address; an unspecified one lets the system choose.
+    /// Joins a multicast group on the interface that has this address. With an unspecified address,
+    /// the system chooses.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error.
     pub fn join_multicast_v4(&self, group: Ipv4Addr, interface: Ipv4Addr) -> io::Result<()> {
         let joined = self.source.get_ref().join_multicast_v4(&group, &interface);
         joined.about(format_args!("join the multicast group {group} on the interface of {interface}"))
@@ -223,16 +258,16 @@ impl UdpSocket {
     /// Leaves a multicast group.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error.
     pub fn leave_multicast_v4(&self, group: Ipv4Addr, interface: Ipv4Addr) -> io::Result<()> {
         let left = self.source.get_ref().leave_multicast_v4(&group, &interface);
         left.about(format_args!("leave the multicast group {group} on the interface of {interface}"))
     }
 
-    /// Joins a multicast group on the interface of this number; 0 lets the system choose.
+    /// Joins a multicast group on the interface of this index. With 0, the system chooses.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error.
     pub fn join_multicast_v6(&self, group: Ipv6Addr, interface: u32) -> io::Result<()> {
         let joined = self.source.get_ref().join_multicast_v6(&group, interface);
         joined.about(format_args!("join the multicast group {group} on interface {interface}"))
@@ -241,14 +276,14 @@ impl UdpSocket {
     /// Leaves a multicast group.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error.
     pub fn leave_multicast_v6(&self, group: Ipv6Addr, interface: u32) -> io::Result<()> {
         let left = self.source.get_ref().leave_multicast_v6(&group, interface);
         left.about(format_args!("leave the multicast group {group} on interface {interface}"))
     }
 
-    /// The socket, for its other options: time to live, the loop of multicasts, buffer sizes and whatever else `socket2`
-    /// knows. Sending and receiving by it goes past what the loop knows of the socket.
+    /// The socket, for its other options: time to live, multicast loop, buffer sizes, and all
+    /// others of `socket2`. Do not send or receive through it: the loop would not notice.
     #[doc(alias = "setsockopt")]
     pub fn socket(&self) -> SockRef<'_> {
         SockRef::from(self.source.get_ref())

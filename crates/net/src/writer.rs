@@ -1,7 +1,8 @@
-//! Writing through a buffer that knows what has not gone out yet.
+//! Writing through a buffer that keeps unsent bytes.
 //!
-//! The invariant: what was handed over is either the peer's kernel's or in the buffer, in order. A write that is dropped
-//! halfway leaves the rest in the buffer, where it goes out with the next one, so a stream never has a gap.
+//! Invariant: all bytes of the writes that were polled are either sent or in the buffer, in order.
+//! A write that is dropped halfway leaves the rest in the buffer, and the next one sends it first.
+//! So the stream never has a gap.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -12,17 +13,19 @@ use std::task::{Context, Poll, ready};
 use futures_io::AsyncWrite;
 use picot_context::budget;
 
-/// So many bytes are rather copied than sent by a system call of their own.
+/// Up to how many bytes are copied behind buffered ones: cheaper than a system call of their own.
 const FEW: usize = 8 * 1024;
 
-/// So much is collected before [`AsyncWrite`] waits for it to go out.
+/// From how many buffered bytes on a write by [`AsyncWrite`] sends them first.
 const FULL: usize = 64 * 1024;
 
-/// A writer with a buffer (asyncio's `StreamWriter`): over a half of a stream, a whole one, or any other [`AsyncWrite`].
+/// A writer with a buffer (asyncio's `StreamWriter`): over a half of a stream, a whole one, or any
+/// other [`AsyncWrite`].
 ///
-/// [`write_all`](Writer::write_all) sends at once, and returns when everything is the kernel's: this is the back-pressure.
-/// What is to go out together is collected by [`put`](Writer::put) and sent by [`flush`](Writer::flush). What is still in
-/// the buffer when the writer is dropped is not sent.
+/// [`write_all`](Writer::write_all) sends at once, and returns when the kernel has taken all bytes:
+/// this is the back-pressure. To send several pieces together, collect them with
+/// [`put`](Writer::put), and send them with [`flush`](Writer::flush). Dropping the writer drops the
+/// bytes that are still in its buffer.
 ///
 /// ```
 /// use futures_lite::AsyncReadExt;
@@ -47,36 +50,53 @@ const FULL: usize = 64 * 1024;
 pub struct Writer<W> {
     inner: W,
     buffer: Vec<u8>,
-    /// How much of the buffer is gone already.
+    /// How many bytes of the buffer were sent.
     sent: usize,
 }
 
 impl<W> Writer<W> {
-    /// A writer with nothing in its buffer.
+    /// Makes a writer with an empty buffer.
     pub fn new(inner: W) -> Writer<W> {
         Writer { inner, buffer: Vec::new(), sent: 0 }
     }
 
-    /// Collects bytes, without sending anything: they go out with the next [`flush`](Writer::flush),
-    /// [`write_all`](Writer::write_all) or [`close`](Writer::close).
+    /// Adds bytes to the buffer, without sending anything. The next [`flush`](Writer::flush),
+    /// [`write_all`](Writer::write_all) or [`close`](Writer::close) sends them.
     #[doc(alias = "write")]
     #[doc(alias = "writelines")]
     pub fn put(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// How many bytes were handed over and are not the kernel's yet.
+    /// The number of bytes in the buffer.
+    ///
+    /// ```
+    /// use picot_net::Writer;
+    ///
+    /// let mut writer = Writer::new(Vec::new());
+    /// writer.put(b"hello");
+    /// assert_eq!(writer.unsent(), 5);
+    /// ```
     #[doc(alias = "get_write_buffer_size")]
     pub fn unsent(&self) -> usize {
         self.buffer.len() - self.sent
     }
 
-    /// What it writes to. Writing to that directly goes past the buffer.
+    /// The inner stream. Bytes that are written to it directly overtake those in the buffer.
     pub fn get_ref(&self) -> &W {
         &self.inner
     }
 
-    /// What it writes to, and what has not been sent yet.
+    /// The inner stream, and the unsent bytes.
+    ///
+    /// ```
+    /// use picot_net::Writer;
+    ///
+    /// let mut writer = Writer::new(Vec::new());
+    /// writer.put(b"hello");
+    /// let (inner, unsent) = writer.into_parts();
+    /// assert!(inner.is_empty() && unsent == b"hello");
+    /// ```
     pub fn into_parts(mut self) -> (W, Vec<u8>) {
         self.buffer.drain(..self.sent);
         (self.inner, self.buffer)
@@ -84,38 +104,69 @@ impl<W> Writer<W> {
 }
 
 impl<W: AsyncWrite + Unpin> Writer<W> {
-    /// Sends `bytes`, after what was collected before. Returns when everything is the kernel's.
+    /// Sends `bytes`, after those in the buffer. Returns when the inner stream has taken all of
+    /// them.
     ///
     /// # Errors
-    /// Those of what it writes to; [`WriteZero`](io::ErrorKind::WriteZero) if that takes no more bytes.
+    /// The inner stream's errors; [`WriteZero`](io::ErrorKind::WriteZero) if it takes no more
+    /// bytes.
     ///
     /// # If dropped
-    /// Before the first poll, nothing has happened. Later, `bytes` are handed over: what has not gone out stays in the
-    /// buffer, goes out with the next write or flush, and is counted by [`unsent`](Writer::unsent).
+    /// After the first poll, unsent bytes stay in the buffer, and the next write or flush sends
+    /// them;
+    /// [`unsent`](Writer::unsent) counts them. A future that was never polled is dropped without
+    /// effect.
     pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut rest = Rest { writer: self, bytes };
         poll_fn(|cx| rest.poll(cx)).await
     }
 
-    /// Sends what was collected, and flushes what it writes to.
+    /// Sends `text` and a line feed together, after the bytes in the buffer: the counterpart of
+    /// [`Reader::read_line`](crate::Reader::read_line).
+    ///
+    /// `text` should contain no line feed, as the peer would read several lines.
     ///
     /// # Errors
     /// As for [`write_all`](Writer::write_all).
     ///
     /// # If dropped
-    /// What has not gone out stays in the buffer, and goes out with the next write or flush.
+    /// As for [`write_all`](Writer::write_all).
+    ///
+    /// ```
+    /// use picot_net::{Reader, Writer, duplex};
+    ///
+    /// picot_loop::run(async {
+    ///     let (near, far) = duplex(64);
+    ///     Writer::new(near).write_line("hello").await?;
+    ///     assert_eq!(Reader::new(far).read_line().await?.as_deref(), Some("hello"));
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
+    pub async fn write_line(&mut self, text: &str) -> io::Result<()> {
+        self.put(text.as_bytes());
+        self.write_all(b"\n").await
+    }
+
+    /// Sends the bytes in the buffer, and flushes the inner stream.
+    ///
+    /// # Errors
+    /// As for [`write_all`](Writer::write_all).
+    ///
+    /// # If dropped
+    /// Unsent bytes stay in the buffer, and the next write or flush sends them.
     #[doc(alias = "drain")]
     pub async fn flush(&mut self) -> io::Result<()> {
         poll_fn(|cx| Pin::new(&mut *self).poll_flush(cx)).await
     }
 
-    /// Sends what was collected, and ends the stream: the peer reads an end.
+    /// Sends the bytes in the buffer, and ends the stream: the peer reads an end of stream.
     ///
     /// # Errors
     /// As for [`write_all`](Writer::write_all).
     ///
     /// # If dropped
-    /// What has not gone out stays in the buffer, and the stream has not ended.
+    /// Unsent bytes stay in the buffer, and the stream has not ended.
     #[doc(alias = "write_eof")]
     #[doc(alias = "wait_closed")]
     pub async fn close(&mut self) -> io::Result<()> {
@@ -132,7 +183,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         }
         self.sent = 0;
         self.buffer.clear();
-        // One large write should not be remembered for the life of a connection.
+        // After one large write, a connection does not keep the memory for the rest of its life.
         if self.buffer.capacity() > FULL {
             self.buffer = Vec::new();
         }
@@ -140,8 +191,8 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     }
 }
 
-/// The bytes of a write that is under way. They are copied only if it is left halfway, or if they are few and can go out
-/// together with what was collected.
+/// The unsent bytes of a running `write_all`. They are copied into the buffer only if the write is
+/// dropped halfway, or if they are few and the buffer has bytes that go out with them.
 struct Rest<'a, W> {
     writer: &'a mut Writer<W>,
     bytes: &'a [u8],
@@ -171,7 +222,7 @@ impl<W> Drop for Rest<'_, W> {
     }
 }
 
-/// Writing collects, and waits only if there is much that has not gone out; flushing sends.
+/// Writing fills the buffer, and waits only if that is full. Flushing sends.
 impl<W: AsyncWrite + Unpin> AsyncWrite for Writer<W> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_write_vectored(cx, &[IoSlice::new(bytes)])

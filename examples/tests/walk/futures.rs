@@ -622,13 +622,21 @@ fn of_net() -> Vec<Entry> {
                 assert_eq!(reader.read_line().await.unwrap(), None);
             }
         }),
-        at_once!("net::Writer::write_all net::Writer::flush", |beat| {
+        at_once!("net::Lines::next", |beat| {
+            let (near, _far) = full_pair().await;
+            let mut lines = Reader::new(near).lines();
+            while beat.goes_on() {
+                lines.next().await.unwrap().unwrap();
+            }
+        }),
+        at_once!("net::Writer::write_all net::Writer::write_line net::Writer::flush", |beat| {
             let (near, far) = UnixStream::pair().unwrap();
             let mut writer = Writer::new(near);
             while beat.goes_on() {
                 writer.write_all(b"!").await.unwrap();
+                writer.write_line("").await.unwrap();
                 writer.flush().await.unwrap();
-                far.read(&mut [0]).await.unwrap();
+                far.read(&mut [0; 2]).await.unwrap();
             }
         }),
         at_once!("net::Writer::close", |beat| {

@@ -1,8 +1,12 @@
 //! One connection of a set: its socket, its protocol, and the order in which things happen to them.
 //!
-//! The invariants: callbacks are called by `drive` alone, which never runs inside of itself, and with nothing borrowed that a
-//! call to the transport or the set needs; whatever such a call causes is noted, and done by the next `drive`, or by the rest
-//! of the running one; `lost` is the last callback, and after it nothing of the transport works, whoever still holds it.
+//! Invariants:
+//! - Only `drive` calls callbacks. It never runs inside itself, and holds no borrow that a method
+//!   of the transport or of the set needs.
+//! - A method of the transport only records what it causes, as flags. The rest of the running
+//!   `drive`, or the next one, acts on them.
+//! - `lost` is the last callback. After it, every method of a remaining transport reports that the
+//!   connection is lost.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
@@ -28,12 +32,12 @@ use crate::transfer::{receive, send, send_vectored};
 #[cfg(unix)]
 use crate::unix::UnixStream;
 
-/// The high and the low mark: more than the first waiting to go out pauses a protocol, and the second resumes it, unless it sets
-/// others.
+/// The default marks, in bytes. More unsent bytes than the first pause a protocol; at the second or
+/// fewer it resumes.
 const MARKS: (u32, u32) = (64 * 1024, 16 * 1024);
 
-/// So often a step does what its callbacks have caused, which may cause more: a protocol that writes whenever it is told to resume
-/// would keep the loop for as long as its peer reads.
+/// How often one step acts on what its callbacks caused. Without a limit, a protocol that writes in
+/// each `resume_writing` would keep the loop for as long as its peer reads.
 const ROUNDS: usize = 2;
 
 #[cfg(unix)]
@@ -41,41 +45,41 @@ type Socket = std::os::fd::OwnedFd;
 #[cfg(not(unix))]
 type Socket = std::net::TcpStream;
 
-/// The socket of a connection, of whatever family.
+/// The socket of a connection, of any family.
 pub(crate) struct Io(Source<Socket>, Descriptor);
 
-/// The set owns it: when that lets go of it, the socket is closed.
+/// A connection. Its set owns it; when the set drops it, the socket is closed.
 pub(super) struct Connection {
     flags: Cell<Flags>,
     io: Io,
-    /// Itself, as callbacks are given it.
+    /// The handle that callbacks receive.
     transport: Transport,
-    /// Borrowed while it is called. `None` when the connection is lost.
+    /// Mutably borrowed during a callback. `None` once the connection is lost.
     callbacks: RefCell<Option<Box<dyn Callbacks>>>,
-    /// `None` while there is nothing of it, so that an idle connection is small.
-    extra: Cell<Option<Box<Extra>>>,
+    /// `None` while all of it has its default, so that an idle connection is small.
+    extra: Cell<Option<Box<RareState>>>,
 }
 
-/// What a connection mostly has not.
-struct Extra {
+/// The state that few connections have.
+struct RareState {
     outgoing: Outgoing,
-    /// The high and the low mark of what waits to go out.
+    /// The high and the low mark of unsent bytes.
     marks: (u32, u32),
-    /// Why the connection ends, if not in order.
+    /// The error that ends the connection.
     error: Option<io::Error>,
-    /// Whom to tell when it has ended.
+    /// Notified when the connection has ended. `None` while no task waits for that.
     ending: Option<Rc<Signal>>,
 }
 
-impl Extra {
-    fn is_of_use(&self) -> bool {
+impl RareState {
+    fn differs_from_default(&self) -> bool {
         self.outgoing.len() > 0 || self.error.is_some() || self.ending.is_some() || self.marks != MARKS
     }
 }
 
-impl Default for Extra {
-    fn default() -> Extra {
-        Extra { outgoing: Outgoing::default(), marks: MARKS, error: None, ending: None }
+impl Default for RareState {
+    fn default() -> RareState {
+        RareState { outgoing: Outgoing::default(), marks: MARKS, error: None, ending: None }
     }
 }
 
@@ -85,7 +89,8 @@ impl Io {
         self.0.try_transfer(Direction::Read, buffer.len(), |socket| receive(socket, buffer))
     }
 
-    /// Whether there may be something to read. What happens from now on lists it again.
+    /// Whether there may be data. Acknowledges the event, so that the next one puts the connection
+    /// into the ready list again.
     #[inline]
     fn look(&self) -> bool {
         self.0.look().contains(Readiness::READABLE)
@@ -139,15 +144,19 @@ impl Connection {
         &self.transport
     }
 
-    /// Whenever there is something to do, `token` is put into `list`: now, for the first callback.
+    /// From now on, events put `token` into `list`. It is put there at once, for the first
+    /// callback.
     pub(super) fn list_in(&self, list: &ReadyList, token: usize) {
         self.io.0.list_in(list, token);
     }
 
-    /// Does whatever there is to do, but reads only once. Returns whether the connection lives on; if not, [`end`](Self::end)
-    /// is to be called. A callback may panic out of this; then [`panicked`](Self::panicked) is.
+    /// Does everything there is to do, but reads only once. Returns whether the connection lives
+    /// on; if not, the caller calls
+    /// [`end`](Self::end). A callback may panic out of this; then the caller calls
+    /// [`panicked`](Self::panicked) first.
     ///
-    /// Mostly there is data, all of it is read at once, and that is all. The rest is `drive_on`.
+    /// This is the hot path: one read brings all data, and nothing else is to be done. `drive_on`
+    /// handles the rest.
     #[inline]
     pub(super) fn drive(&self, reading: &mut Reading) -> bool {
         if self.flags.get().without(Flags::WRITTEN) != Flags::NONE {
@@ -166,7 +175,7 @@ impl Connection {
         self.drive_on(reading, Some(received))
     }
 
-    /// Goes on after what was received, or begins.
+    /// Continues after the read of `drive`, or begins where nothing was read yet.
     #[inline(never)]
     fn drive_on(&self, reading: &mut Reading, mut received: Option<Received>) -> bool {
         let mut callbacks = self.callbacks.borrow_mut();
@@ -179,7 +188,8 @@ impl Connection {
         }
         if received.is_none() {
             self.lift(Flags::WRITTEN);
-            // Woken for room to send, it finds nothing else to tell it so.
+            // No flag records that there is room to send, so a connection with unsent bytes always
+            // tries.
             if self.has_any(Flags::UNSENT) {
                 self.raise(Flags::ATTENDED);
             }
@@ -204,13 +214,14 @@ impl Connection {
                 if self.has_any(Flags::OVER) {
                     return false;
                 }
-                // Told of before it is sent, also if it all goes out then: whoever has seen it wait is told to go on.
-                self.tell_of_marks(callbacks);
+                // Before the bytes are sent, even if all of them go out then: a protocol that saw
+                // `unsent` above the mark stops writing, and expects `resume_writing`.
+                self.call_at_marks(callbacks);
                 self.flush();
                 if self.is_over() {
                     return false;
                 }
-                self.tell_of_marks(callbacks);
+                self.call_at_marks(callbacks);
             }
             self.lift(Flags::WRITTEN);
             if received.is_some() || self.has_any(Flags::ATTENDED) || !self.is_reading() {
@@ -219,7 +230,8 @@ impl Connection {
             received = Some(callbacks.receive(self, reading));
         }
         self.lift(Flags::DRIVEN);
-        // Others have their turn before it reads again, or does what was caused last.
+        // Other connections have their turn before this one reads again, or acts on what the last
+        // callbacks caused.
         let is_readable = self.io.look();
         if self.has_any(Flags::ATTENDED) || (is_readable && self.is_reading()) {
             self.io.0.list();
@@ -227,7 +239,8 @@ impl Connection {
         true
     }
 
-    /// Reads once, for a protocol. Returns how much, or what there was instead of data. An error ends the connection.
+    /// Reads once, for a protocol. Returns the number of bytes, or what came instead of data. An
+    /// error ends the connection.
     #[inline]
     pub(super) fn read(&self, buffer: &mut [u8]) -> Result<usize, Received> {
         match self.io.read(buffer) {
@@ -239,19 +252,21 @@ impl Connection {
 
     #[cold]
     fn has_not_read(&self, error: io::Error) -> Received {
-        // What was interrupted is tried again: it is still ready.
+        // An interrupted read leaves the socket ready, so the next step tries again.
         if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) {
             self.fail(error);
         }
         Received::Nothing
     }
 
-    /// Notices that the peer has gone after its end, where no read would find that, and perhaps no write follows.
+    /// Notices a reset after the peer's end of stream. No read would find it, because nothing is
+    /// read any more, and perhaps no write follows.
     #[cold]
     fn look_for_reset(&self) {
         let known = self.io.0.known();
         if !known.intersects(Readiness::ERROR | Readiness::HUNG_UP) {
-            // Where events must be asked for, this asks for those that every wait tells: errors and hang-ups.
+            // A driver without edges must be asked for each event. It reports errors and hang-ups
+            // with every request, so one for urgent data serves.
             let would_block = |_: &Socket| io::Result::<()>::Err(io::ErrorKind::WouldBlock.into());
             let _ = self.io.0.try_io(Direction::Priority, would_block);
             return;
@@ -261,16 +276,18 @@ impl Connection {
         }
         match self.io.socket().take_error() {
             Ok(Some(error)) => self.fail(error),
-            // Both ends have ended, each by itself; or this one did not, and the peer has no reader any more.
+            // A hang-up after both ends were sent is the normal end. Without our own end, it means
+            // that the peer stopped reading.
             Ok(None) if self.has_any(Flags::ENDED) || !known.contains(Readiness::HUNG_UP) => {}
             Ok(None) => self.fail(io::ErrorKind::BrokenPipe.into()),
             Err(error) => self.fail(error),
         }
     }
 
-    /// Sends what waits, as far as there is room; when nothing waits any more, the end, if it was asked for.
+    /// Sends unsent bytes as far as there is room. When all are sent, it sends the end of the
+    /// stream, if that was requested.
     fn flush(&self) {
-        // What was aborted, as by the callback before this, sends nothing more.
+        // The callback before this may have aborted the connection, which then sends nothing more.
         while self.has_any(Flags::UNSENT) && !self.has_any(Flags::OVER) {
             let sent = self.change_extra(|extra| {
                 extra.outgoing.send(|slices| match self.io.write_vectored(slices)? {
@@ -294,15 +311,16 @@ impl Connection {
         }
     }
 
-    /// Tells the protocol to pause or resume writing, if it should. It may cause more to be attended to.
-    fn tell_of_marks(&self, callbacks: &mut dyn Callbacks) {
+    /// Calls `pause_writing` or `resume_writing` if the unsent bytes crossed a mark. User code runs
+    /// here, and may set flags.
+    fn call_at_marks(&self, callbacks: &mut dyn Callbacks) {
         let ((high, low), unsent) = self.ask_extra(|extra| (extra.marks, extra.outgoing.len())).unwrap_or((MARKS, 0));
-        let was_told = self.has_any(Flags::TOLD_TO_PAUSE);
-        if !was_told && unsent > high as usize {
-            self.raise(Flags::TOLD_TO_PAUSE);
+        let is_paused = self.has_any(Flags::WRITING_PAUSED);
+        if !is_paused && unsent > high as usize {
+            self.raise(Flags::WRITING_PAUSED);
             callbacks.pause_writing(&self.transport);
-        } else if was_told && unsent <= low as usize {
-            self.lift(Flags::TOLD_TO_PAUSE);
+        } else if is_paused && unsent <= low as usize {
+            self.lift(Flags::WRITING_PAUSED);
             callbacks.resume_writing(&self.transport);
         }
     }
@@ -311,7 +329,7 @@ impl Connection {
         self.has_any(Flags::OVER) || (self.has_any(Flags::CLOSING) && !self.has_any(Flags::UNSENT))
     }
 
-    /// The connection ends with this error; the first one counts.
+    /// Ends the connection with this error. Of several errors, the first is kept.
     #[cold]
     pub(super) fn fail(&self, error: io::Error) {
         self.change_extra(|extra| {
@@ -321,14 +339,15 @@ impl Connection {
         self.attend();
     }
 
-    /// A callback has panicked out of `drive`; what is left to do is [`end`](Self::end).
+    /// Reports that a callback panicked out of `drive`. The caller then calls [`end`](Self::end).
     #[cold]
     pub(super) fn panicked(&self, payload: Payload) {
         self.report(payload);
-        self.fail(io::Error::other("a callback of the protocol has panicked"));
+        self.fail(io::Error::other("a callback of the protocol panicked"));
     }
 
-    /// Tells the protocol, which is dropped then.
+    /// Calls `lost`, and drops the protocol. Both are user code, so each panic is contained by
+    /// itself.
     pub(super) fn end(&self) {
         self.raise(Flags::LOST);
         let Some(mut callbacks) = self.callbacks.take() else { return };
@@ -340,7 +359,7 @@ impl Connection {
         self.contain(|| drop(callbacks));
     }
 
-    /// Calls code of the protocol that is no callback of `drive`, or the last one: a panic ends nothing.
+    /// Calls user code outside of `drive`. A panic is reported, and the caller continues.
     fn contain(&self, call: impl FnOnce()) {
         if let Err(payload) = catch(call) {
             self.report(payload);
@@ -359,25 +378,27 @@ impl Connection {
         self.flags.set(self.flags.get().without(flags));
     }
 
-    /// The set is gone, and with it whoever would drive the connection.
-    pub(super) fn forsake(&self) {
+    /// Drops the protocol without a callback, because the task that drives the set has ended.
+    pub(super) fn abandon(&self) {
         self.raise(Flags::LOST);
         let callbacks = self.callbacks.take();
         self.contain(|| drop(callbacks));
     }
 
-    /// What is notified when the connection has ended.
+    /// The signal that is notified when the connection has ended.
     pub(super) fn ending(&self) -> Rc<Signal> {
         self.change_extra(|extra| extra.ending.get_or_insert_default().clone())
     }
 
-    /// The socket is still there, also in the last callback.
+    /// Reports a panic under the name of the connection. The socket is still open, even in the last
+    /// callback.
     fn report(&self, payload: Payload) {
         report_as(&connection_name(&self.io.socket()), Cause::Panic(payload));
     }
 
-    /// Lets `drive` look at everything: the running one, or the next. Nobody drives what is lost, and its slot may be another's.
+    /// Makes `drive` check all flags: the running one, or the next.
     fn attend(&self) {
+        // A lost connection is not driven any more, and another may have its slot.
         if self.has_any(Flags::LOST) {
             return;
         }
@@ -391,25 +412,26 @@ impl Connection {
         self.ask_extra(|extra| extra.outgoing.len()).unwrap_or(0)
     }
 
-    fn ask_extra<R>(&self, ask: impl FnOnce(&Extra) -> R) -> Option<R> {
+    fn ask_extra<R>(&self, ask: impl FnOnce(&RareState) -> R) -> Option<R> {
         let extra = self.extra.take()?;
         let answer = ask(&extra);
         self.extra.set(Some(extra));
         Some(answer)
     }
 
-    fn change_extra<R>(&self, change: impl FnOnce(&mut Extra) -> R) -> R {
+    fn change_extra<R>(&self, change: impl FnOnce(&mut RareState) -> R) -> R {
         let mut extra = self.extra.take().unwrap_or_default();
         let result = change(&mut extra);
         self.lift(Flags::UNSENT);
         if extra.outgoing.len() > 0 {
             self.raise(Flags::UNSENT);
         }
-        self.extra.set(Some(extra).filter(|extra| extra.is_of_use()));
+        self.extra.set(Some(extra).filter(|extra| extra.differs_from_default()));
         result
     }
 
-    /// Mostly it is the first thing that a callback writes, and goes out at once. The rest is `write_otherwise`.
+    /// Sends at once the first bytes that a callback writes, which is the hot path.
+    /// `write_otherwise` handles the rest.
     #[inline]
     pub(super) fn write(&self, bytes: &[u8]) -> io::Result<()> {
         if self.flags.get() == Flags::DRIVEN && !bytes.is_empty() {
@@ -431,20 +453,22 @@ impl Connection {
         if bytes.is_empty() {
             return Ok(());
         }
-        // What is as large as a piece is not collected: a call of its own costs less than copying it.
+        // A write as large as a piece is tried at once: a system call costs less than copying the
+        // bytes.
         let is_tried = !flags.has_any(Flags::UNSENT) && (!flags.has_any(Flags::WRITTEN) || bytes.len() >= PIECE);
         if !is_tried {
             return self.has_not_sent_all(bytes, Ok(0));
         }
         self.raise(Flags::WRITTEN);
         if !flags.has_any(Flags::DRIVEN) {
-            // What follows in this turn is collected, and the next step sends it.
+            // Later writes of this turn are collected, and the next step sends them.
             self.io.0.list();
         }
         self.has_not_sent_all(bytes, self.io.write(bytes))
     }
 
-    /// What the kernel has no room for goes out when there is room, or with what else is written in this turn.
+    /// Keeps the bytes for which the kernel had no room. They go out later, together with further
+    /// writes of this turn.
     #[cold]
     fn has_not_sent_all(&self, bytes: &[u8], sent: io::Result<usize>) -> io::Result<()> {
         let rest = match sent {
@@ -464,7 +488,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Why nothing can be written any more.
+    /// Says why the transport accepts no more bytes.
     #[cold]
     fn refusal(&self) -> io::Error {
         if self.has_any(Flags::ENDED) {
@@ -493,11 +517,11 @@ impl Connection {
         }
     }
 
-    /// Aborts, and lets the peer see a reset, where its socket knows such a thing.
+    /// Aborts, so that the peer sees a reset, where the family of the socket has one.
     pub(super) fn reset(&self) {
-        // A child that was forked shares the socket with its parent, where it would be reset, too.
+        // A forked child shares the socket with its parent, whose connection would be reset, too.
         if !self.has_any(Flags::LOST) && !self.io.0.is_forked() {
-            // Without it the peer reads an end.
+            // Without the option the peer reads an end of stream.
             let _ = self.io.socket().set_linger(Some(Duration::ZERO));
             self.abort();
         }
@@ -536,7 +560,7 @@ impl Connection {
     }
 }
 
-/// Nobody has it any more: its set has let go of it, so its socket is closed right after this.
+/// The set dropped its reference, so the socket is closed right after this.
 impl Drop for Connection {
     fn drop(&mut self) {
         if let Some(ending) = self.extra.take().and_then(|extra| extra.ending) {
@@ -545,13 +569,13 @@ impl Drop for Connection {
     }
 }
 
-/// Why nothing can be written.
+/// The error of a write to a transport that accepts no more bytes.
 #[cold]
 pub(super) fn closed() -> io::Error {
-    io::Error::new(io::ErrorKind::NotConnected, "the transport is closed, or its connection lost")
+    io::Error::new(io::ErrorKind::NotConnected, "the transport is closed, or its connection is lost")
 }
 
-/// Why there is no socket.
+/// The error of a question about a socket that is closed.
 #[cold]
 pub(super) fn lost() -> io::Error {
     io::Error::new(io::ErrorKind::NotConnected, "the connection is lost")

@@ -1,9 +1,12 @@
 //! A set of connections, which one task serves.
 //!
-//! The invariants: a connection has its slot until it is lost, and its slot's number is in the list of the ready, or in the
-//! queue that was taken from there, whenever there is something to do for it. Whoever has got the slot of one that was lost may
-//! be looked at in its stead, and in vain. Slots are given and taken between batches only, so a batch goes through them as
-//! they are, whatever the callbacks do.
+//! Invariants:
+//! - A connection keeps its slot until it is lost. While there is something to do for it, the
+//!   slot's number is in the ready list, or in the queue that was taken from that list.
+//! - A number may outlive its connection. The connection that has the slot next is then driven once
+//!   without need, which is harmless.
+//! - Slots are assigned and freed between batches only. So a batch can iterate over them while
+//!   callbacks add and end connections.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -27,24 +30,27 @@ use crate::stream::TcpStream;
 #[cfg(unix)]
 use crate::unix::UnixStream;
 
-/// So much is read at once, into memory that all connections share.
+/// How many bytes are read at once, into memory that all connections share.
 const BUFFER: usize = 64 * 1024;
 
-/// So many connections are driven in one step of the task; then others have their turn. It is what a wait brings at the most,
-/// and each of them would be a step of its own if it had a task.
+/// How many connections one step of the task drives; then other tasks have their turn. It equals
+/// the number of events that one wait of the reactor returns at most, so that all of them can be
+/// served in one step.
 const BATCH: usize = 256;
 
-/// When so many bytes were read, the step ends earlier: those who bring little do not wait for many who bring much.
+/// After how many bytes a step ends early, so that connections with little data do not wait for
+/// many that have much.
 const BYTES: isize = 1024 * 1024;
 
 /// A set of connections that call protocols. Clones are handles of the same set.
 ///
-/// One task serves all connections of a set, and they share the memory that is read into: a connection that is idle costs
-/// its own few hundred bytes and no task. A [`Server`](crate::Server) has a set of its own; many connections to elsewhere are
-/// best made in one set. The task ends when the last handle is dropped and the last connection lost.
+/// One task serves all connections of a set, and they share the memory that is read into: a
+/// connection that is idle costs a few hundred bytes and no task. A [`Server`](crate::Server) has a
+/// set of its own; a client that has many connections makes them in one set. The task ends when the
+/// last handle is dropped and the last connection is lost.
 ///
-/// If the loop is closed before that, connections are closed and protocols dropped, without another callback; so are those
-/// that are added later.
+/// If the loop is closed before that, connections are closed and protocols dropped, without another
+/// callback; so are connections that are added later.
 ///
 /// ```
 /// use std::cell::RefCell;
@@ -86,30 +92,32 @@ pub struct Connections {
     handle: Rc<Handle>,
 }
 
-/// Tells the task when nobody has the set any more.
+/// The last clone wakes the task when it is dropped, so that the task can end.
 struct Handle(Rc<Set>);
 
 struct Set {
     connections: RefCell<Slots>,
-    /// Those who have no slot yet.
+    /// Connections that have no slot yet.
     newcomers: RefCell<Vec<Rc<Connection>>>,
-    /// The slots of those who have something to do, and of those among them who were taken from there.
+    /// The slots of connections for which there is something to do.
     ready: ReadyList,
-    is_forsaken: Cell<bool>,
-    /// The loop is closed, and nobody serves the connections any more.
+    /// No handle is left.
+    is_abandoned: Cell<bool>,
+    /// The loop is closed, so no task serves the connections any more.
     is_closed: Cell<bool>,
-    /// A connection has ended.
+    /// Notified when a connection has ended.
     changed: Rc<Signal>,
 }
 
-/// Slots that were taken from the list, of which the first have had their turn. Kept between steps for its memory.
+/// Slots that were taken from the ready list. The first `served` of them had their turn. Kept
+/// between steps to reuse its memory.
 #[derive(Default)]
 struct Queue {
     slots: Vec<usize>,
     served: usize,
 }
 
-/// The task's side: when it is dropped, nobody serves the connections any more.
+/// The state of the task. Dropping it closes all connections, because no task serves them any more.
 struct Serving {
     set: Rc<Set>,
     queue: Queue,
@@ -117,7 +125,7 @@ struct Serving {
 }
 
 impl Connections {
-    /// A set without connections, and the task that serves it.
+    /// Makes an empty set, and spawns the task that serves it.
     ///
     /// # Errors
     /// If this thread has no loop, or it is closed.
@@ -127,7 +135,7 @@ impl Connections {
             connections: RefCell::default(),
             newcomers: RefCell::default(),
             ready: ReadyList::new(),
-            is_forsaken: Cell::new(false),
+            is_abandoned: Cell::new(false),
             is_closed: Cell::new(false),
             changed: Rc::default(),
         });
@@ -136,7 +144,8 @@ impl Connections {
         Ok(Connections { handle: Rc::new(Handle(set)) })
     }
 
-    /// Connects to `address`, as [`TcpStream::connect`] does, and lets `protocol` have the connection.
+    /// Connects to `address`, as [`TcpStream::connect`] does, and attaches `protocol` to the
+    /// connection.
     ///
     /// # Errors
     /// As for [`TcpStream::connect`]; the protocol is dropped, without a callback.
@@ -148,36 +157,39 @@ impl Connections {
         Ok(self.adopt(TcpStream::connect(address).await?, protocol))
     }
 
-    /// Lets `protocol` have a connection. Its first callback comes in the next turn.
+    /// Attaches `protocol` to a connection. Its first callback comes in the next turn.
     #[doc(alias = "connect_accepted_socket")]
     pub fn adopt(&self, stream: TcpStream, protocol: impl Protocol) -> Transport {
         self.adopt_io(stream.into(), protocol)
     }
 
-    /// Lets a protocol that brings its own buffer have a connection; see [`adopt`](Connections::adopt).
+    /// Attaches a protocol that reads into its own buffer; see [`adopt`](Connections::adopt).
     pub fn adopt_buffered(&self, stream: TcpStream, protocol: impl BufferedProtocol) -> Transport {
         self.adopt_io_buffered(stream.into(), protocol)
     }
 
-    /// Lets `protocol` have a connection over a Unix socket; see [`adopt`](Connections::adopt).
+    /// Attaches `protocol` to a connection over a Unix socket; see [`adopt`](Connections::adopt).
     #[cfg(unix)]
     pub fn adopt_unix(&self, stream: UnixStream, protocol: impl Protocol) -> Transport {
         self.adopt_io(stream.into(), protocol)
     }
 
-    /// How many connections there are.
+    /// The number of connections.
     pub fn len(&self) -> usize {
         self.handle.0.len()
     }
 
-    /// Whether there is no connection.
+    /// Whether the set has no connection.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Waits until there is no connection: of all that there were, `lost` was called, the protocol dropped and the socket
-    /// closed. It returns at once if there is none, and waits also for those that are added meanwhile. Together with
-    /// [`close_all`](Connections::close_all) it is the graceful end of a client.
+    /// Waits until the set is empty: for each connection `lost` was called, its protocol dropped
+    /// and its socket closed.
+    ///
+    /// It returns at once if the set is empty, and also waits for connections that are added
+    /// meanwhile. Call
+    /// [`close_all`](Connections::close_all) before it to end a client gracefully.
     ///
     /// ```
     /// use picot_net::{Connections, Protocol, TcpListener, Transport};
@@ -227,7 +239,7 @@ impl Connections {
         self.handle.0.for_each(Connection::abort);
     }
 
-    /// Aborts all connections, whose peers see a reset.
+    /// Aborts all connections, so that their peers see a reset.
     pub(crate) fn reset_all(&self) {
         self.handle.0.for_each(Connection::reset);
     }
@@ -245,7 +257,7 @@ impl Connections {
         let connection = Connection::new(io, callbacks);
         let transport = connection.transport().clone();
         if set.is_closed.get() {
-            connection.forsake();
+            connection.abandon();
             return transport;
         }
         set.newcomers.borrow_mut().push(connection);
@@ -253,14 +265,14 @@ impl Connections {
         transport
     }
 
-    /// What is notified whenever a connection has ended.
+    /// The signal that is notified whenever a connection has ended.
     pub(crate) fn changed(&self) -> Rc<Signal> {
         self.handle.0.changed.clone()
     }
 }
 
 impl Serving {
-    /// One step of the task: drives those who have something to do, in the order in which they were listed.
+    /// One step of the task: drives connections in the order in which they entered the ready list.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Serving { set, queue, reading } = self;
         set.give_slots();
@@ -280,11 +292,13 @@ impl Serving {
             queue.served += served;
             set.take_slots(ended);
         }
-        // What was listed since the last that was taken has woken the task already, which may have been for this step.
+        // Entries that were added after the list was last taken have used up their wake-up, perhaps
+        // for this step. So the task wakes itself unless it took the list in this step and served
+        // all of it.
         if queue.served < queue.slots.len() || !is_new {
             cx.waker().wake_by_ref();
         }
-        if set.is_forsaken.get() && set.len() == 0 {
+        if set.is_abandoned.get() && set.len() == 0 {
             return Poll::Ready(());
         }
         Poll::Pending
@@ -296,7 +310,8 @@ impl Set {
         self.connections.borrow().len() + self.newcomers.borrow().len()
     }
 
-    /// Calls something for each connection that lets no callback run.
+    /// Calls `f` for each connection. `f` must not run user code, because the connections are
+    /// borrowed.
     fn for_each(&self, f: impl Fn(&Connection)) {
         self.connections.borrow().iter().for_each(|connection| f(connection));
         self.newcomers.borrow().iter().for_each(|connection| f(connection));
@@ -312,8 +327,11 @@ impl Set {
         }
     }
 
-    /// Drives the connections in these slots. Returns how many had their turn, and the slots of those that have ended. Panics
-    /// of callbacks are caught once for all: each ends its connection, and the others go on.
+    /// Drives the connections in these slots. Returns how many had their turn, and the slots of
+    /// connections that ended.
+    ///
+    /// A callback that panics ends its own connection only. One `catch` covers all connections up
+    /// to the next end or panic, which costs less than one for each.
     fn drive(&self, slots: &[usize], reading: &mut Reading) -> (usize, Vec<usize>) {
         let (next, mut ended) = (Cell::new(0), Vec::new());
         let connections = self.connections.borrow();
@@ -346,8 +364,11 @@ impl Set {
     }
 }
 
-/// Drives the connections in these slots, each counted in `next` beforehand, until enough was read, or one has ended, which it
-/// returns, or panics. A function of its own, so that what it needs is in registers.
+/// Drives the connections in these slots until enough bytes were read (`false`), or one has ended
+/// (`true`).
+///
+/// `next` counts each connection before it is driven, so that the caller knows which one panicked.
+/// A function of its own, so that its variables stay in registers.
 #[inline(never)]
 fn drive_on(
     connections: &[Option<Rc<Connection>>],
@@ -373,7 +394,7 @@ impl Drop for Serving {
         let connections = self.set.connections.take();
         let newcomers = self.set.newcomers.take();
         for connection in connections.iter().chain(&newcomers) {
-            connection.forsake();
+            connection.abandon();
         }
         drop((connections, newcomers));
         self.set.changed.notify();
@@ -382,7 +403,7 @@ impl Drop for Serving {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.0.is_forsaken.set(true);
+        self.0.is_abandoned.set(true);
         self.0.ready.wake();
     }
 }
@@ -393,9 +414,11 @@ impl fmt::Debug for Connections {
     }
 }
 
-/// Connects to `address` and lets `protocol` have the connection, in a set of its own: that is a task, and from the first data
-/// that comes 64 KiB to read into, for this one connection. A program that has several makes one set of [`Connections`], and
-/// there [connects](Connections::connect) them all.
+/// Connects to `address`, and attaches `protocol` to the connection, in a set of its own.
+///
+/// The set costs a task, and 64 KiB of memory to read into from the first data on. A program with
+/// several connections makes one
+/// [`Connections`], and [connects](Connections::connect) all of them there.
 ///
 /// # Errors
 /// As for [`Connections::connect`].

@@ -1,7 +1,8 @@
 //! Transports and protocols: connections that call back, for the highest density.
 //!
-//! A protocol is a value with callbacks; its transport is the connection that calls them. There is no task and no buffer for
-//! each connection: one task serves a whole set of them, and reads into memory that they share.
+//! A protocol is a value with callbacks; its transport is the connection that calls them. A
+//! connection has no task and no read buffer of its own: one task serves a whole set of
+//! connections, and reads into memory that they share.
 
 mod connection;
 mod connections;
@@ -17,13 +18,13 @@ pub(crate) use connection::Io;
 pub use connections::{Connections, connect_protocol};
 pub use transport::Transport;
 
-/// What becomes of a connection whose peer has sent everything; the answer of [`Protocol::eof`].
+/// What happens to a connection whose peer has ended its stream; returned by [`Protocol::eof`].
 ///
 /// ```
 /// use picot_net::{Eof, Protocol, Server, TcpStream, Transport};
 /// use futures_lite::AsyncReadExt;
 ///
-/// /// Answers when everything has come.
+/// /// Answers at the end of the stream.
 /// #[derive(Default)]
 /// struct Sum(u32);
 ///
@@ -34,7 +35,7 @@ pub use transport::Transport;
 ///
 ///     fn eof(&mut self, transport: &Transport) -> Eof {
 ///         let _ = transport.write(self.0.to_string().as_bytes());
-///         Eof::Close // when that has gone out
+///         Eof::Close // after the answer was sent
 ///     }
 /// }
 ///
@@ -52,21 +53,23 @@ pub use transport::Transport;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Eof {
-    /// It is closed, when what was written has gone out.
+    /// Closes the connection after all unsent bytes.
     #[default]
     Close,
-    /// It stays open for writing, until the transport is closed, or the peer is known to have gone: that ends it with an
-    /// error, also if nothing is written.
+    /// Keeps the connection open for writing until the transport is closed. A reset by the peer
+    /// ends it with an error, even if nothing is written.
     KeepWriting,
 }
 
-/// The callbacks of a connection, in this order: [`made`](Protocol::made) once, [`data`](Protocol::data) any number of
-/// times, [`eof`](Protocol::eof) at most once, [`lost`](Protocol::lost) once.
+/// The callbacks of a connection, in this order: [`made`](Protocol::made) once,
+/// [`data`](Protocol::data) any number of times, [`eof`](Protocol::eof) at most once,
+/// [`lost`](Protocol::lost) once.
 ///
-/// Callbacks run on the loop's thread, one at a time, and never inside of a call to the transport: what that causes, such as
-/// [`pause_writing`](Protocol::pause_writing), comes after the callback that has called it. A callback that panics ends its
-/// connection: the panic goes to the error hook, and `lost` is told. So that a protocol need not keep its transport, each
-/// callback is given it.
+/// Callbacks run on the loop's thread, one at a time, and never inside a call to the transport:
+/// what such a call causes, for example [`pause_writing`](Protocol::pause_writing), comes after the
+/// callback that made the call. A callback that panics ends its connection: the error hook receives
+/// the panic, and then `lost` is called with an error. Each callback receives the transport, so a
+/// protocol need not keep it.
 ///
 /// ```
 /// use picot_net::{Protocol, Server, TcpStream, Transport};
@@ -76,7 +79,7 @@ pub enum Eof {
 ///
 /// impl Protocol for Echo {
 ///     fn data(&mut self, transport: &Transport, data: &[u8]) {
-///         let _ = transport.write(data); // a connection that is gone is told in `lost`
+///         let _ = transport.write(data); // `lost` reports a connection that has ended
 ///     }
 /// }
 ///
@@ -92,34 +95,38 @@ pub enum Eof {
 /// .unwrap();
 /// ```
 pub trait Protocol: 'static {
-    /// There is a connection. Nothing is read before this has returned, nor after, if it pauses reading.
+    /// The connection begins. Nothing is read before this has returned; nor after it, if it pauses
+    /// reading.
     #[doc(alias = "connection_made")]
     fn made(&mut self, transport: &Transport) {
         let _ = transport;
     }
 
-    /// Data has come; at least one byte.
+    /// Data was received; at least one byte.
     #[doc(alias = "data_received")]
     fn data(&mut self, transport: &Transport, data: &[u8]);
 
-    /// The peer has sent everything. Unless this says otherwise, the connection is closed.
+    /// The peer has ended its stream. The returned value decides whether the connection is closed,
+    /// which is the default.
     #[doc(alias = "eof_received")]
     fn eof(&mut self, transport: &Transport) -> Eof {
         let _ = transport;
         Eof::Close
     }
 
-    /// The connection has ended: without an error if it was closed by either side, or aborted by this one.
+    /// The connection has ended; the last callback. There is no error if either side closed it, or
+    /// this side aborted it.
     #[doc(alias = "connection_lost")]
     fn lost(&mut self, error: Option<io::Error>) {
         drop(error);
     }
 
-    /// More than the high mark was written and has not gone out: better write no more until
+    /// There are more unsent bytes than the high mark. Write no more until
     /// [`resume_writing`](Protocol::resume_writing).
     ///
-    /// It is called after the callback that has written so much. Whoever writes in a loop asks
-    /// [`unsent`](Transport::unsent) itself, and goes on in `resume_writing`:
+    /// It is called after the callback whose writes exceeded the mark. So a callback that writes in
+    /// a loop checks
+    /// [`unsent`](Transport::unsent) itself, and continues in `resume_writing`:
     ///
     /// ```
     /// use picot_net::{Protocol, Transport};
@@ -135,7 +142,7 @@ pub trait Protocol: 'static {
     ///     fn data(&mut self, _: &Transport, _: &[u8]) {}
     ///
     ///     fn resume_writing(&mut self, transport: &Transport) {
-    ///         // Above the high mark, so that it is told to resume.
+    ///         // Up to above the high mark, so that `resume_writing` is called again.
     ///         while transport.unsent() <= 64 * 1024 {
     ///             match self.0.next() {
     ///                 Some(line) => drop(transport.write(line.as_bytes())),
@@ -161,13 +168,13 @@ pub trait Protocol: 'static {
         let _ = transport;
     }
 
-    /// What has not gone out is down to the low mark.
+    /// The unsent bytes are down to the low mark. Writing may continue.
     fn resume_writing(&mut self, transport: &Transport) {
         let _ = transport;
     }
 }
 
-/// A protocol that brings the memory to read into: for data that would be copied together anyway.
+/// A protocol that reads into its own memory, for data that it would copy there anyway.
 ///
 /// Everything else is as for [`Protocol`].
 ///
@@ -175,7 +182,7 @@ pub trait Protocol: 'static {
 /// use picot_net::{BufferedProtocol, Server, TcpStream, Transport};
 /// use futures_lite::AsyncReadExt;
 ///
-/// /// Answers messages of eight bytes by how many they were.
+/// /// Counts messages of eight bytes, and answers each by its number.
 /// #[derive(Default)]
 /// struct Count {
 ///     message: [u8; 8],
@@ -184,7 +191,7 @@ pub trait Protocol: 'static {
 /// }
 ///
 /// impl BufferedProtocol for Count {
-///     // What is still to come of the message, so that never more is read than one.
+///     // The missing part of the message, so that no read goes beyond the message.
 ///     fn buffer(&mut self) -> &mut [u8] {
 ///         &mut self.message[self.filled..]
 ///     }
@@ -211,21 +218,21 @@ pub trait Protocol: 'static {
 /// .unwrap();
 /// ```
 pub trait BufferedProtocol: 'static {
-    /// There is a connection; see [`Protocol::made`].
+    /// The connection begins; see [`Protocol::made`].
     #[doc(alias = "connection_made")]
     fn made(&mut self, transport: &Transport) {
         let _ = transport;
     }
 
-    /// Where to read to next. An empty buffer is a mistake, and ends the connection.
+    /// Returns the memory for the next read. An empty buffer ends the connection with an error.
     #[doc(alias = "get_buffer")]
     fn buffer(&mut self) -> &mut [u8];
 
-    /// The first `length` bytes of the buffer were filled; at least one.
+    /// The first `length` bytes of the buffer were received; at least one.
     #[doc(alias = "buffer_updated")]
     fn filled(&mut self, transport: &Transport, length: usize);
 
-    /// The peer has sent everything; see [`Protocol::eof`].
+    /// The peer has ended its stream; see [`Protocol::eof`].
     #[doc(alias = "eof_received")]
     fn eof(&mut self, transport: &Transport) -> Eof {
         let _ = transport;
@@ -238,12 +245,12 @@ pub trait BufferedProtocol: 'static {
         drop(error);
     }
 
-    /// Better write no more; see [`Protocol::pause_writing`].
+    /// Write no more for now; see [`Protocol::pause_writing`].
     fn pause_writing(&mut self, transport: &Transport) {
         let _ = transport;
     }
 
-    /// There is room again; see [`Protocol::resume_writing`].
+    /// Writing may continue; see [`Protocol::resume_writing`].
     fn resume_writing(&mut self, transport: &Transport) {
         let _ = transport;
     }

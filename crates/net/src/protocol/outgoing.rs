@@ -1,19 +1,21 @@
-//! What was written and has not gone out.
+//! The unsent bytes of a connection.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-/// So much is copied together; what is larger stays as it is.
+/// Up to how many bytes small writes are copied together into one piece. A larger write is a piece
+/// of its own.
 pub(super) const PIECE: usize = 64 * 1024;
 
-/// So many pieces go out in one system call.
+/// How many pieces one system call sends. Every system takes that many.
 const SLICES: usize = 16;
 
-/// Pieces to be sent, in order. Small writes are copied together, so that they go out in few pieces.
+/// Pieces to be sent, in order. Small writes are copied together, so that they go out in few
+/// pieces.
 #[derive(Default)]
 pub(super) struct Outgoing {
     pieces: VecDeque<Vec<u8>>,
-    /// How much of the first piece is gone already.
+    /// How many bytes of the first piece were sent.
     sent: usize,
     length: usize,
 }
@@ -32,7 +34,7 @@ impl Outgoing {
         }
     }
 
-    /// Gives the first pieces to `send`, which says how much of them has gone out.
+    /// Passes the first pieces to `send`, which returns how many bytes of them it sent.
     pub(super) fn send<E>(&mut self, send: impl FnOnce(&[IoSlice<'_>]) -> Result<usize, E>) -> Result<(), E> {
         let mut slices = [IoSlice::new(&[]); SLICES];
         let count = self.pieces.len().min(SLICES);

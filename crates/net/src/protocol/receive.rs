@@ -1,4 +1,4 @@
-//! The two kinds of protocols as one: what a connection calls.
+//! One interface over both kinds of protocols, for the connection to call.
 
 use std::io;
 
@@ -6,21 +6,21 @@ use super::connection::Connection;
 use super::transport::Transport;
 use super::{BufferedProtocol, Eof, Protocol};
 
-/// What one try to receive has brought. Errors end the connection, which tells of them later.
+/// The result of one receive. An error ends the connection, which reports it in `lost`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Received {
     Data,
-    /// Nothing; there is none, or the connection has failed.
+    /// No data: there is none, or the connection has failed.
     Nothing,
     End,
 }
 
-/// What a step of a set reads with.
+/// What one step of a set needs to read.
 #[derive(Default)]
 pub(super) struct Reading {
-    /// The memory that all connections share; empty until it is needed.
+    /// The memory that all connections of the set share. Empty until the first read.
     pub(super) buffer: Vec<u8>,
-    /// So many bytes may be read until others have their turn; a little more is no harm.
+    /// How many bytes may be read until other tasks have their turn. The last read may exceed it.
     pub(super) left: isize,
 }
 
@@ -33,7 +33,7 @@ impl Reading {
 
 pub(super) trait Callbacks {
     fn made(&mut self, transport: &Transport);
-    /// Reads once, into memory that is shared or of its own, and hands the data over.
+    /// Reads once, into shared memory or the protocol's own, and passes the data to the protocol.
     fn receive(&mut self, connection: &Connection, reading: &mut Reading) -> Received;
     fn eof(&mut self, transport: &Transport) -> Eof;
     fn lost(&mut self, error: Option<io::Error>);
@@ -41,10 +41,10 @@ pub(super) trait Callbacks {
     fn resume_writing(&mut self, transport: &Transport);
 }
 
-/// Reads into memory that all connections of a set share.
+/// A protocol that reads into the memory that all connections of a set share.
 pub(super) struct Shared<P>(pub(super) P);
 
-/// Reads into memory of the protocol.
+/// A protocol that reads into its own memory.
 pub(super) struct Own<P>(pub(super) P);
 
 /// The callbacks that both kinds have.
@@ -93,11 +93,11 @@ impl<P: BufferedProtocol> Callbacks for Own<P> {
     fn receive(&mut self, connection: &Connection, reading: &mut Reading) -> Received {
         let buffer = self.0.buffer();
         if buffer.is_empty() {
-            let text = "the protocol gave an empty buffer to read into; it must have room for at least one byte";
+            let text = "the protocol returned an empty buffer to read into; it must have room for at least one byte";
             connection.fail(io::Error::new(io::ErrorKind::InvalidInput, text));
             return Received::Nothing;
         }
-        // That was a callback, which may have paused or closed.
+        // `buffer` is user code, and may have paused reading or closed the connection.
         if !connection.is_reading() {
             return Received::Nothing;
         }

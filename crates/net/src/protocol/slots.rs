@@ -1,5 +1,6 @@
-//! The connections of a set by slot: half as large as a slab, because a slot that is taken has no mark of that beside its
-//! connection.
+//! The connections of a set by slot.
+//!
+//! An entry is one word, half of a slab's: the null pointer marks a free slot, so no tag is needed.
 
 use std::rc::Rc;
 
@@ -8,7 +9,7 @@ use super::connection::Connection;
 #[derive(Default)]
 pub(super) struct Slots {
     connections: Vec<Option<Rc<Connection>>>,
-    /// The slots that are free, the latest last.
+    /// The free slots. The last one is used first.
     free: Vec<u32>,
 }
 
@@ -17,7 +18,7 @@ impl Slots {
         self.connections.len() - self.free.len()
     }
 
-    /// Gives a slot to a connection, and says which.
+    /// Stores a connection, and returns its slot.
     pub(super) fn insert(&mut self, connection: Rc<Connection>) -> usize {
         if let Some(slot) = self.free.pop() {
             self.connections[slot as usize] = Some(connection);

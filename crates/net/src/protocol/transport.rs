@@ -8,11 +8,12 @@ use std::rc::Weak;
 use super::connection::{Connection, closed, lost};
 use crate::operation::call;
 
-/// A connection that calls a protocol (asyncio's `Transport`). Clones are handles of the same connection, for whoever wants
+/// The connection of a protocol (asyncio's `Transport`). Clones are handles of the same connection,
 /// to write from outside of a callback.
 ///
-/// No method calls back: what it causes comes later, in the same turn from inside of a callback, and else in the next.
-/// Dropping transports does not close the connection; when it is lost, transports that are left are handles of nothing.
+/// No method runs a callback. What a method causes comes later: in the same turn if a callback
+/// called the method, and otherwise in the next turn. Dropping transports does not close the
+/// connection.
 ///
 /// ```
 /// use picot_net::{Connections, Protocol, TcpListener, Transport};
@@ -31,7 +32,8 @@ use crate::operation::call;
 ///     let (mut stream, peer) = listener.accept().await?;
 ///     assert_eq!(transport.local_addr()?, peer);
 ///
-///     // From outside of any callback. The first goes out at once, and the others together in the next turn.
+///     // From outside of any callback. The first goes out at once, and the others together in the
+///     // next turn.
 ///     transport.write(b"one ")?;
 ///     transport.write(b"two ")?;
 ///     transport.write(b"three")?;
@@ -55,52 +57,59 @@ impl Transport {
         Transport { connection }
     }
 
-    /// Asks or does something, unless the connection is lost.
+    /// Calls `f`, unless the connection is lost.
     #[inline]
     fn with<R>(&self, f: impl FnOnce(&Connection) -> R) -> Option<R> {
         self.connection.upgrade().map(|connection| f(&connection))
     }
 
-    /// Writes, without waiting. The first write of a turn is tried at once; what is written after it in the same turn, and
-    /// what the kernel has no room for, is kept, and goes out together: by one system call a turn. While nothing waits, 64 KiB
-    /// or more are always tried at once, which is quicker than to copy them.
+    /// Writes `bytes` without waiting.
     ///
-    /// There is no limit: a protocol that writes much heeds [`pause_writing`](super::Protocol::pause_writing).
+    /// The first write of a turn is tried at once. Later writes of the same turn, and bytes for
+    /// which the kernel has no room, are buffered, and go out together by one system call a turn.
+    /// While the buffer is empty, a write of 64 KiB or more is always tried at once, because that
+    /// is faster than copying it.
+    ///
+    /// The buffer has no limit. A protocol that writes much stops in
+    /// [`pause_writing`](super::Protocol::pause_writing).
     ///
     /// # Errors
-    /// If the transport is closed, its connection lost, or its writing direction ended: the bytes are not sent. An error of
-    /// the operating system ends the connection; the protocol is told in [`lost`](super::Protocol::lost). That bytes were
-    /// accepted does not mean that they arrive.
+    /// If the transport is closed, its connection is lost, or its writing direction has ended: the
+    /// bytes are not sent. An error of the operating system ends the connection, and
+    /// [`lost`](super::Protocol::lost) receives it. Accepted bytes may still be lost with the
+    /// connection.
     #[inline]
     pub fn write(&self, bytes: &[u8]) -> io::Result<()> {
         self.with(|connection| connection.write(bytes)).unwrap_or_else(|| Err(closed()))
     }
 
-    /// Ends the writing direction when everything that was written has gone out: the peer reads an end. Doing it twice is
-    /// fine; writing after it is an error.
+    /// Ends the writing direction after all unsent bytes: the peer reads an end of stream. A second
+    /// call has no effect. Writing after it is an error.
     pub fn write_eof(&self) {
         self.with(Connection::end_writing);
     }
 
-    /// Closes the connection: reads nothing more, sends what was written, and then the protocol's
-    /// [`lost`](super::Protocol::lost) is called without an error. Closing twice is fine.
+    /// Closes the connection after sending all unsent bytes. Nothing more is read. At the end, the
+    /// protocol's
+    /// [`lost`](super::Protocol::lost) is called without an error. A second call has no effect.
     pub fn close(&self) {
         self.with(Connection::close);
     }
 
-    /// Closes the connection without sending what still waits; then the protocol's [`lost`](super::Protocol::lost) is called
-    /// without an error.
+    /// Closes the connection without sending unsent bytes. Then the protocol's
+    /// [`lost`](super::Protocol::lost) is called without an error.
     pub fn abort(&self) {
         self.with(Connection::abort);
     }
 
-    /// Whether it was closed or aborted, or its connection is lost.
+    /// Whether the transport was closed or aborted, or its connection is lost.
     pub fn is_closing(&self) -> bool {
         self.with(Connection::is_closing).unwrap_or(true)
     }
 
-    /// Waits until the connection has ended: the protocol's [`lost`](super::Protocol::lost) was called, the protocol dropped and
-    /// the socket closed. It ends nothing itself; [`close`](Transport::close) does.
+    /// Waits until the connection has ended: [`lost`](super::Protocol::lost) was called, the
+    /// protocol dropped and the socket closed. It does not end the connection;
+    /// [`close`](Transport::close) does.
     ///
     /// ```
     /// use picot_net::{Protocol, TcpListener, Transport, connect_protocol};
@@ -136,30 +145,35 @@ impl Transport {
         }
     }
 
-    /// Reads nothing until [`resume_reading`](Transport::resume_reading): the kernel's buffer fills, and the peer waits.
-    /// Pausing twice is fine.
+    /// Reads nothing until [`resume_reading`](Transport::resume_reading). The kernel's buffer
+    /// fills, and then the peer waits. A second call has no effect.
     pub fn pause_reading(&self) {
         self.with(Connection::pause_reading);
     }
 
-    /// Reads again. Resuming twice is fine.
+    /// Reads again after [`pause_reading`](Transport::pause_reading). A second call has no effect.
     pub fn resume_reading(&self) {
         self.with(Connection::resume_reading);
     }
 
-    /// Whether it reads: it is not paused, not closing, and the peer has not sent everything.
+    /// Whether data is read: reading is not paused, the transport is open, and the peer has not
+    /// ended its stream.
     pub fn is_reading(&self) -> bool {
         self.with(Connection::is_reading).unwrap_or(false)
     }
 
-    /// How many bytes were written and have not gone out.
+    /// The number of bytes that were written and are not sent yet.
     #[doc(alias = "get_write_buffer_size")]
     pub fn unsent(&self) -> usize {
         self.with(Connection::unsent).unwrap_or(0)
     }
 
-    /// Sets the marks: the protocol is told to pause writing when more than `high` bytes wait to go out (64 KiB unless
-    /// set), and to resume when these are down to `low` (a quarter of that). Neither is above 4 GiB.
+    /// Sets the marks for back-pressure, in bytes.
+    ///
+    /// With more than `high` unsent bytes, [`pause_writing`](super::Protocol::pause_writing) is
+    /// called; at `low` or fewer,
+    /// [`resume_writing`](super::Protocol::resume_writing). The defaults are 64 KiB and 16 KiB.
+    /// Marks above 4 GiB count as 4 GiB.
     ///
     /// # Panics
     /// If `low` is above `high`.
@@ -172,7 +186,8 @@ impl Transport {
     /// The address of the peer.
     ///
     /// # Errors
-    /// What the operating system says; if the connection is lost; of a Unix socket, which has no such address.
+    /// The operating system's error; if the connection is lost; or if it is a Unix socket, which
+    /// has no such address.
     #[doc(alias = "get_extra_info")]
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         internet(self.with_socket(|socket| socket.peer_addr())?)
@@ -186,10 +201,10 @@ impl Transport {
         internet(self.with_socket(|socket| socket.local_addr())?)
     }
 
-    /// Lets `ask` have the socket, for its options.
+    /// Calls `ask` with the socket, to read or set its options.
     ///
     /// # Errors
-    /// What `ask` says; if the connection is lost.
+    /// The error of `ask`; or if the connection is lost.
     pub fn with_socket<R>(&self, ask: impl FnOnce(socket2::SockRef<'_>) -> io::Result<R>) -> io::Result<R> {
         self.with(|connection| connection.with_socket(ask)).unwrap_or_else(|| Err(lost()))
     }

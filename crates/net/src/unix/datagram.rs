@@ -21,24 +21,46 @@ use crate::operation::operate;
 use crate::operation_error::About;
 use crate::report::unix_name;
 
-/// A Unix socket for datagrams, on this thread's loop. Datagrams arrive whole and in order, or sending them fails.
+/// A Unix socket for datagrams, on this thread's loop. Datagrams arrive whole and in order, or
+/// sending them fails.
 ///
-/// Any number of tasks may send and receive; each datagram goes to one of them. Dropping a bound one removes its path,
-/// unless another socket has taken that meanwhile.
+/// Any number of tasks may send and receive; each datagram goes to one of them. Dropping a bound
+/// socket removes its path, unless another socket has replaced it there.
+///
+/// ```
+/// use picot_net::UnixDatagram;
+///
+/// let path = std::env::temp_dir().join(format!("picot-datagrams-{}", std::process::id()));
+/// picot_loop::run(async {
+///     let (server, client) = (UnixDatagram::bind(&path)?, UnixDatagram::unbound()?);
+///     client.send_to(b"hello", &path).await?;
+///     let mut buffer = [0; 64];
+///     assert_eq!(server.recv(&mut buffer).await?, 5);
+///
+///     let (one, two) = UnixDatagram::pair()?;
+///     one.send(b"hi").await?;
+///     assert_eq!(two.recv_from(&mut buffer).await?.0, 2);
+///     std::io::Result::Ok(())
+/// })
+/// .unwrap();
+/// assert!(!path.exists());
+/// ```
 pub struct UnixDatagram {
     source: Source<net::UnixDatagram>,
     path: Option<OwnedPath>,
 }
 
 impl UnixDatagram {
-    /// A socket at `path`. A socket that a process left there is removed first. On Linux, a path that begins with a zero byte
-    /// is an abstract name, which is in no file system; that holds for the peers of [`connect`](UnixDatagram::connect) and
+    /// Binds a socket to `path`. A socket that an ended process left there is removed first. On
+    /// Linux, a path that begins with a zero byte is an abstract name, which is in no file system;
+    /// that holds for the peers of [`connect`](UnixDatagram::connect) and
     /// [`send_to`](UnixDatagram::send_to) as well.
     ///
     /// # Errors
-    /// The operating system's error, with the path. [`AddrInUse`](io::ErrorKind::AddrInUse) if a process has a socket there,
-    /// or if something else than a socket is there. [`InvalidInput`](io::ErrorKind::InvalidInput) if the path is empty, too
-    /// long, or contains a zero byte. And if this thread has no loop, or it is closed.
+    /// The operating system's error, with the path. [`AddrInUse`](io::ErrorKind::AddrInUse) if a
+    /// process has a socket there, or if something else than a socket is there.
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if the path is empty, too long, or contains a
+    /// zero byte. And if this thread has no loop, or it is closed.
     pub fn bind(path: impl AsRef<Path>) -> io::Result<UnixDatagram> {
         fn bind(path: &Path) -> io::Result<UnixDatagram> {
             budget::spend_call();
@@ -50,28 +72,29 @@ impl UnixDatagram {
         bind(path).about(format_args!("bind a datagram socket to {}", Shown(path)))
     }
 
-    /// A socket without an address, to send from.
+    /// Makes a socket without an address, to send from.
     ///
     /// # Errors
-    /// What the operating system says; and if this thread has no loop.
+    /// The operating system's error; and if this thread has no loop.
     pub fn unbound() -> io::Result<UnixDatagram> {
         UnixDatagram::take_over(net::UnixDatagram::unbound()?)
     }
 
-    /// Two sockets that are connected to each other.
+    /// Makes two sockets that are connected to each other.
     ///
     /// # Errors
-    /// What the operating system says; and if this thread has no loop.
+    /// The operating system's error; and if this thread has no loop.
     #[doc(alias = "socketpair")]
     pub fn pair() -> io::Result<(UnixDatagram, UnixDatagram)> {
         let (one, two) = net::UnixDatagram::pair()?;
         Ok((UnixDatagram::take_over(one)?, UnixDatagram::take_over(two)?))
     }
 
-    /// Takes over a socket of std, whose path is left to whoever has made it. It is put into non-blocking mode.
+    /// Takes over a socket of std, and puts it into non-blocking mode. Dropping it does not remove
+    /// its path.
     ///
     /// # Errors
-    /// What the operating system says; and if this thread has no loop.
+    /// The operating system's error, with the path; and if this thread has no loop.
     pub fn from_std(socket: net::UnixDatagram) -> io::Result<UnixDatagram> {
         let name = socket_name(&SockRef::from(&socket));
         UnixDatagram::take_over(socket).about(format_args!("take over the {name}"))
@@ -81,7 +104,8 @@ impl UnixDatagram {
         register(&LoopHandle::try_current()?, socket, None)
     }
 
-    /// Gives the socket to std, whose path nobody removes then. It is still in non-blocking mode.
+    /// Returns the socket as one of std. It stays in non-blocking mode, and its path is not removed
+    /// any more.
     pub fn into_std(self) -> net::UnixDatagram {
         if let Some(path) = self.path {
             path.leave();
@@ -99,10 +123,11 @@ impl UnixDatagram {
         connected.about(format_args!("connect a datagram socket to {}", Shown(path)))
     }
 
-    /// Sends a datagram to the peer, when that has room for it.
+    /// Sends a datagram to the peer. Waits until the peer has room for it.
     ///
     /// # Errors
-    /// What the operating system says, for example that there is no peer.
+    /// The operating system's error, with the peer's path or this one; for example that there is no
+    /// peer.
     ///
     /// # If dropped
     /// The datagram is not sent.
@@ -125,8 +150,10 @@ impl UnixDatagram {
         error.about(format_args!("receive a datagram at the {}", socket_name(&self.socket())))
     }
 
-    /// Sends a datagram to the socket at `path`, when that has room for it. That room is told to a sender that is
-    /// [connected](UnixDatagram::connect); others, while it is full, look for it again and again, 1 to 50 ms apart.
+    /// Sends a datagram to the socket at `path`. Waits until that socket has room for it.
+    ///
+    /// The kernel reports that room only to a sender that is [connected](UnixDatagram::connect).
+    /// Other senders try again after 1 to 50 ms.
     ///
     /// # Errors
     /// The operating system's error, with the path.
@@ -155,7 +182,8 @@ impl UnixDatagram {
                 }
             }
             self.source.writable().await?;
-            // This socket has room, and was told so; if the peer has none, trying at once would be so forever.
+            // This socket is writable, so it is the peer that has no room. No event reports that it
+            // has; hence the pause.
             if !rest.is_zero() {
                 sleep(rest).await;
             }
@@ -163,10 +191,10 @@ impl UnixDatagram {
         }
     }
 
-    /// Receives a datagram. What does not fit into `buffer` is lost.
+    /// Receives a datagram. Bytes that do not fit into `buffer` are lost.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error, with the path.
     ///
     /// # If dropped
     /// No datagram is lost.
@@ -175,10 +203,11 @@ impl UnixDatagram {
         received.map_err(|error| self.not_received(error))
     }
 
-    /// Receives a datagram, with the address of its sender. What does not fit into `buffer` is lost.
+    /// Receives a datagram, with the address of its sender. Bytes that do not fit into `buffer` are
+    /// lost.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error, with the path.
     ///
     /// # If dropped
     /// No datagram is lost.
@@ -190,13 +219,13 @@ impl UnixDatagram {
     /// The address of this end.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error, with the path.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         let asked = self.source.get_ref().local_addr();
         asked.about(format_args!("ask for the address of a datagram socket"))
     }
 
-    /// The socket, for its options. Sending and receiving by it goes past what the loop knows of the socket.
+    /// The socket, for its options. Do not send or receive through it: the loop would not notice.
     #[doc(alias = "setsockopt")]
     pub fn socket(&self) -> SockRef<'_> {
         SockRef::from(self.source.get_ref())

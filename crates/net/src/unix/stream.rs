@@ -27,8 +27,8 @@ use crate::report::connection_name;
 use crate::split::{ReadHalf, WriteHalf, split};
 use crate::transfer::failed;
 
-/// A connection over a Unix socket, on this thread's loop; like [`TcpStream`](crate::TcpStream) in everything but its
-/// address.
+/// A connection over a Unix socket, on this thread's loop. It differs from
+/// [`TcpStream`](crate::TcpStream) in its address only.
 ///
 /// ```
 /// use futures_lite::{AsyncReadExt, AsyncWriteExt};
@@ -45,19 +45,20 @@ use crate::transfer::failed;
 /// .unwrap();
 /// ```
 pub struct UnixStream {
-    // Shared with a server, which may want to end the connection while its handler has it.
+    // Shared with the server, which can end a connection while a handler owns the stream.
     source: Rc<Source<net::UnixStream>>,
-    // After the source: the descriptor is closed when it is counted.
+    // Dropped after the source, so that the descriptor is closed by the time it is counted as free.
     _descriptor: Descriptor,
 }
 
 impl UnixStream {
-    /// Connects to the socket at `path`. On Linux, a path that begins with a zero byte is an abstract name. While the
-    /// listener's backlog is full, the attempt is repeated, 1 to 50 ms apart.
+    /// Connects to the socket at `path`. On Linux, a path that begins with a zero byte is an
+    /// abstract name. While the listener's backlog is full, the attempt is repeated, 1 to 50 ms
+    /// apart.
     ///
     /// # Errors
-    /// The operating system's error, with the path, for example that no process listens there. And if this thread has no
-    /// loop, or it is closed.
+    /// The operating system's error, with the path, for example that no process listens there. And
+    /// if this thread has no loop, or it is closed.
     ///
     /// # If dropped
     /// The connection is not made, or closed again.
@@ -75,10 +76,11 @@ impl UnixStream {
             budget::spend_call();
             match socket.connect(&path::address(path)?) {
                 Ok(()) => break true,
-                // Linux connects at once or not at all; others may take their time.
+                // Linux connects at once or fails. Other systems may connect in the background.
                 Err(error) if error.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => break false,
                 // The listener's backlog is full, and Linux does not report when it has room.
-                // The sleep is in a box, because few attempts need one.
+                // Boxed, because few attempts sleep, and the sleep would enlarge the future of
+                // each.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Box::pin(sleep(rest)).await,
                 Err(error) => return Err(error),
             }
@@ -96,10 +98,10 @@ impl UnixStream {
         }
     }
 
-    /// Two streams that are connected to each other.
+    /// Makes two streams that are connected to each other.
     ///
     /// # Errors
-    /// What the operating system says; and if this thread has no loop.
+    /// The operating system's error; and if this thread has no loop.
     #[doc(alias = "socketpair")]
     pub fn pair() -> io::Result<(UnixStream, UnixStream)> {
         let (one, two) = net::UnixStream::pair()?;
@@ -109,7 +111,22 @@ impl UnixStream {
     /// Takes over a connection of std. It is put into non-blocking mode.
     ///
     /// # Errors
-    /// What the operating system says; and if this thread has no loop.
+    /// The operating system's error, with the name of the connection; and if this thread has no
+    /// loop.
+    ///
+    /// ```
+    /// use picot_net::UnixStream;
+    ///
+    /// picot_loop::run(async {
+    ///     let (one, two) = std::os::unix::net::UnixStream::pair()?;
+    ///     let (one, two) = (UnixStream::from_std(one)?, UnixStream::from_std(two)?);
+    ///     one.write_all(b"x").await?;
+    ///     assert_eq!(two.read(&mut [0; 8]).await?, 1);
+    ///     let _one: std::os::unix::net::UnixStream = one.into_std();
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     pub fn from_std(stream: net::UnixStream) -> io::Result<UnixStream> {
         let name = connection_name(&SockRef::from(&stream));
         UnixStream::take_over(stream).about(format_args!("take over the {name}"))
@@ -119,21 +136,22 @@ impl UnixStream {
     pub(crate) fn take_over(stream: net::UnixStream) -> io::Result<UnixStream> {
         stream.set_nonblocking(true)?;
         let source = LoopHandle::try_current()?.register(stream)?;
-        // There may be data already, and there is room to send; if not, the first try finds out.
+        // There may be data already, and there is room to send. Otherwise the first attempt finds
+        // out.
         source.assume_ready(Direction::Read);
         source.assume_ready(Direction::Write);
         Ok(UnixStream { source: Rc::new(source), _descriptor: Descriptor })
     }
 
-    /// Gives the connection to std. It is still in non-blocking mode.
+    /// Returns the connection as one of std. It stays in non-blocking mode.
     pub fn into_std(self) -> net::UnixStream {
         self.into_source().into_inner()
     }
 
-    /// The address of the peer, which has one only if it is bound to a path.
+    /// The address of the peer. It is unnamed unless the peer is bound to a path.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error, with the name of the connection.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         let stream = self.source.get_ref();
         stream.peer_addr().map_err(|error| failed(stream, "ask for the peer's address of", error))
@@ -142,29 +160,30 @@ impl UnixStream {
     /// The address of this end.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error, with the name of the connection.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         let stream = self.source.get_ref();
         stream.local_addr().map_err(|error| failed(stream, "ask for the local address of", error))
     }
 
-    /// The socket, for its options. Reading and writing by it goes past what the loop knows of the connection.
+    /// The socket, for its options. Do not read or write through it: the loop would not notice.
     #[doc(alias = "setsockopt")]
     pub fn socket(&self) -> SockRef<'_> {
         SockRef::from(self.source.get_ref())
     }
 
-    /// Ends one or both directions. Ending the writing direction lets the peer read the end; that is what `close` of
-    /// `AsyncWrite` does.
+    /// Ends one or both directions. After the end of the writing direction, the peer reads an end
+    /// of stream; `close` of `AsyncWrite` does the same.
     ///
     /// # Errors
-    /// What the operating system says; but a connection that has ended already is fine.
+    /// The operating system's error. A connection that has ended already is no error.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         Duplex::shutdown(self, how)
     }
 
-    /// Two halves, for two owners, such as two tasks. Where both stay in one function, `&stream` reads and writes as well,
-    /// and costs nothing.
+    /// Splits the stream into two halves, for two owners, such as two tasks; an example is at
+    /// [`ReadHalf`]. Within one function, use `&stream` to read and write instead, which costs
+    /// nothing.
     pub fn split(self) -> (ReadHalf<UnixStream>, WriteHalf<UnixStream>) {
         split(self)
     }
@@ -174,7 +193,7 @@ impl UnixStream {
         Rc::into_inner(self.source).expect("a stream has one owner")
     }
 
-    /// For a server, which does not own its connections.
+    /// A weak reference to the source, for a server, which does not own its connections.
     pub(crate) fn downgrade(&self) -> Weak<Source<net::UnixStream>> {
         Rc::downgrade(&self.source)
     }

@@ -79,7 +79,8 @@ fn what_is_begun_on_a_loop_that_closes_is_an_error_that_says_so_at_once() {
     }
 }
 
-/// Polls futures on one loop, closes that loop, and awaits them on another one, where each must end at once.
+/// Polls futures on one loop, closes that loop, and awaits them on another one, where each must end
+/// at once.
 fn outlive(begin: impl AsyncFnOnce(&mut Vec<(&'static str, Pending)>) -> io::Result<()>) {
     outlive_from(true, begin);
 }
@@ -190,7 +191,8 @@ async fn fill(stream: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
     Ok(())
 }
 
-/// Futures of one kind of stream. `$pair` makes a stream and its peer, which each future keeps, so that it waits.
+/// Futures of one kind of stream. `$pair` makes a stream and its peer, which each future keeps, so
+/// that it waits.
 macro_rules! stream_io {
     ($pending:ident, $pair:expr) => {{
         macro_rules! reads {
@@ -261,7 +263,8 @@ macro_rules! stream_io {
     }};
 }
 
-/// Every operation of the data path, whether it waited when its loop was closed, or began after that.
+/// Every operation of the data path, whether it waited when its loop was closed, or began after
+/// that.
 #[test]
 fn io_of_a_closed_loop_is_an_error_at_once() {
     for is_polled in [true, false] {

@@ -316,7 +316,7 @@ fn a_write_that_is_let_go_of_says_what_has_not_gone_out() {
         let bytes: Vec<u8> = (0..1 << 24).map(|n: usize| (n / 7) as u8).collect();
         let mut write = Box::pin(client.write_all(&bytes));
         assert_eq!(write.unsent().len(), bytes.len());
-        // Nobody reads, so it comes to a stop in its first poll.
+        // The peer does not read, so the first poll fills the socket.
         assert!(poll_once(&mut write).await.is_none());
         let unsent = write.unsent();
         drop(write);

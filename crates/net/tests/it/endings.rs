@@ -1,4 +1,5 @@
-//! How connections end: what is called after which end in which callback, and who is told that they have ended.
+//! How connections end: what is called after which end in which callback, and who is told that they
+//! have ended.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -24,8 +25,8 @@ enum Deed {
     Panic,
 }
 
-/// Writes twice when it is told of data, so that the second waits until the callback has returned: it is told to pause, and to
-/// resume when that has gone out. In one callback it does the deed.
+/// Writes twice when it is told of data, so that the second waits until the callback has returned:
+/// it is told to pause, and to resume when that has gone out. In one callback it does the deed.
 struct Doer {
     trace: Trace,
     at: &'static str,
@@ -267,7 +268,7 @@ impl Drop for Falls {
 }
 
 #[test]
-fn a_protocol_that_panics_when_it_is_dropped_is_told_of_and_takes_nobody_along() {
+fn a_panic_in_the_drop_of_a_protocol_is_reported_and_ends_no_other_connection() {
     run(async {
         let reports = Rc::new(RefCell::new(Vec::new()));
         let hook = reports.clone();
@@ -551,7 +552,7 @@ fn a_connection_that_is_added_after_its_loop_was_closed_is_closed() {
     assert_eq!(Rc::strong_count(&trace.events), 1, "the protocol is dropped");
     client.set_nonblocking(false).unwrap();
     assert_eq!(io::Read::read(&mut &client, &mut [0]).unwrap(), 0);
-    // And nobody waits for what will not come.
+    // Waits for an end return at once.
     let waiting = futures_lite::future::zip(transport.closed(), connections.wait_empty());
     assert!(futures_lite::future::block_on(poll_once(waiting)).is_some());
 }

@@ -1,4 +1,5 @@
-//! Children that were forked: what they drop belongs to the parent, and nothing outside of the child may change by it.
+//! Children that were forked: what they drop belongs to the parent, and nothing outside of the
+//! child may change by it.
 
 use std::cell::RefCell;
 use std::io;
@@ -15,7 +16,8 @@ use picot_net::{
 
 use crate::trace::Trace;
 
-/// Runs `child` in a process that is forked from this thread and that ends after it. The thread's locals are there.
+/// Runs `child` in a process that is forked from this thread and that ends after it. The thread's
+/// locals are there.
 pub(crate) fn in_child(mut child: impl FnMut() + Send + Sync + 'static) {
     let mut command = Command::new("true");
     let run = move || catch_unwind(AssertUnwindSafe(&mut child)).map_err(|_| io::ErrorKind::Other.into());

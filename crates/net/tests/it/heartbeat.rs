@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 
-use futures_lite::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, StreamExt};
+use futures_lite::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use picot_loop::{spawn, yield_now};
 use picot_net::{Connections, Reader, Server, TcpListener, TcpStream, UdpSocket, Writer, duplex, lookup, start_server};
 

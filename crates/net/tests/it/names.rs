@@ -1,4 +1,5 @@
-//! Every error of a public function names what the function was about: the address, path or host, and the limit.
+//! Every error of a public function names what the function was about: the address, path or host,
+//! and the limit.
 
 use std::fs;
 use std::io;
@@ -101,7 +102,8 @@ async fn internet(seen: &mut Seen) -> io::Result<()> {
     deaf.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
     let listener = TcpListener::from_std(deaf.into())?;
     let address = listener.local_addr()?;
-    // The socket was never told to listen. After its first error it rests for a while, and the error comes again.
+    // The socket was never told to listen. After its first error it rests for a while, and the
+    // error comes again.
     for _ in 0..2 {
         seen.names("TcpListener::accept", listener.accept().await, &[&"accept", &address]);
     }
@@ -138,13 +140,23 @@ async fn streams(seen: &mut Seen) -> io::Result<()> {
     drop((read, write));
     let (stream, local, _) = reset().await?;
     let (read, write) = stream.split();
+    let of_half = local;
     let line = Reader::new(read).read_line().await.map_err(io::Error::from);
     seen.names("Reader::read_line", line, &[&"receive", &local]);
+    let (stream, local, _) = reset().await?;
+    let rest = Reader::new(stream).read_to_end().await.map_err(io::Error::from);
+    seen.names("Reader::read_to_end", rest, &[&"receive", &local]);
+    let (stream, local, _) = reset().await?;
+    let line = Reader::new(stream).lines().next().await.unwrap().map_err(io::Error::from);
+    seen.names("Lines::next", line, &[&"receive", &local]);
+    let (stream, local, _) = reset().await?;
+    assert!(stream.read(&mut [0; 8]).await.is_err());
+    seen.names("Writer::write_line", Writer::new(stream).write_line("x").await, &[&"send", &local]);
     let mut writer = Writer::new(write);
-    seen.names("Writer::write_all", writer.write_all(b"x").await, &[&"send", &local]);
+    seen.names("Writer::write_all", writer.write_all(b"x").await, &[&"send", &of_half]);
     // What is left in its buffer goes out with the next.
-    seen.names("Writer::flush", writer.flush().await, &[&"send", &local]);
-    seen.names("Writer::close", writer.close().await, &[&"send", &local]);
+    seen.names("Writer::flush", writer.flush().await, &[&"send", &of_half]);
+    seen.names("Writer::close", writer.close().await, &[&"send", &of_half]);
 
     let (stream, local, _) = reset().await?;
     assert!(stream.read(&mut [0; 8]).await.is_err());
@@ -161,6 +173,9 @@ async fn streams(seen: &mut Seen) -> io::Result<()> {
     let mut reader = Reader::new(&b"0123456789;"[..]).with_limit(4);
     let found = reader.read_until(b";").await.map_err(text);
     seen.names("Reader::read_until", found, &[&"separator ends at byte 11", &"limit of 4 bytes"]);
+    let mut reader = Reader::new(&b"01"[..]);
+    let found = reader.read_until_any(&[b";", b","]).await.map_err(text);
+    seen.names("Reader::read_until_any", found, &[&"2 bytes", &"separator"]);
     let mut reader = Reader::new(&b"01"[..]);
     seen.names("Reader::read_exact", reader.read_exact(4).await.map_err(text), &[&"2 of 4 bytes"]);
     let mut reader = Reader::new(&b"\xff\n"[..]);
@@ -359,7 +374,8 @@ const WITHOUT_A_CASE: &[&str] = &[
     // Receiving of a datagram socket fails only for a lack of memory.
     "UnixDatagram::recv",
     "UnixDatagram::recv_from",
-    // They have no subject: a socket that has no address yet, or the loop, which is missing or closed.
+    // They have no subject: a socket that has no address yet, or the loop, which is missing or
+    // closed.
     "UnixDatagram::pair",
     "UnixDatagram::unbound",
     "UnixStream::pair",
@@ -401,7 +417,8 @@ fn fallible() -> Vec<String> {
         let mut owner = owner.to_string();
         for (number, line) in text.lines().enumerate() {
             if let Some(of) = line.strip_prefix("impl") {
-                // Behind the parameters, which end where the type begins: `impl<S: Bound> Type<S> {`.
+                // Behind the parameters, which end where the type begins: `impl<S: Bound> Type<S>
+                // {`.
                 let of = if of.starts_with('<') { of.split_once("> ").map_or(of, |(_, of)| of) } else { of };
                 owner = of.trim().trim_end_matches(" {").to_string();
             }

@@ -154,7 +154,7 @@ fn a_protocol_is_told_to_pause_above_the_high_mark_and_to_resume_at_the_low_one(
 
 /// Also if the kernel has room for all of it: a protocol that writes until something waits goes on when nothing does.
 #[test]
-fn whoever_writes_until_something_waits_is_told_to_go_on() {
+fn a_protocol_that_writes_until_bytes_are_unsent_is_called_to_resume() {
     run(async {
         let trace = Trace::default();
         *trace.on_made.borrow_mut() = Some(Box::new(|transport| {
@@ -225,7 +225,7 @@ fn a_panic_in_a_callback_ends_its_connection_and_is_reported_with_the_peer() {
             connections.adopt(server, trace.clone());
             client.write_all(b"x").await?;
             client.close().await?;
-            while trace.events().last().is_none_or(|last| last != "lost a callback of the protocol has panicked") {
+            while trace.events().last().is_none_or(|last| last != "lost a callback of the protocol panicked") {
                 yield_now().await;
             }
             yield_now().await;
@@ -413,7 +413,7 @@ fn a_buffered_protocol_brings_its_own_memory_and_must_bring_some() {
 }
 
 #[test]
-fn a_reset_is_told_as_an_error_and_the_socket_is_closed_whoever_holds_the_transport() {
+fn a_reset_is_an_error_in_lost_and_closes_the_socket_even_if_transports_are_left() {
     run(async {
         let trace = Trace::default();
         let (transport, client) = connected(&trace).await?;
@@ -604,7 +604,7 @@ fn over_a_unix_pair_a_reader_sees_the_end_and_a_writer_sees_the_reader_leave() {
         assert!(transport.peer_addr().is_err());
         drop(two);
         trace.until(2).await;
-        while transport.write(b"to nobody").is_ok() {
+        while transport.write(b"unread").is_ok() {
             assert!(poll_once(yield_now()).await.is_none());
         }
         let events = trace.until(3).await;
@@ -613,13 +613,13 @@ fn over_a_unix_pair_a_reader_sees_the_end_and_a_writer_sees_the_reader_leave() {
     });
 }
 
-/// Behaviour 106 of asyncio's: a descriptor is watched by its transport, and by nobody beside it.
+/// Behaviour 106 of asyncio's: a descriptor is watched by its transport only.
 #[cfg(unix)]
 #[test]
 fn a_descriptor_that_a_transport_has_cannot_be_watched_beside_it() {
     use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
-    /// Somebody else's descriptor.
+    /// A descriptor that belongs to another owner.
     #[derive(Debug)]
     struct Number(RawFd);
 
@@ -653,7 +653,7 @@ fn a_descriptor_that_a_transport_has_cannot_be_watched_beside_it() {
 
 /// What is left of a lost connection may be used late, when its slot is another's, and in front of others in the same step.
 #[test]
-fn a_transport_of_a_lost_connection_keeps_nobody_waiting() {
+fn closed_of_a_lost_connection_returns_at_once() {
     let late: [fn(&Transport); 5] = [
         Transport::close,
         Transport::abort,

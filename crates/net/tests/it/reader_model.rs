@@ -7,7 +7,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use futures_lite::future::{block_on, poll_once};
-use futures_lite::{AsyncRead, AsyncReadExt, StreamExt};
+use futures_lite::{AsyncRead, AsyncReadExt};
 use picot_net::{ReadError, Reader};
 use proptest::collection::vec;
 use proptest::prelude::*;

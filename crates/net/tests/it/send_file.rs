@@ -87,7 +87,7 @@ fn one_that_is_dropped_half_way_has_sent_a_beginning_and_the_stream_works_on() {
         let file = file("dropped", &bytes)?;
         let (mut client, server) = small_pair().await?;
         let mut sending = Box::pin(server.send_file(&file, 0..3_000_000));
-        // Nobody reads, so it comes to a stop; by the kernel, that is within its first poll.
+        // The peer does not read, so the socket is full; with `sendfile`, after the first poll.
         assert!(poll_once(&mut sending).await.is_none());
         drop(sending);
         let reading = spawn(async move {
@@ -104,9 +104,9 @@ fn one_that_is_dropped_half_way_has_sent_a_beginning_and_the_stream_works_on() {
 }
 
 #[test]
-fn a_file_is_sent_to_nobody_with_an_error() {
+fn sending_a_file_to_a_closed_peer_is_an_error() {
     run(async {
-        let file = file("nobody", &bytes())?;
+        let file = file("closed", &bytes())?;
         let (client, server) = pair().await?;
         drop(client);
         let error = loop {

@@ -3,9 +3,9 @@
 use std::io;
 
 use futures_lite::future::poll_once;
-use futures_lite::{AsyncReadExt, AsyncWriteExt, StreamExt};
+use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use picot_loop::{spawn, yield_now};
-use picot_net::{ReadError, Reader, TcpStream, Writer, open_connection, start_server};
+use picot_net::{ReadError, Reader, TcpStream, Writer, duplex, open_connection, start_server};
 
 use crate::{pair, run};
 
@@ -250,5 +250,42 @@ fn a_connection_and_a_server_by_the_names_of_asyncio() {
         server.close();
         server.wait_closed().await;
         Ok(())
+    });
+}
+
+#[test]
+fn lines_are_written_and_read_without_an_extension_trait() {
+    run(async {
+        let (near, far) = duplex(8);
+        let mut writer = Writer::new(near);
+        let sending = spawn(async move {
+            writer.put(b"before ");
+            for line in ["one", "", "longer than the stream holds"] {
+                writer.write_line(line).await?;
+            }
+            assert_eq!(writer.unsent(), 0);
+            io::Result::Ok(())
+        });
+        let mut lines = Reader::new(far).with_limit(64).lines();
+        for expected in ["before one", "", "longer than the stream holds"] {
+            assert_eq!(lines.next().await.unwrap().unwrap(), expected);
+        }
+        sending.await.unwrap()?;
+        assert!(lines.next().await.is_none());
+        Ok(())
+    });
+}
+
+#[test]
+fn a_line_whose_write_is_dropped_halfway_goes_out_whole_with_the_next() {
+    run(async {
+        let (near, far) = duplex(4);
+        let mut writer = Writer::new(near);
+        assert!(poll_once(writer.write_line("halfway")).await.is_none());
+        let sending = spawn(async move { writer.write_line("next").await });
+        let mut lines = Reader::new(far).lines();
+        assert_eq!(lines.next().await.unwrap().unwrap(), "halfway");
+        assert_eq!(lines.next().await.unwrap().unwrap(), "next");
+        sending.await.unwrap()
     });
 }

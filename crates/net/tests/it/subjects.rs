@@ -1,4 +1,5 @@
-//! Errors of streams and datagrams say which connection or address they are about, and keep their kind and number.
+//! Errors of streams and datagrams say which connection or address they are about, and keep their
+//! kind and number.
 
 use std::io;
 use std::time::Duration;

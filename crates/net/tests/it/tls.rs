@@ -1,4 +1,5 @@
-//! TLS: who is trusted and who is not, limits of time, an end that was cut, and the switch in mid-conversation.
+//! TLS: who is trusted and who is not, limits of time, an end that was cut, and the switch in
+//! mid-conversation.
 
 use std::io;
 use std::time::Duration;
@@ -102,7 +103,7 @@ fn an_end_without_tls_own_end_is_an_error() {
     run(async {
         let (client, server) = handshake(TlsConnector::trusting(AUTHORITY)?, "localhost").await?;
         let client = client?;
-        // Ended below TLS, as by somebody in between.
+        // Ended below TLS, as an attacker in between would do.
         client.get_ref().shutdown(std::net::Shutdown::Write)?;
         let error = server?.read(&mut [0; 8]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
@@ -142,7 +143,7 @@ fn an_end_that_the_peer_does_not_take_is_a_timeout_on_either_side() {
             let (client, server) = both.await.unwrap();
             let (mut closing, mut peer, limit) = if closes_server { (server, client, 9) } else { (client, server, 7) };
             let (bytes, start) = (vec![1; 100_000], Instant::now());
-            assert!(poll_once(closing.write_all(&bytes)).await.is_none(), "nobody reads");
+            assert!(poll_once(closing.write_all(&bytes)).await.is_none(), "the peer does not read");
             let error = closing.close().await.unwrap_err();
             let text = format!("closing TLS timed out after {limit}s");
             assert_eq!((error.kind(), error.to_string()), (io::ErrorKind::TimedOut, text));

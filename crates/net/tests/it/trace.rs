@@ -96,7 +96,7 @@ pub(crate) async fn seen() -> io::Result<()> {
     assert!(poll_once(server.read(&mut [0])).await.is_none());
     client.write_all(b"!").await?;
     server.read(&mut [0]).await?;
-    // Whoever was woken in the same turn as this.
+    // Tasks that were woken in the same turn run before this one goes on.
     yield_now().await;
     Ok(())
 }

@@ -61,11 +61,11 @@ fn an_undeliverable_datagram_is_one_error_and_the_socket_works_on() {
         let address = two.local_addr()?;
         drop(two);
         one.connect(address).await?;
-        one.send(b"to nobody").await?;
+        one.send(b"to no socket").await?;
         let mut buffer = [0; 100];
         assert_eq!(one.recv(&mut buffer).await.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
         let two = UdpSocket::bind(address).await?;
-        one.send(b"to somebody").await?;
+        one.send(b"to a socket").await?;
         assert_eq!(two.recv(&mut buffer).await?, 11);
         two.send_to(b"answer", one.local_addr()?).await?;
         assert_eq!(one.recv(&mut buffer).await?, 6);
@@ -85,7 +85,7 @@ fn a_dropped_receive_loses_no_datagram() {
     });
 }
 
-/// A group that no other run of these tests is in: whoever is in one lets sockets hear it that are not.
+/// A group that no other run of these tests uses: a socket in a group lets other sockets of the host receive its datagrams.
 fn group_v4() -> Ipv4Addr {
     let [.., high, low] = std::process::id().to_be_bytes();
     Ipv4Addr::new(239, 255, high, low)
@@ -135,7 +135,7 @@ fn every_member_of_a_group_hears_what_is_sent_to_it_until_it_leaves() {
                 io::ErrorKind::AddrNotAvailable
             );
         }
-        sender.send_to(b"nobody", (group, port).into()).await?;
+        sender.send_to(b"unheard", (group, port).into()).await?;
         sender.send_to(b"you", (Ipv4Addr::LOCALHOST, port).into()).await?;
         // One of the two gets it. What is not there before that was not heard.
         or(one.source().readable(), other.source().readable()).await?;
@@ -160,7 +160,7 @@ fn a_group_over_ipv6_is_heard_until_it_is_left() {
         let (sender, port) = (UdpSocket::bind("[::]:0").await?, member.local_addr()?.port());
         for interface in 1..100 {
             let group = SocketAddrV6::new(group_v6(), port, 0, interface).into();
-            if sender.send_to(b"nobody", group).await.is_err() {
+            if sender.send_to(b"unheard", group).await.is_err() {
                 continue;
             }
             member.join_multicast_v6(group_v6(), interface)?;
@@ -169,7 +169,7 @@ fn a_group_over_ipv6_is_heard_until_it_is_left() {
             let (length, from) = member.recv_from(&mut buffer).await?;
             assert_eq!((&buffer[..length], from.port()), (&b"all"[..], sender.local_addr()?.port()));
             member.leave_multicast_v6(group_v6(), interface)?;
-            sender.send_to(b"nobody", group).await?;
+            sender.send_to(b"unheard", group).await?;
             sender.send_to(b"you", (Ipv6Addr::LOCALHOST, port).into()).await?;
             member.source().readable().await?;
             assert_eq!(heard(&member)?, [b"you"]);

@@ -19,7 +19,8 @@ type Wait = Pin<Box<dyn Future<Output = io::Result<()>>>>;
 /// More than two, so that one is in the middle.
 const COUNT: usize = 3;
 
-/// Starts `COUNT` tasks that wait. After each call of `feed`, `served` more of them must be done, and the others still wait.
+/// Starts `COUNT` tasks that wait. After each call of `feed`, `served` more of them must be done,
+/// and the others still wait.
 async fn check(
     name: &str,
     wait: impl Fn() -> Wait,
@@ -67,7 +68,8 @@ macro_rules! waits {
     };
 }
 
-/// Reads one byte by the trait. The object is borrowed during each poll only, so that several tasks can wait.
+/// Reads one byte by the trait. The object is borrowed during each poll only, so that several tasks
+/// can wait.
 async fn read_byte(stream: &RefCell<impl AsyncRead + Unpin>) -> io::Result<usize> {
     poll_fn(|cx| Pin::new(&mut *stream.borrow_mut()).poll_read(cx, &mut [0])).await
 }
@@ -85,7 +87,8 @@ async fn fill(stream: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads in a task of its own, until that is dropped: what is on its way comes later, and a step's budget ends.
+/// Reads in a task of its own, until that is dropped: what is on its way comes later, and a step's
+/// budget ends.
 fn drain<S: 'static>(peer: &Rc<S>) -> impl Sized + use<S>
 where
     for<'a> &'a S: AsyncRead + Unpin,

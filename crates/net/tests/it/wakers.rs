@@ -1,4 +1,5 @@
-//! A waker is foreign code in `clone`, `wake` and `drop`: what that does to the object that is waited for is never lost.
+//! A waker is foreign code in `clone`, `wake` and `drop`: what that does to the object that is
+//! waited for is never lost.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -59,8 +60,8 @@ fn waker(number: usize) -> Waker {
     unsafe { Waker::from_raw(RawWaker::new(std::ptr::without_provenance(number), &VTABLE)) }
 }
 
-/// Polls `future`, which is pending at first, with wakers that do `fulfil` in one of their calls, and from then on only when it
-/// was woken. It must become ready.
+/// Polls `future`, which is pending at first, with wakers that do `fulfil` in one of their calls,
+/// and from then on only when it was woken. It must become ready.
 async fn check<T>(name: &str, call: Call, future: impl Future<Output = T>, fulfil: impl FnOnce() + 'static) -> T {
     let mut future = Box::pin(future);
     WAKES.set(0);
@@ -68,7 +69,8 @@ async fn check<T>(name: &str, call: Call, future: impl Future<Output = T>, fulfi
     let again = fulfil.clone();
     let hook = move || again.take().into_iter().for_each(|fulfil| fulfil());
     HOOK.set(Some((call, Box::new(hook))));
-    // Another waker lets the first one be dropped. Otherwise one poll must do, or it would hide what was lost in it.
+    // Another waker lets the first one be dropped. Otherwise one poll must do, or it would hide
+    // what was lost in it.
     let polls = if call == Call::Drop { 2 } else { 1 };
     for number in 0..polls {
         if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(&waker(number))) {
@@ -337,7 +339,8 @@ fn of_a_stream_in_memory_any_number_of_tasks_wait_and_all_are_woken() {
             };
             assert!(!(0..readers).any(&mut poll));
             far.write_all(&vec![7; readers]).await.unwrap();
-            // Those that were woken read: all of them, as those beyond the limit were woken before, and wait again.
+            // Those that were woken read: all of them, as those beyond the limit were woken before,
+            // and wait again.
             let mut left: Vec<_> = (0..readers).collect();
             for _ in 0..readers {
                 left.retain(|&index| {
