@@ -12,8 +12,7 @@ pub use picot_loop::{
 pub use picot_macros::{main, test};
 #[doc(no_inline)]
 pub use picot_tasks::{
-    CancelScope, JoinSet, as_completed, gather, gather_settled, move_on_after, race, scope, shield, supervised,
-    timeout, wait,
+    CancelScope, JoinSet, as_completed, gather, gather_settled, move_on_after, race, scope, shield, supervised, timeout,
 };
 
 /// Promises: what `Deferred`, `Promise` and `when` at the root come from.

@@ -1,8 +1,9 @@
-//! Cancel scopes: a piece of work that can be cancelled as a whole, from anywhere, or by a deadline.
+//! Cancel scopes: work that can be cancelled as a whole, from anywhere or by a deadline.
 //!
-//! Cancelling drops the work at the end of a poll, never inside of `cancel`, and nothing can swallow it. Which scope ends
-//! which work is a matter of identity and not of counting: a scope that is cancelled by itself says so to its caller; one
-//! that is cancelled with a scope around it says nothing, and is dropped by that.
+//! Cancelling drops the work at the end of a poll, never inside `cancel`, and the work cannot
+//! swallow it. Which scope ends which work is decided by identity, not by counting: a scope that is
+//! cancelled itself returns an error to its caller; one inside a cancelled scope returns nothing,
+//! and is dropped by the outer one.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -21,18 +22,19 @@ use crate::contained::{self, Contained};
 use crate::cooperate::{Gate, is_spent};
 use crate::request::{CancelRequest, CancelToken, wake};
 
-/// A piece of work that can be cancelled as a whole (trio's `CancelScope`; what asyncio's `timeout` is made of).
+/// A scope whose work can be cancelled as a whole (trio's `CancelScope`; what asyncio's `timeout`
+/// is made of).
 ///
-/// A scope is made, and then [runs](CancelScope::run) one future. Cancelling it drops the future at the end of the poll that
-/// runs now, or else at the next turn; so does its deadline. Scopes nest as their runs do: what is run in a scope that is
-/// cancelled ends before its first poll, and no deadline is later than that of a scope around it
-/// ([`effective_deadline`](CancelScope::effective_deadline)).
+/// A scope [runs](CancelScope::run) one future. Cancelling the scope drops the future at the end of
+/// the current poll, or else at the next turn; so does its deadline. Scopes nest as their runs do:
+/// work that is run inside a cancelled scope ends before its first poll, and no deadline is later
+/// than that of an outer scope ([`effective_deadline`](CancelScope::effective_deadline)).
 ///
-/// Work that has to clean up asynchronously gets a [`grace`](CancelScope::grace) and listens to the
+/// Work that must clean up asynchronously gets a [`grace`](CancelScope::grace) and listens to the
 /// [`token`](CancelScope::token).
 ///
-/// Tasks that were `spawn`ed belong to the loop, not to the scope that ran then. Those of [`scope`](crate::scope) belong to
-/// that, and end with it.
+/// Tasks that were spawned by `spawn` belong to the loop and not to the scope in which `spawn` was
+/// called. Children of a [`scope`](crate::scope()) belong to that scope and end with it.
 ///
 /// ```
 /// use picot_tasks::CancelScope;
@@ -55,30 +57,31 @@ struct Inner {
     phase: Cell<Phase>,
     deadline: Cell<Option<Instant>>,
     grace: Option<Duration>,
-    /// When the work is dropped that has been asked to end.
+    /// The end of the grace, once the work was asked to end.
     grace_until: Cell<Option<Instant>>,
     token: CancelToken,
-    /// The request that was made to this scope itself. The token has it, or that of a scope around if it came first.
+    /// The request to this scope itself. `token` has it, or an earlier one of an outer scope.
     own: RefCell<Option<CancelRequest>>,
     is_expired: Cell<bool>,
-    /// Whether a scope around this one drops its work. Kept here, and changed when a request is made or taken back: to ask
-    /// all scopes around at each poll took quadratic time in nested scopes.
+    /// Whether an outer scope drops this scope's work. Updated when a request is made or withdrawn:
+    /// asking all outer scopes at each poll took quadratic time in nested scopes.
     is_stopped_above: Cell<bool>,
-    /// Whether the run has used up a wake, or its timer, without an effect, because a scope around it was ending. If that is
-    /// taken back, the run is woken again.
+    /// Whether the run has used up a wake or its timer without effect, because an outer scope was
+    /// ending. If that is taken back, the run is woken again.
     owes_poll: Cell<bool>,
-    /// Whether a run inside of this scope owes a poll because the deadline of this scope had passed.
+    /// Whether an inner run owes a poll because the deadline of this scope had passed.
     is_waited_out: Cell<bool>,
-    /// Whether a run inside of this one was woken again since this one was last polled.
+    /// Whether an inner run was woken again since the last poll of this scope's run.
     has_woken_inside: Cell<bool>,
     /// Wakes the task that polls the run.
     runner: Cell<Option<Waker>>,
-    /// The scope around this one, and the number among its children.
+    /// The next outer scope, and the number of this scope among its children.
     parent: RefCell<Option<(CancelScope, u64)>>,
     children: RefCell<Children>,
 }
 
-/// The scopes whose runs are inside of another's. In a tree, whose size is that of what is in it.
+/// The scopes whose runs are inside the run of another. In a tree, which frees the memory of
+/// removed entries.
 #[derive(Default)]
 struct Children {
     scopes: BTreeMap<u64, Weak<Inner>>,
@@ -93,19 +96,24 @@ enum Phase {
 }
 
 thread_local! {
-    /// The innermost scope whose run is being polled, and the [nesting](picot_context::nesting) of the step that polls it.
+    /// The innermost scope whose run is being polled, and the [nesting](picot_context::nesting) of
+    /// the polling step.
     static CURRENT: RefCell<Option<(CancelScope, u32)>> = const { RefCell::new(None) };
 }
 
-/// The innermost scope around what runs now. An eager task is polled inside of its spawner's step, but it is a task of the
-/// loop's: the spawner's scope is not around it.
+/// Returns the innermost scope around the running code.
+///
+/// An eager task is polled inside its spawner's step, but it is a task of the loop: the spawner's
+/// scope is not around it. The nesting of the steps tells the two apart.
 fn current() -> Option<CancelScope> {
     let current = CURRENT.try_with(|current| current.borrow().clone()).unwrap_or(None);
     current.filter(|(_, nesting)| *nesting == picot_context::nesting()).map(|(scope, _)| scope)
 }
 
-/// The time by which whatever runs now is cancelled: the earliest deadline of all scopes and timeouts around it. `None` if
-/// none of them has one.
+/// Returns the time by which the running code is cancelled: the earliest deadline of all scopes and
+/// timeouts around it.
+///
+/// `None` if there is no deadline.
 ///
 /// ```
 /// use std::time::Duration;
@@ -127,27 +135,51 @@ pub fn effective_deadline() -> Option<Instant> {
 }
 
 impl CancelScope {
-    /// A scope without a deadline.
+    /// Creates a scope without a deadline.
+    ///
+    /// ```
+    /// assert_eq!(picot_tasks::CancelScope::new().deadline(), None);
+    /// ```
     #[track_caller]
-    #[expect(clippy::new_without_default, reason = "it notes where it was made")]
+    #[expect(clippy::new_without_default, reason = "a default would hide the caller, whose location the scope records")]
     pub fn new() -> CancelScope {
         CancelScope::at(Location::caller(), None)
     }
 
-    /// A scope that is cancelled at `deadline`.
+    /// Creates a scope that is cancelled at `deadline`. `None` means no deadline.
+    ///
+    /// ```
+    /// use picot_tasks::CancelScope;
+    ///
+    /// picot_loop::run(async {
+    ///     let scope = CancelScope::with_deadline(picot_loop::Instant::now());
+    ///     assert!(scope.run(std::future::pending::<()>()).await.is_err());
+    /// });
+    /// ```
     #[track_caller]
     pub fn with_deadline(deadline: impl Into<Option<Instant>>) -> CancelScope {
         CancelScope::at(Location::caller(), deadline.into())
     }
 
-    /// A scope that is cancelled when `duration`, counted from now, has passed.
+    /// Creates a scope that is cancelled `duration` after this call. `None` means no deadline.
     ///
     /// # Panics
     /// If this thread has no loop.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use picot_tasks::CancelScope;
+    ///
+    /// picot_loop::run(async {
+    ///     let scope = CancelScope::with_timeout(Duration::from_millis(1));
+    ///     assert!(scope.run(std::future::pending::<()>()).await.is_err());
+    ///     assert!(scope.is_expired());
+    /// });
+    /// ```
     #[track_caller]
     pub fn with_timeout(duration: impl Into<Option<Duration>>) -> CancelScope {
-        // A closure has no caller: one that panicked would point here.
-        #[expect(clippy::manual_map, reason = "see above")]
+        // `map` would call `Instant::now` in a closure, and a panic there would point at this file.
+        #[expect(clippy::manual_map, reason = "a closure would hide the caller")]
         let deadline = match duration.into() {
             Some(duration) => Some(Instant::now() + duration),
             None => None,
@@ -177,32 +209,58 @@ impl CancelScope {
         }
     }
 
-    /// Gives the work time to clean up: being cancelled, it is told by the [`token`](CancelScope::token), goes on, and is
-    /// dropped when `duration` has passed since. If it gives a value by then, that stands. A scope around it that is
-    /// cancelled without a grace drops it at once, all the same.
+    /// Gives the work `duration` to clean up after the request to cancel.
+    ///
+    /// The work learns of the request by the [`token`](CancelScope::token), continues, and is
+    /// dropped when `duration` has passed since the request. If it ends by then, its value counts.
+    /// An outer scope without a grace still drops it at once.
     ///
     /// # Panics
-    /// If the scope has been cloned or run: this is for making it.
+    /// If the scope was cloned or run before.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use picot_tasks::CancelScope;
+    ///
+    /// picot_loop::run(async {
+    ///     let scope = CancelScope::new().grace(Duration::from_secs(5));
+    ///     let work = scope.run(async {
+    ///         scope.cancel("shutting down");
+    ///         picot_loop::yield_now().await;
+    ///         "cleaned up"
+    ///     });
+    ///     assert_eq!(work.await.unwrap(), "cleaned up");
+    /// });
+    /// ```
     #[track_caller]
     pub fn grace(mut self, duration: Duration) -> CancelScope {
         let inner = Rc::get_mut(&mut self.inner).filter(|inner| inner.phase.get() == Phase::New);
-        inner.expect("a scope gets its grace when it is made, before it is cloned or run").grace = Some(duration);
+        inner.expect("set the grace of a cancel scope before it is cloned or run").grace = Some(duration);
         self
     }
 
-    /// Runs `future` in this scope. If the future gives a value in the poll in which it is cancelled, that value stands. A
-    /// deadline never throws away a value that is there: the future is polled before its end, once at least, and once more
-    /// if the budget of its step was spent.
+    /// Runs `future` in this scope.
+    ///
+    /// If the future ends in the poll in which it is cancelled, its value counts. A deadline never
+    /// discards a value that is ready: the future is polled at least once before its end, and once
+    /// more if the budget of its step was spent.
     ///
     /// # Errors
-    /// [`CancelError`] if the scope was cancelled or its deadline has passed. The future has been dropped by then.
+    /// [`CancelError`] if the scope was cancelled or its deadline has passed. The future has been
+    /// dropped by then.
     ///
     /// # Panics
-    /// If the scope was run before: make another one. When polled, if there is a deadline and the thread has no loop; the
-    /// message names the place where the scope was made.
+    /// If the scope was run before. When polled, if there is a deadline and the thread has no loop;
+    /// the message names the line where the scope was made.
     ///
     /// # If dropped
-    /// So is the future.
+    /// The future is dropped.
+    ///
+    /// ```
+    /// picot_loop::run(async {
+    ///     assert_eq!(picot_tasks::CancelScope::new().run(async { 1 }).await.unwrap(), 1);
+    /// });
+    /// ```
     #[track_caller]
     pub fn run<F: IntoFuture>(&self, future: F) -> Run<F::IntoFuture> {
         assert!(self.inner.phase.get() == Phase::New, "a cancel scope runs one future, once; make another scope");
@@ -211,8 +269,18 @@ impl CancelScope {
         Run { future, scope: self.clone(), timer: None, is_started: false, is_overdue: false, gate: Gate::default() }
     }
 
-    /// Asks for the work to be cancelled, and says whether it still could be: `false` if it has ended. The first reason
-    /// stays. A scope that has not been run yet will end before the first poll.
+    /// Requests the cancellation of the work. Returns `false` if the work has ended.
+    ///
+    /// The first reason stays. A scope that was not run yet will end before the first poll.
+    ///
+    /// ```
+    /// picot_loop::run(async {
+    ///     let scope = picot_tasks::CancelScope::new();
+    ///     assert!(scope.cancel("not needed"));
+    ///     assert!(scope.run(async {}).await.is_err());
+    ///     assert!(!scope.cancel("too late"));
+    /// });
+    /// ```
     #[track_caller]
     pub fn cancel(&self, reason: impl Into<CancelReason>) -> bool {
         if self.inner.phase.get() == Phase::Ended {
@@ -222,8 +290,19 @@ impl CancelScope {
         true
     }
 
-    /// Takes the request to cancel back, and says whether that was still possible: not if the work has ended, or was told of
-    /// the request by a token. Work that was woken in vain meanwhile is woken again.
+    /// Takes the request to cancel back. Returns whether that was still possible.
+    ///
+    /// It is not if the work has ended, or if code has learned of the request by a token. Work that
+    /// has used up a wake in the meantime is woken again.
+    ///
+    /// ```
+    /// picot_loop::run(async {
+    ///     let scope = picot_tasks::CancelScope::new();
+    ///     scope.cancel("a mistake");
+    ///     assert!(scope.withdraw());
+    ///     assert!(scope.run(async {}).await.is_ok());
+    /// });
+    /// ```
     pub fn withdraw(&self) -> bool {
         let number = self.inner.own.borrow().as_ref().map(CancelRequest::number);
         let Some(number) = number.filter(|_| self.inner.phase.get() != Phase::Ended) else { return false };
@@ -235,7 +314,7 @@ impl CancelScope {
         self.inner.own.replace(None);
         self.inner.is_expired.set(false);
         self.inner.grace_until.set(None);
-        // From the outside to the inside: a request of a scope around that came later is the next one.
+        // From the outermost to the innermost: a later request of an outer scope is the next one.
         for scope in scopes.iter().filter(|scope| has_it(scope)) {
             let own = scope.inner.own.borrow().clone();
             scope.inner.token.replace(own.or_else(|| scope.parent()?.request_info()));
@@ -245,10 +324,24 @@ impl CancelScope {
         true
     }
 
-    /// Moves the deadline, or takes it away.
+    /// Moves the deadline; `None` removes it.
     ///
     /// # Errors
     /// [`RescheduleError`] if the scope does not run, or was cancelled.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use picot_tasks::CancelScope;
+    ///
+    /// picot_loop::run(async {
+    ///     let scope = CancelScope::with_timeout(Duration::from_millis(1));
+    ///     let work = scope.run(async {
+    ///         scope.reschedule(None).unwrap();
+    ///         picot_loop::sleep(Duration::from_millis(2)).await;
+    ///     });
+    ///     assert!(work.await.is_ok());
+    /// });
+    /// ```
     pub fn reschedule(&self, deadline: impl Into<Option<Instant>>) -> Result<(), RescheduleError> {
         match self.inner.phase.get() {
             Phase::New => return Err(RescheduleError::NotRunning),
@@ -264,37 +357,70 @@ impl CancelScope {
         Ok(())
     }
 
-    /// The scope's own deadline.
+    /// Returns the scope's own deadline.
+    ///
+    /// ```
+    /// picot_loop::run(async {
+    ///     let now = picot_loop::Instant::now();
+    ///     assert_eq!(picot_tasks::CancelScope::with_deadline(now).deadline(), Some(now));
+    /// });
+    /// ```
     #[doc(alias = "when")]
     pub fn deadline(&self) -> Option<Instant> {
         self.inner.deadline.get()
     }
 
-    /// The time by which the work is cancelled: the scope's deadline, or that of a scope around it if it is earlier. While
-    /// the work is being cancelled with a grace, the end of that.
+    /// Returns the time by which the work is cancelled: the scope's deadline, or an earlier one of
+    /// an outer scope.
+    ///
+    /// While the work is being cancelled with a grace, it is the end of the grace.
+    ///
+    /// ```
+    /// picot_loop::run(async {
+    ///     let now = picot_loop::Instant::now();
+    ///     assert_eq!(picot_tasks::CancelScope::with_deadline(now).effective_deadline(), Some(now));
+    /// });
+    /// ```
     pub fn effective_deadline(&self) -> Option<Instant> {
         let own = |scope: &CancelScope| scope.inner.grace_until.get().or(scope.inner.deadline.get());
         self.chain().filter_map(|scope| own(&scope)).min()
     }
 
-    /// Whether the scope, or one around it, was cancelled.
+    /// Returns whether the scope or an outer one was cancelled.
+    ///
+    /// ```
+    /// let scope = picot_tasks::CancelScope::new();
+    /// scope.cancel("not needed");
+    /// assert!(scope.is_cancelled());
+    /// ```
     #[doc(alias = "cancel_called")]
     pub fn is_cancelled(&self) -> bool {
         self.inner.token.is_set()
     }
 
-    /// Whether the scope's own deadline has passed before its work was done.
+    /// Returns whether the scope's own deadline passed before the work was done.
+    ///
+    /// ```
+    /// assert!(!picot_tasks::CancelScope::new().is_expired());
+    /// ```
     #[doc(alias = "expired")]
     pub fn is_expired(&self) -> bool {
         self.inner.is_expired.get()
     }
 
-    /// The request to cancel, if there is one: why, by whom, and where.
+    /// Returns the request to cancel, if there is one: reason, requester and source location.
+    ///
+    /// ```
+    /// let scope = picot_tasks::CancelScope::new();
+    /// scope.cancel("not needed");
+    /// assert_eq!(scope.request_info().unwrap().reason().as_str(), "not needed");
+    /// ```
     pub fn request_info(&self) -> Option<CancelRequest> {
         self.inner.token.peek()
     }
 
-    /// Tells code of the request that cleans up asynchronously; see [`grace`](CancelScope::grace).
+    /// Returns a token that notifies code of the request, so that it can clean up; see
+    /// [`grace`](CancelScope::grace).
     ///
     /// ```
     /// use std::time::Duration;
@@ -319,7 +445,7 @@ impl CancelScope {
         self.inner.parent.borrow().as_ref().map(|(parent, _)| parent.clone())
     }
 
-    /// This scope, and those around it.
+    /// Iterates over this scope and the outer ones, from the inside out.
     fn chain(&self) -> impl Iterator<Item = CancelScope> + use<> {
         std::iter::successors(Some(self.clone()), CancelScope::parent)
     }
@@ -328,7 +454,7 @@ impl CancelScope {
         self.inner.own.borrow().is_some()
     }
 
-    /// The first request stays.
+    /// Notes a request and wakes the run. The first request stays.
     fn request(&self, request: CancelRequest) {
         if self.is_own() {
             return;
@@ -338,20 +464,22 @@ impl CancelScope {
         self.wake_runner();
     }
 
-    /// Brings the request to the tokens of this scope and of those inside of it.
+    /// Sets the request in the tokens of this scope and of the inner ones.
     fn spread(&self, request: &CancelRequest) {
         let scopes = self.subtree();
         refresh(&scopes);
         for scope in scopes {
             scope.inner.token.set(request.clone());
             if !self.is_cancelled() {
-                // The setting wakes, a waker is foreign code, and that has taken the request back.
+                // Setting a token wakes its waits, which may run user code, and that has withdrawn
+                // the request.
                 return;
             }
         }
     }
 
-    /// This scope and those inside of it, the outer ones first. Without recursion, which nested scopes would cost stack.
+    /// Returns this scope and the inner ones, outer before inner. A loop, as recursion could
+    /// overflow the stack.
     fn subtree(&self) -> Vec<CancelScope> {
         let mut scopes = vec![self.clone()];
         let mut next = 0;
@@ -369,17 +497,18 @@ impl CancelScope {
         }
     }
 
-    /// Whether a request to this scope drops its work at once.
+    /// Returns whether a request to this scope drops its work at once.
     fn is_stopping(&self) -> bool {
         self.is_own() && self.inner.grace.is_none()
     }
 
-    /// Whether the work is to be dropped, because of a request to this scope.
+    /// Returns whether the work must be dropped now, because of a request to this scope.
     fn is_stopped(&self) -> bool {
         self.is_own() && (self.inner.grace.is_none() || self.is_due(self.inner.grace_until.get()))
     }
 
-    /// The nearest scope around this one that drops its work, or is about to because its deadline has passed.
+    /// Returns the nearest outer scope that drops its work, or is about to because its deadline has
+    /// passed.
     fn ending_above(&self) -> Option<CancelScope> {
         self.chain().skip(1).find(|scope| {
             let is_expiring = scope.inner.grace.is_none() && scope.is_due(scope.deadline());
@@ -387,7 +516,7 @@ impl CancelScope {
         })
     }
 
-    /// This thread's loop, for a deadline.
+    /// Returns this thread's loop, which a deadline needs.
     fn handle(&self) -> LoopHandle {
         let no_loop = |error: LoopError| -> ! {
             panic!(
@@ -403,7 +532,7 @@ impl CancelScope {
     }
 
     fn sleep_until(&self, time: Instant) -> Sleep {
-        // It knows its loop, and so cannot panic.
+        // Panics with a better message than `sleep_until` would.
         self.handle();
         picot_loop::sleep_until(time)
     }
@@ -413,7 +542,7 @@ impl CancelScope {
         time.is_some_and(|time| now().is_some_and(|now| time <= now))
     }
 
-    /// The scope around this one is the one whose run is being polled.
+    /// Makes the scope whose run is being polled the parent of this one.
     fn link(&self) {
         let outer = current();
         let is_known = match (&*self.inner.parent.borrow(), &outer) {
@@ -450,14 +579,14 @@ impl CancelScope {
         }
     }
 
-    /// The work has ended, in whatever way.
+    /// Marks the work as ended, in whatever way.
     fn end(&self) {
         self.inner.phase.set(Phase::Ended);
         self.unlink();
         drop(self.inner.runner.take());
     }
 
-    /// The deadline has passed, which only the run itself finds out: it need not be woken.
+    /// Notes that the deadline has passed. Only the run itself finds that out, so it needs no wake.
     fn expire(&self) {
         self.inner.is_expired.set(true);
         let request = CancelRequest::by_deadline(self.inner.place);
@@ -466,7 +595,7 @@ impl CancelScope {
     }
 }
 
-/// Notes for each scope but the first, which come after those around them, whether one around it drops its work.
+/// Updates `is_stopped_above` of each scope. `scopes` must list outer scopes before inner ones.
 fn refresh(scopes: &[CancelScope]) {
     for scope in scopes {
         let is_stopped = |parent: CancelScope| parent.inner.is_stopped_above.get() || parent.is_stopping();
@@ -474,7 +603,8 @@ fn refresh(scopes: &[CancelScope]) {
     }
 }
 
-/// Wakes the runs that have used up a wake in vain. Those around them are polled once more before their deadlines pass.
+/// Wakes the runs that have used up a wake without effect. The outer runs are marked, so that each
+/// of them is polled once more before its deadline passes.
 fn wake_again(scopes: &[CancelScope]) {
     for scope in scopes.iter().filter(|scope| scope.inner.owes_poll.take()) {
         for outer in scope.chain().skip(1) {
@@ -497,6 +627,17 @@ impl fmt::Debug for CancelScope {
 
 pin_project! {
     /// Work in a cancel scope; made by [`CancelScope::run`].
+    ///
+    /// ```
+    /// use picot_tasks::CancelScope;
+    ///
+    /// picot_loop::run(async {
+    ///     let scope = CancelScope::new();
+    ///     let run = scope.run(std::future::pending::<()>());
+    ///     scope.cancel("before the first poll");
+    ///     assert!(run.await.is_err());
+    /// });
+    /// ```
     #[must_use = "futures do nothing unless they are awaited"]
     pub struct Run<F> {
         #[pin]
@@ -504,7 +645,8 @@ pin_project! {
         scope: CancelScope,
         timer: Option<Sleep>,
         is_started: bool,
-        // Whether the deadline has passed while the budget was spent: then the work gets one more poll.
+        // Whether the deadline has passed while the budget was spent; the work then gets one more
+        // poll.
         is_overdue: bool,
         gate: Gate,
     }
@@ -533,13 +675,14 @@ impl<F: Future> Future for Run<F> {
         scope.link();
         let known = scope.inner.runner.take().filter(|known| known.will_wake(cx.waker()));
         scope.inner.runner.set(Some(known.unwrap_or_else(|| cx.waker().clone())));
-        // What was not polled yet has nothing to clean up, and gets no grace. The end of a grace is looked at after the poll:
-        // a value that is there by then stands.
+        // Work that was never polled has nothing to clean up and gets no grace. The end of a grace
+        // is checked after the poll, so that a value which is ready by then counts.
         if scope.is_stopping() || (!*this.is_started && scope.is_own()) {
             return Poll::Ready(self.end());
         }
         if scope.inner.is_stopped_above.get() {
-            // The scope that stops it is further up the stack, and drops this next, unless its request is taken back.
+            // An outer scope drops this run later in this poll, unless its request is withdrawn
+            // before.
             scope.inner.owes_poll.set(true);
             return Poll::Pending;
         }
@@ -561,12 +704,12 @@ impl<F: Future> Future for Run<F> {
 impl<F: Future> Run<F> {
     fn poll_inside(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let future = this.future.as_pin_mut().expect("a run is not polled after its end");
+        let future = this.future.as_pin_mut().expect("present: a run is not polled after its end");
         let _outer = Outer::enter(this.scope);
         future.poll(cx)
     }
 
-    /// Waits for the deadline, and then for the end of the grace.
+    /// Polls the timer: first for the deadline, and then for the end of the grace.
     fn poll_timer(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -585,22 +728,24 @@ impl<F: Future> Run<F> {
             if this.timer.as_ref().is_none_or(|timer| timer.deadline() != time) {
                 *this.timer = Some(this.scope.sleep_until(time));
             }
-            let timer = this.timer.as_mut().expect("it was just set");
-            // A timer takes a turn also if its time has passed. That is not waited for at the first poll.
+            let timer = this.timer.as_mut().expect("present: set above");
+            // A new timer fires in the next turn at the earliest. A deadline that has passed before
+            // the first poll is not delayed so.
             let has_passed = is_first && this.scope.is_due(Some(time));
             if !has_passed && Pin::new(timer).poll(cx).is_pending() {
                 *this.is_overdue = false;
                 return Poll::Pending;
             }
             if (is_spent() || inner.has_woken_inside.get()) && !std::mem::replace(this.is_overdue, true) {
-                // Something inside may be ready, and could not be taken: the budget was spent, or a request to a scope around
-                // it had come in between.
+                // Inner work may be ready without having been polled: the budget was spent, or a
+                // request to an outer scope came in between. It gets one more poll before the
+                // deadline counts.
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
             if !this.scope.is_own() {
                 if let Some(ending) = this.scope.ending_above() {
-                    // Of two deadlines that pass together, the outer one is the error.
+                    // Of two deadlines that pass together, the outer one becomes the error.
                     ending.inner.is_waited_out.set(true);
                     inner.owes_poll.set(true);
                     return Poll::Pending;
@@ -621,13 +766,13 @@ impl<F: Future> Run<F> {
         this.scope.end();
     }
 
-    /// Drops the work, and says that it was cancelled.
+    /// Drops the work and returns the error.
     fn end(mut self: Pin<&mut Self>) -> Result<F::Output, CancelError> {
         self.as_mut().clear();
         budget::spend();
         let scope = self.project().scope;
         let own = scope.inner.own.borrow().clone();
-        let request = scope.request_info().or(own).expect("a scope that is stopped has a request");
+        let request = scope.request_info().or(own).expect("present: only a request stops a scope");
         Err(CancelError { request })
     }
 }
@@ -638,7 +783,7 @@ impl<F> fmt::Debug for Run<F> {
     }
 }
 
-/// Restores the scope around the current one, also while unwinding.
+/// Restores the outer scope as the current one, also while unwinding.
 struct Outer(Option<(CancelScope, u32)>);
 
 impl Outer {
@@ -655,19 +800,51 @@ impl Drop for Outer {
     }
 }
 
-/// Work was cancelled, by its scope.
+/// The error of work that its cancel scope has ended. By `?` it becomes an `io::Error` of the kind
+/// `Other`.
+///
+/// ```
+/// use picot_tasks::CancelScope;
+///
+/// async fn work(scope: &CancelScope) -> std::io::Result<()> {
+///     scope.run(std::future::pending::<()>()).await?;
+///     Ok(())
+/// }
+///
+/// picot_loop::run(async {
+///     let scope = CancelScope::new();
+///     scope.cancel("not needed");
+///     assert!(work(&scope).await.unwrap_err().to_string().starts_with("cancelled: not needed"));
+/// });
+/// ```
 #[derive(Clone)]
 pub struct CancelError {
     request: CancelRequest,
 }
 
 impl CancelError {
-    /// Why.
+    /// Returns the reason of the request.
+    ///
+    /// ```
+    /// picot_loop::run(async {
+    ///     let scope = picot_tasks::CancelScope::new();
+    ///     scope.cancel("not needed");
+    ///     assert_eq!(scope.run(async {}).await.unwrap_err().reason().as_str(), "not needed");
+    /// });
+    /// ```
     pub fn reason(&self) -> &CancelReason {
         self.request.reason()
     }
 
-    /// The request: why, by whom, and where.
+    /// Returns the request: reason, requester and source location.
+    ///
+    /// ```
+    /// picot_loop::run(async {
+    ///     let scope = picot_tasks::CancelScope::new();
+    ///     scope.cancel("not needed");
+    ///     assert!(scope.run(async {}).await.unwrap_err().request().place().file().ends_with(".rs"));
+    /// });
+    /// ```
     pub fn request(&self) -> &CancelRequest {
         &self.request
     }
@@ -687,11 +864,23 @@ impl fmt::Debug for CancelError {
 
 impl std::error::Error for CancelError {}
 
+impl From<CancelError> for std::io::Error {
+    fn from(error: CancelError) -> std::io::Error {
+        std::io::Error::other(error)
+    }
+}
+
 /// Why a deadline could not be moved.
+///
+/// ```
+/// use picot_tasks::{CancelScope, RescheduleError};
+///
+/// assert_eq!(CancelScope::new().reschedule(None), Err(RescheduleError::NotRunning));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RescheduleError {
-    /// The scope has not been run yet.
+    /// The scope was not run yet.
     NotRunning,
     /// The scope was cancelled, or its deadline has passed.
     Cancelled,

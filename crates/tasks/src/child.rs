@@ -1,7 +1,8 @@
-//! A child of a scope: what runs, what is known of it, and its handle.
+//! A child of a scope: its future, its record, and its handle.
 //!
-//! The invariants are those of the executor's tasks: a child is polled and dropped in steps of its own, whatever ends it; a
-//! panic in either does not leave this file; when its output appears, its future is gone.
+//! The invariants are those of the executor's tasks. A child is polled and dropped in steps of its
+//! own, whatever ends it. A panic in either stays in this file. When the output appears, the future
+//! is gone.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -18,13 +19,13 @@ use pin_project_lite::pin_project;
 use crate::contained;
 use crate::request::wake;
 
-/// What is known of a child, whatever its output is.
+/// The part of a child's state that does not depend on its output type.
 pub(crate) struct Record {
     pub(crate) id: TaskId,
     place: Place,
     details: RefCell<Option<Rc<Details>>>,
     cancelled: RefCell<Option<CancelReason>>,
-    /// Whether the end of the others does not end it.
+    /// Whether the child runs on when its scope fails or is cancelled.
     pub(crate) is_shielded: bool,
     pub(crate) is_started: Cell<bool>,
     is_ended: Cell<bool>,
@@ -33,7 +34,7 @@ pub(crate) struct Record {
     waker: RefCell<Option<Waker>>,
 }
 
-/// Which child it is.
+/// What identifies a child.
 pub(crate) struct Identity {
     id: TaskId,
     place: Place,
@@ -61,7 +62,7 @@ impl Record {
         }
     }
 
-    /// What its info is made of, without making it: the name is copied then.
+    /// Returns what the info is made of. Making the info itself copies the name.
     pub(crate) fn identity(&self) -> Identity {
         Identity { id: self.id, place: self.place, details: self.details.borrow().clone() }
     }
@@ -74,17 +75,18 @@ impl Record {
         self.waker.replace(Some(waker));
     }
 
-    /// Asks for the child to be dropped at its next step. The first reason stays.
+    /// Requests that the child is dropped at its next step. The first reason stays.
     pub(crate) fn cancel(&self, reason: CancelReason) {
         self.cancelled.borrow_mut().get_or_insert(reason);
-        // It wakes whoever polls the scope, which may be anybody's code, so the cell is not borrowed then.
+        // The wake may run user code, so the cell is not borrowed meanwhile.
         let waker = self.waker.borrow().clone();
         if let Some(waker) = waker {
             wake(waker);
         }
     }
 
-    /// The scope ends. Says whether that ends the child, which the caller wakes then.
+    /// Cancels the child because its scope ends, unless it is shielded. Returns whether it did; the
+    /// caller then wakes it.
     pub(crate) fn sweep(&self, reason: &CancelReason) -> bool {
         if !self.is_shielded {
             self.cancelled.borrow_mut().get_or_insert_with(|| reason.clone());
@@ -96,7 +98,10 @@ impl Record {
         self.cancelled.borrow().is_some()
     }
 
-    /// Runs `f` in a step of the child's. It has the nesting of the parent's, and so its cancel scope, too.
+    /// Runs `f` in a step of the child. The step has the nesting of the parent's, and so the
+    /// parent's cancel scope.
+    ///
+    /// Returns also whether the loop's coarse clock has advanced.
     pub(crate) fn step<R>(&self, handle: &LoopHandle, f: impl FnOnce() -> R) -> (R, bool) {
         let details = self.details.borrow().clone();
         let step = Step::task(self.id, self.place);
@@ -112,19 +117,19 @@ impl Record {
     }
 }
 
-/// What a child's handle waits for.
-pub(crate) struct Slot<T> {
+/// The state that a child's future and its handle share.
+pub(crate) struct ChildState<T> {
     pub(crate) record: Record,
     outcome: Cell<Option<Result<T, JoinError>>>,
-    /// Whether the outcome is a panic that nobody was told of.
+    /// Whether the outcome is a panic that was not reported, because a joiner may still take it.
     owes_report: Cell<bool>,
-    /// Whether an `Err` that nothing takes is no report.
+    /// Whether an `Err` that no wait takes is dropped without a report.
     ignores_errors: Cell<bool>,
 }
 
-impl<T> Slot<T> {
-    pub(crate) fn new(record: Record) -> Slot<T> {
-        Slot { record, outcome: Cell::new(None), owes_report: Cell::new(false), ignores_errors: Cell::new(false) }
+impl<T> ChildState<T> {
+    pub(crate) fn new(record: Record) -> ChildState<T> {
+        ChildState { record, outcome: Cell::new(None), owes_report: Cell::new(false), ignores_errors: Cell::new(false) }
     }
 
     fn settle(&self, outcome: Result<T, JoinError>) {
@@ -133,7 +138,7 @@ impl<T> Slot<T> {
     }
 }
 
-impl<T> Drop for Slot<T> {
+impl<T> Drop for ChildState<T> {
     fn drop(&mut self) {
         let origin = || Origin::task(self.record.info());
         match self.outcome.take() {
@@ -153,27 +158,28 @@ impl<T> Drop for Slot<T> {
     }
 }
 
-/// A report of an error that nothing has taken. Its text is unknown: the error may borrow, and has no bound.
+/// Makes the report of an error that no wait has taken. Its text is unknown: `E` has no bound and
+/// may borrow.
 pub(crate) fn unclaimed<E>(task: TaskInfo) -> Report {
     let text = format!("a value of type {}, whose text only its taker could know", std::any::type_name::<E>());
     Report::new(Origin::task(task), Cause::Unclaimed(text.into()))
 }
 
-/// What a scope holds of a child.
-pub(crate) trait Job<E> {
+/// A child as its scope holds it, without its output type.
+pub(crate) trait ErasedChild<E> {
     fn record(&self) -> &Record;
 
-    /// Polls the future in a step of the child's, and drops it if it is done or has panicked. Says as well whether the loop's
-    /// coarse clock has moved.
+    /// Polls the future in a step of the child, and drops it if it is done or has panicked. Returns
+    /// also whether the loop's coarse clock has advanced.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>, handle: &LoopHandle) -> (Poll<Ended<E>>, bool);
 
-    /// Drops the future in a step of the child's.
+    /// Drops the future in a step of the child.
     fn clear(self: Pin<&mut Self>, handle: &LoopHandle) -> (Ended<E>, bool);
 
-    /// What the handle gets instead of a value.
+    /// Sets an error as the outcome.
     fn fail(&self, error: JoinError);
 
-    /// Whoever waits now gets the panic; if it goes away without having taken it, the panic is a report.
+    /// Leaves the panic to the joiner. If that goes away without taking it, the panic is reported.
     fn owe_report(&self);
 }
 
@@ -186,35 +192,35 @@ pub(crate) enum Ended<E> {
 }
 
 pin_project! {
-    /// The future of a child that gives a `T`, or an `E` to the scope.
-    pub(crate) struct Body<F, T> {
+    /// The future of a child that returns a `T` to its handle, or an `E` to its scope.
+    pub(crate) struct ChildBody<F, T> {
         #[pin]
         future: Option<F>,
-        slot: Rc<Slot<T>>,
+        state: Rc<ChildState<T>>,
     }
 }
 
-impl<F, T> Body<F, T> {
-    pub(crate) fn new(future: F, slot: Rc<Slot<T>>) -> Body<F, T> {
-        Body { future: Some(future), slot }
+impl<F, T> ChildBody<F, T> {
+    pub(crate) fn new(future: F, state: Rc<ChildState<T>>) -> ChildBody<F, T> {
+        ChildBody { future: Some(future), state }
     }
 }
 
-impl<F: Future<Output = Result<T, E>>, T, E> Job<E> for Body<F, T> {
+impl<F: Future<Output = Result<T, E>>, T, E> ErasedChild<E> for ChildBody<F, T> {
     fn record(&self) -> &Record {
-        &self.slot.record
+        &self.state.record
     }
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>, handle: &LoopHandle) -> (Poll<Ended<E>>, bool) {
         let mut this = self.project();
-        let slot = &**this.slot;
-        slot.record.is_started.set(true);
-        slot.record.step(handle, || {
+        let state = &**this.state;
+        state.record.is_started.set(true);
+        state.record.step(handle, || {
             let future = this.future.as_mut().as_pin_mut().expect("a child is not polled after its end");
             let ended = match catch(|| future.poll(cx)) {
                 Ok(Poll::Pending) => return Poll::Pending,
                 Ok(Poll::Ready(Ok(value))) => {
-                    slot.settle(Ok(value));
+                    state.settle(Ok(value));
                     Ended::Returned
                 }
                 Ok(Poll::Ready(Err(error))) => Ended::Failed(error),
@@ -228,14 +234,14 @@ impl<F: Future<Output = Result<T, E>>, T, E> Job<E> for Body<F, T> {
                 }
                 (Ok(()), ended) => ended,
             };
-            slot.record.tell_exit(handle, &ended);
+            state.record.tell_exit(handle, &ended);
             Poll::Ready(ended)
         })
     }
 
     fn clear(self: Pin<&mut Self>, handle: &LoopHandle) -> (Ended<E>, bool) {
         let mut this = self.project();
-        let record = &this.slot.record;
+        let record = &this.state.record;
         record.step(handle, || {
             let reason = || record.cancelled.borrow().clone().unwrap_or(CancelReason::from("its scope was dropped"));
             let dropped = catch(|| this.future.set(None));
@@ -246,16 +252,16 @@ impl<F: Future<Output = Result<T, E>>, T, E> Job<E> for Body<F, T> {
     }
 
     fn fail(&self, error: JoinError) {
-        self.slot.settle(Err(error));
+        self.state.settle(Err(error));
     }
 
     fn owe_report(&self) {
-        self.slot.owes_report.set(true);
+        self.state.owes_report.set(true);
     }
 }
 
 impl Record {
-    /// Tells the hooks of the end, while the last step is still the current one.
+    /// Calls the exit hook, while the child's last step is still the current one.
     fn tell_exit<E>(&self, handle: &LoopHandle, ended: &Ended<E>) {
         handle.tell_hooks(|hooks| {
             let exit = match ended {
@@ -267,16 +273,13 @@ impl Record {
         });
     }
 
-    /// The future is gone and the outcome is there. Returns whether somebody waits for it.
-    pub(crate) fn end(&self) -> bool {
+    /// Marks the child as ended and wakes the joiner. The future is gone and the outcome is set by
+    /// now.
+    pub(crate) fn end(&self) {
         self.is_ended.set(true);
         self.waker.replace(None);
-        match self.joiner.take() {
-            Some(joiner) => {
-                wake(joiner);
-                true
-            }
-            None => false,
+        if let Some(joiner) = self.joiner.take() {
+            wake(joiner);
         }
     }
 
@@ -288,78 +291,141 @@ impl Record {
     }
 }
 
-/// A child of a scope that was spawned. It is handled as a task is:
+/// The handle of a child of a scope. It works like the handle of a task:
 ///
 /// - Dropping the handle lets the child run on; its scope waits for it.
-/// - `child.await` waits for its end and takes the handle. Dropping that wait unfinished cancels the child.
+/// - `child.await` takes the handle and waits for the child's end. Dropping that wait unfinished
+///   cancels the child.
 /// - `(&mut child).await` only watches: dropping it does nothing.
-/// - [`cancel`](Child::cancel) asks for its end.
+/// - [`cancel`](Child::cancel) requests the child's end.
 ///
-/// An `Err` that a [supervised](crate::supervised()) child returns and nothing takes goes to the loop's error hook, once, when
-/// child and handle are gone, unless the child was told to [`ignore_errors`](Child::ignore_errors).
+/// If a [supervised](crate::supervised()) child returns an `Err` that no wait takes, the loop's
+/// error hook gets it once, when child and handle are gone; [`ignore_errors`](Child::ignore_errors)
+/// turns that off.
 ///
-/// If the child fails, its error goes to the scope, and who waits here gets a cancellation. That is seen by shielded
-/// siblings and after the scope only, as the failure ends everybody else.
+/// If a child of a [`scope`](crate::scope()) fails, its error goes to the scope, and the wait for
+/// the child returns a cancellation. Only shielded siblings and code after the scope see that, as
+/// the failure ends the other children.
+///
+/// ```
+/// use picot_tasks::{Child, supervised};
+///
+/// picot_loop::run(async {
+///     supervised(async |s| {
+///         let child: Child<u8> = s.spawn(async { 1 });
+///         assert_eq!(child.await.unwrap(), 1);
+///     })
+///     .await;
+/// });
+/// ```
 #[must_use = "a child runs on when its handle is dropped; write `let _ =` or `drop(…)` where that is meant"]
 pub struct Child<T> {
-    slot: Rc<Slot<T>>,
+    state: Rc<ChildState<T>>,
 }
 
 impl<T> Child<T> {
-    pub(crate) fn new(slot: Rc<Slot<T>>) -> Child<T> {
-        Child { slot }
+    pub(crate) fn new(state: Rc<ChildState<T>>) -> Child<T> {
+        Child { state }
     }
 
-    /// The child's number, in one order with those of the loop's tasks.
+    /// Returns the child's id. Children and tasks of the loop are numbered together.
+    ///
+    /// ```
+    /// picot_loop::run(async {
+    ///     picot_tasks::supervised(async |s| {
+    ///         let (one, two) = (s.spawn(async {}), s.spawn(async {}));
+    ///         assert!(one.id() < two.id());
+    ///     })
+    ///     .await;
+    /// });
+    /// ```
     pub fn id(&self) -> TaskId {
-        self.slot.record.id
+        self.state.record.id
     }
 
-    /// What is known of the child: its id, name and place.
+    /// Returns the child's id, name and source location.
+    ///
+    /// ```
+    /// picot_loop::run(async {
+    ///     picot_tasks::supervised(async |s| {
+    ///         assert_eq!(s.spawn_named("reader", async {}).info().given_name(), Some("reader"));
+    ///     })
+    ///     .await;
+    /// });
+    /// ```
     pub fn info(&self) -> TaskInfo {
-        self.slot.record.info()
+        self.state.record.info()
     }
 
-    /// Whether the child has ended, in whatever way; then waiting for it does not suspend.
+    /// Returns whether the child has ended, in whatever way. Waiting for it does not suspend then.
+    ///
+    /// ```
+    /// picot_loop::run(async {
+    ///     picot_tasks::supervised(async |s| {
+    ///         let mut child = s.spawn(async {});
+    ///         assert!(!child.is_finished());
+    ///         (&mut child).await.unwrap();
+    ///         assert!(child.is_finished());
+    ///     })
+    ///     .await;
+    /// });
+    /// ```
     pub fn is_finished(&self) -> bool {
-        self.slot.record.is_ended.get()
+        self.state.record.is_ended.get()
     }
 
-    /// Asks for the child to be cancelled, and says whether it still could be: `false` if it has ended. That is no failure
-    /// of the scope. The future is dropped at the child's next step, never inside of this function.
+    /// Requests the child's cancellation. Returns `false` if it has ended.
+    ///
+    /// The future is dropped at the child's next step, never inside this function. It is not a
+    /// failure of the scope.
+    ///
+    /// ```
+    /// picot_loop::run(async {
+    ///     picot_tasks::supervised(async |s| {
+    ///         let child = s.spawn(std::future::pending::<()>());
+    ///         assert!(child.cancel("not needed"));
+    ///         assert!(child.await.unwrap_err().is_cancelled());
+    ///     })
+    ///     .await;
+    /// });
+    /// ```
     pub fn cancel(&self, reason: impl Into<CancelReason>) -> bool {
         if self.is_finished() {
             return false;
         }
-        self.slot.record.cancel(reason.into());
+        self.state.record.cancel(reason.into());
         true
     }
 
-    /// Lets the child return an `Err` that nothing takes: it is dropped without a report. In a [`scope`](crate::scope()) this is
-    /// for a `Result` as the child's value; the error of the child itself is the scope's.
+    /// Drops an `Err` of the child that no wait takes without a report. In a
+    /// [`scope`](crate::scope()) this concerns a `Result` inside the child's value; the error of
+    /// the child itself goes to the scope.
     ///
     /// ```
     /// use picot_tasks::supervised;
     ///
-    /// picot_loop::run(supervised(async |s| {
-    ///     drop(s.spawn(async { Err::<(), _>("no listener is left") }).ignore_errors());
-    /// }));
+    /// picot_loop::run(async {
+    ///     supervised(async |s| {
+    ///         drop(s.spawn(async { Err::<(), _>("no listener is left") }).ignore_errors());
+    ///     })
+    ///     .await;
+    /// });
     /// ```
     pub fn ignore_errors(self) -> Child<T> {
-        self.slot.ignores_errors.set(true);
+        self.state.ignores_errors.set(true);
         self
     }
 
-    /// The wait for it was dropped.
+    /// Cancels the child because the wait for it was dropped, unless it is shielded.
     pub(crate) fn stop_waiting(&self) {
-        if !self.slot.record.is_shielded {
+        if !self.state.record.is_shielded {
             self.cancel("the wait for it was dropped");
         }
     }
 
     pub(crate) fn poll_join(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, JoinError>> {
         ready!(budget::poll_left(cx));
-        let record = &self.slot.record;
+        let record = &self.state.record;
         if !record.is_ended.get() {
             if picot_context::running().and_then(|step| step.task_id()) == Some(record.id) {
                 budget::spend();
@@ -367,7 +433,8 @@ impl<T> Child<T> {
             }
             let known = record.joiner.take().filter(|known| known.will_wake(cx.waker()));
             let joiner = known.unwrap_or_else(|| cx.waker().clone());
-            // A waker is foreign code, also in its clone and its drop, and may have dropped the scope.
+            // The waker may run user code in its clone and its drop, and that may have dropped the
+            // scope.
             if !record.is_ended.get() {
                 let old = record.joiner.replace(Some(joiner));
                 drop(old);
@@ -375,15 +442,15 @@ impl<T> Child<T> {
             }
         }
         budget::spend();
-        self.slot.owes_report.set(false);
-        Poll::Ready(self.slot.outcome.take().expect("the outcome of this child was taken already"))
+        self.state.owes_report.set(false);
+        Poll::Ready(self.state.outcome.take().expect("the outcome of this child was taken already"))
     }
 }
 
 impl<T> Drop for Child<T> {
-    /// Nothing waits by this any more.
+    /// Drops the waker of a watch by `(&mut child)`: nothing waits by this handle any more.
     fn drop(&mut self) {
-        let joiner = self.slot.record.joiner.take();
+        let joiner = self.state.record.joiner.take();
         drop(joiner);
     }
 }
@@ -413,15 +480,27 @@ impl<T> fmt::Debug for Child<T> {
     }
 }
 
-/// Waits for a child: what `child.await` makes.
+/// Waits for a child; made by `child.await`.
 ///
 /// # If dropped
-/// The child is cancelled, if it has not ended; unless it is [shielded](crate::Scope::shield).
+/// The child is cancelled if it has not ended, unless it is [shielded](crate::Scope::shield).
+///
+/// ```
+/// use std::future::IntoFuture;
+///
+/// picot_loop::run(async {
+///     picot_tasks::supervised(async |s| {
+///         let join = s.spawn(async { 1 }).into_future();
+///         assert_eq!(join.await.unwrap(), 1);
+///     })
+///     .await;
+/// });
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping this cancels the child"]
 pub struct ChildJoin<T> {
     child: Child<T>,
-    /// Whether the wait has ended, by an outcome or by the error of a child that waits for itself.
+    /// Whether the wait is over: by an outcome, or by the error of a child that waits for itself.
     is_over: bool,
 }
 

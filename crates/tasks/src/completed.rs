@@ -1,4 +1,4 @@
-//! Each of several, in the order in which they end.
+//! The outputs of several futures, in the order in which they end.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -10,17 +10,21 @@ use picot_context::{budget, contain};
 
 use crate::contained::{self, Contained};
 use crate::cooperate::Gate;
-use crate::crowd::Crowd;
+use crate::member_set::MemberSet;
 
-/// Gives the members' outputs in the order in which they end, each with its number in the order in which they were passed
-/// (asyncio's `as_completed`). It is a [`Stream`], and more members can be [pushed](AsCompleted::push) meanwhile.
+/// Returns the members' outputs in the order in which they end, each with its number (asyncio's
+/// `as_completed`).
 ///
-/// Members are futures, or tasks. Futures run only while the next output is waited for; tasks run by themselves. All members
-/// are polled once before the first output is given, so that later ones come in the order in which they end, however long the
-/// caller takes in between. Those that have ended before count in the order in which they were passed.
+/// The number is the position among the members as passed. The result is a [`Stream`], and more
+/// members can be [pushed](AsCompleted::push) later.
+///
+/// Members are futures or tasks. Futures run only while the next output is awaited; tasks run by
+/// themselves. All members are polled once before the first output is returned, so that later
+/// outputs come in the order in which the members end, however long the caller takes in between.
+/// Members that have ended before count in the order in which they were passed.
 ///
 /// # If dropped
-/// So are the members; tasks among them are cancelled.
+/// The members are dropped; tasks among them are cancelled.
 ///
 /// ```
 /// use std::time::Duration;
@@ -41,8 +45,13 @@ where
     I: IntoIterator,
     I::Item: IntoFuture,
 {
-    let mut completed =
-        AsCompleted { crowd: Crowd::new(), pushed: 0, fresh: 0, ended: VecDeque::new(), gate: Gate::default() };
+    let mut completed = AsCompleted {
+        members: MemberSet::new(),
+        pushed: 0,
+        unpolled: 0,
+        ended: VecDeque::new(),
+        gate: Gate::default(),
+    };
     for member in members {
         completed.push(member);
     }
@@ -50,13 +59,22 @@ where
 }
 
 /// Outputs in the order in which they come; made by [`as_completed`].
+///
+/// ```
+/// use futures_lite::StreamExt;
+///
+/// picot_loop::run(async {
+///     let outputs: Vec<_> = picot_tasks::as_completed([async { 1 }]).collect().await;
+///     assert_eq!(outputs, [(0, 1)]);
+/// });
+/// ```
 #[doc(alias = "FuturesUnordered")]
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct AsCompleted<F: Future> {
-    crowd: Crowd<Member<F>>,
+    members: MemberSet<Member<F>>,
     pushed: usize,
-    /// How many members were not polled yet.
-    fresh: usize,
+    /// How many members have not been polled yet.
+    unpolled: usize,
     /// The outputs that came while others were polled for the first time.
     ended: VecDeque<(usize, F::Output)>,
     gate: Gate,
@@ -64,7 +82,7 @@ pub struct AsCompleted<F: Future> {
 
 struct Member<F> {
     number: usize,
-    is_fresh: bool,
+    is_unpolled: bool,
     future: Pin<Box<Contained<F>>>,
 }
 
@@ -72,36 +90,60 @@ struct Member<F> {
 impl<F: Future> Unpin for AsCompleted<F> {}
 
 impl<F: Future> AsCompleted<F> {
-    /// Adds a member, and returns its number.
+    /// Adds a member and returns its number.
+    ///
+    /// ```
+    /// picot_loop::run(async {
+    ///     let mut outputs = picot_tasks::as_completed([std::future::ready(1)]);
+    ///     assert_eq!(outputs.push(std::future::ready(2)), 1);
+    ///     assert_eq!(outputs.len(), 2);
+    /// });
+    /// ```
     pub fn push(&mut self, member: impl IntoFuture<IntoFuture = F>) -> usize {
         let number = self.pushed;
         self.pushed += 1;
-        self.fresh += 1;
+        self.unpolled += 1;
         let future = Box::pin(Contained::new(member.into_future()));
-        self.crowd.insert(Member { number, is_fresh: true, future });
+        self.members.insert(Member { number, is_unpolled: true, future });
         number
     }
 
-    /// How many members there are whose output was not given.
+    /// Returns the number of members whose output was not returned.
+    ///
+    /// ```
+    /// assert_eq!(picot_tasks::as_completed([std::future::ready(1), std::future::ready(2)]).len(), 2);
+    /// ```
     pub fn len(&self) -> usize {
-        self.crowd.len() + self.ended.len()
+        self.members.len() + self.ended.len()
     }
 
-    /// Whether all outputs were given.
+    /// Returns whether all outputs were returned.
+    ///
+    /// ```
+    /// assert!(!picot_tasks::as_completed([async { 1 }]).is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Drops the members that have not ended.
     pub(crate) fn clear(&mut self) {
-        self.fresh = 0;
-        drop(self.crowd.drain());
+        self.unpolled = 0;
+        drop(self.members.drain());
     }
 
-    /// Waits for the next output; `None` once all were given.
+    /// Waits for the next output. Returns `None` once all were returned.
     ///
     /// # If dropped
     /// Nothing is lost: the members stay.
+    ///
+    /// ```
+    /// picot_loop::run(async {
+    ///     let mut outputs = picot_tasks::as_completed([async { 1 }]);
+    ///     assert_eq!(outputs.next().await, Some((0, 1)));
+    ///     assert_eq!(outputs.next().await, None);
+    /// });
+    /// ```
     pub async fn next(&mut self) -> Option<(usize, F::Output)> {
         let mut next = Next { completed: self, is_pending: false };
         std::future::poll_fn(|cx| {
@@ -114,13 +156,13 @@ impl<F: Future> AsCompleted<F> {
 
     fn poll_completed(&mut self, cx: &mut Context<'_>) -> Poll<Option<(usize, F::Output)>> {
         ready!(self.gate.poll(cx));
-        if self.fresh > 0 {
-            for _ in 0..self.crowd.begin(cx.waker()) {
+        if self.unpolled > 0 {
+            for _ in 0..self.members.begin(cx.waker()) {
                 let Some(ended) = self.poll_one() else { break };
                 self.ended.extend(ended);
             }
-            self.crowd.end();
-            if self.fresh > 0 {
+            self.members.end();
+            if self.unpolled > 0 {
                 return Poll::Pending;
             }
         }
@@ -133,35 +175,36 @@ impl<F: Future> AsCompleted<F> {
         }
     }
 
-    /// Waits for a member that ends, whether the others were polled or not. The caller looks at the budget.
+    /// Returns the next output, whether all members were polled or not. The caller checks the
+    /// budget.
     pub(crate) fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<Option<(usize, F::Output)>> {
-        for _ in 0..self.crowd.begin(cx.waker()) {
+        for _ in 0..self.members.begin(cx.waker()) {
             let Some(ended) = self.poll_one() else { break };
             if let Some(next) = ended {
                 budget::spend();
                 return Poll::Ready(Some(next));
             }
         }
-        if self.crowd.len() == 0 {
+        if self.members.len() == 0 {
             budget::spend();
             return Poll::Ready(None);
         }
-        self.crowd.end();
+        self.members.end();
         Poll::Pending
     }
 
-    /// Polls the next member that is ready; `None` if none is. Returns its output if it has ended.
+    /// Polls the next ready member; `None` if there is none. Returns its output if it has ended.
     fn poll_one(&mut self) -> Option<Option<(usize, F::Output)>> {
-        let mut out = self.crowd.take()?;
+        let mut out = self.members.take()?;
         let member = &mut out.value;
-        self.fresh -= usize::from(std::mem::take(&mut member.is_fresh));
+        self.unpolled -= usize::from(std::mem::take(&mut member.is_unpolled));
         match member.future.as_mut().poll(&mut Context::from_waker(&out.waker)) {
             Poll::Pending => {
-                self.crowd.put_back(out);
+                self.members.put_back(out);
                 Some(None)
             }
             Poll::Ready(output) => {
-                self.crowd.remove(out.key);
+                self.members.remove(out.key);
                 Some(Some((out.value.number, output)))
             }
         }
@@ -174,7 +217,8 @@ impl<F: Future> Drop for AsCompleted<F> {
     }
 }
 
-/// Lets go of the waker of a wait that is dropped.
+/// A wait for the next output. If it is dropped unfinished, the set forgets the waker of its last
+/// poll.
 struct Next<'a, F: Future> {
     completed: &'a mut AsCompleted<F>,
     is_pending: bool,
@@ -183,7 +227,7 @@ struct Next<'a, F: Future> {
 impl<F: Future> Drop for Next<'_, F> {
     fn drop(&mut self) {
         if self.is_pending {
-            self.completed.crowd.forget_parent();
+            self.completed.members.forget_parent();
         }
     }
 }

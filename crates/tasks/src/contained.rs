@@ -1,7 +1,9 @@
-//! Futures of the user's inside of futures of ours, dropped so that a panic of the drop ends there.
+//! User futures inside futures of this crate, dropped so that a panic in a destructor goes no
+//! further.
 //!
-//! A member that panics in its poll unwinds through the future that holds it, which drops this member and its siblings. A
-//! second panic in one of those drops would abort the process; here it is a report, and the first one goes on.
+//! A member that panics in its poll unwinds through the future that holds it, and that drops the
+//! member and its siblings. A second panic in one of those destructors would abort the process.
+//! Here it becomes a report, and the first panic goes on.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -9,12 +11,12 @@ use std::task::{Context, Poll, ready};
 use picot_context::{Kind, Origin, contain};
 use pin_project_lite::pin_project;
 
-/// What a panic in a drop is reported under.
+/// The origin under which a panic in a destructor is reported: the running step, if there is one.
 pub(crate) fn origin() -> Origin {
     Origin::running().unwrap_or(Origin::new(Kind::Task))
 }
 
-/// Drops the future in `slot`, if one is there; a panic of that is a report.
+/// Drops the future in `slot`, if there is one. A panic in its destructor is reported.
 #[inline]
 pub(crate) fn clear<F>(mut slot: Pin<&mut Option<F>>) {
     if std::mem::needs_drop::<F>() {
@@ -27,7 +29,7 @@ pub(crate) fn clear<F>(mut slot: Pin<&mut Option<F>>) {
 }
 
 pin_project! {
-    /// A future that is dropped as soon as it is done.
+    /// A future that is dropped as soon as it is done, with its destructor's panic contained.
     pub(crate) struct Contained<F> {
         #[pin]
         slot: Option<F>,
@@ -54,7 +56,7 @@ impl<F: Future> Future for Contained<F> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let mut slot = self.project().slot;
-        let future = slot.as_mut().as_pin_mut().expect("a future is not polled after its end");
+        let future = slot.as_mut().as_pin_mut().expect("occupied: a future is not polled after its end");
         let output = ready!(future.poll(cx));
         clear(slot);
         Poll::Ready(output)
@@ -62,8 +64,10 @@ impl<F: Future> Future for Contained<F> {
 }
 
 pin_project! {
-    /// A future whose output is mapped. Unlike a block of `async` it does not drop the future while a panic of its poll
-    /// unwinds, so what contains the panic can drop it by a call of its own.
+    /// A future whose output is mapped by a function.
+    ///
+    /// An `async` block would drop the future while a panic of its poll unwinds. This type does
+    /// not, so the containing code can drop the future by a separate call.
     pub(crate) struct Mapped<F, M> {
         #[pin]
         future: F,

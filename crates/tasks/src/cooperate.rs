@@ -1,8 +1,9 @@
-//! The budget of a step, for futures that are made of others.
+//! The budget of a step, as futures that are made of other futures use it.
 //!
-//! A leaf operation refuses to begin once its step has spent the budget. What is made of others cannot simply do so: if a
-//! sibling spent the budget before each of its polls, the deadlines inside would never be looked at. It refuses once, and
-//! then goes on; so a loop over what completes at once still lets the others run.
+//! A leaf operation refuses to start once its step has spent the budget. A composed future cannot
+//! refuse each time: if a sibling spends the budget before each of its polls, the deadlines inside
+//! would never be checked. It refuses once, and goes on at the next poll. So a loop over operations
+//! that complete at once still lets other tasks run.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
@@ -10,19 +11,19 @@ use std::task::{Context, Poll, Waker, ready};
 use picot_context::budget;
 use pin_project_lite::pin_project;
 
-/// Whether the running step has spent its budget.
+/// Returns whether the running step has spent its budget.
 pub(crate) fn is_spent() -> bool {
     budget::poll_left(&mut Context::from_waker(Waker::noop())).is_pending()
 }
 
-/// Whether a future was refused at its last poll.
+/// Refuses a poll once if the budget is spent, and lets the next poll pass.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     has_refused: bool,
 }
 
 impl Gate {
-    /// Ready if the future may go on; otherwise its task was woken for the next turn.
+    /// Returns ready if the future may go on. Otherwise its task was woken for the next turn.
     #[inline]
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.has_refused && budget::poll_left(cx).is_pending() {
@@ -35,7 +36,7 @@ impl Gate {
 }
 
 pin_project! {
-    /// A future whose completion counts as one operation.
+    /// A future whose completion counts as one operation of the budget.
     pub(crate) struct Counted<F> {
         #[pin]
         future: F,

@@ -1,4 +1,4 @@
-//! What a scope fails with: everything that went wrong in it, together.
+//! The errors of scopes: everything that failed in one, together.
 
 use std::error::Error;
 use std::fmt;
@@ -7,20 +7,38 @@ use picot_context::{Escaped, Payload, TaskInfo};
 
 use crate::request::CancelRequest;
 
-/// One of the things that went wrong in a scope.
+/// One failure in a scope.
+///
+/// ```
+/// use picot_tasks::{Failure, Scope, scope};
+///
+/// picot_loop::run(async {
+///     let result = scope(async |_: Scope<'_, &str>| Err::<(), _>("disk full")).await;
+///     assert!(matches!(result.unwrap_err().failures(), [Failure::Body("disk full")]));
+/// });
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Failure<E> {
-    /// The scope's body has returned this error.
+    /// The scope's body returned this error.
     Body(E),
-    /// A child has returned this error.
+    /// A child returned this error.
     Child(TaskInfo, E),
-    /// A child has panicked with this, while it was polled or dropped.
+    /// A child panicked with this payload, while it was polled or dropped.
     Panic(TaskInfo, Payload),
 }
 
 impl<E> Failure<E> {
-    /// The error, unless it is a panic.
+    /// Returns the error; `None` for a panic.
+    ///
+    /// ```
+    /// use picot_tasks::{Scope, scope};
+    ///
+    /// picot_loop::run(async {
+    ///     let error = scope(async |_: Scope<'_, u8>| Err::<(), _>(7)).await.unwrap_err();
+    ///     assert_eq!(error.failures()[0].error(), Some(&7));
+    /// });
+    /// ```
     pub fn error(&self) -> Option<&E> {
         match self {
             Failure::Body(error) | Failure::Child(_, error) => Some(error),
@@ -28,7 +46,20 @@ impl<E> Failure<E> {
         }
     }
 
-    /// The child; none if it is the body's.
+    /// Returns the child that failed; `None` for the body.
+    ///
+    /// ```
+    /// use picot_tasks::{Scope, scope};
+    ///
+    /// picot_loop::run(async {
+    ///     let result = scope(async |s: Scope<'_, u8>| {
+    ///         drop(s.spawn_named("reader", async { Err::<(), _>(7) }));
+    ///         Ok(())
+    ///     });
+    ///     let error = result.await.unwrap_err();
+    ///     assert_eq!(error.failures()[0].task().unwrap().given_name(), Some("reader"));
+    /// });
+    /// ```
     pub fn task(&self) -> Option<&TaskInfo> {
         match self {
             Failure::Body(_) => None,
@@ -37,7 +68,7 @@ impl<E> Failure<E> {
     }
 }
 
-/// One line: the error is [escaped](Escaped), as it may stand among others.
+/// Writes one line; the error is [escaped](Escaped), so that it can stand in a list.
 impl<E: fmt::Display> fmt::Display for Failure<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -48,8 +79,26 @@ impl<E: fmt::Display> fmt::Display for Failure<E> {
     }
 }
 
-/// Why a scope gave no value: everything that failed in it, in the order in which it happened (asyncio's `ExceptionGroup`).
-/// If nothing failed, it was [cancelled](crate::Scope::cancel).
+/// Why a scope returned no value: everything that failed in it, in the order of the failures
+/// (asyncio's `ExceptionGroup`).
+///
+/// Without failures, the scope was [cancelled](crate::Scope::cancel). A `ScopeError` turns into an
+/// `io::Error` by `?`.
+///
+/// ```
+/// use picot_tasks::{Scope, scope};
+///
+/// async fn work() -> std::io::Result<()> {
+///     scope(async |s: Scope<'_, std::io::Error>| {
+///         drop(s.spawn(async { Err::<(), _>(std::io::Error::other("disk full")) }));
+///         Ok(())
+///     })
+///     .await?;
+///     Ok(())
+/// }
+///
+/// picot_loop::run(async { assert!(work().await.unwrap_err().to_string().ends_with("disk full")) });
+/// ```
 #[doc(alias = "ExceptionGroup")]
 #[derive(Debug)]
 pub struct ScopeError<E> {
@@ -62,20 +111,50 @@ impl<E> ScopeError<E> {
         ScopeError { failures, request }
     }
 
-    /// What failed; empty if the scope was only cancelled.
+    /// Returns the failures; empty if the scope was only cancelled.
+    ///
+    /// ```
+    /// use picot_tasks::{Scope, scope};
+    ///
+    /// picot_loop::run(async {
+    ///     let result = scope(async |s: Scope<'_, ()>| {
+    ///         s.cancel("enough");
+    ///         std::future::pending::<Result<(), ()>>().await
+    ///     });
+    ///     assert!(result.await.unwrap_err().failures().is_empty());
+    /// });
+    /// ```
     pub fn failures(&self) -> &[Failure<E>] {
         &self.failures
     }
 
-    /// What failed, by value.
+    /// Returns the failures by value.
+    ///
+    /// ```
+    /// use picot_tasks::{Scope, scope};
+    ///
+    /// picot_loop::run(async {
+    ///     let error = scope(async |_: Scope<'_, u8>| Err::<(), _>(7)).await.unwrap_err();
+    ///     assert_eq!(error.into_failures().len(), 1);
+    /// });
+    /// ```
     pub fn into_failures(self) -> Vec<Failure<E>> {
         self.failures
     }
 
-    /// The first error, for those who want one. A panic that was first resumes.
+    /// Returns the first error. If the first failure is a panic, the panic resumes here.
+    ///
+    /// ```
+    /// use picot_tasks::{Scope, scope};
+    ///
+    /// picot_loop::run(async {
+    ///     let error = scope(async |_: Scope<'_, u8>| Err::<(), _>(7)).await.unwrap_err();
+    ///     assert_eq!(error.into_first().unwrap(), 7);
+    /// });
+    /// ```
     ///
     /// # Errors
-    /// The error itself, if nothing failed: the scope was cancelled.
+    /// Returns this error itself if nothing failed: the scope was cancelled.
     pub fn into_first(mut self) -> Result<E, ScopeError<E>> {
         if self.failures.is_empty() {
             return Err(self);
@@ -89,7 +168,19 @@ impl<E> ScopeError<E> {
         }
     }
 
-    /// The request to cancel, if somebody made one.
+    /// Returns the request that cancelled the scope, if there was one.
+    ///
+    /// ```
+    /// use picot_tasks::{Scope, scope};
+    ///
+    /// picot_loop::run(async {
+    ///     let result = scope(async |s: Scope<'_, ()>| {
+    ///         s.cancel("enough");
+    ///         std::future::pending::<Result<(), ()>>().await
+    ///     });
+    ///     assert_eq!(result.await.unwrap_err().request().unwrap().reason().as_str(), "enough");
+    /// });
+    /// ```
     pub fn request(&self) -> Option<&CancelRequest> {
         self.request.as_ref()
     }
@@ -115,7 +206,23 @@ impl<E: Error + 'static> Error for ScopeError<E> {
     }
 }
 
-/// The scope has ended, and runs nothing any more. The future that was to be its child has been dropped.
+impl<E: Error + Send + Sync + 'static> From<ScopeError<E>> for std::io::Error {
+    fn from(error: ScopeError<E>) -> std::io::Error {
+        std::io::Error::other(error)
+    }
+}
+
+/// The error of a spawn into a scope that has ended. The future was dropped.
+///
+/// ```
+/// use picot_tasks::{Scope, scope};
+///
+/// picot_loop::run(async {
+///     let mut late = None;
+///     scope(async |s: Scope<'_, ()>| Ok(late = Some(s))).await.unwrap();
+///     assert!(late.unwrap().try_spawn(async {}).is_err());
+/// });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ScopeEnded;
@@ -123,8 +230,8 @@ pub struct ScopeEnded;
 impl fmt::Display for ScopeEnded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "this scope has ended, and runs nothing any more; spawn its children from its body or from other children, or give \
-             the task to the loop by `picot::spawn`",
+            "this scope has ended and runs no more children; spawn from its body or from other children, or spawn a task of the \
+             loop by `picot::spawn`",
         )
     }
 }

@@ -1,7 +1,7 @@
-//! All of several: their values in the order in which they were passed.
+//! The outputs of all members, in the order in which the members were passed.
 //!
-//! The invariant: when the wait is over, in whatever way, no member is left. The first error drops the others before it is
-//! returned, and dropping the wait drops them all.
+//! The invariant: once the wait is over, in whatever way, no member is left. The first error drops
+//! the other members before it is returned, and dropping the wait drops them all.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -13,22 +13,26 @@ use pin_project_lite::pin_project;
 
 use crate::contained;
 use crate::cooperate::Counted;
-use crate::crowd::Crowd;
-use crate::members::{Gather, GatherSettled, Many};
+use crate::inputs::{Gather, GatherSettled, Many};
+use crate::member_set::MemberSet;
 
-/// Waits for all members, and gives their values in the order in which they were passed, whichever came first (asyncio's
-/// `gather`). The first error ends it: the other members are dropped, and then it is returned.
+/// Waits for all members and returns their values in the order in which they were passed (asyncio's
+/// `gather`).
 ///
-/// Members are a tuple of up to eight, or anything that can be iterated over; futures of a `Result`, or tasks. They run
-/// inside of the one task that waits: they may borrow from it, and take turns with the rest of the loop. Of more than sixteen
-/// only those are polled that were woken, so it may be a hundred thousand. An iterator is gone through when this is first polled. Without members it is done at once. For all outcomes, errors
-/// included, there is [`gather_settled`]; for members with an id and a name of their own there is [`scope`](crate::scope).
+/// The first error ends the wait: the other members are dropped, and then the error is returned.
+///
+/// Members are a tuple of up to eight, or anything that can be iterated over: futures of a
+/// `Result`, or tasks. They run inside the task that waits, so they may borrow from it. Of more
+/// than sixteen members only those are polled that were woken, so 100 000 members cost no more per
+/// wake than twenty. The iterator is consumed at the first poll. Without members the wait is done
+/// at once. For all outcomes, errors included, use [`gather_settled`]; for members with an id and a
+/// name, use [`scope`](crate::scope()).
 ///
 /// # Errors
-/// The first error of a member.
+/// Returns the first error of a member.
 ///
 /// # If dropped
-/// So are the members; tasks among them are cancelled.
+/// The members are dropped; tasks among them are cancelled.
 ///
 /// ```
 /// use picot_tasks::gather;
@@ -49,12 +53,14 @@ pub fn gather<Kind, M: Gather<Kind>>(members: M) -> impl Future<Output = Result<
     Counted::new(members.gather())
 }
 
-/// Waits for all members, and gives what each of them gave, in the order in which they were passed (asyncio's `gather` with
-/// `return_exceptions`, JavaScript's `allSettled`). An error is an outcome as any other, and ends nothing. Otherwise it is
-/// as [`gather`].
+/// Waits for all members and returns their outputs in order (asyncio's `gather` with
+/// `return_exceptions`).
+///
+/// An error is an output like any other and ends nothing (JavaScript's `allSettled`). Otherwise it
+/// is as [`gather()`].
 ///
 /// # If dropped
-/// So are the members; tasks among them are cancelled.
+/// The members are dropped; tasks among them are cancelled.
 ///
 /// ```
 /// picot_loop::run(async {
@@ -98,7 +104,7 @@ where
     }
 }
 
-/// Waits for all members, or until `judge` finds an error in what one of them gave.
+/// Waits for all members, or until `judge` turns an output into an error.
 async fn collect<F: Future, T, E>(
     members: impl Iterator<Item = F>,
     judge: impl Fn(F::Output) -> Result<T, E>,
@@ -107,19 +113,19 @@ async fn collect<F: Future, T, E>(
     poll_fn(|cx| all.poll(cx, &judge)).await
 }
 
-/// Members of one block. If one holds them all, all of them are polled at each poll: wakers of their own would cost more than
-/// they save.
+/// The number of members in a block. If one block holds all members, each poll polls them all: for
+/// so few, that costs less than wakers of their own.
 const BLOCK: usize = 16;
 
 struct All<F, T> {
-    /// Apart from the others: mostly there are none, and then they need no allocation.
+    /// Apart from `others`: mostly there are no others, and then they need no allocation.
     first: Pin<Box<Block<F>>>,
     others: Vec<Pin<Box<Block<F>>>>,
     values: Vec<Option<T>>,
     /// How many members are not done.
     left: usize,
-    /// Which of them are ready, if they are too many to be polled in place.
-    crowd: Option<Crowd<usize>>,
+    /// Finds the woken members if there are too many to poll all; the values are their numbers.
+    woken: Option<MemberSet<usize>>,
 }
 
 impl<F: Future, T> All<F, T> {
@@ -128,7 +134,7 @@ impl<F: Future, T> All<F, T> {
         let mut first = Box::pin(Block::default());
         let mut held = fill(first.as_mut().members(), &mut members);
         let mut count = held;
-        // One that has said that there are no more is not asked again.
+        // An iterator that has returned `None` is not called again: it need not be fused.
         while held == BLOCK {
             let Some(next) = members.next() else { break };
             let mut block = Box::pin(Block::default());
@@ -136,49 +142,49 @@ impl<F: Future, T> All<F, T> {
             others.push(block);
             count += held;
         }
-        let crowd = (count > BLOCK).then(|| {
-            let mut crowd = Crowd::new();
-            (0..count).for_each(|n| _ = crowd.insert(n));
-            crowd
+        let woken = (count > BLOCK).then(|| {
+            let mut woken = MemberSet::new();
+            (0..count).for_each(|n| _ = woken.insert(n));
+            woken
         });
-        All { first, others, values: (0..count).map(|_| None).collect(), left: count, crowd }
+        All { first, others, values: (0..count).map(|_| None).collect(), left: count, woken }
     }
 
     fn poll<E>(&mut self, cx: &mut Context<'_>, judge: impl Fn(F::Output) -> Result<T, E>) -> Poll<Result<Vec<T>, E>> {
-        let polled = match self.crowd.take() {
+        let polled = match self.woken.take() {
             None => self.poll_first(cx, &judge),
-            Some(mut crowd) => {
-                let polled = self.poll_crowd(&mut crowd, cx, &judge);
-                self.crowd = Some(crowd);
+            Some(mut woken) => {
+                let polled = self.poll_woken(&mut woken, cx, &judge);
+                self.woken = Some(woken);
                 polled
             }
         };
         match polled {
-            // The others are dropped with this, before anybody sees the error.
+            // The caller drops this, and the other members with it, before it returns the error.
             Err(error) => Poll::Ready(Err(error)),
             Ok(()) if self.left == 0 => {
                 let values = std::mem::take(&mut self.values);
-                Poll::Ready(Ok(values.into_iter().map(|value| value.expect("every member is done")).collect()))
+                Poll::Ready(Ok(values.into_iter().map(|value| value.expect("present: no member is left")).collect()))
             }
             Ok(()) => Poll::Pending,
         }
     }
 
-    fn poll_crowd<E>(
+    fn poll_woken<E>(
         &mut self,
-        crowd: &mut Crowd<usize>,
+        woken: &mut MemberSet<usize>,
         cx: &mut Context<'_>,
         judge: impl Fn(F::Output) -> Result<T, E>,
     ) -> Result<(), E> {
-        for _ in 0..crowd.begin(cx.waker()) {
-            let Some(out) = crowd.take() else { break };
+        for _ in 0..woken.begin(cx.waker()) {
+            let Some(out) = woken.take() else { break };
             if self.poll_member(out.value, &mut Context::from_waker(&out.waker), &judge)? {
-                crowd.remove(out.key);
+                woken.remove(out.key);
             } else {
-                crowd.put_back(out);
+                woken.put_back(out);
             }
         }
-        crowd.end();
+        woken.end();
         Ok(())
     }
 
@@ -190,7 +196,7 @@ impl<F: Future, T> All<F, T> {
         Ok(())
     }
 
-    /// Polls any member. Returns whether it is done.
+    /// Polls member `n`. Returns whether it is done.
     #[inline]
     fn poll_member<E>(
         &mut self,
@@ -211,19 +217,19 @@ impl<F, T> Drop for All<F, T> {
     }
 }
 
-/// Puts members into places, as far as there are both. Returns how many these are.
+/// Puts members into slots until one of the two runs out. Returns the number of filled slots.
 #[inline]
-fn fill<F>(places: [Pin<&mut Option<F>>; BLOCK], mut members: impl Iterator<Item = F>) -> usize {
+fn fill<F>(slots: [Pin<&mut Option<F>>; BLOCK], mut members: impl Iterator<Item = F>) -> usize {
     let mut held = 0;
-    for mut place in places {
+    for mut slot in slots {
         let Some(member) = members.next() else { break };
-        place.set(Some(member));
+        slot.set(Some(member));
         held += 1;
     }
     held
 }
 
-/// Polls a member, unless it was done before, and keeps its value. Returns whether it is done now.
+/// Polls a member unless it is done, and stores its value. Returns whether it became done.
 #[inline]
 fn poll_member<F: Future, T, E>(
     mut member: Pin<&mut Option<F>>,
@@ -239,7 +245,8 @@ fn poll_member<F: Future, T, E>(
 }
 
 pin_project! {
-    /// Members that share an allocation. An array of pinned futures could not be taken apart without unsafe code.
+    /// Members that share an allocation. The fields are separate because safe code cannot pin the
+    /// elements of an array one by one.
     struct Block<F> {
         #[pin] a: Option<F>,
         #[pin] b: Option<F>,
@@ -292,7 +299,7 @@ impl<F> Default for Block<F> {
 }
 
 impl<F> Block<F> {
-    /// All places, in order.
+    /// Returns all slots, in order.
     #[inline]
     fn members(self: Pin<&mut Self>) -> [Pin<&mut Option<F>>; BLOCK] {
         let this = self.project();

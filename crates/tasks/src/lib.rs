@@ -2,14 +2,16 @@
 //!
 //! # What is where
 //! - Children that borrow: [`scope()`], [`supervised()`], [`Scope`], [`Child`].
-//! - Cancelling: [`CancelScope`], [`CancelToken`], [`timeout`], [`move_on_after`], [`effective_deadline`], [`shield()`].
-//! - Waiting for several: [`gather`], [`gather_settled`], [`as_completed`], [`JoinSet`], [`wait`], [`race`],
-//!   [`race_staggered`].
+//! - Cancelling: [`CancelScope`], [`CancelToken`], [`timeout`], [`move_on_after`],
+//!   [`effective_deadline`], [`shield()`].
+//! - Waiting for several: [`gather()`], [`gather_settled`], [`as_completed`], [`JoinSet`],
+//!   [`race()`], [`race_staggered`].
 //!
 //! # What is elsewhere
-//! `futures-lite` and `futures-util` work here as anywhere: `future::zip`, `future::or`, `StreamExt`, `FuturesUnordered`,
-//! `select!`. What this crate has under a name of its own is what they cannot know: ids and steps of children, the order of
-//! clean-up, and tasks whose wait takes them along.
+//! `futures-lite` and `futures-util` work here as on any executor: `future::zip`, `future::or`,
+//! `StreamExt`, `FuturesUnordered`, `select!`. This crate has functions of its own where those
+//! cannot know what is needed: ids and steps of children, the order of clean-up, and tasks that are
+//! cancelled with the wait for them.
 #![forbid(unsafe_code)]
 
 mod cancel;
@@ -17,11 +19,12 @@ mod child;
 mod completed;
 mod contained;
 mod cooperate;
-mod crowd;
 mod error;
 mod gather;
-mod members;
+mod inputs;
+mod member_set;
 mod race;
+mod ready_list;
 mod request;
 mod scope;
 mod set;
@@ -29,18 +32,17 @@ mod shield;
 mod start;
 mod supervised;
 mod timeout;
-mod wake;
 
 pub use cancel::{CancelError, CancelScope, RescheduleError, Run, effective_deadline};
 pub use child::{Child, ChildJoin};
 pub use completed::{AsCompleted, as_completed};
 pub use error::{Failure, ScopeEnded, ScopeError};
 pub use gather::{gather, gather_settled};
-pub use members::{Gather, GatherSettled, Many, Race, Tuple};
+pub use inputs::{Gather, GatherSettled, Many, Race, Tuple};
 pub use race::{Staggered, race, race_staggered};
 pub use request::{CancelRequest, CancelToken, TokenCancelled};
 pub use scope::{ChildOutput, Scope, ScopeRun, scope};
-pub use set::{AllCompleted, FirstCompleted, FirstError, JoinSet, NothingToWaitFor, Outcome, Until, Wait, wait};
+pub use set::{JoinSet, NothingToWaitFor, Wait};
 pub use shield::{Shield, shield};
 pub use start::{Start, Started};
 pub use supervised::{Supervised, Supervisor, supervised};

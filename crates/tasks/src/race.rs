@@ -1,4 +1,4 @@
-//! The first of several: the others are dropped when it has come.
+//! The first of several futures to end; the others are dropped.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -13,19 +13,22 @@ use picot_loop::{LoopHandle, Sleep, sleep};
 use crate::completed::{AsCompleted, as_completed};
 use crate::contained;
 use crate::cooperate::{Counted, Gate};
-use crate::members::{Many, Race};
+use crate::inputs::{Many, Race};
 
-/// Waits for the first member that ends, and gives its output, whatever that is. The others are dropped then.
+/// Waits for the first member that ends and returns its output, whatever it is. The others are
+/// dropped.
 ///
-/// Members are a tuple of up to eight, or anything that can be iterated over. If several have ended when it is first polled,
-/// the one that was passed first wins. Of those of an iterator that end later, the first wins, however late this is polled;
-/// those of a tuple are polled in place, and the one that was passed first wins among all that have ended by then.
+/// Members are a tuple of up to eight, or anything that can be iterated over. If several members
+/// have ended at the first poll, the one that was passed first wins. Of an iterator's members that
+/// end later, the first to end wins, however late the race is polled. Of a tuple's members, which
+/// are polled in place, the one that was passed first wins among all that have ended by the poll.
 ///
 /// # Panics
-/// When awaited, if there are no members: it would never end. The message names the place of the call.
+/// When awaited, if there are no members, as it would never end. The message names the line of this
+/// call.
 ///
 /// # If dropped
-/// So are the members; tasks among them are cancelled.
+/// The members are dropped; tasks among them are cancelled.
 ///
 /// ```
 /// use std::future::{pending, ready};
@@ -50,23 +53,26 @@ where
         let mut members = as_completed(self);
         match poll_fn(|cx| members.poll_first(cx)).await {
             Some((_, output)) => output,
-            None => panic!("a race needs at least one member, and the one at {place} has none; it would never end"),
+            None => panic!("the race at {place} has no members, so it would never end; pass at least one"),
         }
     }
 }
 
-/// Starts one attempt after the other, the next one when `delay` has passed or an attempt has failed, and gives the first
-/// value, with the number of the attempt. The other attempts are dropped then, and those that were not started never run
-/// (asyncio's `staggered_race`, the heart of RFC 8305, "Happy Eyeballs").
+/// Starts attempts one after the other and returns the first value, with the number of its attempt
+/// (asyncio's `staggered_race`).
+///
+/// The next attempt starts when `delay` has passed or an attempt has failed. Once there is a value,
+/// the other attempts are dropped, and attempts that were not started never run. This is the heart
+/// of RFC 8305, "Happy Eyeballs".
 ///
 /// # Errors
-/// If all attempts fail, or there are none: their errors, in the order of the attempts.
+/// Returns all errors, in the order of the attempts, if all attempts fail or there are none.
 ///
 /// # Panics
-/// When awaited, if this thread has no loop; the message names the place of the call.
+/// When awaited, if this thread has no loop. The message names the line of this call.
 ///
 /// # If dropped
-/// So are the attempts.
+/// The attempts are dropped.
 ///
 /// ```
 /// use std::time::Duration;
@@ -106,13 +112,20 @@ where
 }
 
 /// Attempts that are started one after the other; made by [`race_staggered`].
+///
+/// ```
+/// picot_loop::run(async {
+///     let attempts = [async { Ok::<_, ()>("first") }];
+///     assert_eq!(picot_tasks::race_staggered(attempts, std::time::Duration::ZERO).await, Ok((0, "first")));
+/// });
+/// ```
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct Staggered<I, F: Future, E> {
     attempts: I,
     delay: Duration,
     running: AsCompleted<F>,
     errors: Vec<(usize, E)>,
-    /// Ends when the next attempt is to start.
+    /// Ends when the next attempt is due.
     pause: Option<Sleep>,
     /// Whether all attempts were started.
     is_over: bool,
@@ -120,7 +133,7 @@ pub struct Staggered<I, F: Future, E> {
     gate: Gate,
 }
 
-/// Members are pinned in boxes of their own.
+/// The attempts are pinned in boxes of their own.
 impl<I, F: Future, E> Unpin for Staggered<I, F, E> {}
 
 impl<I, F, T, E> Staggered<I, F, E>

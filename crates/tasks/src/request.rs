@@ -1,4 +1,5 @@
-//! Requests to cancel: who asked for it, where, and why; and the token by which code finds out.
+//! Requests to cancel: reason, requester and source location; and the token by which code learns of
+//! one.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -10,13 +11,21 @@ use std::task::{Context, Poll, Waker, ready};
 use picot_context::{Escaped, Kind, Origin, Place, TaskInfo, budget, contain};
 use picot_loop::CancelReason;
 
-/// A request to cancel: why, by whom, and where it was made.
+/// A request to cancel: its reason, the task that made it, and where.
+///
+/// ```
+/// use picot_tasks::CancelScope;
+///
+/// let scope = CancelScope::new();
+/// scope.cancel("the user has left");
+/// assert!(scope.request_info().unwrap().to_string().starts_with("the user has left (at "));
+/// ```
 #[derive(Clone, Debug)]
 pub struct CancelRequest {
     reason: CancelReason,
     requester: Option<TaskInfo>,
     place: Place,
-    /// Tells it from others of this thread.
+    /// Unique on this thread.
     number: u64,
 }
 
@@ -30,39 +39,58 @@ fn next_number() -> u64 {
 }
 
 impl CancelRequest {
-    /// A request that the running step makes at `place`.
+    /// Makes a request by the running step, at `place`.
     pub(crate) fn new(reason: CancelReason, place: Place) -> CancelRequest {
         CancelRequest { reason, requester: picot_context::current(), place, number: next_number() }
     }
 
-    /// A request that a deadline makes.
+    /// Makes a request by a deadline.
     pub(crate) fn by_deadline(place: Place) -> CancelRequest {
         let reason = CancelReason::from("its deadline has passed");
         CancelRequest { reason, requester: None, place, number: next_number() }
     }
 
-    /// Tells the request from others of its thread.
+    /// Returns the number of the request, unique on its thread.
     pub(crate) fn number(&self) -> u64 {
         self.number
     }
 
-    /// Why, in the words of whoever made it.
+    /// Returns the reason that the requester gave.
+    ///
+    /// ```
+    /// let scope = picot_tasks::CancelScope::new();
+    /// scope.cancel("enough");
+    /// assert_eq!(scope.request_info().unwrap().reason().as_str(), "enough");
+    /// ```
     pub fn reason(&self) -> &CancelReason {
         &self.reason
     }
 
-    /// The task that made it; none if that was a callback, or a deadline.
+    /// Returns the task that made the request; `None` for a callback or a deadline.
+    ///
+    /// ```
+    /// let scope = picot_tasks::CancelScope::new();
+    /// scope.cancel("enough"); // outside of any task
+    /// assert!(scope.request_info().unwrap().requester().is_none());
+    /// ```
     pub fn requester(&self) -> Option<&TaskInfo> {
         self.requester.as_ref()
     }
 
-    /// Where it was made; for a deadline, where the scope was made.
+    /// Returns the source location of the request; for a deadline, that of the scope.
+    ///
+    /// ```
+    /// let scope = picot_tasks::CancelScope::new();
+    /// scope.cancel("enough");
+    /// assert!(scope.request_info().unwrap().place().file().ends_with(".rs"));
+    /// ```
     pub fn place(&self) -> Place {
         self.place
     }
 }
 
-/// `not needed any more (asked for by main (task 1, …) at src/main.rs:7:13)`. Names and reasons are [escaped](Escaped).
+/// Writes `not needed (asked for by main (task 1, …), at src/main.rs:7:13)`. Names and reasons are
+/// [escaped](Escaped).
 impl fmt::Display for CancelRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (reason, place) = (Escaped(&self.reason), Escaped(self.place));
@@ -73,11 +101,18 @@ impl fmt::Display for CancelRequest {
     }
 }
 
-/// Tells code that cleans up asynchronously that it should end; made by [`CancelScope::token`](crate::CancelScope::token)
-/// and [`Scope::token`](crate::Scope::token).
+/// Notifies code that cleans up asynchronously of a request to cancel.
 ///
-/// What it speaks of is a request. Whether work that does not listen is dropped at once is the scope's affair, not the
-/// token's.
+/// Made by [`CancelScope::token`](crate::CancelScope::token) and
+/// [`Scope::token`](crate::Scope::token). A token reports the request only. Whether work that does
+/// not listen is dropped at once is a property of the scope.
+///
+/// ```
+/// let scope = picot_tasks::CancelScope::new();
+/// let token = scope.token();
+/// scope.cancel("enough");
+/// assert!(token.is_cancelled());
+/// ```
 #[derive(Clone)]
 pub struct CancelToken {
     state: Rc<TokenState>,
@@ -87,12 +122,14 @@ pub struct CancelToken {
 struct TokenState {
     request: RefCell<Option<CancelRequest>>,
     waiting: RefCell<Waiters>,
-    /// Whether the request was handed to code that may act on it.
+    /// Whether code that may act on the request has seen it.
     is_delivered: Cell<bool>,
 }
 
-/// The wakers of those that wait, in the order in which they began to wait. A tree rather than a slab: a waiter leaves it at
-/// once, it stays in order when numbers are reused, and it gives its memory back.
+/// The wakers of the waits, in the order in which the waits began.
+///
+/// A tree rather than a slab: a wait leaves it at once, it stays in order when numbers are reused,
+/// and it frees its memory.
 #[derive(Default)]
 struct Waiters {
     wakers: BTreeMap<u64, Waker>,
@@ -104,12 +141,25 @@ impl CancelToken {
         CancelToken { state: Rc::default() }
     }
 
-    /// Whether there is a request to cancel.
+    /// Returns whether there is a request to cancel. If there is, it counts as delivered, and
+    /// cannot be withdrawn.
+    ///
+    /// ```
+    /// assert!(!picot_tasks::CancelScope::new().token().is_cancelled());
+    /// ```
     pub fn is_cancelled(&self) -> bool {
         self.request().is_some()
     }
 
-    /// The request to cancel, if there is one.
+    /// Returns the request to cancel, if there is one. It then counts as delivered, and cannot be
+    /// withdrawn.
+    ///
+    /// ```
+    /// let scope = picot_tasks::CancelScope::new();
+    /// scope.cancel("enough");
+    /// assert_eq!(scope.token().request().unwrap().reason().as_str(), "enough");
+    /// assert!(!scope.withdraw());
+    /// ```
     pub fn request(&self) -> Option<CancelRequest> {
         let request = self.state.request.borrow().clone();
         self.state.is_delivered.set(self.state.is_delivered.get() || request.is_some());
@@ -119,12 +169,20 @@ impl CancelToken {
     /// Waits for a request to cancel.
     ///
     /// # If dropped
-    /// Nothing happens.
+    /// Nothing is lost: the request stays.
+    ///
+    /// ```
+    /// picot_loop::run(async {
+    ///     let scope = picot_tasks::CancelScope::new();
+    ///     scope.cancel("enough");
+    ///     assert_eq!(scope.token().cancelled().await.reason().as_str(), "enough");
+    /// });
+    /// ```
     pub fn cancelled(&self) -> TokenCancelled {
         TokenCancelled { state: self.state.clone(), key: None }
     }
 
-    /// The first request stays. Returns whether this is it.
+    /// Sets the request unless there is one. Returns whether it was set.
     pub(crate) fn set(&self, request: CancelRequest) -> bool {
         if self.state.request.borrow().is_some() {
             return false;
@@ -135,12 +193,12 @@ impl CancelToken {
     }
 
     fn wake_waiters(&self) {
-        // Out of the list before they are woken: a waker is foreign code.
+        // Taken out of the list first: a wake may run user code, which may use this token.
         let wakers = std::mem::take(&mut self.state.waiting.borrow_mut().wakers);
         wakers.into_values().for_each(wake);
     }
 
-    /// The request, without counting as its delivery.
+    /// Returns the request without counting it as delivered.
     pub(crate) fn peek(&self) -> Option<CancelRequest> {
         self.state.request.borrow().clone()
     }
@@ -153,12 +211,12 @@ impl CancelToken {
         self.state.request.borrow().is_some()
     }
 
-    /// Whether the request was handed to code that may act on it.
+    /// Returns whether code that may act on the request has seen it.
     pub(crate) fn is_delivered(&self) -> bool {
         self.state.is_delivered.get()
     }
 
-    /// Takes the request back, and puts another in its place if there is one.
+    /// Removes the request, and sets another one if there is one.
     pub(crate) fn replace(&self, request: Option<CancelRequest>) {
         let old = self.state.request.replace(request);
         drop(old);
@@ -171,16 +229,25 @@ impl fmt::Debug for CancelToken {
     }
 }
 
-/// Wakes; a panic in that, which would keep the others from being woken, is a report.
+/// Wakes `waker`. A panic in the wake is reported, so that the other wakers are still called.
 pub(crate) fn wake(waker: Waker) {
     contain::call(|| Origin::new(Kind::Waker), move || waker.wake());
 }
 
 /// Waits for a request to cancel; made by [`CancelToken::cancelled`].
+///
+/// ```
+/// picot_loop::run(async {
+///     let scope = picot_tasks::CancelScope::new();
+///     let wait = scope.token().cancelled();
+///     scope.cancel("enough");
+///     assert_eq!(wait.await.reason().as_str(), "enough");
+/// });
+/// ```
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct TokenCancelled {
     state: Rc<TokenState>,
-    /// The number among those that wait.
+    /// The number among the waits.
     key: Option<u64>,
 }
 
@@ -201,8 +268,8 @@ impl Future for TokenCancelled {
         if let Some(request) = self.take_request() {
             return Poll::Ready(request);
         }
-        // A waker is foreign code, also in its clone and its drop: the list is not borrowed then, and the request is looked for
-        // again after the clone, which may have made it.
+        // A waker may run user code in its clone and its drop. So the list is not borrowed
+        // meanwhile, and the request is looked up again after the clone, which may have made it.
         let waker = cx.waker().clone();
         if let Some(request) = self.take_request() {
             return Poll::Ready(request);

@@ -1,8 +1,9 @@
-//! Scopes: children that borrow from their parent, run inside of it, and end before it goes on.
+//! Scopes: children that borrow from their parent, run inside it, and end before it continues.
 //!
-//! A scope is one future. It holds its body and its children, and polls those that were woken, each child in a step of its
-//! own. That is why children may borrow, and why no unsafe code is needed: whatever happens to the scope's future, its
-//! children are inside of it. The invariant: when it is done or dropped, no child is left.
+//! A scope is one future. It holds its body and its children, and polls those that were woken, each
+//! child in a step of its own. So children may borrow, and no unsafe code is needed: whatever
+//! happens to the scope's future happens to its children. The invariant: when it is done or
+//! dropped, no child is left.
 
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
@@ -16,33 +17,35 @@ use picot_context::{Origin, Payload, Place, Report, TaskInfo, budget, catch, con
 use picot_loop::{CancelReason, JoinError, LoopHandle};
 use pin_project_lite::pin_project;
 
-use crate::child::{Body, Child, Ended, Identity, Job, Record, Slot, unclaimed};
+use crate::child::{Child, ChildBody, ChildState, Ended, ErasedChild, Identity, Record, unclaimed};
 use crate::contained::{self, Mapped};
 use crate::cooperate::Gate;
-use crate::crowd::{Crowd, Out, POLLS_PER_STEP};
 use crate::error::{Failure, ScopeEnded, ScopeError};
+use crate::member_set::{MemberSet, POLLS_PER_STEP, Taken};
+use crate::ready_list::ReadyList;
 use crate::request::{CancelRequest, CancelToken, wake};
 use crate::start::{Start, Started};
-use crate::wake::Ready;
 
-/// Runs `body`, which gets a [`Scope`] to spawn children in, and waits until both it and all children have ended (asyncio's
-/// `TaskGroup`, trio's nursery).
+/// Runs `body` with a [`Scope`] to spawn children, and waits until the body and all children have
+/// ended (asyncio's `TaskGroup`, trio's nursery).
 ///
-/// Children may borrow whatever was declared before the scope. They run inside of the task that awaits this, take turns with
-/// the rest of the loop, and have an id, a name, locals and a budget of their own. They may spawn siblings, also while the
-/// scope waits for the last of them.
+/// Children may borrow what was declared before the scope. They run inside the task that awaits the
+/// scope, take turns with the rest of the loop, and have an id, a name, locals and a budget of
+/// their own. They may spawn siblings, also while the scope waits for the last of them.
 ///
-/// The first failure (an error of the body or of a child, or a panic of a child) ends the rest: what was woken for the same
-/// step still runs it, and then the body and the children that have not ended are dropped. If several fail in that step,
-/// their errors come together. Where one child's failure is to stay its own, use [`supervised`](crate::supervised).
+/// The first failure (an error of the body or of a child, or a panic of a child) ends the rest.
+/// Children that were woken for the same step still run it; then the body and the children that
+/// have not ended are dropped. If several fail in that step, the error holds all of them. To let
+/// children fail independently, use [`supervised`](crate::supervised()).
 ///
 /// # Errors
-/// [`ScopeError`] with all that failed; or with nothing, if the scope was [cancelled](Scope::cancel) before its body had
-/// ended.
+/// [`ScopeError`] with all failures; or without any, if the scope was [cancelled](Scope::cancel)
+/// before its body ended.
 ///
 /// # Panics
-/// If this thread has no loop. If the body panics: its panic resumes here, when the children have been dropped. If scopes
-/// are nested through more than 256 children, each a child of the scope before: spawn into the outermost scope instead.
+/// If this thread has no loop. If the body panics: its panic resumes here once the children were
+/// dropped. If scopes are nested through more than 256 children, each scope in a child of the one
+/// before: spawn into one of the outer scopes instead.
 ///
 /// # If dropped
 /// The body is dropped, and then the children, the youngest first.
@@ -81,14 +84,59 @@ where
     ScopeRun::new(inner, body)
 }
 
-/// A scope as its body and its children have it: spawns children. Clones speak of the same scope.
+/// The handle of a scope, by which its body and children spawn children. Clones refer to the same
+/// scope.
+///
+/// ```
+/// use picot_tasks::{Scope, scope};
+///
+/// async fn work(s: Scope<'_, ()>) -> Result<usize, ()> {
+///     drop(s.spawn(async {}));
+///     Ok(s.len())
+/// }
+///
+/// picot_loop::run(async { assert_eq!(scope(work).await.unwrap(), 1) });
+/// ```
 pub struct Scope<'env, E> {
     inner: Rc<Inner<'env, E>>,
 }
 
-/// What a child of a [`Scope`] may give: nothing, or a `Result` with the scope's error.
+/// The outputs of children of a [`Scope`]: nothing, or a `Result` with the scope's error.
+///
+/// A child that cannot fail and has a value returns `Ok(value)`.
+///
+/// ```
+/// use picot_tasks::{Scope, scope};
+///
+/// picot_loop::run(async {
+///     let sum = scope(async |s: Scope<'_, ()>| {
+///         let (one, two) = (s.spawn(async { Ok(1) }), s.spawn(async { Ok(2) }));
+///         Ok(one.await.unwrap() + two.await.unwrap())
+///     });
+///     assert_eq!(sum.await.unwrap(), 3);
+/// });
+/// ```
+///
+/// Other values do not compile:
+///
+/// ```compile_fail,E0277
+/// use picot_tasks::{Scope, scope};
+///
+/// picot_loop::run(async {
+///     scope(async |s: Scope<'_, ()>| {
+///         drop(s.spawn(async { 1 }));
+///         Ok(())
+///     })
+///     .await
+/// });
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "a child of this scope returns `()` or a `Result` with the error `{E}`, not `{Self}`",
+    label = "the output of this child is `{Self}`",
+    note = "end the child with `Ok(value)`, convert its error with `?` or `map_err`, or use `supervised`, whose children return any value"
+)]
 pub trait ChildOutput<E> {
-    /// What the child's handle gives.
+    /// The value that waiting for the child returns.
     type Value;
 
     #[doc(hidden)]
@@ -112,11 +160,23 @@ impl<T, E> ChildOutput<E> for Result<T, E> {
 }
 
 impl<'env, E: 'env> Scope<'env, E> {
-    /// Makes `future` a child of this scope. It gives nothing, or a `Result` whose error fails the scope. It is first polled
-    /// at a later step; in a scope that has failed or was cancelled it is dropped there instead.
+    /// Makes `future` a child of this scope. An `Err` that it returns fails the scope.
+    ///
+    /// The first poll is in a later step. In a scope that has failed or was cancelled, the future
+    /// is dropped there instead.
     ///
     /// # Panics
     /// If the scope has ended; see [`try_spawn`](Scope::try_spawn). The future is dropped.
+    ///
+    /// ```
+    /// use picot_tasks::{Scope, scope};
+    ///
+    /// picot_loop::run(async {
+    ///     let text = String::from("borrowed");
+    ///     let length = scope(async |s: Scope<'_, ()>| Ok(s.spawn(async { Ok(text.len()) }).await.unwrap()));
+    ///     assert_eq!(length.await.unwrap(), 8);
+    /// });
+    /// ```
     #[doc(alias = "create_task")]
     #[doc(alias = "start_soon")]
     #[track_caller]
@@ -125,26 +185,48 @@ impl<'env, E: 'env> Scope<'env, E> {
         F: Future<Output: ChildOutput<E>> + 'env,
         <F::Output as ChildOutput<E>>::Value: 'env,
     {
-        open(self.spawn_at(Location::caller(), None, false, future))
+        expect_open(self.spawn_at(Location::caller(), None, false, future))
     }
 
-    /// [`spawn`](Scope::spawn) with a name for reports.
+    /// Spawns a child with a name for reports, otherwise as [`spawn`](Scope::spawn).
     ///
     /// # Panics
     /// If the scope has ended. The future is dropped.
+    ///
+    /// ```
+    /// use picot_tasks::{Scope, scope};
+    ///
+    /// picot_loop::run(async {
+    ///     let result = scope(async |s: Scope<'_, ()>| {
+    ///         assert_eq!(s.spawn_named("reader", async {}).info().given_name(), Some("reader"));
+    ///         Ok(())
+    ///     });
+    ///     result.await.unwrap();
+    /// });
+    /// ```
     #[track_caller]
     pub fn spawn_named<F>(&self, name: &str, future: F) -> Child<<F::Output as ChildOutput<E>>::Value>
     where
         F: Future<Output: ChildOutput<E>> + 'env,
         <F::Output as ChildOutput<E>>::Value: 'env,
     {
-        open(self.spawn_at(Location::caller(), Some(name), false, future))
+        expect_open(self.spawn_at(Location::caller(), Some(name), false, future))
     }
 
-    /// [`spawn`](Scope::spawn) for those who may be later than the scope's end.
+    /// [`spawn`](Scope::spawn) that returns an error if the scope has ended.
     ///
     /// # Errors
     /// [`ScopeEnded`] if the scope has ended. The future is dropped.
+    ///
+    /// ```
+    /// use picot_tasks::{Scope, scope};
+    ///
+    /// picot_loop::run(async {
+    ///     let mut late = None;
+    ///     scope(async |s: Scope<'_, ()>| Ok(late = Some(s))).await.unwrap();
+    ///     assert!(late.unwrap().try_spawn(async {}).is_err());
+    /// });
+    /// ```
     #[track_caller]
     pub fn try_spawn<F>(&self, future: F) -> Result<Child<<F::Output as ChildOutput<E>>::Value>, ScopeEnded>
     where
@@ -154,33 +236,52 @@ impl<'env, E: 'env> Scope<'env, E> {
         self.spawn_at(Location::caller(), None, false, future)
     }
 
-    /// Makes `future` a child that runs to its end also if the scope fails, is cancelled, or the wait for it is dropped
-    /// (asyncio's `shield`, for work that borrows). It runs even in a scope that has failed already, and is the place for
-    /// asynchronous clean-up. What ends it is [`Child::cancel`], and dropping the scope as a whole: a timeout around the
-    /// scope does that. Work that must survive that, too, cannot borrow: give it to the loop by [`shield`](crate::shield()).
+    /// Makes `future` a child that also runs to its end if the scope fails or is cancelled
+    /// (asyncio's `shield`, for work that borrows).
+    ///
+    /// Dropping the wait for the child does not end it either. It runs even in a scope that has
+    /// failed already, so it is the place for asynchronous clean-up. Only [`Child::cancel`] ends
+    /// it, and dropping the scope as a whole, as a timeout around the scope does. Work that must
+    /// survive that cannot borrow: use [`shield`](crate::shield()).
     ///
     /// # Panics
     /// If the scope has ended. The future is dropped.
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use picot_tasks::scope;
+    ///
+    /// picot_loop::run(async {
+    ///     let is_saved = Cell::new(false);
+    ///     let result = scope(async |s| {
+    ///         drop(s.shield(async { is_saved.set(true) }));
+    ///         Err::<(), _>("the body fails at once")
+    ///     });
+    ///     assert!(result.await.is_err() && is_saved.get());
+    /// });
+    /// ```
     #[track_caller]
     pub fn shield<F>(&self, future: F) -> Child<<F::Output as ChildOutput<E>>::Value>
     where
         F: Future<Output: ChildOutput<E>> + 'env,
         <F::Output as ChildOutput<E>>::Value: 'env,
     {
-        open(self.spawn_at(Location::caller(), None, true, future))
+        expect_open(self.spawn_at(Location::caller(), None, true, future))
     }
 
-    /// Spawns a child and waits until it says that it is ready, for example that it listens (trio's `nursery.start`). What
-    /// it says is given back, with its handle.
+    /// Spawns a child and waits until it reports that it is ready, for example that it listens
+    /// (trio's `nursery.start`).
+    ///
+    /// Awaiting it returns the value that the child reports, and the child's handle.
     ///
     /// # Errors
-    /// Awaiting gives a [`JoinError`] if the child ends without having said so.
+    /// Awaiting returns a [`JoinError`] if the child ends without a report.
     ///
     /// # Panics
     /// If the scope has ended.
     ///
     /// # If dropped
-    /// The wait was; so the child is cancelled, unless it was ready.
+    /// The child is cancelled, unless it is ready.
     ///
     /// ```
     /// use picot_tasks::{Started, scope};
@@ -205,8 +306,8 @@ impl<'env, E: 'env> Scope<'env, E> {
         Fut: Future<Output: ChildOutput<E>> + 'env,
         <Fut::Output as ChildOutput<E>>::Value: 'env,
     {
-        let (started, said) = Started::new();
-        Start::new(said, open(self.spawn_at(Location::caller(), None, false, serve(started))))
+        let (started, signal) = Started::new();
+        Start::new(signal, expect_open(self.spawn_at(Location::caller(), None, false, serve(started))))
     }
 
     fn spawn_at<F>(
@@ -223,9 +324,25 @@ impl<'env, E: 'env> Scope<'env, E> {
         self.inner.spawn(place, name, is_shielded, Mapped::new(future, ChildOutput::into_result))
     }
 
-    /// Ends the scope early: its body and its children are dropped, but for those that are shielded. That is no failure
-    /// (asyncio's `TaskGroup.cancel`); the scope's value is the body's if that has ended, and otherwise an error without
-    /// failures. The first reason stays. Says whether the scope could still be cancelled: `false` if it has ended.
+    /// Ends the scope early: drops the body and the children, except the shielded ones (asyncio's
+    /// `TaskGroup.cancel`).
+    ///
+    /// If the body has ended by then, the scope returns the body's value. Otherwise there is no
+    /// value to return, and the scope returns a [`ScopeError`] without failures. The first reason
+    /// stays. Returns `false` if the scope has ended.
+    ///
+    /// ```
+    /// use picot_tasks::{Scope, scope};
+    ///
+    /// picot_loop::run(async {
+    ///     let value = scope(async |s: Scope<'_, ()>| {
+    ///         drop(s.spawn(std::future::pending::<()>()));
+    ///         s.cancel("the body is done"); // ends the child; the body's value comes in the same poll
+    ///         Ok(7)
+    ///     });
+    ///     assert_eq!(value.await.unwrap(), 7);
+    /// });
+    /// ```
     #[track_caller]
     pub fn cancel(&self, reason: impl Into<CancelReason>) -> bool {
         if self.inner.phase.get() == Phase::Ended {
@@ -239,22 +356,62 @@ impl<'env, E: 'env> Scope<'env, E> {
         true
     }
 
-    /// Tells shielded children that the scope has failed or was cancelled, so that they can end in good order.
+    /// Returns a token that notifies shielded children when the scope fails or is cancelled, so
+    /// that they can clean up.
+    ///
+    /// ```
+    /// use picot_tasks::{Scope, scope};
+    ///
+    /// picot_loop::run(async {
+    ///     let result = scope(async |s: Scope<'_, &str>| {
+    ///         let token = s.token();
+    ///         drop(s.shield(async move { _ = token.cancelled().await }));
+    ///         Err::<(), _>("disk full")
+    ///     });
+    ///     assert_eq!(result.await.unwrap_err().failures().len(), 1);
+    /// });
+    /// ```
     pub fn token(&self) -> CancelToken {
         self.inner.token.clone()
     }
 
-    /// How many children have not ended.
+    /// Returns the number of children that have not ended.
+    ///
+    /// ```
+    /// use picot_tasks::{Scope, scope};
+    ///
+    /// let body = async |s: Scope<'_, ()>| {
+    ///     drop(s.spawn(async {}));
+    ///     Ok(s.len())
+    /// };
+    /// picot_loop::run(async { assert_eq!(scope(body).await.unwrap(), 1) });
+    /// ```
     pub fn len(&self) -> usize {
         self.inner.len()
     }
 
-    /// Whether all children have ended.
+    /// Returns whether all children have ended.
+    ///
+    /// ```
+    /// use picot_tasks::{Scope, scope};
+    ///
+    /// picot_loop::run(async { assert!(scope(async |s: Scope<'_, ()>| Ok(s.is_empty())).await.unwrap()) });
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The children that have not ended, in the order in which they were spawned.
+    /// Returns the children that have not ended, in the order in which they were spawned.
+    ///
+    /// ```
+    /// use picot_tasks::{Scope, scope};
+    ///
+    /// let body = async |s: Scope<'_, ()>| {
+    ///     drop(s.spawn_named("reader", async {}));
+    ///     Ok(s.children()[0].given_name() == Some("reader"))
+    /// };
+    /// picot_loop::run(async { assert!(scope(body).await.unwrap()) });
+    /// ```
     pub fn children(&self) -> Vec<TaskInfo> {
         self.inner.children()
     }
@@ -272,16 +429,19 @@ impl<E> fmt::Debug for Scope<'_, E> {
     }
 }
 
-/// How many children may lie around a scope, each in a scope of the one before. A wake of the innermost child polls all of
-/// them, and starting n nested scopes takes n²/2 child steps; each level also takes stack, some 4 kB in a debug build.
+/// The maximum of children around a scope, each in a scope of the one before.
+///
+/// A wake of the innermost child polls all of them, starting n nested scopes takes n²/2 child
+/// steps, and each level takes stack, some 4 kB in a debug build. 256 levels fit into a thread's
+/// default stack of 2 MiB.
 const MAX_NESTING: u32 = 256;
 
 thread_local! {
-    /// How many children are being polled on this thread's stack.
+    /// The number of children that are being polled on this thread's stack.
     static NESTING: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Counts a child that is being polled, also while it unwinds.
+/// Counts a child that is being polled; also correct when the poll unwinds.
 struct Nested;
 
 impl Nested {
@@ -298,7 +458,7 @@ impl Drop for Nested {
 }
 
 #[track_caller]
-pub(crate) fn open<T>(result: Result<T, ScopeEnded>) -> T {
+pub(crate) fn expect_open<T>(result: Result<T, ScopeEnded>) -> T {
     match result {
         Ok(child) => child,
         Err(ended) => panic!("{ended}"),
@@ -306,30 +466,30 @@ pub(crate) fn open<T>(result: Result<T, ScopeEnded>) -> T {
 }
 
 pub(crate) struct Inner<'env, E> {
-    crowd: RefCell<Crowd<Member<'env, E>>>,
-    ready: Rc<Ready>,
-    /// The child that runs, which is not in the crowd then.
+    members: RefCell<MemberSet<Member<'env, E>>>,
+    ready: Rc<ReadyList>,
+    /// The running child, which is taken out of `members`.
     running: RefCell<Option<Identity>>,
     failures: RefCell<Vec<Failure<E>>>,
     token: CancelToken,
     phase: Cell<Phase>,
     /// Whether the body has ended or was dropped.
     is_body_over: Cell<bool>,
-    /// Whether a child's panic is its own.
+    /// Whether a child's failure leaves the others alone.
     is_supervised: bool,
     handle: LoopHandle,
     place: Place,
 }
 
-type ChildJob<'env, E> = Pin<Box<dyn Job<E> + 'env>>;
+type BoxedChild<'env, E> = Pin<Box<dyn ErasedChild<E> + 'env>>;
 
 enum Member<'env, E> {
     Body,
-    Child(ChildJob<'env, E>),
+    Child(BoxedChild<'env, E>),
 }
 
 impl<'env, E> Member<'env, E> {
-    fn into_child(self) -> Option<ChildJob<'env, E>> {
+    fn into_child(self) -> Option<BoxedChild<'env, E>> {
         match self {
             Member::Body => None,
             Member::Child(job) => Some(job),
@@ -340,9 +500,9 @@ impl<'env, E> Member<'env, E> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Open,
-    /// A child or the body has failed in this step; what was woken for it still runs.
+    /// A child or the body has failed in this step; children that were woken for it still run.
     Failing,
-    /// What is left is being dropped, but for what is shielded.
+    /// The body and the children that are not shielded are being dropped.
     Ending,
     Ended,
 }
@@ -350,11 +510,11 @@ enum Phase {
 impl<'env, E> Inner<'env, E> {
     #[track_caller]
     pub(crate) fn new(place: Place, is_supervised: bool) -> Rc<Inner<'env, E>> {
-        let mut crowd = Crowd::new();
-        crowd.insert(Member::Body);
+        let mut members = MemberSet::new();
+        members.insert(Member::Body);
         Rc::new(Inner {
-            ready: crowd.ready(),
-            crowd: RefCell::new(crowd),
+            ready: members.ready(),
+            members: RefCell::new(members),
             running: RefCell::new(None),
             failures: RefCell::default(),
             token: CancelToken::new(),
@@ -380,26 +540,26 @@ impl<'env, E> Inner<'env, E> {
             return Err(ScopeEnded);
         }
         let record = Record::new(self.handle.allocate_id(), place, picot_context::inherited(name), is_shielded);
-        let slot = Rc::new(Slot::new(record));
-        self.handle.tell_hooks(|hooks| hooks.spawned(&slot.record.info()));
-        let job = Box::pin(Body::new(future, slot.clone()));
-        self.crowd.borrow_mut().insert_with(|waker| {
-            slot.record.set_waker(waker.clone());
+        let state = Rc::new(ChildState::new(record));
+        self.handle.tell_hooks(|hooks| hooks.spawned(&state.record.info()));
+        let job = Box::pin(ChildBody::new(future, state.clone()));
+        self.members.borrow_mut().insert_with(|waker| {
+            state.record.set_waker(waker.clone());
             Member::Child(job)
         });
-        // It is queued behind whatever runs now; whoever polls the scope must come back for it.
+        // The child is queued behind the running member; the scope must be polled again for it.
         self.ready.end();
-        Ok(Child::new(slot))
+        Ok(Child::new(state))
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.crowd.borrow().len() - usize::from(!self.is_body_over.get())
+        self.members.borrow().len() - usize::from(!self.is_body_over.get())
     }
 
     pub(crate) fn children(&self) -> Vec<TaskInfo> {
         let mut children: Vec<_> = self.running.borrow().iter().map(Identity::info).collect();
-        let crowd = self.crowd.borrow();
-        children.extend(crowd.values().filter_map(|member| match member {
+        let members = self.members.borrow();
+        children.extend(members.values().filter_map(|member| match member {
             Member::Body => None,
             Member::Child(job) => Some(job.record().info()),
         }));
@@ -407,17 +567,17 @@ impl<'env, E> Inner<'env, E> {
         children
     }
 
-    /// Queues all that is to be dropped.
+    /// Wakes the body and all children that are not shielded, so that their next step drops them.
     fn sweep(&self) {
         let reason =
             self.token.peek().map_or(CancelReason::from("its scope has failed"), |request| request.reason().clone());
         let wakers: Vec<_> = {
-            let crowd = self.crowd.borrow();
+            let members = self.members.borrow();
             let is_swept = |member: &Member<'env, E>| match member {
                 Member::Body => true,
                 Member::Child(job) => job.record().sweep(&reason),
             };
-            crowd.wakers().filter(|(member, _)| is_swept(member)).map(|(_, waker)| waker.clone()).collect()
+            members.wakers().filter(|(member, _)| is_swept(member)).map(|(_, waker)| waker.clone()).collect()
         };
         wakers.into_iter().for_each(wake);
     }
@@ -435,7 +595,7 @@ impl<'env, E> Inner<'env, E> {
         }
     }
 
-    /// The step is over: if something has failed in it, the rest is to end.
+    /// Ends a step: if something failed in it, the rest of the scope ends now.
     fn end_failing(&self) {
         if self.phase.get() == Phase::Failing {
             self.phase.set(Phase::Ending);
@@ -443,15 +603,15 @@ impl<'env, E> Inner<'env, E> {
         }
     }
 
-    /// Whether a child is to be dropped rather than polled.
+    /// Returns whether a child must be dropped rather than polled.
     fn must_end(&self, record: &Record) -> bool {
         let is_over = self.is_ending() || (self.phase.get() == Phase::Failing && !record.is_started.get());
         record.is_cancelled() || (is_over && !record.is_shielded)
     }
 
-    /// Runs a step of a child. Returns whether the coarse clock has moved.
-    fn run_child(&self, mut out: Out<Member<'env, E>>) -> bool {
-        let Member::Child(job) = &mut out.value else { unreachable!("the body is no child") };
+    /// Runs a step of a child. Returns whether the loop's coarse clock has advanced.
+    fn run_child(&self, mut out: Taken<Member<'env, E>>) -> bool {
+        let Member::Child(job) = &mut out.value else { unreachable!("only children are passed to `run_child`") };
         let (ended, has_ticked) = if self.must_end(job.record()) {
             let (ended, has_ticked) = job.as_mut().clear(&self.handle);
             (Poll::Ready(ended), has_ticked)
@@ -465,26 +625,26 @@ impl<'env, E> Inner<'env, E> {
         };
         match ended {
             Poll::Ready(ended) => {
-                self.crowd.borrow_mut().remove(out.key);
+                self.members.borrow_mut().remove(out.key);
                 let Member::Child(job) = out.value else { unreachable!("the body is no child") };
                 self.end_child(job, ended);
             }
             Poll::Pending => {
                 if self.is_ending() {
-                    // The sweep did not see it, because it was out.
+                    // `sweep` did not see this child, because it was taken out.
                     let Member::Child(job) = &out.value else { unreachable!("the body is no child") };
                     if !job.record().is_shielded {
                         job.record().cancel(CancelReason::from("its scope was cancelled"));
                     }
                 }
-                self.crowd.borrow_mut().put_back(out);
+                self.members.borrow_mut().put_back(out);
             }
         }
         has_ticked
     }
 
-    fn end_child(&self, job: ChildJob<'env, E>, ended: Ended<E>) {
-        let info = |job: &ChildJob<'env, E>| job.record().info();
+    fn end_child(&self, job: BoxedChild<'env, E>, ended: Ended<E>) {
+        let info = |job: &BoxedChild<'env, E>| job.record().info();
         match ended {
             Ended::Returned => {}
             Ended::Cancelled(reason) => job.fail(JoinError::cancelled(info(&job), reason)),
@@ -507,15 +667,16 @@ impl<'env, E> Inner<'env, E> {
             }
         }
         job.record().end();
-        // If there is no handle, the output is in there.
+        // Without a handle, dropping the job drops the output too: a user value, whose panic must
+        // stay here.
         contain::discard(contained::origin, job);
     }
 
-    /// The scope is dropped as a whole.
+    /// Drops all children, the youngest first, because the scope itself is dropped.
     fn drop_children(&self) {
         self.phase.set(Phase::Ended);
         self.is_body_over.set(true);
-        let members = self.crowd.borrow_mut().drain();
+        let members = self.members.borrow_mut().drain();
         let mut jobs: Vec<_> = members.into_iter().filter_map(Member::into_child).collect();
         jobs.sort_by_key(|job| Reverse(job.record().id));
         for mut job in jobs {
@@ -525,8 +686,10 @@ impl<'env, E> Inner<'env, E> {
         self.drop_failures();
     }
 
-    /// No result of the scope holds the failures: those of children are reports. That of the body is not: it is what a future
-    /// leaves in one that was dropped.
+    /// Reports the failures that no result of the scope will hold.
+    ///
+    /// The body's own error is not reported: it is dropped like any value inside a future that is
+    /// dropped.
     fn drop_failures(&self) {
         for failure in self.failures.take() {
             match failure {
@@ -542,7 +705,13 @@ impl<'env, E> Inner<'env, E> {
 }
 
 pin_project! {
-    /// A scope that runs; made by [`scope`].
+    /// A running scope; made by [`scope()`].
+    ///
+    /// ```
+    /// use picot_tasks::{Scope, scope};
+    ///
+    /// picot_loop::run(async { assert_eq!(scope(async |_: Scope<'_, ()>| Ok(1)).await.unwrap(), 1) });
+    /// ```
     #[must_use = "futures do nothing unless they are awaited"]
     pub struct ScopeRun<'env, T, E, Fut> {
         #[pin]
@@ -572,21 +741,21 @@ impl<'env, T, E, Fut: Future<Output = Result<T, E>>> ScopeRun<'env, T, E, Fut> {
         ScopeRun { body: Some(body), value: None, inner, gate: Gate::default() }
     }
 
-    fn poll_body(self: Pin<&mut Self>, out: Out<Member<'env, E>>) {
+    fn poll_body(self: Pin<&mut Self>, out: Taken<Member<'env, E>>) {
         let mut this = self.project();
         let inner = &**this.inner;
         let polled = if !inner.is_ending() {
-            let body = this.body.as_mut().as_pin_mut().expect("the body is in the crowd until it is over");
+            let body = this.body.as_mut().as_pin_mut().expect("present: the body is a member until it is over");
             catch(|| body.poll(&mut Context::from_waker(&out.waker)))
         } else {
             Ok(Poll::Pending)
         };
         if matches!(polled, Ok(Poll::Pending)) && !inner.is_ending() {
-            return inner.crowd.borrow_mut().put_back(out);
+            return inner.members.borrow_mut().put_back(out);
         }
         let dropped = catch(|| this.body.set(None));
         inner.is_body_over.set(true);
-        inner.crowd.borrow_mut().remove(out.key);
+        inner.members.borrow_mut().remove(out.key);
         let polled = match (polled, dropped) {
             (Ok(poll), Ok(())) => Ok(poll),
             (Ok(poll), Err(payload)) => {
@@ -615,13 +784,14 @@ impl<'env, T, E, Fut: Future<Output = Result<T, E>>> ScopeRun<'env, T, E, Fut> {
     fn finish(self: Pin<&mut Self>) -> Result<T, ScopeError<E>> {
         let this = self.project();
         this.inner.phase.set(Phase::Ended);
-        // Handles of the scope may outlive it; they are no reason to keep the task that has run it.
+        // Handles of the scope may outlive it. They must not keep the waker, and so the task, that
+        // ran it.
         this.inner.ready.forget_parent();
         budget::spend();
         let value = match this.value.take() {
             Some(Err(payload)) => {
                 this.inner.drop_failures();
-                let payload = payload.take().expect("the payload of the body's panic is in no other hands");
+                let payload = payload.take().expect("present: nothing else has the payload of the body's panic");
                 std::panic::resume_unwind(payload)
             }
             Some(Ok(value)) => Some(value),
@@ -651,13 +821,15 @@ impl<T, E, Fut: Future<Output = Result<T, E>>> Future for ScopeRun<'_, T, E, Fut
             inner.place
         );
         let ready = inner.ready.begin(cx.waker()).min(POLLS_PER_STEP);
-        // What the parent has done so far in this step is its own, and no child's.
+        // Charges the time so far in this step to the parent, and not to the first child.
         let mut has_ticked = inner.handle.end_inner_step();
         for n in 0..ready {
+            // After a child that took long enough for the clock to advance, the rest of the loop
+            // runs first.
             if has_ticked && n > 0 {
                 break;
             }
-            let out = inner.crowd.borrow_mut().take();
+            let out = inner.members.borrow_mut().take();
             let Some(out) = out else { break };
             has_ticked = match out.value {
                 Member::Body => {
@@ -668,7 +840,7 @@ impl<T, E, Fut: Future<Output = Result<T, E>>> Future for ScopeRun<'_, T, E, Fut
             };
         }
         inner.end_failing();
-        if inner.crowd.borrow().len() == 0 {
+        if inner.members.borrow().len() == 0 {
             return Poll::Ready(self.finish());
         }
         inner.ready.end();

@@ -8,22 +8,23 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_lite::Stream;
-use picot_context::{Place, budget, contain};
+use picot_context::{Place, budget, contain, is_err};
 use picot_loop::{CancelReason, JoinError, LoopHandle, Sleep, Task, TaskId, sleep, spawn};
 
 use crate::contained;
 use crate::cooperate::{Gate, is_spent};
-use crate::crowd::{Crowd, Out};
-use crate::wake::Key;
+use crate::member_set::{MemberSet, Taken};
+use crate::ready_list::Key;
 
-/// What a task of a set has ended with.
-pub type Outcome<T> = Result<T, JoinError>;
-
-/// A set of the loop's tasks (tokio's `JoinSet`; what asyncio passes to `wait`). They run by themselves; the set gives their
-/// outcomes in the order in which they end, whenever it is asked for them, as a [`Stream`], by [`next`](JoinSet::next), or several at a time by [`wait`].
+/// A set of the loop's tasks (tokio's `JoinSet`; what asyncio passes to `wait`).
 ///
-/// Dropping the set cancels the tasks that have not ended; [`detach`](JoinSet::detach) lets them run on. Children that
-/// borrow belong into a [`scope`](crate::scope()).
+/// The tasks run whether the set is polled or not. The set returns their outcomes in the order in
+/// which the tasks end: one at a time by [`next`](JoinSet::next) or as a [`Stream`], or several at
+/// a time by [`wait_first`](JoinSet::wait_first), [`wait_first_error`](JoinSet::wait_first_error)
+/// and [`wait_all`](JoinSet::wait_all).
+///
+/// Dropping the set cancels the tasks that have not ended; [`detach`](JoinSet::detach) lets them
+/// run on. For children that borrow, use a [`scope`](crate::scope()).
 ///
 /// ```
 /// use picot_tasks::JoinSet;
@@ -41,57 +42,135 @@ pub type Outcome<T> = Result<T, JoinError>;
 /// });
 /// ```
 pub struct JoinSet<T> {
-    crowd: Crowd<(TaskId, Task<T>)>,
-    /// The outcomes that were not taken.
-    ended: VecDeque<(TaskId, Outcome<T>)>,
-    /// The tasks that were not looked at since they were inserted.
-    fresh: VecDeque<Key>,
+    members: MemberSet<(TaskId, Task<T>)>,
+    /// The outcomes that the caller has not taken.
+    ended: VecDeque<(TaskId, Result<T, JoinError>)>,
+    /// The tasks that the set has not polled since they were inserted.
+    unpolled: VecDeque<Key>,
 }
 
 impl<T> JoinSet<T> {
-    /// An empty set.
+    /// Creates an empty set.
+    ///
+    /// ```
+    /// assert!(picot_tasks::JoinSet::<()>::new().is_empty());
+    /// ```
     pub fn new() -> JoinSet<T> {
-        JoinSet { crowd: Crowd::new(), ended: VecDeque::new(), fresh: VecDeque::new() }
+        JoinSet { members: MemberSet::new(), ended: VecDeque::new(), unpolled: VecDeque::new() }
     }
 
-    /// Spawns a task on this thread's loop, into the set.
+    /// Spawns a task on this thread's loop and adds it to the set.
     ///
     /// # Panics
-    /// If this thread has no loop, or it is closed.
+    /// If this thread has no loop, or if the loop is closed.
+    ///
+    /// ```
+    /// use picot_tasks::JoinSet;
+    ///
+    /// picot_loop::run(async {
+    ///     let mut set = JoinSet::new();
+    ///     let id = set.spawn(async { 1 });
+    ///     let (ended, outcome) = set.next().await.unwrap();
+    ///     assert_eq!((ended, outcome.unwrap()), (id, 1));
+    /// });
+    /// ```
     #[track_caller]
     pub fn spawn(&mut self, future: impl Future<Output = T> + 'static) -> TaskId {
         self.insert(spawn(future))
     }
 
-    /// Adds a task that is there already.
+    /// Spawns a task with a name for reports, and adds it to the set.
+    ///
+    /// # Panics
+    /// If this thread has no loop, or if the loop is closed.
+    ///
+    /// ```
+    /// use picot_tasks::JoinSet;
+    ///
+    /// picot_loop::run(async {
+    ///     let mut set = JoinSet::new();
+    ///     set.spawn_named("reader", std::future::pending::<()>());
+    ///     set.cancel_all("no more input");
+    ///     let (_id, outcome) = set.next().await.unwrap();
+    ///     assert!(outcome.unwrap_err().to_string().contains("reader"));
+    /// });
+    /// ```
+    #[track_caller]
+    pub fn spawn_named(&mut self, name: &str, future: impl Future<Output = T> + 'static) -> TaskId {
+        match LoopHandle::current().task().name(name).spawn(future) {
+            Ok(task) => self.insert(task),
+            Err(closed) => panic!("{closed}"),
+        }
+    }
+
+    /// Adds a task that was spawned before.
+    ///
+    /// ```
+    /// use picot_loop::spawn;
+    /// use picot_tasks::JoinSet;
+    ///
+    /// picot_loop::run(async {
+    ///     let mut set = JoinSet::new();
+    ///     set.insert(spawn(async { "done" }));
+    ///     assert_eq!(set.next().await.unwrap().1.unwrap(), "done");
+    /// });
+    /// ```
     pub fn insert(&mut self, task: Task<T>) -> TaskId {
         let id = task.id();
-        // From here on, and not from the first wait on, so that the order of the wakes is that of the ends.
-        let key = self.crowd.insert_waiting(|waker| {
+        // Registers the waker now and not at the first wait, so that the order of the wakes is the
+        // order of the ends.
+        let key = self.members.insert_waiting(|waker| {
             task.wake_at_end(waker);
             (id, task)
         });
-        self.fresh.push_back(key);
+        self.unpolled.push_back(key);
         id
     }
 
-    /// How many tasks there are whose outcome was not taken.
+    /// Returns the number of tasks whose outcome was not taken.
+    ///
+    /// ```
+    /// use picot_tasks::JoinSet;
+    ///
+    /// picot_loop::run(async {
+    ///     let mut set = JoinSet::new();
+    ///     set.spawn(async {});
+    ///     assert_eq!(set.len(), 1);
+    ///     set.next().await;
+    ///     assert_eq!(set.len(), 0);
+    /// });
+    /// ```
     pub fn len(&self) -> usize {
-        self.crowd.len() + self.ended.len()
+        self.members.len() + self.ended.len()
     }
 
-    /// Whether all outcomes were taken.
+    /// Returns whether all outcomes were taken.
+    ///
+    /// ```
+    /// assert!(picot_tasks::JoinSet::<u8>::default().is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Waits for the next task to end; `None` once all outcomes were taken.
+    /// Waits for the next task to end. Returns `None` once all outcomes were taken.
     ///
     /// # If dropped
-    /// Nothing is lost: the tasks stay.
+    /// Nothing is lost: tasks and outcomes stay in the set.
+    ///
+    /// ```
+    /// use picot_tasks::JoinSet;
+    ///
+    /// picot_loop::run(async {
+    ///     let mut set = JoinSet::new();
+    ///     set.spawn(async { 7 });
+    ///     assert_eq!(set.next().await.unwrap().1.unwrap(), 7);
+    ///     assert!(set.next().await.is_none());
+    /// });
+    /// ```
     #[doc(alias = "join_next")]
-    pub async fn next(&mut self) -> Option<(TaskId, Outcome<T>)> {
-        let mut next = Waiting { set: self, is_pending: false };
+    pub async fn next(&mut self) -> Option<(TaskId, Result<T, JoinError>)> {
+        let mut next = WaitGuard { set: self, is_pending: false };
         std::future::poll_fn(|cx| {
             let poll = next.set.poll_ended(cx);
             next.is_pending = poll.is_pending();
@@ -100,42 +179,174 @@ impl<T> JoinSet<T> {
         .await
     }
 
-    /// Asks for all tasks to be cancelled that have not ended. Their outcomes still come.
+    /// Waits until a task has ended, in whatever way (asyncio's `wait` with `FIRST_COMPLETED`).
+    ///
+    /// Awaiting it returns the outcomes of all tasks that have ended by then. The other tasks stay
+    /// in the set and run on. A [`limit`](Wait::limit) of time is not an error: the wait then
+    /// returns what has ended so far.
+    ///
+    /// # Errors
+    /// Awaiting returns [`NothingToWaitFor`] if the set is empty.
+    ///
+    /// # Panics
+    /// When awaited with a [`limit`](Wait::limit), if this thread has no loop. The message names
+    /// the line of this call.
+    ///
+    /// # If dropped
+    /// Nothing is lost: tasks and outcomes stay in the set.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use picot_loop::sleep;
+    /// use picot_tasks::JoinSet;
+    ///
+    /// picot_loop::run(async {
+    ///     let mut set = JoinSet::new();
+    ///     for millis in [1, 3_600_000] {
+    ///         set.spawn(sleep(Duration::from_millis(millis)));
+    ///     }
+    ///     let done = set.wait_first().limit(Duration::from_secs(60)).await.unwrap();
+    ///     assert_eq!(done.len(), 1);
+    ///     assert_eq!(set.len(), 1); // runs on until the set is dropped
+    /// });
+    /// ```
+    #[doc(alias = "FIRST_COMPLETED")]
+    #[track_caller]
+    pub fn wait_first(&mut self) -> Wait<'_, T> {
+        Wait::new(self, |_| true, Location::caller())
+    }
+
+    /// Waits until a task has failed: returned an `Err`, panicked or was cancelled (asyncio's
+    /// `wait` with `FIRST_EXCEPTION`).
+    ///
+    /// Without a failure it waits for all tasks. Otherwise it is as
+    /// [`wait_first`](JoinSet::wait_first).
+    ///
+    /// # Errors
+    /// Awaiting returns [`NothingToWaitFor`] if the set is empty.
+    ///
+    /// # Panics
+    /// When awaited with a [`limit`](Wait::limit), if this thread has no loop. The message names
+    /// the line of this call.
+    ///
+    /// # If dropped
+    /// Nothing is lost: tasks and outcomes stay in the set.
+    ///
+    /// ```
+    /// use picot_tasks::JoinSet;
+    ///
+    /// picot_loop::run(async {
+    ///     let mut set = JoinSet::new();
+    ///     set.spawn(async { Ok(1) });
+    ///     set.spawn(async { Err("disk full") });
+    ///     set.spawn(std::future::pending());
+    ///     let done = set.wait_first_error().await.unwrap();
+    ///     assert_eq!((done.len(), set.len()), (2, 1));
+    /// });
+    /// ```
+    #[doc(alias = "FIRST_EXCEPTION")]
+    #[track_caller]
+    pub fn wait_first_error(&mut self) -> Wait<'_, T> {
+        let is_failure = |outcome: &Result<T, JoinError>| outcome.as_ref().map_or(true, is_err);
+        Wait::new(self, is_failure, Location::caller())
+    }
+
+    /// Waits until all tasks have ended (asyncio's `wait` with `ALL_COMPLETED`).
+    ///
+    /// Otherwise it is as [`wait_first`](JoinSet::wait_first).
+    ///
+    /// # Errors
+    /// Awaiting returns [`NothingToWaitFor`] if the set is empty.
+    ///
+    /// # Panics
+    /// When awaited with a [`limit`](Wait::limit), if this thread has no loop. The message names
+    /// the line of this call.
+    ///
+    /// # If dropped
+    /// Nothing is lost: tasks and outcomes stay in the set.
+    ///
+    /// ```
+    /// use picot_tasks::JoinSet;
+    ///
+    /// picot_loop::run(async {
+    ///     let mut set = JoinSet::new();
+    ///     (0..3).for_each(|n| _ = set.spawn(async move { n }));
+    ///     assert_eq!(set.wait_all().await.unwrap().len(), 3);
+    /// });
+    /// ```
+    #[doc(alias = "ALL_COMPLETED")]
+    #[track_caller]
+    pub fn wait_all(&mut self) -> Wait<'_, T> {
+        Wait::new(self, |_| false, Location::caller())
+    }
+
+    /// Requests the cancellation of all tasks that have not ended. Their outcomes still come.
+    ///
+    /// ```
+    /// use picot_tasks::JoinSet;
+    ///
+    /// picot_loop::run(async {
+    ///     let mut set = JoinSet::new();
+    ///     set.spawn(std::future::pending::<()>());
+    ///     set.cancel_all("not needed");
+    ///     assert!(set.next().await.unwrap().1.unwrap_err().is_cancelled());
+    /// });
+    /// ```
     #[doc(alias = "abort_all")]
     pub fn cancel_all(&self, reason: impl Into<CancelReason>) {
         let reason = reason.into();
-        for (_, task) in self.crowd.values() {
+        for (_, task) in self.members.values() {
             task.cancel(reason.clone());
         }
     }
 
-    /// Cancels all tasks, and waits until the last of them has been dropped.
+    /// Cancels all tasks and waits until the last of them has been dropped.
     ///
     /// # If dropped
     /// The tasks are cancelled all the same.
+    ///
+    /// ```
+    /// use picot_tasks::JoinSet;
+    ///
+    /// picot_loop::run(async {
+    ///     let mut set = JoinSet::new();
+    ///     set.spawn(std::future::pending::<()>());
+    ///     set.cancel_and_wait("the server shuts down").await;
+    /// });
+    /// ```
     #[doc(alias = "shutdown")]
-    pub async fn cancelled(mut self) {
-        self.cancel_all("its set waits for its end");
+    pub async fn cancel_and_wait(mut self, reason: impl Into<CancelReason>) {
+        self.cancel_all(reason);
         while self.next().await.is_some() {}
     }
 
-    /// Lets the tasks go: they run on.
+    /// Drops the set without its tasks: they run on.
+    ///
+    /// ```
+    /// use picot_tasks::JoinSet;
+    ///
+    /// picot_loop::run(async {
+    ///     let mut set = JoinSet::new();
+    ///     set.spawn(async { println!("still printed, if the loop runs on") });
+    ///     set.detach();
+    /// });
+    /// ```
     #[doc(alias = "detach_all")]
     pub fn detach(mut self) {
-        drop(self.crowd.drain());
+        drop(self.members.drain());
     }
 
-    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Option<(TaskId, Outcome<T>)>> {
+    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Option<(TaskId, Result<T, JoinError>)>> {
         ready!(budget::poll_left(cx));
         if self.ended.is_empty() {
-            self.look(cx);
+            self.collect_ended(cx);
         }
         match self.ended.pop_front() {
             Some(next) => {
                 budget::spend();
                 Poll::Ready(Some(next))
             }
-            None if self.crowd.len() == 0 => {
+            None if self.members.len() == 0 => {
                 budget::spend();
                 Poll::Ready(None)
             }
@@ -143,53 +354,59 @@ impl<T> JoinSet<T> {
         }
     }
 
-    /// Takes the outcomes of tasks that have ended, in the order of their ends, as many as the budget allows. No code of the
-    /// user's runs for that. The task that polls is woken for what comes later, and for what is left.
-    fn look(&mut self, cx: &mut Context<'_>) {
-        self.crowd.begin(cx.waker());
-        // A look at a task that has ended spends the budget. Without one, each of the others would be refused in turn.
-        for n in 0..self.crowd.len() {
+    /// Moves outcomes of ended tasks to `ended`, in the order of their ends, as many as the budget
+    /// allows.
+    ///
+    /// No user code runs meanwhile: polling a task's handle does not poll its future. The polling
+    /// task is woken for later ends, and for ended tasks that the budget did not suffice for.
+    fn collect_ended(&mut self, cx: &mut Context<'_>) {
+        self.members.begin(cx.waker());
+        // Polling the handle of an ended task spends the budget. Without a budget each of the
+        // remaining handles would refuse its poll and queue itself again, which took quadratic
+        // time.
+        for n in 0..self.members.len() {
             if n > 0 && is_spent() {
                 break;
             }
-            let Some(out) = self.crowd.take() else { break };
-            self.look_at(out);
+            let Some(taken) = self.members.take() else { break };
+            self.poll_task(taken);
         }
-        // Each of those that have not ended by now is looked at once: a task that waits for itself gets an error for it.
+        // Polls each other new task once, so that a task that waits for a set with itself in it
+        // gets an error.
         while !is_spent() {
-            let Some(key) = self.fresh.pop_front() else { break };
-            if let Some(out) = self.crowd.take_key(key) {
-                self.look_at(out);
+            let Some(key) = self.unpolled.pop_front() else { break };
+            if let Some(taken) = self.members.take_key(key) {
+                self.poll_task(taken);
             }
         }
-        if !self.fresh.is_empty() {
+        if !self.unpolled.is_empty() {
             cx.waker().wake_by_ref();
         }
-        self.crowd.end();
+        self.members.end();
     }
 
-    fn look_at(&mut self, mut out: Out<(TaskId, Task<T>)>) {
-        let (id, task) = &mut out.value;
-        match Pin::new(&mut &mut *task).poll(&mut Context::from_waker(&out.waker)) {
-            Poll::Pending => self.crowd.put_back(out),
+    fn poll_task(&mut self, mut taken: Taken<(TaskId, Task<T>)>) {
+        let (id, task) = &mut taken.value;
+        match Pin::new(&mut &mut *task).poll(&mut Context::from_waker(&taken.waker)) {
+            Poll::Pending => self.members.put_back(taken),
             Poll::Ready(outcome) => {
                 self.ended.push_back((*id, outcome));
-                self.crowd.remove(out.key);
+                self.members.remove(taken.key);
             }
         }
     }
 }
 
-/// Lets go of the waker of a wait that is dropped.
-struct Waiting<'a, T> {
+/// A wait for a set. If it is dropped unfinished, the set forgets the waker of its last poll.
+struct WaitGuard<'a, T> {
     set: &'a mut JoinSet<T>,
     is_pending: bool,
 }
 
-impl<T> Drop for Waiting<'_, T> {
+impl<T> Drop for WaitGuard<'_, T> {
     fn drop(&mut self) {
         if self.is_pending {
-            self.set.crowd.forget_parent();
+            self.set.members.forget_parent();
         }
     }
 }
@@ -217,7 +434,7 @@ impl<T> FromIterator<Task<T>> for JoinSet<T> {
 }
 
 impl<T> Stream for JoinSet<T> {
-    type Item = (TaskId, Outcome<T>);
+    type Item = (TaskId, Result<T, JoinError>);
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.poll_ended(cx)
@@ -233,6 +450,8 @@ impl<T> Unpin for JoinSet<T> {}
 impl<T> Drop for JoinSet<T> {
     fn drop(&mut self) {
         self.cancel_all("its set was dropped");
+        // Outcomes are user values: a panic in one's drop is reported, and the others are dropped
+        // too.
         contain::discard_each(contained::origin, self.ended.drain(..));
     }
 }
@@ -240,118 +459,28 @@ impl<T> Drop for JoinSet<T> {
 impl<T> fmt::Debug for JoinSet<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JoinSet")
-            .field("running", &self.crowd.len())
+            .field("running", &self.members.len())
             .field("ended", &self.ended.len())
             .finish_non_exhaustive()
     }
 }
 
-/// When a [`wait`] is over: [`FirstCompleted`], [`FirstError`] or [`AllCompleted`]. It is over in any case when all tasks
-/// have ended.
-pub trait Until<T>: sealed::Sealed {
-    #[doc(hidden)]
-    fn is_reached(&self, outcome: &Outcome<T>) -> bool;
-}
-
-mod sealed {
-    pub trait Sealed {}
-    impl Sealed for super::FirstCompleted {}
-    impl Sealed for super::FirstError {}
-    impl Sealed for super::AllCompleted {}
-}
-
-/// Wait until a task has ended, in whatever way (asyncio's `FIRST_COMPLETED`).
-#[doc(alias = "FIRST_COMPLETED")]
-#[derive(Clone, Copy, Debug)]
-pub struct FirstCompleted;
-
-/// Wait until a task has ended with an error, or has panicked or was cancelled (asyncio's `FIRST_EXCEPTION`). Tasks give
-/// nothing, or a `Result`.
-#[doc(alias = "FIRST_EXCEPTION")]
-#[derive(Clone, Copy, Debug)]
-pub struct FirstError;
-
-/// Wait until all tasks have ended (asyncio's `ALL_COMPLETED`).
-#[doc(alias = "ALL_COMPLETED")]
-#[derive(Clone, Copy, Debug)]
-pub struct AllCompleted;
-
-impl<T> Until<T> for FirstCompleted {
-    fn is_reached(&self, _outcome: &Outcome<T>) -> bool {
-        true
-    }
-}
-
-impl<T> Until<T> for AllCompleted {
-    fn is_reached(&self, _outcome: &Outcome<T>) -> bool {
-        false
-    }
-}
-
-impl Until<()> for FirstError {
-    fn is_reached(&self, outcome: &Outcome<()>) -> bool {
-        outcome.is_err()
-    }
-}
-
-impl<T, E> Until<Result<T, E>> for FirstError {
-    fn is_reached(&self, outcome: &Outcome<Result<T, E>>) -> bool {
-        !matches!(outcome, Ok(Ok(_)))
-    }
-}
-
-/// Waits for tasks of a set, and gives the outcomes of those that have ended by then (asyncio's `wait`). The others stay in
-/// the set, and run on: this cancels nothing. A [`limit`](Wait::limit) of time is no error either; it gives what has ended
-/// so far.
-///
-/// # Errors
-/// [`NothingToWaitFor`] if the set is empty.
-///
-/// # Panics
-/// When awaited with a [`limit`](Wait::limit), if this thread has no loop; the message names the place of the call.
-///
-/// # If dropped
-/// Nothing is lost: tasks and outcomes stay in the set.
+/// Waits for tasks of a set; made by [`JoinSet::wait_first`], [`JoinSet::wait_first_error`] and
+/// [`JoinSet::wait_all`].
 ///
 /// ```
-/// use std::time::Duration;
-/// use picot_loop::sleep;
-/// use picot_tasks::{FirstCompleted, JoinSet, wait};
+/// use picot_tasks::JoinSet;
 ///
 /// picot_loop::run(async {
-///     let mut set = JoinSet::new();
-///     for millis in [1, 3_600_000] {
-///         set.spawn(async move {
-///             sleep(Duration::from_millis(millis)).await;
-///             millis
-///         });
-///     }
-///     let done = wait(&mut set, FirstCompleted).limit(Duration::from_secs(60)).await.unwrap();
-///     assert_eq!(done.len(), 1);
-///     assert_eq!(set.len(), 1); // it runs on, until the set is dropped
+///     assert!(JoinSet::<()>::new().wait_all().await.is_err()); // nothing to wait for
 /// });
 /// ```
-#[track_caller]
-pub fn wait<T, U: Until<T>>(set: &mut JoinSet<T>, until: U) -> Wait<'_, T, U> {
-    let set = Waiting { set, is_pending: false };
-    Wait {
-        set,
-        until,
-        seen: 0,
-        limit: None,
-        timer: None,
-        place: Location::caller(),
-        gate: Gate::default(),
-        limit_gate: Gate::default(),
-    }
-}
-
-/// Waits for tasks of a set; made by [`wait`].
 #[must_use = "futures do nothing unless they are awaited"]
-pub struct Wait<'a, T, U> {
-    set: Waiting<'a, T>,
-    until: U,
-    /// How many of the outcomes were looked at.
+pub struct Wait<'a, T> {
+    guard: WaitGuard<'a, T>,
+    /// Whether an outcome ends the wait.
+    ends_wait: fn(&Result<T, JoinError>) -> bool,
+    /// How many of the outcomes `ends_wait` has seen.
     seen: usize,
     limit: Option<Duration>,
     timer: Option<Sleep>,
@@ -360,38 +489,61 @@ pub struct Wait<'a, T, U> {
     limit_gate: Gate,
 }
 
-impl<T, U> Wait<'_, T, U> {
-    /// Ends the wait when `duration` has passed since its first poll.
+impl<'a, T> Wait<'a, T> {
+    fn new(set: &'a mut JoinSet<T>, ends_wait: fn(&Result<T, JoinError>) -> bool, place: Place) -> Wait<'a, T> {
+        Wait {
+            guard: WaitGuard { set, is_pending: false },
+            ends_wait,
+            seen: 0,
+            limit: None,
+            timer: None,
+            place,
+            gate: Gate::default(),
+            limit_gate: Gate::default(),
+        }
+    }
+
+    /// Ends the wait when `duration` has passed since its first poll. `None` means no limit.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use picot_tasks::JoinSet;
+    ///
+    /// picot_loop::run(async {
+    ///     let mut set = JoinSet::new();
+    ///     set.spawn(std::future::pending::<()>());
+    ///     assert!(set.wait_all().limit(Duration::from_millis(1)).await.unwrap().is_empty());
+    /// });
+    /// ```
     #[doc(alias = "timeout")]
     pub fn limit(self, duration: impl Into<Option<Duration>>) -> Self {
         Wait { limit: duration.into(), ..self }
     }
-}
 
-impl<T, U: Until<T>> Wait<'_, T, U> {
-    fn is_reached(&mut self) -> bool {
-        let set = &*self.set.set;
+    fn is_over(&mut self) -> bool {
+        let set = &*self.guard.set;
         let mut new = set.ended.iter().skip(std::mem::replace(&mut self.seen, set.ended.len()));
-        let is_reached = new.any(|(_, outcome)| self.until.is_reached(outcome));
-        is_reached || set.crowd.len() == 0
+        let is_over = new.any(|(_, outcome)| (self.ends_wait)(outcome));
+        is_over || set.members.len() == 0
     }
 }
 
-impl<T, U: Until<T> + Unpin> Future for Wait<'_, T, U> {
-    type Output = Result<Vec<(TaskId, Outcome<T>)>, NothingToWaitFor>;
+impl<T> Future for Wait<'_, T> {
+    type Output = Result<Vec<(TaskId, Result<T, JoinError>)>, NothingToWaitFor>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         ready!(this.gate.poll(cx));
-        let set = &mut *this.set.set;
+        let set = &mut *this.guard.set;
         if set.is_empty() {
             budget::spend();
             return Poll::Ready(Err(NothingToWaitFor));
         }
-        set.look(cx);
-        this.set.is_pending = true;
-        if !this.is_reached() {
-            // If outcomes are left because the budget is spent, they count before the limit does.
+        set.collect_ended(cx);
+        this.guard.is_pending = true;
+        if !this.is_over() {
+            // Without a budget, outcomes may be left in the set. They come before the limit, so it
+            // is not looked at yet.
             ready!(this.limit_gate.poll(cx));
             if let Some(limit) = this.limit.take() {
                 if let Err(error) = LoopHandle::try_current() {
@@ -407,19 +559,23 @@ impl<T, U: Until<T> + Unpin> Future for Wait<'_, T, U> {
                 None => return Poll::Pending,
             }
         }
-        (this.seen, this.timer, this.set.is_pending) = (0, None, false);
+        (this.seen, this.timer, this.guard.is_pending) = (0, None, false);
         budget::spend();
-        Poll::Ready(Ok(this.set.set.ended.drain(..).collect()))
+        Poll::Ready(Ok(this.guard.set.ended.drain(..).collect()))
     }
 }
 
-impl<T, U> fmt::Debug for Wait<'_, T, U> {
+impl<T> fmt::Debug for Wait<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wait").field("set", &self.set.set).field("limit", &self.limit).finish_non_exhaustive()
+        f.debug_struct("Wait").field("set", &self.guard.set).field("limit", &self.limit).finish_non_exhaustive()
     }
 }
 
-/// A wait for an empty set, which would either be pointless or never end.
+/// The error of a wait for an empty set, which has no task that could end it.
+///
+/// ```
+/// assert!(picot_tasks::JoinSet::<()>::new().is_empty()); // ask before the wait
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NothingToWaitFor;

@@ -1,4 +1,4 @@
-//! Work that goes on when the wait for it is dropped.
+//! Work that continues when the wait for it is dropped.
 
 use std::fmt;
 use std::pin::Pin;
@@ -6,22 +6,23 @@ use std::task::{Context, Poll};
 
 use picot_loop::{JoinError, Task, TaskId, spawn};
 
-/// Gives `future` to the loop, and waits for it; dropping the wait does not end the work (asyncio's `shield`). It starts by
-/// itself, whether this is awaited or not.
+/// Spawns `future` on the loop and waits for it; dropping the wait does not cancel the work
+/// (asyncio's `shield`).
 ///
-/// It is a task of the loop's, not an orphan: it is listed by `LoopHandle::tasks`, its panic is reported if nobody waits
-/// any more, and a loop that is closed before its end drops it and names it in the close report. Work that borrows is
-/// shielded by [`Scope::shield`](crate::Scope::shield). A task that is there already needs no shield: `(&mut task).await`
-/// only watches.
+/// The work starts whether this is awaited or not. It is a task of the loop: `LoopHandle::tasks`
+/// lists it, the error hook gets its panic if the wait is gone, and a loop that closes before its
+/// end drops it and names it in the close report. For work that borrows, use
+/// [`Scope::shield`](crate::Scope::shield). A task that was spawned before needs no shield: `(&mut
+/// task).await` watches it without cancelling it.
 ///
 /// # Errors
-/// [`JoinError`] if the work panicked, or was [cancelled](Shield::cancel).
+/// [`JoinError`] if the work panicked or was [cancelled](Shield::cancel).
 ///
 /// # Panics
-/// If this thread has no loop, or it is closed.
+/// If this thread has no loop, or if the loop is closed.
 ///
 /// # If dropped
-/// The work goes on.
+/// The work continues.
 ///
 /// ```
 /// use std::time::Duration;
@@ -45,23 +46,52 @@ where
 }
 
 /// Waits for shielded work; made by [`shield()`](shield()).
-#[must_use = "the work goes on without this; write `let _ =` or `drop(…)` where that is meant"]
+///
+/// ```
+/// picot_loop::run(async {
+///     assert_eq!(picot_tasks::shield(async { 1 }).await.unwrap(), 1);
+/// });
+/// ```
+#[must_use = "the work continues without this; write `let _ =` or `drop(…)` where that is meant"]
 pub struct Shield<T> {
     task: Task<T>,
 }
 
 impl<T> Shield<T> {
-    /// The number of the task.
+    /// Returns the task's id.
+    ///
+    /// ```
+    /// picot_loop::run(async {
+    ///     let save = picot_tasks::shield(async {});
+    ///     let id = save.id();
+    ///     assert_eq!(save.into_task().id(), id);
+    /// });
+    /// ```
     pub fn id(&self) -> TaskId {
         self.task.id()
     }
 
-    /// Ends the work after all; as [`Task::cancel`].
+    /// Cancels the work after all, as [`Task::cancel`] does. Returns `false` if it has ended.
+    ///
+    /// ```
+    /// picot_loop::run(async {
+    ///     let save = picot_tasks::shield(std::future::pending::<()>());
+    ///     save.cancel("the disk is gone");
+    ///     assert!(save.await.unwrap_err().is_cancelled());
+    /// });
+    /// ```
     pub fn cancel(&self, reason: impl Into<picot_loop::CancelReason>) -> bool {
         self.task.cancel(reason)
     }
 
-    /// The task itself.
+    /// Returns the task, whose wait cancels it if it is dropped.
+    ///
+    /// ```
+    /// picot_loop::run(async {
+    ///     let task = picot_tasks::shield(async { 1 }).into_task();
+    ///     assert_eq!(task.await.unwrap(), 1);
+    /// });
+    /// ```
     pub fn into_task(self) -> Task<T> {
         self.task
     }

@@ -1,4 +1,4 @@
-//! Waiting until a child says that it is ready.
+//! Waiting until a child reports that it is ready.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -12,30 +12,58 @@ use picot_loop::{CancelReason, JoinError};
 use crate::child::Child;
 use crate::request::wake;
 
-/// By this a child says that it is ready; see [`Scope::start`](crate::Scope::start).
+/// The child's half of [`Scope::start`](crate::Scope::start): reports that the child is ready.
+///
+/// If it is dropped without [`ready`](Started::ready), the start ends when the child does.
+///
+/// ```
+/// use picot_tasks::{Scope, Started, scope};
+///
+/// async fn serve(started: Started<u16>) {
+///     started.ready(8080);
+/// }
+///
+/// picot_loop::run(async {
+///     let port = scope(async |s: Scope<'_, ()>| Ok(s.start(serve).await.unwrap().0));
+///     assert_eq!(port.await.unwrap(), 8080);
+/// });
+/// ```
 pub struct Started<V> {
-    said: Rc<Said<V>>,
+    signal: Rc<StartSignal<V>>,
 }
 
-/// What passes between the child and its starter.
-pub(crate) struct Said<V> {
+/// What the child and its starter share.
+pub(crate) struct StartSignal<V> {
     value: Cell<Option<V>>,
-    waiting: RefCell<Option<Waker>>,
+    starter: RefCell<Option<Waker>>,
 }
 
 impl<V> Started<V> {
-    pub(crate) fn new() -> (Started<V>, Rc<Said<V>>) {
-        let said = Rc::new(Said { value: Cell::new(None), waiting: RefCell::new(None) });
-        (Started { said: said.clone() }, said)
+    pub(crate) fn new() -> (Started<V>, Rc<StartSignal<V>>) {
+        let signal = Rc::new(StartSignal { value: Cell::new(None), starter: RefCell::new(None) });
+        (Started { signal: signal.clone() }, signal)
     }
 
-    /// The child is ready, and gives `value` to whoever started it. If nobody waits any more, it is dropped.
+    /// Reports that the child is ready, and passes `value` to the starter. If the starter has gone,
+    /// the value is dropped.
+    ///
+    /// ```
+    /// use picot_tasks::{Scope, Started, scope};
+    ///
+    /// picot_loop::run(async {
+    ///     let value = scope(async |s: Scope<'_, ()>| {
+    ///         let (value, _child) = s.start(async |started: Started<&str>| started.ready("listening")).await.unwrap();
+    ///         Ok(value)
+    ///     });
+    ///     assert_eq!(value.await.unwrap(), "listening");
+    /// });
+    /// ```
     #[doc(alias = "task_status")]
     pub fn ready(self, value: V) {
-        self.said.value.set(Some(value));
-        let waiting = self.said.waiting.take();
-        if let Some(waiting) = waiting {
-            wake(waiting);
+        self.signal.value.set(Some(value));
+        let starter = self.signal.starter.take();
+        if let Some(starter) = starter {
+            wake(starter);
         }
     }
 }
@@ -46,10 +74,23 @@ impl<V> fmt::Debug for Started<V> {
     }
 }
 
-/// Waits until a child says that it is ready; made by [`Scope::start`](crate::Scope::start).
+/// Waits until a child reports that it is ready; made by [`Scope::start`](crate::Scope::start).
+///
+/// ```
+/// use picot_tasks::{Scope, Started, scope};
+///
+/// picot_loop::run(async {
+///     let result = scope(async |s: Scope<'_, ()>| {
+///         let start = s.start(async |_started: Started<()>| ()); // ends without a report
+///         assert!(start.await.is_err());
+///         Ok(())
+///     });
+///     result.await.unwrap();
+/// });
+/// ```
 #[must_use = "dropping this cancels the child"]
 pub struct Start<V, T> {
-    said: Rc<Said<V>>,
+    signal: Rc<StartSignal<V>>,
     /// `None` once this is done.
     child: Option<Child<T>>,
 }
@@ -57,8 +98,8 @@ pub struct Start<V, T> {
 impl<V, T> Unpin for Start<V, T> {}
 
 impl<V, T> Start<V, T> {
-    pub(crate) fn new(said: Rc<Said<V>>, child: Child<T>) -> Start<V, T> {
-        Start { said, child: Some(child) }
+    pub(crate) fn new(signal: Rc<StartSignal<V>>, child: Child<T>) -> Start<V, T> {
+        Start { signal, child: Some(child) }
     }
 }
 
@@ -71,23 +112,24 @@ impl<V, T> Future for Start<V, T> {
         if let Some(started) = this.take_started() {
             return Poll::Ready(started);
         }
-        let child = this.child.as_mut().expect("a start is not polled after its end");
+        let child = this.child.as_mut().expect("present: a start is not polled after its end");
         if let Poll::Ready(outcome) = child.poll_join(cx) {
-            let reason = CancelReason::from("it ended without having said that it was ready");
+            let reason = CancelReason::from("it ended without reporting that it was ready");
             let error = outcome.err().unwrap_or_else(|| JoinError::cancelled(child.info(), reason));
             this.child = None;
             return Poll::Ready(Err(error));
         }
-        let old = this.said.waiting.replace(Some(cx.waker().clone()));
+        let old = this.signal.starter.replace(Some(cx.waker().clone()));
         drop(old);
-        // A waker is foreign code, also in its clone and its drop, and may have said that the child is ready.
+        // The waker may run user code in its clone and drop, and that may have reported readiness:
+        // look again.
         this.take_started().map_or(Poll::Pending, Poll::Ready)
     }
 }
 
 impl<V, T> Start<V, T> {
     fn take_started(&mut self) -> Option<Result<(V, Child<T>), JoinError>> {
-        let value = self.said.value.take()?;
+        let value = self.signal.value.take()?;
         budget::spend();
         Some(Ok((value, self.child.take().expect("a start is not polled after its end"))))
     }
@@ -95,7 +137,7 @@ impl<V, T> Start<V, T> {
 
 impl<V, T> Drop for Start<V, T> {
     fn drop(&mut self) {
-        let waker = self.said.waiting.take();
+        let waker = self.signal.starter.take();
         drop(waker);
         if let Some(child) = &self.child {
             child.stop_waiting();

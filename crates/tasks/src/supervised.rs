@@ -1,4 +1,4 @@
-//! Supervised scopes: as scopes, but one child's failure stays its own.
+//! Supervised scopes: the failure of one child does not end the others.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -13,16 +13,18 @@ use pin_project_lite::pin_project;
 use crate::child::Child;
 use crate::contained::Mapped;
 use crate::error::ScopeEnded;
-use crate::scope::{Inner, ScopeRun, open};
+use crate::scope::{Inner, ScopeRun, expect_open};
 
-/// Runs `body`, which gets a [`Supervisor`] to spawn children in, and waits until both it and all children have ended. As
-/// in [`scope`](crate::scope()) they may borrow; but whatever one of them gives or does ends nobody else (Kotlin's
-/// `supervisorScope`). An error is an output as any other. An error
+/// Runs `body` with a [`Supervisor`] to spawn children, and waits until the body and all children
+/// have ended.
+///
+/// As in [`scope`](crate::scope()), children may borrow. But an error or a panic of one child does
+/// not end the others (Kotlin's `supervisorScope`): an error is an output like any other. An error
 /// or a panic that no wait takes goes to the loop's error hook.
 ///
 /// # Panics
-/// If this thread has no loop. If the body panics: its panic resumes here, when the children have been dropped. If it is
-/// nested too deep, as in [`scope`](crate::scope()).
+/// If this thread has no loop. If the body panics: its panic resumes here once the children were
+/// dropped. If scopes are nested too deep, as in [`scope`](crate::scope()).
 ///
 /// # If dropped
 /// The body is dropped, and then the children, the youngest first.
@@ -51,35 +53,73 @@ where
     Supervised { scope: ScopeRun::new(inner, Mapped::new(body, Ok)) }
 }
 
-/// A supervised scope as its body and its children have it: spawns children. Clones speak of the same scope.
+/// The handle of a supervised scope, by which its body and children spawn children. Clones refer to
+/// the same scope.
+///
+/// ```
+/// use picot_tasks::{Supervisor, supervised};
+///
+/// async fn serve(s: Supervisor<'_>) -> usize {
+///     drop(s.spawn(async { "connection" }));
+///     s.len()
+/// }
+///
+/// picot_loop::run(async { assert_eq!(supervised(serve).await, 1) });
+/// ```
 #[derive(Clone)]
 pub struct Supervisor<'env> {
     inner: Rc<Inner<'env, Infallible>>,
 }
 
 impl<'env> Supervisor<'env> {
-    /// Makes `future` a child of this scope. It is first polled at a later step.
+    /// Makes `future` a child of this scope. Its first poll is in a later step.
     ///
     /// # Panics
     /// If the scope has ended; see [`try_spawn`](Supervisor::try_spawn). The future is dropped.
+    ///
+    /// ```
+    /// picot_loop::run(async {
+    ///     picot_tasks::supervised(async |s| {
+    ///         assert_eq!(s.spawn(async { 1 }).await.unwrap(), 1);
+    ///     })
+    ///     .await;
+    /// });
+    /// ```
     #[track_caller]
     pub fn spawn<F: Future<Output: 'env> + 'env>(&self, future: F) -> Child<F::Output> {
-        open(self.spawn_at(Location::caller(), None, future))
+        expect_open(self.spawn_at(Location::caller(), None, future))
     }
 
-    /// [`spawn`](Supervisor::spawn) with a name for reports.
+    /// Spawns a child with a name for reports, otherwise as [`spawn`](Supervisor::spawn).
     ///
     /// # Panics
     /// If the scope has ended. The future is dropped.
+    ///
+    /// ```
+    /// picot_loop::run(async {
+    ///     picot_tasks::supervised(async |s| {
+    ///         assert_eq!(s.spawn_named("reader", async {}).info().given_name(), Some("reader"));
+    ///     })
+    ///     .await;
+    /// });
+    /// ```
     #[track_caller]
     pub fn spawn_named<F: Future<Output: 'env> + 'env>(&self, name: &str, future: F) -> Child<F::Output> {
-        open(self.spawn_at(Location::caller(), Some(name), future))
+        expect_open(self.spawn_at(Location::caller(), Some(name), future))
     }
 
-    /// [`spawn`](Supervisor::spawn) for those who may be later than the scope's end.
+    /// [`spawn`](Supervisor::spawn) that returns an error if the scope has ended.
     ///
     /// # Errors
     /// [`ScopeEnded`] if the scope has ended. The future is dropped.
+    ///
+    /// ```
+    /// picot_loop::run(async {
+    ///     let mut late = None;
+    ///     picot_tasks::supervised(async |s| late = Some(s)).await;
+    ///     assert!(late.unwrap().try_spawn(async {}).is_err());
+    /// });
+    /// ```
     #[track_caller]
     pub fn try_spawn<F: Future<Output: 'env> + 'env>(&self, future: F) -> Result<Child<F::Output>, ScopeEnded> {
         self.spawn_at(Location::caller(), None, future)
@@ -94,17 +134,41 @@ impl<'env> Supervisor<'env> {
         self.inner.spawn(place, name, false, Mapped::new(future, Ok))
     }
 
-    /// How many children have not ended.
+    /// Returns the number of children that have not ended.
+    ///
+    /// ```
+    /// picot_loop::run(async {
+    ///     picot_tasks::supervised(async |s| {
+    ///         drop(s.spawn(async {}));
+    ///         assert_eq!(s.len(), 1);
+    ///     })
+    ///     .await;
+    /// });
+    /// ```
     pub fn len(&self) -> usize {
         self.inner.len()
     }
 
-    /// Whether all children have ended.
+    /// Returns whether all children have ended.
+    ///
+    /// ```
+    /// picot_loop::run(async { picot_tasks::supervised(async |s| assert!(s.is_empty())).await });
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The children that have not ended, in the order in which they were spawned.
+    /// Returns the children that have not ended, in the order in which they were spawned.
+    ///
+    /// ```
+    /// picot_loop::run(async {
+    ///     picot_tasks::supervised(async |s| {
+    ///         drop(s.spawn_named("reader", async {}));
+    ///         assert_eq!(s.children()[0].given_name(), Some("reader"));
+    ///     })
+    ///     .await;
+    /// });
+    /// ```
     pub fn children(&self) -> Vec<TaskInfo> {
         self.inner.children()
     }
@@ -117,7 +181,11 @@ impl fmt::Debug for Supervisor<'_> {
 }
 
 pin_project! {
-    /// A supervised scope that runs; made by [`supervised`].
+    /// A running supervised scope; made by [`supervised`].
+    ///
+    /// ```
+    /// assert_eq!(picot_loop::run(async { picot_tasks::supervised(async |_| 1).await }), 1);
+    /// ```
     #[derive(Debug)]
     #[must_use = "futures do nothing unless they are awaited"]
     pub struct Supervised<'env, T, Fut> {
@@ -132,7 +200,7 @@ impl<T, Fut: Future<Output = Result<T, Infallible>>> Future for Supervised<'_, T
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         self.project().scope.poll(cx).map(|result| match result {
             Ok(value) => value,
-            Err(_) => unreachable!("nothing fails or cancels a supervised scope"),
+            Err(_) => unreachable!("nothing fails or cancels a supervised scope: its error is `Infallible`"),
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Work with a deadline: a cancel scope, in one line.
+//! Work with a deadline, as one function call around a cancel scope.
 
 use std::fmt;
 use std::panic::Location;
@@ -12,19 +12,21 @@ use pin_project_lite::pin_project;
 
 use crate::cancel::{CancelScope, Run};
 
-/// Runs `future` for at most `duration` (asyncio's `timeout` and `wait_for`). `None` never expires; zero expires after the
-/// first poll, so that what has ended already gives its value. A value that comes in the same turn as the deadline stands. To move the deadline meanwhile, use a
-/// [`CancelScope`].
+/// Runs `future` for at most `duration` (asyncio's `timeout` and `wait_for`).
+///
+/// `None` means no limit. Zero expires after the first poll, so that a future that is ready at once
+/// still returns its value. A value that comes in the same turn as the deadline counts. To move the
+/// deadline, use a [`CancelScope`].
 ///
 /// # Errors
-/// [`Elapsed`] if the time has passed. The future has been dropped by then; a task that was awaited by it is cancelled, and
-/// dropped at its next step.
+/// [`Elapsed`] if the time has passed. The future has been dropped by then. A task that the future
+/// awaited is cancelled, and is dropped at its next step.
 ///
 /// # Panics
 /// If this thread has no loop.
 ///
 /// # If dropped
-/// So is the future.
+/// The future is dropped.
 ///
 /// ```
 /// use std::time::Duration;
@@ -36,10 +38,11 @@ use crate::cancel::{CancelScope, Run};
 #[doc(alias = "fail_after")]
 #[track_caller]
 pub fn timeout<F: IntoFuture>(duration: impl Into<Option<Duration>>, future: F) -> Timeout<F::IntoFuture> {
-    Timeout { run: CancelScope::with_timeout(duration).run(future), place: Location::caller() }
+    let duration = duration.into();
+    Timeout { run: CancelScope::with_timeout(duration).run(future), duration, place: Location::caller() }
 }
 
-/// Runs `future` until `deadline` at most; otherwise it is as [`timeout`].
+/// Runs `future` until `deadline` at most. Otherwise it is as [`timeout`].
 ///
 /// # Errors
 /// [`Elapsed`] if the deadline has passed.
@@ -48,21 +51,33 @@ pub fn timeout<F: IntoFuture>(duration: impl Into<Option<Duration>>, future: F) 
 /// When polled, if this thread has no loop.
 ///
 /// # If dropped
-/// So is the future.
+/// The future is dropped.
+///
+/// ```
+/// use std::time::Duration;
+/// use picot_loop::Instant;
+///
+/// picot_loop::run(async {
+///     let deadline = Instant::now() + Duration::from_millis(1);
+///     assert!(picot_tasks::timeout_at(deadline, std::future::pending::<()>()).await.is_err());
+/// });
+/// ```
 #[doc(alias = "fail_at")]
 #[track_caller]
 pub fn timeout_at<F: IntoFuture>(deadline: impl Into<Option<Instant>>, future: F) -> Timeout<F::IntoFuture> {
-    Timeout { run: CancelScope::with_deadline(deadline).run(future), place: Location::caller() }
+    Timeout { run: CancelScope::with_deadline(deadline).run(future), duration: None, place: Location::caller() }
 }
 
-/// Runs `future` for at most `duration`, and gives `None` if it has not ended by then, which is no error (trio's
-/// `move_on_after`). Otherwise it is as [`timeout`].
+/// Runs `future` for at most `duration`, and returns `None` if it has not ended by then (trio's
+/// `move_on_after`).
+///
+/// Passing the limit is not an error. Otherwise it is as [`timeout`].
 ///
 /// # Panics
 /// If this thread has no loop.
 ///
 /// # If dropped
-/// So is the future.
+/// The future is dropped.
 ///
 /// ```
 /// use std::time::Duration;
@@ -77,14 +92,22 @@ pub fn move_on_after<F: IntoFuture>(duration: impl Into<Option<Duration>>, futur
     MoveOn { run: CancelScope::with_timeout(duration).run(future) }
 }
 
-/// Runs `future` until `deadline` at most, and gives `None` if it has not ended by then; otherwise it is as
-/// [`move_on_after`].
+/// Runs `future` until `deadline` at most, and returns `None` if it has not ended by then.
+///
+/// Otherwise it is as [`move_on_after`].
 ///
 /// # Panics
 /// When polled, if this thread has no loop.
 ///
 /// # If dropped
-/// So is the future.
+/// The future is dropped.
+///
+/// ```
+/// picot_loop::run(async {
+///     let deadline = picot_loop::Instant::now();
+///     assert_eq!(picot_tasks::move_on_at(deadline, std::future::pending::<()>()).await, None);
+/// });
+/// ```
 #[track_caller]
 pub fn move_on_at<F: IntoFuture>(deadline: impl Into<Option<Instant>>, future: F) -> MoveOn<F::IntoFuture> {
     MoveOn { run: CancelScope::with_deadline(deadline).run(future) }
@@ -92,11 +115,19 @@ pub fn move_on_at<F: IntoFuture>(deadline: impl Into<Option<Instant>>, future: F
 
 pin_project! {
     /// Work with a deadline; made by [`timeout`] and [`timeout_at`].
+    ///
+    /// ```
+    /// picot_loop::run(async {
+    ///     assert_eq!(picot_tasks::timeout(None, async { 1 }).await, Ok(1));
+    /// });
+    /// ```
     #[derive(Debug)]
     #[must_use = "futures do nothing unless they are awaited"]
     pub struct Timeout<F> {
         #[pin]
         run: Run<F>,
+        // For the error; `None` for a point in time.
+        duration: Option<Duration>,
         place: Place,
     }
 }
@@ -106,14 +137,20 @@ impl<F: Future> Future for Timeout<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let place = *this.place;
-        // The scope is in no other hands, so only its deadline cancels it.
-        this.run.poll(cx).map_err(|_| Elapsed { place })
+        let (duration, place) = (*this.duration, *this.place);
+        // Only this future has the scope, so only the deadline cancels it.
+        this.run.poll(cx).map_err(|_| Elapsed { duration, place })
     }
 }
 
 pin_project! {
-    /// Work with a deadline that is no error; made by [`move_on_after`] and [`move_on_at`].
+    /// Work with a deadline that is not an error; made by [`move_on_after`] and [`move_on_at`].
+    ///
+    /// ```
+    /// picot_loop::run(async {
+    ///     assert_eq!(picot_tasks::move_on_after(None, async { 1 }).await, Some(1));
+    /// });
+    /// ```
     #[derive(Debug)]
     #[must_use = "futures do nothing unless they are awaited"]
     pub struct MoveOn<F> {
@@ -130,15 +167,34 @@ impl<F: Future> Future for MoveOn<F> {
     }
 }
 
-/// The time has passed before the work was done (asyncio's `TimeoutError`).
+/// The error of work that its timeout has ended (asyncio's `TimeoutError`). By `?` it becomes an
+/// `io::Error` of the kind `TimedOut`.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// picot_loop::run(async {
+///     let elapsed = picot_tasks::timeout(Duration::from_millis(1), std::future::pending::<()>()).await.unwrap_err();
+///     assert!(elapsed.to_string().starts_with("timed out after 1ms (timeout set at "));
+/// });
+/// ```
 #[doc(alias = "TimeoutError")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Elapsed {
+    /// `None` if the timeout was set for a point in time.
+    duration: Option<Duration>,
     place: Place,
 }
 
 impl Elapsed {
-    /// Where the timeout was made.
+    /// Returns the source location of the call that made the timeout.
+    ///
+    /// ```
+    /// picot_loop::run(async {
+    ///     let elapsed = picot_tasks::timeout(std::time::Duration::ZERO, std::future::pending::<()>()).await.unwrap_err();
+    ///     assert!(elapsed.place().file().ends_with(".rs"));
+    /// });
+    /// ```
     pub fn place(&self) -> Place {
         self.place
     }
@@ -146,7 +202,11 @@ impl Elapsed {
 
 impl fmt::Display for Elapsed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the time has passed that the timeout at {} gives", Escaped(self.place))
+        f.write_str("timed out")?;
+        if let Some(duration) = self.duration {
+            write!(f, " after {duration:?}")?;
+        }
+        write!(f, " (timeout set at {})", Escaped(self.place))
     }
 }
 

@@ -19,10 +19,7 @@ use picot::net::{
     open_connection, open_unix_connection, start_server,
 };
 use picot::sync::{Barrier, Condvar, Event, Mutex, Queue, Semaphore, oneshot, watch};
-use picot::task::{
-    FirstCompleted, JoinSet, as_completed, gather, gather_settled, race, race_staggered, scope, shield, supervised,
-    wait,
-};
+use picot::task::{JoinSet, as_completed, gather, gather_settled, race, race_staggered, scope, shield, supervised};
 use picot::task::{Scope, Supervisor};
 use picot::time::{Instant, move_on_after, move_on_at, timeout_at};
 use picot::{CancelScope, Deferred, Promise, deferred, sleep, spawn, spawn_blocking, timeout, yield_now};
@@ -406,21 +403,24 @@ fn of_tasks() -> Vec<Entry> {
                 _ = set.next().await;
             }
         }),
-        at_once!("tasks::JoinSet::cancelled", |beat| {
+        at_once!("tasks::JoinSet::cancel_and_wait", |beat| {
             while beat.goes_on() {
-                JoinSet::<()>::new().cancelled().await;
+                JoinSet::<()>::new().cancel_and_wait("the end").await;
             }
         }),
-        at_once!("tasks::wait tasks::Wait", |beat| {
-            let mut set = JoinSet::new();
-            for _ in 0..MANY {
-                set.spawn(async {});
+        at_once!(
+            "tasks::JoinSet::wait_first tasks::JoinSet::wait_first_error tasks::JoinSet::wait_all tasks::Wait",
+            |beat| {
+                let mut set = JoinSet::new();
+                for _ in 0..MANY {
+                    set.spawn(async {});
+                }
+                settle().await;
+                while beat.goes_on() {
+                    _ = set.wait_first().await;
+                }
             }
-            settle().await;
-            while beat.goes_on() {
-                _ = wait(&mut set, FirstCompleted).await;
-            }
-        }),
+        ),
         at_once!("tasks::scope tasks::ScopeRun", |beat| {
             while beat.goes_on() {
                 scope(async |_: Scope<'_, Infallible>| Ok(())).await.unwrap();

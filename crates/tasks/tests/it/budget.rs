@@ -1,4 +1,5 @@
-//! Everything that completes at once spends the budget: awaited in a loop, it lets the rest of the loop run.
+//! Everything that completes at once spends the budget: awaited in a loop, it lets the rest of the
+//! loop run.
 
 use std::cell::{Cell, RefCell};
 use std::future::ready;
@@ -7,15 +8,16 @@ use std::time::Duration;
 
 use picot_loop::{Task, spawn, yield_now};
 use picot_tasks::{
-    AllCompleted, CancelScope, Child, JoinSet, Scope, Started, as_completed, gather, gather_settled, move_on_after,
-    move_on_at, race, race_staggered, scope, shield, supervised, timeout, timeout_at, wait,
+    CancelScope, Child, JoinSet, Scope, Started, as_completed, gather, gather_settled, move_on_after, move_on_at, race,
+    race_staggered, scope, shield, supervised, timeout, timeout_at,
 };
 
 use crate::trace::run;
 
 const MANY: usize = 2_000;
 
-/// Runs `operation` many times beside a heartbeat, which must not fall behind by more than a budget.
+/// Runs `operation` many times beside a heartbeat, which must not fall behind by more than a
+/// budget.
 async fn beside_a_heartbeat(what: &str, mut operation: impl AsyncFnMut()) {
     let (done, most) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
     let (seen_by, most_by) = (done.clone(), most.clone());
@@ -92,8 +94,8 @@ fn sets_that_are_empty_or_full_of_what_has_ended() {
     run(|_| async {
         let mut set = JoinSet::<()>::new();
         beside_a_heartbeat("next of an empty set", async || _ = set.next().await).await;
-        beside_a_heartbeat("wait for an empty set", async || _ = wait(&mut set, AllCompleted).await).await;
-        beside_a_heartbeat("cancelled", async || JoinSet::<()>::new().cancelled().await).await;
+        beside_a_heartbeat("wait for an empty set", async || _ = set.wait_all().await).await;
+        beside_a_heartbeat("cancel_and_wait", async || JoinSet::<()>::new().cancel_and_wait("the end").await).await;
         set.extend((0..MANY).map(|_| spawn(async {})));
         yield_now().await;
         beside_a_heartbeat("next", async || _ = set.next().await.unwrap()).await;
@@ -101,7 +103,7 @@ fn sets_that_are_empty_or_full_of_what_has_ended() {
         yield_now().await;
         let wait_for_one = async || {
             let mut set: JoinSet<_> = [tasks.borrow_mut().pop().unwrap()].into_iter().collect();
-            wait(&mut set, AllCompleted).await.unwrap();
+            set.wait_all().await.unwrap();
         };
         beside_a_heartbeat("wait", wait_for_one).await;
         let shields: RefCell<Vec<_>> = RefCell::new((0..MANY).map(|_| shield(async {})).collect());

@@ -1,4 +1,5 @@
-//! Dropped at every await point: whatever a future was waiting for, dropping it there leaves nothing behind.
+//! Dropped at every await point: whatever a future was waiting for, dropping it there leaves
+//! nothing behind.
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -50,8 +51,9 @@ impl<F: Future> Future for Limited<F> {
     }
 }
 
-/// Runs what `make` makes once for each number of polls, until it is done; each time nothing may be left, neither of the
-/// guards that it was given nor of the loop's tasks. Returns how many polls it took.
+/// Runs what `make` makes once for each number of polls, until it is done; each time nothing may be
+/// left, neither of the guards that it was given nor of the loop's tasks. Returns how many polls it
+/// took.
 fn drop_at_every_poll<F: Future>(make: impl Fn(Rc<Cell<isize>>) -> F) -> usize {
     for polls in 0.. {
         let alive = Rc::new(Cell::new(0));
@@ -108,7 +110,7 @@ fn completed_sets_and_races() {
             let alive = alive.clone();
             set.spawn(async move { work(&alive, time).await });
         }
-        picot_tasks::wait(&mut set, picot_tasks::FirstCompleted).limit(millis(1)).await.unwrap();
+        set.wait_first().limit(millis(1)).await.unwrap();
         set.next().await.unwrap().1.unwrap().unwrap();
         drop(set);
         yield_now().await;

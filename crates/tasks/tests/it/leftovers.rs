@@ -1,5 +1,5 @@
-//! What registers must deregister: after each kind of end, no member holds a waker, no timer runs, and no waker of the one
-//! that waited is left.
+//! What registers must deregister: after each kind of end, no member holds a waker, no timer runs,
+//! and no waker of the one that waited is left.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -11,8 +11,8 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use picot_loop::{EventLoop, VirtualClock, spawn, yield_now};
 use picot_tasks::{
-    AllCompleted, CancelScope, FirstCompleted, JoinSet, Scope, Started, as_completed, gather, gather_settled,
-    move_on_after, race, race_staggered, scope, shield, supervised, timeout, wait,
+    CancelScope, JoinSet, Scope, Started, as_completed, gather, gather_settled, move_on_after, race, race_staggered,
+    scope, shield, supervised, timeout,
 };
 
 use crate::trace::{millis, run};
@@ -64,8 +64,8 @@ impl Wake for Plain {
     fn wake(self: Arc<Plain>) {}
 }
 
-/// Polls what is made inside of a step until it has ended or `polls` polls were made. After its end it is kept, and after
-/// that dropped; each time the lists must be as they were.
+/// Polls what is made inside of a step until it has ended or `polls` polls were made. After its end
+/// it is kept, and after that dropped; each time the lists must be as they were.
 fn check<F: Future>(what: &str, polls: usize, make: impl FnOnce(Source) -> F) {
     let event_loop = EventLoop::builder().clock(&VirtualClock::new()).build().unwrap();
     let (source, plain) = (Source::default(), Arc::new(Plain));
@@ -143,10 +143,10 @@ fn groups_that_have_settled_or_were_dropped_leave_nothing_at_their_members() {
             set.spawn(async { Ok(0) });
             let inside = source.clone();
             set.spawn(async move { inside.wait().await });
-            wait(&mut set, FirstCompleted).await.unwrap();
-            wait(&mut set, AllCompleted).limit(millis(1)).await.unwrap();
+            set.wait_first().await.unwrap();
+            set.wait_all().limit(millis(1)).await.unwrap();
             assert!(timeout(millis(1), set.next()).await.is_err());
-            set.cancelled().await;
+            set.cancel_and_wait("the end").await;
         };
         "timeout": |source: Source| async move {
             timeout(millis(1), source.wait()).await.unwrap_err();
@@ -232,7 +232,7 @@ fn what_is_shielded_or_watched_forgets_the_one_that_waited() {
         assert!(next.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
         drop(next);
         assert_eq!(Arc::strong_count(&plain), wakers, "a set forgets a wait that was dropped");
-        let mut waiting = Box::pin(wait(&mut set, AllCompleted));
+        let mut waiting = Box::pin(set.wait_all());
         assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
         drop(waiting);
         assert_eq!(Arc::strong_count(&plain), wakers, "also a wait for all");

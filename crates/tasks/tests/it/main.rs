@@ -1,4 +1,5 @@
-//! Behaviour of scopes, deadlines and waiting for several, under the virtual clock; named for what must hold.
+//! Behaviour of scopes, deadlines and waiting for several, under the virtual clock; named for what
+//! must hold.
 
 mod budget;
 mod cancel;
@@ -14,6 +15,7 @@ mod scope;
 mod set;
 mod stress;
 mod supervised;
+mod texts;
 mod timeout;
 mod trace;
 mod tree;

@@ -15,8 +15,9 @@ use picot_tasks::{
 
 use crate::trace::run;
 
-/// Runs `work` for n and for a sixteenth of it. What is linear takes some 16 times as long for n, what is quadratic 256
-/// times; the bound between them leaves room for caches and for a busy machine. The best of several attempts counts.
+/// Runs `work` for n and for a sixteenth of it. What is linear takes some 16 times as long for n,
+/// what is quadratic 256 times; the bound between them leaves room for caches and for a busy
+/// machine. The best of several attempts counts.
 fn is_linear(what: &str, n: usize, work: impl Fn(usize)) {
     let best = |n: usize, attempts: usize| {
         let times = (0..attempts).map(|_| {
@@ -152,8 +153,9 @@ fn nested_cancel_scopes_and_timeouts_are_linear() {
     std::thread::Builder::new().stack_size(256 << 20).spawn(on_a_large_stack).unwrap().join().unwrap();
 }
 
-/// Scopes that are nested through children cost a number of child steps that is quadratic in the depth, and stack. So there is
-/// a limit, and beyond it an error; up to it they fit into the stack of a test's thread.
+/// Scopes that are nested through children cost a number of child steps that is quadratic in the
+/// depth, and stack. So there is a limit, and beyond it an error; up to it they fit into the stack
+/// of a test's thread.
 #[test]
 fn scopes_nest_through_256_children_and_deeper_ones_are_an_error() {
     fn nest(left: usize) -> Pin<Box<dyn Future<Output = Result<usize, ScopeError<()>>>>> {
@@ -162,7 +164,8 @@ fn scopes_nest_through_256_children_and_deeper_ones_are_an_error() {
                 return Ok(0);
             }
             let inner = s.spawn(async move { Ok::<_, ()>(nest(left - 1).await) }).await;
-            // The panic of the deepest child has ended its scope before; so this is the error of that scope.
+            // The panic of the deepest child has ended its scope before; so this is the error of
+            // that scope.
             inner.unwrap().map(|depth| depth + 1).map_err(drop)
         }))
     }
@@ -190,7 +193,8 @@ impl Hooks for Steps {
     }
 }
 
-/// Each task of a chain owns the set or the shield with the next one; the end of the first ends them all, turn by turn.
+/// Each task of a chain owns the set or the shield with the next one; the end of the first ends
+/// them all, turn by turn.
 #[test]
 fn chains_of_tasks_cost_no_stack() {
     const LONG: usize = 200_000;
@@ -217,7 +221,8 @@ fn chains_of_tasks_cost_no_stack() {
             }
         });
         result.unwrap();
-        // The shield that was cancelled is the one that ends by itself; its drop lets the others run on.
+        // The shield that was cancelled is the one that ends by itself; its drop lets the others
+        // run on.
         assert_eq!(event_loop.close().unwrap().tasks.len(), LONG);
     };
     std::thread::Builder::new().stack_size(256 << 10).spawn(chain).unwrap().join().unwrap();

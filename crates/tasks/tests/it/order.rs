@@ -10,19 +10,20 @@ use futures_lite::StreamExt;
 use picot_context::budget;
 use picot_loop::{Instant, Task, sleep, spawn, yield_now};
 use picot_tasks::{
-    AllCompleted, CancelScope, Child, FirstCompleted, JoinSet, Scope, as_completed, gather, move_on_after, race, scope,
-    shield, supervised, timeout, timeout_at, wait,
+    CancelScope, Child, JoinSet, Scope, as_completed, gather, move_on_after, race, scope, shield, supervised, timeout,
+    timeout_at,
 };
 use proptest::prelude::*;
 
-use crate::trace::{millis, run};
+use crate::trace::{Gate, millis, run};
 
 async fn work(time: u64) -> u64 {
     sleep(millis(time)).await;
     time
 }
 
-/// Sleeps of so many milliseconds and their numbers, in the order in which they end: ties in the order of their spawns.
+/// Sleeps of so many milliseconds and their numbers, in the order in which they end: ties in the
+/// order of their spawns.
 fn ordered(times: &[u64]) -> Vec<(usize, u64)> {
     let mut ordered: Vec<_> = times.iter().copied().enumerate().collect();
     ordered.sort_by_key(|(_, time)| *time);
@@ -32,7 +33,8 @@ fn ordered(times: &[u64]) -> Vec<(usize, u64)> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// The caller looks at once, late, or now and then, with more members than are polled in a step.
+    /// The caller looks at once, late, or now and then, with more members than are polled in a
+    /// step.
     #[test]
     fn outcomes_come_in_the_order_of_the_ends_whenever_they_are_asked_for(
         times in proptest::collection::vec(1..30u64, 1..80),
@@ -53,7 +55,7 @@ proptest! {
             sleep(millis(pause_at_first)).await;
             let mut from_wait = Vec::new();
             while !set.is_empty() {
-                let done = wait(&mut set, FirstCompleted).await.unwrap();
+                let done = set.wait_first().await.unwrap();
                 from_wait.extend(done.into_iter().map(|(_, time)| time.unwrap()));
                 sleep(millis(pause)).await;
             }
@@ -118,7 +120,7 @@ fn what_has_ended_gives_its_value_whatever_the_deadline_says() {
             let mut set: JoinSet<_> = (0..400).map(|_| spawn(async { 5 })).collect();
             set.insert(spawn(pending()));
             sleep(millis(1)).await;
-            assert_eq!(wait(&mut set, AllCompleted).limit(Duration::ZERO).await.unwrap().len(), 400);
+            assert_eq!(set.wait_all().limit(Duration::ZERO).await.unwrap().len(), 400);
         }
         assert_eq!(move_on_after(Duration::ZERO, finished().await).await.unwrap().unwrap(), 5);
         assert!(timeout(Duration::ZERO, shield(async { 5 })).await.is_err(), "it has not ended");
@@ -154,7 +156,7 @@ fn a_step_without_budget_throws_nothing_away_and_starves_no_deadline() {
             let mut set: JoinSet<_> = [spawn(async {}), spawn(pending())].into_iter().collect();
             yield_now().await;
             spend();
-            assert_eq!(wait(&mut set, AllCompleted).limit(Duration::ZERO).await.unwrap().len(), 1);
+            assert_eq!(set.wait_all().limit(Duration::ZERO).await.unwrap().len(), 1);
         }
         let busy = async || loop {
             leaf().await;
@@ -166,7 +168,7 @@ fn a_step_without_budget_throws_nothing_away_and_starves_no_deadline() {
         deeper.await;
         let wait_beside = async {
             let mut set: JoinSet<()> = [spawn(pending())].into_iter().collect();
-            wait(&mut set, AllCompleted).limit(Duration::ZERO).await.unwrap();
+            set.wait_all().limit(Duration::ZERO).await.unwrap();
         };
         race((busy(), wait_beside)).await;
     });
@@ -246,5 +248,25 @@ fn a_child_that_is_done_keeps_its_value_when_its_scope_ends_in_that_step() {
         });
         assert!(result.await.is_err());
         assert_eq!(value.get(), 3);
+    });
+}
+
+/// The members end while the caller is busy with the first output. Their order is still the order
+/// of their ends, as each was polled, and so registered its waker, before that output.
+#[test]
+fn outputs_of_futures_come_in_the_order_of_their_ends_however_busy_the_caller_is() {
+    run(|_| async {
+        let doors: Vec<_> = (0..4).map(|_| Gate::default()).collect();
+        doors[0].open();
+        let mut outputs = as_completed(doors.iter().map(Gate::wait));
+        assert_eq!(outputs.next().await, Some((0, ())));
+        doors[3].open();
+        doors[1].open();
+        doors[2].open();
+        let mut order = Vec::new();
+        while let Some((number, ())) = outputs.next().await {
+            order.push(number);
+        }
+        assert_eq!(order, [3, 1, 2]);
     });
 }

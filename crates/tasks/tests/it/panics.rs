@@ -1,4 +1,5 @@
-//! Futures that panic in their poll and again in their drop, values that panic in their drop, and errors that nothing takes.
+//! Futures that panic in their poll and again in their drop, values that panic in their drop, and
+//! errors that nothing takes.
 
 use std::cell::Cell;
 use std::future::pending;
@@ -61,7 +62,8 @@ impl Bombs {
     }
 }
 
-/// Runs what is made inside of a frame of `async`, which is unwound; returns how many drops and reports there were.
+/// Runs what is made inside of a frame of `async`, which is unwound; returns how many drops and
+/// reports there were.
 async fn blow_up<F: Future>(what: &str, bombs: u32, make: impl FnOnce(&Bombs) -> F) {
     let (reports, all) = (reports(), Bombs::default());
     let future = make(&all);
@@ -162,7 +164,7 @@ fn values_that_panic_in_their_drop_end_one_by_one() {
         }
         set.spawn(pending());
         sleep(millis(1)).await;
-        let _ = timeout(millis(1), picot_tasks::wait(&mut set, picot_tasks::AllCompleted)).await;
+        let _ = timeout(millis(1), set.wait_all()).await;
         drop(set);
         supervised(async |s| {
             for value in [value(), value()] {

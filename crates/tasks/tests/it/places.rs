@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use picot_loop::{EventLoop, Instant, VirtualClock};
 use picot_tasks::{
-    AllCompleted, CancelScope, JoinSet, Scope, move_on_after, move_on_at, race, race_staggered, scope, shield,
-    supervised, timeout, timeout_at, wait,
+    CancelScope, JoinSet, Scope, move_on_after, move_on_at, race, race_staggered, scope, shield, supervised, timeout,
+    timeout_at,
 };
 
 use crate::trace::millis;
@@ -75,7 +75,7 @@ fn what_needs_a_loop_says_where_it_was_called_without_one() {
     names_this(race_staggered([pending::<Result<(), ()>>()], ms));
     names_this(race([] as [std::future::Ready<()>; 0]));
     // A closed loop ends its tasks, so that the wait does not come to its limit.
-    drop(wait(&mut set, AllCompleted).limit(ms));
+    drop(set.wait_all().limit(ms));
     let untouched = timeout(None, ready(1));
     assert!(pin!(untouched).poll(&mut Context::from_waker(Waker::noop())).is_ready(), "without a deadline it needs none");
 }

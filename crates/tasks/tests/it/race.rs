@@ -29,8 +29,8 @@ fn a_task_that_loses_is_cancelled() {
 }
 
 #[test]
-#[should_panic = "a race needs at least one member"]
-fn a_race_of_nobody_is_a_mistake_and_no_hang() {
+#[should_panic = "has no members, so it would never end"]
+fn a_race_without_members_panics_instead_of_hanging() {
     run(|_| race(Vec::<std::future::Ready<()>>::new()));
 }
 

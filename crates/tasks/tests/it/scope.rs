@@ -90,7 +90,7 @@ fn children_that_are_added_late_or_while_it_drains_are_waited_for() {
 }
 
 #[test]
-fn a_child_gives_its_value_to_whoever_waits() {
+fn a_wait_for_a_child_returns_its_value() {
     run(|_| async {
         let result = scope(async |s| {
             let one = s.spawn(async { Ok::<_, io::Error>(1) });
@@ -355,7 +355,7 @@ fn start_waits_until_the_child_is_ready() {
             trace.add(port);
             server.await.unwrap();
             let silent = s.start(|_: Started<()>| async {}).await.unwrap_err();
-            assert!(silent.to_string().ends_with("it ended without having said that it was ready"), "{silent}");
+            assert!(silent.to_string().ends_with("it ended without reporting that it was ready"), "{silent}");
             let late = s.start(|_: Started<()>| async { _ = trace.sleeper("late", 9).await });
             assert!(timeout(millis(1), late).await.is_err(), "dropping the wait cancels the child");
             Ok::<_, Infallible>(())

@@ -3,7 +3,7 @@
 use std::future::pending;
 
 use picot_loop::{EventLoop, LoopHandle, VirtualClock, sleep, spawn, yield_now};
-use picot_tasks::{AllCompleted, FirstCompleted, FirstError, JoinSet, Outcome, shield, timeout, wait};
+use picot_tasks::{JoinSet, shield, timeout};
 
 use crate::trace::{Trace, millis, reports, run};
 
@@ -20,7 +20,7 @@ fn sleepers(trace: &Trace, times: &[u64]) -> JoinSet<Result<u64, u64>> {
     times.iter().map(task).collect()
 }
 
-fn values<I>(outcomes: Vec<(I, Outcome<Result<u64, u64>>)>) -> Vec<u64> {
+fn values<I>(outcomes: Vec<(I, Result<Result<u64, u64>, picot_loop::JoinError>)>) -> Vec<u64> {
     outcomes.into_iter().map(|(_, outcome)| outcome.unwrap().unwrap_or_else(|error| error)).collect()
 }
 
@@ -28,11 +28,11 @@ fn values<I>(outcomes: Vec<(I, Outcome<Result<u64, u64>>)>) -> Vec<u64> {
 fn first_completed_gives_what_is_done_and_the_others_run_on() {
     run(|trace| async move {
         let mut set = sleepers(&trace, &[4, 2]);
-        assert_eq!(values(wait(&mut set, FirstCompleted).await.unwrap()), [2]);
+        assert_eq!(values(set.wait_first().await.unwrap()), [2]);
         assert_eq!((trace.take(), set.len()), (vec!["2 dropped".to_string()], 1));
         sleep(millis(10)).await;
         assert_eq!(trace.take(), ["4 dropped"], "it has run on");
-        assert_eq!(values(wait(&mut set, FirstCompleted).await.unwrap()), [4]);
+        assert_eq!(values(set.wait_first().await.unwrap()), [4]);
     });
 }
 
@@ -40,7 +40,7 @@ fn first_completed_gives_what_is_done_and_the_others_run_on() {
 fn tasks_that_end_in_one_turn_are_done_together() {
     run(|trace| async move {
         let mut set = sleepers(&trace, &[2, 9, 2, 4]);
-        assert_eq!(values(wait(&mut set, FirstCompleted).await.unwrap()), [2, 2]);
+        assert_eq!(values(set.wait_first().await.unwrap()), [2, 2]);
     });
 }
 
@@ -48,16 +48,16 @@ fn tasks_that_end_in_one_turn_are_done_together() {
 fn first_error_ends_the_wait_also_if_it_was_there_before() {
     run(|trace| async move {
         let mut set = sleepers(&trace, &[2, 4, 5, 8]);
-        assert_eq!(values(wait(&mut set, FirstError).await.unwrap()), [2, 4, 5]);
+        assert_eq!(values(set.wait_first_error().await.unwrap()), [2, 4, 5]);
         let mut set = sleepers(&trace, &[1, 8]);
         sleep(millis(2)).await;
-        assert_eq!(values(wait(&mut set, FirstError).await.unwrap()), [1]);
+        assert_eq!(values(set.wait_first_error().await.unwrap()), [1]);
         let mut set = sleepers(&trace, &[2, 8]);
-        let mut times = values(wait(&mut set, FirstError).await.unwrap());
+        let mut times = values(set.wait_first_error().await.unwrap());
         times.sort_unstable();
         assert_eq!(times, [2, 8], "without an error it waits for all");
         let mut set: JoinSet<()> = [spawn(pending()), spawn(async { panic!("on purpose") })].into_iter().collect();
-        assert!(wait(&mut set, FirstError).await.unwrap()[0].1.as_ref().unwrap_err().is_panic());
+        assert!(set.wait_first_error().await.unwrap()[0].1.as_ref().unwrap_err().is_panic());
     });
 }
 
@@ -65,9 +65,9 @@ fn first_error_ends_the_wait_also_if_it_was_there_before() {
 fn a_limit_is_no_error_and_cancels_nothing() {
     run(|trace| async move {
         let mut set = sleepers(&trace, &[2, 20]);
-        assert_eq!(values(wait(&mut set, AllCompleted).limit(millis(10)).await.unwrap()), [2]);
-        assert_eq!(values(wait(&mut set, AllCompleted).limit(millis(1)).await.unwrap()), []);
-        assert_eq!(values(wait(&mut set, AllCompleted).limit(None).await.unwrap()), [20]);
+        assert_eq!(values(set.wait_all().limit(millis(10)).await.unwrap()), [2]);
+        assert_eq!(values(set.wait_all().limit(millis(1)).await.unwrap()), []);
+        assert_eq!(values(set.wait_all().limit(None).await.unwrap()), [20]);
     });
 }
 
@@ -75,7 +75,7 @@ fn a_limit_is_no_error_and_cancels_nothing() {
 fn waiting_for_an_empty_set_is_an_error() {
     run(|_| async {
         let mut set = JoinSet::<()>::new();
-        assert!(wait(&mut set, AllCompleted).await.unwrap_err().to_string().starts_with("the set is empty"));
+        assert!(set.wait_all().await.unwrap_err().to_string().starts_with("the set is empty"));
         assert!(set.next().await.is_none());
     });
 }
@@ -84,11 +84,11 @@ fn waiting_for_an_empty_set_is_an_error() {
 fn a_wait_that_is_dropped_leaves_tasks_running_and_loses_no_outcome() {
     run(|trace| async move {
         let mut set = sleepers(&trace, &[2, 4]);
-        assert!(timeout(millis(3), wait(&mut set, AllCompleted)).await.is_err());
+        assert!(timeout(millis(3), set.wait_all()).await.is_err());
         assert_eq!(set.len(), 2, "one has ended, and its outcome is there");
         sleep(millis(3)).await;
         assert_eq!(trace.take(), ["2 dropped", "4 dropped"]);
-        assert_eq!(values(wait(&mut set, AllCompleted).await.unwrap()), [2, 4]);
+        assert_eq!(values(set.wait_all().await.unwrap()), [2, 4]);
     });
 }
 
@@ -105,7 +105,7 @@ fn a_set_gives_outcomes_as_they_come_and_takes_its_tasks_along() {
         assert!(set.is_empty());
         trace.take();
         drop(sleepers(&trace, &[6]));
-        sleepers(&trace, &[8]).cancelled().await;
+        sleepers(&trace, &[8]).cancel_and_wait("the end").await;
         assert_eq!(trace.take(), Vec::<String>::new(), "they were cancelled before their first step");
         sleepers(&trace, &[2]).detach();
         sleep(millis(3)).await;
@@ -121,7 +121,7 @@ fn shielded_work_goes_on_when_the_wait_is_dropped() {
         assert!(timeout(millis(1), &mut work).await.is_err());
         assert_eq!(work.await.unwrap(), "work");
         assert_eq!(trace.take(), ["work", "work dropped"]);
-        // Also if nobody has ever waited.
+        // Also without any wait before.
         let inside = trace.clone();
         drop(shield(async move { inside.sleeper("unseen", 5).await }));
         sleep(millis(6)).await;
@@ -163,7 +163,7 @@ fn shielded_work_is_the_loops_listed_and_dropped_at_close() {
 }
 
 #[test]
-fn a_panic_of_shielded_work_that_nobody_waits_for_is_reported() {
+fn a_panic_of_shielded_work_without_a_wait_is_reported() {
     run(|_| async {
         let reports = reports();
         drop(shield(async { std::panic::resume_unwind(Box::new("lost")) }));

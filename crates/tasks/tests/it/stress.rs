@@ -1,4 +1,5 @@
-//! Random programs of everything in this crate, dropped at random: nothing may be left, and nobody may be stuck.
+//! Random programs of everything in this crate, dropped at random: no task or value is left, and
+//! every wait ends.
 
 use std::cell::Cell;
 use std::future::pending;
@@ -7,8 +8,8 @@ use std::rc::Rc;
 
 use picot_loop::{Cause, EventLoop, VirtualClock, sleep, spawn, yield_now};
 use picot_tasks::{
-    AllCompleted, CancelScope, FirstCompleted, JoinSet, as_completed, gather, gather_settled, move_on_after, race,
-    race_staggered, scope, shield, supervised, timeout, wait,
+    CancelScope, JoinSet, as_completed, gather, gather_settled, move_on_after, race, race_staggered, scope, shield,
+    supervised, timeout,
 };
 
 use crate::drops::Alive;
@@ -115,12 +116,12 @@ impl Rig {
             match self.dice(4) {
                 0 => _ = set.next().await,
                 1 => set.cancel_all("the dice"),
-                2 => _ = wait(&mut set, FirstCompleted).await,
-                _ => _ = wait(&mut set, AllCompleted).limit(millis(self.dice(20))).await,
+                2 => _ = set.wait_first().await,
+                _ => _ = set.wait_all().limit(millis(self.dice(20))).await,
             }
         }
         match self.dice(3) {
-            0 => set.cancelled().await,
+            0 => set.cancel_and_wait("the end").await,
             1 => set.detach(),
             _ => {}
         }
@@ -171,7 +172,8 @@ impl Rig {
     }
 }
 
-/// Runs random programs until so many operations have been done, each for a random time, and returns how many it did.
+/// Runs random programs until so many operations have been done, each for a random time, and
+/// returns how many it did.
 fn random_programs(seed: u64, operations: u64) -> u64 {
     let rig = Rig::new(seed);
     let event_loop = EventLoop::builder().clock(&VirtualClock::new()).build().unwrap();

@@ -11,7 +11,7 @@ fn panics(text: &'static str) {
 }
 
 #[test]
-fn an_error_or_a_panic_of_a_child_ends_nobody_else() {
+fn an_error_or_a_panic_of_a_child_does_not_end_the_others() {
     run(|trace| async move {
         let (values, reports) = (vec![1, 2, 3], reports());
         let sum = supervised(async |s| {
@@ -38,7 +38,7 @@ fn an_error_or_a_panic_of_a_child_ends_nobody_else() {
 }
 
 #[test]
-fn a_panic_that_nobody_waits_for_is_reported_at_once() {
+fn a_panic_without_a_wait_is_reported_at_once() {
     run(|trace| async move {
         let reports = reports();
         supervised(async |s| {

@@ -1,4 +1,5 @@
-//! What these tests share: a list of events, loops under a virtual clock, and futures that are finished by hand.
+//! What these tests share: a list of events, loops under a virtual clock, and futures that are
+//! finished by hand.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -48,13 +49,15 @@ impl Drop for OnDrop {
     }
 }
 
-/// Runs a future on a loop under a virtual clock, closes the loop, and checks that nothing was left in it.
+/// Runs a future on a loop under a virtual clock, closes the loop, and checks that nothing was left
+/// in it.
 pub(crate) fn run<F: Future>(future: impl FnOnce(Trace) -> F) -> F::Output {
     let event_loop = EventLoop::builder().clock(&VirtualClock::new()).build().unwrap();
     let output = event_loop
         .run_until_complete(async {
             let output = future(Trace::default()).await;
-            // Tasks that were cancelled by the end of it are dropped at their next step, and no later.
+            // Tasks that were cancelled by the end of it are dropped at their next step, and no
+            // later.
             yield_now().await;
             output
         })

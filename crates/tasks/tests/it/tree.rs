@@ -1,7 +1,8 @@
-//! Random trees of scopes, timeouts, eager tasks, moved deadlines and requests that are taken back, against a model.
+//! Random trees of scopes, timeouts, eager tasks, moved deadlines and requests that are taken back,
+//! against a model.
 //!
-//! Times are few, so that most programs have ties. The model knows the clock only, and nothing of polls: what is taken back in
-//! the turn in which it was asked for must leave no trace.
+//! Times are few, so that most programs have ties. The model knows the clock only, and nothing of
+//! polls: what is taken back in the turn in which it was asked for must leave no trace.
 
 use std::cell::RefCell;
 use std::future::pending;
@@ -30,7 +31,8 @@ enum Child {
     TakesBack(u64),
     /// Moves the root's deadline, at a time, to a later time.
     Moves(u64, u64),
-    /// Spawns a task of the loop's at a time, which runs its work inside of this child's step at first.
+    /// Spawns a task of the loop's at a time, which runs its work inside of this child's step at
+    /// first.
     Eager(u64, Work),
 }
 
@@ -107,8 +109,8 @@ fn is_cut(expired: Option<(usize, u64)>, deadline: u64) -> bool {
     expired.is_some_and(|(_, when)| when == deadline)
 }
 
-/// What a program does: for each child that does work, when it ends and how, if it does; and when the root ends, and whether
-/// by its deadline.
+/// What a program does: for each child that does work, when it ends and how, if it does; and when
+/// the root ends, and whether by its deadline.
 type Outcome = (Vec<Option<(u64, Option<usize>)>>, (u64, bool));
 
 fn model(program: &Program) -> Outcome {

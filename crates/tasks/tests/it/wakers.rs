@@ -1,4 +1,5 @@
-//! A waker is foreign code in `clone`, `wake` and `drop`: what it ends there must not be lost, and what comes later neither.
+//! A waker is foreign code in `clone`, `wake` and `drop`: what it ends there must not be lost, and
+//! what comes later neither.
 
 use std::cell::{Cell, RefCell};
 use std::future::{pending, poll_fn};
@@ -43,7 +44,8 @@ static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, dr
 /// A waker with hooks. It stays on this thread.
 fn waker(hooks: &Rc<Hooks>) -> Waker {
     let data = Rc::into_raw(hooks.clone()).cast();
-    // SAFETY: the functions of the table keep the count of references, and no test moves a waker to another thread.
+    // SAFETY: the functions of the table keep the count of references, and no test moves a waker to
+    // another thread.
     unsafe { Waker::from_raw(RawWaker::new(data, &VTABLE)) }
 }
 
@@ -136,7 +138,8 @@ fn cases() -> Vec<(&'static str, Case)> {
         let future = Box::pin(async { _ = future.await });
         Case { future, inside: Box::new(move || _ = scope.cancel("inside")), later: Box::new(|| ()) }
     };
-    // A scope that is polled by hand, and dropped or asked to go on by the waker of one that waits for its child.
+    // A scope that is polled by hand, and dropped or asked to go on by the waker of one that waits
+    // for its child.
     let child = {
         let slot: Rc<RefCell<Option<Child<()>>>> = Rc::default();
         let inside = slot.clone();
@@ -220,8 +223,8 @@ fn what_a_waker_ends_in_its_clone_wake_or_drop_is_not_lost() {
             .run_until_complete(async {
                 let kinds = cases().len();
                 for kind in 0..kinds {
-                    // The waker that acts is the first one, or the second one, which takes the place of the first.
-                    // Only the second one drops another.
+                    // The waker that acts is the first one, or the second one, which takes the
+                    // place of the first. Only the second one drops another.
                     let first = usize::from(matches!(when, When::Drop));
                     for acts_at in first..3 {
                         check(when, kind, acts_at).await;

@@ -1,42 +1,43 @@
-//! A crowd: members that are polled inside of one future, each with a waker of its own.
+//! A set of members that are polled inside one future, each with a waker of its own.
 //!
-//! Whoever owns a crowd takes out the members that are ready, polls them, and puts back those that are not done. So a wake
-//! costs the same however many members there are, and no member is polled while the crowd is borrowed. The crowd does not
-//! know what its members are.
+//! The owner takes out the members that are ready, polls them, and puts back those that are not
+//! done. So a wake costs the same for any number of members, and the set is not borrowed while a
+//! member is polled. The set does not know what its members are.
 
 use std::rc::Rc;
 use std::task::Waker;
 
 use slab::Slab;
 
-use crate::wake::{Key, Ready};
+use crate::ready_list::{Key, ReadyList};
 
-/// So many members are polled in one poll of whoever owns the crowd. If more are ready, it lets the rest of the loop run
-/// before it goes on.
+/// The maximum of members that one poll of the owner polls. If more are ready, the owner first lets
+/// the rest of the loop run: 32 keeps the cost of a turn's overhead per member small, and a turn
+/// short.
 pub(crate) const POLLS_PER_STEP: usize = 32;
 
-pub(crate) struct Crowd<T> {
+pub(crate) struct MemberSet<T> {
     members: Slab<Member<T>>,
     last_generation: u32,
-    ready: Rc<Ready>,
+    ready: Rc<ReadyList>,
 }
 
 struct Member<T> {
-    /// What is polled, and by which waker; `None` while it is out.
+    /// The member and its waker; `None` while it is taken out.
     inside: Option<(T, Waker)>,
     generation: u32,
 }
 
-/// A member that is out to be polled.
-pub(crate) struct Out<T> {
+/// A member that is taken out to be polled.
+pub(crate) struct Taken<T> {
     pub(crate) key: Key,
     pub(crate) value: T,
     pub(crate) waker: Waker,
 }
 
-impl<T> Crowd<T> {
-    pub(crate) fn new() -> Crowd<T> {
-        Crowd { members: Slab::new(), last_generation: 0, ready: Rc::new(Ready::new()) }
+impl<T> MemberSet<T> {
+    pub(crate) fn new() -> MemberSet<T> {
+        MemberSet { members: Slab::new(), last_generation: 0, ready: Rc::new(ReadyList::new()) }
     }
 
     /// Adds a member, which is ready.
@@ -44,12 +45,12 @@ impl<T> Crowd<T> {
         self.insert_with(|_| value)
     }
 
-    /// Adds a member that is made with a look at its waker, and is ready.
+    /// Adds a ready member that `value` makes from its waker.
     pub(crate) fn insert_with(&mut self, value: impl FnOnce(&Waker) -> T) -> Key {
         self.insert_at(true, value)
     }
 
-    /// Adds a member that is ready once it is woken, as `value` may do already.
+    /// Adds a member that becomes ready when it is woken; `value` may wake it already.
     pub(crate) fn insert_waiting(&mut self, value: impl FnOnce(&Waker) -> T) -> Key {
         self.insert_at(false, value)
     }
@@ -57,82 +58,84 @@ impl<T> Crowd<T> {
     fn insert_at(&mut self, is_ready: bool, value: impl FnOnce(&Waker) -> T) -> Key {
         let vacant = self.members.vacant_entry();
         self.last_generation = self.last_generation.checked_add(1).unwrap_or(1);
-        let index = u32::try_from(vacant.key()).expect("fewer than 2^32 members");
+        let index = u32::try_from(vacant.key()).expect("fits: there are fewer than 2^32 members");
         let key = Key { index, generation: self.last_generation };
         let waker = self.ready.add(key, is_ready);
         vacant.insert(Member { inside: Some((value(&waker), waker)), generation: key.generation });
         key
     }
 
-    /// How many members there are.
+    /// Returns the number of members.
     pub(crate) fn len(&self) -> usize {
         self.members.len()
     }
 
-    /// The list of those that are ready, for owners who keep the crowd in a cell: it may wake whoever polls them, which is
-    /// anybody's code, so the cell must not be borrowed then.
-    pub(crate) fn ready(&self) -> Rc<Ready> {
+    /// Returns the ready list, for owners that keep the set in a cell.
+    ///
+    /// The list may wake the owner's task, which may run user code, so the cell must not be
+    /// borrowed then.
+    pub(crate) fn ready(&self) -> Rc<ReadyList> {
         self.ready.clone()
     }
 
-    /// A poll by the task of `parent` begins. Returns how many members it should take out, at most.
+    /// Starts a poll by the task of `parent`. Returns the maximum of members to take out.
     pub(crate) fn begin(&self, parent: &Waker) -> usize {
         self.ready.begin(parent).min(POLLS_PER_STEP)
     }
 
-    /// The poll ends without a result: if members are ready still, there will be another.
+    /// Ends a poll without a result: if members are still ready, it schedules another poll.
     pub(crate) fn end(&self) {
         self.ready.end();
     }
 
-    /// Takes out the next member that is ready.
+    /// Takes out the next ready member.
     #[inline]
-    pub(crate) fn take(&mut self) -> Option<Out<T>> {
+    pub(crate) fn take(&mut self) -> Option<Taken<T>> {
         loop {
             let key = self.ready.pop()?;
-            // It may be out, if whoever polls it polls the crowd as well.
+            // The member may be taken out already, if its own poll polls the set again.
             if let Some((value, waker)) = self.members[key.index as usize].inside.take() {
-                return Some(Out { key, value, waker });
+                return Some(Taken { key, value, waker });
             }
         }
     }
 
-    /// Takes out a member that need not be ready; `None` if it is gone.
-    pub(crate) fn take_key(&mut self, key: Key) -> Option<Out<T>> {
+    /// Takes out a member, ready or not; `None` if it is gone.
+    pub(crate) fn take_key(&mut self, key: Key) -> Option<Taken<T>> {
         let member = self.members.get_mut(key.index as usize).filter(|member| member.generation == key.generation)?;
         let (value, waker) = member.inside.take()?;
-        Some(Out { key, value, waker })
+        Some(Taken { key, value, waker })
     }
 
-    /// Lets go of the waker of the last poll: nothing waits for the crowd until the next one.
+    /// Drops the waker of the last poll: nothing waits for the set until the next poll.
     pub(crate) fn forget_parent(&self) {
         self.ready.forget_parent();
     }
 
     /// Puts back a member that is not done.
     #[inline]
-    pub(crate) fn put_back(&mut self, out: Out<T>) {
+    pub(crate) fn put_back(&mut self, out: Taken<T>) {
         self.members[out.key.index as usize].inside = Some((out.value, out.waker));
     }
 
-    /// Forgets a member that was taken out and is done.
+    /// Removes a member that was taken out and is done.
     #[inline]
     pub(crate) fn remove(&mut self, key: Key) {
         self.members.remove(key.index as usize);
         self.ready.remove(key);
     }
 
-    /// The members that are inside, in no order.
+    /// Iterates over the members that are not taken out, in no particular order.
     pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
         self.members.iter().filter_map(|(_, member)| member.inside.as_ref()).map(|(value, _)| value)
     }
 
-    /// The wakers of the members that are inside.
+    /// Iterates over the members that are not taken out, with their wakers.
     pub(crate) fn wakers(&self) -> impl Iterator<Item = (&T, &Waker)> {
         self.members.iter().filter_map(|(_, member)| member.inside.as_ref()).map(|(value, waker)| (value, waker))
     }
 
-    /// Takes out all members for good, in no order, for the caller to drop when nothing is borrowed any more.
+    /// Removes all members, in no particular order. The caller drops them, with no borrow alive.
     pub(crate) fn drain(&mut self) -> Vec<T> {
         let members = std::mem::take(&mut self.members);
         for (index, member) in &members {
@@ -153,10 +156,11 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Step {
         Insert,
-        /// Wakes the nth member that was ever there, gone or not.
+        /// Wakes the nth member that was ever inserted, gone or not.
         Wake(usize),
         WakeElsewhere(usize),
-        /// Polls all that are ready; of these, the members whose number this divides are done.
+        /// Polls all ready members; of these, the members whose number is divisible by this are
+        /// done.
         Poll(u64),
     }
 
@@ -173,17 +177,17 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// The model: for each member that is there, whether it was inserted or woken since it was last polled.
+        /// The model: for each member, whether it was inserted or woken since its last poll.
         #[test]
-        fn a_poll_takes_exactly_those_that_were_woken_since(steps in steps()) {
-            let mut crowd = Crowd::new();
+        fn a_poll_takes_exactly_the_members_woken_since_the_last_one(steps in steps()) {
+            let mut set = MemberSet::new();
             let mut model = BTreeMap::new();
             let mut wakers = Vec::new();
             for step in steps.into_iter().chain([Step::Poll(2)]) {
                 match step {
                     Step::Insert => {
                         let number = wakers.len() as u64;
-                        crowd.insert_with(|waker| {
+                        set.insert_with(|waker| {
                             wakers.push(waker.clone());
                             number
                         });
@@ -202,17 +206,18 @@ mod tests {
                         model.entry(n as u64).and_modify(|ready| *ready = true);
                     }
                     Step::Poll(divisor) => {
-                        crowd.begin(Waker::noop());
+                        set.begin(Waker::noop());
                         let mut taken = Vec::new();
-                        while let Some(out) = crowd.take() {
+                        while let Some(out) = set.take() {
                             taken.push(out.value);
                             if out.value % divisor == 0 {
-                                crowd.remove(out.key);
+                                set.remove(out.key);
                             } else {
-                                crowd.put_back(out);
+                                set.put_back(out);
                             }
                         }
-                        // Woken here and elsewhere, a member may be polled twice; never is one left out or made up.
+                        // A member that two threads woke may be polled twice, but no member is left
+                        // out or made up.
                         taken.sort_unstable();
                         taken.dedup();
                         let ready: Vec<_> = model.iter().filter(|(_, ready)| **ready).map(|(n, _)| *n).collect();
@@ -221,7 +226,7 @@ mod tests {
                         model.retain(|n, _| !taken.contains(n) || n % divisor != 0);
                     }
                 }
-                prop_assert_eq!(crowd.len(), model.len());
+                prop_assert_eq!(set.len(), model.len());
             }
         }
     }

@@ -1,8 +1,9 @@
-//! Which members of a crowd are ready: their wakers, and what these push to.
+//! The list of ready members, and the wakers that push to it.
 //!
-//! A wake on the crowd's own thread finds the crowd's list in a thread-local, pushes to it without a lock and without an
-//! atomic read-modify-write, and wakes whoever polls the crowd, once for all that is pushed before the next poll. A wake on
-//! another thread does the same under a lock that is held for one push. Wakers may outlive the crowd; then they do nothing.
+//! A wake on the list's own thread finds the local half in a thread-local, pushes to it without a
+//! lock and without an atomic read-modify-write, and wakes the task that polls the list, once for
+//! all pushes before its next poll. A wake on another thread pushes to the remote half under a
+//! lock. Wakers may outlive the list; they do nothing then.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -14,7 +15,8 @@ use std::thread::{self, ThreadId};
 
 use slab::Slab;
 
-/// Names a member: where it is kept, and which of those that were ever kept there it is. Generations begin at 1.
+/// Identifies a member: the index of its slot, and its generation, which tells it from earlier
+/// members in that slot. Generations start at 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
     pub(crate) index: u32,
@@ -22,33 +24,33 @@ pub(crate) struct Key {
 }
 
 thread_local! {
-    /// This thread's id once it has had a crowd.
-    static HERE: Cell<Option<ThreadId>> = const { Cell::new(None) };
-    static LISTS: RefCell<Slab<Rc<List>>> = const { RefCell::new(Slab::new()) };
+    /// This thread's id, once it has had a list. Reading it costs less than `thread::current`.
+    static THREAD: Cell<Option<ThreadId>> = const { Cell::new(None) };
+    static LISTS: RefCell<Slab<Rc<LocalHalf>>> = const { RefCell::new(Slab::new()) };
     static LAST_NUMBER: Cell<u64> = const { Cell::new(0) };
 }
 
-/// What is ready, as the crowd's own thread keeps it.
-struct List {
-    /// Tells this list from one that had the same place before.
+/// The half of the list that only its own thread reaches.
+struct LocalHalf {
+    /// Tells this list from an earlier one in the same slot of `LISTS`.
     number: u64,
-    members: RefCell<Members>,
-    /// Whoever polls the crowd.
+    queue: RefCell<LocalQueue>,
+    /// Wakes the task that polls the list.
     parent: Cell<Option<Waker>>,
-    /// Whether the parent has been woken since it last polled.
+    /// Whether the parent was woken since its last poll.
     is_woken: Cell<bool>,
 }
 
-/// No code but that of this file runs while it is borrowed.
+/// The queue. While it is borrowed, only code of this file runs.
 #[derive(Default)]
-struct Members {
+struct LocalQueue {
     ready: VecDeque<Key>,
-    /// By index: which member is there, and whether it is queued.
+    /// By index: the generation of the member in the slot, and whether it is queued.
     slots: Vec<(u32, bool)>,
 }
 
-impl Members {
-    /// Queues a member, unless it is queued or gone.
+impl LocalQueue {
+    /// Queues a member unless it is queued or gone.
     #[inline]
     fn push(&mut self, key: Key) {
         let (generation, is_queued) = &mut self.slots[key.index as usize];
@@ -58,12 +60,12 @@ impl Members {
     }
 }
 
-impl List {
+impl LocalHalf {
     fn wake_parent(&self) {
         if self.is_woken.replace(true) {
             return;
         }
-        // Out of the cell while it is woken: it may be anybody's code.
+        // Taken out of the cell during the wake, which may run user code and poll the list.
         if let Some(parent) = self.parent.take() {
             parent.wake_by_ref();
             let newer = self.parent.take();
@@ -72,142 +74,150 @@ impl List {
     }
 }
 
-/// What wakers know of their crowd.
+/// The part of the list that its wakers share, on all threads.
 struct Shared {
     owner: ThreadId,
     slot: usize,
     number: u64,
-    /// Whether the other threads' half holds anything, or has used up its waker.
-    is_touched: AtomicBool,
-    others: Mutex<Others>,
+    /// Whether the remote half holds a key, or has used up its waker.
+    has_remote: AtomicBool,
+    remote: Mutex<RemoteHalf>,
 }
 
-/// The half of the other threads.
+/// The half of the list that other threads push to.
 #[derive(Default)]
-struct Others {
+struct RemoteHalf {
     ready: Vec<Key>,
-    /// By index: the generation that is in `ready`; 0, which none has, if none is.
+    /// By index: the generation that is in `ready`, or 0 for none.
     sent: Vec<u32>,
     parent: Option<Waker>,
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Others> {
-        self.others.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, RemoteHalf> {
+        self.remote.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A wake on the crowd's own thread.
-    fn wake_here(&self, key: Key) {
-        let push = |lists: &RefCell<Slab<Rc<List>>>| {
+    /// Handles a wake on the list's own thread.
+    fn wake_local(&self, key: Key) {
+        let push = |lists: &RefCell<Slab<Rc<LocalHalf>>>| {
             let lists = lists.borrow();
             let list = lists.get(self.slot).filter(|list| list.number == self.number)?;
-            list.members.borrow_mut().push(key);
+            list.queue.borrow_mut().push(key);
             (!list.is_woken.get()).then(|| list.clone())
         };
-        // If the thread-local is gone, so is the thread, and with it whoever could poll.
+        // Without the thread-local, the thread is ending, and nothing there can poll the list.
         if let Ok(Some(list)) = LISTS.try_with(push) {
             list.wake_parent();
         }
     }
 
-    /// A wake on another thread.
-    fn wake_elsewhere(&self, key: Key) {
-        let mut others = self.lock();
+    /// Handles a wake on another thread.
+    fn wake_remote(&self, key: Key) {
+        let mut remote = self.lock();
         let index = key.index as usize;
-        if others.sent.len() <= index {
-            others.sent.resize(index + 1, 0);
+        if remote.sent.len() <= index {
+            remote.sent.resize(index + 1, 0);
         }
-        if std::mem::replace(&mut others.sent[index], key.generation) == key.generation {
+        if std::mem::replace(&mut remote.sent[index], key.generation) == key.generation {
             return;
         }
-        others.ready.push(key);
-        let parent = others.parent.take();
-        self.is_touched.store(true, Ordering::Release);
-        drop(others);
+        remote.ready.push(key);
+        let parent = remote.parent.take();
+        // Release pairs with the Acquire load in `begin`. The lock orders the data; this mark only
+        // says that there is some.
+        self.has_remote.store(true, Ordering::Release);
+        drop(remote);
         if let Some(parent) = parent {
             parent.wake();
         }
     }
 }
 
-/// What a member's waker is made of.
-struct Entry {
+/// The waker of a member.
+struct MemberWaker {
     shared: Arc<Shared>,
     key: Key,
 }
 
-impl Wake for Entry {
-    fn wake(self: Arc<Entry>) {
+impl Wake for MemberWaker {
+    fn wake(self: Arc<MemberWaker>) {
         self.wake_by_ref();
     }
 
-    fn wake_by_ref(self: &Arc<Entry>) {
-        if HERE.get() == Some(self.shared.owner) {
-            self.shared.wake_here(self.key);
+    fn wake_by_ref(self: &Arc<MemberWaker>) {
+        if THREAD.get() == Some(self.shared.owner) {
+            self.shared.wake_local(self.key);
         } else {
-            self.shared.wake_elsewhere(self.key);
+            self.shared.wake_remote(self.key);
         }
     }
 }
 
-/// The list of one crowd, as the crowd holds it.
-pub(crate) struct Ready {
+/// The owner's handle of a ready list.
+pub(crate) struct ReadyList {
     shared: Arc<Shared>,
-    list: Rc<List>,
+    list: Rc<LocalHalf>,
 }
 
-impl Ready {
-    pub(crate) fn new() -> Ready {
-        let owner = HERE.get().unwrap_or_else(|| thread::current().id());
-        HERE.set(Some(owner));
+impl ReadyList {
+    pub(crate) fn new() -> ReadyList {
+        let owner = THREAD.get().unwrap_or_else(|| thread::current().id());
+        THREAD.set(Some(owner));
         let number = LAST_NUMBER.get() + 1;
         LAST_NUMBER.set(number);
-        let list =
-            Rc::new(List { number, members: RefCell::default(), parent: Cell::new(None), is_woken: Cell::new(false) });
+        let list = Rc::new(LocalHalf {
+            number,
+            queue: RefCell::default(),
+            parent: Cell::new(None),
+            is_woken: Cell::new(false),
+        });
         let slot = LISTS.with(|lists| lists.borrow_mut().insert(list.clone()));
-        let (is_touched, others) = (AtomicBool::new(false), Mutex::default());
-        Ready { shared: Arc::new(Shared { owner, slot, number, is_touched, others }), list }
+        let (has_remote, remote) = (AtomicBool::new(false), Mutex::default());
+        ReadyList { shared: Arc::new(Shared { owner, slot, number, has_remote, remote }), list }
     }
 
-    /// Adds a member, and gives its waker. It is ready if `is_ready`, and otherwise once it is woken.
+    /// Adds a member and returns its waker. The member is queued if `is_ready`, and otherwise once
+    /// it is woken.
     #[inline]
     pub(crate) fn add(&self, key: Key, is_ready: bool) -> Waker {
-        let mut members = self.list.members.borrow_mut();
+        let mut queue = self.list.queue.borrow_mut();
         let index = key.index as usize;
-        if members.slots.len() <= index {
-            members.slots.resize(index + 1, (0, false));
+        if queue.slots.len() <= index {
+            queue.slots.resize(index + 1, (0, false));
         }
-        members.slots[index] = (key.generation, is_ready);
+        queue.slots[index] = (key.generation, is_ready);
         if is_ready {
-            members.ready.push_back(key);
+            queue.ready.push_back(key);
         }
-        Waker::from(Arc::new(Entry { shared: self.shared.clone(), key }))
+        Waker::from(Arc::new(MemberWaker { shared: self.shared.clone(), key }))
     }
 
-    /// Forgets a member: its wakers do nothing from here on.
+    /// Removes a member: its wakers do nothing from now on.
     #[inline]
     pub(crate) fn remove(&self, key: Key) {
-        self.list.members.borrow_mut().slots[key.index as usize] = (0, false);
+        self.list.queue.borrow_mut().slots[key.index as usize] = (0, false);
     }
 
-    /// The crowd is polled by the task of `parent`, which is woken from here on, and what came from other threads is taken.
-    /// Returns how many are ready.
+    /// Starts a poll by the task of `parent`, which later wakes then wake. Takes in what other
+    /// threads have pushed. Returns the number of ready members.
     pub(crate) fn begin(&self, parent: &Waker) -> usize {
         let known = self.list.parent.take();
         let is_known = known.as_ref().is_some_and(|known| known.will_wake(parent));
-        // Cloned before the list says that nothing was woken: a waker is foreign code, and if its clone wakes a member, that
-        // finds no parent to wake.
+        // The clone comes before `is_woken` is reset: if the waker's clone wakes a member, that
+        // must not find the flag reset and no parent to wake, as the member would be queued without
+        // a wake.
         let (new, old) = if is_known { (known, None) } else { (Some(parent.clone()), known) };
         self.list.parent.set(new);
         self.list.is_woken.set(false);
-        if !is_known || self.shared.is_touched.load(Ordering::Acquire) {
+        if !is_known || self.shared.has_remote.load(Ordering::Acquire) {
             self.exchange(parent.clone());
         }
         drop(old);
         self.len()
     }
 
-    /// Lets go of the parent: nothing waits for the crowd until the next poll.
+    /// Drops the parent's waker: nothing waits for the list until the next poll.
     pub(crate) fn forget_parent(&self) {
         let here = self.list.parent.take();
         let elsewhere = self.shared.lock().parent.take();
@@ -216,29 +226,31 @@ impl Ready {
 
     #[cold]
     fn exchange(&self, parent: Waker) {
-        let mut others = self.shared.lock();
-        self.shared.is_touched.store(false, Ordering::Relaxed);
-        let ready = std::mem::take(&mut others.ready);
-        others.sent.clear();
-        let old = others.parent.replace(parent);
-        drop(others);
+        let mut remote = self.shared.lock();
+        // Relaxed: stored under the lock, as every store of this mark is.
+        self.shared.has_remote.store(false, Ordering::Relaxed);
+        let ready = std::mem::take(&mut remote.ready);
+        remote.sent.clear();
+        let old = remote.parent.replace(parent);
+        drop(remote);
         drop(old);
-        let mut members = self.list.members.borrow_mut();
-        ready.into_iter().for_each(|key| members.push(key));
+        let mut queue = self.list.queue.borrow_mut();
+        ready.into_iter().for_each(|key| queue.push(key));
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.list.members.borrow().ready.len()
+        self.list.queue.borrow().ready.len()
     }
 
-    /// Takes the next member that is ready. What wakes it from here on queues it again.
+    /// Takes the next ready member. A later wake queues it again.
     #[inline]
     pub(crate) fn pop(&self) -> Option<Key> {
-        let mut members = self.list.members.borrow_mut();
+        let mut queue = self.list.queue.borrow_mut();
         loop {
-            let key = members.ready.pop_front()?;
-            let (generation, is_queued) = &mut members.slots[key.index as usize];
-            // One that has ended after it was woken is gone.
+            let key = queue.ready.pop_front()?;
+            let (generation, is_queued) = &mut queue.slots[key.index as usize];
+            // A member may end after it was queued; then another generation, or none, is in its
+            // slot.
             if *generation == key.generation {
                 *is_queued = false;
                 return Some(key);
@@ -246,7 +258,7 @@ impl Ready {
         }
     }
 
-    /// Has whoever polls the crowd poll it again, if there is something ready.
+    /// Wakes the polling task if members are still ready.
     pub(crate) fn end(&self) {
         if self.len() > 0 {
             self.list.wake_parent();
@@ -254,15 +266,16 @@ impl Ready {
     }
 }
 
-impl Drop for Ready {
+impl Drop for ReadyList {
     fn drop(&mut self) {
-        // What it holds is dropped when nothing is borrowed any more.
+        // The thread-local must not be borrowed while wakers are dropped, as that may run user
+        // code.
         let list = LISTS.try_with(|lists| lists.borrow_mut().try_remove(self.shared.slot));
         drop(list);
         let parent = self.list.parent.take();
         drop(parent);
-        let others = std::mem::take(&mut *self.shared.lock());
-        drop(others);
+        let remote = std::mem::take(&mut *self.shared.lock());
+        drop(remote);
     }
 }
 
@@ -289,9 +302,9 @@ mod tests {
 
     const KEYS: [Key; 2] = [Key { index: 0, generation: 1 }, Key { index: 1, generation: 2 }];
 
-    /// A list with two members that are not queued, its parent, and the members' wakers.
-    fn two() -> (Ready, Arc<Count>, [Waker; 2]) {
-        let (ready, count) = (Ready::new(), Arc::new(Count::default()));
+    /// Makes a list with two members that are not queued, its parent, and the members' wakers.
+    fn two() -> (ReadyList, Arc<Count>, [Waker; 2]) {
+        let (ready, count) = (ReadyList::new(), Arc::new(Count::default()));
         let wakers = KEYS.map(|key| ready.add(key, true));
         assert_eq!(ready.begin(&Waker::from(count.clone())), 2, "new members are queued");
         assert_eq!([ready.pop(), ready.pop(), ready.pop()], [Some(KEYS[0]), Some(KEYS[1]), None]);
@@ -332,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_parent_is_the_one_that_is_woken() {
+    fn wakes_reach_the_parent_of_the_last_poll() {
         let (ready, old, wakers) = two();
         let new = Arc::new(Count::default());
         ready.begin(&Waker::from(new.clone()));
@@ -343,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_is_gone_is_not_woken_and_hides_nobody_who_has_its_place() {
+    fn a_removed_member_is_not_woken_and_does_not_hide_the_next_one_in_its_slot() {
         let (ready, count, wakers) = two();
         wakers[0].wake_by_ref();
         ready.remove(KEYS[0]);
