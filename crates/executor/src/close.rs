@@ -9,21 +9,21 @@ use std::sync::Arc;
 
 use picot_context::TaskInfo;
 
-use crate::current::Steps;
 use crate::error::CancelReason;
-use crate::executor::run_item;
-use crate::hooks::extra;
-use crate::inbox::Drain;
-use crate::queue::Item;
-use crate::remote::RemoteItem;
-use crate::shared::{Local, Phase, Shared, flag};
-use crate::spawn::Raised;
+use crate::extras::extra;
+use crate::flag_guard::FlagGuard;
+use crate::remote::inbox::Drain;
+use crate::remote::item::RemoteItem;
+use crate::run::batch::run_item;
+use crate::run::current::Steps;
+use crate::run::queue::Item;
+use crate::shared::{Local, Phase, Shared};
+use crate::task::meta::Ready;
+use crate::task::state::flag;
 
 /// How often close yields to threads that are in the middle of a wake. Each yield is a system call; a thread that was
 /// preempted there for longer than all of them together is in trouble.
 const YIELDS: usize = 100_000;
-
-pub(crate) const REASON: CancelReason = CancelReason::new("the loop that ran it was closed");
 
 /// What was still there when an executor was closed.
 ///
@@ -70,7 +70,7 @@ pub(crate) fn close(shared: &Arc<Shared>, local: &Local) -> CloseReport {
     }
     assert!(!local.running.get(), "a step cannot close the executor that runs it; let it end first, or stop the loop");
     local.phase.set(Phase::Closing);
-    let _running = Raised::new(&local.running);
+    let _running = FlagGuard::new(&local.running);
     // A section ends here: what it has held back is dropped with the rest.
     local.end_section();
 
@@ -84,7 +84,7 @@ pub(crate) fn close(shared: &Arc<Shared>, local: &Local) -> CloseReport {
     local.root.end();
     // Wakers may hold what is left of the executor for long, and on any thread: it holds no memory of its own.
     local.queue.free();
-    local.section.free();
+    local.held.free();
     if report.leaked == 0 {
         drop(local.table.take());
     } else {
@@ -98,7 +98,7 @@ pub(crate) fn close(shared: &Arc<Shared>, local: &Local) -> CloseReport {
     // Both are foreign code, also in their drops. The custom hook is gone by then, so panics there
     // go to the default hook.
     local.reports.set_hook(None);
-    local.set_hooks(None);
+    local.extras.set_hooks(None, &local.reports);
     local.reports.deliver_last();
     report
 }
@@ -115,7 +115,9 @@ impl Drain<RemoteItem> for Closing<'_> {
     /// one that was left.
     fn accept(&mut self, item: RemoteItem) {
         match item {
-            RemoteItem::Spawn(request) => self.report.tasks.push(request.start(self.shared, None, Some(REASON))),
+            RemoteItem::Spawn(request) => {
+                self.report.tasks.push(request.start(self.shared, None, Some(CancelReason::LOOP_CLOSED)))
+            }
             item => self.shared.accept(self.local, item),
         }
     }
@@ -145,7 +147,7 @@ fn mark_all(local: &Local) -> Vec<TaskInfo> {
     tasks
 }
 
-fn drop_item(local: &Local, item: Item, report: &mut CloseReport) {
+fn drop_item(local: &Local, item: Item<Ready>, report: &mut CloseReport) {
     match item {
         Item::Task(task) => {
             // The step finds the mark, and drops the future.
@@ -194,7 +196,7 @@ mod tests {
         // The thread goes on, elsewhere: what it pushes comes back, and is leaked there.
         let shared = executor.shared().clone();
         drop(executor);
-        std::thread::spawn(move || crate::shared::schedule(held_task.into_runnable())).join().unwrap();
+        std::thread::spawn(move || crate::task::meta::schedule(held_task.into_runnable())).join().unwrap();
         assert_eq!(shared.leaked.load(std::sync::atomic::Ordering::Relaxed), 1);
         assert_eq!(Rc::strong_count(&held), 2, "leaked, not dropped on the wrong thread");
     }

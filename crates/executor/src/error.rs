@@ -21,7 +21,15 @@ use picot_context::{Escaped, Payload, TaskId, TaskInfo};
 pub struct CancelReason(Cow<'static, str>);
 
 impl CancelReason {
-    pub(crate) const fn new(text: &'static str) -> CancelReason {
+    /// The reason of every task that a close ends.
+    pub(crate) const LOOP_CLOSED: CancelReason = CancelReason::new("the loop that ran it was closed");
+    /// The reason of a task whose future a close had to leak.
+    pub(crate) const LEAKED_AT_CLOSE: CancelReason =
+        CancelReason::new("the loop that ran it was closed, and its future could not be dropped");
+    /// The reason of a task whose [`Join`](crate::Join) was dropped.
+    pub(crate) const WAIT_DROPPED: CancelReason = CancelReason::new("the wait for it was dropped");
+
+    const fn new(text: &'static str) -> CancelReason {
         CancelReason(Cow::Borrowed(text))
     }
 

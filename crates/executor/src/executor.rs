@@ -12,16 +12,17 @@ use std::task::Waker;
 use parking::Parker;
 use picot_context::{Closed, Place, Step};
 
-use crate::call::CallHandle;
 use crate::close::CloseReport;
-use crate::current::Steps;
-use crate::hooks::extra;
-use crate::queue::{Item, Ready};
-use crate::remote::Remote;
-use crate::root::{AnyRoot, Root};
+use crate::extras::extra;
+use crate::flag_guard::FlagGuard;
+use crate::remote::handle::Remote;
+use crate::run::batch::run_queued;
+use crate::run::call::CallHandle;
+use crate::run::current::Steps;
+use crate::run::root::{AnyRoot, Root};
 use crate::shared::{Local, Shared};
-use crate::spawn::{Raised, Spawner};
-use crate::task::Task;
+use crate::spawner::Spawner;
+use crate::task::handle::Task;
 
 /// Runs tasks and callbacks on the thread that made it, in the order in which they became ready.
 ///
@@ -260,7 +261,7 @@ impl Executor {
             self.take_remote();
             {
                 // One batch after the other, as long as there is nothing to do between two.
-                let _running = Raised::new(&local.running);
+                let _running = FlagGuard::new(&local.running);
                 let steps = Steps::new();
                 loop {
                     run_queued(local, usize::MAX, Some(root.as_mut()), &steps, &mut |_| ());
@@ -340,7 +341,7 @@ impl Executor {
             root.is_some() || !local.root.is_taken(),
             "a root lives, which would miss its turn; run the batch with it, by `run_batch_with`"
         );
-        let _running = Raised::new(&local.running);
+        let _running = FlagGuard::new(&local.running);
         if local.ended.get() {
             // `after` has panicked at the end of the step before.
             local.wake_joiner_of_ended();
@@ -568,7 +569,9 @@ impl Executor {
     /// assert_ne!(order(1), order(2));
     /// ```
     pub fn shuffle(&self, seed: Option<u64>) {
-        self.local().set_seed(seed);
+        let extras = &self.local().extras;
+        extras.set(extra::SHUFFLE, seed.is_some());
+        extras.random.set_seed(seed.unwrap_or(0));
     }
 
     /// Closes the executor: refuses what is new, and drops all tasks and callbacks that are left.
@@ -603,134 +606,6 @@ fn open<T>(result: Result<T, Closed>) -> T {
         Ok(value) => value,
         Err(closed) => panic!("{closed}"),
     }
-}
-
-/// A batch: runs what is queued now, and at most `max` of it.
-#[inline]
-fn run_queued(
-    local: &Local,
-    max: usize,
-    mut root: Option<Pin<&mut dyn AnyRoot>>,
-    steps: &Steps,
-    after: &mut impl FnMut(Step),
-) -> usize {
-    if local.uses(extra::SECTION) {
-        local.set_aside();
-    }
-    let count = local.queue.len().min(max);
-    if local.uses(extra::SHUFFLE) {
-        local.shuffle(count);
-    }
-    let mut held = 0;
-    for done in 0..count {
-        // Only a section that begins on the way can leave less in the queue than there was.
-        let Some(place) = local.queue.pop_place() else { return done - held };
-        match place {
-            // Nearly all are this.
-            Some(task) if local.extras.get() == 0 => run_task::<false>(local, task, steps, after),
-            place => held += usize::from(!run_place(local, place, steps, root.as_mut(), after)),
-        }
-    }
-    count - held
-}
-
-/// Runs what stands at a place, whatever it is, unless a section holds it. Returns whether it ran.
-#[inline(never)]
-fn run_place(
-    local: &Local,
-    place: Option<Ready>,
-    steps: &Steps,
-    root: Option<&mut Pin<&mut dyn AnyRoot>>,
-    after: &mut impl FnMut(Step),
-) -> bool {
-    let Some(item) = local.queue.item_of(place) else { return true };
-    if local.extras.get() == 0 {
-        run_item::<false>(local, item, steps, root, after);
-        return true;
-    }
-    if local.must_hold(&item) {
-        local.hold(item);
-        return false;
-    }
-    local.set_extra(extra::SECTION_ENDED, false);
-    run_item::<true>(local, item, steps, root, after);
-    true
-}
-
-/// Runs one item of the queue, in a step of its own. `WATCHED` is whether there may be hooks.
-#[inline]
-pub(crate) fn run_item<const WATCHED: bool>(
-    local: &Local,
-    item: Item,
-    steps: &Steps,
-    root: Option<&mut Pin<&mut dyn AnyRoot>>,
-    after: &mut impl FnMut(Step),
-) {
-    match item {
-        Item::Task(task) => run_task::<WATCHED>(local, task, steps, after),
-        Item::Call(call) => run_call::<WATCHED>(local, &call, steps, after),
-        // Taken out of the queue whether there is one or not: it may be that of a root which is gone.
-        Item::Root if !local.root.dequeue() => {}
-        Item::Root => {
-            if let Some(root) = root {
-                run_root::<WATCHED>(local, root.as_mut(), steps, after);
-            }
-        }
-    }
-}
-
-#[inline]
-pub(crate) fn run_task<const WATCHED: bool>(local: &Local, task: Ready, steps: &Steps, after: &mut impl FnMut(Step)) {
-    let step = task.meta().step();
-    steps.begin_task(task.meta());
-    before::<WATCHED>(local, step);
-    task.poll();
-    ended::<WATCHED>(local, step, after);
-    if local.ended.get() {
-        local.wake_joiner_of_ended();
-    }
-}
-
-fn run_call<const WATCHED: bool>(local: &Local, call: &CallHandle, steps: &Steps, after: &mut impl FnMut(Step)) {
-    let Some(details) = call.start() else { return };
-    let step = Step::callback(call.place());
-    steps.begin(step, details);
-    before::<WATCHED>(local, step);
-    local.contain(|| call.invoke());
-    if call.has_details() {
-        local.contain(|| call.clear_locals());
-    }
-    local.drop_made();
-    ended::<WATCHED>(local, step, after);
-}
-
-fn run_root<const WATCHED: bool>(
-    local: &Local,
-    mut root: Pin<&mut dyn AnyRoot>,
-    steps: &Steps,
-    after: &mut impl FnMut(Step),
-) {
-    let (step, details) = root.as_mut().step();
-    steps.begin(step, details);
-    let _polled = Raised::new(&local.root.is_polled);
-    before::<WATCHED>(local, step);
-    root.poll_step();
-    ended::<WATCHED>(local, step, after);
-}
-
-#[inline]
-fn before<const WATCHED: bool>(local: &Local, step: Step) {
-    if WATCHED {
-        local.hook(|hooks| hooks.before_step(step));
-    }
-}
-
-#[inline]
-fn ended<const WATCHED: bool>(local: &Local, step: Step, after: &mut impl FnMut(Step)) {
-    if WATCHED {
-        local.hook(|hooks| hooks.after_step(step));
-    }
-    after(step);
 }
 
 impl Default for Executor {

@@ -13,37 +13,28 @@
 //! [`take_remote`](Executor::take_remote), [`run_batch`](Executor::run_batch),
 //! [`deliver_reports`](Executor::deliver_reports), and [`fall_asleep`](Executor::fall_asleep) around its wait.
 
-mod body;
 mod bound;
-mod call;
 mod close;
-mod current;
 mod error;
 mod executor;
-mod hooks;
-mod inbox;
-mod queue;
+mod extras;
+mod flag_guard;
 mod remote;
-mod remote_task;
-mod report;
-mod root;
-mod section;
+mod run;
 mod shared;
-mod spawn;
-mod table;
+mod spawner;
 mod task;
-mod wake;
 
-pub use call::CallHandle;
 pub use close::CloseReport;
 pub use error::{CancelReason, JoinError, WaitError};
 pub use executor::{Asleep, Executor};
-pub use hooks::{Exit, Hooks};
+pub use extras::hooks::{Exit, Hooks};
+pub use extras::section::{Exclusive, ExclusiveGuard};
 pub use picot_context::{Closed, Place, Step, TaskId, TaskInfo};
-pub use remote::{Refused, Remote};
-pub use remote_task::{RemoteJoin, RemoteTask};
-pub use root::{AnyRoot, Root};
-pub use section::{Exclusive, ExclusiveGuard};
-pub use spawn::{Spawner, TaskBuilder};
-pub use task::{Cancelled, Join, Task};
-pub use wake::WakeKey;
+pub use remote::handle::{Refused, Remote};
+pub use remote::task::{RemoteJoin, RemoteTask};
+pub use run::call::CallHandle;
+pub use run::root::{AnyRoot, Root};
+pub use spawner::{Spawner, TaskBuilder};
+pub use task::handle::{Cancelled, Join, Task};
+pub use task::wake_key::WakeKey;

@@ -4,31 +4,27 @@
 //! the executor; then both halves are empty, and nothing is ever pushed any more, because every task has ended.
 
 use std::cell::{Cell, RefCell};
-use std::mem::ManuallyDrop;
 use std::num::NonZeroU64;
-use std::ops::Deref;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::ptr::NonNull;
-use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::task::Waker;
 
-use async_task::Runnable;
-use picot_context::{Closed, Details, Place, Step, TaskId, TaskInfo};
+use picot_context::{Closed, TaskId};
 
 use crate::bound::Bound;
-use crate::call::CallHandle;
-use crate::error::CancelReason;
-use crate::hooks::Hooks;
-use crate::inbox::Inbox;
-use crate::queue::{Item, Queue, Ready};
-use crate::remote::RemoteItem;
-use crate::report::Reports;
-use crate::root::{RootSlot, RootWaker};
-use crate::section::Section;
-use crate::table::{Joiner, Side, Table};
-use crate::wake::First;
+use crate::extras::Extras;
+use crate::extras::hooks::Hooks;
+use crate::extras::reports::Reports;
+use crate::remote::inbox::Inbox;
+use crate::remote::item::RemoteItem;
+use crate::run::call::CallHandle;
+use crate::run::queue::{Item, Queue};
+use crate::run::root_slot::RootSlot;
+use crate::task::meta::{Meta, Ready};
+use crate::task::state::flag;
+use crate::task::table::{Joiner, Side, Table};
+use crate::task::wake_key::First;
 
 pub(crate) struct Shared {
     pub(crate) local: Bound<Local>,
@@ -41,7 +37,7 @@ pub(crate) struct Shared {
 
 /// The half of the executor's own thread. Cells and one queue; no borrow of any of them lives while user code runs.
 pub(crate) struct Local {
-    pub(crate) queue: Queue,
+    pub(crate) queue: Queue<Ready>,
     pub(crate) table: RefCell<Table>,
     /// Whether a task has just ended that somebody waits for: who is to be woken once its step is over.
     pub(crate) ended: Cell<bool>,
@@ -52,17 +48,14 @@ pub(crate) struct Local {
     /// Whether a step runs.
     pub(crate) running: Cell<bool>,
     pub(crate) first: First,
-    /// What is in use of what follows: bits of [`extra`](crate::hooks::extra).
-    pub(crate) extras: Cell<u8>,
-    pub(crate) hooks: RefCell<Option<Rc<dyn Hooks>>>,
-    /// The state of the random sequence that shuffles.
-    pub(crate) random: Cell<u64>,
-    pub(crate) section: Section,
+    pub(crate) extras: Extras,
+    /// What an exclusive section holds back.
+    pub(crate) held: Queue<Ready>,
     /// How often the thread has slept since; see [`rest`](Local::rest).
     rests: Cell<u8>,
     last_id: Cell<u64>,
     /// References to the whole that were forgotten, see [`Owner`].
-    spare: Cell<usize>,
+    pub(crate) spare: Cell<usize>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -73,38 +66,8 @@ pub(crate) enum Phase {
     Closed,
 }
 
-/// What `async-task` keeps beside each task. It may be read and dropped on any thread; the flags are read and written on
-/// the executor's thread only, so they need no ordering and no read-modify-write.
-pub(crate) struct Meta {
-    pub(crate) owner: Owner,
-    pub(crate) place: Place,
-    pub(crate) id: TaskId,
-    /// The task's slot in the table, for as long as it has not ended.
-    pub(crate) slot: u32,
-    flags: AtomicU8,
-}
-
-/// The flags of a [`Meta`].
-pub(crate) mod flag {
-    /// The table holds details for the task.
-    pub(crate) const HAS_DETAILS: u8 = 1;
-    /// The future is to be dropped at the next step.
-    pub(crate) const CANCELLED: u8 = 2;
-    /// Nobody has the task's handle any more, so nobody will take its outcome.
-    pub(crate) const DETACHED: u8 = 4;
-    /// The task has left the table: its slot may be another's.
-    pub(crate) const ENDED: u8 = 8;
-    /// The table keeps the task; before that, the queue that it stands in does.
-    pub(crate) const OWNED: u8 = 16;
-    /// The table has something of the task that most do not have.
-    pub(crate) const HAS_SIDE: u8 = 32;
-    /// An `Err` that is dropped without having been taken is no report.
-    pub(crate) const IGNORES_ERRORS: u8 = 64;
-}
-
 const _: () = {
     const fn assert_send_sync<T: Send + Sync>() {}
-    assert_send_sync::<Meta>();
     assert_send_sync::<Shared>();
 };
 
@@ -112,46 +75,6 @@ const _: () = {
 // user code runs.
 impl UnwindSafe for Shared {}
 impl RefUnwindSafe for Shared {}
-
-/// A task's reference to its executor. What tasks give back at home is kept for the next, so that a spawn and an end there
-/// cost no atomic operation each.
-pub(crate) struct Owner(ManuallyDrop<Arc<Shared>>);
-
-impl Owner {
-    #[inline]
-    pub(crate) fn new(shared: &Arc<Shared>, local: &Local) -> Owner {
-        let spare = local.spare.get();
-        if spare == 0 {
-            return Owner(ManuallyDrop::new(shared.clone()));
-        }
-        local.spare.set(spare - 1);
-        // SAFETY: `shared` is the executor of `local` (see `Spawner::make`), and each of the spare references that `local` counts
-        // is one of it that was forgotten: this takes one of them over.
-        Owner(ManuallyDrop::new(unsafe { Arc::from_raw(Arc::as_ptr(shared)) }))
-    }
-}
-
-impl Deref for Owner {
-    type Target = Arc<Shared>;
-
-    #[inline]
-    fn deref(&self) -> &Arc<Shared> {
-        &self.0
-    }
-}
-
-impl Drop for Owner {
-    #[inline]
-    fn drop(&mut self) {
-        if let Some(local) = self.0.local.get() {
-            if local.phase.get() != Phase::Closed {
-                return local.spare.set(local.spare.get() + 1);
-            }
-        }
-        // SAFETY: This is a drop, so nobody uses it afterwards.
-        unsafe { ManuallyDrop::drop(&mut self.0) }
-    }
-}
 
 impl Shared {
     /// Lets go of what [`Owner`]s have left; nothing is kept once the executor is closed. The caller has a reference itself.
@@ -164,79 +87,14 @@ impl Shared {
     }
 }
 
-impl Meta {
-    pub(crate) fn new(owner: Owner, place: Place, id: TaskId, slot: u32, has_details: bool) -> Meta {
-        let flags = if has_details { flag::HAS_DETAILS } else { 0 };
-        Meta { owner, place, id, slot, flags: AtomicU8::new(flags) }
-    }
-
-    #[inline]
-    pub(crate) fn flags(&self) -> u8 {
-        self.flags.load(Ordering::Relaxed)
-    }
-
-    #[inline]
-    pub(crate) fn is(&self, flag: u8) -> bool {
-        self.flags() & flag != 0
-    }
-
-    #[inline]
-    pub(crate) fn set(&self, flag: u8) {
-        self.flags.store(self.flags.load(Ordering::Relaxed) | flag, Ordering::Relaxed);
-    }
-
-    /// The executor's half of this thread; there is one wherever a task's step or its local handle is.
-    #[inline]
-    pub(crate) fn local(&self) -> &Local {
-        self.owner.local.get().expect("local handles and steps stay on the executor's thread")
-    }
-
-    #[inline]
-    pub(crate) fn step(&self) -> Step {
-        Step::task(self.id, self.place)
-    }
-
-    #[inline]
-    pub(crate) fn details(&self) -> Option<Rc<Details>> {
-        if !self.is(flag::HAS_DETAILS) || self.is(flag::ENDED) {
-            return None;
-        }
-        self.details_of_table()
-    }
-
-    #[cold]
-    fn details_of_table(&self) -> Option<Rc<Details>> {
-        self.local().table.borrow().details(self.slot).cloned()
-    }
-
-    /// What is known of a task that has not ended.
-    pub(crate) fn info(&self) -> TaskInfo {
-        let details = self.details();
-        TaskInfo::new(self.id, details.as_deref().and_then(Details::name), self.place)
-    }
-
-    /// Asks for the future to be dropped at the task's next step, which comes soon. The first reason stays.
-    /// Nothing happens to a task that has ended, in whose slot another may be.
-    pub(crate) fn cancel(&self, reason: CancelReason) {
-        if self.is(flag::ENDED) {
-            return;
-        }
-        self.set(flag::CANCELLED);
-        // Whatever is cancelled during close has been cancelled by it.
-        let reason = if self.local().phase.get() == Phase::Open { reason } else { crate::close::REASON };
-        self.local().table.borrow_mut().cancel(self, reason);
-    }
-}
-
 impl Shared {
     /// Queues what another thread has handed over.
     pub(crate) fn accept(self: &Arc<Shared>, local: &Local, item: RemoteItem) {
         match item {
             RemoteItem::Task(task) => local.queue.push_task(task),
             RemoteItem::Call(place, call) => local.queue.push(Item::Call(CallHandle::at(place, None, call))),
-            RemoteItem::Root(waker) => RootWaker::accept(&waker, local),
+            RemoteItem::Deliver(delivery) => delivery.arrive(),
             RemoteItem::Spawn(request) => _ = request.start(self, None, None),
-            RemoteItem::Cancel(task) => task.cancel_at_home(),
             RemoteItem::Report(report) => local.contain(report),
         }
     }
@@ -259,30 +117,6 @@ impl Shared {
     }
 }
 
-/// What a waker does: pushes, and wakes the owner if it sleeps elsewhere. It never runs or drops anything.
-#[inline(never)]
-pub(crate) fn schedule(runnable: Runnable<Meta>) {
-    let shared = NonNull::from(&*runnable.metadata().owner);
-    // SAFETY: The runnable keeps its metadata alive, and with it the `Arc` behind this reference, until it has run. It can
-    // only run on the owner's thread, which is this one, so not before `push` has returned.
-    if let Some(local) = unsafe { shared.as_ref() }.local.get() {
-        return local.queue.push_task(Ready::new(runnable));
-    }
-    schedule_elsewhere(Ready::new(runnable));
-}
-
-/// Out of line, so that a wake at home needs no frame on the stack.
-#[cold]
-#[inline(never)]
-fn schedule_elsewhere(task: Ready) {
-    // It may run and be gone as soon as it is pushed: what is touched after that is held by us.
-    let shared = Arc::clone(&task.meta().owner);
-    if shared.hand_over(RemoteItem::Task(task)).is_err() {
-        // It came back, and is leaked.
-        shared.leaked.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
 impl Local {
     fn new() -> Local {
         Local {
@@ -295,10 +129,8 @@ impl Local {
             phase: Cell::new(Phase::Open),
             running: Cell::new(false),
             first: First::default(),
-            extras: Cell::new(0),
-            hooks: RefCell::default(),
-            random: Cell::new(0),
-            section: Section::default(),
+            extras: Extras::default(),
+            held: Queue::new(),
             rests: Cell::new(0),
             last_id: Cell::new(0),
             spare: Cell::new(0),
@@ -373,7 +205,7 @@ impl Local {
     /// time: before it sleeps, and at the end of a run.
     pub(crate) fn shrink(&self) {
         self.queue.shrink();
-        self.section.shrink();
+        self.held.shrink();
         self.table.borrow_mut().shrink();
     }
 
@@ -429,6 +261,17 @@ impl Local {
         if self.phase.get() == Phase::Closed {
             self.reports.deliver_last();
         }
+    }
+
+    #[inline]
+    pub(crate) fn uses(&self, extras: u8) -> bool {
+        self.extras.uses(extras)
+    }
+
+    /// Calls one of the hooks, if there are any.
+    #[cold]
+    pub(crate) fn hook(&self, call: impl FnOnce(&dyn Hooks)) {
+        self.extras.hook(&self.reports, call);
     }
 
     /// Runs a piece of the user's code whose panic is a report and no more.

@@ -12,7 +12,7 @@ use std::task::Waker;
 
 use picot_context::{Cause, Details, Kind, Origin, Payload, Report, Step, TaskInfo, catch, enter, print};
 
-use crate::spawn::Raised;
+use crate::flag_guard::FlagGuard;
 
 type Hook = Rc<dyn Fn(&Report)>;
 
@@ -110,7 +110,7 @@ impl Reports {
         if self.delivers.get() {
             return;
         }
-        let _delivers = Raised::new(&self.delivers);
+        let _delivers = FlagGuard::new(&self.delivers);
         self.any.set(false);
         for Pending { report, scene, held_back } in self.pending.take() {
             if held_back && !is_settled(&report) {

@@ -19,10 +19,10 @@ use pin_project_lite::pin_project;
 
 use crate::bound::Bound;
 use crate::error::{CancelReason, JoinError, WaitError, unclaimed};
-use crate::remote::RemoteItem;
+use crate::remote::item::{Delivery, RemoteItem, Start};
 use crate::shared::Shared;
-use crate::spawn::Spawner;
-use crate::task::Task;
+use crate::task::handle::Task;
+use crate::task::make::make_task;
 
 /// A task that was spawned by [`Remote::spawn`](crate::Remote::spawn), seen from any thread.
 ///
@@ -195,12 +195,13 @@ impl<T: Send + 'static> Wake for Mailbox<T> {
     }
 }
 
-/// A mailbox of whatever type: what the inbox carries to cancel a task.
-pub(crate) trait Delivery: Send + Sync {
-    fn cancel_at_home(&self);
+impl<T: Send + 'static> Delivery for Mailbox<T> {
+    fn arrive(self: Arc<Self>) {
+        self.cancel_at_home();
+    }
 }
 
-impl<T: Send + 'static> Delivery for Mailbox<T> {
+impl<T: Send + 'static> Mailbox<T> {
     fn cancel_at_home(&self) {
         let reason = self.state().cancel.clone();
         let Some((home, reason)) = self.home.get().and_then(Bound::get).zip(reason) else { return };
@@ -216,21 +217,6 @@ pub(crate) struct Request<M, T> {
     place: Place,
     make: M,
     mailbox: Arc<Mailbox<T>>,
-}
-
-/// A request of whatever type.
-pub(crate) trait Start: Send {
-    /// Makes the task and queues it, cancelled already if there is a reason. On the executor's thread. What comes from another
-    /// has no details: it was not spawned by whatever runs here.
-    fn start(
-        self: Box<Self>,
-        shared: &Arc<Shared>,
-        details: Option<Rc<Details>>,
-        cancel: Option<CancelReason>,
-    ) -> TaskInfo;
-
-    /// The closure, to be given back.
-    fn into_make(self: Box<Self>) -> Box<dyn Any>;
 }
 
 impl<M, F> Request<M, F::Output>
@@ -274,7 +260,7 @@ where
     ) -> TaskInfo {
         let Request { place, make, mailbox } = *self;
         let local = shared.local.get().expect("requests are taken on the executor's thread");
-        let (ready, task) = Spawner::new(shared.clone()).make(local, place, details, Making::Make { make });
+        let (ready, task) = make_task(shared, local, place, details, Making::Make { make });
         let info = ready.meta().info();
         mailbox.state().info = Some(info.clone());
         local.queue.push_task(ready);
@@ -499,7 +485,7 @@ impl<T: Send + 'static> Mailbox<T> {
             self.cancel_at_home();
         } else {
             // A closed executor has ended all its tasks.
-            let _ = shared.hand_over(RemoteItem::Cancel(self.clone()));
+            let _ = shared.hand_over(RemoteItem::Deliver(self.clone()));
         }
         true
     }
@@ -601,7 +587,7 @@ impl<T: Send + 'static> Future for RemoteJoin<T> {
 impl<T: Send + 'static> Drop for RemoteJoin<T> {
     fn drop(&mut self) {
         if !self.is_over {
-            self.task.cancel("the wait for it was dropped");
+            self.task.cancel(CancelReason::WAIT_DROPPED);
         }
     }
 }

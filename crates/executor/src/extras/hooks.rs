@@ -3,11 +3,7 @@
 //! One word says whether anything here is in use. While it is zero, a step pays for all of it with one branch; what comes
 //! after that branch is in this file and in `section.rs`.
 
-use std::rc::Rc;
-
-use picot_context::{Kind, Origin, Report, Step, TaskInfo, catch};
-
-use crate::shared::Local;
+use picot_context::{Step, TaskInfo};
 
 /// Watches an executor; see [`Spawner::set_hooks`](crate::Spawner::set_hooks). All methods do nothing unless they are
 /// replaced.
@@ -223,79 +219,4 @@ pub enum Exit {
     Panicked,
     /// Its future was dropped, because it was cancelled or the executor was closed.
     Cancelled,
-}
-
-/// What is in use of the things that most executors never use. Bits, so that one load asks for all.
-pub(crate) mod extra {
-    pub(crate) const HOOKS: u8 = 1;
-    pub(crate) const SHUFFLE: u8 = 2;
-    pub(crate) const SECTION: u8 = 4;
-    /// A section has ended since the last step began.
-    pub(crate) const SECTION_ENDED: u8 = 8;
-}
-
-impl Local {
-    #[inline]
-    pub(crate) fn uses(&self, extras: u8) -> bool {
-        self.extras.get() & extras != 0
-    }
-
-    pub(crate) fn set_extra(&self, extra: u8, on: bool) {
-        let others = self.extras.get() & !extra;
-        self.extras.set(if on { others | extra } else { others });
-    }
-
-    pub(crate) fn set_hooks(&self, hooks: Option<Rc<dyn Hooks>>) {
-        self.set_extra(extra::HOOKS, hooks.is_some());
-        let old = self.hooks.replace(hooks);
-        self.contain_hook(move || drop(old));
-    }
-
-    /// Calls one of the hooks, if there are any.
-    #[cold]
-    pub(crate) fn hook(&self, call: impl FnOnce(&dyn Hooks)) {
-        let hooks = self.hooks.borrow().clone();
-        let Some(hooks) = hooks else { return };
-        self.contain_hook(|| call(&*hooks));
-        // They may have replaced themselves, and may then panic in their drop, too.
-        self.contain_hook(move || drop(hooks));
-    }
-
-    fn contain_hook(&self, f: impl FnOnce()) {
-        if let Err(payload) = catch(f) {
-            let mut origin = Origin::running().unwrap_or(Origin::new(Kind::Hook));
-            origin.kind = Kind::Hook;
-            self.reports.push(Report::panic(origin, payload));
-        }
-    }
-
-    /// Shuffles from now on, by a sequence that only the seed decides; or no longer.
-    pub(crate) fn set_seed(&self, seed: Option<u64>) {
-        self.set_extra(extra::SHUFFLE, seed.is_some());
-        self.random.set(seed.unwrap_or(0));
-    }
-
-    /// Fills the first `count` places of the queue from all of it, each choice equally likely.
-    #[cold]
-    pub(crate) fn shuffle(&self, count: usize) {
-        let mut items: Vec<_> = std::iter::from_fn(|| self.queue.pop()).collect();
-        for place in 0..count {
-            let choice = self.below(items.len() - place);
-            items.swap(place, place + choice);
-        }
-        for item in items {
-            self.queue.push(item);
-        }
-    }
-
-    /// A number below `limit`: Vigna's SplitMix64, brought into range by Lemire's multiplication. The bias, of one in 2^64
-    /// divided by the length of the queue, is no matter here.
-    fn below(&self, limit: usize) -> usize {
-        let state = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
-        self.random.set(state);
-        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let mixed = mixed ^ (mixed >> 31);
-        ((u128::from(mixed) * limit as u128) >> 64) as usize
-    }
 }

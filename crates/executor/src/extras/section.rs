@@ -3,7 +3,6 @@
 //! The invariant: what is held back keeps its order, and stands before everything that became ready after it when the
 //! section ends. Wakes know nothing of a section; it is the batch that sets aside what it may not run.
 
-use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -12,53 +11,15 @@ use std::task::{Context, Poll};
 
 use picot_context::{Cause, Kind, Origin, Report, TaskId, TaskInfo, budget};
 
-use crate::hooks::extra;
-use crate::queue::{Item, Queue};
+use crate::extras::extra;
+use crate::run::queue::Item;
 use crate::shared::{Local, Shared};
-
-/// Which section lasts, and what it holds back.
-#[derive(Default)]
-pub(crate) struct Section {
-    holder: Cell<Option<TaskId>>,
-    /// The section's number: a guard that outlived its section ends none of the later ones.
-    number: Cell<u64>,
-    /// How many guards it has: the holder may enter again.
-    guards: Cell<usize>,
-    held: Queue,
-    /// The held tasks whose wait by its own task was reported.
-    reported: RefCell<Vec<TaskId>>,
-}
-
-impl Section {
-    /// Gives the section's number, or nothing if another task is in one.
-    fn enter(&self, task: TaskId) -> Option<u64> {
-        match self.holder.get() {
-            None => {
-                self.holder.set(Some(task));
-                self.number.set(self.number.get() + 1);
-                self.guards.set(1);
-            }
-            Some(holder) if holder != task => return None,
-            Some(_) => self.guards.set(self.guards.get() + 1),
-        }
-        Some(self.number.get())
-    }
-
-    /// Gives memory back of which little is used.
-    pub(crate) fn shrink(&self) {
-        self.held.shrink();
-    }
-
-    /// Gives the memory back, when nothing is held.
-    pub(crate) fn free(&self) {
-        self.held.free();
-    }
-}
+use crate::task::meta::Ready;
 
 impl Local {
     /// Whether the item has to wait for the end of a section.
-    pub(crate) fn must_hold(&self, item: &Item) -> bool {
-        let Some(holder) = self.section.holder.get() else { return false };
+    pub(crate) fn must_hold(&self, item: &Item<Ready>) -> bool {
+        let Some(holder) = self.extras.section.holder.get() else { return false };
         match item {
             Item::Call(_) => true,
             Item::Task(task) => task.meta().id != holder,
@@ -66,8 +27,8 @@ impl Local {
         }
     }
 
-    pub(crate) fn hold(&self, item: Item) {
-        self.section.held.push(item);
+    pub(crate) fn hold(&self, item: Item<Ready>) {
+        self.held.push(item);
     }
 
     /// Sets everything in the queue aside that has to wait for the end of a section, if one lasts.
@@ -85,25 +46,25 @@ impl Local {
 
     /// How many items are held back.
     pub(crate) fn held(&self) -> usize {
-        self.section.held.len()
+        self.held.len()
     }
 
     /// Whether that task is in a section.
     pub(crate) fn is_holder(&self, task: TaskId) -> bool {
-        self.uses(extra::SECTION) && self.section.holder.get() == Some(task)
+        self.uses(extra::SECTION) && self.extras.section.holder.get() == Some(task)
     }
 
     /// Ends the section, if one lasts: what was held back stands in front again.
     #[cold]
     pub(crate) fn end_section(&self) {
-        let lasted = self.section.holder.take().is_some();
-        self.section.guards.set(0);
-        self.section.reported.take();
-        self.set_extra(extra::SECTION, false);
-        self.queue.pour_into(&self.section.held);
-        self.queue.exchange(&self.section.held);
+        let lasted = self.extras.section.holder.take().is_some();
+        self.extras.section.guards.set(0);
+        self.extras.section.reported.take();
+        self.extras.set(extra::SECTION, false);
+        self.queue.pour_into(&self.held);
+        self.queue.exchange(&self.held);
         if lasted {
-            self.set_extra(extra::SECTION_ENDED, true);
+            self.extras.set(extra::SECTION_ENDED, true);
             self.hook(|hooks| hooks.exclusive(false));
         }
     }
@@ -112,7 +73,7 @@ impl Local {
     /// polled.
     #[cold]
     pub(crate) fn report_wait_for_held(&self, task: TaskInfo) {
-        let mut reported = self.section.reported.borrow_mut();
+        let mut reported = self.extras.section.reported.borrow_mut();
         if reported.contains(&task.id()) {
             return;
         }
@@ -163,14 +124,14 @@ impl Future for Exclusive {
         if budget::poll_left(cx).is_pending() {
             return Poll::Pending;
         }
-        let Some(number) = local.section.enter(task) else {
+        let Some(number) = local.extras.section.enter(task) else {
             // The other has entered further down in the step that runs, which is that of an eager spawn. From the next on the
             // task is held back, and asks again when the section is over.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         };
         if !local.uses(extra::SECTION) {
-            local.set_extra(extra::SECTION, true);
+            local.extras.set(extra::SECTION, true);
             local.hook(|hooks| hooks.exclusive(true));
         }
         budget::spend();
@@ -232,11 +193,11 @@ impl ExclusiveGuard {
 impl Drop for ExclusiveGuard {
     fn drop(&mut self) {
         let Some(local) = self.shared.local.get() else { return };
-        if !local.uses(extra::SECTION) || local.section.number.get() != self.number {
+        if !local.uses(extra::SECTION) || local.extras.section.number.get() != self.number {
             return;
         }
-        local.section.guards.set(local.section.guards.get() - 1);
-        if local.section.guards.get() == 0 {
+        local.extras.section.guards.set(local.extras.section.guards.get() - 1);
+        if local.extras.section.guards.get() == 0 {
             local.end_section();
         }
     }

@@ -9,8 +9,6 @@ use std::task::{RawWakerVTable, Waker};
 
 use picot_context::TaskId;
 
-use crate::spawn::Spawner;
-
 /// Names a task, or the root, of one executor, for [`Spawner::wake`]. It keeps nothing alive.
 ///
 /// ```
@@ -68,49 +66,6 @@ impl WakeKey {
 #[inline]
 fn short(id: TaskId) -> NonZeroU32 {
     NonZeroU32::MIN | ((id.get() as u32) << 1)
-}
-
-impl Spawner {
-    /// The key of the task whose step runs, if that is what `waker` wakes. To wake it by its key later is the same, and
-    /// costs less than to keep the waker: no atomic operation for its clone and its drop. Where this is `None`, keep the waker:
-    /// as with [`Waker::will_wake`], that may happen although it is the task's own.
-    ///
-    /// ```
-    /// use std::task::{Poll, Waker};
-    ///
-    /// let executor = picot_executor::Executor::new();
-    /// let spawner = executor.spawner().clone();
-    /// executor.block_on(std::future::poll_fn(move |_| {
-    ///     assert_eq!(spawner.wake_key(Waker::noop()), None, "that wakes nobody");
-    ///     Poll::Ready(())
-    /// }));
-    /// ```
-    #[inline]
-    pub fn wake_key(&self, waker: &Waker) -> Option<WakeKey> {
-        let local = self.local();
-        let (_, slot) = local.current()?;
-        local.table.borrow_mut().wake_key(slot, waker, &local.first)
-    }
-
-    /// Wakes a task of this executor, as its waker does. Nothing happens if it has ended.
-    ///
-    /// ```
-    /// let executor = picot_executor::Executor::new();
-    /// let spawner = executor.spawner().clone();
-    /// let task = executor.spawn({
-    ///     let spawner = spawner.clone();
-    ///     std::future::poll_fn(move |cx| std::task::Poll::Ready(spawner.wake_key(cx.waker())))
-    /// });
-    /// if let Some(key) = executor.block_on(async { task.await.unwrap() }) {
-    ///     spawner.wake(key);
-    /// }
-    /// assert!(!executor.has_work(), "it has ended");
-    /// ```
-    #[inline]
-    pub fn wake(&self, key: WakeKey) {
-        // What it calls is one of our own wakers, which do not look at the table.
-        self.local().table.borrow().wake(key);
-    }
 }
 
 /// Which task was last polled for the first time, and by which waker: the table has none of it yet.

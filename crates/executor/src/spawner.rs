@@ -1,25 +1,27 @@
 //! Making tasks: the handle that does it, and the one `spawn_unchecked`.
 
-use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Waker;
 
-use picot_context::{Closed, Details, Host, Place, Report, TaskId, TaskInfo, Waiting};
+use picot_context::{Closed, Host, Place, Report, TaskId, TaskInfo, Waiting};
 
-use crate::body::Body;
-use crate::call::CallHandle;
-use crate::current::Steps;
-use crate::executor::run_task;
-use crate::hooks::{Hooks, extra};
-use crate::queue::{Item, Ready};
-use crate::remote::Remote;
-use crate::section::Exclusive;
-use crate::shared::{Local, Meta, Owner, Shared, flag, schedule};
-use crate::task::Task;
+use crate::extras::extra;
+use crate::extras::hooks::Hooks;
+use crate::extras::section::Exclusive;
+use crate::remote::handle::Remote;
+use crate::run::batch::run_inside;
+use crate::run::call::CallHandle;
+use crate::run::queue::Item;
+use crate::shared::{Local, Shared};
+use crate::task::handle::Task;
+use crate::task::make::make_task;
+use crate::task::state::flag;
+use crate::task::wake_key::WakeKey;
 
 /// The executor's handle on its own thread: makes tasks and callbacks. It may outlive the executor; then it refuses.
 ///
@@ -128,57 +130,9 @@ impl Spawner {
     {
         let local = self.local();
         local.check_open()?;
-        let (ready, task) = self.make(local, place, picot_context::inherited(name), future);
+        let (ready, task) = make_task(&self.shared, local, place, picot_context::inherited(name), future);
         local.queue.push_task(ready);
         Ok(task)
-    }
-
-    #[inline]
-    pub(crate) fn make<F>(
-        &self,
-        local: &Local,
-        place: Place,
-        details: Option<Rc<Details>>,
-        future: F,
-    ) -> (Ready, Task<F::Output>)
-    where
-        F: Future + 'static,
-    {
-        let mut table = local.table.borrow_mut();
-        let id = local.next_id();
-        let slot = table.vacant_slot();
-        let meta = Meta::new(Owner::new(&self.shared, local), place, id, slot, details.is_some());
-        // SAFETY: The contract of `spawn_unchecked`, clause by clause.
-        // - The future is not `Send`, so its runnable must be used and dropped on this thread. `schedule` puts it into the
-        //   local queue only on this thread, and otherwise into the inbox, which only the executor takes from, on this
-        //   thread. A runnable that the closed inbox refuses is leaked, not dropped.
-        // - The future is `'static`, and borrows nothing of the metadata.
-        // - `schedule` is a plain function: `Send`, `Sync` and `'static`, so wakers may be used and dropped anywhere.
-        let (runnable, handle) =
-            unsafe { async_task::Builder::new().metadata(meta).spawn_unchecked(|_| Body::new(future), schedule) };
-        let ready = Ready::new(runnable);
-        table.insert(ready.meta(), details);
-        drop(table);
-        if local.uses(extra::HOOKS) {
-            // The task stands nowhere yet: a close would wait for it in vain.
-            let _running = Raised::new(&local.running);
-            local.hook(|hooks| hooks.spawned(&ready.meta().info()));
-        }
-        (ready, Task::new(handle))
-    }
-
-    /// Polls a new task at once, inside of whatever runs now, which goes on as if nothing had happened.
-    fn run_inside(local: &Local, task: Ready) {
-        let _running = Raised::new(&local.running);
-        let outer = (local.ended.take(), local.joiner.take());
-        let steps = Steps::new();
-        if local.uses(extra::HOOKS) {
-            run_task::<true>(local, task, &steps, &mut |_| ());
-        } else {
-            run_task::<false>(local, task, &steps, &mut |_| ());
-        }
-        local.ended.set(outer.0);
-        local.joiner.set(outer.1);
     }
 
     /// Keeps everything but the calling task from running, for as long as the guard lives that this gives: the way to
@@ -246,7 +200,7 @@ impl Spawner {
     /// executor.spawner().set_hooks(Rc::new(Log));
     /// ```
     pub fn set_hooks(&self, hooks: Rc<dyn Hooks>) {
-        self.local().set_hooks(Some(hooks));
+        self.local().extras.set_hooks(Some(hooks), &self.local().reports);
     }
 
     /// Has nobody watch the executor any more.
@@ -270,7 +224,7 @@ impl Spawner {
     /// executor.run_until_stalled();
     /// ```
     pub fn reset_hooks(&self) {
-        self.local().set_hooks(None);
+        self.local().extras.set_hooks(None, &self.local().reports);
     }
 
     /// Runs `call` in a later turn, in one order with the tasks that are queued (asyncio's `call_soon`).
@@ -394,6 +348,47 @@ impl Spawner {
     /// ```
     pub fn waiting(&self) -> Vec<Waiting> {
         self.local().table.borrow().waiting()
+    }
+
+    /// The key of the task whose step runs, if that is what `waker` wakes. To wake it by its key later is the same, and
+    /// costs less than to keep the waker: no atomic operation for its clone and its drop. Where this is `None`, keep the waker:
+    /// as with [`Waker::will_wake`], that may happen although it is the task's own.
+    ///
+    /// ```
+    /// use std::task::{Poll, Waker};
+    ///
+    /// let executor = picot_executor::Executor::new();
+    /// let spawner = executor.spawner().clone();
+    /// executor.block_on(std::future::poll_fn(move |_| {
+    ///     assert_eq!(spawner.wake_key(Waker::noop()), None, "that wakes nobody");
+    ///     Poll::Ready(())
+    /// }));
+    /// ```
+    #[inline]
+    pub fn wake_key(&self, waker: &Waker) -> Option<WakeKey> {
+        let local = self.local();
+        let (_, slot) = local.current()?;
+        local.table.borrow_mut().wake_key(slot, waker, &local.first)
+    }
+
+    /// Wakes a task of this executor, as its waker does. Nothing happens if it has ended.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let spawner = executor.spawner().clone();
+    /// let task = executor.spawn({
+    ///     let spawner = spawner.clone();
+    ///     std::future::poll_fn(move |cx| std::task::Poll::Ready(spawner.wake_key(cx.waker())))
+    /// });
+    /// if let Some(key) = executor.block_on(async { task.await.unwrap() }) {
+    ///     spawner.wake(key);
+    /// }
+    /// assert!(!executor.has_work(), "it has ended");
+    /// ```
+    #[inline]
+    pub fn wake(&self, key: WakeKey) {
+        // What it calls is one of our own wakers, which do not look at the table.
+        self.local().table.borrow().wake(key);
     }
 
     /// Whether the executor is closed, or closing.
@@ -625,30 +620,15 @@ impl TaskBuilder<'_> {
         let details =
             if self.shares_locals { Some(picot_context::shared(name)) } else { picot_context::inherited(name) };
         let place = self.place.unwrap_or(Location::caller());
-        let (ready, task) = self.spawner.make(local, place, details, future);
+        let (ready, task) = make_task(&self.spawner.shared, local, place, details, future);
         if self.ignores_errors {
             ready.meta().set(flag::IGNORES_ERRORS);
         }
         if self.eager && !local.uses(extra::SECTION) {
-            Spawner::run_inside(local, ready);
+            run_inside(local, ready);
         } else {
             local.queue.push_task(ready);
         }
         Ok(task)
-    }
-}
-
-/// Sets a flag for as long as it lives, also while unwinding; then it is again what it was.
-pub(crate) struct Raised<'a>(&'a Cell<bool>, bool);
-
-impl<'a> Raised<'a> {
-    pub(crate) fn new(flag: &'a Cell<bool>) -> Raised<'a> {
-        Raised(flag, flag.replace(true))
-    }
-}
-
-impl Drop for Raised<'_> {
-    fn drop(&mut self) {
-        self.0.set(self.1);
     }
 }

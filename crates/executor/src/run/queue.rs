@@ -7,43 +7,13 @@
 
 use std::cell::{Cell, UnsafeCell};
 use std::collections::VecDeque;
-use std::mem::ManuallyDrop;
 use std::task::Waker;
 
-use async_task::Runnable;
-
-use crate::call::CallHandle;
-use crate::shared::Meta;
-
-/// A task that is to run. Dropping this leaks the task: its future may be dropped in a step of its own only.
-pub(crate) struct Ready(ManuallyDrop<Runnable<Meta>>);
-
-impl Ready {
-    #[inline]
-    pub(crate) fn new(runnable: Runnable<Meta>) -> Ready {
-        Ready(ManuallyDrop::new(runnable))
-    }
-
-    #[inline]
-    pub(crate) fn meta(&self) -> &Meta {
-        self.0.metadata()
-    }
-
-    #[cfg(all(test, not(loom)))]
-    pub(crate) fn into_runnable(self) -> Runnable<Meta> {
-        ManuallyDrop::into_inner(self.0)
-    }
-
-    /// Polls the task's future, in its step, which the caller has [begun](crate::current::Steps::begin_task).
-    #[inline]
-    pub(crate) fn poll(self) {
-        ManuallyDrop::into_inner(self.0).run();
-    }
-}
+use crate::run::call::CallHandle;
 
 /// What waits in the one FIFO.
-pub(crate) enum Item {
-    Task(Ready),
+pub(crate) enum Item<T> {
+    Task(T),
     Call(CallHandle),
     Root,
 }
@@ -53,34 +23,34 @@ pub(crate) enum Item {
 ///
 /// The places are two rows. One grows at its end while the other is taken from; when that is used up they change roles. So
 /// neither a push nor a pop has to wrap around anything.
-pub(crate) struct Queue {
+pub(crate) struct Queue<T> {
     /// What is taken from, and how much of it was.
-    front: UnsafeCell<Vec<Option<Ready>>>,
+    front: UnsafeCell<Vec<Option<T>>>,
     taken: Cell<usize>,
     /// What grows.
-    back: UnsafeCell<Vec<Option<Ready>>>,
+    back: UnsafeCell<Vec<Option<T>>>,
     /// Callbacks, and `None` for the root.
     others: UnsafeCell<VecDeque<Option<CallHandle>>>,
     /// Set while a foreign loop waits in the executor's place; see [`arm`](Queue::arm).
-    armed: Cell<Option<Armed>>,
+    armed: Cell<Option<Armed<T>>>,
 }
 
-struct Armed {
+struct Armed<T> {
     /// Ends the foreign loop's wait.
     waker: Waker,
     /// The back row, taken away: without room, the next push meets its cold path, which calls the
     /// waker. So arming adds no branch to a push.
-    row: Vec<Option<Ready>>,
+    row: Vec<Option<T>>,
 }
 
-impl Default for Queue {
-    fn default() -> Queue {
+impl<T> Default for Queue<T> {
+    fn default() -> Queue<T> {
         Queue::new()
     }
 }
 
-impl Queue {
-    pub(crate) const fn new() -> Queue {
+impl<T> Queue<T> {
+    pub(crate) const fn new() -> Queue<T> {
         Queue {
             front: UnsafeCell::new(Vec::new()),
             taken: Cell::new(0),
@@ -111,12 +81,12 @@ impl Queue {
     }
 
     #[inline]
-    pub(crate) fn push_task(&self, task: Ready) {
+    pub(crate) fn push_task(&self, task: T) {
         self.push_place(Some(task));
     }
 
     #[inline]
-    fn push_place(&self, place: Option<Ready>) {
+    fn push_place(&self, place: Option<T>) {
         // SAFETY: `UnsafeCell` keeps this type on one thread at a time, and no other reference
         // lives (see above): moving an item runs no code of its type, and there is room, so the
         // allocator is not called.
@@ -130,7 +100,7 @@ impl Queue {
     /// Out of line, so that a push needs no frame on the stack.
     #[cold]
     #[inline(never)]
-    fn grow_and_push(&self, place: Option<Ready>) {
+    fn grow_and_push(&self, place: Option<T>) {
         if let Some(waker) = self.disarm() {
             self.push_place(place);
             // Foreign code, so it runs last: no reference into the queue lives.
@@ -157,7 +127,7 @@ impl Queue {
         }
     }
 
-    pub(crate) fn push(&self, item: Item) {
+    pub(crate) fn push(&self, item: Item<T>) {
         let other = match item {
             Item::Task(task) => return self.push_task(task),
             Item::Call(call) => Some(call),
@@ -200,14 +170,14 @@ impl Queue {
         }
     }
 
-    pub(crate) fn pop(&self) -> Option<Item> {
+    pub(crate) fn pop(&self) -> Option<Item<T>> {
         self.pop_place().and_then(|place| self.item_of(place))
     }
 
     /// Takes the first place: a task, or `None` where one of the others stands. That is to be had by [`item_of`](Queue::item_of),
     /// before anything else is taken.
     #[inline]
-    pub(crate) fn pop_place(&self) -> Option<Option<Ready>> {
+    pub(crate) fn pop_place(&self) -> Option<Option<T>> {
         // SAFETY: As in `push_place`. The reference ends here, before the front is exchanged.
         if self.taken.get() == unsafe { (*self.front.get()).len() } && !self.turn_over() {
             return None;
@@ -220,7 +190,7 @@ impl Queue {
     }
 
     /// What a place that was just taken stands for.
-    pub(crate) fn item_of(&self, place: Option<Ready>) -> Option<Item> {
+    pub(crate) fn item_of(&self, place: Option<T>) -> Option<Item<T>> {
         if let Some(task) = place {
             return Some(Item::Task(task));
         }
@@ -247,7 +217,7 @@ impl Queue {
     }
 
     /// Exchanges all items with those of another queue.
-    pub(crate) fn exchange(&self, other: &Queue) {
+    pub(crate) fn exchange(&self, other: &Queue<T>) {
         let armed = self.disarm();
         self.taken.swap(&other.taken);
         // SAFETY: As in `push_place`, for both of them; they may be one.
@@ -265,7 +235,7 @@ impl Queue {
     }
 
     /// Moves all items behind those of another queue, which is not this one.
-    pub(crate) fn pour_into(&self, other: &Queue) {
+    pub(crate) fn pour_into(&self, other: &Queue<T>) {
         while let Some(item) = self.pop() {
             other.push(item);
         }

@@ -13,11 +13,13 @@ use std::task::{Context, Poll, Waker};
 
 use picot_context::{Cause, Place, TaskId, TaskInfo, budget, may_be_err};
 
-use crate::body::Outcome;
 use crate::error::{CancelReason, JoinError, unclaimed};
-use crate::report::Scene;
-use crate::shared::{Meta, Phase, Shared, flag};
-use crate::table::Joiner;
+use crate::extras::reports::Scene;
+use crate::shared::{Phase, Shared};
+use crate::task::body::Outcome;
+use crate::task::meta::Meta;
+use crate::task::state::flag;
+use crate::task::table::Joiner;
 
 /// A task that was spawned.
 ///
@@ -361,8 +363,7 @@ impl Meta {
             return Poll::Pending;
         }
         if local.phase.get() == Phase::Closed {
-            let reason = CancelReason::new("the loop that ran it was closed, and its future could not be dropped");
-            return Poll::Ready(JoinError::cancelled(self.info(), reason));
+            return Poll::Ready(JoinError::cancelled(self.info(), CancelReason::LEAKED_AT_CLOSE));
         }
         let mut table = local.table.borrow_mut();
         let joiner = local.current().and_then(|(_, slot)| table.wake_key(slot, waker, &local.first)).map(Joiner::Task);
@@ -534,7 +535,7 @@ impl<T> Deref for Join<T> {
 
 impl<T> Drop for Join<T> {
     fn drop(&mut self) {
-        self.task.cancel("the wait for it was dropped");
+        self.task.cancel(CancelReason::WAIT_DROPPED);
     }
 }
 

@@ -14,12 +14,12 @@ use picot_context::{Details, Place, ROOT_NAME, TaskId, TaskInfo, Waiting};
 use slab::Slab;
 
 use crate::error::CancelReason;
-use crate::queue::is_mostly_unused;
-use crate::shared::{Meta, flag};
-use crate::wake::{First, WakeKey};
+use crate::run::queue::is_mostly_unused;
+use crate::task::state::{TaskState, flag};
+use crate::task::wake_key::{First, WakeKey};
 
 struct Entry {
-    meta: NonNull<Meta>,
+    meta: NonNull<TaskState>,
     /// The task itself, from the first time on that it is pending; see above.
     waker: Option<Waker>,
 }
@@ -27,7 +27,7 @@ struct Entry {
 const _: () = assert!(size_of::<Option<Entry>>() == 3 * size_of::<usize>());
 
 impl Entry {
-    fn meta(&self) -> &Meta {
+    fn meta(&self) -> &TaskState {
         // SAFETY: The task has not ended, and is kept as the head of this file says.
         unsafe { self.meta.as_ref() }
     }
@@ -108,7 +108,7 @@ impl Table {
 
     /// Takes in a task that was made for the [vacant slot](Table::vacant_slot) and is about to be queued.
     #[inline]
-    pub(crate) fn insert(&mut self, meta: &Meta, details: Option<Rc<Details>>) {
+    pub(crate) fn insert(&mut self, meta: &TaskState, details: Option<Rc<Details>>) {
         let slot = self.entries.insert(Entry { meta: NonNull::from(meta), waker: None });
         debug_assert!(slot == meta.slot as usize, "the slot that was promised");
         if details.is_some() {
@@ -122,12 +122,12 @@ impl Table {
 
     /// The task is pending for the first time: from now on the table keeps it, if it does not already.
     #[inline]
-    pub(crate) fn own(&mut self, meta: &Meta, waker: &Waker) {
+    pub(crate) fn own(&mut self, meta: &TaskState, waker: &Waker) {
         self.entries[meta.slot as usize].waker.get_or_insert_with(|| waker.clone());
     }
 
     /// What most tasks do not have, for one that now has some of it.
-    pub(crate) fn side(&mut self, meta: &Meta) -> &mut Side {
+    pub(crate) fn side(&mut self, meta: &TaskState) -> &mut Side {
         meta.set(flag::HAS_SIDE);
         let slot = meta.slot as usize;
         if self.sides.len() <= slot {
@@ -137,7 +137,7 @@ impl Table {
     }
 
     #[cold]
-    pub(crate) fn set_details(&mut self, meta: &Meta, details: Option<Rc<Details>>) {
+    pub(crate) fn set_details(&mut self, meta: &TaskState, details: Option<Rc<Details>>) {
         self.side(meta).more.get_or_insert_default().details = details;
     }
 
@@ -146,7 +146,7 @@ impl Table {
     }
 
     /// Notes why the task is to be cancelled. The first reason stays.
-    pub(crate) fn cancel(&mut self, meta: &Meta, reason: CancelReason) {
+    pub(crate) fn cancel(&mut self, meta: &TaskState, reason: CancelReason) {
         self.side(meta).more.get_or_insert_default().cancelled.get_or_insert(reason);
         if let Some(waker) = &self.entries[meta.slot as usize].waker {
             // One of our own wakers: it pushes to the queue and does not look at the table.
@@ -188,11 +188,11 @@ impl Table {
     /// Takes the task out, but for its [side](Table::take_side). Gives its waker for the caller to drop, when the table is not
     /// borrowed any more.
     #[inline]
-    pub(crate) fn remove(&mut self, meta: &Meta) -> Option<Waker> {
+    pub(crate) fn remove(&mut self, meta: &TaskState) -> Option<Waker> {
         self.entries.remove(meta.slot as usize).waker
     }
 
-    pub(crate) fn take_side(&mut self, meta: &Meta) -> Side {
+    pub(crate) fn take_side(&mut self, meta: &TaskState) -> Side {
         self.sides.get_mut(meta.slot as usize).map(std::mem::take).unwrap_or_default()
     }
 
@@ -214,7 +214,7 @@ impl Table {
     }
 
     /// Why the task is to be cancelled, if it is.
-    pub(crate) fn take_reason(&mut self, meta: &Meta) -> Option<CancelReason> {
+    pub(crate) fn take_reason(&mut self, meta: &TaskState) -> Option<CancelReason> {
         self.sides.get_mut(meta.slot as usize).filter(|_| meta.is(flag::HAS_SIDE))?.more.as_mut()?.cancelled.take()
     }
 

@@ -9,7 +9,9 @@ use std::rc::Rc;
 
 use picot_context::{Details, Frame, Step, TaskId};
 
-use crate::shared::{Local, Meta, flag};
+use crate::shared::Local;
+use crate::task::meta::Meta;
+use crate::task::state::flag;
 
 thread_local! {
     static CURRENT: Cell<Option<NonNull<Meta>>> = const { Cell::new(None) };

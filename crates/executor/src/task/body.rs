@@ -9,11 +9,13 @@ use std::task::{Context, Poll, Waker};
 
 use picot_context::{Payload, TaskInfo, catch, is_err, may_be_err};
 
-use crate::current::{self, Last};
-use crate::error::{JoinError, unclaimed};
-use crate::hooks::{Exit, extra};
-use crate::report::Scene;
-use crate::shared::{Meta, flag};
+use crate::error::{CancelReason, JoinError, unclaimed};
+use crate::extras::extra;
+use crate::extras::hooks::Exit;
+use crate::extras::reports::Scene;
+use crate::run::current::{self, Last};
+use crate::task::meta::Meta;
+use crate::task::state::flag;
 
 pub(crate) struct Body<F> {
     /// Dropped by the step that ends it, and nowhere else. So it needs no mark of whether it is still there.
@@ -174,7 +176,7 @@ fn finish_with_notice<T>(meta: &Meta, end: End<T>, dropped: Result<(), Payload>)
             Err(JoinError::panicked(info, payload))
         }
         End::Cancelled => {
-            let reason = reason.unwrap_or(crate::close::REASON);
+            let reason = reason.unwrap_or(CancelReason::LOOP_CLOSED);
             Err(JoinError::cancelled(info, reason))
         }
     }

@@ -7,26 +7,11 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 
-use picot_context::Place;
-
-use crate::call::CallHandle;
-use crate::queue::{Item, Ready};
-use crate::remote_task::{Delivery, RemoteTask, Request, Start};
-use crate::root::RootWaker;
+use crate::remote::item::RemoteItem;
+use crate::remote::task::{RemoteTask, Request};
+use crate::run::call::CallHandle;
+use crate::run::queue::Item;
 use crate::shared::Shared;
-
-type RemoteCall = Box<dyn FnOnce() + Send>;
-
-/// What the inbox holds.
-pub(crate) enum RemoteItem {
-    Task(Ready),
-    Call(Place, RemoteCall),
-    Root(Arc<RootWaker>),
-    Spawn(Box<dyn Start>),
-    Cancel(Arc<dyn Delivery>),
-    /// Makes a report of what a handle has dropped.
-    Report(RemoteCall),
-}
 
 /// A handle for other threads: the only way in from outside.
 ///

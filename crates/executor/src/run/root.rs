@@ -4,7 +4,6 @@
 //! at any time; one of an earlier run does nothing. What it is not is owned: its caller is, and its panic is the
 //! caller's.
 
-use std::cell::Cell;
 use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -14,55 +13,14 @@ use std::task::{Context, Poll, Wake, Waker};
 use picot_context::{Details, Payload, Place, ROOT_NAME, Step, TaskId, TaskInfo, catch};
 use pin_project_lite::pin_project;
 
-use crate::hooks::{Exit, extra};
-use crate::inbox::Sent;
-use crate::queue::Item;
-use crate::remote::RemoteItem;
-use crate::report::Scene;
+use crate::extras::extra;
+use crate::extras::hooks::Exit;
+use crate::extras::reports::Scene;
+use crate::remote::inbox::Sent;
+use crate::remote::item::{Delivery, RemoteItem};
+use crate::run::queue::Item;
 use crate::shared::{Local, Phase, Shared};
-use crate::table::{ROOT_SLOT, RootEntry};
-
-/// Which root there is, and whether it stands in the queue.
-#[derive(Default)]
-pub(crate) struct RootSlot {
-    id: Cell<Option<TaskId>>,
-    /// Whether its step runs.
-    pub(crate) is_polled: Cell<bool>,
-    queued: Cell<bool>,
-    /// How many of the queue's root items, which are the first ones, belong to roots that are gone.
-    stale: Cell<usize>,
-}
-
-impl RootSlot {
-    pub(crate) fn is_taken(&self) -> bool {
-        self.id.get().is_some()
-    }
-
-    pub(crate) fn id(&self) -> Option<TaskId> {
-        self.id.get()
-    }
-
-    /// The root and its slot, if its step runs.
-    pub(crate) fn polled(&self) -> Option<(TaskId, u32)> {
-        self.id.get().filter(|_| self.is_polled.get()).map(|id| (id, ROOT_SLOT))
-    }
-
-    pub(crate) fn end(&self) {
-        self.id.set(None);
-        self.stale.set(self.stale.get() + usize::from(self.queued.take()));
-    }
-
-    /// A root item has reached the head of the queue. Returns whether it is the present root's.
-    pub(crate) fn dequeue(&self) -> bool {
-        let stale = self.stale.get();
-        if stale != 0 {
-            self.stale.set(stale - 1);
-            return false;
-        }
-        self.queued.set(false);
-        true
-    }
-}
+use crate::task::table::RootEntry;
 
 pub(crate) struct RootWaker {
     shared: Arc<Shared>,
@@ -70,14 +28,17 @@ pub(crate) struct RootWaker {
     sent: Sent,
 }
 
-impl RootWaker {
-    /// Has come through the inbox.
-    pub(crate) fn accept(self: &Arc<Self>, local: &Local) {
+impl Delivery for RootWaker {
+    fn arrive(self: Arc<Self>) {
         // Before the root is queued: a wake after this sends again.
         self.sent.clear();
-        self.queue(local);
+        if let Some(local) = self.shared.local.get() {
+            self.queue(local);
+        }
     }
+}
 
+impl RootWaker {
     fn queue(&self, local: &Local) {
         if local.root.id() == Some(self.id) && !local.root.queued.replace(true) {
             local.queue.push(Item::Root);
@@ -95,7 +56,7 @@ impl Wake for RootWaker {
             self.queue(local);
         } else if self.sent.mark() {
             // A closed executor polls no root: nothing is lost with the error.
-            let _ = self.shared.hand_over(RemoteItem::Root(self.clone()));
+            let _ = self.shared.hand_over(RemoteItem::Deliver(self.clone()));
         }
     }
 }

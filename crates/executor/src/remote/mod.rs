@@ -1,0 +1,6 @@
+//! The way in from other threads: the inbox, its handle, and tasks that others have spawned.
+
+pub(crate) mod handle;
+pub(crate) mod inbox;
+pub(crate) mod item;
+pub(crate) mod task;

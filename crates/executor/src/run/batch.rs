@@ -1,0 +1,156 @@
+//! A batch: runs what is queued, one step at a time.
+
+use std::pin::Pin;
+
+use picot_context::Step;
+
+use crate::extras::extra;
+use crate::flag_guard::FlagGuard;
+use crate::run::call::CallHandle;
+use crate::run::current::Steps;
+use crate::run::queue::Item;
+use crate::run::root::AnyRoot;
+use crate::shared::Local;
+use crate::task::meta::Ready;
+
+/// A batch: runs what is queued now, and at most `max` of it.
+#[inline]
+pub(crate) fn run_queued(
+    local: &Local,
+    max: usize,
+    mut root: Option<Pin<&mut dyn AnyRoot>>,
+    steps: &Steps,
+    after: &mut impl FnMut(Step),
+) -> usize {
+    if local.uses(extra::SECTION) {
+        local.set_aside();
+    }
+    let count = local.queue.len().min(max);
+    if local.uses(extra::SHUFFLE) {
+        local.extras.random.shuffle(&local.queue, count);
+    }
+    let mut held = 0;
+    for done in 0..count {
+        // Only a section that begins on the way can leave less in the queue than there was.
+        let Some(place) = local.queue.pop_place() else { return done - held };
+        match place {
+            // Nearly all are this.
+            Some(task) if !local.extras.any() => run_task::<false>(local, task, steps, after),
+            place => held += usize::from(!run_place(local, place, steps, root.as_mut(), after)),
+        }
+    }
+    count - held
+}
+
+/// Runs what stands at a place, whatever it is, unless a section holds it. Returns whether it ran.
+#[inline(never)]
+fn run_place(
+    local: &Local,
+    place: Option<Ready>,
+    steps: &Steps,
+    root: Option<&mut Pin<&mut dyn AnyRoot>>,
+    after: &mut impl FnMut(Step),
+) -> bool {
+    let Some(item) = local.queue.item_of(place) else { return true };
+    if !local.extras.any() {
+        run_item::<false>(local, item, steps, root, after);
+        return true;
+    }
+    if local.must_hold(&item) {
+        local.hold(item);
+        return false;
+    }
+    local.extras.set(extra::SECTION_ENDED, false);
+    run_item::<true>(local, item, steps, root, after);
+    true
+}
+
+/// Runs one item of the queue, in a step of its own. `WATCHED` is whether there may be hooks.
+#[inline]
+pub(crate) fn run_item<const WATCHED: bool>(
+    local: &Local,
+    item: Item<Ready>,
+    steps: &Steps,
+    root: Option<&mut Pin<&mut dyn AnyRoot>>,
+    after: &mut impl FnMut(Step),
+) {
+    match item {
+        Item::Task(task) => run_task::<WATCHED>(local, task, steps, after),
+        Item::Call(call) => run_call::<WATCHED>(local, &call, steps, after),
+        // Taken out of the queue whether there is one or not: it may be that of a root which is gone.
+        Item::Root if !local.root.dequeue() => {}
+        Item::Root => {
+            if let Some(root) = root {
+                run_root::<WATCHED>(local, root.as_mut(), steps, after);
+            }
+        }
+    }
+}
+
+#[inline]
+pub(crate) fn run_task<const WATCHED: bool>(local: &Local, task: Ready, steps: &Steps, after: &mut impl FnMut(Step)) {
+    let step = task.meta().step();
+    steps.begin_task(task.meta());
+    before::<WATCHED>(local, step);
+    task.poll();
+    ended::<WATCHED>(local, step, after);
+    if local.ended.get() {
+        local.wake_joiner_of_ended();
+    }
+}
+
+fn run_call<const WATCHED: bool>(local: &Local, call: &CallHandle, steps: &Steps, after: &mut impl FnMut(Step)) {
+    let Some(details) = call.start() else { return };
+    let step = Step::callback(call.place());
+    steps.begin(step, details);
+    before::<WATCHED>(local, step);
+    local.contain(|| call.invoke());
+    if call.has_details() {
+        local.contain(|| call.clear_locals());
+    }
+    local.drop_made();
+    ended::<WATCHED>(local, step, after);
+}
+
+fn run_root<const WATCHED: bool>(
+    local: &Local,
+    mut root: Pin<&mut dyn AnyRoot>,
+    steps: &Steps,
+    after: &mut impl FnMut(Step),
+) {
+    let (step, details) = root.as_mut().step();
+    steps.begin(step, details);
+    let _polled = FlagGuard::new(&local.root.is_polled);
+    before::<WATCHED>(local, step);
+    root.poll_step();
+    ended::<WATCHED>(local, step, after);
+}
+
+#[inline]
+fn before<const WATCHED: bool>(local: &Local, step: Step) {
+    if WATCHED {
+        local.hook(|hooks| hooks.before_step(step));
+    }
+}
+
+#[inline]
+fn ended<const WATCHED: bool>(local: &Local, step: Step, after: &mut impl FnMut(Step)) {
+    if WATCHED {
+        local.hook(|hooks| hooks.after_step(step));
+    }
+    after(step);
+}
+
+/// Polls a new task at once, inside of whatever runs now, which goes on as if nothing had happened.
+pub(crate) fn run_inside(local: &Local, task: Ready) {
+    let _running = FlagGuard::new(&local.running);
+    let outer = (local.ended.take(), local.joiner.take());
+    let steps = Steps::new();
+    if local.uses(extra::HOOKS) {
+        run_task::<true>(local, task, &steps, &mut |_| ());
+    } else {
+        run_task::<false>(local, task, &steps, &mut |_| ());
+    }
+    local.ended.set(outer.0);
+    local.joiner.set(outer.1);
+}

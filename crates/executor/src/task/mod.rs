@@ -1,0 +1,9 @@
+//! Tasks: the handle, the metadata, the future that is run, and the table of all.
+
+pub(crate) mod body;
+pub(crate) mod handle;
+pub(crate) mod make;
+pub(crate) mod meta;
+pub(crate) mod state;
+pub(crate) mod table;
+pub(crate) mod wake_key;
