@@ -95,7 +95,7 @@ async fn load(options: &Options) -> Result<Vec<Duration>, Box<dyn Error>> {
         while !worker.is_finished() && !late.is_finished() {
             sleep(Duration::from_millis(1)).await;
         }
-        match worker.cancelled().await {
+        match worker.cancel_and_wait("the client has ended").await {
             Some(result) => took.extend(result??),
             None => return Err(format!("an answer has not come within {GRACE:?}").into()),
         }

@@ -123,7 +123,7 @@ async fn drops() {
     });
     let task = task.unwrap();
     yield_now().await;
-    task.cancelled().await;
+    task.cancel_and_wait("the example has ended").await;
     settle().await;
 }
 

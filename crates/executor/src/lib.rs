@@ -36,5 +36,5 @@ pub use remote::task::{RemoteJoin, RemoteTask};
 pub use run::call::CallHandle;
 pub use run::root::{AnyRoot, Root};
 pub use spawner::{Spawner, TaskBuilder};
-pub use task::handle::{Cancelled, Join, Task};
+pub use task::handle::{CancelAndWait, Join, Task};
 pub use task::wake_key::WakeKey;

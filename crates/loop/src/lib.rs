@@ -58,7 +58,7 @@ pub use picot_context::{
     task_local,
 };
 pub use picot_executor::{
-    CallHandle, CancelReason, Cancelled, Exclusive, ExclusiveGuard, Exit, Hooks, Join, JoinError, Refused, RemoteJoin,
-    RemoteTask, Step, Task, TaskBuilder, WaitError,
+    CallHandle, CancelAndWait, CancelReason, Exclusive, ExclusiveGuard, Exit, Hooks, Join, JoinError, Refused,
+    RemoteJoin, RemoteTask, Step, Task, TaskBuilder, WaitError,
 };
 pub use picot_reactor::{Direction, Pollable, Source};

@@ -55,8 +55,8 @@ pub mod sync {
 pub mod task {
     #[doc(no_inline)]
     pub use picot_loop::{
-        CancelReason, Cancelled, Exclusive, ExclusiveGuard, Join, JoinError, RemoteJoin, RemoteTask, Task, TaskBuilder,
-        TaskId, TaskInfo, WaitError, YieldNow, current, spawn, spawn_blocking, yield_now,
+        CancelAndWait, CancelReason, Exclusive, ExclusiveGuard, Join, JoinError, RemoteJoin, RemoteTask, Task,
+        TaskBuilder, TaskId, TaskInfo, WaitError, YieldNow, current, spawn, spawn_blocking, yield_now,
     };
     #[doc(no_inline)]
     pub use picot_tasks::*;

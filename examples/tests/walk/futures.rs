@@ -253,12 +253,12 @@ fn of_loop() -> Vec<Entry> {
                 }
             }
         }),
-        at_once!("executor::Task::cancelled executor::Cancelled", |beat| {
+        at_once!("executor::Task::cancel_and_wait executor::CancelAndWait", |beat| {
             let tasks: Vec<_> = (0..MANY).map(|_| spawn(async {})).collect();
             settle().await;
             for task in tasks {
                 if beat.goes_on() {
-                    _ = task.cancelled().await;
+                    _ = task.cancel_and_wait("walked").await;
                 }
             }
         }),

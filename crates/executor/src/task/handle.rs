@@ -28,7 +28,7 @@ use crate::task::table::Joiner;
 ///   a lost race takes it along (as asyncio's `await task`).
 /// - `(&mut task).await` only watches: dropping it does nothing.
 /// - A task that awaits itself gets an error at once, and goes on; its handle is gone then.
-/// - [`cancel`](Task::cancel) asks for its end, [`cancelled`](Task::cancelled) waits for it.
+/// - [`cancel`](Task::cancel) asks for its end, [`cancel_and_wait`](Task::cancel_and_wait) also waits for it.
 /// - [`cancel_on_drop`](Task::cancel_on_drop) makes a handle whose drop cancels, awaited or not.
 ///
 /// The outcome can be taken once. What is left of a handle after `(&mut task).await` has given it is
@@ -203,12 +203,13 @@ impl<T> Task<T> {
     ///     let _goodbye = goodbye;
     ///     std::future::pending::<()>().await;
     /// });
-    /// let outcome = executor.block_on(task.cancelled());
+    /// let outcome = executor.block_on(task.cancel_and_wait("shutting down"));
     /// assert!(outcome.is_none() && said.get());
     /// ```
-    pub fn cancelled(self) -> Cancelled<T> {
-        self.cancel("its handle waits for its end");
-        Cancelled { task: self }
+    #[doc(alias = "cancelled")]
+    pub fn cancel_and_wait(self, reason: impl Into<CancelReason>) -> CancelAndWait<T> {
+        self.cancel(reason);
+        CancelAndWait { task: self }
     }
 
     /// A handle whose drop cancels the task, whether it was awaited or not: for tasks that must not outlive their owner.
@@ -539,7 +540,7 @@ impl<T> Drop for Join<T> {
     }
 }
 
-/// Waits until a cancelled task has ended; see [`Task::cancelled`].
+/// Waits until a cancelled task has ended; see [`Task::cancel_and_wait`].
 ///
 /// # If dropped
 /// The task is cancelled all the same, since that was asked for when this was made.
@@ -551,16 +552,16 @@ impl<T> Drop for Join<T> {
 /// let executor = picot_executor::Executor::new();
 /// let task = executor.spawn(async { "it was faster" });
 /// executor.run_until_stalled();
-/// let outcome = executor.block_on(task.cancelled());
+/// let outcome = executor.block_on(task.cancel_and_wait("shutting down"));
 /// assert_eq!(outcome.unwrap().unwrap(), "it was faster");
 /// ```
 #[derive(Debug)]
 #[must_use = "futures do nothing unless they are awaited"]
-pub struct Cancelled<T> {
+pub struct CancelAndWait<T> {
     task: Task<T>,
 }
 
-impl<T> Future for Cancelled<T> {
+impl<T> Future for CancelAndWait<T> {
     type Output = Option<Result<T, JoinError>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

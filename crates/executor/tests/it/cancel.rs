@@ -112,12 +112,12 @@ fn cancelled_waits_for_the_destructor_and_gives_a_value_that_was_there() {
             })
             .unwrap();
         yield_now().await;
-        assert!(pending.cancelled().await.is_none());
+        assert!(pending.cancel_and_wait("the test waits for its end").await.is_none());
         trace.add("waited");
 
         let done = spawner.spawn(async { 7 }).unwrap();
         yield_now().await;
-        assert_eq!(done.cancelled().await.unwrap().unwrap(), 7);
+        assert_eq!(done.cancel_and_wait("the test waits for its end").await.unwrap().unwrap(), 7);
     });
     assert_eq!(trace.take(), ["dropped", "waited"]);
 }
@@ -131,7 +131,7 @@ fn a_task_that_waits_for_its_own_cancellation_is_told_that_it_waits_for_itself_a
         let _dropped = inside.on_drop("dropped");
         let own: Task<()> = own.take().unwrap();
         let id = own.id();
-        let error = own.cancelled().await.unwrap().unwrap_err();
+        let error = own.cancel_and_wait("the test waits for its end").await.unwrap().unwrap_err();
         assert!(error.id() == id && !error.is_cancelled() && !error.is_panic());
         inside.add(error.to_string().split_once(" waits for itself").unwrap().1);
         yield_now().await;

@@ -109,7 +109,10 @@ fn an_error_that_nothing_takes_is_reported_once_however_it_is_lost() {
         ("it is taken by a cancel that came too late", 0, |executor| {
             let task = spawn(executor);
             executor.run_until_stalled();
-            assert_eq!(executor.block_on(task.cancelled()).unwrap().unwrap(), Err("disk full"));
+            assert_eq!(
+                executor.block_on(task.cancel_and_wait("the test waits for its end")).unwrap().unwrap(),
+                Err("disk full")
+            );
         }),
         ("a remote task is awaited", 0, |executor| {
             let task = spawn_remote(executor);

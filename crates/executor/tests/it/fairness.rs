@@ -202,7 +202,9 @@ fn what_completes_at_once_spends_the_budget() {
             Box::pin(async { (&mut spawner.task().eager().spawn(async {}).unwrap()).await.unwrap() })
         }),
         ("a cancellation", |spawner| {
-            Box::pin(async { _ = spawner.task().eager().spawn(async {}).unwrap().cancelled().await })
+            Box::pin(async {
+                _ = spawner.task().eager().spawn(async {}).unwrap().cancel_and_wait("the test waits for its end").await
+            })
         }),
         ("a remote wait", |spawner| {
             Box::pin(async {

@@ -95,7 +95,7 @@ fn a_panic_in_the_drop_of_a_future_is_reported_and_the_outcome_stands() {
     let cancelled = executor.spawn(DropsBomb(Bomb("in drop"), false));
     executor.block_on(async {
         assert_eq!(returns.await.unwrap(), 1);
-        assert!(cancelled.cancelled().await.is_none());
+        assert!(cancelled.cancel_and_wait("the test waits for its end").await.is_none());
     });
     executor.run_until_stalled();
     let texts = reports.take();

@@ -63,7 +63,7 @@ fn the_table_of_auto_traits_is_this() {
         TaskBuilder<'static>: HERE,
         Task<Local>: HERE,
         Join<Local>: HERE,
-        Cancelled<Local>: HERE,
+        CancelAndWait<Local>: HERE,
         CallHandle: HERE,
         Asleep<'static>: HERE,
         Exclusive: HERE,

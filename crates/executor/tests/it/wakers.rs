@@ -341,7 +341,7 @@ fn no_wake_is_lost_to_a_waker_that_calls_back() {
         }),
         ("a cancellation", |executor| {
             let task = executor.spawn(ends_later());
-            Box::pin(async move { task.cancelled().await.is_some() })
+            Box::pin(async move { task.cancel_and_wait("the test waits for its end").await.is_some() })
         }),
         ("a watch of a remote task", |executor| {
             let mut task = executor.remote().spawn(ends_later).unwrap();

@@ -70,7 +70,7 @@ fn cancelling_abandons_a_job_that_has_not_started_and_lets_the_others_be() {
             let inside = ran.clone();
             let second = spawn_blocking(move || inside.store(true, Ordering::Relaxed));
             yield_now().await;
-            assert!(second.cancelled().await.is_none());
+            assert!(second.cancel_and_wait("the test has ended").await.is_none());
             drop(end);
             assert!(first.await.unwrap());
             assert_eq!(spawn_blocking(|| 3).await.unwrap(), 3);
@@ -118,7 +118,7 @@ async fn abandon_a_running_job() {
         let _ = ended.recv();
     });
     has_started.recv().unwrap();
-    assert!(job.cancelled().await.is_none());
+    assert!(job.cancel_and_wait("the test has ended").await.is_none());
     picot_loop::LoopHandle::current().set_hooks(std::rc::Rc::new(EndsWhenWaiting(Some(end).into())));
 }
 
@@ -200,7 +200,7 @@ fn a_lookup_that_is_cancelled_before_its_turn_never_runs() {
     let abandoned = event_loop.handle().spawn_lookup(move || sender.send(()).unwrap()).unwrap();
     event_loop
         .run_until_complete(async {
-            assert!(abandoned.cancelled().await.is_none());
+            assert!(abandoned.cancel_and_wait("the test has ended").await.is_none());
             drop(senders);
             for task in tasks {
                 task.await.unwrap();
@@ -234,7 +234,7 @@ fn a_lookup_is_answered_while_as_many_as_have_threads_are_stuck_after_they_were_
                 ended.lock().unwrap().recv().is_err()
             });
             has_started.recv().unwrap();
-            assert!(stuck.unwrap().cancelled().await.is_none());
+            assert!(stuck.unwrap().cancel_and_wait("the test has ended").await.is_none());
         }
         LoopHandle::current().spawn_lookup(|| "localhost").unwrap().await
     });

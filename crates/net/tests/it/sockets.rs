@@ -196,7 +196,7 @@ fn listeners_that_reuse_a_port_share_it_and_others_are_refused() {
             yield_now().await;
         }
         for acceptor in acceptors {
-            assert!(acceptor.cancelled().await.is_none());
+            assert!(acceptor.cancel_and_wait("the test has ended").await.is_none());
         }
         Ok(())
     });

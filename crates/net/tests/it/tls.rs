@@ -211,8 +211,8 @@ fn a_handshake_that_comes_byte_by_byte_succeeds() {
         client.flush().await?;
         assert_eq!(&accepting.await.unwrap()?, b"hello");
         drop(client);
-        up.cancelled().await;
-        down.cancelled().await;
+        up.cancel_and_wait("the test has ended").await;
+        down.cancel_and_wait("the test has ended").await;
         Ok(())
     });
 }

@@ -148,7 +148,7 @@ async fn storm(server: Server) -> io::Result<()> {
     // The healthy are done, beside all others.
     assert!(staying.iter().all(|task| !task.is_finished()));
     for task in staying {
-        assert!(task.cancelled().await.is_none());
+        assert!(task.cancel_and_wait("the test has ended").await.is_none());
     }
     while server.clients() > 0 {
         yield_now().await;

@@ -33,7 +33,7 @@ async fn beside_a_heartbeat(what: &str, mut operation: impl AsyncFnMut()) {
         operation().await;
         done.set(done.get() + 1);
     }
-    let last = heartbeat.cancelled().await;
+    let last = heartbeat.cancel_and_wait("the test has ended").await;
     assert!(last.is_none());
     let most = most.get();
     assert!((1..=128).contains(&most), "{what}: {most} between two beats");

@@ -89,7 +89,7 @@ fn cancelling_the_gather_cancels_the_members_that_have_not_ended() {
         let (a, b, c) = (task("a", 1), task("b", 9), task("c", 9));
         let aggregate = spawn(gather([a, b, c]));
         sleep(millis(5)).await;
-        assert!(aggregate.cancelled().await.is_none());
+        assert!(aggregate.cancel_and_wait("the test has ended").await.is_none());
         yield_now().await;
         assert_eq!(trace.take(), ["a", "a dropped", "b dropped", "c dropped"]);
         assert_eq!(picot_loop::LoopHandle::current().tasks().len(), 1, "the root");

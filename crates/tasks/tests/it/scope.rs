@@ -201,7 +201,7 @@ fn cancelling_from_outside_drops_the_body_and_then_the_youngest_first() {
             all.await.unwrap();
         });
         sleep(millis(1)).await;
-        assert!(task.cancelled().await.is_none());
+        assert!(task.cancel_and_wait("the test has ended").await.is_none());
         assert_eq!(trace.take(), ["body dropped", "youngest dropped", "middle dropped", "eldest dropped"]);
     });
 }

@@ -86,13 +86,13 @@ fn cancelling_the_waiter_cancels_the_work_and_a_value_of_that_turn_is_kept() {
         let inside = trace.clone();
         let waiter = spawn(async move { timeout(millis(9), inside.sleeper("work", 5)).await });
         sleep(millis(1)).await;
-        assert!(waiter.cancelled().await.is_none());
+        assert!(waiter.cancel_and_wait("the test has ended").await.is_none());
         assert_eq!(trace.take(), ["work dropped"]);
 
         let waiter = spawn(async { timeout(millis(9), sleep(millis(5))).await });
         yield_now().await;
         sleep(millis(5)).await;
-        assert!(waiter.cancelled().await.is_some_and(|outcome| outcome.unwrap().is_ok()));
+        assert!(waiter.cancel_and_wait("the test has ended").await.is_some_and(|outcome| outcome.unwrap().is_ok()));
     });
 }
 
