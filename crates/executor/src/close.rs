@@ -39,7 +39,7 @@ const YIELDS: usize = 100_000;
 /// ```
 #[derive(Debug, Default)]
 #[non_exhaustive]
-pub struct CloseReport {
+pub struct ClosedTasks {
     /// The tasks that had not ended, in the order in which they were spawned. Their futures have been dropped. A
     /// [`Root`](crate::Root) is not among them: it is its caller's to drop.
     pub tasks: Vec<TaskInfo>,
@@ -49,7 +49,7 @@ pub struct CloseReport {
     pub leaked: usize,
 }
 
-impl CloseReport {
+impl ClosedTasks {
     /// Whether nothing was left.
     ///
     /// ```
@@ -63,8 +63,8 @@ impl CloseReport {
 }
 
 #[track_caller]
-pub(crate) fn close(shared: &Arc<Shared>, local: &Local) -> CloseReport {
-    let mut report = CloseReport::default();
+pub(crate) fn close(shared: &Arc<Shared>, local: &Local) -> ClosedTasks {
+    let mut report = ClosedTasks::default();
     if local.phase.get() == Phase::Closed {
         return report;
     }
@@ -107,7 +107,7 @@ pub(crate) fn close(shared: &Arc<Shared>, local: &Local) -> CloseReport {
 struct Closing<'a> {
     shared: &'a Arc<Shared>,
     local: &'a Local,
-    report: &'a mut CloseReport,
+    report: &'a mut ClosedTasks,
 }
 
 impl Drain<RemoteItem> for Closing<'_> {
@@ -147,7 +147,7 @@ fn mark_all(local: &Local) -> Vec<TaskInfo> {
     tasks
 }
 
-fn drop_item(local: &Local, item: Item<Ready>, report: &mut CloseReport) {
+fn drop_item(local: &Local, item: Item<Ready>, report: &mut ClosedTasks) {
     match item {
         Item::Task(task) => {
             // The step finds the mark, and drops the future.

@@ -12,7 +12,7 @@ use std::task::Waker;
 use parking::Parker;
 use picot_context::{Closed, Place, Step};
 
-use crate::close::CloseReport;
+use crate::close::ClosedTasks;
 use crate::extras::extra;
 use crate::flag_guard::FlagGuard;
 use crate::remote::handle::Remote;
@@ -27,7 +27,7 @@ use crate::task::handle::Task;
 /// Runs tasks and callbacks on the thread that made it, in the order in which they became ready.
 ///
 /// # If dropped
-/// It is closed, and the [`CloseReport`] of that goes to nobody. Call [`close`](Executor::close) to have it: it can be called
+/// It is closed, and the [`ClosedTasks`] of that goes to nobody. Call [`close`](Executor::close) to have it: it can be called
 /// while the executor is still there, and what is dropped later is closed already.
 ///
 /// ```
@@ -595,7 +595,7 @@ impl Executor {
     /// assert!(executor.spawner().spawn(async {}).is_err());
     /// ```
     #[track_caller]
-    pub fn close(&self) -> CloseReport {
+    pub fn close(&self) -> ClosedTasks {
         crate::close::close(self.shared(), self.local())
     }
 }

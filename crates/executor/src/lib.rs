@@ -25,7 +25,7 @@ mod shared;
 mod spawner;
 mod task;
 
-pub use close::CloseReport;
+pub use close::ClosedTasks;
 pub use error::{CancelReason, JoinError, WaitError};
 pub use executor::{Asleep, Executor};
 pub use extras::hooks::{Exit, Hooks};

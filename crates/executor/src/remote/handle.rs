@@ -129,7 +129,7 @@ impl Remote {
     /// # Errors
     /// [`Refused`] with `make`, if the executor is closed, or as much as the handle's
     /// [limit](Remote::with_limit) waits. If it is closed later, the task is dropped on its thread
-    /// and counted in the [`CloseReport`](crate::CloseReport), and its waiter gets a
+    /// and counted in the [`ClosedTasks`](crate::ClosedTasks), and its waiter gets a
     /// cancellation.
     ///
     /// ```

@@ -81,7 +81,7 @@ fn the_table_of_auto_traits_is_this() {
         JoinError: ANYWHERE,
         WaitError: ANYWHERE,
         CancelReason: ANYWHERE,
-        CloseReport: ANYWHERE,
+        ClosedTasks: ANYWHERE,
         Exit: ANYWHERE,
     }
 }
