@@ -56,11 +56,11 @@ fn main() {
             Event::Wake => {}
             Event::Line(line) => {
                 let spawner = executor.spawner().clone();
-                let task = executor.spawner().task().name(line).spawn(async move {
+                let task = executor.spawner().spawn_named(line, async move {
                     let _alone = spawner.exclusive().await;
                     println!("nothing else runs while {line} does");
                 });
-                drop(task.expect("the executor is open"));
+                drop(task);
             }
             Event::End => break,
         }

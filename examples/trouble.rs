@@ -56,12 +56,12 @@ async fn stall() {
 
 /// Two tasks, of which one waits for the other, which waits for nobody knows what.
 async fn dead_end() {
-    let answer = LoopHandle::current().task().name("answer").spawn(pending::<()>()).unwrap();
+    let answer = LoopHandle::current().spawn_named("answer", pending::<()>());
     answer.await.unwrap();
 }
 
 async fn task() {
-    drop(LoopHandle::current().task().name("fetch").spawn(async { panic!("no such page") }));
+    drop(LoopHandle::current().spawn_named("fetch", async { panic!("no such page") }));
     settle().await;
 }
 
@@ -117,11 +117,11 @@ async fn drops() {
             panic!("in a destructor");
         }
     }
-    let task = LoopHandle::current().task().name("holder").spawn(async {
+    let task = LoopHandle::current().spawn_named("holder", async {
         let _bomb = Bomb;
         poll_fn(|_| Poll::<()>::Pending).await;
     });
-    let task = task.unwrap();
+    let task = task;
     yield_now().await;
     task.cancel_and_wait("the example has ended").await;
     settle().await;

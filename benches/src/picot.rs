@@ -45,6 +45,6 @@ impl Scheduler for Picot {
         F::Output: 'static,
     {
         let task = SPAWNER.with_borrow(|spawner| spawner.as_ref().map(|spawner| spawner.spawn(future)));
-        Unwrap(task.expect("inside of `run`").expect("the executor is open"))
+        Unwrap(task.expect("inside of `run`"))
     }
 }

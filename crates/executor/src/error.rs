@@ -69,11 +69,10 @@ impl fmt::Display for CancelReason {
 ///
 /// ```
 /// let executor = picot_executor::Executor::new();
-/// let task = executor.spawner().task().name("fetch").spawn(async { panic!("no such page") })?;
+/// let task = executor.spawner().spawn_named("fetch", async { panic!("no such page") });
 /// let error: picot_executor::JoinError = executor.block_on(async { task.await.unwrap_err() });
 /// println!("{error}"); // fetch (task 1, spawned at src/main.rs:2:51) panicked with "no such page"
 /// # assert!(error.to_string().ends_with("panicked with \"no such page\""));
-/// # Ok::<(), picot_executor::Closed>(())
 /// ```
 pub struct JoinError(Box<Inner>);
 
@@ -226,9 +225,8 @@ impl JoinError {
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
-    /// let task = executor.spawner().task().name("fetch").spawn(async { panic!("boom") })?;
+    /// let task = executor.spawner().spawn_named("fetch", async { panic!("boom") });
     /// assert_eq!(executor.block_on(async { task.await.unwrap_err() }).name(), Some("fetch"));
-    /// # Ok::<(), picot_executor::Closed>(())
     /// ```
     pub fn name(&self) -> Option<&str> {
         self.0.task.given_name()

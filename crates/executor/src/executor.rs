@@ -109,7 +109,7 @@ impl Executor {
     /// let executor = picot_executor::Executor::new();
     /// let spawner = executor.spawner().clone(); // for tasks that make others
     /// executor.block_on(async move {
-    ///     let child = spawner.spawn(async { 7 }).unwrap();
+    ///     let child = spawner.spawn(async { 7 });
     ///     assert_eq!(child.await.unwrap(), 7);
     /// });
     /// ```
@@ -131,9 +131,6 @@ impl Executor {
 
     /// Makes a task out of `future` and queues it; see [`Spawner::spawn`].
     ///
-    /// # Panics
-    /// If the executor was closed.
-    ///
     /// ```
     /// use std::rc::Rc;
     ///
@@ -148,7 +145,23 @@ impl Executor {
     where
         F: Future + 'static,
     {
-        open(self.spawner.spawn_at(Location::caller(), None, future))
+        self.spawner.spawn_at(Location::caller(), None, future)
+    }
+
+    /// Spawns a task with a name, which its reports and its errors show.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let task = executor.spawn_named("fetch", async { panic!("no such page") });
+    /// let error = executor.block_on(async { task.await.unwrap_err() });
+    /// assert_eq!(error.name(), Some("fetch"));
+    /// ```
+    #[track_caller]
+    pub fn spawn_named<F>(&self, name: &str, future: F) -> Task<F::Output>
+    where
+        F: Future + 'static,
+    {
+        self.spawner.spawn_at(Location::caller(), Some(name), future)
     }
 
     /// Runs `call` in a later turn; see [`Spawner::call_soon`].
@@ -588,11 +601,11 @@ impl Executor {
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
-    /// drop(executor.spawner().task().name("server").spawn(std::future::pending::<()>()));
+    /// drop(executor.spawner().spawn_named("server", std::future::pending::<()>()));
     /// executor.run_until_stalled();
     /// let report = executor.close();
     /// assert_eq!(report.tasks[0].given_name(), Some("server"));
-    /// assert!(executor.spawner().spawn(async {}).is_err());
+    /// assert!(executor.spawn(async {}).is_finished(), "cancelled at once");
     /// ```
     #[track_caller]
     pub fn close(&self) -> ClosedTasks {

@@ -14,7 +14,7 @@ use crate::extras::extra;
 use crate::extras::hooks::Hooks;
 use crate::extras::section::Exclusive;
 use crate::remote::handle::Remote;
-use crate::run::batch::run_inside;
+use crate::run::batch::{end_unstarted, run_inside};
 use crate::run::call::CallHandle;
 use crate::run::queue::Item;
 use crate::shared::{Local, Shared};
@@ -32,7 +32,7 @@ use crate::task::wake_key::WakeKey;
 ///
 /// fn serve(spawner: &Spawner) -> Result<(), picot_executor::Closed> {
 ///     for name in ["reader", "writer"] {
-///         let task = spawner.task().name(name).spawn(async { /* … */ })?;
+///         let task = spawner.spawn_named(name, async { /* … */ });
 ///         drop(task); // it runs on
 ///     }
 ///     Ok(())
@@ -64,37 +64,53 @@ impl Spawner {
 
     /// Makes a task out of `future` and queues it. It is polled in a later turn, never inside of this function.
     ///
-    /// # Errors
-    /// [`Closed`] if the executor is closed; the future is dropped.
+    /// A closed executor drops the future at once, in a step of its own. The task has then ended as
+    /// cancelled, with the reason that the loop was closed.
     ///
     /// ```
-    /// use picot_executor::{Closed, Executor};
+    /// use picot_executor::Executor;
     ///
     /// let executor = Executor::new();
     /// let spawner = executor.spawner().clone();
-    /// let task = spawner.spawn(async { 1 }).unwrap();
+    /// let task = spawner.spawn(async { 1 });
     /// assert_eq!(executor.block_on(async { task.await.unwrap() }), 1);
     ///
     /// drop(executor);
-    /// assert_eq!(spawner.spawn(async { 2 }).unwrap_err(), Closed::new());
+    /// let late = spawner.spawn(async { 2 });
+    /// let error = Executor::new().block_on(async { late.await.unwrap_err() });
+    /// assert_eq!(error.reason().unwrap().as_str(), "the loop that ran it was closed");
     /// ```
     #[track_caller]
-    pub fn spawn<F>(&self, future: F) -> Result<Task<F::Output>, Closed>
+    pub fn spawn<F>(&self, future: F) -> Task<F::Output>
     where
         F: Future + 'static,
     {
         self.spawn_at(Location::caller(), None, future)
     }
 
+    /// Spawns a task with a name, which its reports and its errors show.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let task = executor.spawner().spawn_named("fetch", async {});
+    /// assert_eq!(task.name().as_deref(), Some("fetch"));
+    /// ```
+    #[track_caller]
+    pub fn spawn_named<F>(&self, name: &str, future: F) -> Task<F::Output>
+    where
+        F: Future + 'static,
+    {
+        self.spawn_at(Location::caller(), Some(name), future)
+    }
+
     /// Sets options of a task before it is spawned.
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
-    /// let task = executor.spawner().task().name("fetch").spawn(async {})?;
+    /// let task = executor.spawner().spawn_named("fetch", async {});
     /// assert_eq!(task.name().as_deref(), Some("fetch"));
-    /// # Ok::<(), picot_executor::Closed>(())
     /// ```
-    pub fn task(&self) -> TaskBuilder<'_> {
+    pub fn build_task(&self) -> TaskBuilder<'_> {
         TaskBuilder {
             spawner: self,
             name: None,
@@ -106,9 +122,6 @@ impl Spawner {
     }
 
     /// Makes a task on behalf of a caller at `place`.
-    ///
-    /// # Errors
-    /// As for [`spawn`](Spawner::spawn).
     ///
     /// ```
     /// use picot_executor::{Executor, Spawner};
@@ -124,15 +137,18 @@ impl Spawner {
     /// spawn_logged(executor.spawner(), "hello");
     /// assert_eq!(executor.spawner().tasks()[0].place().line(), line);
     /// ```
-    pub fn spawn_at<F>(&self, place: Place, name: Option<&str>, future: F) -> Result<Task<F::Output>, Closed>
+    pub fn spawn_at<F>(&self, place: Place, name: Option<&str>, future: F) -> Task<F::Output>
     where
         F: Future + 'static,
     {
         let local = self.local();
-        local.check_open()?;
         let (ready, task) = make_task(&self.shared, local, place, picot_context::inherited(name), future);
-        local.queue.push_task(ready);
-        Ok(task)
+        if local.check_open().is_ok() {
+            local.queue.push_task(ready);
+        } else {
+            end_unstarted(local, ready);
+        }
+        task
     }
 
     /// Keeps everything but the calling task from running, for as long as the guard lives that this gives: the way to
@@ -275,11 +291,10 @@ impl Spawner {
     /// ```
     /// let executor = picot_executor::Executor::new();
     /// let spawner = executor.spawner();
-    /// let before = spawner.spawn(async {})?;
+    /// let before = spawner.spawn(async {});
     /// let child = spawner.allocate_id();
-    /// let after = spawner.spawn(async {})?;
+    /// let after = spawner.spawn(async {});
     /// assert!(before.id() < child && child < after.id());
-    /// # Ok::<(), picot_executor::Closed>(())
     /// ```
     pub fn allocate_id(&self) -> TaskId {
         self.local().next_id()
@@ -307,12 +322,11 @@ impl Spawner {
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
-    /// drop(executor.spawner().task().name("fetch").spawn(std::future::pending::<()>())?);
+    /// drop(executor.spawner().spawn_named("fetch", std::future::pending::<()>()));
     /// for task in executor.spawner().tasks() {
     ///     println!("{task}"); // fetch (task 1, spawned at src/main.rs:2:54)
     /// }
     /// # assert_eq!(executor.spawner().tasks().len(), 1);
-    /// # Ok::<(), picot_executor::Closed>(())
     /// ```
     #[doc(alias = "all_tasks")]
     pub fn tasks(&self) -> Vec<TaskInfo> {
@@ -337,14 +351,13 @@ impl Spawner {
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
-    /// let child = executor.spawner().task().name("child").spawn(std::future::pending::<()>())?;
+    /// let child = executor.spawner().spawn_named("child", std::future::pending::<()>());
     /// let parent = executor.spawn(async move { child.await.unwrap() });
     /// executor.run_until_stalled();
     /// let waiting = executor.spawner().waiting();
     /// assert!(waiting[0].waits_for.is_none(), "nobody knows what the child waits for");
     /// assert_eq!(waiting[1].task.id(), parent.id());
     /// assert_eq!(waiting[1].waits_for.as_ref().unwrap().given_name(), Some("child"));
-    /// # Ok::<(), picot_executor::Closed>(())
     /// ```
     pub fn waiting(&self) -> Vec<Waiting> {
         self.local().table.borrow().waiting()
@@ -436,11 +449,10 @@ impl Spawner {
     /// let (executor, told) = (Executor::new(), Rc::new(RefCell::new(String::new())));
     /// let hook = told.clone();
     /// executor.spawner().set_error_hook(move |report| *hook.borrow_mut() = report.to_string());
-    /// drop(executor.spawner().task().name("fetch").spawn(async { panic!("no such page") })?);
+    /// drop(executor.spawner().spawn_named("fetch", async { panic!("no such page") }));
     /// executor.run_until_stalled();
     /// assert!(told.borrow().starts_with("fetch (task 1, spawned at "));
     /// assert!(told.borrow().ends_with("panicked with \"no such page\""));
-    /// # Ok::<(), picot_executor::Closed>(())
     /// ```
     pub fn set_error_hook(&self, hook: impl Fn(&Report) + 'static) {
         self.local().reports.set_hook(Some(Rc::new(hook)));
@@ -490,7 +502,9 @@ impl Host for Spawner {
     }
 
     fn spawn(&self, place: Place, future: Pin<Box<dyn Future<Output = ()>>>) -> Result<(), Closed> {
-        self.spawn_at(place, None, future).map(drop)
+        self.local().check_open()?;
+        drop(self.spawn_at(place, None, future));
+        Ok(())
     }
 
     fn report(&self, report: Report) {
@@ -498,13 +512,12 @@ impl Host for Spawner {
     }
 }
 
-/// Options of a task; see [`Spawner::task`].
+/// Options of a task; see [`Spawner::build_task`].
 ///
 /// ```
 /// let executor = picot_executor::Executor::new();
-/// let task = executor.spawner().task().name("answer").eager().spawn(async { 42 })?;
+/// let task = executor.spawner().build_task().name("answer").eager().spawn(async { 42 });
 /// assert!(task.is_finished());
-/// # Ok::<(), picot_executor::Closed>(())
 /// ```
 #[derive(Debug)]
 #[must_use = "nothing is spawned until `spawn` is called"]
@@ -522,10 +535,9 @@ impl TaskBuilder<'_> {
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
-    /// let task = executor.spawner().task().name("fetch").spawn(async { panic!("no such page") })?;
+    /// let task = executor.spawner().spawn_named("fetch", async { panic!("no such page") });
     /// let error = executor.block_on(async { task.await.unwrap_err() });
     /// assert_eq!(error.name(), Some("fetch"));
-    /// # Ok::<(), picot_executor::Closed>(())
     /// ```
     pub fn name(self, name: impl Into<String>) -> Self {
         TaskBuilder { name: Some(name.into()), ..self }
@@ -537,10 +549,9 @@ impl TaskBuilder<'_> {
     /// ```
     /// let executor = picot_executor::Executor::new();
     /// let place = std::panic::Location::caller();
-    /// let task = executor.spawner().task().at(place).spawn(async {})?;
+    /// let task = executor.spawner().build_task().at(place).spawn(async {});
     /// assert_eq!(executor.spawner().tasks()[0].place(), place);
     /// # drop(task);
-    /// # Ok::<(), picot_executor::Closed>(())
     /// ```
     pub fn at(self, place: Place) -> Self {
         TaskBuilder { place: Some(place), ..self }
@@ -555,9 +566,8 @@ impl TaskBuilder<'_> {
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
-    /// let task = executor.spawner().task().eager().spawn(async { 7 })?;
+    /// let task = executor.spawner().build_task().eager().spawn(async { 7 });
     /// assert!(task.is_finished());
-    /// # Ok::<(), picot_executor::Closed>(())
     /// ```
     #[doc(alias = "eager_task_factory")]
     #[doc(alias = "eager_start")]
@@ -576,7 +586,7 @@ impl TaskBuilder<'_> {
     /// let executor = picot_executor::Executor::new();
     /// let spawner = executor.spawner().clone();
     /// executor.block_on(async move {
-    ///     spawner.task().share_locals().spawn(async { DEPTH.set(2) }).unwrap().await.unwrap();
+    ///     spawner.build_task().share_locals().spawn(async { DEPTH.set(2) }).await.unwrap();
     ///     assert_eq!(DEPTH.get(), Some(2));
     /// });
     /// ```
@@ -590,9 +600,8 @@ impl TaskBuilder<'_> {
     /// ```
     /// let executor = picot_executor::Executor::new();
     /// executor.spawner().set_error_hook(|report| unreachable!("{report}"));
-    /// drop(executor.spawner().task().ignore_errors().spawn(async { Err::<(), _>("the cache is cold") })?);
+    /// drop(executor.spawner().build_task().ignore_errors().spawn(async { Err::<(), _>("the cache is cold") }));
     /// executor.run_until_stalled();
-    /// # Ok::<(), picot_executor::Closed>(())
     /// ```
     pub fn ignore_errors(self) -> Self {
         TaskBuilder { ignores_errors: true, ..self }
@@ -600,22 +609,18 @@ impl TaskBuilder<'_> {
 
     /// Makes the task; see [`Spawner::spawn`].
     ///
-    /// # Errors
-    /// As for [`Spawner::spawn`].
-    ///
     /// ```
     /// let executor = picot_executor::Executor::new();
-    /// let builder = executor.spawner().task().name("late");
+    /// let builder = executor.spawner().build_task().name("late");
     /// executor.close();
-    /// assert!(builder.spawn(async { unreachable!() }).is_err());
+    /// assert!(builder.spawn(async { unreachable!() }).is_finished(), "cancelled, as the executor is closed");
     /// ```
     #[track_caller]
-    pub fn spawn<F>(self, future: F) -> Result<Task<F::Output>, Closed>
+    pub fn spawn<F>(self, future: F) -> Task<F::Output>
     where
         F: Future + 'static,
     {
         let local = self.spawner.local();
-        local.check_open()?;
         let name = self.name.as_deref();
         let details =
             if self.shares_locals { Some(picot_context::shared(name)) } else { picot_context::inherited(name) };
@@ -624,11 +629,13 @@ impl TaskBuilder<'_> {
         if self.ignores_errors {
             ready.meta().set(flag::IGNORES_ERRORS);
         }
-        if self.eager && !local.uses(extra::SECTION) {
+        if local.check_open().is_err() {
+            end_unstarted(local, ready);
+        } else if self.eager && !local.uses(extra::SECTION) {
             run_inside(local, ready);
         } else {
             local.queue.push_task(ready);
         }
-        Ok(task)
+        task
     }
 }

@@ -138,7 +138,7 @@ impl LoopHandle {
     ) -> Result<Task<T>, SubmitError> {
         // Submitted here and not in the task's first poll: the job may start at once.
         let job = lane.submit_at(place, closure)?;
-        Ok(self.spawn_at(place, async move {
+        Ok(self.spawn_at(place, None, async move {
             match job.await {
                 Ok(value) => value,
                 Err(JobError::Panicked(payload)) => {

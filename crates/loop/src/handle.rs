@@ -94,23 +94,28 @@ impl LoopHandle {
 
     /// Makes a task out of `future`. It is first polled in the next turn. Dropping the task's handle lets it run on.
     ///
-    /// # Panics
-    /// If the loop is closed; the future is dropped.
+    /// A closed loop drops the future at once: the task has then ended as cancelled, with the
+    /// reason that the loop was closed.
     #[doc(alias = "create_task")]
     #[doc(alias = "ensure_future")]
     #[track_caller]
     pub fn spawn<F: Future + 'static>(&self, future: F) -> Task<F::Output> {
-        self.spawn_at(Location::caller(), future)
+        self.spawn_at(Location::caller(), None, future)
     }
 
+    /// Spawns a task with a name, which its reports and its errors show.
     #[track_caller]
-    pub(crate) fn spawn_at<F: Future + 'static>(&self, place: Place, future: F) -> Task<F::Output> {
-        open(self.inner.executor.spawner().spawn_at(place, None, future))
+    pub fn spawn_named<F: Future + 'static>(&self, name: &str, future: F) -> Task<F::Output> {
+        self.spawn_at(Location::caller(), Some(name), future)
     }
 
-    /// Sets options of a task before it is spawned, such as its name.
-    pub fn task(&self) -> TaskBuilder<'_> {
-        self.inner.executor.spawner().task()
+    pub(crate) fn spawn_at<F: Future + 'static>(&self, place: Place, name: Option<&str>, future: F) -> Task<F::Output> {
+        self.inner.executor.spawner().spawn_at(place, name, future)
+    }
+
+    /// Sets options of a task before it is spawned, such as whether it starts at once.
+    pub fn build_task(&self) -> TaskBuilder<'_> {
+        self.inner.executor.spawner().build_task()
     }
 
     /// The tasks that are not done, in the order in which they were spawned.
@@ -249,9 +254,26 @@ pub(crate) fn open<T>(result: Result<T, Closed>) -> T {
 /// Makes a task out of `future` on this thread's loop; see [`LoopHandle::spawn`].
 ///
 /// # Panics
-/// If this thread has no loop, or it is closed.
+/// If this thread has no loop.
 #[doc(alias = "create_task")]
 #[track_caller]
 pub fn spawn<F: Future + 'static>(future: F) -> Task<F::Output> {
     LoopHandle::current().spawn(future)
+}
+
+/// Spawns a task with a name on this thread's loop; see [`LoopHandle::spawn_named`].
+///
+/// # Panics
+/// If this thread has no loop.
+///
+/// ```
+/// # picot_loop::EventLoop::new().unwrap().run_until_complete(async {
+/// let task = picot_loop::spawn_named("fetch", async { 7 });
+/// assert_eq!(task.name().as_deref(), Some("fetch"));
+/// assert_eq!(task.await.unwrap(), 7);
+/// # }).unwrap();
+/// ```
+#[track_caller]
+pub fn spawn_named<F: Future + 'static>(name: &str, future: F) -> Task<F::Output> {
+    LoopHandle::current().spawn_named(name, future)
 }

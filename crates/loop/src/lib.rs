@@ -42,7 +42,7 @@ pub use clock::{Clock, VirtualClock};
 pub use close::CloseReport;
 pub use error::{LoopError, RunError};
 pub use event_loop::{EventLoop, run};
-pub use handle::{LoopHandle, spawn};
+pub use handle::{LoopHandle, spawn, spawn_named};
 pub use hooks::TurnHook;
 pub use interval::{Interval, MissedTick, interval, interval_at};
 pub use metrics::{Metrics, Snapshot};

@@ -110,7 +110,8 @@ impl LoopHandle {
         call: impl FnMut(&Source<T>) + 'static,
     ) {
         let watching = watch(source.clone(), direction, place, call);
-        let task = open(self.inner.executor.spawner().spawn_at(place, Some(name), watching));
+        open(self.check_open());
+        let task = self.spawn_at(place, Some(name), watching);
         self.inner.watches.set(Watches::key(source, direction), task);
     }
 }

@@ -6,7 +6,7 @@ pub use picot_deferred::{Deferred, Promise, when};
 #[doc(no_inline)]
 pub use picot_loop::{
     CallHandle, EventLoop, JoinError, LoopHandle, RemoteHandle, Task, TimerHandle, VirtualClock, interval, run, sleep,
-    sleep_until, spawn, spawn_blocking, task_local, yield_now,
+    sleep_until, spawn, spawn_blocking, spawn_named, task_local, yield_now,
 };
 #[doc(no_inline)]
 pub use picot_macros::{main, test};
@@ -56,7 +56,7 @@ pub mod task {
     #[doc(no_inline)]
     pub use picot_loop::{
         CancelAndWait, CancelReason, Exclusive, ExclusiveGuard, Join, JoinError, RemoteJoin, RemoteTask, Task,
-        TaskBuilder, TaskId, TaskInfo, WaitError, YieldNow, current, spawn, spawn_blocking, yield_now,
+        TaskBuilder, TaskId, TaskInfo, WaitError, YieldNow, current, spawn, spawn_blocking, spawn_named, yield_now,
     };
     #[doc(no_inline)]
     pub use picot_tasks::*;

@@ -233,7 +233,7 @@ fn of_loop() -> Vec<Entry> {
             }
         }),
         at_once!(
-            "loop::spawn loop::LoopHandle::spawn executor::Task executor::Join executor::Task::ignore_errors",
+            "loop::spawn loop::LoopHandle::spawn loop::spawn_named loop::LoopHandle::spawn_named executor::Task executor::Join executor::Task::ignore_errors",
             |beat| {
                 let tasks: Vec<_> = (0..MANY).map(|_| spawn(async {})).collect();
                 settle().await;
@@ -264,7 +264,7 @@ fn of_loop() -> Vec<Entry> {
         }),
         at_once!("executor::TaskBuilder::spawn", |beat| {
             while beat.goes_on() {
-                LoopHandle::current().task().eager().spawn(async {}).unwrap().await.unwrap();
+                LoopHandle::current().build_task().eager().spawn(async {}).await.unwrap();
             }
         }),
         waits(

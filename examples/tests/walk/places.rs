@@ -10,7 +10,7 @@ use std::time::Duration;
 use picot::event_loop::{LoopHandle, exclusive};
 use picot::task::{JoinSet, Scope, Supervisor, scope, shield, supervised};
 use picot::time::{Instant, interval, interval_at, move_on_after, sleep_until};
-use picot::{CancelScope, Deferred, Promise, deferred, sleep, spawn, spawn_blocking, timeout};
+use picot::{CancelScope, Deferred, Promise, deferred, sleep, spawn, spawn_blocking, spawn_named, timeout};
 
 use crate::census::{Function, functions};
 
@@ -58,6 +58,7 @@ fn places() -> Vec<Place> {
         place!("loop::sleep", sleep(SECOND)),
         place!("loop::sleep_until", sleep_until(then())),
         place!("loop::spawn", spawn(async {})),
+        place!("loop::spawn_named", spawn_named("named", async {})),
         place!("loop::spawn_blocking", spawn_blocking(|| ())),
         place!("tasks::CancelScope::with_timeout", CancelScope::with_timeout(SECOND)),
         place!("tasks::JoinSet::spawn", JoinSet::new().spawn(async {})),

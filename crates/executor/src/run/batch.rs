@@ -10,8 +10,9 @@ use crate::run::call::CallHandle;
 use crate::run::current::Steps;
 use crate::run::queue::Item;
 use crate::run::root::AnyRoot;
-use crate::shared::Local;
+use crate::shared::{Local, Phase};
 use crate::task::meta::Ready;
+use crate::task::state::flag;
 
 /// A batch: runs what is queued now, and at most `max` of it.
 #[inline]
@@ -99,6 +100,7 @@ pub(crate) fn run_task<const WATCHED: bool>(local: &Local, task: Ready, steps: &
     }
 }
 
+#[inline]
 fn run_call<const WATCHED: bool>(local: &Local, call: &CallHandle, steps: &Steps, after: &mut impl FnMut(Step)) {
     let Some(details) = call.start() else { return };
     let step = Step::callback(call.place());
@@ -112,6 +114,7 @@ fn run_call<const WATCHED: bool>(local: &Local, call: &CallHandle, steps: &Steps
     ended::<WATCHED>(local, step, after);
 }
 
+#[inline]
 fn run_root<const WATCHED: bool>(
     local: &Local,
     mut root: Pin<&mut dyn AnyRoot>,
@@ -153,4 +156,22 @@ pub(crate) fn run_inside(local: &Local, task: Ready) {
     }
     local.ended.set(outer.0);
     local.joiner.set(outer.1);
+}
+
+/// Ends a task that was spawned on a closed executor: drops its future here, in a step of its own.
+#[cold]
+#[inline(never)]
+pub(crate) fn end_unstarted(local: &Local, task: Ready) {
+    // The step finds the mark and drops the future without polling it.
+    task.meta().set(flag::CANCELLED);
+    run_inside(local, task);
+    if local.phase.get() == Phase::Closed {
+        // A closed executor keeps no memory, and no later turn delivers its reports. A table with
+        // tasks that close had to leak stays.
+        let is_unused = local.table.borrow().len() == 0;
+        if is_unused {
+            drop(local.table.take());
+        }
+        local.deliver_if_closed();
+    }
 }

@@ -18,10 +18,12 @@ pub(crate) struct RootSlot {
 }
 
 impl RootSlot {
+    #[inline]
     pub(crate) fn is_taken(&self) -> bool {
         self.id.get().is_some()
     }
 
+    #[inline]
     pub(crate) fn id(&self) -> Option<TaskId> {
         self.id.get()
     }
@@ -37,6 +39,7 @@ impl RootSlot {
     }
 
     /// A root item has reached the head of the queue. Returns whether it is the present root's.
+    #[inline]
     pub(crate) fn dequeue(&self) -> bool {
         let stale = self.stale.get();
         if stale != 0 {

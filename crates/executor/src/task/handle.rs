@@ -114,11 +114,10 @@ impl<T> Task<T> {
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
-    /// let task = executor.spawner().task().name("fetch").spawn(async {})?;
+    /// let task = executor.spawner().spawn_named("fetch", async {});
     /// assert_eq!(task.name().as_deref(), Some("fetch"));
     /// executor.run_until_stalled();
     /// assert_eq!(task.name(), None);
-    /// # Ok::<(), picot_executor::Closed>(())
     /// ```
     pub fn name(&self) -> Option<String> {
         if self.is_finished() {

@@ -202,7 +202,7 @@ fn a_peak_of_tasks_and_callbacks_gives_its_memory_back() {
             });
         }),
         ("tasks that are named and cancelled", |executor| {
-            let named = |n| executor.spawner().task().name(format!("{n}")).spawn(std::future::pending::<()>()).unwrap();
+            let named = |n| executor.spawner().spawn_named(&format!("{n}"), std::future::pending::<()>());
             let tasks: Vec<_> = (0..PEAK).map(named).collect();
             executor.run_until_stalled();
             tasks.iter().for_each(|task| assert!(task.cancel("the peak is over")));

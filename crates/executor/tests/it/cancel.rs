@@ -77,7 +77,7 @@ fn cancelling_reaches_the_innermost_wait_and_the_child_that_is_awaited() {
                 async { std::future::pending::<()>().await }.await;
             }
         });
-        child.unwrap().await.unwrap();
+        child.await.unwrap();
     });
     executor.run_until_stalled();
     parent.cancel("all of it");
@@ -91,7 +91,7 @@ fn cancelling_the_awaited_task_ends_the_wait_with_the_reason() {
     let flag = Flag::default();
     let spawner = executor.spawner().clone();
     let text = executor.block_on(async move {
-        let child = spawner.spawn(async move { flag.wait().await }).unwrap();
+        let child = spawner.spawn(async move { flag.wait().await });
         let mut child = child;
         child.cancel("no longer wanted");
         (&mut child).await.unwrap_err().to_string()
@@ -105,17 +105,15 @@ fn cancelled_waits_for_the_destructor_and_gives_a_value_that_was_there() {
     let spawner = executor.spawner().clone();
     executor.block_on(async {
         let dropped = trace.on_drop("dropped");
-        let pending = spawner
-            .spawn(async move {
-                let _dropped = dropped;
-                std::future::pending::<()>().await;
-            })
-            .unwrap();
+        let pending = spawner.spawn(async move {
+            let _dropped = dropped;
+            std::future::pending::<()>().await;
+        });
         yield_now().await;
         assert!(pending.cancel_and_wait("the test waits for its end").await.is_none());
         trace.add("waited");
 
-        let done = spawner.spawn(async { 7 }).unwrap();
+        let done = spawner.spawn(async { 7 });
         yield_now().await;
         assert_eq!(done.cancel_and_wait("the test waits for its end").await.unwrap().unwrap(), 7);
     });

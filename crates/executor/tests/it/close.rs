@@ -24,7 +24,7 @@ fn close_drops_what_is_queued_first_and_the_rest_in_spawn_order() {
     let held = trace.on_drop("callback");
     executor.call_soon(move || drop(held));
     let late = trace.on_drop("task that never ran");
-    drop(executor.spawner().task().name("late").spawn(async move { drop(late) }));
+    drop(executor.spawner().spawn_named("late", async move { drop(late) }));
 
     let report = executor.close();
     assert_eq!(trace.take(), ["callback", "task that never ran", "task 0", "task 1", "task 2", "task 3"]);
@@ -33,20 +33,50 @@ fn close_drops_what_is_queued_first_and_the_rest_in_spawn_order() {
     assert!(executor.close().is_empty(), "a second time there is nothing left");
 }
 
+/// Whether the task has ended because its executor was closed.
+fn was_closed(task: Task<()>) -> bool {
+    assert!(task.is_finished());
+    let error = Executor::new().block_on(async { task.await.unwrap_err() });
+    error.reason().unwrap().as_str() == "the loop that ran it was closed"
+}
+
 #[test]
-fn after_close_everything_is_refused_and_what_is_refused_is_dropped() {
+fn a_panic_while_a_closed_executor_drops_a_future_is_reported_at_once() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            quiet_panic("in a destructor");
+        }
+    }
+    let (executor, trace) = (Executor::new(), Trace::default());
+    executor.close();
+    let told = trace.clone();
+    executor.spawner().set_error_hook(move |report| told.add(report));
+    let bomb = Bomb;
+    let task = executor.spawn_named("late", async move { drop(bomb) });
+    let reports = trace.take();
+    assert_eq!(reports.len(), 1);
+    assert!(reports[0].starts_with("late (task 1, ") && reports[0].ends_with("panicked with \"in a destructor\""));
+    assert!(was_closed(task));
+}
+
+#[test]
+fn after_close_calls_are_refused_and_tasks_have_ended_as_cancelled() {
     let (executor, trace) = (Executor::new(), Trace::default());
     let (spawner, remote) = (executor.spawner().clone(), executor.remote());
     executor.close();
     assert!(spawner.is_closed());
     let held = trace.on_drop("future disposed");
-    assert!(spawner.spawn(async move { drop(held) }).is_err());
+    let task = spawner.spawn(async move { drop(held) });
     assert_eq!(trace.take(), ["future disposed"]);
+    assert!(was_closed(task));
+    assert!(was_closed(spawner.build_task().spawn(async {})));
+    assert_eq!(spawner.task_count(), 0);
     assert!(spawner.call_soon(|| ()).is_err());
     let refused = remote.call_soon(|| ()).unwrap_err();
     (refused.into_call())();
     drop(executor);
-    assert!(spawner.spawn(async {}).is_err());
+    assert!(was_closed(spawner.spawn(async {})));
 }
 
 #[test]
@@ -60,7 +90,7 @@ fn destructors_may_spawn_wake_and_cancel_while_it_closes() {
             let all = self.2.borrow();
             let cancelled: Vec<_> = all.iter().map(|(task, _)| task.cancel("while it closes")).collect();
             all.iter().for_each(|(_, waker)| waker.wake_by_ref());
-            let refused = self.1.spawn(async { unreachable!("it is refused") }).is_err();
+            let refused = was_closed(self.1.spawn(async { unreachable!("it is refused") }));
             self.3.add(format!("{} cancels {cancelled:?}, its spawn is refused: {refused}", self.0));
         }
     }
@@ -174,7 +204,7 @@ fn a_root_that_lives_is_its_callers_to_drop_and_counts_neither_as_a_task_nor_as_
             .await;
         }));
         let dropped = trace.on_drop("task dropped");
-        drop(executor.spawner().task().name("other").spawn(async move { drop(dropped) }));
+        drop(executor.spawner().spawn_named("other", async move { drop(dropped) }));
         if polled {
             assert_eq!(executor.run_batch_with(1, Some(root.as_mut()), |_| ()), 1);
         }
@@ -304,7 +334,7 @@ fn rounds_of_destructors_end_and_each_is_refused() {
             }
             let (task, call) = (Again(self.0.clone(), self.1.clone(), self.2 - 1), self.1.clone());
             let refused =
-                self.0.spawn(async move { drop(task) }).is_err() && self.0.call_soon(move || drop(call)).is_err();
+                was_closed(self.0.spawn(async move { drop(task) })) && self.0.call_soon(move || drop(call)).is_err();
             self.1.add(format!("{} refused: {refused}", self.2));
         }
     }
@@ -391,7 +421,7 @@ fn what_it_drops_is_dropped_in_its_own_step_with_its_name_and_its_locals() {
     let (executor, trace) = (Executor::new(), Trace::default());
     for (name, user) in [("first", "ada"), ("second", "grace")] {
         let says = Says(trace.clone());
-        drop(executor.spawner().task().name(name).spawn(async move {
+        drop(executor.spawner().spawn_named(name, async move {
             let _says = says;
             USER.set(user);
             std::future::pending::<()>().await;
@@ -399,7 +429,7 @@ fn what_it_drops_is_dropped_in_its_own_step_with_its_name_and_its_locals() {
     }
     executor.run_until_stalled();
     let says = Says(trace.clone());
-    drop(executor.spawner().task().name("never polled").spawn(async move { drop(says) }));
+    drop(executor.spawner().spawn_named("never polled", async move { drop(says) }));
     executor.close();
     assert_eq!(trace.take(), ["never polled for nobody", "first for ada", "second for grace"]);
 }

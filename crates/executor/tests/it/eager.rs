@@ -10,15 +10,10 @@ use crate::trace::{Flag, Trace, quiet_panic, reports, yield_now};
 fn a_body_that_does_not_suspend_is_done_when_spawn_returns() {
     let (executor, trace) = (Executor::new(), Trace::default());
     let inside = trace.clone();
-    let task = executor
-        .spawner()
-        .task()
-        .eager()
-        .spawn(async move {
-            inside.add("body");
-            7
-        })
-        .unwrap();
+    let task = executor.spawner().build_task().eager().spawn(async move {
+        inside.add("body");
+        7
+    });
     assert_eq!(trace.take(), ["body"]);
     assert!(task.is_finished());
     assert_eq!((executor.ready(), executor.spawner().tasks().len()), (0, 0));
@@ -36,14 +31,14 @@ fn a_body_that_suspends_goes_on_in_its_turns_as_the_same_task() {
     let inside = trace.clone();
     executor.block_on(async move {
         let event = inside.clone();
-        let child = spawner.task().name("child").eager().spawn(async move {
+        let child = spawner.build_task().name("child").eager().spawn(async move {
             note(&event, "before");
             yield_now().await;
             note(&event, "after");
             picot_context::current().unwrap().id()
         });
         note(&inside, "spawned");
-        let child = child.unwrap();
+        let child = child;
         let id = child.id();
         assert!(!child.is_finished());
         assert_eq!(child.await.unwrap(), id);
@@ -61,7 +56,7 @@ fn the_step_around_it_keeps_its_identity_its_budget_and_its_waiters() {
     impl Drop for SpawnsInDrop {
         fn drop(&mut self) {
             let trace = self.1.clone();
-            drop(self.0.task().eager().spawn(async move { trace.add("from the destructor") }));
+            drop(self.0.build_task().eager().spawn(async move { trace.add("from the destructor") }));
         }
     }
     let output = SpawnsInDrop(spawner.clone(), trace.clone());
@@ -87,7 +82,7 @@ fn the_step_around_it_keeps_its_identity_its_budget_and_its_waiters() {
         let spent =
             || std::future::poll_fn(|cx| std::task::Poll::Ready(picot_context::budget::poll_left(cx).is_pending()));
         assert!(spent().await);
-        let child = spawner.task().eager().spawn(async move { spent().await }).unwrap();
+        let child = spawner.build_task().eager().spawn(async move { spent().await });
         assert!(!child.await.unwrap(), "a step of its own has a budget of its own");
         assert_eq!(picot_context::current().unwrap().id(), main);
     });
@@ -100,7 +95,7 @@ fn a_panic_in_the_first_step_stays_there() {
     let spawner = executor.spawner().clone();
     let inside = trace.clone();
     executor.call_soon(move || {
-        drop(spawner.task().eager().spawn(async { quiet_panic("eager") }));
+        drop(spawner.build_task().eager().spawn(async { quiet_panic("eager") }));
         inside.add("the callback goes on");
     });
     executor.run_until_stalled();
@@ -115,16 +110,11 @@ fn eager_tasks_may_nest_and_cannot_run_the_executor() {
     let executor = Rc::new(Executor::new());
     let spawner = executor.spawner().clone();
     let inner = executor.clone();
-    let outer = executor
-        .spawner()
-        .task()
-        .eager()
-        .spawn(async move {
-            let refused = picot_context::catch(|| inner.run_until_stalled()).is_err();
-            let child = spawner.task().eager().spawn(async { 1 }).unwrap();
-            (refused, child.is_finished(), child.await.unwrap())
-        })
-        .unwrap();
+    let outer = executor.spawner().build_task().eager().spawn(async move {
+        let refused = picot_context::catch(|| inner.run_until_stalled()).is_err();
+        let child = spawner.build_task().eager().spawn(async { 1 });
+        (refused, child.is_finished(), child.await.unwrap())
+    });
     assert!(outer.is_finished());
     assert_eq!(executor.block_on(async { outer.await.unwrap() }), (true, true, 1));
 }
@@ -134,6 +124,8 @@ fn a_closed_executor_refuses_them_and_polls_nothing() {
     let (executor, trace) = (Executor::new(), Trace::default());
     executor.close();
     let inside = trace.clone();
-    assert!(executor.spawner().task().eager().spawn(async move { inside.add("body") }).is_err());
+    let task = executor.spawner().build_task().eager().spawn(async move { inside.add("body") });
+    assert!(task.is_finished());
+    assert!(Executor::new().block_on(async { task.await.unwrap_err() }).is_cancelled());
     assert!(trace.take().is_empty());
 }

@@ -73,7 +73,7 @@ fn an_error_that_nothing_takes_is_reported_once_however_it_is_lost() {
             drop(task);
         }),
         ("it ends in an eager spawn", 1, |executor| {
-            drop(executor.spawner().task().eager().spawn(async { Failed::Err("disk full") }).unwrap());
+            drop(executor.spawner().build_task().eager().spawn(async { Failed::Err("disk full") }));
         }),
         ("the executor is closed before the handle is dropped", 0, |executor| {
             // The line goes to standard error: the hook is gone with the close.
@@ -133,7 +133,7 @@ fn an_error_that_nothing_takes_is_reported_once_however_it_is_lost() {
             drop(task.ignore_errors());
         }),
         ("the builder ignores it", 0, |executor| {
-            drop(executor.spawner().task().ignore_errors().spawn(async { Failed::Err("disk full") }).unwrap());
+            drop(executor.spawner().build_task().ignore_errors().spawn(async { Failed::Err("disk full") }));
         }),
         ("the remote handle ignores it", 0, |executor| {
             drop(spawn_remote(executor).ignore_errors());
@@ -165,7 +165,7 @@ fn the_report_names_the_task_its_place_and_the_error() {
     executor.run_until_stalled();
     assert_eq!(reported(&reports, 1, line), [LOST.replace("disk full", "disk\\nfull")]);
 
-    drop(executor.spawner().task().name("named").spawn(async { Failed::Err("disk full") }).unwrap());
+    drop(executor.spawner().spawn_named("named", async { Failed::Err("disk full") }));
     executor.run_until_stalled();
     assert_eq!(reported(&reports, 2, 0), [LOST]);
 

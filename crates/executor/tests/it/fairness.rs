@@ -197,13 +197,11 @@ fn what_completes_at_once_spends_the_budget() {
     type Once = fn(&Spawner) -> Pin<Box<dyn Future<Output = ()> + '_>>;
     let futures: [(&str, Once); 6] = [
         ("exclusive", |spawner| Box::pin(async { drop(spawner.exclusive().await) })),
-        ("a wait", |spawner| Box::pin(async { spawner.task().eager().spawn(async {}).unwrap().await.unwrap() })),
-        ("a watch", |spawner| {
-            Box::pin(async { (&mut spawner.task().eager().spawn(async {}).unwrap()).await.unwrap() })
-        }),
+        ("a wait", |spawner| Box::pin(async { spawner.build_task().eager().spawn(async {}).await.unwrap() })),
+        ("a watch", |spawner| Box::pin(async { (&mut spawner.build_task().eager().spawn(async {})).await.unwrap() })),
         ("a cancellation", |spawner| {
             Box::pin(async {
-                _ = spawner.task().eager().spawn(async {}).unwrap().cancel_and_wait("the test waits for its end").await
+                _ = spawner.build_task().eager().spawn(async {}).cancel_and_wait("the test waits for its end").await
             })
         }),
         ("a remote wait", |spawner| {

@@ -42,7 +42,7 @@ impl Hooks for Watch {
 fn a_task_is_seen_from_its_spawn_to_its_exit() {
     let (executor, trace) = (Executor::new(), Trace::default());
     executor.spawner().set_hooks(Rc::new(Watch(trace.clone())));
-    drop(executor.spawner().task().name("fetch").spawn(yield_now()));
+    drop(executor.spawner().spawn_named("fetch", yield_now()));
     executor.call_soon(|| ());
     executor.run_until_stalled();
     assert_eq!(
@@ -71,9 +71,9 @@ fn every_way_to_end_is_told_once_and_so_are_eager_tasks_and_the_root() {
     executor.spawner().set_error_hook(|_| ());
     let spawner = executor.spawner().clone();
     executor.block_on(async move {
-        let named = |name: &str| spawner.task().name(name);
+        let named = |name: &str| spawner.build_task().name(name);
         drop(named("panics").spawn(async { quiet_panic("boom") }));
-        let cancelled = named("cancelled").spawn(std::future::pending::<()>()).unwrap();
+        let cancelled = named("cancelled").spawn(std::future::pending::<()>());
         cancelled.cancel("enough");
         drop(named("eager").eager().spawn(async {}));
         drop(named("left").spawn(std::future::pending::<()>()));

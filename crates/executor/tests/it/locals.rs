@@ -39,7 +39,7 @@ fn children_and_callbacks_start_with_a_snapshot_and_do_not_leak_back() {
     let (inside, spawner) = (trace.clone(), executor.spawner().clone());
     executor.block_on(async move {
         NUMBER.set(1);
-        let child = spawner.task().name("child").spawn({
+        let child = spawner.spawn_named("child", {
             let trace = inside.clone();
             async move {
                 trace.add(format!("child {:?}", NUMBER.get()));
@@ -51,7 +51,7 @@ fn children_and_callbacks_start_with_a_snapshot_and_do_not_leak_back() {
         let event = inside.clone();
         spawner.call_soon(move || event.add(format!("call {:?}", NUMBER.get()))).unwrap();
         NUMBER.set(3);
-        child.unwrap().await.unwrap();
+        child.await.unwrap();
         inside.add(format!("parent {:?}", NUMBER.get()));
     });
     assert_eq!(NUMBER.get(), None);
@@ -85,7 +85,7 @@ fn a_set_that_is_shared_on_purpose_is_seen_from_both_sides_and_by_nobody_else() 
     let (inside, spawner) = (trace.clone(), executor.spawner().clone());
     executor.block_on(async move {
         NUMBER.set(1);
-        let sharing = spawner.task().name("sharing").share_locals().spawn({
+        let sharing = spawner.build_task().name("sharing").share_locals().spawn({
             let trace = inside.clone();
             async move {
                 trace.add(format!("sees {:?}", NUMBER.get()));
@@ -98,8 +98,8 @@ fn a_set_that_is_shared_on_purpose_is_seen_from_both_sides_and_by_nobody_else() 
         yield_now().await;
         inside.add(format!("parent sees {:?}", NUMBER.get()));
         NUMBER.set(3);
-        sharing.unwrap().await.unwrap();
-        apart.unwrap().await.unwrap();
+        sharing.await.unwrap();
+        apart.await.unwrap();
         inside.add(format!("parent has {:?}", NUMBER.get()));
     });
     assert_eq!(trace.take(), ["sees Some(1)", "parent sees Some(2)", "sees Some(3)", "parent has Some(3)"]);
@@ -110,7 +110,7 @@ fn a_task_that_shares_an_empty_set_fills_it_for_its_parent() {
     let executor = Rc::new(Executor::new());
     let spawner = executor.spawner().clone();
     executor.block_on(async move {
-        spawner.task().share_locals().spawn(async { NUMBER.set(5) }).unwrap().await.unwrap();
+        spawner.build_task().share_locals().spawn(async { NUMBER.set(5) }).await.unwrap();
         assert_eq!(NUMBER.get(), Some(5));
     });
     assert_eq!(NUMBER.get(), None);

@@ -387,9 +387,9 @@ fn play(seed: u64) {
         match event {
             Event::Spawn { script, eager } => {
                 let number = world.new_number();
-                let builder = executor.spawner().task();
+                let builder = executor.spawner().build_task();
                 let builder = if *eager { builder.eager() } else { builder };
-                let task = builder.spawn(future(number, false, script)).unwrap();
+                let task = builder.spawn(future(number, false, script));
                 world.tasks.borrow_mut()[number] = Some(task);
                 model.add(script.clone(), false);
                 if *eager && model.holder.is_none() { model.poll(number) } else { model.wake(number) }

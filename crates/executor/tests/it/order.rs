@@ -45,7 +45,7 @@ fn tasks_callbacks_and_the_root_share_one_queue() {
                 let event = trace.clone();
                 spawner.call_soon(move || event.add(format!("call {n}"))).unwrap();
                 let event = trace.clone();
-                drop(spawner.spawn(async move { event.add(format!("task {n}")) }).unwrap());
+                drop(spawner.spawn(async move { event.add(format!("task {n}")) }));
             }
             trace.add("root");
             yield_now().await;
@@ -149,7 +149,7 @@ fn the_outer_run_goes_on_after_an_inner_one_was_refused() {
 fn automatic_numbers_increase_and_given_names_are_kept() {
     let executor = Executor::new();
     let first = executor.spawn(async {});
-    let named = executor.spawner().task().name("fetch").spawn(async {}).unwrap();
+    let named = executor.spawner().spawn_named("fetch", async {});
     let last = executor.spawn(async {});
     assert!(first.id() < named.id() && named.id() < last.id());
     assert_eq!((first.name(), named.name().as_deref()), (None, Some("fetch")));
@@ -165,7 +165,7 @@ fn the_current_task_is_right_across_interleaving_tasks_and_none_outside() {
     };
     for name in ["left  ", "right "] {
         let trace = trace.clone();
-        drop(executor.spawner().task().name(name).spawn(async move {
+        drop(executor.spawner().spawn_named(name, async move {
             note(&trace);
             yield_now().await;
             note(&trace);
@@ -183,7 +183,7 @@ fn the_task_list_holds_exactly_the_unfinished_tasks() {
     let executor = Rc::new(Executor::new());
     let spawner = executor.spawner().clone();
     let flag = Flag::default();
-    drop(spawner.task().name("waits").spawn({
+    drop(spawner.spawn_named("waits", {
         let flag = flag.clone();
         async move { flag.wait().await }
     }));
@@ -195,7 +195,7 @@ fn the_task_list_holds_exactly_the_unfinished_tasks() {
     assert_eq!(names, [Some("waits".to_string()), Some("main".to_string())]);
     // Another executor of the thread has a list of its own.
     let other = Executor::new();
-    let own = other.spawner().task().name("other's").spawn(std::future::pending::<()>()).unwrap();
+    let own = other.spawner().spawn_named("other's", std::future::pending::<()>());
     let count = executor.spawner().task_count();
     assert_eq!((count, other.spawner().task_count(), other.spawner().tasks()[0].id()), (1, 1, own.id()));
     flag.raise();

@@ -28,7 +28,7 @@ fn a_panic_in_a_task_goes_to_its_joiner_and_not_to_the_hook() {
 fn a_panic_that_nobody_waits_for_is_reported_once_at_the_end_of_its_turn_and_can_still_be_joined() {
     let executor = Executor::new();
     let reports = reports(&executor);
-    let task = executor.spawner().task().name("fetch").spawn(async { quiet_panic("boom") }).unwrap();
+    let task = executor.spawner().spawn_named("fetch", async { quiet_panic("boom") });
     let line = line!() - 1;
     let seen = reports.clone();
     executor.call_soon(move || assert!(seen.take().is_empty(), "not before the end of the turn"));
@@ -190,7 +190,7 @@ fn a_payload_that_panics_when_it_is_dropped_is_contained() {
 fn a_panic_in_the_drop_of_an_output_that_nobody_takes_is_reported_with_its_task() {
     let executor = Executor::new();
     let reports = reports(&executor);
-    drop(executor.spawner().task().name("detached").spawn(async { Bomb("detached output") }));
+    drop(executor.spawner().spawn_named("detached", async { Bomb("detached output") }));
     let kept = executor.spawn(async { Bomb("kept output") });
     executor.run_until_stalled();
     let texts = reports.take();
@@ -305,7 +305,7 @@ fn locals_that_panic_when_they_are_dropped_are_reported_and_everything_else_runs
     let reports = reports(&executor);
     // Inherited by a child, made in the last step, made in an earlier step, made in a callback, kept by a cancelled call.
     let spawner = executor.spawner().clone();
-    drop(executor.spawner().task().name("parent").spawn(async move {
+    drop(executor.spawner().spawn_named("parent", async move {
         BOMB.set(Bomb("shared with the child"));
         drop(spawner.spawn(yield_now()));
         yield_now().await;
@@ -345,7 +345,7 @@ fn what_a_last_step_drops_cannot_reach_another_task_by_the_slot_it_has_left() {
         fn drop(&mut self) {
             let Some(task) = self.0.take() else { return };
             let trace = self.2.clone();
-            drop(self.1.task().name("next").spawn(async move {
+            drop(self.1.spawn_named("next", async move {
                 yield_now().await;
                 trace.add("next ran");
             }));

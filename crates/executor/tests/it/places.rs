@@ -22,8 +22,8 @@ fn every_way_to_spawn_and_to_schedule_tells_the_line_of_its_caller() {
     let executor = Executor::new();
     let (spawner, remote, line) = (executor.spawner().clone(), executor.remote(), line!());
     drop(executor.spawn(async {}));
-    drop(spawner.spawn(async {}).unwrap());
-    drop(spawner.task().name("named").spawn(async {}).unwrap());
+    drop(spawner.spawn(async {}));
+    drop(spawner.spawn_named("named", async {}));
     drop(remote.spawn(|| async {}).unwrap());
     executor.call_soon(|| ());
     spawner.call_soon(|| ()).unwrap();
@@ -55,8 +55,8 @@ fn an_eager_task_and_the_root_have_theirs_and_their_handles_and_errors_tell_them
     let here = || picot_context::running().unwrap().place().line();
     let line = line!() + 1;
     let (root, eager, task) = executor.block_on(async move {
-        let mut eager = spawner.task().eager().spawn(async move { here() }).unwrap();
-        let task = spawner.spawn(std::future::pending::<()>()).unwrap();
+        let mut eager = spawner.build_task().eager().spawn(async move { here() });
+        let task = spawner.spawn(std::future::pending::<()>());
         task.cancel("to have an error");
         assert_eq!((eager.place().line(), task.place().line()), (line + 1, line + 2));
         (here(), (&mut eager).await.unwrap(), task.await.unwrap_err())
@@ -74,8 +74,8 @@ fn a_place_that_is_given_stands_for_the_callers() {
     let executor = Executor::new();
     let spawner = executor.spawner();
     let expected = [
-        on_behalf(|place| drop(spawner.task().at(place).spawn(async {}).unwrap())),
-        on_behalf(|place| drop(spawner.spawn_at(place, Some("name"), async {}).unwrap())),
+        on_behalf(|place| drop(spawner.build_task().at(place).spawn(async {}))),
+        on_behalf(|place| drop(spawner.spawn_at(place, Some("name"), async {}))),
         on_behalf(|place| spawner.schedule(CallHandle::new_at(place, || ())).unwrap()),
     ];
     assert_eq!(expected[0] + 1, expected[1]);
@@ -142,7 +142,6 @@ fn every_panic_points_at_the_line_of_its_caller() {
 
     let line = line!() + 1;
     let places = [
-        place_of(&|| drop(executor.spawn(async {}))),
         place_of(&|| drop(executor.call_soon(|| ()))),
         place_of(&|| executor.block_on(async {})),
         place_of(&|| drop(executor.root(Location::caller(), async {}))),

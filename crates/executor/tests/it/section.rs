@@ -215,9 +215,9 @@ fn waiting_for_a_held_task_is_reported_with_both_names() {
     let executor = Rc::new(Executor::new());
     let reports = reports(&executor);
     let spawner = executor.spawner().clone();
-    let waits = executor.spawner().task().name("waits").spawn(async move {
+    let waits = executor.spawner().spawn_named("waits", async move {
         let _guard = spawner.exclusive().await;
-        let child = spawner.task().name("child").spawn(async {}).unwrap();
+        let child = spawner.spawn_named("child", async {});
         child.await.unwrap();
     });
     executor.run_until_stalled();
@@ -229,7 +229,7 @@ fn waiting_for_a_held_task_is_reported_with_both_names() {
         texts[0]
     );
     assert!(texts[0].contains("drop the section's guard"), "{}", texts[0]);
-    waits.unwrap().cancel("it would wait for ever");
+    waits.cancel("it would wait for ever");
     executor.run_until_stalled();
     assert!(executor.spawner().tasks().is_empty(), "the child was cancelled with the wait, and has ended after it");
 }
@@ -240,7 +240,7 @@ fn a_wait_for_a_held_task_is_reported_once_a_section_however_often_it_is_polled(
     let reports = reports(&executor);
     let spawner = executor.spawner().clone();
     executor.block_on(async move {
-        let mut children = ["first", "second"].map(|name| spawner.task().name(name).spawn(yield_now()).unwrap());
+        let mut children = ["first", "second"].map(|name| spawner.spawn_named(name, yield_now()));
         for section in 0..2 {
             let _guard = spawner.exclusive().await;
             for _ in 0..3 {
@@ -262,7 +262,7 @@ fn a_finished_task_can_be_waited_for_inside() {
     let reports = reports(&executor);
     let spawner = executor.spawner().clone();
     let value = executor.block_on(async move {
-        let done = spawner.spawn(async { 3 }).unwrap();
+        let done = spawner.spawn(async { 3 });
         yield_now().await;
         let _guard = spawner.exclusive().await;
         done.await.unwrap()
@@ -324,7 +324,7 @@ fn an_eager_spawn_inside_is_queued_and_held() {
     executor.block_on(async move {
         let guard = spawner.exclusive().await;
         let event = inside.clone();
-        drop(spawner.task().eager().spawn(async move { event.add("child") }));
+        drop(spawner.build_task().eager().spawn(async move { event.add("child") }));
         inside.add("spawned");
         drop(guard);
         yield_now().await;
@@ -370,7 +370,7 @@ fn who_would_enter_while_another_section_lasts_waits_for_its_end() {
     executor.block_on(async move {
         // It enters inside of its parent's step, which goes on to its end all the same.
         let (child_spawner, child_trace) = (spawner.clone(), inside.clone());
-        let child = spawner.task().eager().spawn(async move {
+        let child = spawner.build_task().eager().spawn(async move {
             let _guard = child_spawner.exclusive().await;
             child_trace.add("child in");
             yield_now().await;
@@ -386,7 +386,7 @@ fn who_would_enter_while_another_section_lasts_waits_for_its_end() {
         yield_now().await;
         inside.add("parent out");
         drop(guard);
-        child.unwrap().await.unwrap();
+        child.await.unwrap();
     });
     executor.run_until_stalled();
     assert_eq!(trace.take(), ["child in", "parent asks", "child out", "parent in", "parent out", "call"]);
@@ -433,7 +433,7 @@ impl picot_executor::Hooks for Sections {
 fn a_hook_is_told_of_each_section_once_however_it_begins_and_ends() {
     let (executor, trace) = (Rc::new(Executor::new()), Trace::default());
     executor.spawner().set_hooks(Rc::new(Sections(trace.clone())));
-    let named = |name: &str| executor.spawner().task().name(name);
+    let named = |name: &str| executor.spawner().build_task().name(name);
 
     // By its guards, of which the last counts.
     let (spawner, inside) = (executor.spawner().clone(), trace.clone());
@@ -463,7 +463,7 @@ fn a_hook_is_told_of_each_section_once_however_it_begins_and_ends() {
         std::future::pending::<()>().await;
     });
     executor.run_until_stalled();
-    task.unwrap().cancel("enough");
+    task.cancel("enough");
     executor.run_until_stalled();
     assert_eq!(trace.take(), ["begins cancelled", "ends cancelled"]);
 

@@ -136,7 +136,7 @@ thread_local! {
 fn use_executor() -> usize {
     SPAWNER.with_borrow(|spawner| {
         let spawner = spawner.as_ref().unwrap();
-        spawner.spawn(std::future::pending::<()>()).unwrap().cancel("by a waker");
+        spawner.spawn(std::future::pending::<()>()).cancel("by a waker");
         let call = spawner.call_soon(|| unreachable!("it is cancelled")).unwrap();
         assert!(call.cancel());
         spawner.tasks().len()
@@ -237,7 +237,7 @@ fn a_key_names_the_root_too_and_an_eager_task_inside_of_a_step() {
     executor.block_on(async {
         let root = key_of_this_task(&spawner, false).await.unwrap();
         let inside = spawner.clone();
-        let eager = spawner.task().eager().spawn(async move {
+        let eager = spawner.build_task().eager().spawn(async move {
             let key = key_of_this_task(&inside, false).await;
             std::future::pending::<()>().await;
             key

@@ -29,9 +29,9 @@ fn after_close_every_request_fails_and_closing_again_is_fine() {
     assert!(refused(|| handle.call_soon(|| ())));
     assert!(refused(|| handle.call_later(Duration::ZERO, || ())));
     assert!(refused(|| handle.call_at(handle.now(), || ())));
-    assert!(refused(|| handle.spawn(async {})));
+    assert!(handle.spawn(async {}).is_finished() && handle.spawn_named("late", async {}).is_finished());
     assert!(refused(|| handle.spawn_blocking(|| ())));
-    assert!(handle.task().spawn(async {}).is_err());
+    assert!(handle.build_task().spawn(async {}).is_finished());
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     assert!(handle.register(socket).unwrap_err().to_string().contains("the loop is closed"));
     assert!(remote.call_soon(|| ()).is_err() && remote.stop().is_err());
@@ -42,7 +42,7 @@ fn after_close_every_request_fails_and_closing_again_is_fine() {
 fn the_report_says_what_was_left() {
     let (event_loop, trace, _clock) = virtual_loop();
     let handle = event_loop.handle();
-    drop(handle.task().name("sleeper").spawn(sleep(Duration::from_secs(1))));
+    drop(handle.spawn_named("sleeper", sleep(Duration::from_secs(1))));
     drop(handle.spawn(std::future::pending::<()>()));
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let source = handle.register(socket).unwrap();

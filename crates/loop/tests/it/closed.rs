@@ -85,6 +85,13 @@ fn refused<T, E: ToString>(result: Result<T, E>) -> Answer {
     Answer::Error
 }
 
+/// A task that the closed loop has ended at once. Its wait needs no loop.
+fn cancelled(task: picot_loop::Task<()>) -> Answer {
+    let Poll::Ready(Err(error)) = poll_once(pin!(task.into_future())) else { panic!("it has ended as cancelled") };
+    assert_eq!(error.reason().unwrap().as_str(), "the loop that ran it was closed");
+    Answer::Error
+}
+
 /// Calls `f`, which panics because the loop is closed.
 fn panics<T>(f: impl FnOnce() -> T) -> Answer {
     let payload = catch_unwind(AssertUnwindSafe(f)).err().expect("it panics");
@@ -140,6 +147,7 @@ fn cases() -> Vec<Case> {
         ("LoopHandle::add_reader", Panic, |left| panics(|| left.handle.add_reader(&left.source, |_| ()))),
         ("LoopHandle::add_writer", Panic, |left| panics(|| left.handle.add_writer(&left.source, |_| ()))),
         ("LoopHandle::allocate_id", Value, |left| value(|| left.handle.allocate_id())),
+        ("LoopHandle::build_task", Error, |left| cancelled(left.handle.build_task().spawn(async {}))),
         ("LoopHandle::call_at", Panic, |left| panics(|| left.handle.call_at(left.timer.when(), || ()))),
         ("LoopHandle::call_later", Panic, |left| panics(|| left.handle.call_later(SECOND, || ()))),
         ("LoopHandle::call_soon", Panic, |left| panics(|| left.handle.call_soon(|| ()))),
@@ -165,15 +173,15 @@ fn cases() -> Vec<Case> {
         ("LoopHandle::reset_hooks", Value, |left| value(|| left.handle.reset_hooks())),
         ("LoopHandle::set_error_hook", Panic, |left| panics(|| left.handle.set_error_hook(|_| ()))),
         ("LoopHandle::set_hooks", Panic, |left| panics(|| left.handle.set_hooks(Rc::new(NoHooks)))),
-        ("LoopHandle::spawn", Panic, |left| panics(|| left.handle.spawn(async {}))),
+        ("LoopHandle::spawn", Error, |left| cancelled(left.handle.spawn(async {}))),
         ("LoopHandle::spawn_blocking", Panic, |left| {
             let text = catch_unwind(AssertUnwindSafe(|| left.handle.spawn_blocking(|| ()))).err().unwrap();
             assert!(text.downcast_ref::<String>().unwrap().contains("closed"));
             Panic
         }),
         ("LoopHandle::spawn_lookup", Error, |left| submit_answer(left.handle.spawn_lookup(|| ()))),
+        ("LoopHandle::spawn_named", Error, |left| cancelled(left.handle.spawn_named("late", async {}))),
         ("LoopHandle::stop", Value, |left| value(|| left.handle.stop())),
-        ("LoopHandle::task", Error, |left| refused(left.handle.task().spawn(async {}))),
         ("LoopHandle::tasks", Value, |left| value(|| assert!(left.handle.tasks().is_empty()))),
         ("LoopHandle::tell_hooks", Value, |left| value(|| left.handle.tell_hooks(|_| unreachable!()))),
         ("LoopHandle::waiting", Value, |left| value(|| assert!(left.handle.waiting().is_empty()))),

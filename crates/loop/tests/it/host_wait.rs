@@ -59,7 +59,7 @@ const WAYS: &[(&str, fn(&LoopHandle) -> Callback)] = &[
     }),
     ("spawns an eager task that sleeps", |handle| {
         let handle = handle.clone();
-        Box::new(move || drop(handle.task().eager().spawn(sleep(HOUR)).unwrap()))
+        Box::new(move || drop(handle.build_task().eager().spawn(sleep(HOUR))))
     }),
     ("spawns a task that sleeps", |handle| {
         let handle = handle.clone();

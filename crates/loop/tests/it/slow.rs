@@ -31,12 +31,12 @@ fn a_callback_that_takes_long_is_reported_once_by_its_place() {
 #[test]
 fn a_poll_that_takes_long_is_reported_by_the_tasks_name_and_place() {
     let (event_loop, reports, clock) = slow_loop(20);
-    let task = event_loop.handle().task().name("sorter").spawn(async move {
+    let task = event_loop.handle().spawn_named("sorter", async move {
         yield_now().await;
         clock.advance(Duration::from_millis(20));
     });
     let line = line!() - 4;
-    event_loop.run_until_complete(task.unwrap().into_future()).unwrap().unwrap();
+    event_loop.run_until_complete(task.into_future()).unwrap().unwrap();
     let texts = reports.take();
     assert_eq!(texts.len(), 1);
     assert!(texts[0].starts_with("sorter (task 1, spawned at "), "{}", texts[0]);

@@ -90,7 +90,7 @@ fn a_step_in_which_a_task_was_spawned_eagerly_is_watched_to_its_end() {
     let (event_loop, told) = watched();
     let (handle, line) = (event_loop.handle(), line!() + 1);
     event_loop.handle().call_soon(move || {
-        drop(handle.task().eager().spawn(async {}).unwrap());
+        drop(handle.build_task().eager().spawn(async {}));
         assert_eq!(told.recv_timeout(Duration::from_secs(60)).unwrap().place.line(), line);
     });
     assert_eq!(event_loop.turn(None), Ok(1));

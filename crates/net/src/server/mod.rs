@@ -265,7 +265,7 @@ impl Shared {
         let key = self.clients.borrow().vacant_key();
         let leave = Leave { shared: self.clone(), key };
         let handle = LoopHandle::current();
-        let task = handle.task().name(name).at(place).spawn(async move {
+        let task = handle.build_task().name(name).at(place).spawn(async move {
             // Outlives the handler's future, so that nothing is left of the client when its end is notified.
             let _leave = leave;
             let mut slot = pin!(Some(catch(handler).unwrap_or_else(|payload| unwind(payload))));
@@ -275,7 +275,6 @@ impl Shared {
                 Err(payload) => unwind(payload),
             }
         });
-        let task = task.expect("the loop runs, for this is called by a task");
         let inserted = self.clients.borrow_mut().insert(Client { task, link });
         debug_assert_eq!(inserted, key, "nobody has come in between");
     }

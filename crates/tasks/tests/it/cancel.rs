@@ -237,7 +237,7 @@ fn an_eager_task_has_not_the_scope_of_its_spawner() {
                 saves.add(format!("{:?}", timeout(millis(5), async { 1 }).await));
                 saves.add(format!("{:?}", timeout(millis(5), sleep(millis(1))).await));
             };
-            drop(LoopHandle::current().task().eager().spawn(save));
+            drop(LoopHandle::current().build_task().eager().spawn(save));
             assert!(effective_deadline().is_some(), "and the scope is there again");
             pending::<()>().await
         });

@@ -233,7 +233,7 @@ fn run_program(program: &Program) -> Outcome {
                                 let expired = outermost(&work, Instant::now()).await;
                                 ends.borrow_mut()[n] = Some(((Instant::now() - begin).as_millis() as u64, expired));
                             };
-                            drop(LoopHandle::current().task().eager().spawn(task));
+                            drop(LoopHandle::current().build_task().eager().spawn(task));
                         }
                     }
                 });
