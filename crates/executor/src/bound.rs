@@ -1,14 +1,15 @@
-//! A value that only the thread that made it can reach, inside of something that all threads may hold.
+//! A value that only its own thread can reach, inside an allocation that all threads share.
 //!
-//! The invariant: a reference to the value exists on its own thread only, and it is dropped there or not at all. This is
-//! the one place that vouches for thread-bound data in a shared allocation.
+//! The invariant: references to the value exist only on its thread, and it is dropped there or
+//! leaked. No other file vouches for thread-bound data in a shared allocation.
 
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::thread::{self, ThreadId};
 
 thread_local! {
-    /// This thread's id once it has made a `Bound`. Without a destructor, so that it can be read at any time.
+    /// This thread's id, once it has made a `Bound`. It has no destructor, so it can be read even
+    /// while the thread ends.
     static HERE: Cell<Option<ThreadId>> = const { Cell::new(None) };
 }
 
@@ -17,8 +18,9 @@ pub(crate) struct Bound<T> {
     value: ManuallyDrop<T>,
 }
 
-// SAFETY: `get` and `drop` compare thread ids first, which are never reused within a process, and who calls `get_here` has
-// promised what these find out. So whichever threads hold or share a `Bound`, the value itself never leaves the thread that made it.
+// SAFETY: `get` and `drop` compare thread ids first, and a process never reuses a thread id.
+// Callers of `get_here` promise the same. So the value never leaves the thread that made it,
+// whichever threads hold or share the `Bound`.
 unsafe impl<T> Send for Bound<T> {}
 // SAFETY: As above.
 unsafe impl<T> Sync for Bound<T> {}
@@ -37,14 +39,14 @@ impl<T> Bound<T> {
     /// The value, if this is its thread.
     #[inline]
     pub(crate) fn get(&self) -> Option<&T> {
-        // A thread that has never made a `Bound` has no id here, and is no owner.
+        // A thread that has never made a `Bound` owns none, and has no id here.
         (HERE.get() == Some(self.owner)).then_some(&*self.value)
     }
 
-    /// The value, for those who need not ask.
+    /// The value, without the check of the thread.
     ///
     /// # Safety
-    /// This must be its thread.
+    /// The calling thread must be the one that made this.
     #[inline]
     pub(crate) unsafe fn get_here(&self) -> &T {
         debug_assert!(self.get().is_some());
@@ -55,7 +57,7 @@ impl<T> Bound<T> {
 impl<T> Drop for Bound<T> {
     fn drop(&mut self) {
         if self.get().is_some() {
-            // SAFETY: This is a drop, so nobody uses the value afterwards.
+            // SAFETY: This is the drop of the owner, so nothing uses the value afterwards.
             unsafe { ManuallyDrop::drop(&mut self.value) }
         }
     }

@@ -1,9 +1,9 @@
-//! Closing: everything that is left is dropped, on this thread, and counted.
+//! Closing: drops everything that is left, on the executor's thread, and counts it.
 //!
-//! The hard part is a waker that another thread is just using. Between the moment in which it has marked its task as
-//! scheduled and the moment in which it has pushed it, the task is in nobody's queue, and no second wake can bring it
-//! there. So close waits for that push, with yields and up to a bound; a task that has not come by then is leaked and
-//! counted, because to drop it anywhere else could drop it on the wrong thread.
+//! The hard part is a waker that another thread is using. Between marking its task as scheduled and
+//! pushing it, the task is in no queue, and no second wake can push it. So close waits for that
+//! push, with thread yields and up to a limit. A task that has not come by then is leaked and
+//! counted: dropping it elsewhere could drop its future on the wrong thread.
 
 use std::sync::Arc;
 
@@ -21,8 +21,8 @@ use crate::shared::{Local, Phase, Shared};
 use crate::task::meta::Ready;
 use crate::task::state::flag;
 
-/// How often close yields to threads that are in the middle of a wake. Each yield is a system call; a thread that was
-/// preempted there for longer than all of them together is in trouble.
+/// How often close yields to threads that are in the middle of a wake. Each yield is a system call;
+/// a thread that stays preempted for all of them is stuck.
 const YIELDS: usize = 100_000;
 
 /// What was still there when an executor was closed.
@@ -71,18 +71,18 @@ pub(crate) fn close(shared: &Arc<Shared>, local: &Local) -> ClosedTasks {
     assert!(!local.running.get(), "a step cannot close the executor that runs it; let it end first, or stop the loop");
     local.phase.set(Phase::Closing);
     let _running = FlagGuard::new(&local.running);
-    // A section ends here: what it has held back is dropped with the rest.
+    // Ends a section, so that what it holds back is dropped with the rest.
     local.end_section();
 
     report.tasks = mark_all(local);
     shared.inbox.drain(YIELDS, &mut Closing { shared, local, report: &mut report });
     local.phase.set(Phase::Closed);
     shared.drop_spare(local);
-    // Counted last: what has come at the last moment was dropped here all the same.
+    // Counted last, because a task that came at the last moment was dropped above.
     report.leaked = local.table.borrow().owned_len();
-    // One that its caller still has is not polled any more.
+    // A root that its caller still has is not polled any more.
     local.root.end();
-    // Wakers may hold what is left of the executor for long, and on any thread: it holds no memory of its own.
+    // Wakers may keep `Shared` alive for long and on any thread, so it keeps no memory of its own.
     local.queue.free();
     local.held.free();
     if report.leaked == 0 {
@@ -92,18 +92,18 @@ pub(crate) fn close(shared: &Arc<Shared>, local: &Local) -> ClosedTasks {
     }
     if local.reports.any() {
         local.reports.deliver();
-        // Once more, for those held back: who waited for these has been dropped.
+        // Twice, for the reports that were held back: their joiners have been dropped.
         local.reports.deliver();
     }
-    // Both are foreign code, also in their drops. The custom hook is gone by then, so panics there
-    // go to the default hook.
+    // Both hooks are foreign code, also in their drops. The custom hook is gone by then, so panics
+    // here go to the default hook.
     local.reports.set_hook(None);
     local.extras.set_hooks(None, &local.reports);
     local.reports.deliver_last();
     report
 }
 
-/// The owner of the inbox, as it drops what comes out of that and what is queued.
+/// Drops what comes out of the inbox and out of the queue.
 struct Closing<'a> {
     shared: &'a Arc<Shared>,
     local: &'a Local,
@@ -111,8 +111,8 @@ struct Closing<'a> {
 }
 
 impl Drain<RemoteItem> for Closing<'_> {
-    /// A task that another thread has just spawned is made, so that whoever waits for it hears of its end, and is counted as
-    /// one that was left.
+    /// Makes the task that another thread has requested, so that its waiter hears of its end and
+    /// the report counts it.
     fn accept(&mut self, item: RemoteItem) {
         match item {
             RemoteItem::Spawn(request) => {
@@ -130,7 +130,8 @@ impl Drain<RemoteItem> for Closing<'_> {
     }
 }
 
-/// Whoever waits for a task that was leaked would wait for ever: it asks again, and is told that the loop is closed.
+/// Wakes the joiners of leaked tasks, which would wait for ever otherwise. They ask again and get
+/// an error.
 fn end_waits_for_leaked(local: &Local) {
     let joiners = local.table.borrow_mut().take_joiners();
     for joiner in joiners {
@@ -138,7 +139,7 @@ fn end_waits_for_leaked(local: &Local) {
     }
 }
 
-/// Queues each task that is not queued or on its way. Returns what is known of them.
+/// Queues each task that is neither queued nor being pushed. Returns the descriptions of all.
 fn mark_all(local: &Local) -> Vec<TaskInfo> {
     let table = local.table.borrow();
     table.wake_all();
@@ -162,10 +163,10 @@ fn drop_item(local: &Local, item: Item<Ready>, report: &mut ClosedTasks) {
         }
         Item::Call(call) => {
             report.callbacks += usize::from(call.is_pending());
-            // Cancelled rather than dropped: whoever still has its handle must not keep alive what it held.
+            // Cancelled rather than dropped: a remaining handle must not keep the captures alive.
             call.cancel_with(|discard| local.contain(discard));
         }
-        // It is its caller's to drop.
+        // The caller of the root drops it.
         Item::Root => {}
     }
 }
@@ -177,11 +178,11 @@ mod tests {
     use super::*;
     use crate::executor::Executor;
 
-    /// A thread that is stopped for ever between marking a task and pushing it looks like this from here: the task is
-    /// marked, and in no queue.
+    /// A thread that is stopped for ever between marking a task and pushing it looks like this to
+    /// the executor: the task is marked, and in no queue.
     #[test]
     #[cfg_attr(miri, ignore = "it leaks on purpose, which Miri reports; and it yields a hundred thousand times")]
-    fn a_task_that_somebody_holds_in_the_middle_of_a_wake_is_leaked_and_counted_and_its_waiters_are_told() {
+    fn close_leaks_and_counts_a_task_whose_wake_never_finishes_and_its_waiters_get_an_error() {
         let (executor, other) = (Executor::new(), Executor::new());
         let held = Rc::new(());
         let inside = held.clone();

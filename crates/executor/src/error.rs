@@ -1,4 +1,4 @@
-//! How a task can end without a value: the error of whoever waits for it.
+//! The errors of a task: how it can end without a value.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -7,7 +7,7 @@ use std::panic::Location;
 
 use picot_context::{Escaped, Payload, TaskId, TaskInfo};
 
-/// Why a task was cancelled, in the words of whoever did it.
+/// Why a task was cancelled, in the words of its canceller.
 ///
 /// ```
 /// let executor = picot_executor::Executor::new();
@@ -135,7 +135,7 @@ impl JoinError {
         JoinError::new(task, Cause::Itself)
     }
 
-    /// Notes that somebody was told of it: a panic needs no report any more.
+    /// Claims a panic, so that it needs no report any more.
     pub(crate) fn claim(&self) {
         if let Cause::Panicked(payload) = &self.0.cause {
             payload.claim();
@@ -244,8 +244,8 @@ impl JoinError {
     }
 }
 
-/// What to report of a value that a task has left and nothing takes: as
-/// [`picot_context::unclaimed`], which does not know a [`JoinError`].
+/// The cause to report of an unclaimed value. Like [`picot_context::unclaimed`], which does not
+/// know [`JoinError`].
 pub(crate) fn unclaimed<T: 'static>(value: T) -> Option<picot_context::Cause> {
     if !picot_context::is_err(&value) {
         return None;

@@ -1,7 +1,7 @@
-//! The executor: takes from the queue and runs, one step at a time.
+//! The executor: owns the queue and runs it, one step at a time.
 //!
-//! Policy is not here: how often the outside is looked at, when to sleep and for how long is up to whoever drives it.
-//! [`Executor::block_on`] is the one driver that comes with it.
+//! It has no policy: how often to check other threads, and when and how long to sleep, is up to its
+//! driver. [`Executor::block_on`] is the one driver that comes with it.
 
 use std::fmt;
 use std::panic::{Location, RefUnwindSafe};
@@ -27,8 +27,8 @@ use crate::task::handle::Task;
 /// Runs tasks and callbacks on the thread that made it, in the order in which they became ready.
 ///
 /// # If dropped
-/// It is closed, and the [`ClosedTasks`] of that goes to nobody. Call [`close`](Executor::close) to have it: it can be called
-/// while the executor is still there, and what is dropped later is closed already.
+/// It is closed, and the report of what was left is dropped. Call [`close`](Executor::close) for
+/// the report.
 ///
 /// ```
 /// use picot_executor::Executor;
@@ -40,11 +40,11 @@ use crate::task::handle::Task;
 /// ```
 pub struct Executor {
     spawner: Spawner,
-    /// How it sleeps, unless somebody else's sleep is interrupted.
+    /// The parker of [`block_on`](Executor::block_on); `None` if a foreign loop sleeps.
     parker: Option<Parker>,
 }
 
-// As for what it shares; the parker is a token and a condition.
+// Unwind safe like the shared state; the parker is a token and a condition.
 impl RefUnwindSafe for Executor {}
 
 impl Executor {
@@ -273,7 +273,7 @@ impl Executor {
         loop {
             self.take_remote();
             {
-                // One batch after the other, as long as there is nothing to do between two.
+                // Runs batch after batch while there is nothing else to do in between.
                 let _running = FlagGuard::new(&local.running);
                 let steps = Steps::new();
                 loop {
@@ -356,7 +356,7 @@ impl Executor {
         );
         let _running = FlagGuard::new(&local.running);
         if local.ended.get() {
-            // `after` has panicked at the end of the step before.
+            // `after` panicked at the end of the previous step.
             local.wake_joiner_of_ended();
         }
         run_queued(local, max, root, &Steps::new(), &mut after)
@@ -496,7 +496,7 @@ impl Executor {
         local.rest();
         if local.uses(extra::HOOKS) {
             local.hook(|hooks| hooks.park());
-            // Made before the question, so that `unpark` follows whatever the answer is.
+            // Made before the check, so that `unpark` follows `park` whatever the result is.
             let asleep = Asleep { executor: self };
             let waits = !self.has_work() && local.check_open().is_ok() && self.shared().inbox.fall_asleep();
             return waits.then_some(asleep);
@@ -589,9 +589,10 @@ impl Executor {
 
     /// Closes the executor: refuses what is new, and drops all tasks and callbacks that are left.
     ///
-    /// Callbacks are dropped without running. Each task's future is dropped in a step of its own: first those that are in
-    /// the queue, in its order, then the others in the order in which they were spawned. Their destructors may wake and
-    /// cancel; what they try to spawn is refused. Whoever waits for a task from elsewhere gets a cancellation.
+    /// Callbacks are dropped without running. Each task's future is dropped in a step of its own:
+    /// first the queued ones, in the order of the queue, then the others in spawn order. Their
+    /// destructors may wake, cancel and spawn; a task that they spawn ends at once. Waiters
+    /// elsewhere get a cancellation.
     ///
     /// Wakers may be used after that, anywhere; they do nothing. Closing twice is fine. A [`Root`] that still lives is not
     /// polled any more, and stays its caller's to drop.

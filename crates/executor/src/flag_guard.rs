@@ -1,8 +1,9 @@
-//! A flag that is raised for a scope.
+//! A flag that is set for a scope.
 
 use std::cell::Cell;
 
-/// Sets a flag for as long as it lives, also while unwinding; then it is again what it was.
+/// Sets a flag until it is dropped, also by unwinding. The drop restores the previous value, so
+/// guards nest.
 pub(crate) struct FlagGuard<'a>(&'a Cell<bool>, bool);
 
 impl<'a> FlagGuard<'a> {

@@ -1,12 +1,13 @@
 #![doc = include_str!("../README.md")]
 //!
 //! # How it fits together
-//! An [`Executor`] is owned by whoever runs it, on one thread. A [`Spawner`] is its handle on that thread, a [`Remote`]
-//! its handle on others, a [`Task`] the handle of one task, a [`CallHandle`] that of one callback.
+//! An [`Executor`] belongs to its driver, on one thread. A [`Spawner`] is its handle on that
+//! thread, a [`Remote`] its handle on other threads, a [`Task`] the handle of a task, and a
+//! [`CallHandle`] the handle of a callback.
 //!
-//! What they share is one allocation in two halves. The thread's own half (the run queue, the table of tasks) is touched
-//! by one thread only and has no lock and no atomics; the other half (the inbox) is what other threads may touch. A
-//! waker finds out on which side it is by comparing thread ids.
+//! They share one allocation in two halves. The thread's own half (the run queue, the table of
+//! tasks) has no lock and no atomic operation; only the inbox half is visible to other threads. A
+//! waker compares thread ids to find out on which side it is.
 //!
 //! # Driving it
 //! [`Executor::block_on`] runs until a future is done and sleeps in between. A loop that sleeps elsewhere uses the parts:

@@ -1,7 +1,8 @@
-//! What an executor, its handles and its wakers share, and what a wake does.
+//! The state that an executor, its handles and its wakers share.
 //!
-//! One allocation in two halves: [`Local`] belongs to the executor's thread, the inbox to everybody. A waker may outlive
-//! the executor; then both halves are empty, and nothing is ever pushed any more, because every task has ended.
+//! It is one allocation in two halves: [`Local`] belongs to the executor's thread, and the inbox to
+//! all threads. A waker may outlive the executor. Both halves are empty by then, and nothing is
+//! pushed any more, because every task has ended.
 
 use std::cell::{Cell, RefCell};
 use std::num::NonZeroU64;
@@ -23,45 +24,49 @@ use crate::run::queue::{Item, Queue};
 use crate::run::root_slot::RootSlot;
 use crate::task::meta::{Meta, Ready};
 use crate::task::state::flag;
-use crate::task::table::{Joiner, Side, Table};
+use crate::task::table::{Joiner, RareState, Table};
 use crate::task::wake_key::First;
 
 pub(crate) struct Shared {
     pub(crate) local: Bound<Local>,
     pub(crate) inbox: Inbox<RemoteItem>,
-    /// Ends the owner's sleep.
+    /// Interrupts the executor's sleep.
     pub(crate) interrupt: Waker,
-    /// Runnables that came back from the closed inbox and were leaked, because dropping one drops its future.
+    /// The number of runnables that the closed inbox returned. They were leaked, because dropping a
+    /// runnable drops its future on the wrong thread.
     pub(crate) leaked: AtomicUsize,
 }
 
-/// The half of the executor's own thread. Cells and one queue; no borrow of any of them lives while user code runs.
+/// The half of the executor's own thread. No borrow of any of its cells lives while user code runs,
+/// so user code may re-enter any method.
 pub(crate) struct Local {
     pub(crate) queue: Queue<Ready>,
     pub(crate) table: RefCell<Table>,
-    /// Whether a task has just ended that somebody waits for: who is to be woken once its step is over.
+    /// Whether the task whose step runs has ended while another waited for it. The joiner is woken
+    /// after the step, outside of the ended task's context.
     pub(crate) ended: Cell<bool>,
     pub(crate) joiner: Cell<Option<Joiner>>,
     pub(crate) reports: Reports,
     pub(crate) root: RootSlot,
     pub(crate) phase: Cell<Phase>,
-    /// Whether a step runs.
+    /// Whether a batch, a close or a hook runs. No second one may begin inside of it.
     pub(crate) running: Cell<bool>,
     pub(crate) first: First,
     pub(crate) extras: Extras,
-    /// What an exclusive section holds back.
+    /// The items that an exclusive section holds back.
     pub(crate) held: Queue<Ready>,
-    /// How often the thread has slept since; see [`rest`](Local::rest).
+    /// The number of sleeps so far, modulo 256; see [`rest`](Local::rest).
     rests: Cell<u8>,
     last_id: Cell<u64>,
-    /// References to the whole that were forgotten, see [`Owner`].
+    /// The number of references to `Shared` that were kept for reuse; see
+    /// [`Owner`](crate::task::meta::Owner).
     pub(crate) spare: Cell<usize>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     Open,
-    /// Dropping what is left. Refuses what is new.
+    /// Dropping what is left, and refusing what is new.
     Closing,
     Closed,
 }
@@ -71,24 +76,25 @@ const _: () = {
     assert_send_sync::<Shared>();
 };
 
-// A panic that unwinds past an executor, or past one of its handles, leaves nothing half done: no borrow of it lives while
-// user code runs.
+// A panic that unwinds past an executor or a handle leaves nothing half done, because no borrow
+// lives while user code runs.
 impl UnwindSafe for Shared {}
 impl RefUnwindSafe for Shared {}
 
 impl Shared {
-    /// Lets go of what [`Owner`]s have left; nothing is kept once the executor is closed. The caller has a reference itself.
+    /// Drops the references that [`Owner`](crate::task::meta::Owner)s have left for reuse. The
+    /// caller holds a reference itself, so `self` stays alive. A closed executor keeps none.
     pub(crate) fn drop_spare(self: &Arc<Shared>, local: &Local) {
         debug_assert!(local.phase.get() == Phase::Closed, "otherwise new ones would stay");
         for _ in 0..local.spare.take() {
-            // SAFETY: Each is a reference that was forgotten, see `Owner`.
+            // SAFETY: Each count stands for one strong reference that `Owner` has forgotten.
             unsafe { Arc::decrement_strong_count(Arc::as_ptr(self)) }
         }
     }
 }
 
 impl Shared {
-    /// Queues what another thread has handed over.
+    /// Queues an item that another thread has sent.
     pub(crate) fn accept(self: &Arc<Shared>, local: &Local, item: RemoteItem) {
         match item {
             RemoteItem::Task(task) => local.queue.push_task(task),
@@ -108,7 +114,7 @@ impl Shared {
         })
     }
 
-    /// Hands something over from another thread.
+    /// Sends an item to the executor from another thread, and interrupts its sleep if necessary.
     pub(crate) fn hand_over(self: &Arc<Shared>, item: RemoteItem) -> Result<(), RemoteItem> {
         if self.inbox.push(item)? {
             self.interrupt.wake_by_ref();
@@ -160,39 +166,40 @@ impl Local {
         if self.phase.get() == Phase::Open { Ok(()) } else { Err(Closed::new()) }
     }
 
-    /// The task's future has been dropped. Takes it out of the table, lets go of its locals, and leaves its joiner to be woken.
+    /// Ends a task whose future was dropped: removes it from the table, clears its locals, and
+    /// notes its joiner for [`wake_joiner_of_ended`](Local::wake_joiner_of_ended).
     ///
-    /// It gives nothing back, and what few tasks have is none of its matter: an empty side that it moved through memory was written
-    /// in halves and read as a whole, and the processor waited for that, behind whatever it had missed in its caches.
+    /// Returns nothing: moving a usually empty `RareState` by value caused a store-forwarding
+    /// stall.
     #[inline]
     pub(crate) fn end_task(&self, meta: &Meta) {
         if self.is_holder(meta.id) {
-            // Its guard was leaked, or handed to somebody who never runs.
+            // The guard was leaked, or moved to a task that never drops it.
             self.end_section();
         }
         meta.set(flag::ENDED);
         let waker = self.table.borrow_mut().remove(meta);
         drop(waker);
-        if meta.is(flag::HAS_SIDE) {
-            self.end_side(meta);
+        if meta.is(flag::HAS_RARE_STATE) {
+            self.end_rare_state(meta);
         }
         self.drop_made();
     }
 
     #[inline(never)]
-    fn end_side(&self, meta: &Meta) {
-        let Side { joiner, more } = self.table.borrow_mut().take_side(meta);
+    fn end_rare_state(&self, meta: &Meta) {
+        let RareState { joiner, details } = self.table.borrow_mut().take_rare_state(meta);
         if joiner.is_some() {
             self.ended.set(true);
             self.joiner.set(joiner);
         }
-        if let Some(details) = more.and_then(|more| more.details) {
-            // The values only: the name is still wanted, for whatever else goes wrong in this step.
+        if let Some(details) = details.and_then(|details| details.details) {
+            // Clears the values only. The name may still appear in a report of this step.
             self.contain(|| details.clear_locals());
         }
     }
 
-    /// Drops the locals that the running step has made, which are its last.
+    /// Drops the task-locals that were first set in the step that runs, which is the last one.
     #[inline]
     pub(crate) fn drop_made(&self) {
         if picot_context::has_made() {
@@ -201,16 +208,16 @@ impl Local {
         }
     }
 
-    /// Gives memory back that a peak has left, if it has ended. To be called where the thread has
-    /// time: before it sleeps, and at the end of a run.
+    /// Frees memory that a past peak has left. Call it where there is time: before a sleep, and at
+    /// the end of a run.
     pub(crate) fn shrink(&self) {
         self.queue.shrink();
         self.held.shrink();
         self.table.borrow_mut().shrink();
     }
 
-    /// [`shrink`](Local::shrink)s at every `RESTS`th call, so that a load which comes and goes with
-    /// each turn pays for it rarely, and a turn nearly nothing.
+    /// Calls [`shrink`](Local::shrink) every `RESTS`th time. A load that comes and goes each turn
+    /// would otherwise free and allocate in each turn.
     #[inline]
     pub(crate) fn rest(&self) {
         const RESTS: u8 = 64;
@@ -221,7 +228,7 @@ impl Local {
         }
     }
 
-    /// Calls a waker that may be anybody's. A panic in it is reported.
+    /// Calls a waker of foreign code. A panic in it is reported.
     #[inline]
     pub(crate) fn wake(&self, waker: Waker) {
         if let Err(payload) = picot_context::catch(move || waker.wake()) {
@@ -229,7 +236,7 @@ impl Local {
         }
     }
 
-    /// Drops a waker that may be anybody's. A panic in that is reported.
+    /// Drops a waker of foreign code. A panic in its destructor is reported.
     #[cold]
     pub(crate) fn drop_waker(&self, waker: Waker) {
         if let Err(payload) = picot_context::catch(move || drop(waker)) {
@@ -237,7 +244,7 @@ impl Local {
         }
     }
 
-    /// Wakes whoever has waited for the task that has just ended.
+    /// Wakes the joiner of the task that has just ended.
     #[inline]
     pub(crate) fn wake_joiner_of_ended(&self) {
         self.ended.set(false);
@@ -246,17 +253,17 @@ impl Local {
         }
     }
 
-    /// Wakes whoever has waited for a task that has ended.
+    /// Wakes the joiner of a task that has ended.
     #[inline]
     pub(crate) fn wake_joiner(&self, joiner: Joiner) {
         match joiner {
-            // One of our own wakers, which do not look at the table.
+            // This runs one of our own wakers, which does not borrow the table.
             Joiner::Task(key) => self.table.borrow().wake(key),
             Joiner::Other(waker) => self.wake(waker),
         }
     }
 
-    /// Tells what there is to tell, if no turn comes any more at whose end that would be done.
+    /// Delivers reports at once if the executor is closed, because no turn will.
     pub(crate) fn deliver_if_closed(&self) {
         if self.phase.get() == Phase::Closed {
             self.reports.deliver_last();
@@ -274,7 +281,7 @@ impl Local {
         self.extras.hook(&self.reports, call);
     }
 
-    /// Runs a piece of the user's code whose panic is a report and no more.
+    /// Runs user code. A panic in it becomes a report.
     pub(crate) fn contain(&self, f: impl FnOnce()) {
         if let Err(payload) = picot_context::catch(f) {
             self.reports.running_panicked(payload);

@@ -1,4 +1,4 @@
-//! Making tasks: the handle that does it, and the one `spawn_unchecked`.
+//! The spawner: the executor's handle on its own thread.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -23,7 +23,8 @@ use crate::task::make::make_task;
 use crate::task::state::flag;
 use crate::task::wake_key::WakeKey;
 
-/// The executor's handle on its own thread: makes tasks and callbacks. It may outlive the executor; then it refuses.
+/// Makes tasks and callbacks on the executor's thread. It may outlive the executor: then tasks end
+/// at once, and calls are refused.
 ///
 /// As a [`Host`] it lets promises and other leaves run on an executor that is used alone.
 ///
@@ -46,7 +47,7 @@ use crate::task::wake_key::WakeKey;
 #[derive(Clone)]
 pub struct Spawner {
     pub(crate) shared: Arc<Shared>,
-    /// It speaks of one thread.
+    /// Makes the type `!Send` and `!Sync`.
     _thread: PhantomData<*const ()>,
 }
 
@@ -58,7 +59,7 @@ impl Spawner {
 
     #[inline]
     pub(crate) fn local(&self) -> &Local {
-        // SAFETY: It was made on the executor's thread, and stays there: it is neither `Send` nor `Sync`.
+        // SAFETY: `new` checked the thread, and this type is neither `Send` nor `Sync`.
         unsafe { self.shared.local.get_here() }
     }
 
@@ -128,7 +129,7 @@ impl Spawner {
     ///
     /// #[track_caller]
     /// fn spawn_logged(spawner: &Spawner, line: &'static str) {
-    ///     let place = std::panic::Location::caller(); // of whoever calls this
+    ///     let place = std::panic::Location::caller(); // of the caller
     ///     drop(spawner.spawn_at(place, Some("logger"), async move { println!("{line}") }));
     /// }
     ///
@@ -198,7 +199,7 @@ impl Spawner {
         Exclusive::new(self.shared.clone())
     }
 
-    /// Has `hooks` watch the executor from now on, instead of those before. They are dropped when it is closed.
+    /// Sets the hooks, in place of those before. They are dropped at close.
     ///
     /// ```
     /// use std::rc::Rc;
@@ -219,7 +220,7 @@ impl Spawner {
         self.local().extras.set_hooks(Some(hooks), &self.local().reports);
     }
 
-    /// Has nobody watch the executor any more.
+    /// Removes the hooks.
     ///
     /// ```
     /// use std::rc::Rc;
@@ -229,7 +230,7 @@ impl Spawner {
     ///
     /// impl Hooks for Strict {
     ///     fn before_step(&self, _: Step) {
-    ///         unreachable!("nobody watches any more");
+    ///         unreachable!("the hooks were removed");
     ///     }
     /// }
     ///
@@ -285,8 +286,8 @@ impl Spawner {
         Ok(())
     }
 
-    /// A number for a task that somebody else runs, inside of a step of one of ours: such as the children of a scope, which
-    /// are polled by their parent. It is in one order with those that are spawned.
+    /// Allocates an id for a task that runs inside a step of another one, such as a child of a
+    /// scope. Ids are in spawn order.
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
@@ -300,8 +301,8 @@ impl Spawner {
         self.local().next_id()
     }
 
-    /// Tells the hooks something, if there are any; for those who run tasks inside of ours, as with
-    /// [`allocate_id`](Spawner::allocate_id).
+    /// Calls the hooks, if there are any, on behalf of a task that runs inside another one's step;
+    /// see [`allocate_id`](Spawner::allocate_id).
     ///
     /// ```
     /// use picot_executor::{Executor, TaskInfo};
@@ -355,7 +356,7 @@ impl Spawner {
     /// let parent = executor.spawn(async move { child.await.unwrap() });
     /// executor.run_until_stalled();
     /// let waiting = executor.spawner().waiting();
-    /// assert!(waiting[0].waits_for.is_none(), "nobody knows what the child waits for");
+    /// assert!(waiting[0].waits_for.is_none(), "it awaits no task");
     /// assert_eq!(waiting[1].task.id(), parent.id());
     /// assert_eq!(waiting[1].waits_for.as_ref().unwrap().given_name(), Some("child"));
     /// ```
@@ -373,7 +374,7 @@ impl Spawner {
     /// let executor = picot_executor::Executor::new();
     /// let spawner = executor.spawner().clone();
     /// executor.block_on(std::future::poll_fn(move |_| {
-    ///     assert_eq!(spawner.wake_key(Waker::noop()), None, "that wakes nobody");
+    ///     assert_eq!(spawner.wake_key(Waker::noop()), None, "that wakes no task");
     ///     Poll::Ready(())
     /// }));
     /// ```
@@ -400,7 +401,7 @@ impl Spawner {
     /// ```
     #[inline]
     pub fn wake(&self, key: WakeKey) {
-        // What it calls is one of our own wakers, which do not look at the table.
+        // It calls one of our own wakers, which does not borrow the table.
         self.local().table.borrow().wake(key);
     }
 
@@ -438,9 +439,9 @@ impl Spawner {
         Remote::new(self.shared.clone())
     }
 
-    /// Replaces the error hook: who is told, at the end of a turn, of what went wrong in it and nobody waited for. Without
-    /// one, a line is printed on standard error. The hook itself may do anything; if it panics, the default takes over
-    /// for that report.
+    /// Sets the error hook, which gets the reports of a turn at its end. Without one, each report
+    /// is a line on standard error. The hook may call anything; if it panics, the default takes
+    /// over for that report.
     ///
     /// ```
     /// use std::{cell::RefCell, rc::Rc};
@@ -471,8 +472,8 @@ impl Spawner {
         self.local().reports.set_hook(None);
     }
 
-    /// Queues a report for the error hook. If the executor is closed, no turn comes at whose end it could be told: then the hook
-    /// is called at once, which is the default unless another was set after the close.
+    /// Queues a report for the error hook. A closed executor calls the hook at once, because no
+    /// turn will; the hook is the default one unless another was set after the close.
     ///
     /// ```
     /// use picot_context::{Kind, Origin, Report, catch};
@@ -543,8 +544,8 @@ impl TaskBuilder<'_> {
         TaskBuilder { name: Some(name.into()), ..self }
     }
 
-    /// Says where the task comes from, for reports: for those who spawn on behalf of somebody else, as a server does for
-    /// whoever gave it its handler. Unless set, it is the place of the call of [`spawn`](TaskBuilder::spawn).
+    /// Sets the place that reports show, for callers that spawn on behalf of others. By default it
+    /// is the call of [`spawn`](TaskBuilder::spawn).
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
@@ -575,7 +576,7 @@ impl TaskBuilder<'_> {
         TaskBuilder { eager: true, ..self }
     }
 
-    /// Has the task share the task-locals of whoever spawns it, instead of starting with a snapshot: each sees what the
+    /// Shares the task-locals with the spawning task, instead of a snapshot: each sees what the
     /// other sets (asyncio's `create_task(…, context=…)`).
     ///
     /// ```

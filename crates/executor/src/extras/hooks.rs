@@ -1,17 +1,16 @@
-//! Hooks: what tools may watch of an executor, and the order in which a test may shake it.
+//! Hooks: the interface through which tools watch an executor.
 //!
-//! One word says whether anything here is in use. While it is zero, a step pays for all of it with one branch; what comes
-//! after that branch is in this file and in `section.rs`.
 
 use picot_context::{Step, TaskInfo};
 
 /// Watches an executor; see [`Spawner::set_hooks`](crate::Spawner::set_hooks). All methods do nothing unless they are
 /// replaced.
 ///
-/// They run on the executor's thread, with none of its borrows live, so they may call anything, but what runs or closes the
-/// executor: that is for `park` and `unpark` alone, as all others are in the middle of something. What they spawn, wake or
-/// cancel waits for the next turn. If one panics, the error hook is told, and all else goes on. The order for one task:
-/// `spawned`, then `before_step` and `after_step` in turns, `exited` inside of the last step.
+/// They run on the executor's thread, with none of its borrows live, so they may call anything
+/// except what runs or closes the executor. Only `park` and `unpark` may do that, because all
+/// others run in the middle of a step. What they spawn, wake or cancel waits for the next turn. A
+/// panic in one goes to the error hook. The order for one task: `spawned`, then `before_step` and
+/// `after_step` in turns, and `exited` inside the last step.
 ///
 /// ```
 /// use std::{cell::Cell, rc::Rc};

@@ -65,7 +65,8 @@ impl Extras {
         let hooks = self.hooks.borrow().clone();
         let Some(hooks) = hooks else { return };
         contain_hook(reports, || call(&*hooks));
-        // They may have replaced themselves, and may then panic in their drop, too.
+        // A hook may have replaced the hooks, so this may be the last reference, whose drop may
+        // panic.
         contain_hook(reports, move || drop(hooks));
     }
 }

@@ -1,7 +1,8 @@
-//! Reports on their way to the error hook: queued where something went wrong, delivered at the end of the turn.
+//! Reports: queued where something went wrong, and delivered to the error hook at the end of the
+//! turn.
 //!
-//! A task's panic is different from the rest: whoever waits for the task gets it instead. If somebody waited when the
-//! task ended, the report is held back for one more turn, in which that somebody runs and claims it.
+//! A task's panic goes to its joiner instead. If there was a joiner when the task ended, the report
+//! is held back for one more turn, in which the joiner runs and claims it.
 //!
 //! The hook runs in the context of what went wrong, as asyncio's handler does: that step is the current one, and its
 //! task-locals are visible.
@@ -19,10 +20,10 @@ type Hook = Rc<dyn Fn(&Report)>;
 #[derive(Default)]
 pub(crate) struct Reports {
     pending: RefCell<Vec<Pending>>,
-    /// Whether `pending` holds anything: asked every turn.
+    /// Whether `pending` holds anything. Checked every turn.
     any: Cell<bool>,
-    /// Whether reports are delivered further up the stack: what the hook reports meanwhile waits
-    /// for that to be over.
+    /// Whether a delivery runs further up the stack. What the hook reports meanwhile waits for the
+    /// end of it.
     delivers: Cell<bool>,
     hook: RefCell<Option<Hook>>,
     /// What the next report calls, once: a foreign loop waits in the executor's place, and the
@@ -56,7 +57,7 @@ impl Reports {
         self.put(Pending { report, scene: Scene::now(), held_back: false });
     }
 
-    /// A task has panicked, in this context. `awaited` is whether somebody waited for it.
+    /// Reports a task's panic. `awaited` is whether the task had a joiner.
     pub(crate) fn task_panicked(&self, task: TaskInfo, scene: Scene, payload: Payload, awaited: bool) {
         self.put(Pending { report: Report::panic(Origin::task(task), payload), scene, held_back: awaited });
     }
@@ -66,7 +67,7 @@ impl Reports {
         self.push(Report::new(Origin::task(task), cause));
     }
 
-    /// Whatever runs now has panicked.
+    /// Reports a panic of the current step.
     pub(crate) fn running_panicked(&self, payload: Payload) {
         self.push(Report::panic(Origin::running().unwrap_or(Origin::new(Kind::Loop)), payload));
     }
@@ -131,7 +132,8 @@ impl Reports {
                         hook(&report);
                     });
                     if let Err(payload) = told {
-                        // The default takes over, and says what the hook was told, too.
+                        // The hook panicked, so the default takes over for this report, and prints
+                        // the hook's panic too.
                         print(&report);
                         print_panic(payload);
                     }
@@ -144,8 +146,8 @@ impl Reports {
         discard(report);
     }
 
-    /// Delivers what a closed executor is told, now: no turn comes at whose end that would be done.
-    /// The default hook prints what the hook reports meanwhile, which might never end otherwise.
+    /// Delivers the reports of a closed executor at once, because no turn will. What the hook
+    /// reports meanwhile is printed: delivering it to the hook might never end.
     pub(crate) fn deliver_last(&self) {
         self.deliver();
         if self.delivers.get() {
@@ -162,8 +164,8 @@ impl Reports {
     }
 }
 
-/// Drops a value of the hook's or of a report's. A panic in that is printed, not reported: what
-/// reports may be what panics.
+/// Drops a value of the hook or of a report. A panic in that is printed rather than reported,
+/// because the reporting itself may be what panics.
 fn discard<T>(value: T) {
     if let Err(payload) = catch(move || drop(value)) {
         print_panic(payload);
@@ -175,7 +177,7 @@ fn print_panic(payload: Payload) {
     print(&Report::panic(Origin::new(Kind::Hook), payload));
 }
 
-/// Whether a joiner has been told of the panic.
+/// Whether a joiner has claimed the panic.
 fn is_settled(report: &Report) -> bool {
     match &report.cause {
         Cause::Panic(payload) => payload.is_claimed(),

@@ -1,7 +1,8 @@
 //! The exclusive section: while its guard lives, one task runs and nothing else does.
 //!
-//! The invariant: what is held back keeps its order, and stands before everything that became ready after it when the
-//! section ends. Wakes know nothing of a section; it is the batch that sets aside what it may not run.
+//! The invariant: held items keep their order, and come before everything that became ready after
+//! them when the section ends. Wakes do not know about sections; the batch sets aside what it must
+//! not run.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -17,7 +18,7 @@ use crate::shared::{Local, Shared};
 use crate::task::meta::Ready;
 
 impl Local {
-    /// Whether the item has to wait for the end of a section.
+    /// Whether a section keeps the item from running.
     pub(crate) fn must_hold(&self, item: &Item<Ready>) -> bool {
         let Some(holder) = self.extras.section.holder.get() else { return false };
         match item {
@@ -31,7 +32,7 @@ impl Local {
         self.held.push(item);
     }
 
-    /// Sets everything in the queue aside that has to wait for the end of a section, if one lasts.
+    /// Moves every queued item that a section holds back out of the queue.
     #[cold]
     pub(crate) fn set_aside(&self) {
         for _ in 0..self.queue.len() {
@@ -54,7 +55,7 @@ impl Local {
         self.uses(extra::SECTION) && self.extras.section.holder.get() == Some(task)
     }
 
-    /// Ends the section, if one lasts: what was held back stands in front again.
+    /// Ends the section, if there is one. The held items return to the front of the queue.
     #[cold]
     pub(crate) fn end_section(&self) {
         let lasted = self.extras.section.holder.take().is_some();
@@ -69,8 +70,8 @@ impl Local {
         }
     }
 
-    /// The holder waits for a task that cannot run before it lets go. It is told so once a section, however often it is
-    /// polled.
+    /// Reports that the holder waits for a task that cannot run before the section ends. Once a
+    /// section for each task, however often the holder is polled.
     #[cold]
     pub(crate) fn report_wait_for_held(&self, task: TaskInfo) {
         let mut reported = self.extras.section.reported.borrow_mut();
@@ -90,8 +91,8 @@ impl Local {
 /// Before it has given its guard, nothing has happened; after that the section is the guard's.
 ///
 /// # Panics
-/// If it is polled by anything but a task of the executor that has not ended, such as by a callback: there would be nobody to
-/// run.
+/// If it is polled by anything but a live task of the executor, such as a callback: no task could
+/// then hold the section.
 ///
 /// ```
 /// let executor = picot_executor::Executor::new();
@@ -104,7 +105,7 @@ impl Local {
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct Exclusive {
     shared: Arc<Shared>,
-    /// It speaks of one thread.
+    /// Makes the type `!Send` and `!Sync`.
     _thread: PhantomData<*const ()>,
 }
 
@@ -125,8 +126,8 @@ impl Future for Exclusive {
             return Poll::Pending;
         }
         let Some(number) = local.extras.section.enter(task) else {
-            // The other has entered further down in the step that runs, which is that of an eager spawn. From the next on the
-            // task is held back, and asks again when the section is over.
+            // An eager task entered further down the stack, inside this step. From the next step on
+            // this task is held back, and asks again after that section.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         };

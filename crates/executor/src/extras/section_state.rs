@@ -4,20 +4,20 @@ use std::cell::{Cell, RefCell};
 
 use picot_context::TaskId;
 
-/// Which section lasts, and what it holds back.
+/// The exclusive section that lasts, if one does.
 #[derive(Default)]
 pub(crate) struct SectionState {
     pub(crate) holder: Cell<Option<TaskId>>,
-    /// The section's number: a guard that outlived its section ends none of the later ones.
+    /// The section's number. A guard that outlived its section ends no later one.
     pub(crate) number: Cell<u64>,
-    /// How many guards it has: the holder may enter again.
+    /// The number of its guards: the holder may enter again.
     pub(crate) guards: Cell<usize>,
-    /// The held tasks whose wait by its own task was reported.
+    /// The held tasks that the holder waits for, and that were reported.
     pub(crate) reported: RefCell<Vec<TaskId>>,
 }
 
 impl SectionState {
-    /// Gives the section's number, or nothing if another task is in one.
+    /// Enters a section. Returns its number, or `None` if another task is in one.
     pub(crate) fn enter(&self, task: TaskId) -> Option<u64> {
         match self.holder.get() {
             None => {

@@ -13,7 +13,7 @@ impl Random {
         self.0.set(seed);
     }
 
-    /// Fills the first `count` places of the queue from all of it, each choice equally likely.
+    /// Fills the first `count` slots of the queue from all of it, each choice equally likely.
     #[cold]
     pub(crate) fn shuffle<T>(&self, queue: &Queue<T>, count: usize) {
         let mut items: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
@@ -26,8 +26,8 @@ impl Random {
         }
     }
 
-    /// A number below `limit`: Vigna's SplitMix64, brought into range by Lemire's multiplication. The bias, of one in 2^64
-    /// divided by the length of the queue, is no matter here.
+    /// A number below `limit`: Vigna's SplitMix64, scaled by Lemire's multiplication. The bias is
+    /// the length of the queue divided by 2^64, which is negligible.
     fn below(&self, limit: usize) -> usize {
         let state = self.0.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
         self.0.set(state);

@@ -1,7 +1,7 @@
 //! The executor seen from other threads.
 //!
-//! Whatever is handed over here runs on the executor's thread, or comes back in the error, or is dropped on that thread
-//! at close and counted in its report. Nothing is ever dropped silently.
+//! Each item either runs on the executor's thread, or comes back in the error, or is dropped on
+//! that thread at close and counted in its report. No item is lost silently.
 
 use std::fmt;
 use std::panic::Location;
@@ -32,7 +32,7 @@ use crate::shared::Shared;
 #[derive(Clone)]
 pub struct Remote {
     shared: Arc<Shared>,
-    /// How much may wait at the executor before this handle refuses.
+    /// The backlog at which this handle refuses.
     limit: usize,
 }
 

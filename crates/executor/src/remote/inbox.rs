@@ -1,16 +1,17 @@
-//! The inbox: what other threads hand over, and the protocol that wakes the owner for it.
+//! The inbox: items from other threads, and the protocol that wakes the owner for them.
 //!
-//! The state is one of three. AWAKE: the owner runs and has looked. NOTIFIED: something was pushed that it has not looked
-//! at. ASLEEP: it waits, or is about to.
+//! The state is one of three. AWAKE: the owner runs and has checked the queue. NOTIFIED: an item
+//! was pushed since. ASLEEP: the owner sleeps, or is about to.
 //!
-//! - A pusher pushes first, and swaps NOTIFIED in second. If it found ASLEEP, it interrupts the sleep; otherwise the
-//!   owner will look before it sleeps, or somebody else has interrupted it.
+//! - A pusher pushes first, and swaps NOTIFIED in second. If it replaced ASLEEP, it interrupts the
+//!   sleep; otherwise the owner will check before it sleeps, or another pusher has interrupted it.
 //! - The owner goes to sleep by exchanging AWAKE for ASLEEP. If it finds NOTIFIED instead, it does not sleep.
-//! - The owner, looking, swaps AWAKE in *before* it takes from the queue: what is pushed after that is notified again.
+//! - The owner swaps AWAKE in *before* it takes from the queue, so a later push notifies again.
 //!
-//! All three read and modify one variable in one step, so they have one order, and each sees what came before it: either
-//! the owner finds NOTIFIED and the item is visible to it, or the pusher finds ASLEEP and interrupts. With a load and a
-//! store in place of any of them, both could miss each other. The model at the end of this file checks that.
+//! All three are read-modify-write operations on one variable, so they have one order, and each
+//! sees what came before it: either the owner finds NOTIFIED and the item is visible to it, or the
+//! pusher finds ASLEEP and interrupts. With a separate load and store in place of any of them, both
+//! could miss each other. The model at the end of this file checks that.
 
 use concurrent_queue::{ConcurrentQueue, PushError};
 use crossbeam_utils::CachePadded;
@@ -39,7 +40,7 @@ impl<T> Inbox<T> {
         Inbox { queue: ConcurrentQueue::unbounded(), state: CachePadded::new(AtomicU8::new(AWAKE)) }
     }
 
-    /// Hands something over. Returns whether the owner sleeps and must be interrupted.
+    /// Pushes an item. Returns whether the owner sleeps and must be interrupted.
     ///
     /// # Errors
     /// The item, if the inbox is closed.
@@ -51,7 +52,8 @@ impl<T> Inbox<T> {
         }
     }
 
-    /// Whether something was pushed that the owner has not looked at. A plain load: the owner asks every turn.
+    /// Whether an item was pushed that the owner has not checked. A relaxed load suffices: the
+    /// owner asks every turn, and `take` synchronizes.
     #[inline]
     pub(crate) fn is_notified(&self) -> bool {
         self.state.load(Ordering::Relaxed) == NOTIFIED
@@ -62,8 +64,8 @@ impl<T> Inbox<T> {
         self.queue.len()
     }
 
-    /// Takes out what is there now and at most `max` of it, so that a flood of pushes cannot keep
-    /// the owner here. If more is left, the inbox stays notified.
+    /// Takes the items that are there now, at most `max`, so that a flood of pushes cannot keep the
+    /// owner here. If more is left, the inbox stays notified.
     pub(crate) fn take(&self, max: usize, mut each: impl FnMut(T)) -> usize {
         self.state.swap(AWAKE, Ordering::AcqRel);
         let mut count = self.queue.len();
@@ -84,7 +86,8 @@ impl<T> Inbox<T> {
         taken
     }
 
-    /// Goes to sleep, or stays asleep. Returns whether the owner may wait now; if not, there is something to look at.
+    /// Goes to sleep, or stays asleep. Returns whether the owner may wait now; `false` means that
+    /// there is something to take.
     pub(crate) fn fall_asleep(&self) -> bool {
         let result = self.state.compare_exchange(AWAKE, ASLEEP, Ordering::AcqRel, Ordering::Acquire);
         matches!(result, Ok(_) | Err(ASLEEP))
@@ -92,17 +95,17 @@ impl<T> Inbox<T> {
 
     /// Wakes up after a wait, for whatever reason it ended.
     pub(crate) fn wake_up(&self) {
-        // If somebody has notified, that stays to be looked at.
+        // If a pusher has notified, that state stays.
         let _ = self.state.compare_exchange(ASLEEP, AWAKE, Ordering::AcqRel, Ordering::Acquire);
     }
 
-    /// Refuses pushes from now on. What is inside stays to be taken.
+    /// Refuses pushes from now on. Items that are inside can still be taken.
     fn close(&self) {
         self.queue.close();
     }
 
-    /// Takes and runs what is pushed until nothing is on its way any more, and then closes. Who is on its way and does not
-    /// come is waited for with so many `yields`; from the closing on its push comes back to it.
+    /// Takes and runs items until no push is in progress, then closes. Waits up to `yields` thread
+    /// yields for a push in progress; later pushes fail.
     pub(crate) fn drain(&self, yields: usize, owner: &mut impl Drain<T>) {
         for left in (0..=yields).rev() {
             self.take(usize::MAX, |item| owner.accept(item));
@@ -112,22 +115,23 @@ impl<T> Inbox<T> {
             yield_now();
         }
         self.close();
-        // What was pushed between the last look and the closing was accepted: it is the last.
+        // A push between the last take and the close was accepted. This takes it.
         self.take(usize::MAX, |item| owner.accept(item));
         owner.run();
     }
 }
 
-/// Who drains an inbox to close it.
+/// The owner's side of [`Inbox::drain`].
 pub(crate) trait Drain<T> {
     fn accept(&mut self, item: T);
 
-    /// Runs what was accepted. Returns whether nothing is on its way any more.
+    /// Runs the accepted items. Returns whether no push is in progress any more.
     fn run(&mut self) -> bool;
 }
 
-/// Whether something that may be pushed many times is in the inbox already, so that it stands there once. A second push is
-/// left out: the owner, who [clears](Sent::clear) this before it acts on the first, sees what came before the second, too.
+/// Keeps an item that may be pushed often in the inbox at most once. A second push is left out: the
+/// owner [clears](Sent::clear) this before it acts on the first, so it sees what came before the
+/// second too.
 pub(crate) struct Sent(AtomicBool);
 
 impl Sent {
@@ -135,13 +139,13 @@ impl Sent {
         Sent(AtomicBool::new(false))
     }
 
-    /// Marks it as pushed. Returns whether the caller has to push it.
+    /// Marks the item as pushed. Returns whether the caller has to push it.
     pub(crate) fn mark(&self) -> bool {
         !self.0.swap(true, Ordering::AcqRel)
     }
 
-    /// It has come out: from now on whoever marks it pushes again. A swap, not a store: it takes over what those have
-    /// written whose push was left out.
+    /// Clears the mark, when the item has come out: the next mark pushes again. A swap, not a
+    /// store: it acquires what was written by threads whose push was left out.
     pub(crate) fn clear(&self) {
         self.0.swap(false, Ordering::AcqRel);
     }
@@ -189,8 +193,8 @@ mod model {
 
     use super::*;
 
-    /// Stands for the wake-up fd or the parker: remembers one ring. Loom fails a model in which somebody waits and nobody
-    /// ever rings.
+    /// Stands for the wake-up fd or the parker, and remembers one ring. Loom fails a model in which
+    /// a waiter is never woken.
     #[derive(Default)]
     struct Alarm {
         rung: Mutex<bool>,
@@ -247,7 +251,7 @@ mod model {
                 alarm.wait();
                 inbox.wake_up();
             }
-            assert!(inbox.is_notified(), "whoever does not sleep, or was woken, has something to look at");
+            assert!(inbox.is_notified(), "an owner that does not sleep, or was woken, has an item to take");
             let mut got = None;
             assert_eq!(inbox.take(usize::MAX, |item| got = Some(item)), 1);
             assert_eq!(got, Some(7));
@@ -268,8 +272,8 @@ mod model {
         }
     }
 
-    /// Each of the threads pushes an item. The owner must never wait while an item is there and nobody will ring.
-    /// It takes at most `max` the first time that there is something, and all that is there later.
+    /// Each thread pushes an item. The owner must never sleep while an item is there and no pusher
+    /// will ring.
     fn owner_gets_everything(pushers: usize, max: usize) {
         let inbox = Arc::new(Inbox::new());
         let alarm = Arc::new(Alarm::default());

@@ -1,4 +1,4 @@
-//! What the inbox carries.
+//! The items of the inbox.
 
 use std::any::Any;
 use std::rc::Rc;
@@ -12,13 +12,13 @@ use crate::task::meta::Ready;
 
 type RemoteCall = Box<dyn FnOnce() + Send>;
 
-/// What the inbox holds.
+/// An item of the inbox.
 pub(crate) enum RemoteItem {
     Task(Ready),
     Call(Place, RemoteCall),
     Deliver(Arc<dyn Delivery>),
     Spawn(Box<dyn Start>),
-    /// Makes a report of what a handle has dropped.
+    /// Makes a report of a value that a handle has dropped.
     Report(RemoteCall),
 }
 
@@ -28,10 +28,10 @@ pub(crate) trait Delivery: Send + Sync {
     fn arrive(self: Arc<Self>);
 }
 
-/// A request of whatever type.
+/// A request for a task, of any type.
 pub(crate) trait Start: Send {
-    /// Makes the task and queues it, cancelled already if there is a reason. On the executor's thread. What comes from another
-    /// has no details: it was not spawned by whatever runs here.
+    /// Makes the task and queues it, on the executor's thread. It is cancelled at once if there is
+    /// a reason. A request from another thread has no details, because no task spawned it.
     fn start(
         self: Box<Self>,
         shared: &Arc<Shared>,
@@ -39,6 +39,6 @@ pub(crate) trait Start: Send {
         cancel: Option<CancelReason>,
     ) -> TaskInfo;
 
-    /// The closure, to be given back.
+    /// The closure, to be returned to the caller.
     fn into_make(self: Box<Self>) -> Box<dyn Any>;
 }

@@ -1,8 +1,8 @@
-//! A task seen from other threads: its future stays at home, its outcome comes here.
+//! A task seen from other threads: its future stays on the executor's thread, its outcome travels.
 //!
-//! The invariant: what is not `Send` (the future, the task's handle) is made, touched and dropped on the executor's thread
-//! only; what crosses is the closure that makes the future, and the outcome. The lock is held for moves, never while
-//! anybody's code runs.
+//! The invariant: values that are not `Send` (the future and the task's handle) are made, used and
+//! dropped on the executor's thread only. The closure that makes the future, and the outcome, cross
+//! threads. The lock is held for moves only, never while user code runs.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -32,8 +32,8 @@ use crate::task::make::make_task;
 /// - `(&mut task).await` only watches, and so does [`wait`](RemoteTask::wait), which blocks its thread.
 /// - Waiting for oneself is an error, in whichever way.
 ///
-/// A panic of the task goes to whoever waited for it when it happened. If nobody did, the error hook is told, and a later
-/// wait still gets the payload.
+/// A panic of the task goes to the joiner that waits when it happens. If there is none, the error
+/// hook gets a report, and a later wait still gets the payload.
 ///
 /// # If dropped
 /// The task runs on. An outcome that has arrived is dropped with it. An `Err` in it goes to the
@@ -67,7 +67,7 @@ pub struct RemoteTask<T> {
 /// Where the outcome arrives.
 struct Mailbox<T> {
     state: Mutex<State<T>>,
-    /// Told when the outcome arrives, to threads that block.
+    /// Notified when the outcome arrives, for threads that block.
     arrived: Condvar,
     /// The task, on the executor's thread, until it has ended.
     home: OnceLock<Bound<Cell<Option<Task<T>>>>>,
@@ -76,7 +76,7 @@ struct Mailbox<T> {
     abandon: fn(&Arc<Shared>, TaskInfo, T),
 }
 
-// Its lock is held for moves only, and the task at home is only ever taken out whole.
+// Unwind safe: the lock is held for moves only, and the task is only taken out whole.
 impl<T> UnwindSafe for Mailbox<T> {}
 impl<T> RefUnwindSafe for Mailbox<T> {}
 
@@ -102,7 +102,7 @@ impl<T> Mailbox<T> {
 }
 
 impl<T: Send + 'static> Mailbox<T> {
-    /// At home, after the step in which the task has ended: sends the outcome on its way.
+    /// Sends the outcome on its way. Runs on the executor's thread, after the task's last step.
     fn deliver(self: &Arc<Self>) {
         let Some(mut task) = self.home.get().and_then(Bound::get).and_then(Cell::take) else { return };
         let shared = task.owner().clone();
@@ -111,7 +111,7 @@ impl<T: Send + 'static> Mailbox<T> {
             (state.is_abandoned, state.ignores_errors)
         };
         if is_abandoned {
-            // As a task without a handle ends: what it leaves is dropped, and its panic is for the hook.
+            // Ends like a task without a handle: its outcome is dropped, and its panic is reported.
             return drop(if ignores_errors { task.ignore_errors() } else { task });
         }
         let Poll::Ready(outcome) = task.poll_join_with(&Waker::from(self.clone())) else {
@@ -138,7 +138,7 @@ impl<T: Send + 'static> Mailbox<T> {
     }
 }
 
-/// An outcome on its way to be dropped, and which task has left it if an error in it is a report.
+/// An outcome to be dropped, and the task to report if it is an `Err`.
 struct Unclaimed<T> {
     outcome: Result<T, JoinError>,
     reported_as: Option<TaskInfo>,
@@ -212,7 +212,7 @@ impl<T: Send + 'static> Mailbox<T> {
     }
 }
 
-/// The making of a task, on its way to the executor's thread.
+/// The request for a task, on its way to the executor's thread.
 pub(crate) struct Request<M, T> {
     place: Place,
     make: M,
@@ -269,7 +269,7 @@ where
             task.cancel(reason);
         }
         let _ = mailbox.home.set(Bound::new(Cell::new(Some(task))));
-        // Asked for before the task was made.
+        // Cancels the task if that was requested before it was made.
         mailbox.cancel_at_home();
         info
     }
@@ -399,7 +399,7 @@ impl<T> RemoteTask<T> {
         outcome.inspect_err(JoinError::claim).map_err(WaitError::Join)
     }
 
-    /// Drops the waker of somebody who has waited before, who must not end the one that waits now.
+    /// Drops the previous waker; a panic in its destructor must not reach the current waiter.
     fn drop_waker(&self, waker: Waker) {
         match self.shared.local.get() {
             Some(local) => local.drop_waker(waker),
@@ -407,7 +407,8 @@ impl<T> RemoteTask<T> {
         }
     }
 
-    /// At home, as a local wait is: an error if whoever waits is the task itself.
+    /// The check of a local wait, on the executor's own thread: an error if the task waits for
+    /// itself.
     fn check_wait(&self) -> Option<JoinError> {
         let home = self.mailbox.home.get()?.get()?;
         let task = home.take()?;
@@ -435,7 +436,7 @@ impl<T> RemoteTask<T> {
             if state.waker.as_ref().is_some_and(|old| old.will_wake(cx.waker())) {
                 return Poll::Pending;
             }
-            // Cloning a waker and dropping one may run anybody's code, so the lock is not held then.
+            // Cloning or dropping a waker may run user code, so the lock is not held.
             let Some(waker) = waker.take() else {
                 drop(state);
                 waker = Some(cx.waker().clone());
@@ -484,7 +485,7 @@ impl<T: Send + 'static> Mailbox<T> {
         if shared.local.get().is_some() {
             self.cancel_at_home();
         } else {
-            // A closed executor has ended all its tasks.
+            // A closed executor has ended all its tasks, so a refusal loses nothing.
             let _ = shared.hand_over(RemoteItem::Deliver(self.clone()));
         }
         true
@@ -555,7 +556,7 @@ impl<T> fmt::Debug for RemoteTask<T> {
 /// The task is cancelled, if it has not ended.
 ///
 /// # Panics
-/// If it is polled after it has given the outcome.
+/// If polled again after completion.
 ///
 /// ```
 /// let executor = picot_executor::Executor::new();

@@ -1,4 +1,4 @@
-//! A batch: runs what is queued, one step at a time.
+//! A batch of steps: takes items from the queue and runs them.
 
 use std::pin::Pin;
 
@@ -14,7 +14,7 @@ use crate::shared::{Local, Phase};
 use crate::task::meta::Ready;
 use crate::task::state::flag;
 
-/// A batch: runs what is queued now, and at most `max` of it.
+/// Runs the items that are queued now, at most `max` of them. Returns how many ran.
 #[inline]
 pub(crate) fn run_queued(
     local: &Local,
@@ -32,10 +32,10 @@ pub(crate) fn run_queued(
     }
     let mut held = 0;
     for done in 0..count {
-        // Only a section that begins on the way can leave less in the queue than there was.
+        // The queue runs dry early only if an exclusive section began in this batch.
         let Some(place) = local.queue.pop_place() else { return done - held };
         match place {
-            // Nearly all are this.
+            // The common case: a task, with no extra in use.
             Some(task) if !local.extras.any() => run_task::<false>(local, task, steps, after),
             place => held += usize::from(!run_place(local, place, steps, root.as_mut(), after)),
         }
@@ -43,7 +43,7 @@ pub(crate) fn run_queued(
     count - held
 }
 
-/// Runs what stands at a place, whatever it is, unless a section holds it. Returns whether it ran.
+/// Runs the item of a slot, unless an exclusive section holds it. Returns whether it ran.
 #[inline(never)]
 fn run_place(
     local: &Local,
@@ -66,7 +66,7 @@ fn run_place(
     true
 }
 
-/// Runs one item of the queue, in a step of its own. `WATCHED` is whether there may be hooks.
+/// Runs one item in a step of its own. `WATCHED` is whether there may be hooks.
 #[inline]
 pub(crate) fn run_item<const WATCHED: bool>(
     local: &Local,
@@ -78,7 +78,7 @@ pub(crate) fn run_item<const WATCHED: bool>(
     match item {
         Item::Task(task) => run_task::<WATCHED>(local, task, steps, after),
         Item::Call(call) => run_call::<WATCHED>(local, &call, steps, after),
-        // Taken out of the queue whether there is one or not: it may be that of a root which is gone.
+        // The item may be that of an earlier root, which is gone.
         Item::Root if !local.root.dequeue() => {}
         Item::Root => {
             if let Some(root) = root {
@@ -144,7 +144,7 @@ fn ended<const WATCHED: bool>(local: &Local, step: Step, after: &mut impl FnMut(
     after(step);
 }
 
-/// Polls a new task at once, inside of whatever runs now, which goes on as if nothing had happened.
+/// Polls a new task at once, inside the step that runs, whose state is restored afterwards.
 pub(crate) fn run_inside(local: &Local, task: Ready) {
     let _running = FlagGuard::new(&local.running);
     let outer = (local.ended.take(), local.joiner.take());

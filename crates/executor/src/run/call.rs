@@ -1,7 +1,7 @@
 //! Callbacks: a closure that runs once, in its turn, unless it is cancelled first.
 //!
-//! Cancelling drops the closure at once, and with it what it captured; the empty shell stays in the queue until its turn
-//! comes and is passed over. No queue is known in here.
+//! Cancelling drops the closure and its captures at once. The empty shell stays in the queue, and
+//! its turn does nothing. This file does not know the queue.
 
 use std::cell::Cell;
 use std::fmt;
@@ -25,11 +25,11 @@ use picot_context::{Details, Kind, Origin, Place, contain};
 #[doc(alias = "Handle")]
 pub struct CallHandle(Rc<dyn Call>);
 
-// The closure is taken out before it is called or dropped.
+// Unwind safe: the closure is taken out before it is called or dropped.
 impl UnwindSafe for CallHandle {}
 impl RefUnwindSafe for CallHandle {}
 
-/// What is the same of all callbacks, whatever the type of their closure.
+/// The interface of callbacks, whatever the type of their closure.
 trait Call {
     fn common(&self) -> &Common;
     fn invoke(&self);
@@ -89,7 +89,7 @@ impl CallHandle {
     ///
     /// let executor = Executor::new();
     /// let call = CallHandle::new(|| println!("later"));
-    /// assert_eq!(executor.run_until_stalled(), 0, "nobody has scheduled it");
+    /// assert_eq!(executor.run_until_stalled(), 0, "it is not scheduled yet");
     /// executor.spawner().schedule(call)?;
     /// assert_eq!(executor.run_until_stalled(), 1);
     /// # Ok::<(), picot_executor::Closed>(())
@@ -179,7 +179,7 @@ impl CallHandle {
         self.0.common().place
     }
 
-    /// Marks it as run, if it is to run, and returns the details to run it with.
+    /// Marks a pending callback as run, and returns the details to run it with.
     pub(crate) fn start(&self) -> Option<Option<Rc<Details>>> {
         let common = self.0.common();
         (common.state.get() == State::Pending).then(|| {
@@ -192,7 +192,7 @@ impl CallHandle {
         self.0.invoke();
     }
 
-    /// Lets go of the locals that the callback ran with, or would have.
+    /// Clears the task-locals that the callback ran with, or would have.
     pub(crate) fn clear_locals(&self) {
         if let Some(details) = &self.0.common().details {
             details.clear_locals();

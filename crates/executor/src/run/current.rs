@@ -1,7 +1,9 @@
-//! The task whose step runs on this thread: told to its future by a pointer here, so that no task has to hold its own.
+//! The task whose step runs on this thread.
 //!
-//! The invariant: whatever stands here has not ended. Each step replaces it, the last step of a task takes it away, and
-//! whoever runs steps inside of a step puts back what was there, both also while unwinding.
+//! A pointer here leads a future to its own metadata, so that no task has to hold it.
+//!
+//! The invariant: the pointer's task has not ended. Each step replaces the pointer, the last step
+//! of a task clears it, and code that runs steps inside a step restores it, also by unwinding.
 
 use std::cell::Cell;
 use std::ptr::NonNull;
@@ -17,7 +19,7 @@ thread_local! {
     static CURRENT: Cell<Option<NonNull<Meta>>> = const { Cell::new(None) };
 }
 
-/// One step after the other; what ran around them runs again afterwards.
+/// Runs steps one after the other. Its drop restores the step that ran around them.
 pub(crate) struct Steps {
     frame: Frame,
     outer: Option<NonNull<Meta>>,
@@ -29,7 +31,7 @@ impl Steps {
         Steps { frame: Frame::new(), outer: CURRENT.take() }
     }
 
-    /// Begins a step of a task, which the caller is to poll.
+    /// Begins a step of a task, which the caller then polls.
     #[inline]
     pub(crate) fn begin_task(&self, meta: &Meta) {
         if meta.is(flag::HAS_DETAILS) {
@@ -40,7 +42,7 @@ impl Steps {
         CURRENT.set(Some(NonNull::from(meta)));
     }
 
-    /// Out of line, so that the steps of all others need not look for any.
+    /// Out of line, so that the common step, which has no details, stays short.
     #[inline(never)]
     fn begin_with_details(&self, meta: &Meta) {
         self.frame.begin(meta.step(), meta.details());
@@ -61,22 +63,22 @@ impl Drop for Steps {
     }
 }
 
-/// The metadata of the task that is polled, for the task itself.
+/// The metadata of the task that is polled, for its own body.
 ///
 /// # Safety
-/// The caller is the body of a task, at the begin of its poll, and does not keep this beyond that.
+/// The caller must be a task's body at the start of its poll, and must not keep this beyond it.
 ///
 /// # Panics
 /// If no task's step has begun.
 #[inline]
 pub(crate) unsafe fn polled<'a>() -> &'a Meta {
     let meta = CURRENT.get().expect("a task is polled in its step only");
-    // SAFETY: The step that has begun is that of the task which is polled now, as our caller is its body; and whoever polls a
-    // task keeps it, with its metadata, until the poll has returned.
+    // SAFETY: The step that has begun is that of the polled task, because the caller is its body.
+    // The poller keeps the task and its metadata alive until the poll returns.
     unsafe { meta.as_ref() }
 }
 
-/// The end of a task's last step: at its drop no task is the current one any more.
+/// Clears the current task when it is dropped, at the end of a task's last step.
 pub(crate) struct Last;
 
 impl Drop for Last {
@@ -87,7 +89,7 @@ impl Drop for Last {
 }
 
 impl Local {
-    /// The task of this executor whose step runs, the root included, and its slot in the table.
+    /// The task of this executor whose step runs, or the root, with its slot.
     pub(crate) fn current(&self) -> Option<(TaskId, u32)> {
         if !self.running.get() {
             return None;
@@ -98,7 +100,8 @@ impl Local {
         self.with_current(|meta| (meta.id, meta.slot))
     }
 
-    /// Whether the step that runs is the last of its task, which has ended: what it drops now may still ask for things.
+    /// Whether the current step is the last of its task, which has ended. Values that it drops may
+    /// still call in.
     pub(crate) fn has_current_ended(&self) -> bool {
         self.with_current(|meta| meta.is(flag::ENDED)) == Some(true)
     }
@@ -107,8 +110,8 @@ impl Local {
     #[inline]
     fn with_current<R>(&self, read: impl FnOnce(&Meta) -> R) -> Option<R> {
         let meta = CURRENT.get()?;
-        // SAFETY: What stands there is in a step, so something keeps it: the table from the first time on that it is pending,
-        // and before that, and in its last step, whoever polls it.
+        // SAFETY: The pointer's task is in a step, so it is alive: the table keeps it once it was
+        // pending, and the poller before that and in its last step.
         let meta = unsafe { meta.as_ref() };
         std::ptr::eq(meta.local(), self).then(|| read(meta))
     }

@@ -1,9 +1,9 @@
 //! The run queue: a FIFO for one thread, without a lock and without a borrow flag.
 //!
-//! The invariant: no foreign code runs while a reference into the queue lives. So two references
-//! never meet, whatever a waker does. The allocator is foreign code, too: a global allocator may
-//! wake a task, which pushes here. So each method allocates before it takes a reference, looks
-//! again afterwards, and frees after the reference is gone.
+//! The invariant: no foreign code runs while a reference into the queue lives, so two references
+//! never coexist, whatever a waker does. The allocator counts as foreign code: a global allocator
+//! may wake a task, which pushes here. So each method allocates before it takes a reference, checks
+//! the state again afterwards, and frees after the reference has ended.
 
 use std::cell::{Cell, UnsafeCell};
 use std::collections::VecDeque;
@@ -11,23 +11,26 @@ use std::task::Waker;
 
 use crate::run::call::CallHandle;
 
-/// What waits in the one FIFO.
+/// An item of the queue; `T` is a task that is ready.
 pub(crate) enum Item<T> {
     Task(T),
     Call(CallHandle),
     Root,
 }
 
-/// Two queues that are one: a place is one word, which nearly always is a task. Where it is not, the first of the others
-/// stands there.
+/// A slot is one word, and nearly always holds a task. A `None` slot stands for the first of
+/// `others`.
+///
+/// The slots are two rows. One grows at its end while items are taken from the other; when that is
+/// used up they swap. So neither a push nor a pop has to wrap around.
 ///
 /// The places are two rows. One grows at its end while the other is taken from; when that is used up they change roles. So
 /// neither a push nor a pop has to wrap around anything.
 pub(crate) struct Queue<T> {
-    /// What is taken from, and how much of it was.
+    /// The row that items are taken from, and how many were taken.
     front: UnsafeCell<Vec<Option<T>>>,
     taken: Cell<usize>,
-    /// What grows.
+    /// The row that grows.
     back: UnsafeCell<Vec<Option<T>>>,
     /// Callbacks, and `None` for the root.
     others: UnsafeCell<VecDeque<Option<CallHandle>>>,
@@ -97,7 +100,7 @@ impl<T> Queue<T> {
         back.push(place);
     }
 
-    /// Out of line, so that a push needs no frame on the stack.
+    /// Out of line, so that a push needs no stack frame.
     #[cold]
     #[inline(never)]
     fn grow_and_push(&self, place: Option<T>) {
@@ -113,7 +116,7 @@ impl<T> Queue<T> {
             // SAFETY: As in `push_place`. `append` allocates nothing, because `greater` has room
             // for all.
             let back = unsafe { &mut *self.back.get() };
-            // The allocator may have pushed, or run the executor, in between.
+            // The allocator may have pushed, or run the executor, meanwhile.
             if back.len() == back.capacity() {
                 if back.len() >= greater.capacity() {
                     continue;
@@ -174,8 +177,8 @@ impl<T> Queue<T> {
         self.pop_place().and_then(|place| self.item_of(place))
     }
 
-    /// Takes the first place: a task, or `None` where one of the others stands. That is to be had by [`item_of`](Queue::item_of),
-    /// before anything else is taken.
+    /// Takes the first slot. `None` marks a callback or the root; fetch it with
+    /// [`item_of`](Queue::item_of) before the next pop.
     #[inline]
     pub(crate) fn pop_place(&self) -> Option<Option<T>> {
         // SAFETY: As in `push_place`. The reference ends here, before the front is exchanged.
@@ -184,12 +187,12 @@ impl<T> Queue<T> {
         }
         let taken = self.taken.get();
         self.taken.set(taken + 1);
-        // SAFETY: As in `push_place`. It is one of the front's, of which each is taken once: what is left behind is never
-        // looked at again, and has nothing to drop.
+        // SAFETY: As in `push_place`. The index is inside the front row. Each slot is read once;
+        // what is left behind is never read again, and has nothing to drop.
         Some(unsafe { (*self.front.get()).as_ptr().add(taken).read() })
     }
 
-    /// What a place that was just taken stands for.
+    /// The item of a slot that was just taken.
     pub(crate) fn item_of(&self, place: Option<T>) -> Option<Item<T>> {
         if let Some(task) = place {
             return Some(Item::Task(task));
@@ -199,7 +202,7 @@ impl<T> Queue<T> {
         Some(other.map_or(Item::Root, Item::Call))
     }
 
-    /// The front is used up: what has grown takes its place. Returns whether there is anything.
+    /// Swaps the rows when the front is used up. Returns whether there is anything to take.
     #[inline(never)]
     fn turn_over(&self) -> bool {
         // SAFETY: As in `push_place`, and they are two.
@@ -234,15 +237,14 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Moves all items behind those of another queue, which is not this one.
+    /// Moves all items behind those of another queue, which must not be this one.
     pub(crate) fn pour_into(&self, other: &Queue<T>) {
         while let Some(item) = self.pop() {
             other.push(item);
         }
     }
 
-    /// Gives back memory of which less than a quarter is used, but for a little. Costs three
-    /// comparisons if there is none.
+    /// Frees memory of which less than a quarter is used. Costs three comparisons if there is none.
     pub(crate) fn shrink(&self) {
         // SAFETY: As in `push_place`. The references end here.
         let [front, back, others] =
@@ -304,13 +306,13 @@ impl<T> Queue<T> {
     }
 }
 
-/// As many places of each row, and slots of the table, are never given back: less is not worth the
-/// trouble.
+/// The number of slots of each row, and of the table, that are never freed: freeing less saves too
+/// little to pay for it.
 pub(crate) const KEPT: usize = 512;
 
-/// Whether memory for `capacity` items is worth giving back while `len` are there. A quarter, so
-/// that what shrinks to twice its length does so again only after it has halved, and grows only
-/// after it has doubled.
+/// Whether memory for `capacity` items should shrink while it holds `len`. With a quarter as the
+/// limit, a row that shrinks to twice its length shrinks again only after it has halved, and grows
+/// only after it has doubled.
 pub(crate) fn is_mostly_unused(len: usize, capacity: usize) -> bool {
     capacity > KEPT && len < capacity / 4
 }

@@ -1,8 +1,9 @@
-//! The root: the future that the executor is run for, pinned on its caller's stack, and a task all the same.
+//! The root: the future that the executor runs for. It is pinned on its caller's stack, and is a
+//! task otherwise.
 //!
-//! It stands in the one FIFO with the others, has an id, the name `main` and a place. Its waker may be used anywhere and
-//! at any time; one of an earlier run does nothing. What it is not is owned: its caller is, and its panic is the
-//! caller's.
+//! It is queued like any task, and has an id, the name `main` and a place. Its waker may be used on
+//! any thread and at any time; the waker of an earlier root does nothing. The executor does not own
+//! it: its caller drops it and gets its panic.
 
 use std::fmt;
 use std::pin::Pin;
@@ -30,7 +31,7 @@ pub(crate) struct RootWaker {
 
 impl Delivery for RootWaker {
     fn arrive(self: Arc<Self>) {
-        // Before the root is queued: a wake after this sends again.
+        // Cleared before the root is queued, so that a wake after this sends again.
         self.sent.clear();
         if let Some(local) = self.shared.local.get() {
             self.queue(local);
@@ -55,7 +56,7 @@ impl Wake for RootWaker {
         if let Some(local) = self.shared.local.get() {
             self.queue(local);
         } else if self.sent.mark() {
-            // A closed executor polls no root: nothing is lost with the error.
+            // A closed executor polls no root, so the refused wake is not lost.
             let _ = self.shared.hand_over(RemoteItem::Deliver(self.clone()));
         }
     }
@@ -84,32 +85,32 @@ pin_project! {
         future: Option<F>,
         output: Option<Result<F::Output, Payload>>,
         details: Option<Rc<Details>>,
-        stay: Stay,
+        guard: RootGuard,
     }
 
     impl<F: Future> PinnedDrop for Root<F> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
-            // Each by itself: the root may be dropped by a panic, and two that meet abort the
+            // One at a time: the root may be dropped by a panic, and two panics that meet abort the
             // process.
-            this.stay.contain(|| this.future.set(None));
+            this.guard.contain(|| this.future.set(None));
             let output = this.output.take();
-            this.stay.contain(move || drop(output));
+            this.guard.contain(move || drop(output));
             let details = this.details.take();
-            this.stay.contain(|| details.iter().for_each(|details| details.clear_locals()));
+            this.guard.contain(|| details.iter().for_each(|details| details.clear_locals()));
         }
     }
 }
 
-/// The root's stay in its executor, which ends when this is dropped, also while unwinding.
-struct Stay {
+/// Ends the root in its executor when dropped, also by unwinding.
+struct RootGuard {
     shared: Arc<Shared>,
     waker: Waker,
     id: TaskId,
     place: Place,
 }
 
-impl Stay {
+impl RootGuard {
     fn info(&self) -> TaskInfo {
         TaskInfo::new(self.id, Some(ROOT_NAME), self.place)
     }
@@ -120,7 +121,7 @@ impl Stay {
         }
     }
 
-    /// Runs a piece of foreign code whose panic is a report of the root's.
+    /// Runs foreign code. A panic in it becomes a report of the root.
     fn contain(&self, f: impl FnOnce()) {
         if let (Err(payload), Some(local)) = (catch(f), self.shared.local.get()) {
             local.reports.task_panicked(self.info(), Scene::now(), payload, false);
@@ -128,7 +129,7 @@ impl Stay {
         }
     }
 
-    /// Tells the hooks of the root's end, if there are any.
+    /// Calls the `exited` hook, if there are hooks.
     fn exited(&self, exit: Exit) {
         if let Some(local) = self.shared.local.get().filter(|local| local.uses(extra::HOOKS)) {
             local.hook(|hooks| hooks.exited(&self.info(), exit));
@@ -136,9 +137,9 @@ impl Stay {
     }
 }
 
-impl Drop for Stay {
+impl Drop for RootGuard {
     fn drop(&mut self) {
-        // Close has ended it, and the table is gone.
+        // After close there is nothing to do: close has ended the root, and the table is gone.
         if let Some(local) = self.shared.local.get().filter(|local| local.phase.get() != Phase::Closed) {
             if local.is_holder(self.id) {
                 local.end_section();
@@ -146,7 +147,7 @@ impl Drop for Stay {
             local.root.end();
             let entry = local.table.borrow_mut().set_root(None);
             drop(entry);
-            // A run may end after a peak without a wait.
+            // A run may end after a peak without a sleep, so memory is freed here.
             local.shrink();
         }
     }
@@ -166,15 +167,15 @@ impl<F: Future> Root<F> {
         let waker = Waker::from(root_waker.clone());
         local.root.id.set(Some(id));
         local.table.borrow_mut().set_root(Some(RootEntry { id, place, waker: waker.clone() }));
-        let stay = Stay { shared: shared.clone(), waker, id, place };
+        let guard = RootGuard { shared: shared.clone(), waker, id, place };
         if local.uses(extra::HOOKS) {
-            local.hook(|hooks| hooks.spawned(&stay.info()));
+            local.hook(|hooks| hooks.spawned(&guard.info()));
         }
         root_waker.queue(local);
-        Root { future: Some(future), output: None, details: picot_context::inherited(None), stay }
+        Root { future: Some(future), output: None, details: picot_context::inherited(None), guard }
     }
 
-    /// Whether the future is done. By a pinned reference for the reason that stands at `Sealed::step`.
+    /// Whether the future is done. Takes a pinned reference for the reason given at `Sealed::step`.
     #[inline]
     pub(crate) fn is_done(self: Pin<&mut Self>) -> bool {
         self.project().output.is_some()
@@ -205,7 +206,7 @@ impl<F: Future> Root<F> {
     }
 }
 
-/// A [`Root`] of whatever type.
+/// A [`Root`] of any type.
 ///
 /// ```
 /// use std::pin::Pin;
@@ -230,8 +231,8 @@ pub(crate) mod sealed {
     use super::*;
 
     pub trait Sealed {
-        /// By a pinned reference, although it only reads: a shared one to the whole would invalidate the references that
-        /// the future holds into itself.
+        /// Takes a pinned reference although it only reads: a shared reference to the whole would
+        /// invalidate the references that the future holds into itself.
         fn step(self: Pin<&mut Self>) -> (Step, Option<Rc<Details>>);
         fn poll_step(self: Pin<&mut Self>);
     }
@@ -242,14 +243,14 @@ impl<F: Future> AnyRoot for Root<F> {}
 impl<F: Future> sealed::Sealed for Root<F> {
     fn step(self: Pin<&mut Self>) -> (Step, Option<Rc<Details>>) {
         let this = self.project();
-        (Step::root(this.stay.id, this.stay.place), this.details.clone())
+        (Step::root(this.guard.id, this.guard.place), this.details.clone())
     }
 
     /// Polls the future, inside of the step.
     fn poll_step(self: Pin<&mut Self>) {
         let mut this = self.project();
         let Some(future) = this.future.as_mut().as_pin_mut() else { return };
-        let poll = catch(|| future.poll(&mut Context::from_waker(&this.stay.waker)));
+        let poll = catch(|| future.poll(&mut Context::from_waker(&this.guard.waker)));
         if let Some(details) = picot_context::take_made() {
             *this.details = Some(details);
         }
@@ -260,17 +261,17 @@ impl<F: Future> sealed::Sealed for Root<F> {
         };
         if let Err(payload) = catch(|| this.future.set(None)) {
             match this.output {
-                // Its caller gets the first; the second is as that of a task.
-                Some(Err(_)) => this.stay.report(payload),
+                // The caller gets the first panic; the second becomes a report.
+                Some(Err(_)) => this.guard.report(payload),
                 _ => *this.output = Some(Err(payload)),
             }
         }
-        this.stay.exited(if matches!(this.output, Some(Ok(_))) { Exit::Returned } else { Exit::Panicked });
+        this.guard.exited(if matches!(this.output, Some(Ok(_))) { Exit::Returned } else { Exit::Panicked });
     }
 }
 
 impl<F: Future> fmt::Debug for Root<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Root").field("id", &self.stay.id).finish_non_exhaustive()
+        f.debug_struct("Root").field("id", &self.guard.id).finish_non_exhaustive()
     }
 }

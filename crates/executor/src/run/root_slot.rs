@@ -1,4 +1,4 @@
-//! Which root an executor has, and where it stands.
+//! The executor's record of its root: which one, and whether it is queued.
 
 use std::cell::Cell;
 
@@ -6,14 +6,14 @@ use picot_context::TaskId;
 
 use crate::task::table::ROOT_SLOT;
 
-/// Which root there is, and whether it stands in the queue.
+/// The root of an executor, and whether it is in the queue.
 #[derive(Default)]
 pub(crate) struct RootSlot {
     pub(crate) id: Cell<Option<TaskId>>,
     /// Whether its step runs.
     pub(crate) is_polled: Cell<bool>,
     pub(crate) queued: Cell<bool>,
-    /// How many of the queue's root items, which are the first ones, belong to roots that are gone.
+    /// The number of root items in the queue that belong to earlier roots. They come first.
     stale: Cell<usize>,
 }
 
@@ -38,7 +38,8 @@ impl RootSlot {
         self.stale.set(self.stale.get() + usize::from(self.queued.take()));
     }
 
-    /// A root item has reached the head of the queue. Returns whether it is the present root's.
+    /// Takes note that a root item has reached the head of the queue. Returns whether it belongs to
+    /// the present root.
     #[inline]
     pub(crate) fn dequeue(&self) -> bool {
         let stale = self.stale.get();

@@ -1,7 +1,8 @@
-//! The future that `async-task` runs: a task's own, with its end taken care of.
+//! The future that `async-task` runs: the task's own future, and the handling of its end.
 //!
-//! The invariants: the task's future is dropped inside of a step of its own, whatever ends it; a panic in its poll or its
-//! drop does not leave this file; when the output appears, the task is out of the table.
+//! The invariants: the task's future is dropped inside a step of its own, however it ends. A panic
+//! in its poll or its drop does not leave this file. When the outcome appears, the task has left
+//! the table.
 
 use std::mem::ManuallyDrop;
 use std::pin::Pin;
@@ -18,7 +19,7 @@ use crate::task::meta::Meta;
 use crate::task::state::flag;
 
 pub(crate) struct Body<F> {
-    /// Dropped by the step that ends it, and nowhere else. So it needs no mark of whether it is still there.
+    /// Dropped only by the step that ends it, so no flag has to say whether it is still there.
     future: ManuallyDrop<F>,
 }
 
@@ -40,9 +41,10 @@ impl<F: Future + 'static> Future for Body<F> {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<F::Output>> {
-        // SAFETY: This is where the poll of a task begins, and nothing below outlives it.
+        // SAFETY: This is the start of a task's poll, and nothing below outlives it.
         let meta = unsafe { current::polled() };
-        // SAFETY: The future is not moved out of here: it is polled through a pinned reference, and dropped in place.
+        // SAFETY: The future is never moved: it is polled through a pinned reference and dropped in
+        // place.
         let future = unsafe { &mut self.get_unchecked_mut().future };
         let flags = meta.flags();
         let end = if flags & flag::CANCELLED != 0 {
@@ -51,9 +53,10 @@ impl<F: Future + 'static> Future for Body<F> {
             if flags & flag::OWNED == 0 {
                 meta.local().first.set(meta.id, cx.waker());
             }
-            // SAFETY: It is pinned as the body is. Its memory is not given back before it was dropped: `async-task` does that
-            // when the body has returned, which drops it first, or when a runnable is dropped, which never happens (see
-            // `Ready`), or when it is cancelled by its handle, whose cancelling is never used.
+            // SAFETY: The future is pinned because the body is. Its memory is not freed before it
+            // is dropped: `async-task` frees it when the body has returned, which has dropped it,
+            // or when a runnable is dropped, which never happens (see `Ready`), or when its own
+            // handle cancels it, which no code does.
             let pinned = unsafe { Pin::new_unchecked(&mut **future) };
             match catch(|| pinned.poll(cx)) {
                 Ok(Poll::Pending) => {
@@ -69,37 +72,38 @@ impl<F: Future + 'static> Future for Body<F> {
                 Err(payload) => End::Panicked(payload),
             }
         };
-        // SAFETY: What has returned is not polled again, and there is no other way here.
+        // SAFETY: A body that has returned is not polled again, and this is the only call.
         Poll::Ready(unsafe { conclude(meta, future, end) })
     }
 }
 
-/// The last step of a task. Out of line, because nearly all steps are not the last, and need no room for this on the stack.
+/// Drops the future, in the last step of a task. Out of line, so that all other steps need no stack
+/// space for it.
 ///
 /// # Safety
-/// The future was not dropped, and is not touched again.
+/// The future has not been dropped, and the caller does not touch it again.
 #[inline(never)]
 unsafe fn conclude<F>(meta: &Meta, future: &mut ManuallyDrop<F>, end: End<F::Output>) -> Outcome<F::Output>
 where
     F: Future + 'static,
 {
     let _last = Last;
-    // SAFETY: As our caller promises, this is the only drop.
+    // SAFETY: The caller promises that this is the only drop.
     let dropped = catch(|| unsafe { ManuallyDrop::drop(future) });
     finish(meta, end, dropped)
 }
 
-/// The task is pending for the first time: from now on the table keeps it.
+/// Makes the table keep the task, which is pending for the first time.
 fn own(meta: &Meta, waker: &Waker) {
     meta.local().table.borrow_mut().own(meta, waker);
     meta.set(flag::OWNED);
     if meta.is(flag::CANCELLED) {
-        // In this very step, when there was nothing to wake it by.
+        // It was cancelled in this very step, when the table had no waker to queue it with.
         waker.wake_by_ref();
     }
 }
 
-/// The step has set the task's first local: keeps it for the next step.
+/// Keeps the task-locals that this step has made, for the next step.
 #[cold]
 fn keep_made_details(meta: &Meta) {
     if let Some(details) = picot_context::take_made() {
@@ -108,11 +112,11 @@ fn keep_made_details(meta: &Meta) {
     }
 }
 
-/// The task has ended, and its future was dropped.
+/// Ends the task, whose future was dropped.
 #[inline]
 fn finish<T: 'static>(meta: &Meta, end: End<T>, dropped: Result<(), Payload>) -> Outcome<T> {
     let local = meta.local();
-    // A plain end needs no description, and making one costs.
+    // The common end needs no description of the task, which costs time to make.
     let value = match (end, dropped) {
         (End::Returned(value), Ok(())) if !local.uses(extra::HOOKS) => value,
         (end, dropped) => return leave(meta, finish_with_notice(meta, end, dropped)),
@@ -121,26 +125,28 @@ fn finish<T: 'static>(meta: &Meta, end: End<T>, dropped: Result<(), Payload>) ->
     leave(meta, Ok(value))
 }
 
-/// Leaves the outcome, if a handle may take it.
+/// Returns the outcome for the handle, or drops it if there is no handle.
 #[inline]
 fn leave<T: 'static>(meta: &Meta, result: Result<T, JoinError>) -> Outcome<T> {
     if !meta.is(flag::DETACHED) {
         return Some(result);
     }
-    // Dropped here, in the task's step, a panic in that is the task's; `async-task` would abort.
+    // Dropped here, a panic in the drop belongs to the task's step. `async-task` would abort the
+    // process.
     if std::mem::needs_drop::<T>() || may_be_err::<T>() || result.is_err() {
         abandon(meta, result);
     }
     None
 }
 
-/// Drops an outcome that no handle takes. An error in it is a report.
+/// Drops an outcome that no handle takes. An `Err` in it becomes a report.
 #[inline(never)]
 fn abandon<T: 'static>(meta: &Meta, result: Result<T, JoinError>) {
     let local = meta.local();
     match result {
         Ok(value) if !meta.is(flag::IGNORES_ERRORS) && is_err(&value) => {
-            // In its last step, whose context still knows the name that the table has forgotten.
+            // This is the task's last step, so the current context still knows its name. The table
+            // has forgotten it.
             let task = picot_context::current().unwrap_or_else(|| TaskInfo::new(meta.id, None, meta.place));
             local.contain(move || {
                 if let Some(cause) = unclaimed(value) {
@@ -152,13 +158,13 @@ fn abandon<T: 'static>(meta: &Meta, result: Result<T, JoinError>) {
     }
 }
 
-/// Ends the task where somebody is to be told of it.
+/// Ends a task whose end a hook, a report or a joiner needs to know about.
 #[cold]
 #[inline(never)]
 fn finish_with_notice<T>(meta: &Meta, end: End<T>, dropped: Result<(), Payload>) -> Result<T, JoinError> {
     let local = meta.local();
     let info = meta.info();
-    // Taken before the locals are let go with the task's entry.
+    // Taken before the table entry goes, and the locals with it.
     let scene = Scene::now();
     let reason = local.table.borrow_mut().take_reason(meta);
     local.end_task(meta);
@@ -192,5 +198,5 @@ impl<T> End<T> {
     }
 }
 
-/// What a task leaves for whoever has its handle; `None` if nobody had one when it ended.
+/// What a task leaves for its handle; `None` if there was none when it ended.
 pub(crate) type Outcome<T> = Option<Result<T, JoinError>>;

@@ -1,7 +1,7 @@
 //! The handle of a task, and the three ways to wait with it.
 //!
-//! Who waits is kept in the executor's table, not in `async-task`'s own slot: that one is made for other threads, costs
-//! several atomic operations a wait, and aborts the process if a waker panics.
+//! The executor's table keeps the waiter, not `async-task`'s own slot. That slot is made for other
+//! threads: it costs several atomic operations a wait, and aborts the process if a waker panics.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -63,10 +63,10 @@ use crate::task::table::Joiner;
 pub struct Task<T> {
     /// `None` once the outcome was taken.
     handle: Option<async_task::Task<Outcome<T>, Meta>>,
-    /// What to report of a value that is dropped with the handle. A pointer made where `T` is known
-    /// to be `'static`, as the drop of a handle cannot ask for that.
+    /// Makes the report of an unclaimed value. A function pointer made where `T: 'static` is known,
+    /// because the drop of a handle cannot require that.
     unclaimed: fn(T) -> Option<Cause>,
-    /// It speaks of one thread: what it waits with is kept there.
+    /// Makes the type `!Send` and `!Sync`: the wait uses the executor's own half.
     _thread: PhantomData<*const ()>,
 }
 
@@ -94,7 +94,7 @@ impl<T> Task<T> {
         self.handle().metadata()
     }
 
-    /// The task's number.
+    /// The task's id.
     ///
     /// # Panics
     /// If the outcome was taken already.
@@ -141,7 +141,8 @@ impl<T> Task<T> {
         self.meta().place as Place
     }
 
-    /// Whether the task has ended, in whatever way; then waiting for it does not suspend.
+    /// Whether the task has ended, by a value, a panic or a cancel. Waiting for it does not suspend
+    /// then.
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
@@ -154,11 +155,11 @@ impl<T> Task<T> {
         self.handle.as_ref().is_none_or(|handle| handle.metadata().is(flag::ENDED) || handle.is_finished())
     }
 
-    /// Asks for the task to be cancelled, and says whether it still could be: `false` if it has ended.
+    /// Requests the task's cancellation. Returns `false` if it has ended already.
     ///
-    /// The future is dropped at the task's next step, on the executor's thread, never inside of this function. It cannot
-    /// refuse; only if it returns from the poll that runs right now, its value stands. The reason goes to whoever waits;
-    /// the first one stays.
+    /// The future is dropped at the task's next step, on the executor's thread, never inside this
+    /// function. The task cannot refuse; but if the poll that runs now returns a value, that value
+    /// stands. The reason becomes part of the waiter's error; the first reason stays.
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
@@ -177,11 +178,11 @@ impl<T> Task<T> {
         true
     }
 
-    /// Cancels the task and waits until its future has been dropped. Gives what the task ended with if it had ended
-    /// before, by a value or by a panic, and `None` if it was cancelled.
+    /// Cancels the task and waits until its future has been dropped. Returns `None` if it was
+    /// cancelled, and its outcome if it had ended before, by a value or a panic.
     ///
     /// # If dropped
-    /// The task is cancelled all the same; nobody waits for it any more.
+    /// The task is cancelled all the same.
     ///
     /// ```
     /// use std::cell::Cell;
@@ -247,7 +248,7 @@ impl<T> Task<T> {
         if !self.handle().is_finished() {
             return self.poll_pending(cx.waker());
         }
-        // A loop over tasks that have ended, such as eager ones, never suspends otherwise.
+        // A loop over tasks that have ended, such as eager ones, would otherwise never suspend.
         if budget::poll_left(cx).is_pending() {
             return Poll::Pending;
         }
@@ -255,8 +256,7 @@ impl<T> Task<T> {
         Poll::Ready(self.take_outcome().inspect_err(JoinError::claim))
     }
 
-    /// Lets go of a task that waits for itself: it has its error, and the wait is over without
-    /// having cancelled anything.
+    /// Detaches a task that waits for itself. It has its error, and the wait ends without a cancel.
     #[cold]
     fn let_go(&mut self) {
         if let Some(handle) = self.handle.take() {
@@ -265,7 +265,7 @@ impl<T> Task<T> {
         }
     }
 
-    /// As a poll, but that nobody is told of a panic yet.
+    /// Polls without claiming a panic: the caller has yet to deliver it.
     pub(crate) fn poll_join_with(&mut self, waker: &Waker) -> Poll<Result<T, JoinError>> {
         if self.handle().is_finished() {
             return Poll::Ready(self.take_outcome());
@@ -281,8 +281,8 @@ impl<T> Task<T> {
         }
     }
 
-    /// Looks at who waits, if that is a task of this executor: an error if it is this one, and a report if it keeps this one
-    /// from running.
+    /// Checks the task that waits, if it belongs to this executor: an error if it waits for itself,
+    /// and a report if its exclusive section keeps this one from running.
     pub(crate) fn check_wait(&self) -> Option<JoinError> {
         let (meta, local) = (self.meta(), self.meta().local());
         let (current, _) = local.current()?;
@@ -295,15 +295,15 @@ impl<T> Task<T> {
         None
     }
 
-    /// Takes the outcome of a task that is finished, which is as much as completed: only the executor drops runnables, and
-    /// it does not.
+    /// Takes the outcome of a task that is finished. Finished means completed, because the executor
+    /// drops no runnable.
     #[inline(always)]
     pub(crate) fn take_outcome(&mut self) -> Result<T, JoinError> {
         let mut handle = self.handle.take().expect("the outcome of this task was taken already");
         let Poll::Ready(outcome) = Pin::new(&mut handle).poll(&mut Context::from_waker(Waker::noop())) else {
             unreachable!("a finished task has an outcome")
         };
-        // Let go of, not dropped, which would try to cancel it.
+        // Detached, because a dropped handle would try to cancel the task.
         handle.detach();
         outcome.expect("a task that has a handle leaves its outcome")
     }
@@ -347,18 +347,19 @@ impl<T> Task<T> {
         &self.meta().owner
     }
 
-    /// Makes `waker` the one that is woken when the task has ended.
+    /// Makes `waker` the joiner, to be woken at the task's end.
     pub(crate) fn set_joiner(&self, waker: &Waker) {
         let _ = self.meta().register(waker);
     }
 }
 
 impl Meta {
-    /// Makes `waker` the one to be woken at the task's end. An error if that never comes.
+    /// Makes `waker` the joiner, to be woken at the task's end. Returns an error if the end never
+    /// comes.
     fn register(&self, waker: &Waker) -> Poll<JoinError> {
         let local = self.local();
         if self.is(flag::ENDED) {
-            // Somebody whom its last step has dropped or polled asks, before that step is over.
+            // The last step of the task is not over: a value that it drops or polls is the caller.
             waker.wake_by_ref();
             return Poll::Pending;
         }
@@ -367,9 +368,9 @@ impl Meta {
         }
         let mut table = local.table.borrow_mut();
         let joiner = local.current().and_then(|(_, slot)| table.wake_key(slot, waker, &local.first)).map(Joiner::Task);
-        let present = &mut table.side(self).joiner;
+        let present = &mut table.rare_state(self).joiner;
         let known = matches!(&present, Some(Joiner::Other(old)) if old.will_wake(waker));
-        // Both cloning and dropping a waker may run anybody's code, so the table is not borrowed then.
+        // Cloning or dropping a waker may run user code, so the table is not borrowed meanwhile.
         let old = if let Some(joiner) = joiner {
             let old = present.replace(joiner);
             drop(table);
@@ -380,14 +381,15 @@ impl Meta {
             drop(table);
             let joiner = Joiner::Other(waker.clone());
             if self.is(flag::ENDED) {
-                // The clone has run the executor.
+                // The clone has run the executor, and the task has ended in it.
                 waker.wake_by_ref();
                 return Poll::Pending;
             }
-            local.table.borrow_mut().side(self).joiner.replace(joiner)
+            local.table.borrow_mut().rare_state(self).joiner.replace(joiner)
         };
         if let Some(Joiner::Other(old)) = old {
-            // It is somebody else's, who must not end the one that asks now.
+            // A previous waiter's waker. A panic in its destructor must not reach the current
+            // waiter.
             local.drop_waker(old);
         }
         Poll::Pending
@@ -395,7 +397,8 @@ impl Meta {
 }
 
 impl<T> Drop for Task<T> {
-    /// Lets go of the task. An outcome that is there is dropped with it, and a panic in that is reported.
+    /// Detaches the task. An outcome that has arrived is dropped here, and a panic in its drop is
+    /// reported.
     fn drop(&mut self) {
         let Some(handle) = self.handle.as_ref() else { return };
         handle.metadata().set(flag::DETACHED);
@@ -411,7 +414,7 @@ impl<T> Drop for Task<T> {
 #[cold]
 fn drop_outcome<T>(task: &mut Task<T>) {
     let meta = task.meta();
-    // Its name is gone with its entry in the table.
+    // The name was in the table, and is gone with its entry.
     let info = TaskInfo::new(meta.id, None, meta.place);
     let ignores_errors = meta.is(flag::IGNORES_ERRORS);
     let (shared, unclaimed) = (task.owner().clone(), task.unclaimed);
@@ -482,14 +485,15 @@ impl<T> fmt::Debug for Task<T> {
     }
 }
 
-/// A handle whose drop cancels its task, and that waits for it when it is awaited: what `task.await` and
-/// [`cancel_on_drop`](Task::cancel_on_drop) make. The methods of [`Task`] that need no ownership are there, too.
+/// A handle that cancels its task when dropped, and waits for it when awaited. `task.await` and
+/// [`cancel_on_drop`](Task::cancel_on_drop) make it. It derefs to [`Task`] for the methods that
+/// need no ownership.
 ///
 /// # If dropped
 /// The task is cancelled, if it has not ended.
 ///
 /// # Panics
-/// If it is polled after it has given the outcome.
+/// If polled again after completion.
 ///
 /// ```
 /// use picot_executor::{Executor, Join};
@@ -542,10 +546,10 @@ impl<T> Drop for Join<T> {
 /// Waits until a cancelled task has ended; see [`Task::cancel_and_wait`].
 ///
 /// # If dropped
-/// The task is cancelled all the same, since that was asked for when this was made.
+/// The task is cancelled all the same: the cancellation was requested when this was made.
 ///
 /// # Panics
-/// If it is polled after it has given what it gives.
+/// If polled again after completion.
 ///
 /// ```
 /// let executor = picot_executor::Executor::new();

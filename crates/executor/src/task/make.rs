@@ -13,7 +13,7 @@ use crate::task::handle::Task;
 use crate::task::meta::{Meta, Owner, Ready, schedule};
 use crate::task::state::TaskState;
 
-/// Makes a task that the caller is to queue. `shared` is the executor of `local`.
+/// Makes a task, which the caller is to queue. `shared` must be the executor of `local`.
 #[inline]
 pub(crate) fn make_task<F>(
     shared: &Arc<Shared>,
@@ -30,9 +30,10 @@ where
     let slot = table.vacant_slot();
     let meta = Meta::new(Owner::new(shared, local), TaskState::new(place, id, slot, details.is_some()));
     // SAFETY: The contract of `spawn_unchecked`, clause by clause.
-    // - The future is not `Send`, so its runnable must be used and dropped on this thread. `schedule` puts it into the
-    //   local queue only on this thread, and otherwise into the inbox, which only the executor takes from, on this
-    //   thread. A runnable that the closed inbox refuses is leaked, not dropped.
+    // - The future is not `Send`, so its runnable must be used and dropped on this thread.
+    //   `schedule` pushes it to the local queue on this thread, and to the inbox elsewhere; only
+    //   the executor takes from the inbox, on this thread. A runnable that the closed inbox refuses
+    //   is leaked, not dropped.
     // - The future is `'static`, and borrows nothing of the metadata.
     // - `schedule` is a plain function: `Send`, `Sync` and `'static`, so wakers may be used and dropped anywhere.
     let (runnable, handle) =
@@ -41,7 +42,8 @@ where
     table.insert(ready.meta(), details);
     drop(table);
     if local.uses(extra::HOOKS) {
-        // The task stands nowhere yet: a close would wait for it in vain.
+        // The task is in no queue yet, so a close inside the hook would wait for it in vain. The
+        // flag forbids that.
         let _running = FlagGuard::new(&local.running);
         local.hook(|hooks| hooks.spawned(&ready.meta().info()));
     }

@@ -1,4 +1,4 @@
-//! What `async-task` keeps beside each task, and what a wake does.
+//! What `async-task` stores beside each task, and what a wake does.
 
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
@@ -35,8 +35,8 @@ impl Deref for Meta {
     }
 }
 
-/// A task's reference to its executor. What tasks give back at home is kept for the next, so that a spawn and an end there
-/// cost no atomic operation each.
+/// A task's reference to its executor. On the executor's thread a drop keeps the reference for the
+/// next task, so that a spawn and an end there cost no atomic operation.
 pub(crate) struct Owner(ManuallyDrop<Arc<Shared>>);
 
 impl Owner {
@@ -47,8 +47,8 @@ impl Owner {
             return Owner(ManuallyDrop::new(shared.clone()));
         }
         local.spare.set(spare - 1);
-        // SAFETY: `shared` is the executor of `local` (see `Spawner::make`), and each of the spare references that `local` counts
-        // is one of it that was forgotten: this takes one of them over.
+        // SAFETY: `shared` is the executor of `local` (see `make_task`). Each spare reference that
+        // `local` counts is a strong reference that was forgotten, and this takes over one of them.
         Owner(ManuallyDrop::new(unsafe { Arc::from_raw(Arc::as_ptr(shared)) }))
     }
 }
@@ -70,7 +70,7 @@ impl Drop for Owner {
                 return local.spare.set(local.spare.get() + 1);
             }
         }
-        // SAFETY: This is a drop, so nobody uses it afterwards.
+        // SAFETY: This is the drop of the owner, so nothing uses the reference afterwards.
         unsafe { ManuallyDrop::drop(&mut self.0) }
     }
 }
@@ -80,7 +80,7 @@ impl Meta {
         Meta { owner, state }
     }
 
-    /// The executor's half of this thread; there is one wherever a task's step or its local handle is.
+    /// The executor's half of this thread. Steps and local handles exist on that thread only.
     #[inline]
     pub(crate) fn local(&self) -> &Local {
         self.owner.local.get().expect("local handles and steps stay on the executor's thread")
@@ -99,26 +99,27 @@ impl Meta {
         self.local().table.borrow().details(self.slot).cloned()
     }
 
-    /// What is known of a task that has not ended.
+    /// The description of a task that has not ended.
     pub(crate) fn info(&self) -> TaskInfo {
         let details = self.details();
         TaskInfo::new(self.id, details.as_deref().and_then(Details::name), self.place)
     }
 
-    /// Asks for the future to be dropped at the task's next step, which comes soon. The first reason stays.
-    /// Nothing happens to a task that has ended, in whose slot another may be.
+    /// Marks the task to be cancelled at its next step, and queues that step. The first reason
+    /// stays. Does nothing to a task that has ended, whose slot may belong to another.
     pub(crate) fn cancel(&self, reason: CancelReason) {
         if self.is(flag::ENDED) {
             return;
         }
         self.set(flag::CANCELLED);
-        // Whatever is cancelled during close has been cancelled by it.
+        // During close, the close is the reason for every end.
         let reason = if self.local().phase.get() == Phase::Open { reason } else { CancelReason::LOOP_CLOSED };
         self.local().table.borrow_mut().cancel(self, reason);
     }
 }
 
-/// A task that is to run. Dropping this leaks the task: its future may be dropped in a step of its own only.
+/// A task that is ready to run. Dropping this leaks the task, because its future may only be
+/// dropped in a step of its own.
 pub(crate) struct Ready(ManuallyDrop<Runnable<Meta>>);
 
 impl Ready {
@@ -137,33 +138,37 @@ impl Ready {
         ManuallyDrop::into_inner(self.0)
     }
 
-    /// Polls the task's future, in its step, which the caller has [begun](crate::current::Steps::begin_task).
+    /// Polls the task's future. The caller has [begun](crate::run::current::Steps::begin_task) its
+    /// step.
     #[inline]
     pub(crate) fn poll(self) {
         ManuallyDrop::into_inner(self.0).run();
     }
 }
 
-/// What a waker does: pushes, and wakes the owner if it sleeps elsewhere. It never runs or drops anything.
+/// Queues the task: what each of its wakers does. It never runs or drops user code.
 #[inline(never)]
 pub(crate) fn schedule(runnable: Runnable<Meta>) {
     let shared = NonNull::from(&*runnable.metadata().owner);
-    // SAFETY: The runnable keeps its metadata alive, and with it the `Arc` behind this reference, until it has run. It can
-    // only run on the owner's thread, which is this one, so not before `push` has returned.
+    // SAFETY: The runnable keeps its metadata alive, and with it the `Arc` behind this reference,
+    // until it has run. It runs on the executor's thread, which is this one, so not before the push
+    // has returned.
     if let Some(local) = unsafe { shared.as_ref() }.local.get() {
         return local.queue.push_task(Ready::new(runnable));
     }
     schedule_elsewhere(Ready::new(runnable));
 }
 
-/// Out of line, so that a wake at home needs no frame on the stack.
+/// Out of line, so that a wake on the executor's own thread needs no stack frame.
 #[cold]
 #[inline(never)]
 fn schedule_elsewhere(task: Ready) {
-    // It may run and be gone as soon as it is pushed: what is touched after that is held by us.
+    // The task may run and end as soon as it is pushed, so this holds its own reference to the
+    // inbox.
     let shared = Arc::clone(&task.meta().owner);
     if shared.hand_over(RemoteItem::Task(task)).is_err() {
-        // It came back, and is leaked.
+        // The inbox is closed and returned the task. It is leaked: the error holds a `Ready`, whose
+        // drop drops no future.
         shared.leaked.fetch_add(1, Ordering::Relaxed);
     }
 }

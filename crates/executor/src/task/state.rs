@@ -1,15 +1,15 @@
-//! The part of a task's metadata that knows nothing of its executor.
+//! The part of a task's metadata that does not refer to its executor.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use picot_context::{Place, Step, TaskId};
 
-/// What a task is called and how far it has come. It may be read and dropped on any thread; the flags are read and
-/// written on the executor's thread only, so they need no ordering and no read-modify-write.
+/// A task's identity and flags. Any thread may drop it. Only the executor's thread reads and writes
+/// the flags, so relaxed loads and stores suffice, without read-modify-write operations.
 pub(crate) struct TaskState {
     pub(crate) id: TaskId,
     pub(crate) place: Place,
-    /// The task's slot in the table, for as long as it has not ended.
+    /// The task's slot in the table, valid until the task ends.
     pub(crate) slot: u32,
     flags: AtomicU8,
 }
@@ -20,15 +20,15 @@ pub(crate) mod flag {
     pub(crate) const HAS_DETAILS: u8 = 1;
     /// The future is to be dropped at the next step.
     pub(crate) const CANCELLED: u8 = 2;
-    /// Nobody has the task's handle any more, so nobody will take its outcome.
+    /// The task's handle is gone, so nothing takes the outcome.
     pub(crate) const DETACHED: u8 = 4;
-    /// The task has left the table: its slot may be another's.
+    /// The task has left the table. Its slot may belong to another task.
     pub(crate) const ENDED: u8 = 8;
-    /// The table keeps the task; before that, the queue that it stands in does.
+    /// The table holds a waker of the task. Before that, the queue keeps the task alive.
     pub(crate) const OWNED: u8 = 16;
-    /// The table has something of the task that most do not have.
-    pub(crate) const HAS_SIDE: u8 = 32;
-    /// An `Err` that is dropped without having been taken is no report.
+    /// The table has [`RareState`](crate::task::table::RareState) for the task.
+    pub(crate) const HAS_RARE_STATE: u8 = 32;
+    /// An outcome that is an `Err` may be dropped without a report.
     pub(crate) const IGNORES_ERRORS: u8 = 64;
 }
 

@@ -1,9 +1,10 @@
-//! The table of all tasks that have not ended: what makes the executor their owner.
+//! The table of all tasks that have not ended. It owns them.
 //!
-//! Each entry holds a waker of its task, so that the task stays alive until it ends, can be reached to be cancelled, and
-//! is dropped at close; a task that was not polled yet is kept by the queue that it stands in. So what an entry points to is
-//! there for as long as the entry is. What few tasks have stands aside, so that an entry is small. Looking things up by slot
-//! and id is all this does; no user code runs in here.
+//! Each entry holds a waker of its task, which keeps the task alive until it ends, lets a cancel
+//! reach it, and lets close drop it. A task that was never polled has no waker here; the queue
+//! keeps it. So the pointer in an entry is valid for as long as the entry exists.
+//!
+//! Rarely used state is kept aside, so that an entry is small. No user code runs in this file.
 
 use std::collections::HashMap;
 use std::ptr::NonNull;
@@ -20,7 +21,7 @@ use crate::task::wake_key::{First, WakeKey};
 
 struct Entry {
     meta: NonNull<TaskState>,
-    /// The task itself, from the first time on that it is pending; see above.
+    /// A waker of the task, from the first time that it is pending; see above.
     waker: Option<Waker>,
 }
 
@@ -28,40 +29,42 @@ const _: () = assert!(size_of::<Option<Entry>>() == 3 * size_of::<usize>());
 
 impl Entry {
     fn meta(&self) -> &TaskState {
-        // SAFETY: The task has not ended, and is kept as the head of this file says.
+        // SAFETY: The entry exists, so the task has not ended and is kept alive as described at the
+        // top of this file.
         unsafe { self.meta.as_ref() }
     }
 }
 
-/// The root, which is its caller's and has no metadata.
+/// The root. Its caller owns it, and it has no metadata.
 pub(crate) struct RootEntry {
     pub(crate) id: TaskId,
     pub(crate) place: Place,
     pub(crate) waker: Waker,
 }
 
-/// Where the root stands.
+/// The slot number that stands for the root.
 pub(crate) const ROOT_SLOT: u32 = u32::MAX;
 
-/// What most tasks do not have.
+/// State that most tasks do not have.
 #[derive(Default)]
-pub(crate) struct Side {
-    /// Whoever waits for the task to end.
+pub(crate) struct RareState {
+    /// The waiter for the task's end.
     pub(crate) joiner: Option<Joiner>,
-    pub(crate) more: Option<Box<More>>,
+    pub(crate) details: Option<Box<RareDetails>>,
 }
 
 #[derive(Default)]
-pub(crate) struct More {
-    /// A name, and locals.
+pub(crate) struct RareDetails {
+    /// A name, and task-locals.
     pub(crate) details: Option<Rc<Details>>,
-    /// Why the task is to be dropped at its next step, if it is.
+    /// Takes the reason of the task's cancellation, if it is cancelled.
     cancelled: Option<CancelReason>,
 }
 
-/// Whoever waits for a task to end.
+/// The waiter for a task's end.
 pub(crate) enum Joiner {
-    /// A task of the same executor. No reference to it is kept: whoever has ended waits for nothing.
+    /// A task of the same executor. The key keeps nothing alive: a joiner that has ended waits for
+    /// nothing.
     Task(WakeKey),
     Other(Waker),
 }
@@ -69,12 +72,12 @@ pub(crate) enum Joiner {
 #[derive(Default)]
 pub(crate) struct Table {
     entries: Slab<Entry>,
-    /// By slot, as far as there ever was one. That of a vacant slot is empty.
-    sides: Vec<Side>,
+    /// Indexed by slot, as far as any task needed one. The state of a vacant slot is empty.
+    rare_states: Vec<RareState>,
     root: Option<RootEntry>,
 }
 
-/// One of all tasks, for those who list them.
+/// A row of the list of all tasks.
 struct Listed<'a> {
     slot: u32,
     id: TaskId,
@@ -94,19 +97,19 @@ impl Table {
         self.owned_len() + usize::from(self.root.is_some())
     }
 
-    /// Without the root, which is not ours to end.
+    /// The number of tasks without the root, which the executor does not own.
     pub(crate) fn owned_len(&self) -> usize {
         self.entries.len()
     }
 
-    /// The slot that the next insertion uses.
+    /// The slot that the next insertion will use.
     #[inline]
     pub(crate) fn vacant_slot(&self) -> u32 {
         let slot = u32::try_from(self.entries.vacant_key()).ok().filter(|slot| *slot != ROOT_SLOT);
         slot.expect("fewer than 2^32 tasks at a time")
     }
 
-    /// Takes in a task that was made for the [vacant slot](Table::vacant_slot) and is about to be queued.
+    /// Adds a task that was made for the [vacant slot](Table::vacant_slot).
     #[inline]
     pub(crate) fn insert(&mut self, meta: &TaskState, details: Option<Rc<Details>>) {
         let slot = self.entries.insert(Entry { meta: NonNull::from(meta), waker: None });
@@ -120,41 +123,42 @@ impl Table {
         std::mem::replace(&mut self.root, root)
     }
 
-    /// The task is pending for the first time: from now on the table keeps it, if it does not already.
+    /// Keeps a waker of a task that is pending for the first time, if there is none yet.
     #[inline]
     pub(crate) fn own(&mut self, meta: &TaskState, waker: &Waker) {
         self.entries[meta.slot as usize].waker.get_or_insert_with(|| waker.clone());
     }
 
-    /// What most tasks do not have, for one that now has some of it.
-    pub(crate) fn side(&mut self, meta: &TaskState) -> &mut Side {
-        meta.set(flag::HAS_SIDE);
+    /// The rare state of a task, which is made if it does not exist.
+    pub(crate) fn rare_state(&mut self, meta: &TaskState) -> &mut RareState {
+        meta.set(flag::HAS_RARE_STATE);
         let slot = meta.slot as usize;
-        if self.sides.len() <= slot {
-            self.sides.resize_with(slot + 1, Side::default);
+        if self.rare_states.len() <= slot {
+            self.rare_states.resize_with(slot + 1, RareState::default);
         }
-        &mut self.sides[slot]
+        &mut self.rare_states[slot]
     }
 
     #[cold]
     pub(crate) fn set_details(&mut self, meta: &TaskState, details: Option<Rc<Details>>) {
-        self.side(meta).more.get_or_insert_default().details = details;
+        self.rare_state(meta).details.get_or_insert_default().details = details;
     }
 
     pub(crate) fn details(&self, slot: u32) -> Option<&Rc<Details>> {
-        self.sides.get(slot as usize)?.more.as_ref()?.details.as_ref()
+        self.rare_states.get(slot as usize)?.details.as_ref()?.details.as_ref()
     }
 
-    /// Notes why the task is to be cancelled. The first reason stays.
+    /// Records why the task is cancelled, and wakes it. The first reason stays.
     pub(crate) fn cancel(&mut self, meta: &TaskState, reason: CancelReason) {
-        self.side(meta).more.get_or_insert_default().cancelled.get_or_insert(reason);
+        self.rare_state(meta).details.get_or_insert_default().cancelled.get_or_insert(reason);
         if let Some(waker) = &self.entries[meta.slot as usize].waker {
-            // One of our own wakers: it pushes to the queue and does not look at the table.
+            // One of our own wakers: it pushes to the queue and does not borrow the table.
             waker.wake_by_ref();
         }
     }
 
-    /// The key of the task that has `slot`, if `waker` wakes it. In its first step it is from now on that the table keeps it.
+    /// The key of the task in `slot`, if `waker` wakes that task. In the task's first step this
+    /// makes the table keep a waker, so that the key can wake it.
     #[inline]
     pub(crate) fn wake_key(&mut self, slot: u32, waker: &Waker, first: &First) -> Option<WakeKey> {
         if slot == ROOT_SLOT {
@@ -185,22 +189,22 @@ impl Table {
         }
     }
 
-    /// Takes the task out, but for its [side](Table::take_side). Gives its waker for the caller to drop, when the table is not
-    /// borrowed any more.
+    /// Removes the task, except for its [rare state](Table::take_rare_state). Returns its waker,
+    /// which the caller drops once the table is not borrowed: the drop may free the task, and with
+    /// it foreign values.
     #[inline]
     pub(crate) fn remove(&mut self, meta: &TaskState) -> Option<Waker> {
         self.entries.remove(meta.slot as usize).waker
     }
 
-    pub(crate) fn take_side(&mut self, meta: &TaskState) -> Side {
-        self.sides.get_mut(meta.slot as usize).map(std::mem::take).unwrap_or_default()
+    pub(crate) fn take_rare_state(&mut self, meta: &TaskState) -> RareState {
+        self.rare_states.get_mut(meta.slot as usize).map(std::mem::take).unwrap_or_default()
     }
 
-    /// Gives back memory of which less than a quarter is used, as far as it lies behind the last
-    /// task.
+    /// Frees memory of which less than a quarter is used, as far as no task's slot lies in it.
     pub(crate) fn shrink(&mut self) {
         let used = self.entries.len();
-        if is_mostly_unused(used, self.entries.capacity()) || is_mostly_unused(used, self.sides.capacity()) {
+        if is_mostly_unused(used, self.entries.capacity()) || is_mostly_unused(used, self.rare_states.capacity()) {
             self.shrink_large();
         }
     }
@@ -209,16 +213,22 @@ impl Table {
     fn shrink_large(&mut self) {
         self.entries.shrink_to_fit();
         let slots = self.entries.iter().next_back().map_or(0, |(slot, _)| slot + 1);
-        self.sides.truncate(slots);
-        self.sides.shrink_to(slots);
+        self.rare_states.truncate(slots);
+        self.rare_states.shrink_to(slots);
     }
 
     /// Why the task is to be cancelled, if it is.
     pub(crate) fn take_reason(&mut self, meta: &TaskState) -> Option<CancelReason> {
-        self.sides.get_mut(meta.slot as usize).filter(|_| meta.is(flag::HAS_SIDE))?.more.as_mut()?.cancelled.take()
+        self.rare_states
+            .get_mut(meta.slot as usize)
+            .filter(|_| meta.is(flag::HAS_RARE_STATE))?
+            .details
+            .as_mut()?
+            .cancelled
+            .take()
     }
 
-    /// All tasks in the order in which they were spawned.
+    /// All tasks in spawn order.
     fn in_spawn_order(&self) -> Vec<Listed<'_>> {
         let tasks = self.entries.iter().map(|(slot, entry)| {
             let (slot, meta) = (slot as u32, entry.meta());
@@ -237,29 +247,29 @@ impl Table {
         all
     }
 
-    /// What is known of all tasks, in the order in which they were spawned.
+    /// Describes all tasks in spawn order.
     pub(crate) fn infos(&self) -> Vec<TaskInfo> {
         self.in_spawn_order().iter().map(Listed::info).collect()
     }
 
-    /// Wakes all tasks in the order in which they were spawned, but for those that stand in a queue for the first time.
+    /// Wakes all tasks in spawn order. A task that was never polled is in a queue already.
     pub(crate) fn wake_all(&self) {
         self.in_spawn_order().iter().filter_map(|listed| listed.waker).for_each(Waker::wake_by_ref);
     }
 
-    /// Takes out all who wait, in the order in which what they wait for was spawned.
+    /// Takes all joiners, in the spawn order of the tasks that they wait for.
     pub(crate) fn take_joiners(&mut self) -> Vec<Joiner> {
         let slots: Vec<_> = self.in_spawn_order().into_iter().map(|listed| listed.slot).collect();
-        slots.into_iter().filter_map(|slot| self.sides.get_mut(slot as usize)?.joiner.take()).collect()
+        slots.into_iter().filter_map(|slot| self.rare_states.get_mut(slot as usize)?.joiner.take()).collect()
     }
 
-    /// What each task waits for, as far as it is the end of another task that it awaits itself.
+    /// Lists each task with the task whose end it awaits directly.
     pub(crate) fn waiting(&self) -> Vec<Waiting> {
         let all = self.in_spawn_order();
-        // A waker of ours is told by its data: there is one a task.
+        // The data pointer of a waker identifies its task.
         let awaited: HashMap<_, _> = (all.iter())
             .filter_map(|listed| {
-                let waits = match self.sides.get(listed.slot as usize)?.joiner.as_ref()? {
+                let waits = match self.rare_states.get(listed.slot as usize)?.joiner.as_ref()? {
                     Joiner::Task(key) => self.waker(*key)?.data(),
                     Joiner::Other(waker) => waker.data(),
                 };

@@ -1,7 +1,8 @@
-//! Waking a task of the executor's own without a waker: by its place in the table.
+//! Waking a task of the executor without a waker, by its slot in the table.
 //!
-//! A waker holds its task, so making and dropping one costs an atomic operation each. Who waits on the executor's own thread
-//! for what comes from there, such as a timer, needs none: a task that has ended is not in the table, and waits for nothing.
+//! A waker holds a reference to its task, so its clone and its drop cost an atomic operation each.
+//! A leaf on the executor's own thread, such as a timer, needs no such reference: a task that has
+//! ended is not in the table, and waits for nothing.
 
 use std::cell::Cell;
 use std::num::NonZeroU32;
@@ -9,16 +10,17 @@ use std::task::{RawWakerVTable, Waker};
 
 use picot_context::TaskId;
 
-/// Names a task, or the root, of one executor, for [`Spawner::wake`]. It keeps nothing alive.
+/// Identifies a task or the root of one executor, for [`Spawner::wake`](crate::Spawner::wake). It
+/// keeps nothing alive.
 ///
 /// ```
 /// use std::{cell::RefCell, rc::Rc, task::Poll, task::Waker};
 /// use picot_executor::{Executor, WakeKey};
 ///
-/// /// Who waits, for a leaf of the executor's own thread.
+/// /// A waiter of a leaf of the executor's own thread.
 /// enum Waits {
 ///     Key(WakeKey),
-///     Waker(Waker), // of who is no task of ours, or has wrapped its waker
+///     Waker(Waker), // of a foreign task, or a wrapped waker
 /// }
 ///
 /// let executor = Executor::new();
@@ -46,7 +48,7 @@ use picot_context::TaskId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WakeKey {
     pub(crate) slot: u32,
-    /// Enough of the id to tell the task from the others that have had its slot.
+    /// The low bits of the id, which tell the task from earlier ones in its slot.
     id: NonZeroU32,
 }
 
@@ -56,7 +58,7 @@ impl WakeKey {
         WakeKey { slot, id: short(id) }
     }
 
-    /// Whether it names the task `id`, which has its slot.
+    /// Whether this is the key of the task `id`, which is in its slot.
     #[inline]
     pub(crate) fn is(self, id: TaskId) -> bool {
         self.id == short(id)
@@ -68,7 +70,8 @@ fn short(id: TaskId) -> NonZeroU32 {
     NonZeroU32::MIN | ((id.get() as u32) << 1)
 }
 
-/// Which task was last polled for the first time, and by which waker: the table has none of it yet.
+/// The task that was last polled for the first time, and its waker. The table has no waker of it
+/// yet.
 #[derive(Default)]
 pub(crate) struct First(Cell<Option<Identity>>);
 
@@ -92,7 +95,7 @@ impl First {
         self.0.set(Some(Identity::new(id, waker)));
     }
 
-    /// Whether `waker` wakes the task `id`. If that has not ended, no other waker has the same data.
+    /// Whether `waker` wakes the task `id`. No other waker has the same data while that task lives.
     pub(crate) fn is(&self, id: TaskId, waker: &Waker) -> bool {
         self.0.get() == Some(Identity::new(id, waker))
     }
