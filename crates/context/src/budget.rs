@@ -1,4 +1,4 @@
-//! The cooperative budget: how many leaf operations one step may complete before it has to let others run.
+//! The cooperative budget: how many leaf operations one step may complete before others must run.
 //!
 //! A step starts with [`PER_STEP`]. A leaf operation (a read, a receive, a timer) asks [`poll_left`] before it tries
 //! and calls [`spend`] when it has completed, or [`spend_call`]; one that stays pending costs nothing. Outside of a step there is no
@@ -11,11 +11,12 @@ use std::task::{Context, Poll};
 /// Leaf operations that a step may complete.
 pub const PER_STEP: u32 = 128;
 
-/// As so many of them counts one that calls the operating system, which takes longer than most others together.
+/// The cost of an operation that makes a system call, in leaf operations: it takes longer than most
+/// others together.
 pub const PER_CALL: u32 = 4;
 
-/// What is left of a budget; nothing is, if it is zero or less. Outside of a step there is more than can ever be spent, and so
-/// nobody has to ask whether there is a limit.
+/// The budget that is left; it is used up at zero or less. Outside of a step it is a number that
+/// can never be used up, so no caller has to check whether there is a limit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Left(i64);
 
@@ -25,7 +26,8 @@ thread_local! {
     static LEFT: Cell<Left> = const { Cell::new(UNLIMITED) };
 }
 
-/// Ready while the step may go on; otherwise wakes the task, so that it runs again after its siblings, and is pending.
+/// Ready while the step may go on. Otherwise wakes the task, so that it runs again after its
+/// siblings, and is pending.
 ///
 /// ```
 /// use std::collections::VecDeque;
@@ -61,7 +63,7 @@ pub fn poll_left(cx: &mut Context<'_>) -> Poll<()> {
     Poll::Ready(())
 }
 
-/// Notes that a leaf operation has completed.
+/// Counts a leaf operation that has completed.
 ///
 /// ```
 /// // Outside of a step there is no limit, and so nothing to spend.
@@ -69,12 +71,12 @@ pub fn poll_left(cx: &mut Context<'_>) -> Poll<()> {
 /// ```
 #[inline]
 pub fn spend() {
-    // 2^60 operations do not happen, so neither this nor the next ever wraps.
+    // 2^60 operations never happen, so neither this nor the next line wraps.
     LEFT.set(Left(LEFT.get().0 - 1));
 }
 
-/// Notes that a leaf operation has completed that has called the operating system, or lets its task do so: it counts as
-/// [`PER_CALL`].
+/// Counts a completed leaf operation that has made a system call, or lets its task make one: it
+/// costs [`PER_CALL`].
 ///
 /// ```
 /// use std::task::{Context, Waker};
@@ -99,7 +101,7 @@ pub(crate) fn fill() {
     LEFT.set(Left(PER_STEP.into()));
 }
 
-/// Lifts the limit, and returns what was left.
+/// Removes the limit, and returns the budget that was left.
 #[inline]
 pub(crate) fn unlimited() -> Left {
     LEFT.replace(UNLIMITED)

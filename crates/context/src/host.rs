@@ -1,8 +1,8 @@
-//! The host: whoever runs things later on this thread.
+//! The host: the interface through which leaves run things later on this thread.
 //!
-//! Leaves (a promise, a lock, a lane of threads) know nothing of a loop; they ask the thread's host. picot's loop
-//! installs itself as one, an executor used alone can, and a test installs a [`ManualHost`](crate::ManualHost). There
-//! is one host a thread at a time; this file keeps it and does nothing else.
+//! Leaves (a promise, a lock, a lane of threads) do not know a loop; they use the thread's host.
+//! picot's loop installs itself as the host, an executor that is used alone can, and a test
+//! installs a [`ManualHost`](crate::ManualHost). A thread has one host at a time.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -47,19 +47,19 @@ use crate::{Kind, ManualHost, Origin, Place, Report, contain};
 pub trait Host {
     /// Runs `call` in a later turn, behind everything that is queued now. It does not run inside this function.
     ///
-    /// `place` is where the caller's caller asked for it, for reports.
+    /// `place` is the call of the user's code that this is for, as reports show it.
     ///
     /// # Errors
     /// [`Closed`] if the host runs nothing any more; the call is dropped.
     fn run_later(&self, place: Place, call: Box<dyn FnOnce()>) -> Result<(), Closed>;
 
-    /// Runs `future` as a task that nobody waits for. It is not polled inside this function.
+    /// Runs `future` as a detached task. It is not polled inside this function.
     ///
     /// # Errors
     /// [`Closed`] if the host runs nothing any more; the future is dropped.
     fn spawn(&self, place: Place, future: Pin<Box<dyn Future<Output = ()>>>) -> Result<(), Closed>;
 
-    /// Takes a report of something that went wrong, and hands it to whoever wants to know, not inside this function.
+    /// Queues a report for the error hook, which is not called inside this function.
     fn report(&self, report: Report);
 }
 
@@ -99,12 +99,13 @@ impl fmt::Display for Closed {
 impl std::error::Error for Closed {}
 
 thread_local! {
-    /// The hosts that are installed, the present one last.
+    /// The installed hosts, the current one last.
     static HOSTS: RefCell<Vec<Rc<dyn Host>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Makes `host` this thread's host until the returned guard is dropped; then the one before it is again. Guards may be dropped
-/// in any order: the host that was installed last is the one.
+/// Makes `host` this thread's host until the returned guard is dropped; then the previous one is
+/// the host again. Guards may be dropped in any order: the host that was installed last is the
+/// current one.
 ///
 /// ```
 /// use std::rc::Rc;
@@ -122,7 +123,7 @@ pub fn install(host: Rc<dyn Host>) -> HostGuard {
     HostGuard { host, closes: None, _thread: std::marker::PhantomData }
 }
 
-/// As [`install`], but that the host is closed when the guard is dropped.
+/// Like [`install`], but closes the host when the guard is dropped.
 pub(crate) fn install_until_closed(host: Rc<ManualHost>) -> HostGuard {
     let mut guard = install(host.clone());
     guard.closes = Some(host);
@@ -147,7 +148,7 @@ pub fn host() -> Option<Rc<dyn Host>> {
 pub struct HostGuard {
     host: Rc<dyn Host>,
     closes: Option<Rc<ManualHost>>,
-    /// A guard speaks of one thread.
+    /// Makes the type `!Send` and `!Sync`.
     _thread: std::marker::PhantomData<*const ()>,
 }
 
@@ -162,7 +163,8 @@ impl Drop for HostGuard {
         if let Some(host) = self.closes.take() {
             host.close();
         }
-        // Dropped last: it may run code in its drop, and the list must not be borrowed then.
+        // Dropped last, because its drop may run user code, which may install another host: the
+        // list must not be borrowed.
         contain::discard(|| Origin::new(Kind::Hook), removed);
     }
 }

@@ -4,7 +4,8 @@
 //! - The running step: [`Step`], [`enter`], [`Frame`], [`current`], [`TaskInfo`].
 //! - Its allowance of work: [`budget`].
 //! - Its locals: [`task_local!`], [`LocalKey`].
-//! - Whoever runs things later: [`Host`], [`install`], [`host`], and [`ManualHost`] for tests.
+//! - The host, which runs things later: [`Host`], [`install`], [`host`], and [`ManualHost`] for
+//!   tests.
 //! - What went wrong: [`Report`], [`report`], [`print`](print()), and [`Escaped`] for text that others have
 //!   written.
 //! - Errors that nothing takes: [`unclaimed`], [`is_err`], [`may_be_err`].

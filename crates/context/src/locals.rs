@@ -1,8 +1,9 @@
-//! Task-locals: values that a task sees, its children inherit as they were at the spawn, and nobody else can change.
+//! Task-locals: values of a task, which its children inherit as a snapshot.
 //!
-//! They follow Python's `contextvars` as asyncio uses them: a child gets a snapshot, what it sets does not leak back.
-//! The map is shared until somebody writes to it, so a snapshot costs one reference count. Two tasks see each other's
-//! writes only if one was spawned to [share](crate::shared) the other's.
+//! They follow Python's `contextvars` as asyncio uses them: a child gets a snapshot, and its writes
+//! do not affect the parent. The map is copied on the first write, so a snapshot costs one
+//! reference count. Two tasks see each other's writes only if one was spawned to
+//! [share](crate::shared) the locals of the other.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -13,7 +14,7 @@ use std::sync::atomic::AtomicU8;
 
 use crate::{Kind, Origin, contain, step};
 
-/// The values that a step sees: its own, or a set that it shares with others on purpose.
+/// The values of a step: its own, or a set that it shares on purpose.
 pub(crate) enum Locals {
     Own(Values),
     Shared(Rc<RefCell<Values>>),
@@ -26,7 +27,7 @@ impl Default for Locals {
 }
 
 impl Locals {
-    /// The values as they are now, for a child that goes its own way.
+    /// A snapshot of the values, for a child.
     pub(crate) fn snapshot(&self) -> Values {
         match self {
             Locals::Own(values) => values.clone(),
@@ -34,7 +35,7 @@ impl Locals {
         }
     }
 
-    /// The same set for a second owner: from now on each sees what the other sets.
+    /// The same set for a second owner: each sees what the other sets.
     pub(crate) fn share(&mut self) -> Locals {
         let shared = match self {
             Locals::Own(values) => Rc::new(RefCell::new(std::mem::take(values))),
@@ -44,7 +45,7 @@ impl Locals {
         Locals::Shared(shared)
     }
 
-    /// Takes the values out if they are no other's, for the caller to drop one by one.
+    /// Takes the values out if this is their only owner, for the caller to drop one by one.
     pub(crate) fn take(&mut self) -> Vec<(usize, Value)> {
         match std::mem::take(self) {
             Locals::Own(mut values) => values.take(),
@@ -223,8 +224,8 @@ impl<T: fmt::Debug> fmt::Debug for LocalKey<T> {
 
 /// Declares task-locals.
 ///
-/// A task that is spawned starts with the values of whoever spawned it; what it sets later stays with it and with the
-/// children that it spawns after that (Python's `contextvars`).
+/// A spawned task starts with the values of its parent. What it sets later is seen by itself and by
+/// the children that it spawns after that (Python's `contextvars`).
 ///
 /// ```
 /// picot_context::task_local! {

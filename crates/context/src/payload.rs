@@ -1,7 +1,7 @@
-//! What a panic carried, and the one function that catches panics.
+//! The payload of a panic, and the one function that catches panics.
 //!
-//! A payload may be wanted twice: by the report, and by whoever joins the task later. So it is shared, and whoever
-//! comes first may take it out. Its own drop may panic, too; that is contained here.
+//! Two readers may want a payload: the report, and a joiner of the task later. So it is shared, and
+//! the first reader may take it out. Its own drop may panic; that is contained here.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -23,7 +23,8 @@ use crate::step::{Step, running};
 /// ```
 #[inline]
 pub fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Payload> {
-    // Unwind safety is the caller's: whatever `f` touched is either dropped next or documented to survive a panic.
+    // Unwind safety is up to the caller: each value that `f` touched is either dropped next, or
+    // documented to survive a panic.
     catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
         note_panic();
         Payload::new(payload)
@@ -37,7 +38,7 @@ thread_local! {
 
 #[cold]
 fn note_panic() {
-    // Where the thread is ending, nothing measures its steps.
+    // While the thread ends, no loop measures its steps.
     let _ = PANICKED.try_with(|panicked| panicked.set(running()));
 }
 
@@ -58,7 +59,7 @@ pub fn take_panicked() -> Option<Step> {
     PANICKED.try_with(Cell::take).unwrap_or(None)
 }
 
-/// What a panic carried: shared, and taken at most once.
+/// The payload of a panic: shared, and taken at most once.
 ///
 /// ```
 /// let payload = picot_context::catch(|| panic!("boom")).unwrap_err();
@@ -72,7 +73,7 @@ pub struct Payload(Arc<Mutex<State>>);
 
 struct State {
     payload: Option<Contained>,
-    /// Whether somebody was told of the panic who is responsible for it from then on.
+    /// Whether a joiner took responsibility for this panic.
     claimed: bool,
 }
 
@@ -121,20 +122,19 @@ impl Payload {
         contained.map(Contained::into_inner)
     }
 
-    /// Notes that somebody was told of the panic who is responsible for it from now on, such as whoever waited for the
-    /// task. It needs no report any more.
+    /// Claims the panic for the caller, such as a joiner of the task. It needs no report any more.
     ///
     /// ```
     /// let payload = picot_context::catch(|| panic!("boom")).unwrap_err();
     /// let for_the_report = payload.clone();
-    /// payload.claim(); // whoever joins the task has it in hand
+    /// payload.claim(); // the joiner handles it from here on
     /// assert!(for_the_report.is_claimed());
     /// ```
     pub fn claim(&self) {
         self.state().claimed = true;
     }
 
-    /// Whether somebody has [claimed](Payload::claim) the panic.
+    /// Whether a caller has [claimed](Payload::claim) the panic.
     ///
     /// ```
     /// let payload = picot_context::catch(|| panic!("boom")).unwrap_err();
@@ -165,7 +165,8 @@ struct Contained(Box<dyn Any + Send>);
 
 impl Contained {
     fn into_inner(mut self) -> Box<dyn Any + Send> {
-        // Replaced, as a type with a drop cannot be taken apart; a box of `()` costs neither an allocation nor a drop.
+        // Replaced, because a type with a drop cannot be taken apart. A box of `()` costs neither
+        // an allocation nor a drop.
         std::mem::replace(&mut self.0, Box::new(()))
     }
 }
@@ -174,7 +175,7 @@ impl Drop for Contained {
     fn drop(&mut self) {
         let payload = std::mem::replace(&mut self.0, Box::new(()));
         if let Err(second) = catch_unwind(AssertUnwindSafe(move || drop(payload))) {
-            // A payload that panics while it is dropped may do so again and again; leaking it ends that.
+            // A payload that panics in its drop may do so each time, so it is leaked.
             std::mem::forget(second);
         }
     }

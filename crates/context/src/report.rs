@@ -1,6 +1,7 @@
-//! What went wrong, where, and in what: the one type that every error hook gets.
+//! Reports: what went wrong and where, the one type that every error hook gets.
 //!
-//! It is a value, not an action: leaves make it, the host queues it, the loop's hook sees it at the end of the turn.
+//! A report is a value: leaves make it, the host queues it, and the loop's hook gets it at the end
+//! of the turn.
 
 use std::cell::Cell;
 use std::error::Error;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use crate::{Escaped, Payload, Place, Step, TaskId, TaskInfo, catch, contain, current, host, running};
 
-/// Something that went wrong outside of anybody's return value.
+/// An error that no return value carries.
 ///
 /// ```
 /// use picot_context::{Cause, Report};
@@ -61,7 +62,7 @@ impl Report {
         Report::new(origin, Cause::Panic(payload))
     }
 
-    /// A report of a promise, made at `place`, whose rejection nobody has looked at.
+    /// A report of a promise, made at `place`, whose rejection has no handler.
     ///
     /// ```
     /// let report = picot_context::Report::unhandled(std::panic::Location::caller(), "no such page");
@@ -74,8 +75,7 @@ impl Report {
 
 /// Hands `report` to this thread's [host](crate::host); [prints](print()) it where there is none.
 ///
-/// It never panics: a host that panics over it loses this report, and that panic is printed
-/// instead.
+/// It never panics: if the host panics, this report is lost and that panic is printed instead.
 ///
 /// ```
 /// use picot_context::{Kind, ManualHost, Origin, Report, catch, report};
@@ -109,14 +109,14 @@ pub fn report(report: Report) {
 /// print(&Report::unhandled(std::panic::Location::caller(), "no such page"));
 /// ```
 pub fn print(report: &Report) {
-    // Formatted first: the line is written by one call, and no lock of std is held while foreign
+    // Formatted first, so that one call writes the line, and no lock of std is held while foreign
     // code formats.
     let mut line = String::new();
     let _ = writeln!(line, "picot: {report}");
     let _ = io::stderr().write_all(line.as_bytes());
 }
 
-/// What a report speaks of.
+/// The kind of thing that a report is about.
 ///
 /// ```
 /// use picot_context::{Kind, Origin};
@@ -146,7 +146,7 @@ pub enum Kind {
     Loop,
 }
 
-/// In what something went wrong: the kind of thing, and as far as known which task and which place.
+/// Where something went wrong: the kind of thing, and the task and the place if known.
 ///
 /// ```
 /// use std::panic::Location;
@@ -233,20 +233,20 @@ impl Origin {
 pub enum Cause {
     /// It panicked, with this payload.
     Panic(Payload),
-    /// It ended with this error, which it has returned to nobody who could handle it.
+    /// It ended with this error, and no caller can receive it.
     Failed(Box<dyn Error>),
     /// It returned this error, and its outcome was dropped without having been taken; see
     /// [`unclaimed`](crate::unclaimed).
     Unclaimed(Box<dyn Error>),
-    /// It was rejected for this reason, and nobody has looked at it.
+    /// It was rejected for this reason, and has no handler.
     Unhandled(Box<str>),
-    /// It kept the loop from everything else for this long.
+    /// It blocked the loop for this long.
     SlowStep(StepTime),
     /// An operating system call of the loop failed.
     Io(io::Error),
     /// It waits for this task, which is held back by the exclusive section that the waiting task itself is in.
     WaitsForHeld(TaskInfo),
-    /// The loop has nothing to do and knows of nothing that could change that, while these tasks have not ended.
+    /// The loop has nothing to do and nothing to wait for, while these tasks have not ended.
     DeadEnd(Vec<Waiting>),
     /// It has closed a circle of locks: each of these waits for a lock that the next one holds, and the last for one
     /// that the first holds.
@@ -273,7 +273,7 @@ pub struct StepTime {
 }
 
 impl StepTime {
-    /// A step that took this long, and ran for at most so much of it.
+    /// A step that took this long, and ran on a processor for at most `ran` of it.
     ///
     /// ```
     /// use std::time::Duration;
@@ -404,7 +404,8 @@ pub struct LockWait {
 }
 
 impl LockWait {
-    /// `task` waits at `place` for the lock made at `lock`, which somebody asked for at `held_since` and holds.
+    /// `task` waits at `place` for the lock made at `lock`, which its holder asked for at
+    /// `held_since`.
     ///
     /// ```
     /// let here = std::panic::Location::caller();

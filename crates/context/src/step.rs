@@ -1,7 +1,7 @@
 //! The step that runs now on this thread: one poll of a task, or one callback.
 //!
-//! The invariant: whoever [`enter`]s a step leaves it again, also while unwinding, and what was entered before is then
-//! current again. This file does not decide what runs; executors do.
+//! The invariant: each [`enter`] is undone by the drop of its frame, also by unwinding, and the
+//! previous step is then current again. This file does not decide what runs; executors do.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -29,7 +29,7 @@ pub type Place = &'static Location<'static>;
 pub struct TaskId(NonZeroU64);
 
 impl TaskId {
-    /// The id with this number. Executors make ids; everybody else gets them.
+    /// The id with this number. Only executors make ids.
     pub const fn new(number: NonZeroU64) -> TaskId {
         TaskId(number)
     }
@@ -52,7 +52,7 @@ impl fmt::Display for TaskId {
     }
 }
 
-/// What one step is: a poll of a task, or a callback, and where it came from.
+/// One step: a poll of a task, or a callback, and where it came from.
 ///
 /// ```
 /// use picot_context::{Step, enter, running};
@@ -65,8 +65,8 @@ impl fmt::Display for TaskId {
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Step {
-    /// 0 for a callback; otherwise the task's number, shifted by one, and a bit that says whether it is the root. Packed,
-    /// because every step of every task writes this.
+    /// 0 for a callback; otherwise the task's number, shifted by one, and a bit for the root.
+    /// Packed into one word, because every step of every task writes it.
     what: u64,
     place: Place,
 }
@@ -136,7 +136,7 @@ impl fmt::Debug for Step {
 /// The name of the task that a loop is run for.
 pub const ROOT_NAME: &str = "main";
 
-/// The part of a task or callback that most do not have: a name, and locals.
+/// The rarely used part of a task or callback: a name, and task-locals.
 ///
 /// Executors keep it beside the task and hand it to [`enter`] at each step. Where a step that was entered without has
 /// made some, by setting a local, [`take_made`] hands them over.
@@ -158,8 +158,8 @@ impl Details {
         self.name.as_deref()
     }
 
-    /// Lets go of the locals, at the end of a task or callback. Their destructors run in here, with
-    /// nothing borrowed. A set that is shared stays with its other owners.
+    /// Clears the locals, at the end of a task or callback. Their destructors run inside this
+    /// function, with nothing borrowed. A shared set stays with its other owners.
     ///
     /// # Panics
     /// With the first panic of a destructor, when all have run; the caller contains it. Any other
@@ -261,7 +261,7 @@ impl fmt::Display for TaskInfo {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Presence {
     Absent,
-    /// The executor handed them in.
+    /// The executor passed them in.
     Given,
     /// The step made them itself.
     Made,
@@ -307,7 +307,7 @@ pub fn nesting() -> u32 {
 #[cold]
 #[inline(never)]
 fn swap_details(details: Option<Rc<Details>>, presence: Presence) -> (Option<Rc<Details>>, Presence) {
-    // During the thread's end the details are gone already, and with them whatever there was to restore.
+    // While the thread ends, the details are gone already, and there is nothing to restore.
     let details = DETAILS.try_with(|cell| cell.replace(details)).unwrap_or(None);
     (details, PRESENCE.replace(presence))
 }
@@ -489,7 +489,7 @@ pub fn current() -> Option<TaskInfo> {
     Running::now().task()
 }
 
-/// What runs at a moment, to be described later if anybody asks: taking it copies no name, as [`current`] does.
+/// The step that runs now, to be described later: unlike [`current`], taking it copies no name.
 ///
 /// The default is that nothing runs. It keeps the task's locals alive, so drop it where their destructors may run.
 ///
@@ -587,7 +587,7 @@ pub fn shared(name: Option<&str>) -> Rc<Details> {
 }
 
 pub(crate) fn with_details<R>(f: impl FnOnce(Option<&Details>) -> R) -> R {
-    // Cloned out of the cell: `f` may run user code, which may enter another step.
+    // Cloned out of the cell first: `f` may run user code, which may enter another step.
     f(shared_details().as_deref())
 }
 
