@@ -7,14 +7,12 @@ use std::cell::Cell;
 pub(crate) struct FlagGuard<'a>(&'a Cell<bool>, bool);
 
 impl<'a> FlagGuard<'a> {
-    #[inline]
     pub(crate) fn new(flag: &'a Cell<bool>) -> FlagGuard<'a> {
         FlagGuard(flag, flag.replace(true))
     }
 }
 
 impl Drop for FlagGuard<'_> {
-    #[inline]
     fn drop(&mut self) {
         self.0.set(self.1);
     }

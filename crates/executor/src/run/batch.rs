@@ -100,7 +100,6 @@ pub(crate) fn run_task<const WATCHED: bool>(local: &Local, task: Ready, steps: &
     }
 }
 
-#[inline]
 fn run_call<const WATCHED: bool>(local: &Local, call: &CallHandle, steps: &Steps, after: &mut impl FnMut(Step)) {
     let Some(details) = call.start() else { return };
     let step = Step::callback(call.place());
@@ -114,7 +113,6 @@ fn run_call<const WATCHED: bool>(local: &Local, call: &CallHandle, steps: &Steps
     ended::<WATCHED>(local, step, after);
 }
 
-#[inline]
 fn run_root<const WATCHED: bool>(
     local: &Local,
     mut root: Pin<&mut dyn AnyRoot>,

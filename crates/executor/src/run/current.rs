@@ -49,7 +49,6 @@ impl Steps {
     }
 
     /// Begins a step of the root or of a callback.
-    #[inline]
     pub(crate) fn begin(&self, step: Step, details: Option<Rc<Details>>) {
         self.frame.begin(step, details);
         CURRENT.set(None);

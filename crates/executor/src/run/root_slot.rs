@@ -18,12 +18,10 @@ pub(crate) struct RootSlot {
 }
 
 impl RootSlot {
-    #[inline]
     pub(crate) fn is_taken(&self) -> bool {
         self.id.get().is_some()
     }
 
-    #[inline]
     pub(crate) fn id(&self) -> Option<TaskId> {
         self.id.get()
     }
@@ -40,7 +38,6 @@ impl RootSlot {
 
     /// Takes note that a root item has reached the head of the queue. Returns whether it belongs to
     /// the present root.
-    #[inline]
     pub(crate) fn dequeue(&self) -> bool {
         let stale = self.stale.get();
         if stale != 0 {
