@@ -62,7 +62,7 @@ impl<T> JoinSet<T> {
     /// Spawns a task on this thread's loop and adds it to the set.
     ///
     /// # Panics
-    /// If this thread has no loop, or if the loop is closed.
+    /// If this thread has no loop.
     ///
     /// ```
     /// use picot_tasks::JoinSet;
@@ -82,7 +82,7 @@ impl<T> JoinSet<T> {
     /// Spawns a task with a name for reports, and adds it to the set.
     ///
     /// # Panics
-    /// If this thread has no loop, or if the loop is closed.
+    /// If this thread has no loop.
     ///
     /// ```
     /// use picot_tasks::JoinSet;
@@ -97,10 +97,7 @@ impl<T> JoinSet<T> {
     /// ```
     #[track_caller]
     pub fn spawn_named(&mut self, name: &str, future: impl Future<Output = T> + 'static) -> TaskId {
-        match LoopHandle::current().task().name(name).spawn(future) {
-            Ok(task) => self.insert(task),
-            Err(closed) => panic!("{closed}"),
-        }
+        self.insert(LoopHandle::current().spawn_named(name, future))
     }
 
     /// Adds a task that was spawned before.
