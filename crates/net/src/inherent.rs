@@ -114,16 +114,18 @@ impl<S: Duplex> Future for WriteAll<'_, S> {
             return poll_nothing(cx, Ok(()));
         }
         loop {
-            let sent = ready!(this.stream.poll_send(cx, this.bytes))?;
+            // A copy, because the compiler assumes that a system call changes memory.
+            let bytes = this.bytes;
+            let sent = ready!(this.stream.poll_send(cx, bytes))?;
             // The hot path: the kernel takes all bytes at once.
-            if sent == this.bytes.len() {
+            if sent == bytes.len() {
                 this.bytes = &[];
                 return Poll::Ready(Ok(()));
             }
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            this.bytes = &this.bytes[sent..];
+            this.bytes = &bytes[sent..];
         }
     }
 }

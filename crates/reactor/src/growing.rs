@@ -58,6 +58,24 @@ impl<T> Growing<T> {
         }
     }
 
+    /// Adds an item if that needs no memory. Returns how many there are now.
+    #[inline]
+    pub(crate) fn push_within_capacity(&self, item: T) -> Option<usize>
+    where
+        T: Copy,
+    {
+        // SAFETY: The vector has room, so `push` moves a value and does not allocate.
+        unsafe {
+            self.change(|items| {
+                if items.len() == items.capacity() {
+                    return None;
+                }
+                items.push(item);
+                Some(items.len())
+            })
+        }
+    }
+
     /// Makes room for one item at least.
     #[cold]
     #[inline(never)]

@@ -22,6 +22,9 @@ pub(crate) const SLOTS: usize = (1 << SLOT_BITS) - RESERVED;
 pub struct Key(usize);
 
 impl Key {
+    /// The key of a state that is not in the table. It is reserved, so no source has it.
+    pub(crate) const NONE: Key = Key(usize::MAX);
+
     pub(crate) fn new(slot: usize, generation: usize) -> Key {
         debug_assert!(slot < SLOTS && generation <= LAST_GENERATION);
         Key(generation << SLOT_BITS | slot)

@@ -14,7 +14,9 @@ use picot_context::{Closed, Kind, Origin, contain};
 
 use crate::driver::{Driver, Events, system};
 use crate::fork::Mark;
+use crate::key::Key;
 use crate::pollable::{Pollable, borrow};
+use crate::ready::Readiness;
 use crate::source::{Source, State, Told, contain_wake};
 use crate::table::Table;
 use crate::waiter::Retired;
@@ -213,10 +215,11 @@ impl Reactor {
         let result = inner.driver.wait(timeout, deadline, &mut events);
         let hold = inner.retired.hold();
         // A panic is contained here, once for all, and the events behind it follow.
-        let (next, strays) = (Cell::new(0), Cell::new(0));
-        while contain_wake(|| inner.tell_all(&events, &next, &strays)) {}
+        let (mut rest, mut strays) = (events.iter(), 0);
+        while contain_wake(|| inner.tell_all(&mut rest, &mut strays)) {}
         drop(hold);
-        let count = events.len() - strays.get();
+        drop(rest);
+        let count = events.len() - strays;
         events.clear();
         // Put back for its memory; a waker that has waited itself may have left another one.
         inner.events.set(Some(events));
@@ -318,12 +321,11 @@ impl Inner {
         states.iter().for_each(|state| state.wake_closed(self));
     }
 
-    /// Brings the readiness of sources up to date by the events from `next` on, and wakes whoever waits for it. A waker may
-    /// panic out of this.
+    /// Brings the readiness of sources up to date by the events in `rest`, and wakes the waiters. A
+    /// waker may panic out of this; then `rest` holds the events behind its own.
     #[inline]
-    fn tell_all(&self, events: &Events, next: &Cell<usize>, strays: &Cell<usize>) {
-        for (key, news) in events.from(next.get()) {
-            next.set(next.get() + 1);
+    fn tell_all(&self, rest: &mut impl Iterator<Item = (Key, Readiness)>, strays: &mut usize) {
+        for (key, news) in rest {
             // SAFETY: Noting calls no foreign code, nor does it allocate; and what leaves a slot is
             // held until all wakers are called.
             match unsafe { self.table.find(key, |state| state.note(self, news)) } {
@@ -332,7 +334,7 @@ impl Inner {
                 Some(Told::Owner(list)) => list.wake(),
                 Some(Told::Others(state)) => state.wake(self, news),
                 None => {
-                    strays.set(strays.get() + 1);
+                    *strays += 1;
                     contain::call(|| Origin::new(Kind::Loop), || self.driver.stray(key));
                 }
             }

@@ -80,6 +80,11 @@ impl Readiness {
         Readiness(Readiness::of(direction).0 << ASSUMED)
     }
 
+    /// Whether a direction is assumed to be ready.
+    pub(crate) const fn assumes(self) -> bool {
+        self.0 >> ASSUMED != 0
+    }
+
     /// With directions that are taken to be ready as such that are.
     pub(crate) const fn with_assumed_as_known(self) -> Readiness {
         Readiness(self.0 & 0xff | self.0 >> ASSUMED)

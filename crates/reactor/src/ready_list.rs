@@ -151,10 +151,10 @@ impl fmt::Debug for ReadyList {
 }
 
 impl List {
-    /// Whether the next token has the list grow.
+    /// Adds a token if the list has room for it, and returns whether the list was empty.
     #[inline]
-    pub(crate) fn is_full(&self) -> bool {
-        self.tokens.is_full()
+    pub(crate) fn add_within_capacity(&self, token: usize) -> Option<bool> {
+        self.tokens.push_within_capacity(token).map(|len| len == 1)
     }
 
     /// Adds a token. Returns whether the list was empty: then its owner is to be woken.

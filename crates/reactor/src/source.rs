@@ -111,8 +111,9 @@ const CROWDED: u8 = 8;
 const ASKS: u8 = 16;
 /// It is in the driver's set.
 const IS_IN: u8 = 32;
-/// The source has been dropped; events that are still on their way are for nobody.
-const GONE: u8 = 64;
+/// A direction may be assumed to be ready. So an operation takes the long way, where that is looked
+/// up.
+const ASSUMES: u8 = 64;
 /// The owner of its ready list, if there is one, has seen all that has happened: what happens next is to be listed.
 const SEEN: u8 = 128;
 
@@ -130,8 +131,7 @@ pub(crate) enum Told {
 impl State {
     fn new(raw: RawIo) -> State {
         State {
-            // Until it is in the table.
-            key: Cell::new(Key::from_bits(usize::MAX)),
+            key: Cell::new(Key::NONE),
             readers: Slot::default(),
             writers: Slot::default(),
             crowd: OnceCell::new(),
@@ -262,6 +262,7 @@ impl State {
 
     /// Whether the direction is ready as far as events and operations have told, which is what
     /// waiters wait for.
+    #[inline]
     fn is_known_ready(&self, direction: Direction) -> bool {
         self.readiness.get().contains(Readiness::of(direction))
     }
@@ -326,17 +327,20 @@ impl State {
                 // its slots when it is dropped.
                 Told::Reader(unsafe { self.readers.lend() })
             }
-            SEEN => match self.list.get() {
-                // To grow the list is foreign code, so that is done after this.
-                Some(list) if list.is_full() => Told::Others(self.clone()),
-                list => {
-                    self.flags.set(flags & !SEEN);
-                    match list {
-                        Some(list) if list.add(self.token.get()) => Told::Owner(list.clone()),
-                        _ => Told::Nobody,
-                    }
+            SEEN => {
+                let list = self.list.get();
+                let was_empty = match list.map(|list| list.add_within_capacity(self.token.get())) {
+                    None => false,
+                    Some(Some(was_empty)) => was_empty,
+                    // The list has to grow, and the allocator is foreign code: `wake` does it.
+                    Some(None) => return Told::Others(self.clone()),
+                };
+                self.flags.set(flags & !SEEN);
+                match list {
+                    Some(list) if was_empty => Told::Owner(list.clone()),
+                    _ => Told::Nobody,
                 }
-            },
+            }
             _ => Told::Others(self.clone()),
         }
     }
@@ -433,6 +437,19 @@ impl State {
         true
     }
 
+    /// Forgets what was assumed of directions that are known to be ready by now, and shows in the
+    /// flags whether anything is assumed still.
+    fn note_assumed(&self) {
+        let mut readiness = self.readiness.get();
+        for direction in Direction::ALL {
+            if readiness.contains(Readiness::of(direction)) {
+                readiness = readiness.without(Readiness::assumed(direction));
+            }
+        }
+        self.readiness.set(readiness);
+        if readiness.assumes() { self.raise(ASSUMES) } else { self.lower(ASSUMES) }
+    }
+
     /// Whether there is a crowd is known without looking there.
     fn note_crowd(&self) {
         let crowd = self.crowd.get();
@@ -458,7 +475,7 @@ impl State {
                 interest |= Readiness::of(direction).when(crowd.waits(direction));
             }
         }
-        if self.has(GONE) || self.readiness.get().contains(Readiness::ALWAYS) || interest == Readiness::NONE {
+        if self.key() == Key::NONE || self.readiness.get().contains(Readiness::ALWAYS) || interest == Readiness::NONE {
             return Ok(());
         }
         if !self.has(IS_IN) {
@@ -502,17 +519,25 @@ impl State {
     /// In line is what a task does that has waited here before and was woken since.
     #[inline]
     fn wait_polling<R>(&self, inner: &Inner, direction: Direction, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
+        if self.waits_again(inner, direction, cx) { Poll::Pending } else { self.wait_anew(inner, direction, cx) }
+    }
+
+    /// Lets the task of `cx` wait again if it is the one that waited here before. Returns whether
+    /// it waits now.
+    #[inline]
+    fn waits_again(&self, inner: &Inner, direction: Direction, cx: &Context<'_>) -> bool {
         let (flags, bit) = (self.flags.get(), Readiness::of(direction).bits());
-        if flags & (bit | ASKS) == 0 && self.slot(direction).wakes_like(cx.waker()) {
-            self.flags.set(flags | bit);
-            inner.waiting.set(inner.waiting.get() + 1);
-            return Poll::Pending;
+        if flags & (bit | ASKS | ASSUMES) != 0 || !self.slot(direction).wakes_like(cx.waker()) {
+            return false;
         }
-        self.wait_anew(inner, direction, cx)
+        self.flags.set(flags | bit);
+        inner.waiting.set(inner.waiting.get() + 1);
+        true
     }
 
     #[inline(never)]
     fn wait_anew<R>(&self, inner: &Inner, direction: Direction, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
+        self.note_assumed();
         let waited = inner.check().and_then(|()| {
             self.enter_slot(inner, direction, cx.waker());
             self.arm(inner)
@@ -567,6 +592,30 @@ impl State {
             inner.waiting.set(inner.waiting.get() + 1);
         }
     }
+
+    /// The end of a registration with waiters beside the slots. Out of line, as few sources have
+    /// any.
+    #[cold]
+    fn delete_crowded(&self, inner: &Inner, crowd: &Crowd, polled: [Waker; 2]) {
+        let left = Direction::ALL.map(|direction| crowd.take(direction));
+        let count: usize = left.iter().map(|taken| taken.count).sum();
+        inner.waiting.set(inner.waiting.get() - count);
+        let urgent = crowd.urgent.empty();
+        self.delete(inner);
+        polled.into_iter().chain([urgent]).for_each(|waker| inner.retired.add(waker));
+        // Futures of `ready` borrow the source, so those that are left here were leaked.
+        for mut taken in left {
+            taken.displaced.drain(..).for_each(|waker| inner.retired.add(waker));
+            taken.futures().for_each(drop_contained);
+        }
+    }
+}
+
+/// Completes a transfer of no bytes. It spends the budget as any other operation.
+fn transfer_nothing(cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    ready!(budget::poll_left(cx));
+    budget::spend();
+    Poll::Ready(Ok(0))
 }
 
 /// Wakers are foreign code. Returns whether this one has panicked, which is reported then.
@@ -594,29 +643,25 @@ impl Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         let Registered { inner, state } = self;
-        state.raise(GONE);
         let removed = inner.table.remove(state.key());
+        state.set_key(Key::NONE);
         state.lower(SEEN);
         if state.list.get().is_some() {
             inner.waiting.set(inner.waiting.get() - 1);
         }
         // There are no waiters any more, the slots are empty and the count is right before foreign
         // code runs: the driver's, and what a waker drops with it. An event may be calling one of
-        // these wakers just now, so they go to `retired`. Futures of `ready` borrow the source, so
-        // of these there are only such as were leaked.
+        // these wakers just now, so they go to `retired`.
         let polling = Readiness::of_directions(state.flags.get());
         state.lower(polling.bits());
-        let crowd = state.crowd.get();
-        let left = crowd.map(|crowd| Direction::ALL.map(|direction| crowd.take(direction)));
-        let count: usize = left.iter().flatten().map(|taken| taken.count).sum();
-        inner.waiting.set(inner.waiting.get() - polling.bits().count_ones() as usize - count);
+        inner.waiting.set(inner.waiting.get() - polling.bits().count_ones() as usize);
         let polled = [state.readers.empty(), state.writers.empty()];
-        let urgent = crowd.map(|crowd| crowd.urgent.empty());
-        state.delete(inner);
-        polled.into_iter().chain(urgent).for_each(|waker| inner.retired.add(waker));
-        for mut taken in left.into_iter().flatten() {
-            taken.displaced.drain(..).for_each(|waker| inner.retired.add(waker));
-            taken.futures().for_each(drop_contained);
+        match state.crowd.get() {
+            None => {
+                state.delete(inner);
+                polled.into_iter().for_each(|waker| inner.retired.add(waker));
+            }
+            Some(crowd) => state.delete_crowded(inner, crowd, polled),
         }
         drop(removed);
     }
@@ -815,6 +860,7 @@ impl<T> Source<T> {
         let is_listed = state.list.get().is_some();
         let bit = if is_listed { Readiness::of(direction) } else { Readiness::assumed(direction) };
         state.readiness.set(state.readiness.get() | bit);
+        state.note_assumed();
         let asked = state.asked.get();
         state.asked.set(asked.with_tried(asked.tried().without(Readiness::of(direction))));
     }
@@ -983,7 +1029,8 @@ impl<T> Source<T> {
     /// [`poll_io`](Source::poll_io) for an operation that moves up to `length` bytes. If it moves
     /// fewer (but some), and the owner has declared that this proves the kernel to be drained
     /// ([`trust_short_transfers`](Source::trust_short_transfers)), the direction is not ready any
-    /// more. Without that declaration it does the same as `poll_io`.
+    /// more. Without that declaration it does the same as `poll_io`. A transfer of no bytes
+    /// (`length` is 0) never waits.
     ///
     /// # Errors
     /// As for [`poll_io`](Source::poll_io).
@@ -1028,8 +1075,40 @@ impl<T> Source<T> {
         mut operation: impl FnMut(&T) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         let Registered { inner, state } = &self.registered;
+        // Whether it is only assumed to be ready is looked up out of line.
+        if !state.is_known_ready(direction) {
+            if length != 0 && state.waits_again(inner, direction, cx) {
+                return Poll::Pending;
+            }
+            return self.poll_transfer_anew(cx, direction, length, operation);
+        }
+        ready!(budget::poll_left(cx));
+        match operation(&self.io) {
+            Ok(moved) => {
+                budget::spend_call();
+                state.has_moved(direction, moved, length);
+                Poll::Ready(Ok(moved))
+            }
+            Err(error) => self.poll_transfer_on(cx, direction, length, operation, error),
+        }
+    }
+
+    /// The rest of a transfer in a direction that is not known to be ready.
+    #[cold]
+    #[inline(never)]
+    fn poll_transfer_anew(
+        &self,
+        cx: &mut Context<'_>,
+        direction: Direction,
+        length: usize,
+        mut operation: impl FnMut(&T) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        let Registered { inner, state } = &self.registered;
+        if length == 0 {
+            return transfer_nothing(cx);
+        }
         if !state.is_ready(direction) {
-            return state.wait_polling(inner, direction, cx);
+            return state.wait_anew(inner, direction, cx);
         }
         ready!(budget::poll_left(cx));
         match operation(&self.io) {
@@ -1051,6 +1130,10 @@ impl<T> Source<T> {
         operation: impl FnMut(&T) -> io::Result<usize>,
         error: io::Error,
     ) -> Poll<io::Result<usize>> {
+        // Some kernels wait for data although there is no room for it.
+        if length == 0 && error.kind() == io::ErrorKind::WouldBlock {
+            return transfer_nothing(cx);
+        }
         let result = ready!(self.poll_on(cx, direction, operation, error));
         if let Ok(moved) = result {
             self.state().has_moved(direction, moved, length);

@@ -273,3 +273,39 @@ fn trust_saves_the_receive_that_would_block() {
         assert_eq!(receives, expected, "trusted: {is_trusted}");
     }
 }
+
+/// In each state of a direction: not ready, waited in before, assumed to be ready, and ready.
+#[test]
+fn a_transfer_of_no_bytes_never_waits() {
+    for (name, reactor) in drivers().into_iter().enumerate() {
+        let (end, peer) = tcp();
+        let source = reactor.register(end).unwrap();
+        let count = Count::default();
+        let transfer = |length: usize| {
+            let mut buffer = vec![0; length];
+            count.poll(|cx| {
+                source.poll_transfer(cx, Direction::Read, length, |io| {
+                    // What a kernel may say that waits for data although there is no room for it.
+                    if length == 0 {
+                        return Err(std::io::ErrorKind::WouldBlock.into());
+                    }
+                    Ok(recv(io, &mut buffer, RecvFlags::empty())?.1)
+                })
+            })
+        };
+        let is_done = |poll: Poll<std::io::Result<usize>>| matches!(poll, Poll::Ready(Ok(0)));
+        assert!(is_done(transfer(0)), "{name}: not ready");
+        assert_eq!(reactor.waiting(), 0, "{name}");
+        assert!(transfer(1).is_pending(), "{name}");
+        assert!(is_done(transfer(0)), "{name}: waited in before");
+        source.assume_ready(Direction::Read);
+        assert!(is_done(transfer(0)), "{name}: assumed to be ready");
+        assert!(transfer(1).is_pending(), "{name}");
+        put(&peer, b"a");
+        wait_until(&reactor, || count.get() > 0);
+        assert!(is_done(transfer(0)), "{name}: ready");
+        assert!(matches!(transfer(1), Poll::Ready(Ok(1))), "{name}");
+        // The same task waits where it has waited before.
+        assert!(transfer(1).is_pending() && is_done(transfer(0)), "{name}: woken before");
+    }
+}
