@@ -147,10 +147,11 @@ fn unsafe_code_is_forbidden_but_where_it_earns_its_place() {
         "crates/reactor/src/driver/portable.rs",
         "crates/reactor/src/fork.rs",
         "crates/reactor/src/growing.rs",
+        "crates/reactor/src/inner.rs",
         "crates/reactor/src/pollable.rs",
-        "crates/reactor/src/reactor.rs",
         "crates/reactor/src/ready_list.rs",
-        "crates/reactor/src/source.rs",
+        "crates/reactor/src/source/state.rs",
+        "crates/reactor/src/source/waiters.rs",
         "crates/reactor/src/table.rs",
         "crates/reactor/src/waiter.rs",
     ];

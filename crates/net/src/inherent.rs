@@ -49,12 +49,8 @@ impl<S: Duplex> Future for Read<'_, S> {
     #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        match this.stream.poll_receive(cx, this.buffer) {
-            // The kernel waits for data even if there is no room for it. The check is here, and not
-            // in front of the call, so that a read which has data does not pay for it.
-            Poll::Pending if this.buffer.is_empty() => poll_nothing(cx, Ok(0)),
-            polled => polled,
-        }
+        // The kernel would wait even if there is no room; `poll_transfer` completes at once.
+        this.stream.poll_receive(cx, this.buffer)
     }
 }
 

@@ -7,8 +7,10 @@
 
 mod check;
 pub mod driver;
+mod foreign;
 mod fork;
 mod growing;
+mod inner;
 mod key;
 mod pollable;
 mod reactor;

@@ -40,6 +40,13 @@ pub(crate) type RawIo = std::os::windows::io::RawSocket;
 /// unsafe impl picot_reactor::Pollable for Device {}
 /// # }
 /// ```
+///
+/// What has no descriptor cannot be registered:
+///
+/// ```compile_fail,E0277
+/// let reactor = picot_reactor::Reactor::new().unwrap();
+/// let source = reactor.register(String::new());
+/// ```
 #[cfg_attr(
     not(docsrs),
     diagnostic::on_unimplemented(

@@ -3,25 +3,19 @@
 //! The invariants: each event of a wait is looked up when its turn comes, so that one whose source is gone by then reaches
 //! nobody; no borrow of ours lives while a waker is called. It reads no clock: how long to wait is up to the caller.
 
-use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
 
-use picot_context::{Closed, Kind, Origin, contain};
-
-use crate::driver::{Driver, Events, system};
-use crate::fork::Mark;
-use crate::key::Key;
+use crate::driver::{Driver, system};
+use crate::foreign::contain_wake;
+use crate::inner::Inner;
 use crate::pollable::{Pollable, borrow};
-use crate::ready::Readiness;
-use crate::source::{Source, State, Told, contain_wake};
-use crate::table::Table;
-use crate::waiter::Retired;
+use crate::source::{Registered, Source};
 
-/// No wait is longer. Kernels differ in what they do with very long ones; whoever wants to wait on waits again.
+/// The longest wait. Kernels differ in what they do with longer ones; the caller waits again.
 const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Waits for events of the I/O objects that are registered with it, on one thread. Clones are handles of the same reactor.
@@ -60,18 +54,6 @@ impl Drop for Handle {
     }
 }
 
-pub(crate) struct Inner {
-    pub(crate) driver: Box<dyn Driver>,
-    pub(crate) table: Table,
-    /// How many wakers wait for readiness.
-    pub(crate) waiting: Cell<usize>,
-    pub(crate) retired: Retired,
-    /// What a wait has brought: its buffer, kept between waits. In a box, which is taken out and put back by a word.
-    events: Cell<Option<Box<Events>>>,
-    pub(crate) mark: Mark,
-    is_closed: Cell<bool>,
-}
-
 impl Reactor {
     /// A reactor without sources, on this platform's way to poll.
     ///
@@ -97,23 +79,15 @@ impl Reactor {
     }
 
     fn on(driver: Box<dyn Driver>) -> Reactor {
-        let inner = Inner {
-            driver,
-            table: Table::default(),
-            waiting: Cell::new(0),
-            retired: Retired::default(),
-            events: Cell::default(),
-            mark: Mark::new(),
-            is_closed: Cell::new(false),
-        };
-        Reactor { handle: Rc::new(Handle { inner: Rc::new(inner) }) }
+        Reactor { handle: Rc::new(Handle { inner: Rc::new(Inner::new(driver)) }) }
     }
 
     /// Registers an I/O object, for both directions. It must be in non-blocking mode, or its operations block the thread.
     ///
-    /// The source starts as not ready. From the first time that somebody tries or waits, each [`wait`](Reactor::wait) brings
-    /// it up to date; [`Source::assume_ready`] saves the first of these where the first operation is likely to succeed. An object that cannot be
-    /// polled, such as a regular file, is ready at all times.
+    /// The source starts as not ready. From the first operation or wait on, each
+    /// [`wait`](Reactor::wait) brings it up to date; [`Source::assume_ready`] saves the first of
+    /// these where the first operation is likely to succeed. An object that cannot be polled, such
+    /// as a regular file, is ready at all times.
     ///
     /// # Errors
     /// What the operating system says, with the object: for example that it is registered already,
@@ -147,14 +121,15 @@ impl Reactor {
     /// drop(socket);
     /// ```
     pub fn register<T: Pollable + 'static>(&self, io: T) -> Result<Source<T>, RegisterError<T>> {
-        match State::register(&self.handle.inner, borrow(&io)) {
+        match Registered::new(&self.handle.inner, borrow(&io)) {
             Ok(registered) => Ok(Source::new(registered, io)),
             Err(error) => Err(RegisterError { error, io }),
         }
     }
 
-    /// Waits until there are events, for at most `timeout` (`None`: without a limit), and at most for 24 hours. Then goes
-    /// through them, and wakes whoever waits for what has come. Returns the number of events.
+    /// Waits for events, wakes their waiters, and returns the number of events.
+    ///
+    /// The wait ends after `timeout` (`None`: without a limit), and after 24 hours at the latest.
     ///
     /// A timeout is rounded up to what the backend can do: on Linux, to a millisecond, but one below that is exact, and
     /// costs a system call. On Linux a signal ends the wait without events; elsewhere `polling` goes on to wait for the rest
@@ -215,11 +190,11 @@ impl Reactor {
         let result = inner.driver.wait(timeout, deadline, &mut events);
         let hold = inner.retired.hold();
         // A panic is contained here, once for all, and the events behind it follow.
-        let (mut rest, mut strays) = (events.iter(), 0);
-        while contain_wake(|| inner.tell_all(&mut rest, &mut strays)) {}
+        let (mut rest, mut unclaimed) = (events.iter(), 0);
+        while contain_wake(|| inner.dispatch(&mut rest, &mut unclaimed)) {}
         drop(hold);
         drop(rest);
-        let count = events.len() - strays;
+        let count = events.len() - unclaimed;
         events.clear();
         // Put back for its memory; a waker that has waited itself may have left another one.
         inner.events.set(Some(events));
@@ -232,7 +207,7 @@ impl Reactor {
     }
 
     /// Closes the reactor, for all its handles. Every task that waits for a source is woken, and
-    /// whatever it tries or waits for returns an error from now on, which holds [`Closed`]; so do
+    /// whatever it tries or waits for returns an error from now on, which holds [`Closed`](picot_context::Closed); so do
     /// [`wait`](Reactor::wait) and [`register`](Reactor::register). Sources keep their objects,
     /// which [`into_inner`](Source::into_inner) gives back, but are registered no more and count as
     /// none. Closing it again does nothing.
@@ -297,54 +272,6 @@ impl Reactor {
     pub fn waiting(&self) -> usize {
         self.handle.inner.waiting.get()
     }
-}
-
-impl Inner {
-    #[inline]
-    pub(crate) fn is_closed(&self) -> bool {
-        self.is_closed.get()
-    }
-
-    /// An error if nothing can be waited for here: the reactor is closed, or another process's.
-    #[inline]
-    pub(crate) fn check(&self) -> io::Result<()> {
-        if self.is_closed() { Err(closed()) } else { self.mark.check() }
-    }
-
-    fn close(&self) {
-        if self.is_closed.replace(true) || self.mark.is_forked() {
-            return;
-        }
-        let states: Vec<_> = self.table.clear().collect();
-        states.iter().for_each(|state| state.close(self));
-        // Not before all are closed: a waker is foreign code, and may try any of them.
-        states.iter().for_each(|state| state.wake_closed(self));
-    }
-
-    /// Brings the readiness of sources up to date by the events in `rest`, and wakes the waiters. A
-    /// waker may panic out of this; then `rest` holds the events behind its own.
-    #[inline]
-    fn tell_all(&self, rest: &mut impl Iterator<Item = (Key, Readiness)>, strays: &mut usize) {
-        for (key, news) in rest {
-            // SAFETY: Noting calls no foreign code, nor does it allocate; and what leaves a slot is
-            // held until all wakers are called.
-            match unsafe { self.table.find(key, |state| state.note(self, news)) } {
-                Some(Told::Reader(waker)) => waker.wake_by_ref(),
-                Some(Told::Nobody) => {}
-                Some(Told::Owner(list)) => list.wake(),
-                Some(Told::Others(state)) => state.wake(self, news),
-                None => {
-                    *strays += 1;
-                    contain::call(|| Origin::new(Kind::Loop), || self.driver.stray(key));
-                }
-            }
-        }
-    }
-}
-
-#[cold]
-fn closed() -> io::Error {
-    io::Error::other(Closed::new())
 }
 
 impl fmt::Debug for Reactor {

@@ -12,14 +12,14 @@ use std::task::{Context, Poll, Waker, ready};
 
 use picot_context::budget;
 
+use crate::foreign::{contain_wake, drop_contained};
 use crate::growing::Growing;
-use crate::source::{contain_wake, drop_contained};
 
 /// The sources of one owner to which something has happened, by the tokens that it has given to them.
 ///
 /// A task that serves many sources needs no waker for each of them. It puts them into a list
 /// ([`Source::list_in`](crate::Source::list_in)), takes the tokens of those that had events ([`poll_take`](ReadyList::poll_take)), and for each
-/// [looks](crate::Source::look) at the source and tries what it wants to do, by [`try_io`](crate::Source::try_io) or
+/// [acknowledges](crate::Source::acknowledge) at the source and tries what it wants to do, by [`try_io`](crate::Source::try_io) or
 /// [`try_transfer`](crate::Source::try_transfer). An event then costs a number in a vector, and an idle source no waker.
 ///
 /// An owner that drops its list is told nothing more; its sources work as before, and can be waited for.
@@ -51,7 +51,7 @@ use crate::source::{contain_wake, drop_contained};
 ///     while list.poll_take(cx, &mut tokens).is_ready() {
 ///         for token in tokens.drain(..) {
 ///             let source = &sources[token];
-///             source.look();
+///             source.acknowledge();
 ///             let mut buffer = [0; 16];
 ///             if let Ok(read) = source.try_io(Direction::Read, |mut stream| stream.read(&mut buffer)) {
 ///                 received.push((token, buffer[..read].to_vec()));

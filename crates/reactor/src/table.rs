@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use crate::growing::Growing;
 use crate::key::{Key, LAST_GENERATION, SLOTS};
-use crate::source::State;
+use crate::source::state::State;
 
 #[derive(Default)]
 pub(crate) struct Table {

@@ -10,9 +10,9 @@ use std::collections::VecDeque;
 use std::mem::{self, ManuallyDrop};
 use std::task::Waker;
 
+use crate::foreign::drop_contained;
 use crate::growing::Growing;
 use crate::ready::Direction;
-use crate::source::drop_contained;
 
 /// The waker of the task that polls. It stays when it has been woken, because the task is likely to wait again; whether
 /// somebody waits is not said here.

@@ -79,8 +79,8 @@ impl Scene {
     fn use_all(&self) {
         let waker = Waker::from(self.wakes.clone());
         let mut cx = Context::from_waker(&waker);
-        self.source.look();
-        self.source.list();
+        self.source.acknowledge();
+        self.source.enqueue();
         if cfg!(any(polling_test_poll_backend, not(target_os = "linux"))) {
             // `polling` has locks of its own, so on its path an allocator may wake and no more.
             return self.reactor.wake_handle().wake();

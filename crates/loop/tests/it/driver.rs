@@ -56,8 +56,8 @@ impl<D: Driver> Driver for Failing<D> {
         self.0.wait(timeout, deadline, events)
     }
 
-    fn stray(&self, key: Key) {
-        self.0.stray(key);
+    fn unclaimed(&self, key: Key) {
+        self.0.unclaimed(key);
     }
 
     fn waker(&self) -> Waker {

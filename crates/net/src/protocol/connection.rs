@@ -93,7 +93,7 @@ impl Io {
     /// into the ready list again.
     #[inline]
     fn look(&self) -> bool {
-        self.0.look().contains(Readiness::READABLE)
+        self.0.acknowledge().contains(Readiness::READABLE)
     }
 
     #[inline]
@@ -234,7 +234,7 @@ impl Connection {
         // callbacks caused.
         let is_readable = self.io.look();
         if self.has_any(Flags::ATTENDED) || (is_readable && self.is_reading()) {
-            self.io.0.list();
+            self.io.0.enqueue();
         }
         true
     }
@@ -404,7 +404,7 @@ impl Connection {
         }
         self.raise(Flags::ATTENDED);
         if !self.has_any(Flags::DRIVEN) {
-            self.io.0.list();
+            self.io.0.enqueue();
         }
     }
 
@@ -462,7 +462,7 @@ impl Connection {
         self.raise(Flags::WRITTEN);
         if !flags.has_any(Flags::DRIVEN) {
             // Later writes of this turn are collected, and the next step sends them.
-            self.io.0.list();
+            self.io.0.enqueue();
         }
         self.has_not_sent_all(bytes, self.io.write(bytes))
     }

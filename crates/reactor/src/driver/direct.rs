@@ -122,7 +122,7 @@ impl Driver for Direct {
         }
     }
 
-    fn stray(&self, key: Key) {
+    fn unclaimed(&self, key: Key) {
         match (key.bits() as u64, &self.timer) {
             (ALARM, _) => self.alarm.quiet(),
             (TIMER, Some(timer)) => timer.has_gone_off(),
@@ -267,7 +267,7 @@ mod tests {
         driver.wait(timeout, None, &mut events).unwrap();
         for (key, _) in events.iter() {
             assert!(matches!(key.bits() as u64, ALARM | TIMER), "there is no source");
-            driver.stray(key);
+            driver.unclaimed(key);
         }
     }
 

@@ -60,8 +60,8 @@ use crate::ready::Readiness;
 ///         self.1.set(self.1.get() + 1);
 ///         self.0.wait(timeout, deadline, events)
 ///     }
-///     fn stray(&self, key: Key) {
-///         self.0.stray(key);
+///     fn unclaimed(&self, key: Key) {
+///         self.0.unclaimed(key);
 ///     }
 ///     fn waker(&self) -> Waker {
 ///         self.0.waker()
@@ -77,10 +77,20 @@ use crate::ready::Readiness;
 /// # }
 /// ```
 ///
+/// Nothing else is a driver:
+///
+/// ```compile_fail,E0277
+/// let reactor = picot_reactor::Reactor::with_driver("epoll");
+/// ```
+///
 /// All methods are called on the reactor's thread, and none while another one runs, but for those that [`wait`](Driver::wait)
 /// names.
 #[doc(alias = "selector")]
 #[doc(alias = "BaseSelector")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the driver of a reactor",
+    note = "implement `picot_reactor::driver::Driver` for it, or let `Reactor::new` choose one"
+)]
 pub trait Driver {
     /// Whether every change to ready is told once, whoever asks. Then a source is added for all directions and never
     /// modified. If not, each event disarms its source, which is armed again for what somebody asks for. The answer is
@@ -114,7 +124,7 @@ pub trait Driver {
     /// Takes an object out that was added and is still open. Events of it that are on their way may still be told.
     ///
     /// # Errors
-    /// What the operating system says. There is nobody who could do anything about it, so nobody is told.
+    /// What the operating system says. The reactor ignores this error, as the source is going away.
     fn delete(&self, io: BorrowedIo<'_>) -> io::Result<()>;
 
     /// Waits until there are events, at most for `timeout`, and adds them to `events`, which is empty. An interruption by a
@@ -129,9 +139,10 @@ pub trait Driver {
     /// What the operating system says. The driver can be used on.
     fn wait(&self, timeout: Option<Duration>, deadline: Option<u64>, events: &mut Events) -> io::Result<()>;
 
-    /// An event was for nobody: its source is gone, or it is of a descriptor of the driver's own. Called when the reactor
-    /// comes to it. A driver that wraps another one passes it on.
-    fn stray(&self, key: Key);
+    /// Takes an event that no source claims: its source is gone, or the descriptor is the driver's
+    /// own. The reactor calls this when the event's turn comes. A driver that wraps another one
+    /// passes it on.
+    fn unclaimed(&self, key: Key);
 
     /// Ends a wait from any thread: the one that is under way, or else the next. It may outlive the driver.
     fn waker(&self) -> Waker;

@@ -112,7 +112,7 @@ impl Driver for Portable {
         Ok(())
     }
 
-    fn stray(&self, _: Key) {}
+    fn unclaimed(&self, _: Key) {}
 
     fn waker(&self) -> Waker {
         self.alarm.clone().into()

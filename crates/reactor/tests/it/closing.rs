@@ -39,7 +39,7 @@ fn every_waiter_is_woken_and_every_operation_is_an_error() {
             listed.list_in(&list, 7);
             let mut tokens = Vec::new();
             let _ = owner.poll(|cx| list.poll_take(cx, &mut tokens));
-            listed.look();
+            listed.acknowledge();
             let before = owner.get();
             let directions = [Direction::Read, Direction::Write, Direction::Priority];
             let counts: Vec<_> = (0..9).map(|_| Count::default()).collect();

@@ -42,9 +42,9 @@ fn the_source_is_gone_and_what_the_driver_still_tells_of_it_reaches_nobody() {
         let (successor, mut its_peer) = registered(&reactor);
         let its_count = Count::default();
         assert!(its_count.poll(|cx| successor.poll_ready(cx, Direction::Read)).is_pending());
-        let strays = seen.strays.get();
+        let unclaimed = seen.unclaimed.get();
         peer.write_all(b"x").unwrap();
-        wait_until(&reactor, || seen.strays.get() > strays);
+        wait_until(&reactor, || seen.unclaimed.get() > unclaimed);
         assert_eq!((count.get(), its_count.get()), (0, 0));
         its_peer.write_all(b"y").unwrap();
         wait_until(&reactor, || its_count.get() == 1);

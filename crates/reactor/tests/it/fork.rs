@@ -43,7 +43,7 @@ fn a_child_is_refused_and_takes_nothing_out_of_its_parents_set() {
         let mut tokens = Vec::new();
         let _ = owner.poll(|cx| list.poll_take(cx, &mut tokens));
         let _ = listed.try_io(Direction::Read, |mut io| io.read(&mut [0]));
-        listed.look();
+        listed.acknowledge();
         assert!(count.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
         assert!(!reactor.is_forked());
         let waker = Waker::from(reactor.wake_handle());

@@ -13,7 +13,7 @@ use picot_reactor::{Reactor, Readiness};
 #[derive(Default)]
 pub(crate) struct Seen {
     pub(crate) deletes: Cell<usize>,
-    pub(crate) strays: Cell<usize>,
+    pub(crate) unclaimed: Cell<usize>,
 }
 
 /// What becomes of an object that is to be taken out.
@@ -60,9 +60,9 @@ impl<D: Driver> Driver for Keeping<D> {
         self.driver.wait(timeout, deadline, events)
     }
 
-    fn stray(&self, key: Key) {
-        self.seen.strays.set(self.seen.strays.get() + 1);
-        self.driver.stray(key);
+    fn unclaimed(&self, key: Key) {
+        self.seen.unclaimed.set(self.seen.unclaimed.get() + 1);
+        self.driver.unclaimed(key);
     }
 
     fn waker(&self) -> Waker {

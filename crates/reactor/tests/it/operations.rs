@@ -111,8 +111,8 @@ fn the_error_of_a_closed_reactor_and_tokens_take_of_the_budget() {
     source.list_in(&list, 0);
     reactor.close();
     let mut take = |cx: &mut Context<'_>| {
-        source.look();
-        source.list();
+        source.acknowledge();
+        source.enqueue();
         list.poll_take(cx, &mut tokens).map(Ok)
     };
     type Way<'a> = &'a mut dyn FnMut(&mut Context<'_>) -> Poll<io::Result<()>>;

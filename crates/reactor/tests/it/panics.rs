@@ -74,7 +74,7 @@ impl Driver for Panicking {
         Ok(())
     }
 
-    fn stray(&self, _: Key) {
+    fn unclaimed(&self, _: Key) {
         self.script.call();
     }
 

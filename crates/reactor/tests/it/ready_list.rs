@@ -36,13 +36,13 @@ fn events_list_their_sources_once_until_the_owner_has_looked_and_wake_it_once() 
         assert_eq!(take(&list, &count), [10, 11, 12], "to be tried");
         let mut buffer = [0; 8];
         for source in &sources {
-            source.look();
+            source.acknowledge();
             assert!(would_block(source.try_io(Direction::Read, |mut io| io.read(&mut buffer))));
         }
         // What else there is to tell of a new socket comes first.
         drain(&reactor);
         take(&list, &count);
-        sources.iter().for_each(|source| _ = source.look());
+        sources.iter().for_each(|source| _ = source.acknowledge());
 
         let woken = count.get();
         peers[2].write_all(b"c").unwrap();
@@ -58,7 +58,7 @@ fn events_list_their_sources_once_until_the_owner_has_looked_and_wake_it_once() 
         peers[2].write_all(b"c").unwrap();
         wait_until(&reactor, || sources[2].known().contains(Readiness::READABLE));
         assert!(take(&list, &count).is_empty(), "it was not looked at since");
-        sources[2].look();
+        sources[2].acknowledge();
         peers[2].write_all(b"c").unwrap();
         assert!(sources[2].try_io(Direction::Read, |mut io| io.read(&mut buffer)).is_ok());
         while sources[2].try_io(Direction::Read, |mut io| io.read(&mut buffer)).is_ok() {}
@@ -80,7 +80,7 @@ fn a_transfer_that_was_short_is_followed_by_an_event() {
         source.assume_ready(Direction::Write);
         source.list_in(&list, 0);
         take(&list, &count);
-        source.look();
+        source.acknowledge();
         let mut buffer = vec![0; 1 << 16];
         let mut read = || source.try_transfer(Direction::Read, 8, |mut io| io.read(&mut buffer[..8]));
         assert!(would_block(read()));
@@ -89,7 +89,7 @@ fn a_transfer_that_was_short_is_followed_by_an_event() {
             // Nothing is tried in between: that the last transfer was short asks for the event.
             wait_until(&reactor, || {
                 take(&list, &count);
-                source.look().contains(Readiness::READABLE)
+                source.acknowledge().contains(Readiness::READABLE)
             });
             assert_eq!(read().unwrap(), 3);
             // Where it says nothing, it is still taken to be ready.
@@ -109,7 +109,7 @@ fn a_transfer_that_was_short_is_followed_by_an_event() {
         assert!(is_full(&mut written));
         drain(&reactor);
         while !take(&list, &count).is_empty() {
-            source.look();
+            source.acknowledge();
             assert!(is_full(&mut written));
             drain(&reactor);
         }
@@ -127,7 +127,7 @@ fn a_source_in_a_list_may_be_waited_for_as_well() {
         let (source, mut peer) = registered(&reactor);
         source.list_in(&list, 7);
         take(&list, &owner);
-        source.look();
+        source.acknowledge();
         let mut readable = pin!(source.readable());
         assert!(reader.poll(|cx| readable.as_mut().poll(cx)).is_pending());
         assert_eq!(reactor.waiting(), 2);
@@ -143,17 +143,17 @@ fn a_source_lists_itself_by_hand_and_that_wakes_the_owner() {
     let reactor = reactor();
     let (list, count) = (ReadyList::new(), Count::default());
     let (source, _peer) = registered(&reactor);
-    source.list();
-    source.look();
-    source.list();
+    source.enqueue();
+    source.acknowledge();
+    source.enqueue();
     assert!(take(&list, &count).is_empty(), "it is in no list");
     source.list_in(&list, 1);
     take(&list, &count);
-    source.list();
+    source.enqueue();
     assert!(take(&list, &count).is_empty(), "not looked at: the owner is about to do that");
-    source.look();
-    source.list();
-    source.list();
+    source.acknowledge();
+    source.enqueue();
+    source.enqueue();
     assert_eq!((count.get(), take(&list, &count)), (2, vec![1]), "once by `list_in`, and once now");
     list.wake();
     assert_eq!(count.get(), 3);
@@ -173,7 +173,7 @@ fn a_source_that_is_dropped_while_it_is_listed_leaves_its_token_and_nothing_else
     let (gone, mut peer) = registered(&reactor);
     gone.list_in(&list, 1);
     take(&list, &count);
-    gone.look();
+    gone.acknowledge();
     assert!(would_block(gone.try_io(Direction::Read, |_| io::Result::<()>::Err(io::ErrorKind::WouldBlock.into()))));
     peer.write_all(b"x").unwrap();
     wait_until(&reactor, || gone.known().contains(Readiness::READABLE));
@@ -183,7 +183,7 @@ fn a_source_that_is_dropped_while_it_is_listed_leaves_its_token_and_nothing_else
     source.list_in(&list, 1);
     assert_eq!(take(&list, &count), [1, 1]);
     assert_eq!((reactor.sources(), reactor.waiting()), (1, 1));
-    source.look();
+    source.acknowledge();
     assert!(would_block(source.try_io(Direction::Read, |_| Ok(()))));
 }
 
@@ -194,7 +194,7 @@ fn a_list_that_is_dropped_forgets_its_owner_and_its_sources_go_on() {
         let (source, mut peer) = registered(&reactor);
         source.list_in(&list, 1);
         take(&list, &count);
-        source.look();
+        source.acknowledge();
         assert!(count.holders() > 1);
         drop(list);
         assert_eq!(count.holders(), 1);
@@ -203,8 +203,8 @@ fn a_list_that_is_dropped_forgets_its_owner_and_its_sources_go_on() {
         peer.write_all(b"x").unwrap();
         wait_until(&reactor, || reader.get() == 1);
         assert_eq!(count.get(), 0);
-        source.look();
-        source.list();
+        source.acknowledge();
+        source.enqueue();
         assert_eq!(source.into_inner().peer_addr().unwrap(), peer.local_addr().unwrap());
         assert_eq!(reactor.waiting(), 0);
     }
@@ -220,13 +220,13 @@ fn an_owner_whose_waker_panics_keeps_its_tokens_and_the_others_are_told() {
     good.list_in(&other, 2);
     take(&list, &count);
     take(&other, &count);
-    bad.look();
-    good.look();
+    bad.acknowledge();
+    good.acknowledge();
     drain(&reactor);
     take(&list, &count);
     take(&other, &count);
-    bad.look();
-    good.look();
+    bad.acknowledge();
+    good.acknowledge();
     let _ = bad.try_io(Direction::Read, |mut io| io.read(&mut [0]));
     let _ = good.try_io(Direction::Read, |mut io| io.read(&mut [0]));
 
@@ -245,8 +245,8 @@ fn an_owner_whose_waker_panics_keeps_its_tokens_and_the_others_are_told() {
     wait_until(&reactor, || panics.load(Ordering::Relaxed) == 1 && count.get() == woken + 1);
     assert!(list.poll_take(&mut cx, &mut tokens).is_ready());
     assert_eq!((tokens, take(&other, &count)), (vec![1], vec![2]));
-    bad.look();
-    bad.list();
+    bad.acknowledge();
+    bad.enqueue();
     assert_eq!(panics.load(Ordering::Relaxed), 2, "it was kept, and is contained here as well");
 }
 
@@ -257,10 +257,10 @@ fn a_waker_may_take_from_the_list_or_drop_it() {
     let (source, mut peer) = registered(&reactor);
     source.list_in(&list, 1);
     take(&list, &count);
-    source.look();
+    source.acknowledge();
     drain(&reactor);
     take(&list, &count);
-    source.look();
+    source.acknowledge();
     let _ = source.try_io(Direction::Read, |mut io| io.read(&mut [0]));
     // Only such code runs here as may be in a waker, which is `Send`: the list is handed over by a slot of the thread.
     thread_local!(static LIST: std::cell::Cell<Option<ReadyList>> = const { std::cell::Cell::new(None) });

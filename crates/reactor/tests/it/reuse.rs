@@ -30,13 +30,13 @@ fn reuses(driver: impl Driver + 'static, rounds: usize) {
         let next = fresh.try_clone().unwrap();
         reused += usize::from(next.as_raw_fd() == number);
         let next = reactor.register(next).unwrap();
-        let before = seen.strays.get();
+        let before = seen.unclaimed.get();
         let count = Count::default();
         assert!(count.poll(|cx| next.poll_ready(cx, Direction::Read)).is_pending());
         peer.write_all(b"x").unwrap();
         // With edges there is one of the new one, which has room to write, and the kernel tells of the old one still.
         assert_eq!(reactor.wait(Some(Duration::ZERO)).unwrap(), usize::from(forgets));
-        assert_eq!(seen.strays.get() > before, forgets);
+        assert_eq!(seen.unclaimed.get() > before, forgets);
         assert_eq!((count.get(), next.known().contains(Readiness::READABLE)), (0, false), "in round {round}");
         if round == rounds - 1 {
             fresh_peer.write_all(b"x").unwrap();

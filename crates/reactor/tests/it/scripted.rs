@@ -29,7 +29,7 @@ struct Script {
     is_edge: bool,
     calls: RefCell<Vec<Call>>,
     events: RefCell<VecDeque<(Key, Readiness)>>,
-    strays: RefCell<Vec<Key>>,
+    unclaimed: RefCell<Vec<Key>>,
     /// How many of the next calls fail, of the set and of waiting.
     failing: Cell<usize>,
     failing_waits: Cell<usize>,
@@ -78,8 +78,8 @@ impl Driver for Scripted {
         self.call(Call::Wait(timeout, deadline), &self.0.failing_waits)
     }
 
-    fn stray(&self, key: Key) {
-        self.0.strays.borrow_mut().push(key);
+    fn unclaimed(&self, key: Key) {
+        self.0.unclaimed.borrow_mut().push(key);
     }
 
     fn waker(&self) -> Waker {
@@ -190,12 +190,12 @@ fn an_event_of_a_former_source_does_not_reach_the_one_in_its_slot() {
     let count = Count::default();
     assert!(count.poll(|cx| successor.poll_ready(cx, Direction::Read)).is_pending());
     // The old key, one that never was, and those that drivers use themselves.
-    let strays = [old, Key::from_bits(12_345), Key::from_bits(usize::MAX), Key::from_bits(usize::MAX - 3)];
-    for key in strays {
+    let unclaimed = [old, Key::from_bits(12_345), Key::from_bits(usize::MAX), Key::from_bits(usize::MAX - 3)];
+    for key in unclaimed {
         script.tell(key, Readiness::READABLE | Readiness::HUNG_UP);
     }
     assert_eq!(reactor.wait(None).unwrap(), 0);
-    assert_eq!(script.strays.take(), strays, "the driver may know whose they are");
+    assert_eq!(script.unclaimed.take(), unclaimed, "the driver may know whose they are");
     assert_eq!((count.get(), successor.known()), (0, Readiness::NONE));
     script.tell(new, Readiness::READABLE);
     assert_eq!(reactor.wait(None).unwrap(), 1);

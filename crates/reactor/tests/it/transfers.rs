@@ -170,7 +170,7 @@ fn read_all(reactor: &Reactor, source: &Source<OwnedFd>, way: Way, case: &Case) 
         let before = count.get();
         if let Way::IsListed = way {
             let _ = count.poll(|cx| list.poll_take(cx, &mut Vec::new()));
-            source.look();
+            source.acknowledge();
         }
         let received = match way {
             Way::Polls => count.poll(|cx| {

@@ -194,7 +194,7 @@ fn waits<'a>(source: &'a Source<TcpStream>, list: &'a ReadyList) -> Vec<(&'stati
         (
             "poll_take",
             Box::new(|cx: &mut Context<'_>| {
-                source.look();
+                source.acknowledge();
                 list.poll_take(cx, &mut Vec::new())
             }),
         ),
