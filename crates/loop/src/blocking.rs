@@ -1,56 +1,12 @@
-//! Blocking jobs as tasks, and the lanes of threads that run them.
-//!
-//! Name lookups have a lane of their own: they cannot be cancelled, and a resolver that hangs must not keep other jobs waiting.
+//! Blocking jobs as tasks.
 
 use std::panic::Location;
-use std::task::Waker;
-use std::time::Duration;
 
-use picot_blocking::{CloseReport, JobError, Lane, SubmitError};
+use picot_blocking::{JobError, Lane, SubmitError};
 use picot_context::Place;
 use picot_executor::Task;
 
 use crate::handle::{LoopHandle, open};
-
-/// How many lookups that were given up and run on may have their threads replaced at a time: a silent name server answers
-/// none of them for half a minute, and must not keep names waiting that other sources know.
-const LOOKUP_REPLACEMENTS: usize = 28;
-
-/// The loop's lanes. They start no thread before their first job.
-pub(crate) struct Lanes {
-    jobs: Lane,
-    lookups: Lane,
-}
-
-impl Lanes {
-    /// Lanes that end a wait by `interrupt` when a job ends that has no task any more: what the loop waits for may have changed.
-    pub(crate) fn new(threads_for_jobs: usize, threads_for_lookups: usize, interrupt: &Waker) -> Lanes {
-        let lookups = Lane::with_waker("picot-lookup", threads_for_lookups, interrupt.clone());
-        Lanes {
-            jobs: Lane::with_waker("picot-blocking", threads_for_jobs, interrupt.clone()),
-            lookups: lookups.with_replacements(LOOKUP_REPLACEMENTS),
-        }
-    }
-
-    /// How many jobs are not over.
-    pub(crate) fn pending(&self) -> usize {
-        self.jobs.pending() + self.lookups.pending()
-    }
-
-    /// How many threads there are, idle ones included.
-    pub(crate) fn threads(&self) -> usize {
-        self.jobs.threads() + self.lookups.threads()
-    }
-
-    /// Refuses new jobs, drops those that have not started, and waits for those that run; for lookups it does not wait.
-    pub(crate) fn close(&self, limit: Duration) -> CloseReport {
-        let mut report = self.lookups.close();
-        let mut jobs = self.jobs.close_within(limit);
-        report.running.append(&mut jobs.running);
-        report.dropped.append(&mut jobs.dropped);
-        report
-    }
-}
 
 /// Runs a closure that blocks on a thread of this thread's loop; see [`LoopHandle::spawn_blocking`].
 ///

@@ -1,18 +1,17 @@
 //! What can be chosen when a loop is built.
 
-use std::io;
 use std::panic::Location;
 use std::rc::Rc;
-use std::thread;
 use std::time::Duration;
 
 use picot_reactor::Reactor;
 use picot_reactor::driver::Driver;
 
-use crate::clock::{Clock, Timepiece};
+use crate::diagnose::watchdog::{Stuck, WatchdogOptions};
 use crate::error::LoopError;
 use crate::event_loop::EventLoop;
-use crate::watchdog::{Stuck, WatchdogOptions};
+use crate::options::Options;
+use crate::time::clock::Clock;
 
 /// Options of a loop; made by [`EventLoop::builder`].
 ///
@@ -26,44 +25,24 @@ use crate::watchdog::{Stuck, WatchdogOptions};
 #[derive(Debug)]
 #[must_use = "no loop is built until `build` is called"]
 pub struct Builder {
-    clock: Option<Rc<dyn Clock>>,
-    reactor: Option<Reactor>,
-    pub(crate) slow_step: Duration,
-    pub(crate) grace: Duration,
-    pub(crate) fails_at_dead_ends: bool,
-    pub(crate) patience: Duration,
-    pub(crate) blocking_threads: usize,
-    pub(crate) lookup_threads: usize,
-    pub(crate) seed: Option<u64>,
-    pub(crate) measures_wakes: bool,
-    pub(crate) watchdog: Option<WatchdogOptions>,
+    options: Options,
 }
 
 impl Builder {
     pub(crate) fn new() -> Builder {
-        let cores = thread::available_parallelism().map_or(1, usize::from);
-        Builder {
-            clock: None,
-            reactor: None,
-            slow_step: Duration::from_millis(100),
-            grace: Duration::from_millis(10),
-            fails_at_dead_ends: false,
-            patience: Duration::from_secs(1),
-            // As Python's ThreadPoolExecutor: a few more than there are cores, as most of them wait.
-            blocking_threads: (cores + 4).min(32),
-            // As many as libuv has for all of its work.
-            lookup_threads: 4,
-            seed: None,
-            measures_wakes: false,
-            watchdog: None,
-        }
+        Builder { options: Options::new() }
+    }
+
+    fn with(mut self, set: impl FnOnce(&mut Options)) -> Builder {
+        set(&mut self.options);
+        self
     }
 
     /// Uses another clock than the operating system's monotonic one, such as a [`VirtualClock`](crate::VirtualClock). The
     /// loop keeps a clone.
     #[doc(alias = "time")]
     pub fn clock(self, clock: &(impl Clock + Clone + 'static)) -> Builder {
-        Builder { clock: Some(Rc::new(clock.clone())), ..self }
+        self.with(|options| options.clock = Some(Rc::new(clock.clone())))
     }
 
     /// Waits for I/O by another driver than the platform's: `poll(2)` in place of epoll, one that fails now and then for tests,
@@ -78,7 +57,7 @@ impl Builder {
     /// ```
     #[doc(alias = "SelectorEventLoop")]
     pub fn driver(self, driver: impl Driver + 'static) -> Builder {
-        Builder { reactor: Some(Reactor::with_driver(driver)), ..self }
+        self.with(|options| options.reactor = Some(Reactor::with_driver(driver)))
     }
 
     /// Reports every step (a poll of a task, or a callback) that takes this long or longer; 100 ms unless set.
@@ -86,7 +65,7 @@ impl Builder {
     /// kernel, a few milliseconds.
     #[doc(alias = "slow_callback_duration")]
     pub fn slow_step(self, limit: Duration) -> Builder {
-        Builder { slow_step: limit, ..self }
+        self.with(|options| options.slow_step = limit)
     }
 
     /// Makes a dead end an error of [`run_until_complete`](EventLoop::run_until_complete):
@@ -96,26 +75,26 @@ impl Builder {
     /// A dead end is a loop in which tasks are left, but nothing is ready, no timer is set, no task waits for I/O and no
     /// blocking job is pending.
     pub fn fail_at_dead_ends(self) -> Builder {
-        Builder { fails_at_dead_ends: true, ..self }
+        self.with(|options| options.fails_at_dead_ends = true)
     }
 
     /// How long, in real time, a loop waits for other threads before it takes a dead end for one; 1 second unless set.
     /// Where there is no other thread, it does not wait.
     pub fn patience(self, patience: Duration) -> Builder {
-        Builder { patience, ..self }
+        self.with(|options| options.patience = patience)
     }
 
     /// Shuffles what is queued in each turn, by a sequence that only the seed decides. Whatever wrongly relies on an order among
     /// things that became ready together is found by running it with a few hundred seeds; the same seed gives the same order
     /// again.
     pub fn seed(self, seed: u64) -> Builder {
-        Builder { seed: Some(seed), ..self }
+        self.with(|options| options.seed = Some(seed))
     }
 
     /// Measures how long what a wait has woken waits for its turn: [`Snapshot::wake_to_run`](crate::Snapshot::wake_to_run). It
     /// costs two looks at the clock a turn, and so is not done unless it is asked for.
     pub fn measure_wakes(self) -> Builder {
-        Builder { measures_wakes: true, ..self }
+        self.with(|options| options.measures_wakes = true)
     }
 
     /// Starts a thread that calls `hook` when a step has taken longer than `limit` and still runs: once a step, at the earliest
@@ -134,12 +113,12 @@ impl Builder {
     /// If `limit` is zero.
     pub fn watchdog(self, limit: Duration, hook: impl FnMut(&Stuck) + Send + 'static) -> Builder {
         assert!(!limit.is_zero(), "a watchdog needs a limit: every step takes longer than none");
-        Builder { watchdog: Some(WatchdogOptions { limit, hook: Box::new(hook) }), ..self }
+        self.with(|options| options.watchdog = Some(WatchdogOptions { limit, hook: Box::new(hook) }))
     }
 
     /// How long, in real time, a virtual clock waits for I/O that a task waits for before it jumps; 10 ms unless set.
     pub fn grace(self, grace: Duration) -> Builder {
-        Builder { grace, ..self }
+        self.with(|options| options.grace = grace)
     }
 
     /// The number of threads that [`spawn_blocking`](crate::spawn_blocking) may use; unless set, four more than there are
@@ -149,7 +128,7 @@ impl Builder {
     /// [`build`](Builder::build) does, if it is 0.
     #[doc(alias = "set_default_executor")]
     pub fn blocking_threads(self, threads: usize) -> Builder {
-        Builder { blocking_threads: threads, ..self }
+        self.with(|options| options.blocking_threads = threads)
     }
 
     /// The number of threads for name lookups that are still wanted; 4 unless set. A lookup that was given up and runs on
@@ -158,7 +137,7 @@ impl Builder {
     /// # Panics
     /// [`build`](Builder::build) does, if it is 0.
     pub fn lookup_threads(self, threads: usize) -> Builder {
-        Builder { lookup_threads: threads, ..self }
+        self.with(|options| options.lookup_threads = threads)
     }
 
     /// Builds the loop on this thread.
@@ -167,7 +146,7 @@ impl Builder {
     /// As for [`EventLoop::new`].
     #[track_caller]
     pub fn build(self) -> Result<EventLoop, LoopError> {
-        EventLoop::build(self, Location::caller())
+        EventLoop::build(self.options, Location::caller())
     }
 
     /// Builds a loop on this thread, runs it until `future` is done, and closes it: [`run`](crate::run) with options.
@@ -191,14 +170,5 @@ impl Builder {
             Ok(output) => output,
             Err(error) => panic!("{error}"),
         }
-    }
-
-    /// The reactor on the driver that was chosen, or on the platform's.
-    pub(crate) fn reactor(&self) -> io::Result<Reactor> {
-        self.reactor.clone().map_or_else(Reactor::new, Ok)
-    }
-
-    pub(crate) fn timepiece(&self) -> Timepiece {
-        self.clock.clone().map_or_else(Timepiece::monotonic, Timepiece::Chosen)
     }
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 use picot_blocking::JobInfo;
 use picot_context::{Kind, TaskInfo};
 
-use crate::inner::{Inner, is_current, set_current};
-use crate::timer::Due;
+use crate::current::{is_current, set_current};
+use crate::inner::Inner;
+use crate::time::timers::Due;
 
 /// What was still there when a loop was closed.
 #[derive(Debug, Default)]
@@ -30,7 +31,7 @@ pub struct CloseReport {
 /// Closes the loop, which is marked as closed, and waits for blocking jobs that run, up to `limit`.
 pub(crate) fn close(inner: &Rc<Inner>, limit: Duration) -> CloseReport {
     let mut report = CloseReport::default();
-    inner.hooks.clear(inner);
+    inner.clear_hooks();
     inner.watches.clear();
     // Callbacks of timers first: while these are dropped, reports still reach the hook.
     let mut sleepers = Vec::new();

@@ -11,10 +11,12 @@ use picot_context::{HostGuard, Place};
 
 use crate::builder::Builder;
 use crate::close::{CloseReport, close};
+use crate::current::{current, set_current};
+use crate::diagnose::watchdog::Watchdog;
 use crate::error::{LoopError, RunError};
 use crate::handle::LoopHandle;
-use crate::inner::{Inner, current, set_current};
-use crate::watchdog::Watchdog;
+use crate::inner::Inner;
+use crate::options::Options;
 
 /// An event loop: the one of the thread that built it.
 ///
@@ -42,7 +44,7 @@ impl EventLoop {
     #[doc(alias = "new_event_loop")]
     #[track_caller]
     pub fn new() -> Result<EventLoop, LoopError> {
-        EventLoop::build(Builder::new(), Location::caller())
+        EventLoop::build(Options::new(), Location::caller())
     }
 
     /// Options for a loop.
@@ -51,14 +53,14 @@ impl EventLoop {
         Builder::new()
     }
 
-    pub(crate) fn build(builder: Builder, built_at: Place) -> Result<EventLoop, LoopError> {
+    pub(crate) fn build(options: Options, built_at: Place) -> Result<EventLoop, LoopError> {
         // One that was inherited from the process that this one was forked from is nobody's here.
         if let Some(existing) = current().filter(|existing| !existing.inner.reactor.is_forked()) {
             return Err(LoopError::Exists { built_at: existing.inner.built_at });
         }
-        let inner = Rc::new(Inner::new(&builder, built_at)?);
-        inner.executor.shuffle(builder.seed);
-        if let Some(options) = builder.watchdog {
+        let inner = Rc::new(Inner::new(&options, built_at)?);
+        inner.executor.shuffle(options.seed);
+        if let Some(options) = options.watchdog {
             inner.watchdog.replace(Some(Rc::new(Watchdog::start(options, &inner.reactor)?)));
             LoopHandle { inner: inner.clone() }.install_hooks(None);
         }
@@ -88,7 +90,7 @@ impl EventLoop {
     pub fn run_until_complete<F: Future>(&self, future: F) -> Result<F::Output, RunError> {
         let _running = self.begin()?;
         let mut root = pin!(self.inner.executor.root(Location::caller(), future));
-        self.inner.pace.has_root.set(true);
+        self.inner.stats.has_root.set(true);
         loop {
             let steps = self.inner.turn(Some(root.as_mut()), None);
             if let Some(output) = root.as_mut().take_output() {
@@ -99,7 +101,7 @@ impl EventLoop {
             }
             self.inner.check_process()?;
             // If another thread has come at the last moment, it goes on.
-            if self.inner.pace.is_at_dead_end.take() && steps == 0 {
+            if self.inner.stats.is_at_dead_end.take() && steps == 0 {
                 return Err(RunError::DeadEnd);
             }
         }
@@ -209,7 +211,7 @@ pub(crate) struct Running<'a>(&'a Inner);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        if self.0.pace.has_root.replace(false) {
+        if self.0.stats.has_root.replace(false) {
             self.0.timers.borrow_mut().shrink();
         }
         self.0.is_running.set(false);

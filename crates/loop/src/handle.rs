@@ -10,11 +10,9 @@ use picot_context::{Closed, Place, Report, TaskId, TaskInfo, Waiting};
 use picot_executor::{CallHandle, Hooks, Task, TaskBuilder};
 use picot_reactor::{Pollable, Source};
 
-use crate::error::LoopError;
-use crate::inner::{self, Inner};
-use crate::remote::RemoteHandle;
-use crate::time::Instant;
-use crate::timer::TimerHandle;
+use crate::inner::Inner;
+use crate::time::instant::Instant;
+use crate::time::timer_handle::TimerHandle;
 
 /// A handle of a loop, on the loop's own thread. For other threads there is [`remote`](LoopHandle::remote).
 ///
@@ -32,29 +30,6 @@ pub struct LoopHandle {
 }
 
 impl LoopHandle {
-    /// This thread's loop.
-    ///
-    /// # Panics
-    /// If this thread has no loop.
-    #[doc(alias = "get_running_loop")]
-    #[doc(alias = "get_event_loop")]
-    #[track_caller]
-    pub fn current() -> LoopHandle {
-        match LoopHandle::try_current() {
-            Ok(handle) => handle,
-            Err(error) => panic!("{error}"),
-        }
-    }
-
-    /// This thread's loop.
-    ///
-    /// # Errors
-    /// [`LoopError::None`] if it has none; [`LoopError::Forked`] if it was built in the process that this one was forked from.
-    pub fn try_current() -> Result<LoopHandle, LoopError> {
-        let handle = inner::current().ok_or(LoopError::None)?;
-        if handle.inner.reactor.is_forked() { Err(LoopError::Forked) } else { Ok(handle) }
-    }
-
     /// Runs `call` in the next turn. Callbacks run in the order in which they were scheduled, in one order with tasks.
     /// Dropping the handle does not cancel the callback.
     ///
@@ -164,12 +139,6 @@ impl LoopHandle {
         self.inner.status.is_closed()
     }
 
-    /// The handle for other threads.
-    #[doc(alias = "call_soon_threadsafe")]
-    pub fn remote(&self) -> RemoteHandle {
-        RemoteHandle::new(self.inner.executor.remote())
-    }
-
     /// Registers an I/O object with the loop's reactor. It must be in non-blocking mode.
     ///
     /// The object belongs to the source, so a borrowed one is refused; share it by an `Rc`.
@@ -249,31 +218,4 @@ pub(crate) fn open<T>(result: Result<T, Closed>) -> T {
         Ok(value) => value,
         Err(closed) => panic!("{closed}"),
     }
-}
-
-/// Makes a task out of `future` on this thread's loop; see [`LoopHandle::spawn`].
-///
-/// # Panics
-/// If this thread has no loop.
-#[doc(alias = "create_task")]
-#[track_caller]
-pub fn spawn<F: Future + 'static>(future: F) -> Task<F::Output> {
-    LoopHandle::current().spawn(future)
-}
-
-/// Spawns a task with a name on this thread's loop; see [`LoopHandle::spawn_named`].
-///
-/// # Panics
-/// If this thread has no loop.
-///
-/// ```
-/// # picot_loop::EventLoop::new().unwrap().run_until_complete(async {
-/// let task = picot_loop::spawn_named("fetch", async { 7 });
-/// assert_eq!(task.name().as_deref(), Some("fetch"));
-/// assert_eq!(task.await.unwrap(), 7);
-/// # }).unwrap();
-/// ```
-#[track_caller]
-pub fn spawn_named<F: Future + 'static>(name: &str, future: F) -> Task<F::Output> {
-    LoopHandle::current().spawn_named(name, future)
 }

@@ -1,7 +1,4 @@
-//! What a loop is made of, and which loop is this thread's.
-//!
-//! The thread-local holds a handle. The loop itself is owned by its `EventLoop`, which clears the handle when it closes,
-//! also while unwinding: no task is ever dropped by the end of a thread-local.
+//! What a loop is made of.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -13,18 +10,17 @@ use picot_executor::Executor;
 use picot_reactor::Reactor;
 use picot_timers::saturating_nanos;
 
-use crate::blocking::Lanes;
-use crate::builder::Builder;
-use crate::clock::Timepiece;
-use crate::crowd::Crowd;
+use crate::diagnose::counters::Metrics;
+use crate::diagnose::watchdog::Watchdog;
 use crate::error::LoopError;
-use crate::handle::LoopHandle;
 use crate::hooks::Hooks;
-use crate::metrics::Metrics;
+use crate::lanes::Lanes;
+use crate::options::Options;
 use crate::status::Status;
-use crate::timer::{Due, Timers};
-use crate::watch::Watches;
-use crate::watchdog::Watchdog;
+use crate::time::batch::TimerBatch;
+use crate::time::clock::Timepiece;
+use crate::time::timers::{Due, Timers};
+use crate::watches::Watches;
 
 pub(crate) struct Inner {
     pub(crate) executor: Executor,
@@ -37,7 +33,7 @@ pub(crate) struct Inner {
     pub(crate) fails_at_dead_ends: bool,
     pub(crate) slow_step: u64,
     /// The turn's notes on itself; see `turn.rs`.
-    pub(crate) pace: Pace,
+    pub(crate) stats: TurnStats,
     pub(crate) hooks: Hooks,
     pub(crate) watches: Watches,
     pub(crate) metrics: Metrics,
@@ -54,7 +50,7 @@ pub(crate) struct Inner {
 
 /// When the loop has last looked outside, and what has run since.
 #[derive(Default)]
-pub(crate) struct Pace {
+pub(crate) struct TurnStats {
     /// Steps since the last look.
     pub(crate) steps: Cell<u32>,
     /// How many there may be before the next.
@@ -71,44 +67,40 @@ pub(crate) struct Pace {
     /// Whether the last wait has failed, which was then reported.
     pub(crate) has_failed: Cell<bool>,
     /// Whether this run has come to a dead end, which was then reported.
-    pub(crate) has_told_dead_end: Cell<bool>,
+    pub(crate) has_reported_dead_end: Cell<bool>,
     /// Whether it is at one that it should end with.
     pub(crate) is_at_dead_end: Cell<bool>,
     /// Whether there was another thread when the run last asked.
-    pub(crate) has_company: Cell<bool>,
+    pub(crate) had_other_threads: Cell<bool>,
     /// Whether the run is for a future, and so can end with an error.
     pub(crate) has_root: Cell<bool>,
     /// How often the thread has slept, modulo 256.
     pub(crate) sleeps: Cell<u8>,
-    /// Whether timers come in crowds.
-    pub(crate) crowd: Crowd,
+    /// Delays waits while timers come in bursts.
+    pub(crate) batch: TimerBatch,
     /// The timers that are due in this turn: a buffer, kept for its memory.
     pub(crate) due: RefCell<Vec<Due>>,
 }
 
-thread_local! {
-    static CURRENT: RefCell<Option<LoopHandle>> = const { RefCell::new(None) };
-}
-
 impl Inner {
-    pub(crate) fn new(builder: &Builder, built_at: Place) -> Result<Inner, LoopError> {
-        let reactor = builder.reactor()?;
+    pub(crate) fn new(options: &Options, built_at: Place) -> Result<Inner, LoopError> {
+        let reactor = options.reactor()?;
         let interrupt = Waker::from(reactor.wake_handle());
         Ok(Inner {
-            lanes: Lanes::new(builder.blocking_threads, builder.lookup_threads, &interrupt),
+            lanes: Lanes::new(options.blocking_threads, options.lookup_threads, &interrupt),
             executor: Executor::with_interrupt(interrupt),
             reactor,
             timers: RefCell::default(),
-            clock: builder.timepiece(),
-            grace: builder.grace,
-            patience: builder.patience,
-            fails_at_dead_ends: builder.fails_at_dead_ends,
-            slow_step: saturating_nanos(builder.slow_step),
-            pace: Pace::default(),
+            clock: options.timepiece(),
+            grace: options.grace,
+            patience: options.patience,
+            fails_at_dead_ends: options.fails_at_dead_ends,
+            slow_step: saturating_nanos(options.slow_step),
+            stats: TurnStats::default(),
             hooks: Hooks::default(),
             watches: Watches::default(),
             metrics: Metrics::default(),
-            measures_wakes: builder.measures_wakes,
+            measures_wakes: options.measures_wakes,
             watchdog: RefCell::default(),
             is_stopping: Cell::new(false),
             is_running: Cell::new(false),
@@ -118,7 +110,7 @@ impl Inner {
         })
     }
 
-    /// Runs a piece of somebody's code whose panic is a report and no more.
+    /// Runs foreign code, contains its panic and reports it.
     pub(crate) fn contain(&self, kind: Kind, place: Option<Place>, f: impl FnOnce()) {
         if let Err(payload) = catch(f) {
             let mut origin = Origin::new(kind);
@@ -127,24 +119,8 @@ impl Inner {
         }
     }
 
-    /// Something of the loop's own went wrong.
+    /// Reports what went wrong in the loop itself.
     pub(crate) fn report(&self, kind: Kind, cause: Cause) {
         self.executor.spawner().report(Report::new(Origin::new(kind), cause));
     }
-}
-
-/// This thread's loop, if it has one. None while a thread ends.
-pub(crate) fn current() -> Option<LoopHandle> {
-    CURRENT.try_with(|current| current.borrow().clone()).unwrap_or(None)
-}
-
-/// Makes `handle` this thread's loop, or no loop.
-pub(crate) fn set_current(handle: Option<LoopHandle>) {
-    let old = CURRENT.try_with(|current| current.replace(handle));
-    drop(old);
-}
-
-/// Whether `inner` is this thread's loop.
-pub(crate) fn is_current(inner: &Rc<Inner>) -> bool {
-    current().is_some_and(|handle| Rc::ptr_eq(&handle.inner, inner))
 }

@@ -15,42 +15,43 @@
 
 mod blocking;
 mod builder;
-mod clock;
 mod close;
-mod crowd;
-mod dead_end;
+mod current;
+mod diagnose;
 mod embed;
 mod error;
 mod event_loop;
 mod handle;
 mod hooks;
 mod inner;
-mod interval;
-mod metrics;
+mod lanes;
+mod options;
 mod remote;
 mod section;
 mod status;
 mod time;
-mod timer;
 mod turn;
+mod turn_hook;
 mod watch;
-mod watchdog;
+mod watches;
 
 pub use blocking::spawn_blocking;
 pub use builder::Builder;
-pub use clock::{Clock, VirtualClock};
 pub use close::CloseReport;
+pub use current::{spawn, spawn_named};
+pub use diagnose::counters::{Metrics, Snapshot};
+pub use diagnose::watchdog::Stuck;
 pub use error::{LoopError, RunError};
 pub use event_loop::{EventLoop, run};
-pub use handle::{LoopHandle, spawn, spawn_named};
-pub use hooks::TurnHook;
-pub use interval::{Interval, MissedTick, interval, interval_at};
-pub use metrics::{Metrics, Snapshot};
+pub use handle::LoopHandle;
 pub use remote::RemoteHandle;
 pub use section::{blocking_section, exclusive};
-pub use time::{Instant, Sleep, YieldNow, sleep, sleep_until, yield_now};
-pub use timer::TimerHandle;
-pub use watchdog::Stuck;
+pub use time::clock::{Clock, VirtualClock};
+pub use time::instant::Instant;
+pub use time::interval::{Interval, MissedTick, interval, interval_at};
+pub use time::sleep::{Sleep, YieldNow, sleep, sleep_until, yield_now};
+pub use time::timer_handle::TimerHandle;
+pub use turn_hook::TurnHook;
 
 pub use picot_blocking::SubmitError;
 pub use picot_context::{

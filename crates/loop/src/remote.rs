@@ -100,6 +100,14 @@ impl RemoteHandle {
     }
 }
 
+impl LoopHandle {
+    /// The handle for other threads.
+    #[doc(alias = "call_soon_threadsafe")]
+    pub fn remote(&self) -> RemoteHandle {
+        RemoteHandle::new(self.inner.executor.remote())
+    }
+}
+
 impl fmt::Debug for RemoteHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RemoteHandle").finish_non_exhaustive()

@@ -62,10 +62,10 @@ impl Inner {
         impl Drop for Resume<'_> {
             fn drop(&mut self) {
                 // As if the step had begun so much later.
-                self.inner.pace.coarse.set(self.inner.clock.coarse().saturating_sub(self.taken_before));
+                self.inner.stats.coarse.set(self.inner.clock.coarse().saturating_sub(self.taken_before));
             }
         }
-        let taken_before = self.clock.coarse().saturating_sub(self.pace.coarse.get());
+        let taken_before = self.clock.coarse().saturating_sub(self.stats.coarse.get());
         let _resume = Resume { inner: self, taken_before };
         let watchdog = self.watchdog.borrow().clone();
         match watchdog {

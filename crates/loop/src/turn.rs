@@ -6,13 +6,13 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use picot_context::{Cause, Kind, Origin, Report, StepTime};
+use picot_context::{Cause, Kind};
 use picot_executor::AnyRoot;
 
-use crate::clock::Clock;
 use crate::error::RunError;
 use crate::inner::Inner;
-use crate::timer::Due;
+use crate::time::clock::Clock;
+use crate::time::timers::Due;
 
 /// So many steps may run before the outside is looked at again, if they are short.
 const STEPS_BETWEEN_LOOKS: u32 = 61;
@@ -60,7 +60,7 @@ impl Inner {
             if has_work {
                 self.is_about_to_look();
             }
-            self.hooks.run_before_wait(self);
+            self.run_hooks_before_wait();
             // 1. How long to wait.
             // 2. Wait for I/O.
             // 3. Queue the tasks whose sources are ready: the wait wakes them.
@@ -72,37 +72,37 @@ impl Inner {
             self.queue_due_timers();
             self.has_looked();
             woken_at = self.measures_wakes.then(|| self.clock.now());
-            self.hooks.run_after_wait(self);
+            self.run_hooks_after_wait();
         }
         // 5. Take what came from other threads, at most 512 items.
         self.executor.take_remote();
         // 6. Run exactly what is queued now.
         let steps = self.executor.run_batch_with(usize::MAX, root, |_| _ = self.after_step());
         if let Some(woken_at) = woken_at.filter(|_| steps != 0) {
-            self.metrics.has_served(self.clock.now().saturating_sub(woken_at));
+            self.metrics.count_wake(self.clock.now().saturating_sub(woken_at));
         }
         // What went wrong in this turn is told at its end.
         if self.executor.deliver_reports() {
             // No step is to blame for the time that the error hook takes.
-            self.pace.coarse.set(self.clock.coarse());
+            self.stats.coarse.set(self.clock.coarse());
         }
-        self.metrics.has_turned(self, steps);
+        self.count_turn(steps);
         steps
     }
 
     /// A run begins. The time since the last one is no step's.
     pub(crate) fn begin_run(&self) {
         let coarse = self.clock.coarse();
-        self.pace.coarse.set(coarse);
+        self.stats.coarse.set(coarse);
         self.note_processor(coarse);
-        self.pace.has_told_dead_end.set(false);
-        self.pace.is_at_dead_end.set(false);
-        self.pace.has_company.set(false);
-        self.pace.began_at.set(self.clock.now());
+        self.stats.has_reported_dead_end.set(false);
+        self.stats.is_at_dead_end.set(false);
+        self.stats.had_other_threads.set(false);
+        self.stats.began_at.set(self.clock.now());
         // After a foreign loop's wait the first turn looks outside whatever is queued, as after a
         // wait of the loop's own: that also clears the descriptor, which may have been made readable.
         let between = if self.end_host_wait() { 0 } else { STEPS_BETWEEN_LOOKS };
-        self.pace.steps_between_looks.set(between);
+        self.stats.steps_between_looks.set(between);
     }
 
     /// An error in a process that was forked from the loop's.
@@ -113,45 +113,31 @@ impl Inner {
     /// Whether the outside is to be looked at though something is queued, or the turn may go straight to that.
     fn must_look(&self) -> bool {
         self.is_stopping.get()
-            || self.pace.steps.get() >= self.pace.steps_between_looks.get()
-            || self.pace.coarse.get() != self.pace.looked_at.get()
+            || self.stats.steps.get() >= self.stats.steps_between_looks.get()
+            || self.stats.coarse.get() != self.stats.looked_at.get()
     }
 
     /// How many steps may run before the next look goes by how long they have taken up to this one. Not asked where nothing
     /// is queued: then the loop falls asleep, and they begin anew after that.
     fn is_about_to_look(&self) {
-        let steps = self.pace.steps.get();
+        let steps = self.stats.steps.get();
         if steps == 0 {
             return;
         }
         let now = self.clock.now();
-        let took = now.saturating_sub(self.pace.began_at.replace(now)).max(1);
+        let took = now.saturating_sub(self.stats.began_at.replace(now)).max(1);
         let next = self.timers.borrow_mut().next_deadline();
         let fit = steps_that_fit(steps, took, next.map(|deadline| deadline.saturating_sub(now)));
-        self.pace.steps_between_looks.set(fit);
+        self.stats.steps_between_looks.set(fit);
     }
 
     /// From here on steps are counted and timed anew: no step is to blame for the wait.
     fn has_looked(&self) {
         let coarse = self.clock.coarse();
-        self.pace.steps.set(0);
-        self.pace.coarse.set(coarse);
-        self.pace.looked_at.set(coarse);
+        self.stats.steps.set(0);
+        self.stats.coarse.set(coarse);
+        self.stats.looked_at.set(coarse);
         self.follow_processor(coarse);
-    }
-
-    /// Reads how long the thread has run, so that a slow step's part of that is known at its end. Not more often than four times
-    /// in each limit of slow steps, because it is a system call.
-    fn follow_processor(&self, coarse: u64) {
-        if coarse.saturating_sub(self.pace.ran_at.get()) >= self.slow_step / 4 {
-            self.note_processor(coarse);
-        }
-    }
-
-    #[cold]
-    fn note_processor(&self, coarse: u64) {
-        self.pace.ran_at.set(coarse);
-        self.pace.ran.set(self.clock.processor().unwrap_or(0));
     }
 
     pub(crate) fn has_something_to_do(&self) -> bool {
@@ -173,7 +159,7 @@ impl Inner {
     /// Waits for I/O until the next thing is to be done, and for at most `limit`.
     fn wait_for_next(&self, limit: Option<Duration>) {
         let next = match self.limit() {
-            Limit::Deadline(deadline) => Limit::Deadline(self.pace.crowd.put_off(deadline)),
+            Limit::Deadline(deadline) => Limit::Deadline(self.stats.batch.delay(deadline)),
             next => next,
         };
         match (next, limit) {
@@ -196,8 +182,8 @@ impl Inner {
     /// load which comes and goes with each turn pays for it rarely.
     fn give_memory_back(&self) {
         const SLEEPS: u8 = 64;
-        let sleeps = self.pace.sleeps.get().wrapping_add(1);
-        self.pace.sleeps.set(sleeps);
+        let sleeps = self.stats.sleeps.get().wrapping_add(1);
+        self.stats.sleeps.set(sleeps);
         if sleeps % SLEEPS == 0 {
             self.timers.borrow_mut().shrink();
         }
@@ -222,12 +208,12 @@ impl Inner {
         drop(asleep);
         let slept = since.map(|since| {
             let now = self.clock.now();
-            self.pace.began_at.set(now);
+            self.stats.began_at.set(now);
             now.saturating_sub(since)
         });
-        self.metrics.has_waited(self, slept);
+        self.count_wait(slept);
         if let Err(error) = result {
-            if !self.pace.has_failed.replace(true) {
+            if !self.stats.has_failed.replace(true) {
                 self.report(Kind::Loop, Cause::Io(error));
             }
             std::thread::park_timeout(match limit {
@@ -236,7 +222,7 @@ impl Inner {
                 Limit::After(_) | Limit::None => REST,
             });
         } else {
-            self.pace.has_failed.set(false);
+            self.stats.has_failed.set(false);
         }
     }
 
@@ -276,10 +262,10 @@ impl Inner {
             return;
         }
         // Taken out first, and queued second: a waker may be anybody's code, and may insert timers.
-        let mut due = self.pace.due.take();
+        let mut due = self.stats.due.take();
         let now = self.clock.now();
         due.extend(self.timers.borrow_mut().expire(now).take(TIMERS_A_TURN));
-        self.pace.crowd.add(due.len(), now);
+        self.stats.batch.add(due.len(), now);
         for timer in due.drain(..) {
             match timer {
                 Due::Task(key) => self.executor.spawner().wake(key),
@@ -288,42 +274,7 @@ impl Inner {
                 Due::Call(call) => _ = self.executor.spawner().schedule(call),
             }
         }
-        self.pace.due.replace(due);
-    }
-
-    /// Times the step that ends here, and reports it if it was slow. It is still the running one, and so has a name. Returns
-    /// whether the coarse clock has moved.
-    #[inline]
-    pub(crate) fn after_step(&self) -> bool {
-        self.pace.steps.set(self.pace.steps.get() + 1);
-        let now = self.clock.coarse();
-        let took = now.saturating_sub(self.pace.coarse.replace(now));
-        if took != 0 {
-            self.has_taken(took, now);
-        }
-        took != 0
-    }
-
-    /// A step that ends `now` has taken some time that the coarse clock could see.
-    #[cold]
-    fn has_taken(&self, took: u64, now: u64) {
-        self.metrics.has_stepped(took);
-        // Printing a panic and its backtrace may take longer than the step: the panic is reported, and that is enough.
-        let has_panicked = picot_context::take_panicked().is_some_and(|step| Some(step) == picot_context::running());
-        // A virtual clock stands still: a step that moves it does not take the time that it skips.
-        let is_real = self.clock.as_virtual().is_none();
-        if took >= self.slow_step && is_real && !has_panicked && !self.executor.was_exclusive() {
-            self.report_slow_step(took);
-        }
-        self.follow_processor(now);
-    }
-
-    fn report_slow_step(&self, took: u64) {
-        let origin = Origin::running().unwrap_or(Origin::new(Kind::Loop));
-        let ran =
-            self.clock.processor().map(|ran| Duration::from_nanos(ran.saturating_sub(self.pace.ran.get()).min(took)));
-        let cause = Cause::SlowStep(StepTime::new(Duration::from_nanos(took), ran));
-        self.executor.spawner().report(Report::new(origin, cause));
+        self.stats.due.replace(due);
     }
 }
 

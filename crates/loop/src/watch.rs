@@ -3,44 +3,15 @@
 //! Each is a task of its own that holds its source, so the object stays open while it is watched. What is told is a level, as
 //! in asyncio, although sources know edges: after each call the operating system is asked whether the object is ready still.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::panic::Location;
 use std::rc::Rc;
 
 use picot_context::{Cause, Kind, Origin, Place, Report, catch};
-use picot_executor::Task;
 use picot_reactor::{Direction, Pollable, Source};
 
 use crate::handle::{LoopHandle, open};
-use crate::time::yield_now;
-
-/// The watching tasks, by the address of the source that each of them holds, and the direction.
-#[derive(Default)]
-pub(crate) struct Watches(RefCell<HashMap<(usize, Direction), Task<()>>>);
-
-impl Watches {
-    fn key<T>(source: &Rc<Source<T>>, direction: Direction) -> (usize, Direction) {
-        (Rc::as_ptr(source).addr(), direction)
-    }
-
-    fn set(&self, key: (usize, Direction), task: Task<()>) {
-        let old = self.0.borrow_mut().insert(key, task);
-        if let Some(old) = old {
-            old.cancel("another one took its place");
-        }
-    }
-
-    fn remove(&self, key: (usize, Direction)) -> bool {
-        let task = self.0.borrow_mut().remove(&key);
-        task.is_some_and(|task| task.cancel("it was removed"))
-    }
-
-    /// Lets go of the tasks, which end with the loop.
-    pub(crate) fn clear(&self) {
-        drop(self.0.take());
-    }
-}
+use crate::time::sleep::yield_now;
+use crate::watches::Watches;
 
 impl LoopHandle {
     /// Calls `call` once in each turn in which `source` can be read, until the reader is removed. It takes the place of the

@@ -5,17 +5,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use parking::{Parker, Unparker};
 use picot_context::{Place, Step, TaskId, TaskInfo, catch};
-use picot_executor::{Exit, Hooks};
 use picot_reactor::Reactor;
-
-use crate::handle::{LoopHandle, open};
 
 /// A step that has not ended; see [`Builder::watchdog`](crate::Builder::watchdog).
 ///
@@ -117,17 +113,17 @@ impl Watchdog {
         std::mem::replace(&mut seen.step, step)
     }
 
-    fn begin_step(&self, step: Step) {
+    pub(crate) fn begin_step(&self, step: Step) {
         let outer = self.set_step(Some(step));
         self.outer.borrow_mut().push(outer);
     }
 
-    fn end_step(&self) {
+    pub(crate) fn end_step(&self) {
         let outer = self.outer.borrow_mut().pop().flatten();
         self.set_step(outer);
     }
 
-    fn set_exclusive(&self, lasts: bool) {
+    pub(crate) fn set_exclusive(&self, lasts: bool) {
         self.is_exclusive.set(lasts);
         self.set_step(picot_context::running());
     }
@@ -175,82 +171,5 @@ fn watch(seen: &Mutex<Seen>, parker: &Parker, mut options: WatchdogOptions, thre
             let _ = catch(|| (options.hook)(&stuck));
         }
         last = if step.is_some() { number } else { 0 };
-    }
-}
-
-/// The loop's hooks where it has a watchdog: that, and what the program has set.
-struct Watched {
-    watchdog: Rc<Watchdog>,
-    others: Option<Rc<dyn Hooks>>,
-}
-
-impl Watched {
-    fn others(&self, call: impl FnOnce(&dyn Hooks)) {
-        if let Some(others) = &self.others {
-            call(&**others);
-        }
-    }
-}
-
-impl Hooks for Watched {
-    fn spawned(&self, task: &TaskInfo) {
-        self.others(|others| others.spawned(task));
-    }
-
-    fn before_step(&self, step: Step) {
-        self.watchdog.begin_step(step);
-        self.others(|others| others.before_step(step));
-    }
-
-    fn after_step(&self, step: Step) {
-        self.watchdog.end_step();
-        self.others(|others| others.after_step(step));
-    }
-
-    fn exited(&self, task: &TaskInfo, exit: Exit) {
-        self.others(|others| others.exited(task, exit));
-    }
-
-    fn exclusive(&self, lasts: bool) {
-        self.watchdog.set_exclusive(lasts);
-        self.others(|others| others.exclusive(lasts));
-    }
-
-    fn park(&self) {
-        self.others(|others| others.park());
-    }
-
-    fn unpark(&self) {
-        self.others(|others| others.unpark());
-    }
-}
-
-impl LoopHandle {
-    /// Watches the loop: `hooks` is told of every task, every step and every wait. One takes the place of the other.
-    ///
-    /// # Panics
-    /// If the loop is closed: the hooks would never be called.
-    #[doc(alias = "set_task_factory")]
-    #[track_caller]
-    pub fn set_hooks(&self, hooks: Rc<dyn Hooks>) {
-        open(self.check_not_ended());
-        self.install_hooks(Some(hooks));
-    }
-
-    /// No longer watches the loop.
-    pub fn reset_hooks(&self) {
-        self.install_hooks(None);
-    }
-
-    pub(crate) fn install_hooks(&self, others: Option<Rc<dyn Hooks>>) {
-        let spawner = self.inner.executor.spawner();
-        let hooks = match self.inner.watchdog.borrow().clone() {
-            Some(watchdog) => Some(Rc::new(Watched { watchdog, others }) as Rc<dyn Hooks>),
-            None => others,
-        };
-        match hooks {
-            Some(hooks) => spawner.set_hooks(hooks),
-            None => spawner.reset_hooks(),
-        }
     }
 }

@@ -1,19 +1,14 @@
-//! Timers: what the wheel holds, and the handle of a callback in it.
+//! Timers: what the wheel holds.
 //!
 //! Most timers are sleeps that a task of the loop awaits itself. Such a task is woken by its key, so an entry of the wheel is
 //! small, and a sleep that is cancelled touches no reference count; whatever else there is to do stands aside.
 
-use std::fmt;
 use std::iter::FusedIterator;
-use std::rc::Rc;
 use std::task::Waker;
 
 use picot_executor::{CallHandle, WakeKey};
 use picot_timers::{TimerKey, Wheel};
 use slab::Slab;
-
-use crate::inner::Inner;
-use crate::time::Instant;
 
 /// What is to be done when a timer is due.
 pub(crate) enum Due {
@@ -123,55 +118,5 @@ fn take(aside: &mut Slab<Due>, entry: Entry) -> Due {
     match entry {
         Entry::Task(key) => Due::Task(key),
         Entry::Aside(number) => aside.remove(number as usize),
-    }
-}
-
-/// A callback that was scheduled for a time; asyncio's `TimerHandle`.
-///
-/// Dropping the handle does nothing: the callback runs all the same.
-pub struct TimerHandle {
-    inner: Rc<Inner>,
-    key: TimerKey,
-    when: Instant,
-    call: CallHandle,
-}
-
-impl TimerHandle {
-    pub(crate) fn new(inner: &Rc<Inner>, when: Instant, call: CallHandle) -> TimerHandle {
-        let key = inner.timers.borrow_mut().insert(when.nanos(), Due::Call(call.clone()));
-        TimerHandle { inner: inner.clone(), key, when, call }
-    }
-
-    /// Keeps the callback from running and drops it, at once. Returns whether that was still possible.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    ///
-    /// # let event_loop = picot_loop::EventLoop::new().unwrap();
-    /// let timer = event_loop.handle().call_later(Duration::from_secs(60), || unreachable!());
-    /// assert!(timer.cancel());
-    /// assert!(!timer.cancel());
-    /// ```
-    pub fn cancel(&self) -> bool {
-        let due = self.inner.timers.borrow_mut().cancel(self.key);
-        drop(due);
-        self.call.cancel()
-    }
-
-    /// Whether the callback was cancelled.
-    #[doc(alias = "cancelled")]
-    pub fn is_cancelled(&self) -> bool {
-        self.call.is_cancelled()
-    }
-
-    /// When the callback is due.
-    pub fn when(&self) -> Instant {
-        self.when
-    }
-}
-
-impl fmt::Debug for TimerHandle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TimerHandle").field("when", &self.when).field("call", &self.call).finish_non_exhaustive()
     }
 }

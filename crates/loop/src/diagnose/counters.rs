@@ -8,10 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::handle::LoopHandle;
-use crate::inner::Inner;
-
-/// A window on a loop's figures; made by [`LoopHandle::metrics`]. It may be sent to other threads, and outlive the loop.
+/// A window on a loop's figures; made by [`LoopHandle::metrics`](crate::LoopHandle::metrics). It may be sent to other threads, and outlive the loop.
 #[derive(Clone, Default)]
 pub struct Metrics(Arc<Counters>);
 
@@ -32,7 +29,17 @@ struct Counters {
     wake_to_run: [AtomicU64; BUCKETS],
 }
 
-/// The last one holds what takes 35 minutes and longer.
+/// What exists at one moment.
+pub(crate) struct Gauges {
+    pub(crate) remote: usize,
+    pub(crate) tasks: usize,
+    pub(crate) timers: usize,
+    pub(crate) sources: usize,
+    pub(crate) waiting: usize,
+    pub(crate) blocking: usize,
+}
+
+/// The number of buckets. The last one holds what takes 35 minutes and longer.
 const BUCKETS: usize = 32;
 
 /// A loop's figures at one moment; made by [`Metrics::snapshot`].
@@ -47,7 +54,7 @@ pub struct Snapshot {
     pub waits: u64,
     /// How long the loop has slept, altogether.
     pub asleep: Duration,
-    /// Steps that were queued at the end of the last turn, or when [`LoopHandle::metrics`] was last called, if that was later.
+    /// Steps that were queued at the end of the last turn, or when [`LoopHandle::metrics`](crate::LoopHandle::metrics) was last called, if that was later.
     pub ready: u64,
     /// What other threads had handed over and was not taken yet, at the last look outside, or at that call; likewise the
     /// following.
@@ -122,53 +129,48 @@ impl Metrics {
         }
     }
 
-    /// A turn is over, in which so many steps ran.
+    /// Counts a turn of `steps` steps.
     #[inline]
-    pub(crate) fn has_turned(&self, inner: &Inner, steps: usize) {
+    pub(crate) fn count_turn(&self, steps: usize) {
         add(&self.0.turns, 1);
         add(&self.0.steps, steps as u64);
-        if self.is_watched() {
-            set(&self.0.ready, inner.executor.ready());
-        }
     }
 
-    /// A wait is over; if the loop slept in it, so long.
+    /// Counts a wait, and the time that the loop slept in it.
     #[inline]
-    pub(crate) fn has_waited(&self, inner: &Inner, asleep: Option<u64>) {
+    pub(crate) fn count_wait(&self, asleep: Option<u64>) {
         add(&self.0.waits, 1);
         if let Some(nanos) = asleep {
             add(&self.0.asleep, nanos);
         }
-        if self.is_watched() {
-            self.gauge(inner);
-        }
     }
 
-    /// Whether anybody else has them. What is only of this moment is not worth noting for nobody.
-    fn is_watched(&self) -> bool {
+    /// Whether another handle exists. Gauges are not written while none could be read.
+    pub(crate) fn is_read(&self) -> bool {
         Arc::strong_count(&self.0) > 1
     }
 
-    /// Notes what is there at this moment.
-    #[inline(never)]
-    fn gauge(&self, inner: &Inner) {
-        // To count what is not there takes longer than everything else here.
-        set(&self.0.remote, if inner.executor.has_remote() { inner.executor.remote_len() } else { 0 });
-        set(&self.0.tasks, inner.executor.spawner().task_count());
-        set(&self.0.timers, inner.timers.borrow().len());
-        set(&self.0.sources, inner.reactor.sources());
-        set(&self.0.waiting, inner.reactor.waiting());
-        set(&self.0.blocking, inner.lanes.pending());
+    pub(crate) fn set_ready(&self, ready: usize) {
+        set(&self.0.ready, ready);
     }
 
-    /// A step has taken so many nanoseconds.
-    pub(crate) fn has_stepped(&self, took: u64) {
-        add(&self.0.step_times[bucket(took)], 1);
+    pub(crate) fn set_gauges(&self, gauges: &Gauges) {
+        set(&self.0.remote, gauges.remote);
+        set(&self.0.tasks, gauges.tasks);
+        set(&self.0.timers, gauges.timers);
+        set(&self.0.sources, gauges.sources);
+        set(&self.0.waiting, gauges.waiting);
+        set(&self.0.blocking, gauges.blocking);
     }
 
-    /// What a wait had woken has run, after so many nanoseconds.
-    pub(crate) fn has_served(&self, took: u64) {
-        add(&self.0.wake_to_run[bucket(took)], 1);
+    /// Counts a step that took `nanos`.
+    pub(crate) fn count_step(&self, nanos: u64) {
+        add(&self.0.step_times[bucket(nanos)], 1);
+    }
+
+    /// Counts a turn that ran what a wait had woken, `nanos` after the wait.
+    pub(crate) fn count_wake(&self, nanos: u64) {
+        add(&self.0.wake_to_run[bucket(nanos)], 1);
     }
 }
 
@@ -187,15 +189,5 @@ fn set(counter: &AtomicU64, number: usize) {
 impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.snapshot().fmt(f)
-    }
-}
-
-impl LoopHandle {
-    /// The loop's figures, to be read at any time and from any thread.
-    pub fn metrics(&self) -> Metrics {
-        let metrics = &self.inner.metrics;
-        metrics.gauge(&self.inner);
-        set(&metrics.0.ready, self.inner.executor.ready());
-        metrics.clone()
     }
 }

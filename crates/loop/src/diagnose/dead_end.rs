@@ -16,25 +16,25 @@ const REST: Duration = Duration::from_secs(1);
 impl Inner {
     /// Waits while nothing is ready and no timer is set.
     pub(crate) fn wait_without_deadline(&self) {
-        let pace = &self.pace;
-        if !self.may_be_dead_end() || (pace.has_told_dead_end.get() && !pace.has_root.get()) {
+        let stats = &self.stats;
+        if !self.may_be_dead_end() || (stats.has_reported_dead_end.get() && !stats.has_root.get()) {
             return self.wait(Limit::None);
         }
         // Threads are counted once a run, and again whenever none of them has come for a while.
-        let is_alone = || !pace.has_company.get() && self.is_alone();
+        let is_alone = || !stats.had_other_threads.get() && self.is_alone();
         if !is_alone() {
-            pace.has_company.set(true);
-            let is_resting = pace.has_told_dead_end.get() && !self.fails_at_dead_ends;
+            stats.had_other_threads.set(true);
+            let is_resting = stats.has_reported_dead_end.get() && !self.fails_at_dead_ends;
             let patience = if is_resting { self.patience.max(REST) } else { self.patience };
             self.wait(Limit::of(Some(patience)));
-            if self.has_something_to_do() || pace.has_failed.get() || !self.may_be_dead_end() {
+            if self.has_something_to_do() || stats.has_failed.get() || !self.may_be_dead_end() {
                 return;
             }
-            pace.has_company.set(false);
+            stats.had_other_threads.set(false);
         }
-        let ends = pace.has_root.get() && (self.fails_at_dead_ends || is_alone());
-        pace.is_at_dead_end.set(ends);
-        if !pace.has_told_dead_end.replace(true) {
+        let ends = stats.has_root.get() && (self.fails_at_dead_ends || is_alone());
+        stats.is_at_dead_end.set(ends);
+        if !stats.has_reported_dead_end.replace(true) {
             self.report(Kind::Loop, Cause::DeadEnd(self.executor.spawner().waiting()));
         }
     }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use picot_timers::saturating_nanos;
 
-use crate::time::{Instant, Sleep, sleep_until};
+use crate::time::instant::Instant;
+use crate::time::sleep::{Sleep, sleep_until};
 
 /// So late every loop may be; it does not make [`MissedTick::Delay`] move the grid.
 const LATE: Duration = Duration::from_millis(5);

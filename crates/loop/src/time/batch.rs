@@ -1,0 +1,69 @@
+//! Batches of timers: when timers come faster than the thread can wake up for each, the loop takes
+//! those that are close together in one wake-up.
+//!
+//! This is a leaky bucket. Each timer that was due adds a cost, which time pays off. A timer that
+//! comes alone finds the bucket empty and is never delayed. In a burst the debt grows up to a limit,
+//! and the next wait lasts until enough of it is paid.
+
+use std::cell::Cell;
+
+/// The cost of a timer in nanoseconds: about what the thread needs to wake up for it.
+const COST: u64 = 32_000;
+
+/// The debt up to which no wait is delayed.
+const CREDIT: u64 = 16 * COST;
+
+/// The longest delay of a wait, in nanoseconds.
+const MAX_DELAY: u64 = 500_000;
+
+/// The debt, as the time at which all of it is paid.
+#[derive(Default)]
+pub(crate) struct TimerBatch {
+    paid_at: Cell<u64>,
+}
+
+impl TimerBatch {
+    /// Adds the cost of `timers` timers that were due at the time `now`.
+    pub(crate) fn add(&self, timers: usize, now: u64) {
+        let paid_at = self.paid_at.get().max(now).saturating_add(timers as u64 * COST);
+        self.paid_at.set(paid_at.min(now.saturating_add(CREDIT + MAX_DELAY)));
+    }
+
+    /// Returns when to wake up for the next deadline: at the deadline, or later if timers come in a
+    /// burst.
+    pub(crate) fn delay(&self, deadline: u64) -> u64 {
+        deadline.max(self.paid_at.get().saturating_sub(CREDIT))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: u64 = 1_000_000_000;
+
+    #[test]
+    fn a_timer_that_comes_alone_is_never_delayed() {
+        let batch = TimerBatch::default();
+        for n in 0..10_000 {
+            let deadline = START + n * COST;
+            assert_eq!(batch.delay(deadline), deadline);
+            batch.add(1, deadline);
+        }
+    }
+
+    #[test]
+    fn a_few_timers_at_once_are_not_delayed_and_a_burst_is_up_to_a_limit() {
+        let batch = TimerBatch::default();
+        for n in 0..16 {
+            batch.add(1, START + n);
+            assert_eq!(batch.delay(START), START);
+        }
+        batch.add(1, START);
+        assert_eq!(batch.delay(START), START + COST);
+        batch.add(100_000, START);
+        assert_eq!(batch.delay(START), START + MAX_DELAY);
+        let later = START + MAX_DELAY;
+        assert_eq!(batch.delay(later), later, "after the delay the debt is paid");
+    }
+}

@@ -1,0 +1,35 @@
+//! The tasks that watch sources for readers and writers.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use picot_executor::Task;
+use picot_reactor::{Direction, Source};
+
+/// The watching tasks, by the address of the source that each of them holds, and the direction.
+#[derive(Default)]
+pub(crate) struct Watches(RefCell<HashMap<(usize, Direction), Task<()>>>);
+
+impl Watches {
+    pub(crate) fn key<T>(source: &Rc<Source<T>>, direction: Direction) -> (usize, Direction) {
+        (Rc::as_ptr(source).addr(), direction)
+    }
+
+    pub(crate) fn set(&self, key: (usize, Direction), task: Task<()>) {
+        let old = self.0.borrow_mut().insert(key, task);
+        if let Some(old) = old {
+            old.cancel("another one took its place");
+        }
+    }
+
+    pub(crate) fn remove(&self, key: (usize, Direction)) -> bool {
+        let task = self.0.borrow_mut().remove(&key);
+        task.is_some_and(|task| task.cancel("it was removed"))
+    }
+
+    /// Lets go of the tasks, which end with the loop.
+    pub(crate) fn clear(&self) {
+        drop(self.0.take());
+    }
+}
