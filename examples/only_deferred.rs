@@ -33,11 +33,11 @@ fn main() {
 
     let elsewhere = Deferred::<i32, String>::new();
     let (promise, resolver) = (elsewhere.promise(), elsewhere.resolver());
-    std::thread::spawn(move || resolver.resolve(7)).join().expect("it does not panic").expect("somebody waits");
+    std::thread::spawn(move || resolver.resolve(7)).join().expect("it does not panic").expect("the promise is pending");
     host.run_until_stalled();
     println!("from a thread: {:?}", promise.outcome());
 
-    Deferred::<(), _>::new().reject("nobody asked".to_string());
+    Deferred::<(), _>::new().reject("unhandled".to_string());
     host.run_until_stalled();
     for report in host.take_reports() {
         println!("report: {}", report.cause);

@@ -1,4 +1,4 @@
-//! The workloads of promises, written once for whatever settles a value for somebody else, and picot's way to do them.
+//! The workloads of promises, written once for all contestants, and picot's implementation.
 
 use std::fmt::Write;
 use std::hint::black_box;

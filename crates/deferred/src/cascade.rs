@@ -28,8 +28,8 @@ thread_local! {
     static QUEUE: RefCell<VecDeque<Work>> = const { RefCell::new(VecDeque::new()) };
 }
 
-/// Runs `now`, or at the depth limit queues what `later` makes. Both do the same work; `later` makes
-/// an owned closure for it, whose cost arises only in a deep chain.
+/// Runs `now`, or at the depth limit queues what `later` makes. Both do the same work; `later`
+/// makes an owned closure for it, whose cost arises only in a deep chain.
 #[inline]
 pub(crate) fn run_or_queue<L: FnOnce() + 'static>(now: impl FnOnce(), later: impl FnOnce() -> L) {
     let outer = DEPTH.get();

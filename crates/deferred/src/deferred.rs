@@ -175,7 +175,7 @@ impl<T: 'static, E: 'static, P: 'static> Deferred<T, E, P> {
     /// ```
     #[doc(alias = "set_exception")]
     pub fn reject(&self, error: E) -> bool {
-        self.shared.settle(Err(Rejection::Error(error)))
+        self.shared.settle(Err(error.into()))
     }
 
     pub(crate) fn settle(&self, outcome: Outcome<T, E>) -> bool {

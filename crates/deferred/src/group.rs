@@ -116,7 +116,7 @@ impl<T: 'static, E: 'static, P: 'static> Member<T, E, P> {
     }
 }
 
-impl<T: Clone + 'static, E: Clone + 'static, P: 'static> Member<T, E, P> {
+impl<T: Clone + 'static, E: 'static, P: 'static> Member<T, E, P> {
     /// The outcome of a member that is settled.
     pub(crate) fn into_outcome(mut self) -> Outcome<T, E> {
         self.take(true).expect("a member is taken apart only when it is consumed").into_outcome()

@@ -1,9 +1,9 @@
 #![doc = include_str!("../README.md")]
 //!
 //! # How it fits together
-//! A [`Deferred`] settles and a [`Promise`] waits; both are handles of one shared state. The thread's
-//! [host](picot_context::Host) runs the handlers and futures. No borrow of the state is live while a
-//! callback runs, so a callback may settle, add callbacks and drop handles.
+//! A [`Deferred`] settles and a [`Promise`] waits; both are handles of one shared state. The
+//! thread's [host](picot_context::Host) runs the handlers and futures. No borrow of the state is
+//! live while a callback runs, so a callback may settle, add callbacks and drop handles.
 #![forbid(unsafe_code)]
 
 mod cancel;

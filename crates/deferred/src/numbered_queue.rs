@@ -1,9 +1,9 @@
 //! A queue whose entries have growing numbers. It holds what waits for a settling.
 //!
-//! The first entry lies in place, because most promises have one; the second one allocates. An entry
-//! is found by its number without a walk. Removing one leaves a hole: holes at either end are closed
-//! at once, those in the middle when they outnumber the entries. Every operation takes constant or
-//! logarithmic time, averaged, and the memory shrinks with the number of entries.
+//! The first entry lies in place, because most promises have one; the second one allocates. An
+//! entry is found by its number without a walk. Removing one leaves a hole: holes at either end are
+//! closed at once, those in the middle when they outnumber the entries. Every operation takes
+//! constant or logarithmic time, averaged, and the memory shrinks with the number of entries.
 
 use std::collections::VecDeque;
 
@@ -208,8 +208,8 @@ mod tests {
         STEPS.get()
     }
 
-    /// Registers 10 000 and 100 000 entries by `register`, removes them in each order by the closures
-    /// that it returns, and compares the steps.
+    /// Registers 10 000 and 100 000 entries by `register`, removes them in each order by the
+    /// closures that it returns, and compares the steps.
     fn in_every_order(name: &str, register: fn(&P) -> Box<dyn FnOnce()>) {
         for (nth, order) in ORDERS.iter().enumerate() {
             let count = |length: usize| {

@@ -67,8 +67,8 @@ impl<P: 'static> Progress<P> {
         last.map(|last| Notification(last, start))
     }
 
-    /// Returns the notification for the caller to send to all callbacks, or queues it if another one
-    /// is being sent.
+    /// Returns the notification for the caller to send to all callbacks, or queues it if another
+    /// one is being sent.
     #[must_use]
     pub(crate) fn notify(&self, value: P) -> Option<Notification<P>> {
         let value = Rc::new(value);

@@ -13,11 +13,12 @@ use picot_context::Place;
 use crate::rejection::Rejection;
 use crate::state::{Callback, Shared, State};
 
-/// What a [`Deferred`](crate::Deferred) will be settled with. Clones are handles of the same promise.
+/// What a [`Deferred`](crate::Deferred) will be settled with. Clones are handles of the same
+/// promise.
 ///
-/// A promise cannot be settled by itself. Awaiting it returns a `Result<T, Rejection<E>>`. The value
-/// is moved out if no other handle is left, and cloned otherwise. To promise a value that is not
-/// `Clone`, put it into an `Rc`.
+/// A promise cannot be settled by itself. Awaiting it returns a `Result<T, Rejection<E>>`. The
+/// value is moved out if no other handle is left, and cloned otherwise. To promise a value that is
+/// not `Clone`, put it into an `Rc`.
 ///
 /// # Unhandled rejections
 /// A rejection by an error that no code has seen by the next turn, or when the host closes, is
@@ -177,7 +178,8 @@ impl<T: 'static, E: 'static, P: 'static> Promise<T, E, P> {
         self.shared.state()
     }
 
-    /// The outcome, if the promise is settled. A rejection that this has returned counts as handled.
+    /// The outcome, if the promise is settled. A rejection that this has returned counts as
+    /// handled.
     ///
     /// ```
     /// # let (_host, _guard) = picot_deferred::ManualHost::installed();

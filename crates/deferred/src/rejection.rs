@@ -3,6 +3,7 @@
 use std::any::{Any, type_name};
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 
 use picot_context::Escaped;
 
@@ -17,11 +18,13 @@ use picot_context::Escaped;
 /// drop(deferred);
 /// assert_eq!(promise.outcome(), Some(Err(&Rejection::Abandoned)));
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Rejection<E> {
-    /// It was rejected with this error.
-    Error(E),
+    /// It was rejected with this error. All that look at the promise share it, so an error need not
+    /// be `Clone`; in an `Arc` and not an `Rc`, so that a rejection may go to another thread as an
+    /// error of `std` does.
+    Error(Arc<E>),
     /// The handler or future that would have settled it panicked. The panic itself was reported.
     Panicked,
     /// Its last deferred was dropped unsettled, or the host was closed.
@@ -70,15 +73,15 @@ impl<E: 'static> Rejection<E> {
     pub(crate) fn reason(&self) -> String {
         match self {
             Rejection::Error(error) => {
-                text_of(error).unwrap_or_else(|| format!("with an error of the type `{}`", type_name::<E>()))
+                text_of(&**error).unwrap_or_else(|| format!("with an error of the type `{}`", type_name::<E>()))
             }
             _ => self.text().unwrap_or_default().into(),
         }
     }
 }
 
-/// The text of an error of a common type. It is one line, and a panic of `Display` becomes a part of
-/// it.
+/// The text of an error of a common type. It is one line, and a panic of `Display` becomes a part
+/// of it.
 fn text_of(error: &dyn Any) -> Option<String> {
     fn text(error: impl fmt::Display) -> String {
         Escaped(error).to_string()
@@ -90,6 +93,34 @@ fn text_of(error: &dyn Any) -> Option<String> {
         .or_else(|| error.downcast_ref::<std::io::Error>().map(text))
         .or_else(|| error.downcast_ref::<Box<dyn Error>>().map(text))
         .or_else(|| error.downcast_ref::<std::rc::Rc<dyn Error>>().map(text))
+}
+
+// Not derived: that would ask for `E: Clone`.
+impl<E> Clone for Rejection<E> {
+    fn clone(&self) -> Self {
+        match self {
+            Rejection::Error(error) => Rejection::Error(error.clone()),
+            Rejection::Panicked => Rejection::Panicked,
+            Rejection::Abandoned => Rejection::Abandoned,
+            Rejection::Cancelled => Rejection::Cancelled,
+            Rejection::Cycle => Rejection::Cycle,
+        }
+    }
+}
+
+/// A rejection with this error.
+///
+/// ```
+/// use picot_deferred::{Promise, Rejection};
+///
+/// # let (_host, _guard) = picot_deferred::ManualHost::installed();
+/// let promise = Promise::<i32, &str>::settled(Err("no".into()));
+/// assert_eq!(promise.outcome(), Some(Err(&Rejection::from("no"))));
+/// ```
+impl<E> From<E> for Rejection<E> {
+    fn from(error: E) -> Self {
+        Rejection::Error(Arc::new(error))
+    }
 }
 
 impl<E: fmt::Display> fmt::Display for Rejection<E> {

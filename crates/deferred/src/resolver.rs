@@ -68,8 +68,8 @@ impl<T: Send + 'static, E: Send + 'static> Resolver<T, E> {
     /// Resolves the promise with `value`, on the thread of its host.
     ///
     /// # Errors
-    /// Returns the value if the promise was settled before or the host was closed. If the promise is
-    /// settled between this call and the delivery, the value is dropped on the host's thread.
+    /// Returns the value if the promise was settled before or the host was closed. If the promise
+    /// is settled between this call and the delivery, the value is dropped on the host's thread.
     ///
     /// ```
     /// # let (host, _guard) = picot_deferred::ManualHost::installed();

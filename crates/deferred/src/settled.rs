@@ -42,8 +42,8 @@ impl<T: 'static, E: 'static> Promise<T, E> {
         promise
     }
 
-    /// Makes a promise that a future settles: `Ok` resolves it, `Err` rejects it. This thread's host
-    /// runs the future.
+    /// Makes a promise that a future settles: `Ok` resolves it, `Err` rejects it. This thread's
+    /// host runs the future.
     ///
     /// If the future panics, the panic is reported and the promise is rejected as
     /// [panicked](Rejection::Panicked). Dropping the promise lets the future run on;
@@ -84,7 +84,7 @@ async fn settle_by<T, E>(deferred: Deferred<T, E>, place: Place, future: impl Fu
             return cancelled;
         }
         match contain::poll(slot.as_mut(), cx) {
-            Poll::Ready(Ok(outcome)) => Poll::Ready(outcome.map_err(Rejection::Error)),
+            Poll::Ready(Ok(outcome)) => Poll::Ready(outcome.map_err(Rejection::from)),
             // The future may have cancelled its own promise, so the state is checked again.
             Poll::Pending if shared.is_pending() && waiter.wait(cx.waker()) => Poll::Pending,
             Poll::Pending => {
@@ -104,7 +104,7 @@ async fn settle_by<T, E>(deferred: Deferred<T, E>, place: Place, future: impl Fu
     deferred.settle(outcome);
 }
 
-impl<T: Clone + 'static, E: Clone + 'static, P: 'static> IntoFuture for Promise<T, E, P> {
+impl<T: Clone + 'static, E: 'static, P: 'static> IntoFuture for Promise<T, E, P> {
     type Output = Outcome<T, E>;
     type IntoFuture = Settled<T, E, P>;
 
@@ -141,7 +141,7 @@ pub struct Settled<T: 'static, E: 'static, P: 'static = Infallible> {
     number: Option<u64>,
 }
 
-impl<T: Clone + 'static, E: Clone + 'static, P: 'static> Future for Settled<T, E, P> {
+impl<T: Clone + 'static, E: 'static, P: 'static> Future for Settled<T, E, P> {
     type Output = Outcome<T, E>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<T, E>> {
@@ -163,7 +163,7 @@ impl<T: Clone + 'static, E: Clone + 'static, P: 'static> Future for Settled<T, E
     }
 }
 
-impl<T: Clone + 'static, E: Clone + 'static, P: 'static> Promise<T, E, P> {
+impl<T: Clone + 'static, E: 'static, P: 'static> Promise<T, E, P> {
     /// The outcome of a promise that is settled.
     pub(crate) fn into_outcome(self) -> Outcome<T, E> {
         let shared = self.shared.clone();

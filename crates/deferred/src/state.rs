@@ -340,7 +340,7 @@ impl<T: 'static, E: 'static, P: 'static> Shared<T, E, P> {
     }
 }
 
-impl<T: Clone + 'static, E: Clone + 'static, P: 'static> Shared<T, E, P> {
+impl<T: Clone + 'static, E: 'static, P: 'static> Shared<T, E, P> {
     /// The outcome of a settled state. Moves it out if this is the last reference, and clones it
     /// otherwise.
     pub(crate) fn into_outcome(mut self: Rc<Self>) -> Outcome<T, E> {
@@ -363,10 +363,10 @@ impl<T: 'static, E: 'static, P: 'static> Drop for Shared<T, E, P> {
         }
         // Without destructors there is no user code to contain: this is the hot path of small
         // values.
-        if !std::mem::needs_drop::<Outcome<T, E>>() {
+        let Some(outcome) = self.outcome.take() else { return };
+        if outcome.is_ok() && !std::mem::needs_drop::<T>() {
             return;
         }
-        let Some(outcome) = self.outcome.take() else { return };
         // The value may own the last promise of another state, and so on: a list made of promises.
         let (host, place) = (self.host.clone(), self.place);
         cascade::run_owned(move || {

@@ -1,7 +1,7 @@
 //! What runs in a later turn: handlers that make a further promise, and asyncio's done-callbacks.
 //!
-//! If a handler returns a promise, one more handler adopts it, and is scheduled as every handler is.
-//! So a chain of adoptions takes turns and no stack, however long it is.
+//! If a handler returns a promise, one more handler adopts it, and is scheduled as every handler
+//! is. So a chain of adoptions takes turns and no stack, however long it is.
 
 use std::panic::Location;
 use std::rc::{Rc, Weak};
@@ -29,6 +29,20 @@ use crate::unhandled::Claim;
 /// host.run_until_stalled();
 /// assert_eq!(half.outcome(), Some(Ok(&4)));
 /// ```
+///
+/// A plain value is not a `Result`:
+///
+/// ```compile_fail,E0277
+/// # use picot_deferred::Promise;
+/// fn next(promise: Promise<i32, String>) -> Promise<i32, String> {
+///     promise.then(|n| n + 1)
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "a handler of a promise cannot return `{Self}`",
+    label = "this handler must return `Result<{T}, {E}>` or `Promise<{T}, {E}>`",
+    note = "return `Ok(value)` for a plain value, and `Promise::spawn(future)` for a future"
+)]
 pub trait Chained<T: 'static, E: 'static>: sealed::Sealed<T, E> {}
 
 pub(crate) mod sealed {
@@ -56,13 +70,13 @@ impl<T: 'static, E: 'static> sealed::Sealed<T, E> for Result<T, E> {
         _: Place,
         map: impl FnOnce(Outcome<T, E>) -> Outcome<U, E> + 'static,
     ) {
-        downstream.deferred.settle(map(self.map_err(Rejection::Error)));
+        downstream.deferred.settle(map(self.map_err(Rejection::from)));
     }
 }
 
-impl<T: Clone + 'static, E: Clone + 'static> Chained<T, E> for Promise<T, E> {}
+impl<T: Clone + 'static, E: 'static> Chained<T, E> for Promise<T, E> {}
 
-impl<T: Clone + 'static, E: Clone + 'static> sealed::Sealed<T, E> for Promise<T, E> {
+impl<T: Clone + 'static, E: 'static> sealed::Sealed<T, E> for Promise<T, E> {
     #[expect(private_interfaces, reason = "only this crate calls it")]
     fn settle<U: 'static>(
         self,
@@ -89,7 +103,7 @@ pub struct CallbackId {
     number: u64,
 }
 
-impl<T: Clone + 'static, E: Clone + 'static, P: 'static> Promise<T, E, P> {
+impl<T: Clone + 'static, E: 'static, P: 'static> Promise<T, E, P> {
     /// Calls `f` with the value, in a later turn than the settling, and returns a promise of what
     /// `f` returns.
     ///
@@ -117,8 +131,8 @@ impl<T: Clone + 'static, E: Clone + 'static, P: 'static> Promise<T, E, P> {
     /// Calls `f` with the rejection, in a later turn than the settling, and returns a promise of
     /// what `f` returns; `Ok` recovers.
     ///
-    /// A value skips `f` and settles the new promise. Otherwise as [`then`](Promise::then). jQuery's
-    /// `catch`, and its `then(null, f)`.
+    /// A value skips `f` and settles the new promise. Otherwise as [`then`](Promise::then).
+    /// jQuery's `catch`, and its `then(null, f)`.
     ///
     /// ```
     /// # let (host, _guard) = picot_deferred::ManualHost::installed();
@@ -185,8 +199,8 @@ impl<T: Clone + 'static, E: Clone + 'static, P: 'static> Promise<T, E, P> {
                 // Cancelled. The claim is dropped with this closure, so a rejection is unseen.
                 return;
             }
-            // This is settled, so no cancel goes there any more. Without the weak reference, a value
-            // that only this handler wants is moved out in place.
+            // This is settled, so no cancel goes there any more. Without the weak reference, a
+            // value that only this handler wants is moved out in place.
             downstream.deferred.shared.upstream.take();
             downstream.is_reported = claim.is_reported();
             if let Err(payload) = catch(|| f(claim, &downstream, place)) {
@@ -199,7 +213,8 @@ impl<T: Clone + 'static, E: Clone + 'static, P: 'static> Promise<T, E, P> {
 }
 
 impl<T: 'static, E: 'static, P: 'static> Promise<T, E, P> {
-    /// Calls `f` with the outcome, in a later turn than the settling: asyncio's `add_done_callback`.
+    /// Calls `f` with the outcome, in a later turn than the settling: asyncio's
+    /// `add_done_callback`.
     ///
     /// Callbacks run in the order of registration. If `f` panics, the panic is reported and the
     /// others still run.
@@ -285,9 +300,7 @@ impl<T: 'static, E: 'static> Downstream<T, E> {
         promise: Promise<V, E>,
         place: Place,
         map: impl FnOnce(Outcome<V, E>) -> Outcome<T, E> + 'static,
-    ) where
-        E: Clone,
-    {
+    ) {
         // Addresses, because the two may have different types.
         if Rc::as_ptr(&promise.shared).addr() == Rc::as_ptr(&self.deferred.shared).addr() {
             self.deferred.settle(Err(Rejection::Cycle));

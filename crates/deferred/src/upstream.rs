@@ -1,5 +1,5 @@
-//! The link from a promise to what it waits for. A cancel travels along it, from a promise up to the
-//! work that nothing else waits for.
+//! The link from a promise to what it waits for. A cancel travels along it, from a promise up to
+//! the work that nothing else waits for.
 
 use std::rc::Rc;
 

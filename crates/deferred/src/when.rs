@@ -29,11 +29,23 @@ use crate::upstream::ReleaseList;
 /// # let (_host, _guard) = picot_deferred::ManualHost::installed();
 /// assert_eq!(twice(ready(Ok(1))).into_promise().outcome(), Some(Ok(&(1, 1))));
 /// ```
+///
+/// A plain value is neither:
+///
+/// ```compile_fail,E0277
+/// picot_deferred::when_all([1, 2]);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "a group cannot wait for `{Self}`",
+    label = "this member must be a promise or a future of a `Result`",
+    note = "values and errors must be `'static` and values `Clone`; pass a plain value as \
+            `std::future::ready(Ok(value))`"
+)]
 pub trait Awaited {
     /// The value.
     type Value: Clone + 'static;
     /// The error.
-    type Error: Clone + 'static;
+    type Error: 'static;
     /// The progress. A group does not pass it on.
     type Progress: 'static;
 
@@ -50,7 +62,7 @@ pub trait Awaited {
     fn into_promise(self) -> Promise<Self::Value, Self::Error, Self::Progress>;
 }
 
-impl<T: Clone + 'static, E: Clone + 'static, P: 'static> Awaited for Promise<T, E, P> {
+impl<T: Clone + 'static, E: 'static, P: 'static> Awaited for Promise<T, E, P> {
     type Value = T;
     type Error = E;
     type Progress = P;
@@ -60,7 +72,7 @@ impl<T: Clone + 'static, E: Clone + 'static, P: 'static> Awaited for Promise<T, 
     }
 }
 
-impl<F, T: Clone + 'static, E: Clone + 'static> Awaited for F
+impl<F, T: Clone + 'static, E: 'static> Awaited for F
 where
     F: Future<Output = Result<T, E>> + 'static,
 {
@@ -73,7 +85,7 @@ where
         // `Ready` is found by its type, because `Promise::spawn` would settle it a turn later.
         let mut future = Some(self);
         match (&mut future as &mut dyn Any).downcast_mut::<Option<Ready<Result<T, E>>>>().and_then(Option::take) {
-            Some(ready) => Promise::settled(ready.into_inner().map_err(Rejection::Error)),
+            Some(ready) => Promise::settled(ready.into_inner().map_err(Rejection::from)),
             None => Promise::spawn(future.expect("the future is still here: only a `Ready` was taken out")),
         }
     }
@@ -93,11 +105,25 @@ where
 /// report(promise.clone());
 /// report((promise.clone(), promise));
 /// ```
+///
+/// A list goes to [`when_all`]:
+///
+/// ```compile_fail,E0277
+/// # use picot_deferred::{Promise, when};
+/// # fn wait(one: Promise<i32, String>, other: Promise<i32, String>) {
+/// when(vec![one, other]);
+/// # }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`when` cannot wait for `{Self}`",
+    label = "this must be one promise, or a tuple of up to eight members with the same error type",
+    note = "pass a list or an iterator to `when_all`, and one future `f` as `(f,)`"
+)]
 pub trait Group {
     /// The value, or the tuple of the members' values.
     type Values: Clone + 'static;
     /// The error type, which all members share.
-    type Error: Clone + 'static;
+    type Error: 'static;
 
     /// Waits for all members; see [`when()`].
     ///
@@ -189,7 +215,8 @@ where
 
 /// Waits until all members are settled, and returns a promise of their outcomes in order.
 ///
-/// The promise is never rejected. (`Promise.allSettled`; asyncio's `gather(…, return_exceptions=True)`.)
+/// The promise is never rejected. (`Promise.allSettled`; asyncio's `gather(…,
+/// return_exceptions=True)`.)
 ///
 /// # Panics
 /// If this thread has no host.
@@ -200,7 +227,7 @@ where
 ///
 /// # let (_host, _guard) = picot_deferred::ManualHost::installed();
 /// when_settled([ready(Ok(1)), ready(Err("no"))])
-///     .done(|outcomes| assert_eq!(*outcomes, [Ok(1), Err(Rejection::Error("no"))]));
+///     .done(|outcomes| assert_eq!(*outcomes, [Ok(1), Err(Rejection::from("no"))]));
 /// ```
 #[doc(alias = "allSettled")]
 #[doc(alias = "return_exceptions")]
@@ -210,7 +237,7 @@ where
     I: IntoIterator,
     I::Item: Awaited<Value = T, Error = E>,
     T: Clone + 'static,
-    E: Clone + 'static,
+    E: 'static,
 {
     let members = promises(members);
     if members.is_empty() {
@@ -244,11 +271,11 @@ where
     I: IntoIterator,
     I::Item: Awaited<Value = T, Error = E>,
     T: Clone + 'static,
-    E: Clone + 'static,
+    E: 'static,
 {
     let members = promises(members);
     if members.is_empty() {
-        return Promise::settled(Err(Rejection::Error(Vec::new())));
+        return Promise::settled(Err(Vec::new().into()));
     }
     start(
         members,
@@ -256,10 +283,10 @@ where
         |mut members, index| {
             if members[index].state() == State::Resolved {
                 let outcome = members.swap_remove(index).into_outcome();
-                return (outcome.map_err(|_| Rejection::Error(Vec::new())), Some(members));
+                return (outcome.map_err(|_| Vec::new().into()), Some(members));
             }
             let rejections = members.into_iter().filter_map(|member| member.into_outcome().err());
-            (Err(Rejection::Error(rejections.collect())), None)
+            (Err(rejections.collect::<Vec<_>>().into()), None)
         },
     )
 }
@@ -287,7 +314,7 @@ where
     I: IntoIterator,
     I::Item: Awaited<Value = T, Error = E>,
     T: Clone + 'static,
-    E: Clone + 'static,
+    E: 'static,
 {
     let members = promises(members);
     if members.is_empty() {
@@ -316,7 +343,7 @@ fn promises<I: IntoIterator<Item: Awaited>>(members: I) -> Vec<MemberOf<I::Item>
     promises
 }
 
-impl<T: Clone + 'static, E: Clone + 'static, P: 'static> Group for Promise<T, E, P> {
+impl<T: Clone + 'static, E: 'static, P: 'static> Group for Promise<T, E, P> {
     type Values = T;
     type Error = E;
 
@@ -364,7 +391,7 @@ macro_rules! group {
             }
         }
 
-        impl<Error: Clone + 'static, $($member: Awaited<Error = Error>),+> Group for ($($member,)+) {
+        impl<Error: 'static, $($member: Awaited<Error = Error>),+> Group for ($($member,)+) {
             type Values = ($($member::Value,)+);
             type Error = Error;
 

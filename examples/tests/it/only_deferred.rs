@@ -15,7 +15,7 @@ fn it_tells_what_happens_in_which_turn() {
         "cancelled: the download stops",
         "fail: this promise was abandoned: its deferred was dropped unsettled",
         "from a thread: Some(Ok(7))",
-        "report: was rejected, which nothing handles (nobody asked); await it, or add `fail`, `catch` or `always`",
+        "report: was rejected, which nothing handles (unhandled); await it, or add `fail`, `catch` or `always`",
     ];
     assert_eq!(stdout, expected);
 }

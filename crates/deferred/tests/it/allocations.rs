@@ -1,4 +1,5 @@
-//! One allocation for a deferred with its promise, one for a callback, none for a member of a group.
+//! One allocation for a deferred with its promise, one for a callback, none for a member of a
+//! group.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

@@ -1,4 +1,4 @@
-//! Cancelling: by whoever waits, or by nobody waiting any more.
+//! Cancelling: by a call, or because nothing waits any more.
 
 use std::cell::Cell;
 use std::pin::pin;
@@ -37,7 +37,7 @@ fn cancel_on_pending_is_true_and_rejects_and_afterwards_false() {
 }
 
 #[test]
-fn whoever_awaits_sees_the_cancel() {
+fn an_await_returns_the_cancel() {
     let (_host, _guard) = ManualHost::installed();
     let deferred = Deferred::new();
     let mut waiting = pin!(deferred.promise().into_future());
@@ -146,7 +146,7 @@ fn a_handler_whose_promise_was_cancelled_never_runs() {
 }
 
 #[test]
-fn a_cancel_goes_up_the_chain_as_far_as_nobody_else_waits() {
+fn a_cancel_goes_up_the_chain_as_far_as_nothing_else_waits() {
     let (host, _guard) = ManualHost::installed();
     let trace = Trace::default();
     let deferred = watched(&trace, "work");
@@ -228,7 +228,7 @@ fn a_future_that_cancels_itself_ends() {
 }
 
 #[test]
-fn cancelling_a_group_cancels_the_members_that_nobody_else_waits_for() {
+fn cancelling_a_group_cancels_the_members_that_nothing_else_waits_for() {
     let (_host, _guard) = ManualHost::installed();
     let trace = Trace::default();
     let (one, other) = (watched(&trace, "one"), watched(&trace, "other"));

@@ -1,5 +1,5 @@
-//! Cases of jQuery's own tests and of the Promises/A+ suite that no other file here holds. The table in
-//! `docs/reference/deferred-conformance.md` names the test of each case.
+//! Cases of jQuery's own tests and of the Promises/A+ suite that no other file here holds. The
+//! table in `docs/reference/deferred-conformance.md` names the test of each case.
 
 use std::cell::RefCell;
 use std::future::ready;
@@ -144,7 +144,7 @@ fn every_pair_of_members_settles_as_its_parts_say() {
 #[test]
 fn when_always_makes_a_new_promise() {
     let (_host, _guard) = ManualHost::installed();
-    for promise in [P::settled(Ok(1)), P::settled(Err(Rejection::Error("no"))), Deferred::new().promise()] {
+    for promise in [P::settled(Ok(1)), P::settled(Err(Rejection::from("no"))), Deferred::new().promise()] {
         assert!(!when(promise.clone()).is_same(&promise));
         let listed = when_all([promise.clone()]);
         assert_eq!(listed.state(), promise.state());
@@ -170,7 +170,7 @@ fn notifications_of_members_do_not_touch_the_group() {
 fn a_group_of_what_is_settled_is_settled_before_when_returns() {
     let (_host, _guard) = ManualHost::installed();
     let trace = Trace::default();
-    let (good, bad) = (P::settled(Ok(1)), P::settled(Err(Rejection::Error("no"))));
+    let (good, bad) = (P::settled(Ok(1)), P::settled(Err(Rejection::from("no"))));
     when(()).always(trace.outcome("nothing"));
     when((ready(Ok::<_, ()>("value")),)).always(trace.outcome("value"));
     when(good.clone()).always(trace.outcome("resolved"));
@@ -189,7 +189,7 @@ fn a_group_of_what_is_settled_is_settled_before_when_returns() {
 }
 
 #[test]
-fn a_settled_promise_never_changes_whenever_somebody_tries() {
+fn a_settled_promise_never_changes_whatever_is_called() {
     let (host, _guard) = ManualHost::installed();
     for is_resolved in [true, false] {
         for delays in [[false, false], [false, true], [true, true]] {
@@ -359,7 +359,7 @@ fn a_handler_that_is_added_by_a_handler_runs_after_that_has_returned() {
             let (host, _guard) = ManualHost::installed();
             let trace = Trace::default();
             let settled = |kind: &str| {
-                let outcome = if is_called(kind, true) { Ok(1) } else { Err(Rejection::Error("no")) };
+                let outcome = if is_called(kind, true) { Ok(1) } else { Err(Rejection::from("no")) };
                 let promise = P::settled(outcome);
                 promise.fail(|_| {});
                 promise
@@ -411,7 +411,7 @@ fn handlers_run_in_their_order_whatever_one_of_them_does_and_each_has_its_own_ch
         assert_eq!(trace.take(), ["first", "second", "third", "added inside"]);
         assert_eq!(first.outcome(), Some(Ok(&10)));
         assert_eq!(second.outcome(), Some(Err(&Rejection::Panicked)));
-        assert_eq!(third.outcome(), Some(Err(&Rejection::Error("refused"))));
+        assert_eq!(third.outcome(), Some(Err(&Rejection::from("refused"))));
     }
 }
 
@@ -420,7 +420,7 @@ fn a_handler_of_any_kind_that_returns_its_own_promise_is_rejected() {
     let (host, _guard) = ManualHost::installed();
     let own = Rc::new(RefCell::new(None::<P>));
     let inner = own.clone();
-    let caught = P::settled(Err(Rejection::Error("no"))).catch(move |_| inner.take().unwrap());
+    let caught = P::settled(Err(Rejection::from("no"))).catch(move |_| inner.take().unwrap());
     own.replace(Some(caught.clone()));
     host.run_until_stalled();
     assert_eq!(caught.outcome(), Some(Err(&Rejection::Cycle)));
@@ -443,7 +443,7 @@ fn a_returned_promise_is_adopted_from_either_handler_whichever_way_and_whenever_
                 let settle = || assert!(if is_resolved { inner.resolve(7) } else { inner.reject("inner") });
                 let promise = inner.promise();
                 let outer = if from_catch {
-                    P::settled(Err(Rejection::Error("no"))).catch(move |_| promise)
+                    P::settled(Err(Rejection::from("no"))).catch(move |_| promise)
                 } else {
                     P::settled(Ok(1)).then(move |_| promise)
                 };
@@ -461,7 +461,7 @@ fn a_returned_promise_is_adopted_from_either_handler_whichever_way_and_whenever_
                 // What has been adopted stays, whatever is tried later.
                 assert!(!inner.resolve(8) && !inner.reject("later"));
                 host.run_until_stalled();
-                let expected = if is_resolved { Ok(&7) } else { Err(&Rejection::Error("inner")) };
+                let expected = if is_resolved { Ok(&7) } else { Err(&Rejection::from("inner")) };
                 assert_eq!(outer.outcome(), Some(expected));
             }
         }
@@ -478,7 +478,7 @@ fn a_future_is_adopted_as_a_promise_that_is_spawned() {
     failed.fail(|_| {});
     host.run_until_stalled();
     assert_eq!(adopted.outcome(), Some(Ok(&2)));
-    assert_eq!(failed.outcome(), Some(Err(&Rejection::Error("no"))));
+    assert_eq!(failed.outcome(), Some(Err(&Rejection::from("no"))));
     assert_eq!(panicked.outcome(), Some(Err(&Rejection::Panicked)));
     assert_eq!(host.take_reports().len(), 1, "the panic");
 }

@@ -97,7 +97,7 @@ fn rejections_that_pass_through() {
             })
         });
         first.reject("no");
-        assert_eq!(last.outcome(), Some(Err(&Rejection::Error("no"))));
+        assert_eq!(last.outcome(), Some(Err(&Rejection::from("no"))));
     });
 }
 

@@ -54,7 +54,7 @@ fn every_waiter_is_woken_once_and_a_dropped_one_is_not() {
     let woken: Vec<_> = counts.iter().map(|count| count.0.load(Ordering::Relaxed)).collect();
     assert_eq!(woken, [1, 0, 1]);
     let outcome = first.as_mut().poll(&mut Context::from_waker(&wakers[0]));
-    assert_eq!(outcome, Poll::Ready(Err(Rejection::Error("no"))));
+    assert_eq!(outcome, Poll::Ready(Err(Rejection::from("no"))));
 }
 
 #[test]

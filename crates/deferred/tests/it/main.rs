@@ -18,6 +18,7 @@ mod registered;
 mod resolver;
 mod scheduled;
 mod settle;
+mod shared_errors;
 mod then;
 mod trace;
 mod unhandled;

@@ -1,5 +1,5 @@
-//! Any series of operations does what a model says that knows only the rules: the first settles, callbacks run at once and
-//! in order, handlers run by turns and in order.
+//! Any series of operations does what a model says that knows only the rules: the first settles,
+//! callbacks run at once and in order, handlers run by turns and in order.
 
 use picot_context::ManualHost;
 use picot_deferred::CallbackId;
@@ -94,7 +94,7 @@ proptest! {
         let (host, _guard) = ManualHost::installed();
         let (deferred, trace, mut model) = (Deferred::new(), Trace::default(), Model::default());
         let promise = deferred.promise();
-        // Somebody handles it, so that no check of that stands in the queue.
+        // Handles the rejection, so that no check of it is in the queue.
         promise.fail(|_| {});
         let mut ids: Vec<(usize, CallbackId)> = Vec::new();
         let mut next_promises = Vec::new();

@@ -27,7 +27,7 @@ fn a_callback_on_a_settled_promise_runs_before_the_call_returns() {
 }
 
 #[test]
-fn a_then_handler_never_does_it_runs_in_a_later_turn() {
+fn a_handler_of_then_always_runs_in_a_later_turn() {
     let (host, _guard) = ManualHost::installed();
     let (deferred, trace) = (Deferred::new(), Trace::default());
     let inside = trace.clone();

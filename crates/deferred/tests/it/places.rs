@@ -118,7 +118,7 @@ fn an_unhandled_rejection_is_reported_with_the_line_where_its_promise_was_made()
         || _ = Deferred::default().reject("no"),
         || _ = Notifying::with_progress().reject("no"),
         || drop(Deferred::with(|deferred| _ = deferred.reject("no"))),
-        || drop(P::settled(Err(picot_deferred::Rejection::Error("no")))),
+        || drop(P::settled(Err(picot_deferred::Rejection::from("no")))),
         || drop(P::spawn(async { Err("no") })),
         || std::mem::forget(when_all([std::future::ready(Err::<i32, _>("no"))])),
         || std::mem::forget(when((std::future::ready(Err::<i32, _>("no")),))),

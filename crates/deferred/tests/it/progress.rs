@@ -40,7 +40,7 @@ fn notifications_come_in_order_until_it_is_settled() {
 }
 
 #[test]
-fn whoever_comes_late_gets_the_last_one_also_after_the_settling() {
+fn a_callback_that_is_added_late_gets_the_last_notification_also_after_the_settling() {
     let (_host, _guard) = ManualHost::installed();
     let (deferred, trace) = (Deferred::with_progress(), Trace::default());
     deferred.promise().progress(listen(&trace, "early"));
@@ -70,7 +70,7 @@ fn a_notification_by_a_callback_waits_until_the_others_have_had_the_one_before()
 }
 
 #[test]
-fn a_settling_by_a_callback_lets_the_others_have_what_is_on_its_way_and_drops_what_waits_behind() {
+fn a_settling_by_a_callback_keeps_the_current_notification_and_drops_queued_ones() {
     type Settle = fn(&Deferred);
     let settle: [(&str, Settle); 4] = [
         ("done", |deferred| _ = deferred.resolve(())),
@@ -122,7 +122,7 @@ fn a_callback_that_is_added_while_a_late_one_is_called_gets_the_same_behind_it()
 }
 
 #[test]
-fn callbacks_are_let_go_with_the_settling_also_from_inside_of_one() {
+fn callbacks_are_dropped_at_the_settling_also_from_inside_of_one() {
     for is_inside in [false, true] {
         let (_host, _guard) = ManualHost::installed();
         let (deferred, held) = (Deferred::with_progress(), Rc::new(()));

@@ -54,7 +54,7 @@ fn a_resolver_dropped_on_another_thread_abandons() {
 }
 
 #[test]
-fn a_value_that_comes_too_late_comes_back() {
+fn a_value_that_comes_too_late_is_returned() {
     let (host, _guard) = ManualHost::installed();
     let deferred = Deferred::new();
     let (late, later) = (deferred.resolver(), deferred.resolver());
@@ -68,7 +68,7 @@ fn a_value_that_comes_too_late_comes_back() {
     assert_eq!(Deferred::new().resolver().resolve(2), Ok(()), "the host has not been told yet");
 }
 
-/// The thread's work is done, and its value is on the way; whoever waits has given up. Both stand.
+/// The promise is cancelled after the other thread has sent its value and before the delivery.
 #[test]
 fn a_promise_that_is_cancelled_while_its_value_is_on_the_way_stays_cancelled() {
     let (host, _guard) = ManualHost::installed();
@@ -83,7 +83,7 @@ fn a_promise_that_is_cancelled_while_its_value_is_on_the_way_stays_cancelled() {
     assert!(promise.cancel());
     host.run_until_stalled();
     assert_eq!((promise.state(), trace.take()), (State::Rejected, vec!["true".to_string()]));
-    assert_eq!(std::sync::Arc::strong_count(&value), 1, "nobody keeps what nobody takes");
+    assert_eq!(std::sync::Arc::strong_count(&value), 1, "the value is dropped");
 
     let deferred = Deferred::new();
     let resolver = deferred.resolver();

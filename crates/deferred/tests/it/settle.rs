@@ -52,7 +52,7 @@ fn rejecting_runs_fail_and_always_and_never_done() {
 }
 
 #[test]
-fn the_first_to_settle_wins_and_the_others_are_told() {
+fn the_first_to_settle_wins_and_the_others_return_false() {
     let (_host, _guard) = ManualHost::installed();
     let (deferred, trace) = (Deferred::new(), Trace::default());
     deferred.promise().always(trace.outcome("always"));
@@ -71,7 +71,7 @@ fn there_is_no_outcome_while_it_is_pending() {
     assert_eq!(promise.outcome(), None);
     deferred.resolve(1);
     assert_eq!(promise.outcome(), Some(Ok(&1)));
-    assert_eq!(Promise::<(), _>::settled(Err(Rejection::Error("no"))).outcome(), Some(Err(&Rejection::Error("no"))));
+    assert_eq!(Promise::<(), _>::settled(Err(Rejection::from("no"))).outcome(), Some(Err(&Rejection::from("no"))));
 }
 
 #[test]

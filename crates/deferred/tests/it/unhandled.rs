@@ -1,5 +1,5 @@
-//! A rejection that nobody looks at is reported in the next turn, once, with the place where the
-//! promise was made.
+//! An unhandled rejection is reported in the next turn, once, with the place where the promise was
+//! made.
 
 use std::panic::Location;
 use std::pin::pin;
@@ -84,7 +84,7 @@ fn handled_late_is_not_reported_twice_nor_where_it_is_passed_on() {
 }
 
 #[test]
-fn the_last_promise_of_a_chain_answers_for_it() {
+fn a_chain_reports_at_its_last_promise() {
     let (host, _guard) = ManualHost::installed();
     let deferred = Deferred::new();
     let next = deferred.promise().then(Ok);
@@ -96,7 +96,7 @@ fn the_last_promise_of_a_chain_answers_for_it() {
 }
 
 #[test]
-fn a_group_answers_for_its_members() {
+fn a_group_handles_the_rejections_of_its_members() {
     let (host, _guard) = ManualHost::installed();
     let (a, b, c) = (Deferred::new(), Deferred::new(), Deferred::new());
     let _group = when_all([a.promise(), b.promise(), c.promise()]);
@@ -109,7 +109,7 @@ fn a_group_answers_for_its_members() {
 }
 
 #[test]
-fn a_future_that_fails_and_nobody_waits_for_is_reported() {
+fn a_future_that_fails_without_a_promise_left_is_reported() {
     let (host, _guard) = ManualHost::installed();
     drop(Promise::<(), String>::spawn(async { Err("no".into()) }));
     let made = line!() - 1;
@@ -118,7 +118,7 @@ fn a_future_that_fails_and_nobody_waits_for_is_reported() {
 }
 
 #[test]
-fn what_somebody_knows_or_nobody_misses_is_quiet() {
+fn cancels_panics_and_unpromised_deferreds_are_not_reported_as_rejections() {
     let (host, _guard) = ManualHost::installed();
     drop(Deferred::new());
     let cancelled = Deferred::new();
@@ -135,7 +135,7 @@ fn what_somebody_knows_or_nobody_misses_is_quiet() {
 }
 
 #[test]
-fn one_that_is_abandoned_while_somebody_may_wait_is_reported() {
+fn an_abandoned_promise_is_reported_if_a_promise_was_made() {
     let (host, _guard) = ManualHost::installed();
     let deferred = Deferred::new();
     let made = line!() - 1;
@@ -146,7 +146,7 @@ fn one_that_is_abandoned_while_somebody_may_wait_is_reported() {
 }
 
 #[test]
-fn an_error_without_words_is_named_by_its_type() {
+fn an_error_without_display_is_named_by_its_type() {
     struct Odd;
     let (host, _guard) = ManualHost::installed();
     picot_deferred::Deferred::<(), Odd>::new().reject(Odd);
@@ -351,7 +351,7 @@ fn one_that_was_reported_is_still_there_for_an_await() {
     assert_eq!(host.take_reports().len(), 1);
     let mut wait = pin!(promise.into_future());
     let polled = wait.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-    assert_eq!(polled, std::task::Poll::Ready(Err(picot_deferred::Rejection::Error("no"))));
+    assert_eq!(polled, std::task::Poll::Ready(Err(picot_deferred::Rejection::from("no"))));
     host.run_until_stalled();
     assert!(host.take_reports().is_empty());
 }

@@ -99,7 +99,7 @@ fn a_large_group_settles_in_any_order() {
 }
 
 #[test]
-fn a_value_that_is_there_is_resolved_at_once() {
+fn a_ready_value_is_resolved_at_once() {
     let (_host, _guard) = ManualHost::installed();
     let trace = Trace::default();
     when((ready(Ok::<_, ()>("value")),)).done(trace.note("value")).fail(|_| unreachable!("there is a value"));
@@ -204,8 +204,8 @@ fn groups_without_members_are_settled_from_the_start() {
     let none = || std::iter::empty::<Promise<i32, &str>>();
     assert_eq!(when_all(none()).outcome(), Some(Ok(&vec![])));
     assert_eq!(when_settled(none()).outcome(), Some(Ok(&vec![])));
-    assert_eq!(when_any(none()).outcome(), Some(Err(&Rejection::Error(vec![]))));
-    assert_eq!(when_race(none()).outcome(), Some(Err(&Rejection::Abandoned)), "nobody will ever settle it");
+    assert_eq!(when_any(none()).outcome(), Some(Err(&Rejection::from(vec![]))));
+    assert_eq!(when_race(none()).outcome(), Some(Err(&Rejection::Abandoned)), "nothing will ever settle it");
 }
 
 #[test]
@@ -218,5 +218,5 @@ fn a_group_that_is_settled_lets_its_members_go() {
     b.reject("no");
     drop(a);
     assert_eq!(std::rc::Rc::strong_count(&held), 1);
-    assert_eq!(group.outcome(), Some(Err(&Rejection::Error("no"))));
+    assert_eq!(group.outcome(), Some(Err(&Rejection::from("no"))));
 }
