@@ -410,7 +410,7 @@ impl LockWait {
     /// ```
     /// let here = std::panic::Location::caller();
     /// let wait = picot_context::LockWait::new(None, here, here, here);
-    /// assert!(wait.to_string().starts_with("somebody waits at "));
+    /// assert!(wait.to_string().starts_with("a task waits at "));
     /// ```
     pub fn new(task: Option<TaskInfo>, place: Place, lock: Place, held_since: Place) -> LockWait {
         LockWait { task, place, lock, held_since }
@@ -421,7 +421,7 @@ impl fmt::Display for LockWait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.task {
             Some(task) => task.fmt(f)?,
-            None => f.write_str("somebody")?,
+            None => f.write_str("a task")?,
         }
         let [place, lock, held_since] = [self.place, self.lock, self.held_since].map(Escaped);
         write!(f, " waits at {place} for the lock made at {lock}, held since {held_since}")

@@ -1,7 +1,7 @@
 //! `Barrier`: a fixed number of tasks wait for each other, round after round.
 //!
-//! A round begins when as many have come as it takes and everybody of the round before has gone on. So whoever comes while
-//! a round drains waits, and is counted for the next.
+//! A round begins when enough tasks have arrived and every task of the round before has gone on. So
+//! a task that arrives while a round drains waits, and counts for the next round.
 
 use std::cell::Cell;
 use std::fmt;
@@ -13,10 +13,10 @@ use crate::dump::Waiter;
 use crate::wait_list::{Left, Ticket, WaitList};
 use crate::wake::wake_all;
 
-/// What a waiter is given when the barrier is broken under it; otherwise it is given its index.
+/// What a waiter is given when the barrier breaks; otherwise it is given its index.
 const BROKEN: usize = usize::MAX;
 
-/// Lets tasks go on once a fixed number of them has come, again and again (asyncio's `Barrier`).
+/// Releases tasks once a fixed number of them has arrived, again and again (asyncio's `Barrier`).
 ///
 /// ```
 /// use std::task::{Context, Poll, Waker};
@@ -32,17 +32,21 @@ const BROKEN: usize = usize::MAX;
 /// ```
 pub struct Barrier {
     parties: usize,
-    /// How many of the last round have yet to go on.
+    /// How many tasks of the last round have yet to go on.
     draining: Cell<usize>,
     is_broken: Cell<bool>,
     waiters: WaitList,
 }
 
 impl Barrier {
-    /// A barrier for `parties` tasks.
+    /// Makes a barrier for `parties` tasks.
     ///
     /// # Panics
     /// If `parties` is 0.
+    ///
+    /// ```
+    /// assert_eq!(picot_sync::Barrier::new(2).parties(), 2);
+    /// ```
     #[track_caller]
     pub const fn new(parties: usize) -> Barrier {
         assert!(parties > 0, "a barrier is for at least one task");
@@ -50,59 +54,99 @@ impl Barrier {
         Barrier { parties, draining: Cell::new(0), is_broken: Cell::new(false), waiters }
     }
 
-    /// Waits until as many tasks have come as the barrier is for. Returns this one's index in its round, by arrival: each
-    /// from 0 to `parties - 1` once, so one of them can be told to do what is to be done once.
+    /// Waits until `parties` tasks have arrived, and returns this task's index in its round.
+    ///
+    /// The indices follow the order of arrival. Each from 0 to `parties - 1` occurs once, so the
+    /// task with index 0 can do what has to be done once.
     ///
     /// # Errors
-    /// [`Broken`] if the barrier is broken, or is broken or reset while it waits.
+    /// [`Broken`] if the barrier is broken, or is broken or reset during the wait.
     ///
     /// # If dropped
-    /// It has not come: another has to come in its place. If its round has begun already, the others go on without it.
+    /// The task has not arrived, and another has to arrive in its place. If its round has begun
+    /// already, the others go on without it.
+    ///
+    /// ```
+    /// # futures_lite::future::block_on(async {
+    /// assert_eq!(picot_sync::Barrier::new(1).wait().await, Ok(0));
+    /// # });
+    /// ```
     #[track_caller]
     pub fn wait(&self) -> WaitBarrier<'_> {
         WaitBarrier { barrier: self, waiter: Ticket::new() }
     }
 
-    /// Breaks it: all who wait get an error, and so does everybody who comes, until it is [reset](Barrier::reset). For the
-    /// task that cannot come any more (asyncio's `abort`).
+    /// Breaks the barrier: every wait fails, now and until [`reset`](Barrier::reset) (asyncio's
+    /// `abort`).
+    ///
+    /// Call it when a task cannot arrive any more.
+    ///
+    /// ```
+    /// # futures_lite::future::block_on(async {
+    /// let barrier = picot_sync::Barrier::new(2);
+    /// barrier.break_up();
+    /// assert_eq!(barrier.wait().await, Err(picot_sync::Broken));
+    /// # });
+    /// ```
     #[doc(alias = "abort")]
     pub fn break_up(&self) {
         self.is_broken.set(true);
         wake_all(self.waiters.notify_all(BROKEN));
     }
 
-    /// Empties it: all who wait get an error, and it can be used again, also if it was broken. Those whose round has begun go
-    /// on.
+    /// Fails every wait of now and makes a broken barrier usable again.
+    ///
+    /// Tasks whose round has begun go on.
+    ///
+    /// ```
+    /// let barrier = picot_sync::Barrier::new(2);
+    /// barrier.break_up();
+    /// barrier.reset();
+    /// assert!(!barrier.is_broken());
+    /// ```
     pub fn reset(&self) {
         self.is_broken.set(false);
         wake_all(self.waiters.notify_all(BROKEN));
     }
 
-    /// Whether it is broken.
+    /// Returns whether the barrier is broken.
+    ///
+    /// ```
+    /// assert!(!picot_sync::Barrier::new(2).is_broken());
+    /// ```
     #[doc(alias = "broken")]
     pub fn is_broken(&self) -> bool {
         self.is_broken.get()
     }
 
-    /// How many tasks it is for.
+    /// Returns how many tasks a round needs.
+    ///
+    /// ```
+    /// assert_eq!(picot_sync::Barrier::new(2).parties(), 2);
+    /// ```
     pub fn parties(&self) -> usize {
         self.parties
     }
 
-    /// Those who wait for the others, the first first.
+    /// Lists the tasks that wait for the others, first come first.
+    ///
+    /// ```
+    /// assert!(picot_sync::Barrier::new(2).waiters().is_empty());
+    /// ```
     #[doc(alias = "n_waiting")]
     pub fn waiters(&self) -> Vec<Waiter> {
         self.waiters.list()
     }
 
-    /// Begins a round with the first `count` who wait, of `draining` altogether.
+    /// Begins a round of `draining` tasks, of which the first `count` waiters are notified.
     fn begin_round(&self, count: usize, draining: usize) {
         self.draining.set(draining);
         let wakers: Vec<Waker> = (0..count).filter_map(|index| self.waiters.notify_first(index)).collect();
         wake_all(wakers);
     }
 
-    /// One more has come. Returns whether it completes a round, of which it is then the last.
+    /// Counts an arrival. Returns whether it completes a round, of which it is then the last
+    /// member.
     fn arrive(&self) -> bool {
         let completes = self.draining.get() == 0 && self.waiters.len() + 1 == self.parties;
         if completes {
@@ -111,7 +155,7 @@ impl Barrier {
         completes
     }
 
-    /// One of the round has gone on.
+    /// Counts a task of the round that goes on.
     fn go_on(&self) {
         self.draining.set(self.draining.get() - 1);
         if self.draining.get() == 0 && self.waiters.len() >= self.parties {
@@ -130,7 +174,11 @@ impl fmt::Debug for Barrier {
     }
 }
 
-/// The barrier is broken; [`Barrier::reset`] makes it usable again.
+/// The error of a wait at a barrier that is broken. [`Barrier::reset`] makes it usable again.
+///
+/// ```
+/// assert!(picot_sync::Broken.to_string().contains("reset"));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[doc(alias = "BrokenBarrierError")]
 pub struct Broken;
@@ -145,7 +193,13 @@ impl fmt::Display for Broken {
 
 impl std::error::Error for Broken {}
 
-/// Waits for the others: what [`Barrier::wait`] returns.
+/// Future of [`Barrier::wait`].
+///
+/// ```
+/// let barrier = picot_sync::Barrier::new(2);
+/// let wait: picot_sync::WaitBarrier<'_> = barrier.wait();
+/// # drop(wait);
+/// ```
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct WaitBarrier<'a> {
     barrier: &'a Barrier,

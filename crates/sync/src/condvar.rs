@@ -1,7 +1,8 @@
-//! `Condvar`: waiting until something about a locked value has changed.
+//! `Condvar`: waiting until a locked value has changed.
 //!
-//! A waiter is in line before its lock is released, so no notification falls between. One that was notified by
-//! [`notify_one`](Condvar::notify_one) and is dropped before it has the lock again passes the notification on.
+//! A waiter is in line before its lock is released, so no notification is missed in between. A
+//! waiter that [`notify_one`](Condvar::notify_one) chose, and that is dropped before it has the
+//! lock again, passes the notification on.
 
 use std::fmt;
 use std::panic::Location;
@@ -15,11 +16,11 @@ use crate::mutex::{Lock, Mutex, MutexGuard};
 use crate::wait_list::{Left, Ticket, WaitList};
 use crate::wake::{wake, wake_all};
 
-/// What a waiter is given: whether its notification was meant for one, and has to reach one.
+/// What a waiter is given: whether its notification was for one waiter, and has to reach one.
 const FOR_ONE: usize = 1;
 const FOR_ALL: usize = 0;
 
-/// Lets tasks wait until something about the value of a [`Mutex`] has changed (asyncio's `Condition`, std's `Condvar`).
+/// Lets tasks wait until the value of a [`Mutex`] has changed (asyncio's `Condition`).
 ///
 /// ```
 /// use picot_sync::{Condvar, Mutex};
@@ -40,20 +41,32 @@ pub struct Condvar {
 }
 
 impl Condvar {
-    /// A condition variable that nobody waits for.
+    /// Makes a condition variable without waiters.
+    ///
+    /// ```
+    /// assert!(picot_sync::Condvar::new().waiters().is_empty());
+    /// ```
     #[track_caller]
     pub const fn new() -> Condvar {
         Condvar { waiters: WaitList::new("Condvar::wait", Location::caller()) }
     }
 
-    /// Releases the lock, waits until notified, and takes the lock again. Always look again at what you wait for, or use
-    /// [`wait_while`](Condvar::wait_while): between the notification and the lock others have their turn.
+    /// Releases the lock, waits for a notification, and takes the lock again.
     ///
-    /// The lock is released when the future is first polled, or dropped.
+    /// Check the condition again after it, or use [`wait_while`](Condvar::wait_while): other tasks
+    /// may take the lock between the notification and this task's step. The lock is released when
+    /// the future is first polled or dropped.
     ///
     /// # If dropped
     /// The lock is not taken again. A notification by [`notify_one`](Condvar::notify_one) or
-    /// [`notify`](Condvar::notify) that has reached this waiter goes to the next, as long as this has not returned.
+    /// [`notify`](Condvar::notify) that has reached this wait goes to the next waiter.
+    ///
+    /// ```
+    /// # use picot_sync::{Condvar, Mutex};
+    /// async fn wait_for_change(count: &Mutex<u32>, changed: &Condvar) -> u32 {
+    ///     *changed.wait(count.lock().await).await
+    /// }
+    /// ```
     #[track_caller]
     pub fn wait<'c, 'a, T: ?Sized>(&'c self, guard: MutexGuard<'a, T>) -> WaitCondvar<'c, 'a, T> {
         self.wait_at(guard, Location::caller())
@@ -64,11 +77,21 @@ impl Condvar {
         WaitCondvar { condvar: self, mutex, waiter: Ticket::at(place), owes: FOR_ALL, state: State::Locked(guard) }
     }
 
-    /// Waits, again and again, while `condition` says so of the locked value; does not suspend if it says no at once
-    /// (asyncio's `wait_for`, with the opposite sense).
+    /// Waits as long as `condition` returns true for the locked value.
+    ///
+    /// Completes at once if the first call returns false. It is asyncio's `wait_for` with the
+    /// opposite sense.
     ///
     /// # If dropped
     /// As with [`wait`](Condvar::wait).
+    ///
+    /// ```
+    /// # futures_lite::future::block_on(async {
+    /// let (count, changed) = (picot_sync::Mutex::new(3), picot_sync::Condvar::new());
+    /// let count = changed.wait_while(count.lock().await, |count| *count < 3).await;
+    /// assert_eq!(*count, 3);
+    /// # });
+    /// ```
     #[track_caller]
     #[doc(alias = "wait_for")]
     pub fn wait_while<'c, 'a, T: ?Sized, F>(&'c self, guard: MutexGuard<'a, T>, condition: F) -> WaitWhile<'c, 'a, T, F>
@@ -78,10 +101,15 @@ impl Condvar {
         WaitWhile { condvar: self, place: Location::caller(), condition, guard: Some(guard), wait: None }
     }
 
-    /// Lets the first who waits go on, once it has the lock. Without a waiter, nothing happens.
+    /// Notifies the first waiter, which goes on once it has the lock. Without a waiter, does
+    /// nothing.
     ///
-    /// Unlike asyncio's it does not ask for the lock: what a waiter looks at is inside of the lock and cannot be changed
-    /// without it.
+    /// Unlike asyncio's, it does not need the lock: the value that a waiter checks is inside the
+    /// lock.
+    ///
+    /// ```
+    /// picot_sync::Condvar::new().notify_one();
+    /// ```
     #[doc(alias = "signal")]
     pub fn notify_one(&self) {
         if let Some(waker) = self.waiters.notify_first(FOR_ONE) {
@@ -89,19 +117,32 @@ impl Condvar {
         }
     }
 
-    /// Lets the first `count` who wait go on, each once it has the lock. Those who begin to wait meanwhile are not meant.
+    /// Notifies the first `count` waiters. Waits that begin meanwhile are not notified.
+    ///
+    /// ```
+    /// picot_sync::Condvar::new().notify(2);
+    /// ```
     pub fn notify(&self, count: usize) {
         let count = count.min(self.waiters.len());
         wake_all((0..count).filter_map(|_| self.waiters.notify_first(FOR_ONE)).collect());
     }
 
-    /// Lets all go on who wait now, each once it has the lock.
+    /// Notifies every waiter of now. Each goes on once it has the lock.
+    ///
+    /// ```
+    /// picot_sync::Condvar::new().notify_all();
+    /// ```
     #[doc(alias = "broadcast")]
     pub fn notify_all(&self) {
         wake_all(self.waiters.notify_all(FOR_ALL));
     }
 
-    /// Those who wait to be notified, the first first. Who is notified and waits for the lock is among the lock's waiters.
+    /// Lists the waiters that were not notified, first come first. The others are among the lock's
+    /// waiters.
+    ///
+    /// ```
+    /// assert!(picot_sync::Condvar::new().waiters().is_empty());
+    /// ```
     pub fn waiters(&self) -> Vec<Waiter> {
         self.waiters.list()
     }
@@ -120,13 +161,20 @@ impl fmt::Debug for Condvar {
     }
 }
 
-/// Waits for a notification: what [`Condvar::wait`] returns.
+/// Future of [`Condvar::wait`].
+///
+/// ```
+/// let (mutex, condvar) = (picot_sync::Mutex::new(0), picot_sync::Condvar::new());
+/// let wait: picot_sync::WaitCondvar<'_, '_, i32> = condvar.wait(mutex.try_lock().unwrap());
+/// # drop(wait);
+/// ```
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct WaitCondvar<'c, 'a, T: ?Sized> {
     condvar: &'c Condvar,
     mutex: &'a Mutex<T>,
     waiter: Ticket,
-    /// Whether a notification that was meant for one has been collected, and is owed to the next if this is dropped.
+    /// Whether a collected notification was for one waiter, and goes to the next if this is
+    /// dropped.
     owes: usize,
     state: State<'a, T>,
 }
@@ -188,13 +236,20 @@ impl<T: ?Sized> fmt::Debug for WaitCondvar<'_, '_, T> {
     }
 }
 
-/// Waits for a condition: what [`Condvar::wait_while`] returns.
+/// Future of [`Condvar::wait_while`].
+///
+/// ```
+/// let (mutex, condvar) = (picot_sync::Mutex::new(0), picot_sync::Condvar::new());
+/// let guard = mutex.try_lock().unwrap();
+/// let wait: picot_sync::WaitWhile<'_, '_, i32, _> = condvar.wait_while(guard, |n| *n < 3);
+/// # drop(wait);
+/// ```
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct WaitWhile<'c, 'a, T: ?Sized, F> {
     condvar: &'c Condvar,
     place: Place,
     condition: F,
-    /// The lock, while the condition is looked at.
+    /// The lock, while `condition` runs.
     guard: Option<MutexGuard<'a, T>>,
     wait: Option<WaitCondvar<'c, 'a, T>>,
 }
@@ -209,7 +264,8 @@ impl<'a, T: ?Sized, F: FnMut(&mut T) -> bool> Future for WaitWhile<'_, 'a, T, F>
         let this = self.get_mut();
         loop {
             if this.wait.is_none() {
-                // The first look may complete it, so it takes part in the budget. Later ones follow a wait, which has.
+                // The first look may complete it, so it takes part in the budget. Later ones follow
+                // a wait, which has.
                 ready!(budget::poll_left(cx));
             }
             if let Some(wait) = &mut this.wait {

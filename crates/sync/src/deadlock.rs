@@ -1,11 +1,12 @@
-//! Circles of locks: found when the last lock closes one.
+//! Circles of locks, found when the last lock closes one.
 //!
-//! A circle can only be closed by somebody who holds a lock and waits for another. So nothing is noted, and nothing
-//! looked up, while the only lock that is held on the thread is the one that is waited for. Otherwise each wait is an
-//! edge from whoever waits to the lock, the lock knows its holder, and a new edge is followed from holder to holder.
+//! A circle can only be closed by a task that holds one lock and waits for another. So a wait is
+//! noted only while a second lock is held on the thread, or if the task waits for its own lock. A
+//! noted wait is an edge from the waiter to the lock, the lock knows its holder, and each new edge
+//! is followed from holder to holder.
 //!
-//! Whoever holds or waits is known by its task and its waker, so that the children of a `FuturesUnordered` are told
-//! apart. Branches of one `join!` share both, and cannot be: the report then says "by itself" of two branches.
+//! Tasks are identified by task id and waker, which tells the children of a `FuturesUnordered`
+//! apart. Branches of one `join!` share both and cannot be told apart.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +15,7 @@ use std::task::Waker;
 
 use picot_context::{Cause, Kind, LockWait, Origin, Place, Report, Step, TaskId, report};
 
-/// Somebody who can hold a lock, or wait for one.
+/// A task that can hold a lock or wait for one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Who {
     pub(crate) task: Option<TaskId>,
@@ -31,30 +32,30 @@ impl Who {
         }
     }
 
-    /// Whether the two are one, as far as is known. Two of whom nothing is known are not.
+    /// Whether both are the same task, as far as is known. Two unknown tasks are not.
     fn is(self, other: Who) -> bool {
         self.task == other.task
             && if self.waker == 0 || other.waker == 0 { self.task.is_some() } else { self.waker == other.waker }
     }
 
-    /// The edges that may begin here.
+    /// The keys of the edges that may begin here.
     fn edges(self) -> std::ops::RangeInclusive<EdgeKey> {
         let last = if self.waker == 0 { usize::MAX } else { self.waker };
         EdgeKey(self, 0)..=EdgeKey(Who { waker: last, ..self }, u32::MAX)
     }
 }
 
-/// Whoever holds a lock, and where it was asked for.
+/// The task that holds a lock, and where it asked for it.
 #[derive(Clone, Copy)]
 pub(crate) struct Holder {
     pub(crate) who: Who,
     pub(crate) place: Place,
 }
 
-/// A lock as those see it who follow edges: its holder, which changes under them.
+/// A lock as the search sees it: its holder, which changes during waits.
 pub(crate) type Seen = Rc<Cell<Option<Holder>>>;
 
-/// Whoever waits, and its number among the waiters of the thread.
+/// The waiting task, and its number among the waiters of the thread.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct EdgeKey(Who, u32);
 
@@ -66,8 +67,8 @@ struct Edge {
     place: Place,
 }
 
-/// How many waits a search looks at. Each wait for a lock may search, so a chain of any length must not be followed to its
-/// end each time.
+/// The most waits that one search visits. Each wait for a lock may search, so following a long
+/// chain to its end each time would be quadratic.
 const LOOKED_AT: usize = 64;
 
 thread_local! {
@@ -86,8 +87,9 @@ pub(crate) fn released() {
     HELD.set(HELD.get() - 1);
 }
 
-/// Whether `who`'s wait for what `holder` holds has to be noted. It could be part of a circle of several tasks, now or
-/// later, only if a second lock is held. A wait for the task's own lock is noted for the report of a dead end.
+/// Whether `who`'s wait for what `holder` holds has to be noted. It could be part of a circle of
+/// several tasks, now or later, only if a second lock is held. A wait for the task's own lock is
+/// noted for the report of a dead end.
 #[inline]
 pub(crate) fn matters(who: Who, holder: Holder) -> bool {
     HELD.get() > 1 || holder.who.is(who)
@@ -107,7 +109,7 @@ fn own_lock(task: TaskId) -> Option<LockWait> {
         .ok()?
 }
 
-/// Notes that `who` waits for a lock, and reports the circle that this closes, if it does.
+/// Notes that `who` waits for a lock, and reports the circle that this closes, if any.
 #[cold]
 pub(crate) fn begin(who: Who, waiter: u32, place: Place, lock: Seen, made: Place) -> EdgeKey {
     let key = EdgeKey(who, waiter);
@@ -124,7 +126,7 @@ pub(crate) fn begin(who: Who, waiter: u32, place: Place, lock: Seen, made: Place
     key
 }
 
-/// Forgets a wait that has ended, in whatever way.
+/// Removes a wait that has ended or was dropped.
 #[cold]
 pub(crate) fn end(key: EdgeKey) {
     // After the end of the thread's map there is nothing to forget.
@@ -132,7 +134,7 @@ pub(crate) fn end(key: EdgeKey) {
     drop(edge);
 }
 
-/// The way from the wait `first` back to whoever waits there.
+/// Finds the way from the wait `first` back to the task that waits there.
 fn circle(edges: &BTreeMap<EdgeKey, Edge>, first: EdgeKey) -> Option<Vec<LockWait>> {
     // Each with the index of the one from whose holder it begins.
     let mut found = vec![(first, None)];
@@ -140,7 +142,8 @@ fn circle(edges: &BTreeMap<EdgeKey, Edge>, first: EdgeKey) -> Option<Vec<LockWai
     let mut index = 0;
     while let Some(&(key, _)) = found.get(index).filter(|_| index < LOOKED_AT) {
         if let Some(holder) = edges[&key].lock.get() {
-            // A task that holds what it waits for may have branches, one of which holds and will let go.
+            // A task that holds what it waits for may have branches, one of which holds and will
+            // let go.
             if holder.who.is(key.0) {
                 index += 1;
                 continue;

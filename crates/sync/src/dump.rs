@@ -1,4 +1,4 @@
-//! What can be seen from outside: who waits, for what, and where. A loop's dump reads it; so do tests.
+//! Lists of waiters: which task waits, for what, and where. A loop's dump and tests read them.
 
 use std::fmt;
 
@@ -6,7 +6,13 @@ use picot_context::{Place, TaskInfo};
 
 use crate::wait_list;
 
-/// Somebody who waits for a primitive of this crate.
+/// A task that waits for a primitive of this crate.
+///
+/// ```
+/// let event = picot_sync::Event::new();
+/// let waiters: Vec<picot_sync::Waiter> = event.waiters();
+/// assert!(waiters.is_empty());
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Waiter {
@@ -16,25 +22,26 @@ pub struct Waiter {
     pub made: Place,
     /// The task that waits; `None` under an executor that does not say what runs.
     pub task: Option<TaskInfo>,
-    /// Where it called the operation.
+    /// Where the task called the operation.
     pub place: Place,
-    /// Whether it has been notified, and has only to be polled.
+    /// Whether it was notified and only has to be polled.
     pub is_notified: bool,
 }
 
-/// `fetch (task 7, spawned at …) waits at src/main.rs:12:5 in Mutex::lock, made at src/main.rs:3:9`.
+/// `fetch (task 7, spawned at …) waits at src/main.rs:12:5 in Mutex::lock, made at
+/// src/main.rs:3:9`.
 impl fmt::Display for Waiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.task {
             Some(task) => task.fmt(f)?,
-            None => f.write_str("somebody")?,
+            None => f.write_str("a task")?,
         }
         let waits = if self.is_notified { "goes on" } else { "waits" };
         write!(f, " {waits} at {} in {}, made at {}", self.place, self.what, self.made)
     }
 }
 
-/// Everybody on this thread who waits for a primitive of this crate, the longest first.
+/// Lists every waiter of this thread, longest wait first.
 ///
 /// ```
 /// use std::task::{Context, Waker};
@@ -45,7 +52,8 @@ impl fmt::Display for Waiter {
 /// assert!(wait.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
 ///
 /// let waiting = picot_sync::waiting();
-/// assert_eq!((waiting.len(), waiting[0].what, waiting[0].place.file()), (1, "Event::wait", file!()));
+/// assert_eq!((waiting.len(), waiting[0].what), (1, "Event::wait"));
+/// assert_eq!(waiting[0].place.file(), file!());
 /// ```
 #[doc(alias = "print_call_graph")]
 pub fn waiting() -> Vec<Waiter> {

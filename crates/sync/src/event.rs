@@ -1,6 +1,6 @@
 //! `Event`: a flag that tasks wait for.
 //!
-//! Setting notifies everybody who waits at that moment, for good: clearing it before they run takes nothing back.
+//! `set` notifies every waiter of that moment for good: `clear` before they run takes nothing back.
 
 use std::cell::Cell;
 use std::fmt;
@@ -33,38 +33,72 @@ pub struct Event {
 }
 
 impl Event {
-    /// An event that is not set.
+    /// Makes an event that is not set.
+    ///
+    /// ```
+    /// assert!(!picot_sync::Event::new().is_set());
+    /// ```
     #[track_caller]
     pub const fn new() -> Event {
         Event { is_set: Cell::new(false), waiters: WaitList::new("Event::wait", Location::caller()) }
     }
 
-    /// Sets the flag, and lets everybody go on who waits now.
+    /// Sets the flag and wakes every waiter.
+    ///
+    /// ```
+    /// let event = picot_sync::Event::new();
+    /// event.set();
+    /// assert!(event.is_set());
+    /// ```
     pub fn set(&self) {
         self.is_set.set(true);
         wake_all(self.waiters.notify_all(1));
     }
 
-    /// Clears the flag. Whoever waited when it was set goes on all the same.
+    /// Clears the flag. Tasks that waited when it was set go on all the same.
+    ///
+    /// ```
+    /// let event = picot_sync::Event::new();
+    /// event.set();
+    /// event.clear();
+    /// assert!(!event.is_set());
+    /// ```
     pub fn clear(&self) {
         self.is_set.set(false);
     }
 
-    /// Whether the flag is set.
+    /// Returns whether the flag is set.
+    ///
+    /// ```
+    /// let event = picot_sync::Event::new();
+    /// assert!(!event.is_set());
+    /// ```
     pub fn is_set(&self) -> bool {
         self.is_set.get()
     }
 
-    /// Waits until the flag is set; does not suspend if it is.
+    /// Waits until the flag is set. Completes at once if it is set.
     ///
     /// # If dropped
-    /// Nothing is lost: an event has nothing that only one can take.
+    /// Nothing is lost: setting the flag is meant for every waiter.
+    ///
+    /// ```
+    /// # futures_lite::future::block_on(async {
+    /// let event = picot_sync::Event::new();
+    /// event.set();
+    /// event.wait().await;
+    /// # });
+    /// ```
     #[track_caller]
     pub fn wait(&self) -> WaitEvent<'_> {
         WaitEvent { event: self, waiter: Ticket::new() }
     }
 
-    /// Those who wait, the first first.
+    /// Lists the waiters, first come first.
+    ///
+    /// ```
+    /// assert!(picot_sync::Event::new().waiters().is_empty());
+    /// ```
     pub fn waiters(&self) -> Vec<Waiter> {
         self.waiters.list()
     }
@@ -83,7 +117,13 @@ impl fmt::Debug for Event {
     }
 }
 
-/// Waits for an event: what [`Event::wait`] returns.
+/// Future of [`Event::wait`].
+///
+/// ```
+/// let event = picot_sync::Event::new();
+/// let wait: picot_sync::WaitEvent<'_> = event.wait();
+/// # drop(wait);
+/// ```
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct WaitEvent<'a> {
     event: &'a Event,

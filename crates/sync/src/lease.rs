@@ -1,4 +1,4 @@
-//! Which items of a queue are still being worked on: leases, and waiting for the last of them.
+//! Leases: which items of a queue are still being worked on, and waiting for the last of them.
 
 use std::cell::Cell;
 use std::fmt;
@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use crate::wait_list::{Ticket, WaitList};
 use crate::wake::wake_all;
 
-/// How many items have been put and are not done.
+/// Counts the items that were put and are not done.
 pub(crate) struct Unfinished {
     count: Cell<usize>,
     joiners: WaitList,
@@ -42,7 +42,16 @@ impl Unfinished {
     }
 }
 
-/// An item that was taken from a queue and is worked on; it counts as done when this is dropped.
+/// An item that was taken from a queue. It counts as done when this is dropped.
+///
+/// ```
+/// # futures_lite::future::block_on(async {
+/// let queue = picot_sync::Queue::new(1);
+/// queue.put(7).await.unwrap();
+/// let lease = queue.lease().await.unwrap();
+/// assert_eq!(*lease, 7);
+/// # });
+/// ```
 #[must_use = "the item counts as done at once if the lease is dropped"]
 pub struct Lease<'a, T> {
     // In this order: the item is dropped before it counts as done.
@@ -63,7 +72,18 @@ impl<'a, T> Lease<'a, T> {
         Lease { item, done: Done(unfinished) }
     }
 
-    /// The item, which counts as done from now on (asyncio's `task_done`, which cannot be called twice here).
+    /// Marks the item as done and returns it (asyncio's `task_done`, which cannot be called twice
+    /// here).
+    ///
+    /// ```
+    /// # futures_lite::future::block_on(async {
+    /// let queue = picot_sync::Queue::new(1);
+    /// queue.put(7).await.unwrap();
+    /// let lease = queue.lease().await.unwrap();
+    /// assert_eq!(picot_sync::Lease::finish(lease), 7);
+    /// assert_eq!(queue.unfinished(), 0);
+    /// # });
+    /// ```
     #[doc(alias = "task_done")]
     pub fn finish(lease: Lease<'a, T>) -> T {
         let Lease { item, done } = lease;
@@ -92,7 +112,13 @@ impl<T: fmt::Debug> fmt::Debug for Lease<'_, T> {
     }
 }
 
-/// Waits until everything that was put is done: what [`Queue::join`](crate::Queue::join) returns.
+/// Future of [`Queue::join`](crate::Queue::join).
+///
+/// ```
+/// let queue = picot_sync::Queue::<u8>::new(1);
+/// let join: picot_sync::JoinQueue<'_> = queue.join();
+/// # drop(join);
+/// ```
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct JoinQueue<'a> {
     unfinished: &'a Unfinished,

@@ -1,3 +1,18 @@
+//! # Modules
+//! - One holder, or several, at a time: [`Mutex`], [`Semaphore`].
+//! - Waiting for something to happen: [`Event`], [`Condvar`], [`Barrier`].
+//! - Handing over values: [`Queue`], [`PriorityQueue`], [`LifoQueue`], [`oneshot`], [`watch`].
+//! - Diagnosis: [`waiting`] lists every [`Waiter`] of the thread.
+//!
+//! # Rules that all of them keep
+//! - **First come, first served**, counted from a future's first poll.
+//! - **A dropped wait loses nothing.** What a waiter was given and has not used goes to the next
+//!   one.
+//! - **Foreign code runs outside.** Wakers and values are called and dropped with no borrow live.
+//! - **Fair to other tasks.** Each completed operation spends one unit of its step's
+//!   [budget](picot_context::budget), so a task whose queue is never empty lets other tasks run.
+//! - **One thread.** No type here is `Send`, and nothing is atomic. Do not leak futures and guards
+//!   by [`std::mem::forget`]: a leaked place in line blocks the waiters behind it.
 #![doc = include_str!("../README.md")]
 //!
 //! # What is where
@@ -8,12 +23,15 @@
 //!
 //! # What holds for all
 //! - **First come, first served**, counted from a future's first poll.
-//! - **What is dropped did not happen.** A waiter that had been given something and did not get to run passes it on.
-//! - **No code of yours runs inside.** Wakers are woken and dropped, and values dropped, with nothing borrowed.
+//! - **What is dropped did not happen.** A waiter that had been given something and did not get to
+//!   run passes it on.
+//! - **No code of yours runs inside.** Wakers are woken and dropped, and values dropped, with
+//!   nothing borrowed.
 //! - **Fair to other tasks.** Each operation that completes takes one from its step's
 //!   [budget](picot_context::budget), so that a task whose queue is never empty lets others run.
-//! - **One thread.** Nothing here is `Send`, and nothing is atomic. Futures and guards must not be leaked by
-//!   [`std::mem::forget`]: a place in line that is never given up holds up those behind it.
+//! - **One thread.** Nothing here is `Send`, and nothing is atomic. Futures and guards must not be
+//!   leaked by [`std::mem::forget`]: a place in line that is never given up holds up those behind
+//!   it.
 #![forbid(unsafe_code)]
 
 mod barrier;

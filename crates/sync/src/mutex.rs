@@ -1,7 +1,8 @@
 //! `Mutex`: one holder at a time, in the order of asking.
 //!
-//! The invariant: a lock that somebody waits for is never free. Unlocking makes the first in line the holder, before it
-//! runs; so nobody barges in, and whoever is dropped between the two unlocks in its turn.
+//! The invariant: a lock that has waiters is never free. Unlocking makes the first waiter the
+//! holder before its task runs. So no other task takes the lock in between, and a waiter that is
+//! dropped in between unlocks in its turn.
 
 use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::fmt;
@@ -18,25 +19,27 @@ use crate::dump::Waiter;
 use crate::wait_list::{Left, Ticket, WaitList};
 use crate::wake::wake;
 
-/// A lock around a value, for the tasks of one thread, that is held across awaits (asyncio's `Lock`).
+/// A lock around a value that tasks of one thread hold across awaits (asyncio's `Lock`).
 ///
-/// What is locked and unlocked between two awaits needs no lock on one thread: a `Cell` or `RefCell` does. This one is for
-/// the rest. It is fair: whoever asked first gets it first, also before somebody who calls [`try_lock`](Mutex::try_lock)
-/// meanwhile. There is no poisoning: a guard that is dropped by a panic unlocks like any other.
+/// A section without an await needs no lock on one thread: a `Cell` or `RefCell` serves. The lock
+/// is fair: the first waiter gets it first, even if another task calls
+/// [`try_lock`](Mutex::try_lock) meanwhile. There is no poisoning: a guard that is dropped by a
+/// panic unlocks like any other.
 ///
-/// **Deadlocks are reported.** When a `lock` closes a circle of tasks, each of which holds a lock and waits
-/// for the next one's, the thread's host gets one report that names them all
-/// ([`Cause::Deadlock`](picot_context::Cause::Deadlock)). Without a host, the report is a line on standard error.
-/// The tasks keep waiting, because one of them may still be cancelled. The holder is the task that locked; a guard
-/// that moves to another task does not change that.
+/// **Deadlocks are reported.** When a `lock` closes a circle of tasks, each of which holds a lock
+/// and waits for the next one's, the thread's host gets one report that names them all
+/// ([`Cause::Deadlock`](picot_context::Cause::Deadlock)). Without a host, the report is a line on
+/// standard error. The tasks keep waiting, because one of them may still be cancelled. The holder
+/// is the task that locked; a guard that moves to another task does not change that.
 ///
-/// Branches of one `join!` or `select!` cannot be told apart. So a task that waits for a lock that it holds itself
-/// is not reported at once: another of its branches may hold the lock and release it. If the loop comes to a dead
-/// end, its report names the task, the lock and where the task took it. A circle through a task with branches may
-/// open again when another branch goes on. Circles of more than 64 tasks are not found.
+/// Branches of one `join!` or `select!` cannot be told apart. So a task that waits for a lock that
+/// it holds itself is not reported at once: another of its branches may hold the lock and release
+/// it. If the loop comes to a dead end, its report names the task, the lock and where the task took
+/// it. A circle through a task with branches may open again when another branch goes on. Circles of
+/// more than 64 tasks are not found.
 ///
 /// ```
-/// # futures_lite_block_on(async {
+/// # futures_lite::future::block_on(async {
 /// use picot_sync::Mutex;
 ///
 /// let account = Mutex::new(100);
@@ -46,10 +49,6 @@ use crate::wake::wake;
 /// }
 /// assert_eq!(*account.lock().await, 70);
 /// # });
-/// # fn futures_lite_block_on(f: impl Future<Output = ()>) {
-/// #     let poll = std::pin::pin!(f).poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
-/// #     assert!(poll.is_ready());
-/// # }
 /// ```
 ///
 /// A mutex stays on its thread:
@@ -65,9 +64,9 @@ pub struct Mutex<T: ?Sized> {
 
 /// The lock without the value.
 struct Lockable {
-    /// `None` if nobody holds it.
+    /// `None` if the lock is free.
     holder: Cell<Option<Holder>>,
-    /// The same for those who look for circles, once one was looked for here.
+    /// A copy of `holder` for the search for circles, from the first search on.
     seen: OnceCell<Seen>,
     waiters: WaitList,
 }
@@ -100,7 +99,7 @@ impl Lockable {
         deadlock::released();
     }
 
-    /// Out of line, so that the other half of `unlock` stays small.
+    /// Out of line, so that the common half of `unlock` stays small.
     #[inline(never)]
     fn hand_over(&self) {
         if let Some(next) = self.waiters.notify_first_if(|_| true) {
@@ -110,7 +109,8 @@ impl Lockable {
         }
     }
 
-    /// Somebody has begun to wait; or it has the lock, and is pending because its step's budget is spent.
+    /// Looks for a circle after a wait has begun. A lock that was given while the budget is spent
+    /// is no wait.
     #[inline(never)]
     fn look_for_circle(&self, waiter: &Ticket, cx: &Context<'_>) -> Option<EdgeKey> {
         let who = Who::running(Some(cx.waker()));
@@ -124,7 +124,12 @@ impl Lockable {
 }
 
 impl<T> Mutex<T> {
-    /// A lock around `value` that nobody holds.
+    /// Makes a free lock around `value`.
+    ///
+    /// ```
+    /// let mutex = picot_sync::Mutex::new(1);
+    /// assert_eq!(mutex.into_inner(), 1);
+    /// ```
     #[track_caller]
     pub const fn new(value: T) -> Mutex<T> {
         let waiters = WaitList::new("Mutex::lock", Location::caller());
@@ -132,25 +137,43 @@ impl<T> Mutex<T> {
         Mutex { lock, value: RefCell::new(value) }
     }
 
-    /// The value; nobody can hold the lock any more.
+    /// Returns the value. Owning the lock shows that no task holds it.
+    ///
+    /// ```
+    /// assert_eq!(picot_sync::Mutex::new(1).into_inner(), 1);
+    /// ```
     pub fn into_inner(self) -> T {
         self.value.into_inner()
     }
 }
 
 impl<T: ?Sized> Mutex<T> {
-    /// Waits until nobody else holds the lock, and takes it. Those who ask get it in the order of their first poll.
+    /// Waits until the lock is free, and takes it. Waiters get it in the order of their first poll.
     ///
     /// # If dropped
-    /// A wait that is dropped leaves the line. If it had got the lock already and not been polled since, the next in line
-    /// gets it.
+    /// The wait leaves the line. A lock that it was given and has not returned goes to the next
+    /// waiter.
+    ///
+    /// ```
+    /// # futures_lite::future::block_on(async {
+    /// let mutex = picot_sync::Mutex::new(1);
+    /// *mutex.lock().await += 1;
+    /// assert_eq!(mutex.into_inner(), 2);
+    /// # });
+    /// ```
     #[track_caller]
     #[doc(alias = "acquire")]
     pub fn lock(&self) -> Lock<'_, T> {
         Lock { mutex: self, waiter: Ticket::new(), edge: None }
     }
 
-    /// Takes the lock if nobody holds it or waits for it.
+    /// Takes the lock if it is free.
+    ///
+    /// ```
+    /// let mutex = picot_sync::Mutex::new(1);
+    /// let guard = mutex.try_lock();
+    /// assert!(guard.is_some() && mutex.try_lock().is_none());
+    /// ```
     #[track_caller]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
         self.lock.try_lock(|| Who::running(None), Location::caller()).then(|| self.guard())
@@ -160,23 +183,47 @@ impl<T: ?Sized> Mutex<T> {
         MutexGuard { value: self.value.borrow_mut(), held: Held { mutex: self } }
     }
 
-    /// The value, without locking: the exclusive reference shows that nobody holds the lock.
+    /// Returns the value without locking: the exclusive reference shows that no task holds the
+    /// lock.
+    ///
+    /// ```
+    /// let mut mutex = picot_sync::Mutex::new(1);
+    /// *mutex.get_mut() = 2;
+    /// assert_eq!(mutex.into_inner(), 2);
+    /// ```
     pub fn get_mut(&mut self) -> &mut T {
         self.value.get_mut()
     }
 
-    /// Whether somebody holds it.
+    /// Returns whether a task holds the lock.
+    ///
+    /// ```
+    /// assert!(!picot_sync::Mutex::new(1).is_locked());
+    /// ```
     #[doc(alias = "locked")]
     pub fn is_locked(&self) -> bool {
         self.lock.holder.get().is_some()
     }
 
-    /// The task that holds it, and where that asked for it; the task is `None` where the executor does not say what runs.
+    /// Returns the task that holds the lock, and where it asked for the lock.
+    ///
+    /// The task is `None` under an executor that does not say which task runs.
+    ///
+    /// ```
+    /// let mutex = picot_sync::Mutex::new(1);
+    /// let _guard = mutex.try_lock();
+    /// let (_task, place) = mutex.holder().unwrap();
+    /// assert_eq!(place.file(), file!());
+    /// ```
     pub fn holder(&self) -> Option<(Option<TaskId>, Place)> {
         self.lock.holder.get().map(|holder| (holder.who.task, holder.place))
     }
 
-    /// Those who wait for it, the first first.
+    /// Lists the waiters, first come first.
+    ///
+    /// ```
+    /// assert!(picot_sync::Mutex::new(1).waiters().is_empty());
+    /// ```
     pub fn waiters(&self) -> Vec<Waiter> {
         self.lock.waiters.list()
     }
@@ -208,17 +255,23 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
     }
 }
 
-/// Waits for a lock: what [`Mutex::lock`] returns.
+/// Future of [`Mutex::lock`].
+///
+/// ```
+/// let mutex = picot_sync::Mutex::new(1);
+/// let lock: picot_sync::Lock<'_, i32> = mutex.lock();
+/// # drop(lock);
+/// ```
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct Lock<'a, T: ?Sized> {
     mutex: &'a Mutex<T>,
     waiter: Ticket,
-    /// Noted for as long as it waits, where that matters.
+    /// The note of this wait for the search for circles, where one is needed.
     edge: Option<EdgeKey>,
 }
 
 impl<'a, T: ?Sized> Lock<'a, T> {
-    /// As [`Mutex::lock`], for a caller whose caller's place counts.
+    /// As [`Mutex::lock`], with the place of the caller's caller.
     pub(crate) fn at(mutex: &'a Mutex<T>, place: Place) -> Lock<'a, T> {
         Lock { mutex, waiter: Ticket::at(place), edge: None }
     }
@@ -268,7 +321,14 @@ impl<T: ?Sized> fmt::Debug for Lock<'_, T> {
     }
 }
 
-/// A lock that is held, with access to its value; dropping it unlocks.
+/// A held lock, with access to its value. Dropping it unlocks.
+///
+/// ```
+/// let mutex = picot_sync::Mutex::new(1);
+/// let guard: picot_sync::MutexGuard<'_, i32> = mutex.try_lock().unwrap();
+/// drop(guard);
+/// assert!(!mutex.is_locked());
+/// ```
 #[must_use = "the lock is released at once if the guard is dropped"]
 #[doc(alias = "release")]
 pub struct MutexGuard<'a, T: ?Sized> {

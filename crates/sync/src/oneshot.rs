@@ -1,7 +1,7 @@
 //! One value from one task to another: [`channel`] makes the two ends.
 //!
-//! The state only moves on: from open to sent, or to one end being gone. It is looked at without any borrow, and a value
-//! that nobody took is dropped with the receiver.
+//! The state only moves forward: from open to sent, or to one end being gone. It is read without a
+//! borrow. A value that the receiver did not take is dropped with the receiver.
 
 use std::cell::Cell;
 use std::fmt;
@@ -30,7 +30,7 @@ struct Shared<T> {
     closing: WaitList,
 }
 
-/// Two ends of something that is sent at most once.
+/// Makes the two ends of a channel for one value.
 ///
 /// ```
 /// use picot_sync::oneshot;
@@ -54,7 +54,13 @@ pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
     (Sender { shared: shared.clone() }, Receiver { shared, waiter: Ticket::at(made) })
 }
 
-/// The end that sends. Dropping it unsent lets the receiver know.
+/// The end that sends. Dropping it without sending ends the receiver's wait with [`Dropped`].
+///
+/// ```
+/// let (sender, mut receiver) = picot_sync::oneshot::channel::<u8>();
+/// drop(sender);
+/// assert_eq!(receiver.try_recv(), Err(picot_sync::oneshot::TryRecvError::Dropped));
+/// ```
 pub struct Sender<T> {
     shared: Rc<Shared<T>>,
 }
@@ -63,7 +69,13 @@ impl<T> Sender<T> {
     /// Sends the value.
     ///
     /// # Errors
-    /// With the value, if the receiver is gone.
+    /// The value, if the receiver is gone.
+    ///
+    /// ```
+    /// let (sender, receiver) = picot_sync::oneshot::channel();
+    /// drop(receiver);
+    /// assert_eq!(sender.send(7), Err(7));
+    /// ```
     pub fn send(self, value: T) -> Result<(), T> {
         if self.is_closed() {
             return Err(value);
@@ -73,15 +85,29 @@ impl<T> Sender<T> {
         Ok(())
     }
 
-    /// Whether the receiver is gone, so that there is nobody to send to.
+    /// Returns whether the receiver is gone.
+    ///
+    /// ```
+    /// let (sender, receiver) = picot_sync::oneshot::channel::<u8>();
+    /// drop(receiver);
+    /// assert!(sender.is_closed());
+    /// ```
     pub fn is_closed(&self) -> bool {
         self.shared.state.get() == State::Unwanted
     }
 
-    /// Waits until the receiver is gone: for whoever need not go on working then.
+    /// Waits until the receiver is gone, so that the sender can stop its work.
     ///
     /// # If dropped
     /// Nothing is lost.
+    ///
+    /// ```
+    /// # futures_lite::future::block_on(async {
+    /// let (sender, receiver) = picot_sync::oneshot::channel::<u8>();
+    /// drop(receiver);
+    /// sender.closed().await;
+    /// # });
+    /// ```
     #[track_caller]
     pub fn closed(&self) -> WaitClosed<'_, T> {
         WaitClosed { sender: self, waiter: Ticket::new() }
@@ -100,7 +126,16 @@ impl<T> Drop for Sender<T> {
 /// The end that receives: a future of the value.
 ///
 /// # If dropped
-/// A value that was sent and not taken is dropped with it. To stop waiting and ask again later, await `&mut receiver`.
+/// A value that was sent and not taken is dropped with it. To stop waiting and ask again later,
+/// await `&mut receiver`.
+///
+/// ```
+/// # futures_lite::future::block_on(async {
+/// let (sender, receiver) = picot_sync::oneshot::channel();
+/// sender.send(7).unwrap();
+/// assert_eq!(receiver.await, Ok(7));
+/// # });
+/// ```
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct Receiver<T> {
     shared: Rc<Shared<T>>,
@@ -108,10 +143,16 @@ pub struct Receiver<T> {
 }
 
 impl<T> Receiver<T> {
-    /// The value, if it has been sent.
+    /// Takes the value, if it has been sent.
     ///
     /// # Errors
-    /// If it has not been sent yet, or will not be.
+    /// [`TryRecvError`] if it has not been sent yet, or will not be.
+    ///
+    /// ```
+    /// let (sender, mut receiver) = picot_sync::oneshot::channel();
+    /// sender.send(7).unwrap();
+    /// assert_eq!(receiver.try_recv(), Ok(7));
+    /// ```
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
         match self.shared.value.take() {
             Some(value) => Ok(value),
@@ -142,7 +183,13 @@ impl<T> Drop for Receiver<T> {
     }
 }
 
-/// Waits until the receiver is gone: what [`Sender::closed`] returns.
+/// Future of [`Sender::closed`].
+///
+/// ```
+/// let (sender, _receiver) = picot_sync::oneshot::channel::<u8>();
+/// let wait: picot_sync::oneshot::WaitClosed<'_, u8> = sender.closed();
+/// # drop(wait);
+/// ```
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct WaitClosed<'a, T> {
     sender: &'a Sender<T>,
@@ -164,7 +211,16 @@ impl<T> Drop for WaitClosed<'_, T> {
     }
 }
 
-/// The sender was dropped without sending, or the value has been taken.
+/// The error of a receiver whose sender was dropped without sending, or whose value was taken
+/// before.
+///
+/// ```
+/// # futures_lite::future::block_on(async {
+/// let (sender, receiver) = picot_sync::oneshot::channel::<u8>();
+/// drop(sender);
+/// assert_eq!(receiver.await, Err(picot_sync::oneshot::Dropped));
+/// # });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dropped;
 
@@ -176,7 +232,12 @@ impl fmt::Display for Dropped {
 
 impl std::error::Error for Dropped {}
 
-/// Why there is no value.
+/// Why [`Receiver::try_recv`] returned no value.
+///
+/// ```
+/// let (_sender, mut receiver) = picot_sync::oneshot::channel::<u8>();
+/// assert_eq!(receiver.try_recv(), Err(picot_sync::oneshot::TryRecvError::Empty));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TryRecvError {

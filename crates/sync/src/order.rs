@@ -1,9 +1,17 @@
-//! In which order a queue gives out what it holds.
+//! The order in which a queue returns its items.
 
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};
 
-/// Keeps what is in a queue. It is implemented here and nowhere else.
+/// Stores the items of a queue. Sealed: this crate has all implementations.
+///
+/// ```
+/// fn first<T, O: picot_sync::Order<T>>(queue: &picot_sync::Queue<T, O>) -> Option<T> {
+///     queue.try_get().ok()
+/// }
+///
+/// assert_eq!(first(&picot_sync::Queue::<u8>::new(1)), None);
+/// ```
 pub trait Order<T>: Default + sealed::Sealed {
     #[doc(hidden)]
     fn push(&mut self, item: T);
@@ -20,15 +28,36 @@ mod sealed {
     impl<T> Sealed for super::Smallest<T> {}
 }
 
-/// First in, first out.
+/// First in, first out: the order of [`Queue`](crate::Queue).
+///
+/// ```
+/// let queue: picot_sync::Queue<u8, picot_sync::Fifo<u8>> = picot_sync::Queue::new(1);
+/// # drop(queue);
+/// ```
 #[derive(Debug)]
 pub struct Fifo<T>(VecDeque<T>);
 
-/// Last in, first out.
+/// Last in, first out: the order of [`LifoQueue`](crate::LifoQueue).
+///
+/// ```
+/// fn depth(stack: &picot_sync::Queue<u8, picot_sync::Lifo<u8>>) -> usize {
+///     stack.len()
+/// }
+///
+/// assert_eq!(depth(&picot_sync::LifoQueue::new(1)), 0);
+/// ```
 #[derive(Debug)]
 pub struct Lifo<T>(Vec<T>);
 
-/// The smallest first, and among equals the first in.
+/// Smallest first, and first in among equals: the order of [`PriorityQueue`](crate::PriorityQueue).
+///
+/// ```
+/// fn jobs(queue: &picot_sync::Queue<u8, picot_sync::Smallest<u8>>) -> usize {
+///     queue.len()
+/// }
+///
+/// assert_eq!(jobs(&picot_sync::PriorityQueue::new(1)), 0);
+/// ```
 #[derive(Debug)]
 pub struct Smallest<T> {
     heap: BinaryHeap<Entry<T>>,

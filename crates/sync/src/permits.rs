@@ -1,8 +1,9 @@
-//! A number of permits and the line of those who wait for some: what semaphores and queues are made of.
+//! Permits and the line of their waiters: the base of semaphores and queues.
 //!
-//! The first in line holds up all behind it until there is enough for it. What is given to a waiter is taken off at once, so
-//! nothing can come between the giving and the waiter's next step. A waiter counts as waiting until that step: who comes
-//! meanwhile goes behind it, also if there is enough for both (asyncio's `locked()` counts likewise).
+//! The first waiter blocks all behind it until there are enough permits for it. Permits for a
+//! waiter are subtracted at once, so no other task can take them before the waiter runs. A waiter
+//! counts as waiting until it runs: a newcomer goes behind it, even if there are enough permits for
+//! both. asyncio's `locked()` counts in the same way.
 
 use std::cell::Cell;
 use std::task::{Context, Poll, ready};
@@ -12,14 +13,14 @@ use picot_context::Place;
 use crate::wait_list::{Left, Ticket, WaitList};
 use crate::wake::{wake, wake_all};
 
-/// What an opened set of permits has: more than can ever be taken, and far enough from the largest number that giving back
-/// does not overflow.
+/// What an opened set of permits has: more than can be taken, and little enough that returning
+/// permits does not overflow.
 const OPEN: usize = usize::MAX / 2;
 
 #[derive(Debug)]
 pub(crate) struct Permits {
     available: Cell<usize>,
-    /// How many waiters are in line, or were given their permits and have not been polled since.
+    /// How many waiters are in line, or have their permits and have not been polled since.
     present: Cell<usize>,
     is_open: Cell<bool>,
     pub(crate) waiters: WaitList,
@@ -39,21 +40,23 @@ impl Permits {
         self.available.get()
     }
 
-    /// Whether a waiter is in line, or has permits and has not been polled since. As long as there is one, a newcomer that
-    /// completed at once would overtake it.
+    /// Whether a waiter is in line, or has permits and has not been polled since. As long as there
+    /// is one, a newcomer that completed at once would overtake it.
     #[inline]
     pub(crate) fn has_waiters(&self) -> bool {
         self.present.get() != 0
     }
 
-    /// Takes `asked`, if as many are there and no earlier waiter would be overtaken. Zero permits can always be taken.
+    /// Takes `asked`, if as many are there and no earlier waiter would be overtaken. Zero permits
+    /// can always be taken.
     #[inline]
     pub(crate) fn try_take(&self, asked: usize) -> bool {
         self.try_take_if(asked, || !self.has_waiters() || asked == 0 || self.is_open.get())
     }
 
-    /// Takes `asked`, if as many are there beyond what waiters in line ask for. WaitList that have their permits and have not
-    /// run yet do not count, as with asyncio's `get_nowait` and `put_nowait`.
+    /// Takes `asked`, if as many are there beyond what waiters in line ask for. WaitList that have
+    /// their permits and have not run yet do not count, as with asyncio's `get_nowait` and
+    /// `put_nowait`.
     #[inline]
     pub(crate) fn try_take_spare(&self, asked: usize) -> bool {
         self.try_take_if(asked, || self.waiters.is_empty())
@@ -82,8 +85,8 @@ impl Permits {
         self.waiters
             .poll_first(waiter, asked, cx, at_once, || {
                 self.present.set(self.present.get() + 1);
-                // All earlier waiters may have their permits already and not have run yet. Then this waiter gets its own
-                // now, and runs after them.
+                // All earlier waiters may have their permits already and not have run yet. Then
+                // this waiter gets its own now, and runs after them.
                 if self.available.get() != 0 {
                     self.distribute_late();
                 }
@@ -129,7 +132,8 @@ impl Permits {
         }
     }
 
-    /// For the drop of a future: passes on what it was given and has not collected, or lets those behind it move up.
+    /// For the drop of a future: passes on what it was given and has not collected, or lets those
+    /// behind it move up.
     #[inline]
     pub(crate) fn abandon(&self, waiter: &mut Ticket) {
         if waiter.is_in_line() {

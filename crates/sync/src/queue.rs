@@ -1,8 +1,12 @@
-//! `Queue` and its siblings in other orders: items on their way from those who put to those who get.
+//! `Queue` and its variants in other orders.
 //!
-//! Room and items are counted by two sets of permits. The invariant: what lies in the queue is the permits of `ready` that
-//! are available, and those that were given to a `get` and are not collected. A `get` that collects takes the item that is
-//! then the first; one that is dropped passes its permit on. So no item belongs to anybody before it is taken.
+//! Two sets of permits count room and items. The invariant: the items in the queue are as many as
+//! the permits of `ready` that are free, plus those that were given to a `get` that has not run
+//! since. A `get` that runs takes the item that is first then; a `get` that is dropped passes its
+//! permit on. So no item belongs to a task before that task takes it.
+//!
+//! A queue that closes opens its room, and its items once it is empty. Then no wait has to be
+//! refused on the common path: it completes, and the future finds out that the queue is closed.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -19,21 +23,23 @@ use crate::order::{Fifo, Lifo, Order, Smallest};
 use crate::permits::Permits;
 use crate::wait_list::{Ticket, WaitList};
 
-/// A queue between the tasks of one thread (asyncio's `Queue`), which [closes](Queue::close) and can be
-/// [joined](Queue::join).
+/// A queue between the tasks of one thread (asyncio's `Queue`), which [closes](Queue::close).
 ///
-/// It has a capacity, and whoever puts waits while it is full: that is what keeps a fast producer from filling the memory.
-/// One [without bounds](Queue::unbounded) has to be asked for by name.
+/// It has a capacity, and `put` waits while the queue is full: this back-pressure keeps a fast
+/// producer from filling the memory. A queue [without bounds](Queue::unbounded) has to be asked for
+/// by name.
 ///
-/// Items come out in the order in which their `put`s have completed. Several tasks may put and get; those who wait get their
-/// turn in the order of asking.
+/// Items come out in the order in which their `put`s completed. Several tasks may put and get.
+/// Waiters are served in the order of their first poll. What [`get`](Queue::get) takes is done; an
+/// item that a task [leases](Queue::lease) is done when the lease is dropped, and
+/// [`join`](Queue::join) waits for that.
 ///
 /// ```
 /// use picot_sync::Queue;
 ///
 /// async fn produce(queue: &Queue<u32>) {
-///     for n in 0..100 {
-///         queue.put(n).await.expect("nobody closes it before");
+///     for n in 0..10 {
+///         queue.put(n).await.expect("the queue is open");
 ///     }
 ///     queue.close();
 /// }
@@ -47,7 +53,7 @@ use crate::wait_list::{Ticket, WaitList};
 /// }
 /// ```
 ///
-/// It is not a `Stream` itself, because that would be a dependency; with `futures-lite` it is one by
+/// It is not a `Stream`, because that would be a dependency. With `futures-lite` it becomes one by
 /// `stream::unfold(&queue, |queue| async { Some((queue.get().await?, queue)) })`.
 #[doc(alias = "channel")]
 pub struct Queue<T, O = Fifo<T>> {
@@ -61,16 +67,25 @@ pub struct Queue<T, O = Fifo<T>> {
 }
 
 impl<T> Queue<T> {
-    /// A queue for at most `capacity` items.
+    /// Makes a queue for at most `capacity` items.
     ///
     /// # Panics
-    /// If `capacity` is 0, which for asyncio's means "no bounds": see [`Queue::unbounded`].
+    /// If `capacity` is 0, which means "no bounds" in asyncio: see [`Queue::unbounded`].
+    ///
+    /// ```
+    /// let queue = picot_sync::Queue::<u8>::new(8);
+    /// assert_eq!(queue.capacity(), Some(8));
+    /// ```
     #[track_caller]
     pub fn new(capacity: usize) -> Queue<T> {
         Queue::with_capacity(Some(capacity), Location::caller())
     }
 
-    /// A queue in which nobody waits for room. Something else has to keep its producers from filling the memory.
+    /// Makes a queue in which no `put` waits for room. Its producers need another limit.
+    ///
+    /// ```
+    /// assert_eq!(picot_sync::Queue::<u8>::unbounded().capacity(), None);
+    /// ```
     #[track_caller]
     pub fn unbounded() -> Queue<T> {
         Queue::with_capacity(None, Location::caller())
@@ -98,20 +113,34 @@ impl<T, O: Order<T>> Queue<T, O> {
     /// Puts `item` in, once there is room.
     ///
     /// # Errors
-    /// [`PutError`] with the item, if the queue is closed, now or while this waits.
+    /// [`PutError`] with the item, if the queue is closed or closes during the wait.
     ///
     /// # If dropped
-    /// The item is dropped with it, and was not put. Room that it had got already goes to the next who waits to put.
+    /// The item is dropped and was not put. Room that the wait was given goes to the next waiter.
+    ///
+    /// ```
+    /// # futures_lite::future::block_on(async {
+    /// let queue = picot_sync::Queue::new(1);
+    /// queue.put(7).await.unwrap();
+    /// assert_eq!(queue.len(), 1);
+    /// # });
+    /// ```
     #[track_caller]
     #[doc(alias = "send")]
     pub fn put(&self, item: T) -> Put<'_, T, O> {
         Put { queue: self, item: Some(item), waiter: Ticket::new() }
     }
 
-    /// Puts `item` in, if there is room for which nobody waits.
+    /// Puts `item` in, if there is room that no waiter in line waits for.
     ///
     /// # Errors
-    /// With the item, if it is full or closed.
+    /// [`TryPutError`] with the item, if the queue is full or closed.
+    ///
+    /// ```
+    /// let queue = picot_sync::Queue::new(1);
+    /// assert!(queue.try_put(1).is_ok());
+    /// assert_eq!(queue.try_put(2).unwrap_err().into_inner(), 2);
+    /// ```
     #[doc(alias = "put_nowait")]
     pub fn try_put(&self, item: T) -> Result<(), TryPutError<T>> {
         if self.is_closed.get() {
@@ -140,31 +169,60 @@ impl<T, O: Order<T>> Queue<T, O> {
         self.ready.give(1);
     }
 
-    /// Takes the next item, once there is one; `None` once the queue is closed and empty. The item counts as done.
+    /// Takes the next item, once there is one. Returns `None` once the queue is closed and empty.
+    ///
+    /// The item counts as done at once; see [`lease`](Queue::lease).
     ///
     /// # If dropped
-    /// No item is lost: none is taken before this completes, and one that was meant for it goes to the next who waits.
+    /// No item is lost. An item that was meant for this wait goes to the next waiter.
+    ///
+    /// ```
+    /// # futures_lite::future::block_on(async {
+    /// let queue = picot_sync::Queue::new(1);
+    /// queue.try_put(7).unwrap();
+    /// queue.close();
+    /// assert_eq!((queue.get().await, queue.get().await), (Some(7), None));
+    /// # });
+    /// ```
     #[track_caller]
     #[doc(alias = "recv")]
     pub fn get(&self) -> Get<'_, T, O> {
         Get { queue: self, waiter: Ticket::new() }
     }
 
-    /// Takes the next item, once there is one, and counts it as done when the lease is dropped, for those who
-    /// [join](Queue::join); `None` once the queue is closed and empty.
+    /// Takes the next item as a [`Lease`], which counts as done when it is dropped.
+    ///
+    /// Returns `None` once the queue is closed and empty. [`join`](Queue::join) waits for all
+    /// leases.
     ///
     /// # If dropped
     /// As with [`get`](Queue::get).
+    ///
+    /// ```
+    /// # futures_lite::future::block_on(async {
+    /// let queue = picot_sync::Queue::new(1);
+    /// queue.put(7).await.unwrap();
+    /// let lease = queue.lease().await.unwrap();
+    /// assert_eq!((*lease, queue.unfinished()), (7, 1));
+    /// drop(lease);
+    /// assert_eq!(queue.unfinished(), 0);
+    /// # });
+    /// ```
     #[track_caller]
     #[doc(alias = "task_done")]
     pub fn lease(&self) -> GetLease<'_, T, O> {
         GetLease { get: self.get() }
     }
 
-    /// Takes the next item, if there is one that is meant for nobody else.
+    /// Takes the next item, if there is one that no waiter waits for.
     ///
     /// # Errors
-    /// If it is empty, or closed and empty.
+    /// [`TryGetError`] if the queue is empty, or closed and empty.
+    ///
+    /// ```
+    /// let queue = picot_sync::Queue::<u8>::new(1);
+    /// assert_eq!(queue.try_get(), Err(picot_sync::TryGetError::Empty));
+    /// ```
     #[doc(alias = "get_nowait")]
     pub fn try_get(&self) -> Result<T, TryGetError> {
         let item = if self.ready.try_take_spare(1) { self.remove() } else { None };
@@ -207,14 +265,22 @@ impl<T, O: Order<T>> Queue<T, O> {
         self.ready.poll_take(waiter, 1, cx).map(|()| self.remove())
     }
 
-    /// Whether nothing will ever come out again.
+    /// Returns whether no item will ever come out again.
     #[inline]
     fn has_ended(&self) -> bool {
         self.is_closed.get() && self.is_empty()
     }
 
-    /// Lets nothing in any more. What is in can still be taken; then `get` returns `None`. Whoever waits to put gets an
-    /// error, whoever waits for an item that will not come gets `None` (asyncio's `shutdown`).
+    /// Closes the queue: `put` fails from now on (asyncio's `shutdown`).
+    ///
+    /// Items in the queue can still be taken; then `get` returns `None`. Waiting `put`s fail at
+    /// once, and so do waiting `get`s if the queue is empty.
+    ///
+    /// ```
+    /// let queue = picot_sync::Queue::new(1);
+    /// queue.close();
+    /// assert!(queue.try_put(1).is_err());
+    /// ```
     #[doc(alias = "shutdown")]
     pub fn close(&self) {
         self.is_closed.set(true);
@@ -224,8 +290,16 @@ impl<T, O: Order<T>> Queue<T, O> {
         }
     }
 
-    /// Closes it, and takes out what is in, in order; all of this counts as done (asyncio's `shutdown(immediate=True)`).
-    /// What is leased is not done before its lease is dropped.
+    /// Closes the queue and returns its items in order (asyncio's `shutdown(immediate=True)`).
+    ///
+    /// The items count as done. A leased item is done when its lease is dropped.
+    ///
+    /// ```
+    /// let queue = picot_sync::Queue::new(2);
+    /// queue.try_put(1).unwrap();
+    /// queue.try_put(2).unwrap();
+    /// assert_eq!(queue.close_now(), [1, 2]);
+    /// ```
     #[doc(alias = "shutdown")]
     pub fn close_now(&self) -> Vec<T> {
         self.is_closed.set(true);
@@ -238,58 +312,104 @@ impl<T, O: Order<T>> Queue<T, O> {
         rest
     }
 
-    /// Waits until everything that was put has been taken and is done (asyncio's `join`). Does not suspend if that is so.
+    /// Waits until every item has been taken and is done. Completes at once if that is so.
     ///
     /// # If dropped
     /// Nothing is lost.
+    ///
+    /// ```
+    /// # futures_lite::future::block_on(async {
+    /// let queue = picot_sync::Queue::new(1);
+    /// queue.try_put(1).unwrap();
+    /// queue.try_get().unwrap();
+    /// queue.join().await;
+    /// # });
+    /// ```
     #[track_caller]
     pub fn join(&self) -> JoinQueue<'_> {
         self.unfinished.join(Ticket::new())
     }
 
-    /// How many items are in it.
+    /// Returns how many items are in the queue.
+    ///
+    /// ```
+    /// assert_eq!(picot_sync::Queue::<u8>::new(1).len(), 0);
+    /// ```
     #[doc(alias = "qsize")]
     pub fn len(&self) -> usize {
         self.items.borrow().count()
     }
 
-    /// Whether nothing is in it.
+    /// Returns whether the queue has no item.
+    ///
+    /// ```
+    /// assert!(picot_sync::Queue::<u8>::new(1).is_empty());
+    /// ```
     #[doc(alias = "empty")]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether [`try_put`](Queue::try_put) would find no room.
+    /// Returns whether [`try_put`](Queue::try_put) would find no room.
+    ///
+    /// ```
+    /// let queue = picot_sync::Queue::new(1);
+    /// queue.try_put(1).unwrap();
+    /// assert!(queue.is_full());
+    /// ```
     #[doc(alias = "full")]
     pub fn is_full(&self) -> bool {
-        // The items count for themselves: the room of a closed queue is open, so that no `put` waits.
+        // The items count for themselves: the room of a closed queue is open, so that no `put`
+        // waits.
         self.capacity.is_some_and(|capacity| self.len() >= capacity)
             || self.room.available() == 0
             || !self.room.waiters.is_empty()
     }
 
-    /// The most items that it takes; `None` without bounds.
+    /// Returns the most items that the queue takes; `None` without bounds.
+    ///
+    /// ```
+    /// assert_eq!(picot_sync::Queue::<u8>::new(3).capacity(), Some(3));
+    /// ```
     #[doc(alias = "maxsize")]
     pub fn capacity(&self) -> Option<usize> {
         self.capacity
     }
 
-    /// Whether it was closed.
+    /// Returns whether the queue was closed.
+    ///
+    /// ```
+    /// assert!(!picot_sync::Queue::<u8>::new(1).is_closed());
+    /// ```
     pub fn is_closed(&self) -> bool {
         self.is_closed.get()
     }
 
-    /// How many items were put and are not done: those in it, and those that are leased.
+    /// Returns how many items are in the queue or leased.
+    ///
+    /// ```
+    /// let queue = picot_sync::Queue::new(1);
+    /// queue.try_put(1).unwrap();
+    /// assert_eq!(queue.unfinished(), 1);
+    /// ```
     pub fn unfinished(&self) -> usize {
         self.unfinished.count()
     }
 
-    /// Those who wait for room, the first first.
+    /// Lists the tasks that wait for room, first come first.
+    ///
+    /// ```
+    /// assert!(picot_sync::Queue::<u8>::new(1).put_waiters().is_empty());
+    /// ```
     pub fn put_waiters(&self) -> Vec<Waiter> {
         self.room.waiters.list()
     }
 
-    /// Those who wait for an item, the first first.
+    /// Lists the tasks that wait for an item, first come first.
+    ///
+    /// ```
+    /// assert!(picot_sync::Queue::<u8>::new(1).get_waiters().is_empty());
+    /// ```
     pub fn get_waiters(&self) -> Vec<Waiter> {
         self.ready.waiters.list()
     }
@@ -315,7 +435,7 @@ macro_rules! in_order {
         pub struct $name<T $(: $bound)?>(Queue<T, $order<T>>);
 
         impl<T $(: $bound)?> $name<T> {
-            /// A queue for at most `capacity` items.
+            /// Makes a queue for at most `capacity` items.
             ///
             /// # Panics
             /// If `capacity` is 0.
@@ -324,7 +444,7 @@ macro_rules! in_order {
                 Self(Queue::with_capacity(Some(capacity), Location::caller()))
             }
 
-            /// A queue in which nobody waits for room.
+            /// Makes a queue in which no `put` waits for room.
             #[track_caller]
             pub fn unbounded() -> Self {
                 Self(Queue::with_capacity(None, Location::caller()))
@@ -342,11 +462,12 @@ macro_rules! in_order {
 }
 
 in_order! {
-    /// A [`Queue`] that gives out the smallest item first, and among equals the one that came first (asyncio's
-    /// `PriorityQueue`). For the largest first, put [`std::cmp::Reverse`]s in.
+    /// A [`Queue`] that gives out the smallest item first, and among equals the one that came first
+    /// (asyncio's `PriorityQueue`). For the largest first, put [`std::cmp::Reverse`]s in.
     ///
-    /// Items are compared while the queue is at work: a comparison that uses the same queue panics. If a comparison panics
-    /// while an item is put, the item is in; if it panics while one is taken out, that item is lost and counts as done.
+    /// Items are compared while the queue is at work: a comparison that uses the same queue panics.
+    /// If a comparison panics while an item is put, the item is in; if it panics while one is taken
+    /// out, that item is lost and counts as done.
     ///
     /// ```
     /// let urgent = picot_sync::PriorityQueue::new(8);
@@ -370,7 +491,7 @@ in_order! {
     LifoQueue, Lifo
 }
 
-/// Calls its function when it is dropped: it is forgotten where nothing has panicked.
+/// Calls its function if a comparison of items panics. Without a panic it is forgotten.
 struct OnPanic<F: FnMut()>(F);
 
 impl<F: FnMut()> Drop for OnPanic<F> {
@@ -380,7 +501,13 @@ impl<F: FnMut()> Drop for OnPanic<F> {
     }
 }
 
-/// Waits for room: what [`Queue::put`] returns.
+/// Future of [`Queue::put`].
+///
+/// ```
+/// let queue = picot_sync::Queue::new(1);
+/// let put: picot_sync::Put<'_, u8, _> = queue.put(1);
+/// # drop(put);
+/// ```
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct Put<'a, T, O: Order<T>> {
     queue: &'a Queue<T, O>,
@@ -421,7 +548,13 @@ impl<T, O: Order<T>> fmt::Debug for Put<'_, T, O> {
     }
 }
 
-/// Waits for an item: what [`Queue::get`] returns.
+/// Future of [`Queue::get`].
+///
+/// ```
+/// let queue = picot_sync::Queue::new(1);
+/// let get: picot_sync::Get<'_, u8, _> = queue.get();
+/// # drop(get);
+/// ```
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct Get<'a, T, O: Order<T>> {
     queue: &'a Queue<T, O>,
@@ -455,7 +588,13 @@ impl<T, O: Order<T>> fmt::Debug for Get<'_, T, O> {
     }
 }
 
-/// Waits for an item to lease: what [`Queue::lease`] returns.
+/// Future of [`Queue::lease`].
+///
+/// ```
+/// let queue = picot_sync::Queue::new(1);
+/// let get: picot_sync::GetLease<'_, u8, _> = queue.lease();
+/// # drop(get);
+/// ```
 #[must_use = "a future does nothing unless it is awaited"]
 #[derive(Debug)]
 pub struct GetLease<'a, T, O: Order<T>> {
@@ -472,16 +611,32 @@ impl<'a, T, O: Order<T>> Future for GetLease<'a, T, O> {
     }
 }
 
-/// The queue is closed, and did not take this item.
+/// The error of a `put` into a closed queue, with the item.
+///
+/// ```
+/// # futures_lite::future::block_on(async {
+/// let queue = picot_sync::Queue::new(1);
+/// queue.close();
+/// assert!(matches!(queue.put(7).await, Err(picot_sync::PutError(7))));
+/// # });
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[doc(alias = "QueueShutDown")]
 pub struct PutError<T>(pub T);
 
-/// Why a queue did not take an item at once.
+/// Why [`Queue::try_put`] did not take an item.
+///
+/// ```
+/// use picot_sync::{Queue, TryPutError};
+///
+/// let queue = Queue::new(1);
+/// queue.try_put(1).unwrap();
+/// assert!(matches!(queue.try_put(2), Err(TryPutError::Full { item: 2, capacity: 1 })));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TryPutError<T> {
-    /// There is no room, or others wait for it.
+    /// The queue is full, or tasks wait for its room.
     #[doc(alias = "QueueFull")]
     Full {
         /// The item that was not put.
@@ -489,13 +644,17 @@ pub enum TryPutError<T> {
         /// The most items that the queue takes.
         capacity: usize,
     },
-    /// It is closed.
+    /// The queue is closed.
     #[doc(alias = "QueueShutDown")]
     Closed(T),
 }
 
 impl<T> TryPutError<T> {
-    /// The item.
+    /// Returns the item.
+    ///
+    /// ```
+    /// assert_eq!(picot_sync::TryPutError::Closed(7).into_inner(), 7);
+    /// ```
     pub fn into_inner(self) -> T {
         match self {
             TryPutError::Full { item, .. } | TryPutError::Closed(item) => item,
@@ -503,11 +662,19 @@ impl<T> TryPutError<T> {
     }
 }
 
-/// Why a queue gave no item at once.
+/// Why [`Queue::try_get`] returned no item.
+///
+/// ```
+/// use picot_sync::{Queue, TryGetError};
+///
+/// let queue = Queue::<u8>::new(1);
+/// queue.close();
+/// assert_eq!(queue.try_get(), Err(TryGetError::Closed));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TryGetError {
-    /// There is none, or it is meant for somebody who waited for it.
+    /// The queue has no item, or only items that other tasks were given.
     #[doc(alias = "QueueEmpty")]
     Empty,
     /// It is closed and empty.
@@ -515,7 +682,7 @@ pub enum TryGetError {
     Closed,
 }
 
-const CLOSED: &str = "the queue is closed and takes nothing any more; close it after the last put";
+const CLOSED: &str = "the queue is closed and takes no more items; close it after the last put";
 
 impl<T> fmt::Display for PutError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -538,7 +705,7 @@ impl fmt::Display for TryGetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             TryGetError::Empty => "the queue is empty; `get` waits for an item",
-            TryGetError::Closed => "the queue is closed and empty; nothing will come any more",
+            TryGetError::Closed => "the queue is closed and empty; no item will come",
         })
     }
 }

@@ -1,4 +1,5 @@
-//! `Semaphore`: a number of permits, handed out in the order of asking and given back by dropping them.
+//! `Semaphore`: a number of permits, handed out in the order of asking and returned by dropping
+//! them.
 
 use std::cell::Cell;
 use std::fmt;
@@ -12,10 +13,12 @@ use crate::dump::Waiter;
 use crate::permits::Permits;
 use crate::wait_list::Ticket;
 
-/// A number of permits: so many tasks may do something at a time (asyncio's `Semaphore` and `BoundedSemaphore`).
+/// A number of permits, which limits how many tasks do something at a time.
 ///
-/// It is fair: the first in line gets its permits first, also if it asks for many and those behind it for few. A task that
-/// waits counts until it goes on: one that has got its permit and has not run yet is not overtaken either.
+/// It is asyncio's `Semaphore` and `BoundedSemaphore`. It is fair: the first waiter gets its
+/// permits first, even if it asks for many and later waiters ask for few. A waiter counts as
+/// waiting until its task runs: a task that has its permit and has not run yet is not overtaken
+/// either.
 ///
 /// ```
 /// use picot_sync::Semaphore;
@@ -28,21 +31,32 @@ use crate::wait_list::Ticket;
 /// ```
 pub struct Semaphore {
     permits: Permits,
-    /// The most permits that there may be, here and handed out; `usize::MAX` if it is not bounded.
+    /// The most permits that may exist, free and taken; `usize::MAX` if there is no bound.
     limit: usize,
-    /// All permits, here and handed out.
+    /// All permits that exist, free and taken.
     total: Cell<usize>,
 }
 
 impl Semaphore {
-    /// A semaphore with `permits` permits; [`add_permits`](Semaphore::add_permits) can make more.
+    /// Makes a semaphore with `permits` permits. [`add_permits`](Semaphore::add_permits) can add
+    /// more.
+    ///
+    /// ```
+    /// assert_eq!(picot_sync::Semaphore::new(3).available(), 3);
+    /// ```
     #[track_caller]
     pub const fn new(permits: usize) -> Semaphore {
         Semaphore::with_limit(permits, usize::MAX, Location::caller())
     }
 
-    /// A semaphore that never has more than these `permits`: adding one that was not
-    /// [forgotten](Permit::forget) before is an error.
+    /// Makes a semaphore that never has more than `permits` permits.
+    ///
+    /// Adding a permit that was not [forgotten](Permit::forget) before is an error.
+    ///
+    /// ```
+    /// let semaphore = picot_sync::Semaphore::bounded(1);
+    /// assert_eq!(semaphore.add_permits(1).unwrap_err().limit, 1);
+    /// ```
     #[track_caller]
     #[doc(alias = "BoundedSemaphore")]
     pub const fn bounded(permits: usize) -> Semaphore {
@@ -57,41 +71,77 @@ impl Semaphore {
     /// Waits for a permit.
     ///
     /// # If dropped
-    /// A wait that is dropped leaves the line. A permit that it had got already and not been polled for goes to the next.
+    /// The wait leaves the line. A permit that it was given and has not returned goes to the next
+    /// waiter.
+    ///
+    /// ```
+    /// # futures_lite::future::block_on(async {
+    /// let semaphore = picot_sync::Semaphore::new(1);
+    /// let permit = semaphore.acquire().await;
+    /// assert_eq!(semaphore.available(), 0);
+    /// drop(permit);
+    /// assert_eq!(semaphore.available(), 1);
+    /// # });
+    /// ```
     #[track_caller]
     pub fn acquire(&self) -> Acquire<'_> {
         self.acquire_many(1)
     }
 
-    /// Waits for `count` permits at once. Those behind it wait until it has them. For 0 permits nobody waits.
+    /// Waits for `count` permits at once. Later waiters wait until it has them. Zero permits are
+    /// always there.
     ///
     /// # Panics
-    /// If the semaphore is [bounded](Semaphore::bounded) to fewer permits: it would wait for ever.
+    /// If the semaphore is [bounded](Semaphore::bounded) to fewer permits, because it would wait
+    /// for ever.
     ///
     /// # If dropped
     /// As with [`acquire`](Semaphore::acquire), for all of them.
+    ///
+    /// ```
+    /// # futures_lite::future::block_on(async {
+    /// let semaphore = picot_sync::Semaphore::new(3);
+    /// let permits = semaphore.acquire_many(2).await;
+    /// assert_eq!((permits.count(), semaphore.available()), (2, 1));
+    /// # });
+    /// ```
     #[track_caller]
     pub fn acquire_many(&self, count: usize) -> Acquire<'_> {
         self.check(count);
         Acquire { semaphore: Handle::Borrowed(self), count, waiter: Ticket::new() }
     }
 
-    /// As [`acquire`](Semaphore::acquire), for a permit that goes where a reference cannot: into a task, or a struct.
+    /// As [`acquire`](Semaphore::acquire), for a permit that a task or a struct can own.
     ///
     /// # If dropped
     /// As with [`acquire`](Semaphore::acquire).
+    ///
+    /// ```
+    /// # futures_lite::future::block_on(async {
+    /// let semaphore = std::rc::Rc::new(picot_sync::Semaphore::new(1));
+    /// let permit: picot_sync::Permit<'static> = semaphore.acquire_owned().await;
+    /// # drop(permit);
+    /// # });
+    /// ```
     #[track_caller]
     pub fn acquire_owned(self: &Rc<Self>) -> Acquire<'static> {
         self.acquire_many_owned(1)
     }
 
-    /// As [`acquire_many`](Semaphore::acquire_many), for permits that go where a reference cannot.
+    /// As [`acquire_many`](Semaphore::acquire_many), for permits that a task or a struct can own.
     ///
     /// # Panics
     /// As with [`acquire_many`](Semaphore::acquire_many).
     ///
     /// # If dropped
     /// As with [`acquire`](Semaphore::acquire).
+    ///
+    /// ```
+    /// # futures_lite::future::block_on(async {
+    /// let semaphore = std::rc::Rc::new(picot_sync::Semaphore::new(2));
+    /// assert_eq!(semaphore.acquire_many_owned(2).await.count(), 2);
+    /// # });
+    /// ```
     #[track_caller]
     pub fn acquire_many_owned(self: &Rc<Self>, count: usize) -> Acquire<'static> {
         self.check(count);
@@ -107,21 +157,41 @@ impl Semaphore {
         );
     }
 
-    /// Takes a permit, if there is one and no task waits or has yet to go on with one.
+    /// Takes a permit if one is free and no task waits or has yet to run with its permit.
+    ///
+    /// ```
+    /// let semaphore = picot_sync::Semaphore::new(1);
+    /// let permit = semaphore.try_acquire();
+    /// assert!(permit.is_some() && semaphore.try_acquire().is_none());
+    /// ```
     pub fn try_acquire(&self) -> Option<Permit<'_>> {
         self.try_acquire_many(1)
     }
 
-    /// Takes `count` permits, if there are as many and no task waits or has yet to go on with some.
+    /// Takes `count` permits if they are free and no task waits or has yet to run with its permits.
+    ///
+    /// ```
+    /// let semaphore = picot_sync::Semaphore::new(2);
+    /// assert!(semaphore.try_acquire_many(3).is_none());
+    /// ```
     pub fn try_acquire_many(&self, count: usize) -> Option<Permit<'_>> {
         self.permits.try_take(count).then(|| Permit { semaphore: Handle::Borrowed(self), count })
     }
 
-    /// Adds `count` permits, and hands them to those who wait. Permits that are dropped come back by themselves; this is for
-    /// new ones, and for those that were [forgotten](Permit::forget).
+    /// Adds `count` permits, and gives them to the waiters.
+    ///
+    /// Dropped permits come back by themselves. This is for new permits, and for permits that were
+    /// [forgotten](Permit::forget).
     ///
     /// # Errors
-    /// [`TooManyPermits`] if there would be more than it is bounded to, or than `usize::MAX`; nothing is added then.
+    /// [`TooManyPermits`] if there would be more than the bound, or than `usize::MAX`. Nothing is
+    /// added then.
+    ///
+    /// ```
+    /// let semaphore = picot_sync::Semaphore::new(0);
+    /// semaphore.add_permits(2).unwrap();
+    /// assert_eq!(semaphore.available(), 2);
+    /// ```
     #[doc(alias = "release")]
     pub fn add_permits(&self, count: usize) -> Result<(), TooManyPermits> {
         let total = self.total.get().checked_add(count).filter(|total| *total <= self.limit);
@@ -130,19 +200,33 @@ impl Semaphore {
         Ok(())
     }
 
-    /// How many permits could be taken, did nobody wait.
+    /// Returns how many permits are free.
+    ///
+    /// ```
+    /// assert_eq!(picot_sync::Semaphore::new(3).available(), 3);
+    /// ```
     #[doc(alias = "available_permits")]
     pub fn available(&self) -> usize {
         self.permits.available()
     }
 
-    /// Whether [`try_acquire`](Semaphore::try_acquire) would fail: none is there, or a task waits or has yet to go on.
+    /// Returns whether [`try_acquire`](Semaphore::try_acquire) would fail.
+    ///
+    /// It fails if no permit is free, or a task waits or has yet to run with its permit.
+    ///
+    /// ```
+    /// assert!(picot_sync::Semaphore::new(0).is_exhausted());
+    /// ```
     #[doc(alias = "locked")]
     pub fn is_exhausted(&self) -> bool {
         self.available() == 0 || self.permits.has_waiters()
     }
 
-    /// Those who wait, the first first.
+    /// Lists the waiters, first come first.
+    ///
+    /// ```
+    /// assert!(picot_sync::Semaphore::new(0).waiters().is_empty());
+    /// ```
     pub fn waiters(&self) -> Vec<Waiter> {
         self.permits.waiters.list()
     }
@@ -155,13 +239,18 @@ impl fmt::Debug for Semaphore {
     }
 }
 
-/// Permits were added to a semaphore that may not have as many: one was given back twice.
+/// The error of adding more permits than a semaphore may have, such as returning one twice.
+///
+/// ```
+/// let error = picot_sync::Semaphore::bounded(1).add_permits(2).unwrap_err();
+/// assert_eq!((error.added, error.limit), (2, 1));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TooManyPermits {
-    /// How many should have been added.
+    /// How many permits the caller tried to add.
     pub added: usize,
-    /// How many there may be.
+    /// How many permits the semaphore may have.
     pub limit: usize,
 }
 
@@ -178,7 +267,7 @@ impl fmt::Display for TooManyPermits {
 
 impl std::error::Error for TooManyPermits {}
 
-/// How a permit reaches its semaphore.
+/// How a permit refers to its semaphore.
 #[derive(Clone)]
 enum Handle<'a> {
     Borrowed(&'a Semaphore),
@@ -197,7 +286,13 @@ impl Deref for Handle<'_> {
     }
 }
 
-/// Waits for permits: what [`Semaphore::acquire`] and its siblings return.
+/// Future of [`Semaphore::acquire`] and its variants.
+///
+/// ```
+/// let semaphore = picot_sync::Semaphore::new(1);
+/// let wait: picot_sync::Acquire<'_> = semaphore.acquire();
+/// # drop(wait);
+/// ```
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct Acquire<'a> {
     semaphore: Handle<'a>,
@@ -229,7 +324,15 @@ impl fmt::Debug for Acquire<'_> {
     }
 }
 
-/// One permit, or several that were acquired at once; dropping it gives them back.
+/// One permit, or several that were acquired at once. Dropping it returns them.
+///
+/// ```
+/// let semaphore = picot_sync::Semaphore::new(1);
+/// let permit = semaphore.try_acquire().unwrap();
+/// assert_eq!(semaphore.available(), 0);
+/// drop(permit);
+/// assert_eq!(semaphore.available(), 1);
+/// ```
 #[must_use = "the permit is given back at once if it is dropped"]
 #[doc(alias = "release")]
 pub struct Permit<'a> {
@@ -238,13 +341,24 @@ pub struct Permit<'a> {
 }
 
 impl Permit<'_> {
-    /// How many permits it stands for.
+    /// Returns how many permits this holds.
+    ///
+    /// ```
+    /// let semaphore = picot_sync::Semaphore::new(2);
+    /// assert_eq!(semaphore.try_acquire_many(2).unwrap().count(), 2);
+    /// ```
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// Gives back nothing: the semaphore has so many permits fewer, until somebody
-    /// [adds](Semaphore::add_permits) some.
+    /// Removes the permits from the semaphore for good, until
+    /// [`add_permits`](Semaphore::add_permits).
+    ///
+    /// ```
+    /// let semaphore = picot_sync::Semaphore::new(1);
+    /// semaphore.try_acquire().unwrap().forget();
+    /// assert_eq!(semaphore.available(), 0);
+    /// ```
     pub fn forget(mut self) {
         let count = std::mem::take(&mut self.count);
         self.semaphore.total.set(self.semaphore.total.get() - count);

@@ -1,18 +1,21 @@
-//! Who waits: the one list that all primitives share.
+//! The list of waiters that all primitives share.
 //!
-//! All waiters of a thread lie in one arena; each primitive has a list through it, by indices. So a wait allocates
-//! nothing once the arena has grown, and everybody who waits on the thread can be listed.
+//! All waiters of a thread lie in one arena, and each primitive has a list through it, by indices.
+//! So a wait allocates nothing once the arena has grown, and all waiters of the thread can be
+//! listed.
 //!
 //! The invariants, which every primitive inherits:
-//! - **First in, first out.** A waiter is in line from its first poll on, whatever is left of its step's budget, and is
-//!   notified when everybody before it has been. Nobody takes at once what somebody in line waits for: `at_once` of
-//!   [`WaitList::poll_with`] has to look at [`WaitList::is_empty`] where that matters.
-//! - **A notification is collected once.** A notified waiter has left the line, but keeps its slot until its future is
-//!   polled or dropped. If it is dropped, [`WaitList::leave`] hands back what it was given, for the primitive to pass on.
-//! - **No borrow is live when a waker is woken, cloned or dropped**, and no panic of a wake or a drop goes further than that.
-//!   Notifying returns the waker, and the notifier wakes it last.
-//! - **After each clone of a waker, look again.** Cloning is foreign code, and may bring about what is waited for, while the
-//!   waiter is not yet in line and cannot be notified.
+//! - **First in, first out.** A waiter is in line from its first poll on, even if its step's budget
+//!   is spent, and is notified after all waiters before it. A primitive must not complete a
+//!   newcomer at once while waiters are in line: the `at_once` of [`WaitList::poll_with`] checks
+//!   that where it matters.
+//! - **A notification is collected once.** A notified waiter has left the line, but keeps its slot
+//!   until its future is polled or dropped. If it is dropped, [`WaitList::leave`] returns what it
+//!   was given, and the primitive passes that on.
+//! - **No borrow is live when a waker is woken, cloned or dropped**, and a panic of a wake or a
+//!   drop goes no further. Notifying returns the waker, and the caller wakes it last.
+//! - **After each clone of a waker, check again.** Cloning is foreign code and may fulfil what is
+//!   awaited while the waiter is not in line yet and cannot be notified.
 
 use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::fmt;
@@ -28,36 +31,39 @@ use crate::wake::{discard, wake};
 /// The end of a list.
 const NONE: u32 = u32::MAX;
 
-/// When nobody waits any more, the thread gives back the memory for waiters if it is more than for so many.
+/// The arena keeps memory for this many waiters when the last one leaves, and frees a larger one.
+///
+/// At about 100 bytes a slot that is 100 KiB a thread, enough for most programs never to allocate
+/// again.
 const KEPT: usize = 1024;
 
 struct Node {
     prev: u32,
-    /// Of those that are free, the next that is free.
+    /// The next node in line, or the next free node.
     next: u32,
     /// `None` once notified: the node is in no list then.
     waker: Option<Waker>,
-    /// What it asks for; once notified, what it was given.
+    /// What the waiter asks for; once notified, what it was given.
     amount: usize,
-    /// Grows from wait to wait, so that they can be listed by age; 0 of those that are free.
+    /// Grows with each wait, so that waiters can be listed by age; 0 in a free node.
     age: u64,
     running: Running,
     place: Place,
     origin: Origin,
 }
 
-/// Which primitive a list belongs to, for whoever lists the waiters.
+/// The primitive that a list belongs to, for reports.
 #[derive(Clone, Copy)]
 struct Origin {
     what: &'static str,
     made: Place,
 }
 
-/// Nodes are written and read where they lie, field by field: they are large, and moving one in or out costs more than the
-/// rest of a wait.
+/// Nodes are written and read in place, field by field. They are large: moving one costs more than
+/// the rest of a wait.
 struct Arena {
     nodes: Vec<Node>,
-    /// The first that is free.
+    /// The first free node.
     free: u32,
     used: u32,
     last_age: u64,
@@ -75,7 +81,7 @@ impl Arena {
         &mut self.nodes[key as usize]
     }
 
-    /// Fills a node that is free, as the last of `list`. The key.
+    /// Fills a free node as the last of `list`, and returns its key.
     #[inline(always)]
     fn insert(&mut self, list: &WaitList, place: Place, asked: usize, waker: Waker) -> u32 {
         self.used += 1;
@@ -114,7 +120,7 @@ impl Arena {
         key.expect("fewer than 2^32 - 1 waiters on a thread")
     }
 
-    /// Takes `node` out of `list`; it is not free yet.
+    /// Takes a node out of `list`; the node is not free yet.
     #[inline]
     fn unlink(&mut self, list: &WaitList, prev: u32, next: u32) {
         match prev {
@@ -128,7 +134,8 @@ impl Arena {
         list.len.set(list.len.get() - 1);
     }
 
-    /// Frees a node that is in no list and has no waker. The caller drops what is returned, with no borrow live.
+    /// Frees a node that is in no list and has no waker. The caller drops the result with no borrow
+    /// live.
     #[inline(always)]
     fn release(&mut self, key: u32) -> Running {
         self.used -= 1;
@@ -157,16 +164,18 @@ thread_local! {
     static ARENA: Shared = Shared::default();
 }
 
-/// The arena of a thread. Each primitive keeps it from its first waiter on, so that only that one has to look for it.
+/// The arena of a thread. Each primitive keeps it from its first waiter on, to look it up once
+/// only.
 type Shared = Rc<RefCell<Arena>>;
 
-/// Out of line: it is called once a primitive. At the thread's end, when its arena is gone, the primitive gets one of its own.
+/// Out of line, because each primitive calls it once. When the thread's arena is gone already, at
+/// the end of the thread, the primitive gets an arena of its own.
 #[cold]
 fn thread_arena() -> Shared {
     ARENA.try_with(Rc::clone).unwrap_or_default()
 }
 
-/// Everybody who waits on this thread, the longest first.
+/// Lists all waiters of this thread, longest wait first.
 pub(crate) fn all() -> Vec<Waiter> {
     let mut nodes: Vec<_> = ARENA.with(|arena| {
         arena.borrow().nodes.iter().filter(|node| node.age != 0).map(|node| (node.age, describe(node))).collect()
@@ -206,18 +215,18 @@ impl Ticket {
         Ticket { key: NONE, place }
     }
 
-    /// Whether it is in line, or notified and not polled since.
+    /// Whether it is in line, or was notified and not polled since.
     pub(crate) fn is_in_line(&self) -> bool {
         self.key != NONE
     }
 
-    /// A number that no other waiter of the thread has while this one is in line.
+    /// A number that identifies this waiter on its thread while it is in line.
     pub(crate) fn key(&self) -> u32 {
         self.key
     }
 }
 
-/// Where a future was when it was dropped.
+/// The state of a future when it was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Left {
     /// Not in line.
@@ -228,7 +237,7 @@ pub(crate) enum Left {
     Notified(usize),
 }
 
-/// Somebody who was just notified, to be woken once no borrow is live.
+/// A waiter that was just notified. The caller wakes it once no borrow is live.
 #[must_use = "who is notified has to be woken"]
 pub(crate) struct Notified {
     pub(crate) waker: Waker,
@@ -238,7 +247,8 @@ pub(crate) struct Notified {
 }
 
 impl WaitList {
-    /// `what` is how a list of waiters calls it, such as `"Mutex::lock"`; `made` is where the primitive was made.
+    /// `what` names the operation for reports, such as `"Mutex::lock"`; `made` is the primitive's
+    /// place.
     pub(crate) const fn new(what: &'static str, made: Place) -> WaitList {
         let (head, tail) = (Cell::new(NONE), Cell::new(NONE));
         WaitList { head, tail, len: Cell::new(0), origin: Origin { what, made }, arena: OnceCell::new() }
@@ -249,7 +259,7 @@ impl WaitList {
         self.arena.get_or_init(thread_arena).borrow_mut()
     }
 
-    /// Whether nobody waits. Those who are notified do not wait any more.
+    /// Whether no waiter is in line. Notified waiters are not in line any more.
     pub(crate) fn is_empty(&self) -> bool {
         self.head.get() == NONE
     }
@@ -262,12 +272,12 @@ impl WaitList {
         self.origin.made
     }
 
-    /// Whether it has had its turn, and was not polled since.
+    /// Whether it was notified and not polled since.
     pub(crate) fn is_notified(&self, waiter: &Ticket) -> bool {
         waiter.is_in_line() && self.arena().node(waiter.key).waker.is_none()
     }
 
-    /// Those in line, the first first.
+    /// Lists the waiters in line, first come first.
     pub(crate) fn list(&self) -> Vec<Waiter> {
         let mut arena = self.arena();
         let mut list = Vec::with_capacity(self.len());
@@ -280,9 +290,10 @@ impl WaitList {
         list
     }
 
-    /// One poll of a leaf operation that asks for `asked` of something: ready with what `at_once` gives, else, once it is
-    /// notified, with what the notifier gave. It spends the step's budget whenever it is ready, so a primitive has no other
-    /// way to complete. `entered` is called when the waiter has joined the line.
+    /// Polls a leaf operation that asks for `asked` units.
+    ///
+    /// Ready with what `at_once` returns, or, once notified, with what the notifier gave. It spends
+    /// the step's budget whenever it is ready; a primitive has no other way to complete.
     #[inline]
     pub(crate) fn poll_with(
         &self,
@@ -297,8 +308,10 @@ impl WaitList {
         self.poll_first(waiter, asked, cx, at_once, || ())
     }
 
-    /// The first poll of [`poll_with`](WaitList::poll_with), for a primitive that counts its waiters: `entered` is called when
-    /// the waiter has joined the line.
+    /// The first poll of [`poll_with`](WaitList::poll_with), for a primitive that counts its
+    /// waiters.
+    ///
+    /// Calls `entered` when the waiter has joined the line.
     #[inline]
     pub(crate) fn poll_first(
         &self,
@@ -318,7 +331,7 @@ impl WaitList {
         self.wait(waiter, asked, cx, may_complete, at_once, entered)
     }
 
-    /// The first poll of somebody who finds nothing, or may not complete. Out of line, so that the other half stays small.
+    /// Joins the line on a first poll. Out of line, so that the common path stays small.
     #[inline(never)]
     fn wait(
         &self,
@@ -329,7 +342,7 @@ impl WaitList {
         mut at_once: impl FnMut() -> Option<usize>,
         entered: impl FnOnce(),
     ) -> Poll<usize> {
-        // Cloning is foreign code, and may have given back what was missing a moment ago.
+        // Cloning is foreign code and may have returned what was missing a moment ago.
         let waker = cx.waker().clone();
         let given = at_once();
         if let (Some(given), true) = (given, may_complete) {
@@ -347,10 +360,9 @@ impl WaitList {
         Poll::Pending
     }
 
-    /// Joins the line although nothing would keep it from completing, as a condition's waiter does. `asked` is as for
-    /// [`poll_with`](WaitList::poll_with).
+    /// Joins the line without trying to complete, as a condition's waiter does.
     ///
-    /// What foreign code notifies while it clones the waker reaches this waiter: it is in line by then.
+    /// The waiter is in line before its waker is cloned, so a notification by the clone reaches it.
     pub(crate) fn enter_first(&self, waiter: &mut Ticket, asked: usize, cx: &mut Context<'_>) {
         if !waiter.is_in_line() {
             self.enter(waiter, asked, Waker::noop().clone());
@@ -373,7 +385,7 @@ impl WaitList {
         waiter.key = key;
     }
 
-    /// The next polls of somebody who waits: ready with what was given, once notified; the slot is free then.
+    /// Polls a waiter in line. Once notified, frees its slot and is ready with what it was given.
     pub(crate) fn collect(&self, waiter: &mut Ticket, cx: &mut Context<'_>) -> Poll<usize> {
         if budget::poll_left(cx).is_pending() {
             return Poll::Pending;
@@ -399,7 +411,8 @@ impl WaitList {
 
     #[cold]
     fn change_waker(&self, key: u32, new: Waker) {
-        // Cloning the new one is foreign code, and may have notified this waiter: then the wake went to the old one.
+        // Cloning the new one is foreign code, and may have notified this waiter: then the wake
+        // went to the old one.
         let mut arena = self.arena();
         match &mut arena.node(key).waker {
             Some(waker) => {
@@ -414,7 +427,7 @@ impl WaitList {
         }
     }
 
-    /// Notifies the first in line, if what it asks for suits.
+    /// Notifies the first waiter, if `suits` returns true for what it asks.
     #[inline]
     pub(crate) fn notify_first_if(&self, suits: impl FnOnce(usize) -> bool) -> Option<Notified> {
         let key = self.head.get();
@@ -431,13 +444,13 @@ impl WaitList {
         Some(Notified { waker, asked, place, task })
     }
 
-    /// Notifies the first in line, and gives it `given`.
+    /// Notifies the first waiter, and gives it `given`.
     pub(crate) fn notify_first(&self, given: usize) -> Option<Waker> {
         let key = self.head.get();
         if key == NONE { None } else { self.take_first(&mut self.arena(), key, given) }
     }
 
-    /// Notifies everybody who is in line now. Those who come while the others are woken are not meant.
+    /// Notifies every waiter of now. Waits that begin while the caller wakes them are not notified.
     pub(crate) fn notify_all(&self, given: usize) -> Vec<Waker> {
         let mut wakers = Vec::with_capacity(self.len());
         if !self.is_empty() {
@@ -457,7 +470,7 @@ impl WaitList {
         wakers
     }
 
-    /// Takes the first, `key`, out of the line, as one who is notified.
+    /// Takes the first waiter, `key`, out of the line as notified.
     #[inline]
     fn take_first(&self, arena: &mut Arena, key: u32, given: usize) -> Option<Waker> {
         let node = arena.node(key);
@@ -473,7 +486,7 @@ impl WaitList {
         waker
     }
 
-    /// Takes a waiter out of the line, as one who is notified.
+    /// Takes a waiter out of the line as notified.
     fn take_out(&self, arena: &mut Arena, key: u32, given: usize) -> Option<Waker> {
         let node = arena.node(key);
         let (prev, next) = (node.prev, node.next);
@@ -483,7 +496,7 @@ impl WaitList {
         waker
     }
 
-    /// Forgets a waiter whose future is dropped. The caller passes on what it was given.
+    /// Removes a waiter whose future is dropped. The caller passes on what it was given.
     #[inline]
     pub(crate) fn leave(&self, waiter: &mut Ticket) -> Left {
         if waiter.is_in_line() { self.leave_line(waiter) } else { Left::Outside }

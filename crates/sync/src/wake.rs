@@ -1,4 +1,7 @@
-//! Waking and dropping wakers, which is foreign code: a panic in it is reported, and keeps no other waiter from being woken.
+//! Waking and dropping wakers.
+//!
+//! A waker is foreign code. A panic in it is reported, and does not keep other waiters from being
+//! woken.
 
 use std::task::Waker;
 

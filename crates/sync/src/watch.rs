@@ -1,7 +1,7 @@
-//! A value that changes, of which everybody who watches sees the last: [`channel`] makes the two ends.
+//! A value that changes, and whose receivers see the last state: [`channel`] makes the two ends.
 //!
-//! Each value has a version, and each receiver knows which it has seen. So a receiver that comes late sees the last value
-//! and no other, and one whose wait is dropped has seen nothing that it will miss.
+//! Each value has a version, and each receiver knows which version it has seen. So a late receiver
+//! sees only the last value, and a receiver whose wait is dropped misses nothing.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -32,7 +32,7 @@ impl<T> Shared<T> {
     }
 }
 
-/// Two ends of a value that changes: one sets it, the other waits for changes. Both can be cloned.
+/// Makes the two ends of a value that changes. Both can be cloned.
 ///
 /// ```
 /// use picot_sync::watch;
@@ -54,13 +54,25 @@ pub fn channel<T>(initial: T) -> (Sender<T>, Receiver<T>) {
 }
 
 /// The end that sets the value.
+///
+/// ```
+/// let (sender, _receiver) = picot_sync::watch::channel(1);
+/// assert_eq!(*sender.send(2), 1);
+/// ```
 pub struct Sender<T> {
     shared: Rc<Shared<T>>,
 }
 
 impl<T> Sender<T> {
-    /// Sets the value, lets everybody know who waits for a change, and returns the value before. Those who hold that one
-    /// keep it.
+    /// Sets the value, wakes every receiver that waits for a change, and returns the value before.
+    ///
+    /// Tasks that hold the value before keep it.
+    ///
+    /// ```
+    /// let (sender, receiver) = picot_sync::watch::channel(1);
+    /// sender.send(2);
+    /// assert_eq!(*receiver.get(), 2);
+    /// ```
     pub fn send(&self, value: T) -> Rc<T> {
         let old = self.shared.value.replace(Rc::new(value));
         self.shared.version.set(self.shared.version.get() + 1);
@@ -68,12 +80,21 @@ impl<T> Sender<T> {
         old
     }
 
-    /// The value.
+    /// Returns the value.
+    ///
+    /// ```
+    /// assert_eq!(*picot_sync::watch::channel(1).0.get(), 1);
+    /// ```
     pub fn get(&self) -> Rc<T> {
         self.shared.get()
     }
 
-    /// A receiver that has seen the value as it is now.
+    /// Makes a receiver that has seen the value of now.
+    ///
+    /// ```
+    /// let (sender, _) = picot_sync::watch::channel(1);
+    /// assert!(!sender.subscribe().has_changed());
+    /// ```
     pub fn subscribe(&self) -> Receiver<T> {
         Receiver { shared: self.shared.clone(), seen: self.shared.version.get() }
     }
@@ -96,42 +117,74 @@ impl<T> Drop for Sender<T> {
 }
 
 /// The end that watches.
+///
+/// ```
+/// let (sender, receiver) = picot_sync::watch::channel(1);
+/// sender.send(2);
+/// assert!(receiver.has_changed());
+/// ```
 pub struct Receiver<T> {
     shared: Rc<Shared<T>>,
     seen: u64,
 }
 
 impl<T> Receiver<T> {
-    /// The value as it is now, which stays as it is for as long as it is held.
+    /// Returns the value of now. It stays as it is for as long as the caller holds it.
+    ///
+    /// ```
+    /// assert_eq!(*picot_sync::watch::channel(1).1.get(), 1);
+    /// ```
     pub fn get(&self) -> Rc<T> {
         self.shared.get()
     }
 
-    /// Whether there is a value that [`changed`](Receiver::changed) would return at once.
+    /// Returns whether [`changed`](Receiver::changed) would return a value at once.
+    ///
+    /// ```
+    /// assert!(!picot_sync::watch::channel(1).1.has_changed());
+    /// ```
     pub fn has_changed(&self) -> bool {
         self.seen != self.shared.version.get()
     }
 
-    /// Waits until there is a value that this receiver has not seen, and returns the last of these.
+    /// Waits for a value that this receiver has not seen, and returns the last one.
     ///
     /// # Errors
-    /// [`Ended`] if there is none, and all senders are gone.
+    /// [`Ended`] if there is none and all senders are gone.
     ///
     /// # If dropped
-    /// A change that came meanwhile is still new to this receiver.
+    /// A change during the wait is still new to this receiver.
+    ///
+    /// ```
+    /// # futures_lite::future::block_on(async {
+    /// let (sender, mut receiver) = picot_sync::watch::channel(1);
+    /// sender.send(2);
+    /// assert_eq!(*receiver.changed().await.unwrap(), 2);
+    /// # });
+    /// ```
     #[track_caller]
     pub fn changed(&mut self) -> Changed<'_, T> {
         Changed { receiver: self, waiter: Ticket::new() }
     }
 
-    /// Waits until the value is one that `is_right` says yes to, and returns it; does not suspend if it is now. Values that
-    /// are replaced before this task runs are not looked at.
+    /// Waits until `is_right` returns true for the value, and returns the value.
+    ///
+    /// Completes at once if the first call returns true. `is_right` does not see values that are
+    /// replaced before this task runs.
     ///
     /// # Errors
-    /// [`Ended`] if it is not, and all senders are gone.
+    /// [`Ended`] if the last value is not right and all senders are gone.
     ///
     /// # If dropped
     /// As with [`changed`](Receiver::changed).
+    ///
+    /// ```
+    /// # futures_lite::future::block_on(async {
+    /// let (sender, mut receiver) = picot_sync::watch::channel(1);
+    /// sender.send(5);
+    /// assert_eq!(*receiver.wait_for(|value| *value > 3).await.unwrap(), 5);
+    /// # });
+    /// ```
     #[track_caller]
     pub fn wait_for<F: FnMut(&T) -> bool>(&mut self, is_right: F) -> WaitFor<'_, T, F> {
         WaitFor { receiver: self, waiter: Ticket::new(), is_right }
@@ -142,7 +195,7 @@ impl<T> Receiver<T> {
         self.shared.get()
     }
 
-    /// Ready once there is something to see, or an end.
+    /// Ready once there is a new value, or once all senders are gone.
     fn poll_news(&self, waiter: &mut Ticket, cx: &mut Context<'_>) -> Poll<()> {
         let news = || (self.has_changed() || self.shared.has_ended()).then_some(1);
         self.shared.waiters.poll_with(waiter, 1, cx, news).map(drop)
@@ -155,7 +208,13 @@ impl<T> Clone for Receiver<T> {
     }
 }
 
-/// Waits for a change: what [`Receiver::changed`] returns.
+/// Future of [`Receiver::changed`].
+///
+/// ```
+/// let (_sender, mut receiver) = picot_sync::watch::channel(1);
+/// let wait: picot_sync::watch::Changed<'_, i32> = receiver.changed();
+/// # drop(wait);
+/// ```
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct Changed<'a, T> {
     receiver: &'a mut Receiver<T>,
@@ -178,7 +237,13 @@ impl<T> Drop for Changed<'_, T> {
     }
 }
 
-/// Waits for a value: what [`Receiver::wait_for`] returns.
+/// Future of [`Receiver::wait_for`].
+///
+/// ```
+/// let (_sender, mut receiver) = picot_sync::watch::channel(1);
+/// let wait: picot_sync::watch::WaitFor<'_, i32, _> = receiver.wait_for(|value| *value > 3);
+/// # drop(wait);
+/// ```
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct WaitFor<'a, T, F> {
     receiver: &'a mut Receiver<T>,
@@ -196,7 +261,8 @@ impl<T, F: FnMut(&T) -> bool> Future for WaitFor<'_, T, F> {
         let WaitFor { receiver, waiter, is_right } = self.get_mut();
         loop {
             if !waiter.is_in_line() {
-                // A look may complete it, so it takes part in the budget as a wait does. Nothing is looked at without.
+                // A look may complete it, so it takes part in the budget as a wait does. Nothing is
+                // looked at without.
                 ready!(budget::poll_left(cx));
                 let value = receiver.see();
                 let result = if is_right(&value) {
@@ -220,7 +286,15 @@ impl<T, F> Drop for WaitFor<'_, T, F> {
     }
 }
 
-/// All senders are gone: the value will not change any more.
+/// The error of waiting for a change when all senders are gone.
+///
+/// ```
+/// # futures_lite::future::block_on(async {
+/// let (sender, mut receiver) = picot_sync::watch::channel(1);
+/// drop(sender);
+/// assert_eq!(receiver.changed().await, Err(picot_sync::watch::Ended));
+/// # });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended;
 

@@ -9,12 +9,12 @@ fn locks_and_queues_work_on_any_executor_and_deadlocks_are_told_there_too() {
     assert_eq!(stdout[..2], ["the jobs add up to 5050", "the third task goes on"]);
     assert_eq!(stdout.len(), 4, "{stdout:?}");
     for line in &stdout[2..] {
-        assert!(line.starts_with("somebody waits at ") && line.contains("only_sync.rs"), "{line}");
+        assert!(line.starts_with("a task waits at ") && line.contains("only_sync.rs"), "{line}");
         assert!(line.contains(" in Mutex::lock, made at "), "{line}");
     }
     assert_eq!(stderr.len(), 1, "{stderr:?}");
     let circle = &stderr[0];
     assert!(circle.starts_with("picot: a task from "), "{circle}");
     assert!(circle.contains(" has closed a circle of locks, in which none goes on unless one lets go: "), "{circle}");
-    assert_eq!(circle.matches("somebody waits at ").count(), 2, "{circle}");
+    assert_eq!(circle.matches("a task waits at ").count(), 2, "{circle}");
 }
