@@ -205,8 +205,13 @@ fn cases() -> Vec<Case> {
 /// The public methods in this crate's sources that take one of these types by reference.
 fn methods_of(types: &[&str]) -> Vec<String> {
     let mut methods = Vec::new();
-    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap() {
-        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+    let mut paths = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(path) = paths.pop() {
+        if path.is_dir() {
+            paths.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+            continue;
+        }
+        let text = fs::read_to_string(path).unwrap();
         let mut of = None;
         let lines: Vec<_> = text.lines().collect();
         for (number, line) in lines.iter().enumerate() {
