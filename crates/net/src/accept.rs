@@ -134,7 +134,7 @@ mod tests {
 
     use super::*;
     #[cfg(unix)]
-    use crate::freed::Descriptor;
+    use crate::freed::CountWhenClosed;
 
     /// A source whose connections come from the test.
     fn listener() -> Source<std::net::TcpListener> {
@@ -195,14 +195,14 @@ mod tests {
             for expected in 2..12 {
                 let mut accepting = std::pin::pin!(accept());
                 assert!(poll_once(accepting.as_mut()).await.is_none());
-                drop(Descriptor);
+                drop(CountWhenClosed);
                 assert!(poll_once(accepting.as_mut()).await.is_none(), "its error was returned before");
                 assert_eq!(tries.get(), expected);
             }
             // One that stays serves as many as there is room for, at the same instant.
             room.set(2);
             let waiting = async { futures_lite::future::zip(accept(), accept()).await };
-            let freeing = async { drop(Descriptor) };
+            let freeing = async { drop(CountWhenClosed) };
             let ((one, two), ()) = futures_lite::future::zip(waiting, freeing).await;
             one.and(two).unwrap();
             assert_eq!(start.elapsed(), Duration::ZERO);
@@ -212,13 +212,38 @@ mod tests {
             let full = |_: &_| io::Result::<()>::Err(rustix::io::Errno::NOMEM.into());
             rest.begin(Duration::ZERO);
             rest.accept(&listener, full).await.unwrap_err();
-            let mut accepting = std::pin::pin!(rest.accept(&listener, full));
+            let tries = Cell::new(0);
+            let mut accepting = std::pin::pin!(rest.accept(&listener, |listener| {
+                tries.set(tries.get() + 1);
+                full(listener)
+            }));
             assert!(poll_once(accepting.as_mut()).await.is_none());
-            drop(Descriptor);
+            drop(CountWhenClosed);
+            assert!(poll_once(accepting.as_mut()).await.is_none() && tries.get() == 0, "only time helps");
             accepting.await.unwrap_err();
             assert_eq!(start.elapsed(), 2 * REST);
         });
         run.unwrap();
+    }
+
+    #[test]
+    fn errors_that_are_passed_over_let_other_tasks_run() {
+        picot_loop::run(async {
+            let (listener, rest, tries) = (listener(), Rest::default(), Rc::new(Cell::new(0)));
+            let others = tries.clone();
+            let other = spawn(async move { others.get() });
+            let aborted = |_: &_| {
+                tries.set(tries.get() + 1);
+                // Without other tasks this would go on for ever.
+                assert!(tries.get() < 10_000, "the other task never runs");
+                io::Result::<()>::Err(io::ErrorKind::ConnectionAborted.into())
+            };
+            let accepting = rest.accept(&listener, aborted);
+            let ended = async { Err(io::Error::other(other.await.unwrap().to_string())) };
+            // Polled first, because it needs some of the budget itself.
+            let seen = futures_lite::future::or(ended, accepting).await.unwrap_err();
+            assert!(tries.get() > 0, "{seen}");
+        });
     }
 
     #[cfg(unix)]

@@ -1,11 +1,11 @@
-//! Descriptors that this thread's sockets give back: what a listener waits for when the process has none left.
+//! How many descriptors this thread's sockets have closed: what a listener watches when the process has none left.
 
 use std::cell::Cell;
 use std::rc::Rc;
 
 use crate::signal::Signal;
 
-/// How many descriptors were given back, and who waits for the next one.
+/// The descriptors that were closed on one thread, as a count that can be awaited.
 #[derive(Default)]
 pub(crate) struct Freed {
     count: Cell<u64>,
@@ -17,7 +17,7 @@ thread_local! {
 }
 
 impl Freed {
-    /// This thread's.
+    /// The count of this thread.
     pub(crate) fn here() -> Rc<Freed> {
         FREED.with(Rc::clone)
     }
@@ -26,20 +26,22 @@ impl Freed {
         self.count.get()
     }
 
-    /// Waits until the count is not `seen` any more.
+    /// Waits until the count differs from `seen`.
     pub(crate) fn after(&self, seen: u64) -> impl Future<Output = ()> + Unpin {
         self.signal.until(move || self.count.get() != seen)
     }
 }
 
-/// Counts a descriptor as given back when it is dropped: the last field of a socket's type, so that the descriptor is closed
-/// before. A socket that is taken out of its type counts, too: a listener that tries once too often does no harm.
-#[derive(Default)]
-pub(crate) struct Descriptor;
+/// Counts a descriptor as closed when it is dropped. Every type of socket has it as a field behind the one that owns the
+/// descriptor, because fields are dropped in order.
+///
+/// A socket that is taken out of its type, as by `into_std`, counts as well. A listener then tries once more than it has
+/// to, which does no harm.
+pub(crate) struct CountWhenClosed;
 
-impl Drop for Descriptor {
+impl Drop for CountWhenClosed {
     fn drop(&mut self) {
-        // A socket in another thread-local may outlive this one.
+        // A socket in another thread-local may outlive this one; no listener waits any more by then.
         let _ = FREED.try_with(|freed| {
             freed.count.set(freed.count.get() + 1);
             freed.signal.notify();

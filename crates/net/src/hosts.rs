@@ -18,16 +18,25 @@ pub(crate) fn find(host: &str, port: u16) -> Option<Vec<SocketAddr>> {
     if let Some(address) = with_interface(host, port) {
         return Some(vec![address]);
     }
-    if !asks_files_first(read("/etc/nsswitch.conf").as_deref()) {
+    let found = in_file(read("/etc/nsswitch.conf").as_deref(), read("/etc/hosts").as_deref(), host)?;
+    Some(best_first(found.into_iter().map(|ip| (ip, port).into()).collect(), has_route))
+}
+
+/// The addresses of `host`, by the texts of `nsswitch.conf` and of the hosts file. `None` leaves it to the system's resolver.
+fn in_file(switch: Option<&str>, hosts: Option<&str>, host: &str) -> Option<Vec<IpAddr>> {
+    if !asks_files_first(switch) {
         return None;
     }
-    let mut found: Vec<SocketAddr> =
-        listed(&read("/etc/hosts")?, host)?.into_iter().map(|ip| (ip, port).into()).collect();
-    if found.len() > 1 {
-        // As RFC 6724 orders them: what can be reached first, and IPv6 before IPv4.
-        found.sort_by_cached_key(|address| (!has_route(address), address.is_ipv4()));
+    listed(hosts?, host).filter(|found| !found.is_empty())
+}
+
+/// Orders addresses as RFC 6724 does: what can be reached first, and IPv6 before IPv4.
+fn best_first(mut addresses: Vec<SocketAddr>, has_route: impl Fn(&SocketAddr) -> bool) -> Vec<SocketAddr> {
+    // A single one needs no order, and so no socket that looks for a route.
+    if addresses.len() > 1 {
+        addresses.sort_by_cached_key(|address| (!has_route(address), address.is_ipv4()));
     }
-    (!found.is_empty()).then_some(found)
+    addresses
 }
 
 /// An IPv6 address with the name of an interface, such as `fe80::1%eth0`. With a number it is an address that std can parse.
@@ -110,6 +119,34 @@ mod tests {
             assert_eq!(asks_files_first(Some(switch)), expected, "{switch:?}");
         }
         assert!(!asks_files_first(None));
+        let hosts = Some("127.0.0.1 box");
+        assert_eq!(in_file(Some("hosts: files"), hosts, "box"), Some(vec!["127.0.0.1".parse().unwrap()]));
+        for (switch, hosts, host) in [("dns files", hosts, "box"), ("files", hosts, "other"), ("files", None, "box")] {
+            assert_eq!(in_file(Some(&format!("hosts: {switch}")), hosts, host), None, "{switch}, {host}");
+        }
+    }
+
+    #[test]
+    fn addresses_with_a_route_come_first_and_ipv6_before_ipv4() {
+        let parse = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<SocketAddr>>();
+        let given = parse(&["10.0.0.1:1", "127.0.0.1:1", "[fe80::1]:1", "[::1]:1", "127.0.0.2:1"]);
+        let expected = parse(&["[::1]:1", "127.0.0.1:1", "127.0.0.2:1", "[fe80::1]:1", "10.0.0.1:1"]);
+        assert_eq!(best_first(given, |address| address.ip().is_loopback()), expected);
+        let one = parse(&["10.0.0.1:1"]);
+        assert_eq!(best_first(one.clone(), |_| panic!("no route is looked for")), one);
+    }
+
+    #[test]
+    fn only_small_files_are_read() {
+        let path = std::env::temp_dir().join(format!("picot-net-{}-hosts", std::process::id()));
+        let file = path.to_str().unwrap();
+        for (length, is_read) in [(0, true), (MAX as usize, true), (MAX as usize + 1, false)] {
+            fs::write(&path, "x".repeat(length)).unwrap();
+            assert_eq!(read(file).map(|text| text.len()), is_read.then_some(length));
+        }
+        fs::remove_file(&path).unwrap();
+        // A device, like a pipe, may block.
+        assert_eq!((read(file), read("/dev/null")), (None, None));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use picot_reactor::Source;
 use crate::accept::Rest;
 use crate::address::Address;
 use crate::descriptor::descriptor;
+use crate::freed::CountWhenClosed;
 use crate::incoming::Incoming;
 use crate::open::open_loop;
 use crate::operation_error::About;
@@ -21,6 +22,8 @@ use crate::stream::TcpStream;
 /// Dropping it closes it; new connections are refused from then on.
 pub struct TcpListener {
     source: Source<net::TcpListener>,
+    // After the source, whose descriptor is closed when this counts it.
+    _count: CountWhenClosed,
     rest: Rest,
 }
 
@@ -53,7 +56,7 @@ impl TcpListener {
 
     pub(crate) fn register(handle: &LoopHandle, listener: net::TcpListener) -> io::Result<TcpListener> {
         listener.set_nonblocking(true)?;
-        Ok(TcpListener { source: handle.register(listener)?, rest: Rest::default() })
+        Ok(TcpListener { source: handle.register(listener)?, _count: CountWhenClosed, rest: Rest::default() })
     }
 
     /// Gives the listener to std. It is still in non-blocking mode.

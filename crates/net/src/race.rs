@@ -216,6 +216,23 @@ mod tests {
     }
 
     #[test]
+    fn operations_that_do_not_wait_are_tried_in_order_until_one_succeeds() {
+        let addresses: Vec<SocketAddr> = (1..=3).map(|port| ([127, 0, 0, 1], port).into()).collect();
+        for first in 1..=4 {
+            let tried = RefCell::new(Vec::new());
+            let result = first_success(&"host:1".into(), addresses.clone(), |address| {
+                tried.borrow_mut().push(address.port());
+                if address.port() < first { Err(io::Error::other("no")) } else { Ok(address.port()) }
+            });
+            assert_eq!(tried.take(), (1..=first.min(3)).collect::<Vec<_>>());
+            match result {
+                Ok(port) => assert_eq!(port, first),
+                Err(error) => assert_eq!(error.to_string(), "127.0.0.1:1: no; 127.0.0.1:2: no; 127.0.0.1:3: no"),
+            }
+        }
+    }
+
+    #[test]
     fn a_slow_first_attempt_still_wins_if_it_is_the_first_to_succeed() {
         let (events, result) = run(&[("[::1]:1", 260, true), ("1.1.1.1:1", 20, true)]);
         assert_eq!(result.unwrap(), "[::1]:1".parse().unwrap());

@@ -15,7 +15,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use crate::address::Address;
 use crate::descriptor::descriptor;
 use crate::duplex::{Duplex, duplex};
-use crate::freed::Descriptor;
+use crate::freed::CountWhenClosed;
 use crate::operation::{call, operate};
 use crate::operation_error::About;
 use crate::options::ConnectOptions;
@@ -38,7 +38,7 @@ pub struct TcpStream {
     // Shared with the server, which can end a connection while a handler owns the stream.
     source: Rc<Source<net::TcpStream>>,
     // Dropped after the source, so that the descriptor is closed by the time it is counted as free.
-    _descriptor: Descriptor,
+    _count: CountWhenClosed,
 }
 
 impl TcpStream {
@@ -343,7 +343,7 @@ fn is_under_way(error: &io::Error) -> bool {
 fn register(handle: &LoopHandle, stream: net::TcpStream) -> io::Result<TcpStream> {
     // This fails if the peer has reset the connection already. Reading reports that.
     let _ = stream.set_nodelay(true);
-    Ok(TcpStream { source: Rc::new(handle.register(stream)?), _descriptor: Descriptor })
+    Ok(TcpStream { source: Rc::new(handle.register(stream)?), _count: CountWhenClosed })
 }
 
 descriptor!(TcpStream, net::TcpStream);

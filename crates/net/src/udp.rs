@@ -11,6 +11,7 @@ use socket2::SockRef;
 
 use crate::address::Address;
 use crate::descriptor::descriptor;
+use crate::freed::CountWhenClosed;
 use crate::operation::{call, operate};
 use crate::operation_error::About;
 use crate::options::UdpOptions;
@@ -40,6 +41,8 @@ use crate::resolve::lookup;
 #[doc(alias = "create_datagram_endpoint")]
 pub struct UdpSocket {
     source: Source<net::UdpSocket>,
+    // Dropped after the source, so that the descriptor is closed by the time it is counted as free.
+    _count: CountWhenClosed,
     /// The connected peer. Kept here, because asking the kernel costs a system call for each
     /// datagram.
     peer: Cell<Option<SocketAddr>>,
@@ -89,7 +92,7 @@ impl UdpSocket {
         let peer = Cell::new(socket.peer_addr().ok());
         let source = LoopHandle::try_current()?.register(socket)?;
         source.assume_ready(Direction::Write);
-        Ok(UdpSocket { source, peer })
+        Ok(UdpSocket { source, _count: CountWhenClosed, peer })
     }
 
     /// Returns the socket as one of std. It stays in non-blocking mode.

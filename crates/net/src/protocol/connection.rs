@@ -24,7 +24,7 @@ use super::outgoing::{Outgoing, PIECE};
 use super::receive::{Callbacks, Reading, Received};
 use super::transport::Transport;
 use crate::duplex::unless_ended;
-use crate::freed::Descriptor;
+use crate::freed::CountWhenClosed;
 use crate::report::{connection_name, report_as};
 use crate::signal::Signal;
 use crate::stream::TcpStream;
@@ -46,7 +46,7 @@ type Socket = std::os::fd::OwnedFd;
 type Socket = std::net::TcpStream;
 
 /// The socket of a connection, of any family.
-pub(crate) struct Io(Source<Socket>, Descriptor);
+pub(crate) struct Io(Source<Socket>, CountWhenClosed);
 
 /// A connection. Its set owns it; when the set drops it, the socket is closed.
 pub(super) struct Connection {
@@ -118,14 +118,14 @@ impl Io {
 impl From<TcpStream> for Io {
     fn from(stream: TcpStream) -> Io {
         #[cfg_attr(not(unix), expect(clippy::useless_conversion, reason = "it is one where there are Unix sockets"))]
-        Io(stream.into_source().into(), Descriptor)
+        Io(stream.into_source().into(), CountWhenClosed)
     }
 }
 
 #[cfg(unix)]
 impl From<UnixStream> for Io {
     fn from(stream: UnixStream) -> Io {
-        Io(stream.into_source().into(), Descriptor)
+        Io(stream.into_source().into(), CountWhenClosed)
     }
 }
 

@@ -16,6 +16,7 @@ use socket2::{SockAddr, SockRef, Type};
 use super::path::{self, OwnedPath, Shown};
 use super::{REST, REST_MAX};
 use crate::descriptor::descriptor;
+use crate::freed::CountWhenClosed;
 use crate::open::open_loop;
 use crate::operation::operate;
 use crate::operation_error::About;
@@ -47,6 +48,8 @@ use crate::report::unix_name;
 /// ```
 pub struct UnixDatagram {
     source: Source<net::UnixDatagram>,
+    // After the source, whose descriptor is closed when this counts it.
+    _count: CountWhenClosed,
     path: Option<OwnedPath>,
 }
 
@@ -246,7 +249,7 @@ fn register(handle: &LoopHandle, socket: net::UnixDatagram, path: Option<OwnedPa
     socket.set_nonblocking(true)?;
     let source = handle.register(socket)?;
     source.assume_ready(Direction::Write);
-    Ok(UnixDatagram { source, path })
+    Ok(UnixDatagram { source, _count: CountWhenClosed, path })
 }
 
 impl fmt::Debug for UnixDatagram {

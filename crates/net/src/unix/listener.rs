@@ -14,6 +14,7 @@ use super::UnixStream;
 use super::path::{self, OwnedPath, Shown};
 use crate::accept::Rest;
 use crate::descriptor::descriptor;
+use crate::freed::CountWhenClosed;
 use crate::incoming::Incoming;
 use crate::open::open_loop;
 use crate::operation_error::About;
@@ -27,6 +28,8 @@ const BACKLOG: i32 = i32::MAX;
 /// Dropping it closes it and removes its path, unless another socket has taken that meanwhile.
 pub struct UnixListener {
     source: Source<net::UnixListener>,
+    // After the source, whose descriptor is closed when this counts it.
+    _count: CountWhenClosed,
     path: Option<OwnedPath>,
     rest: Rest,
 }
@@ -46,7 +49,8 @@ impl UnixListener {
             let handle = open_loop()?;
             let (socket, path) = path::bind(path, Type::STREAM)?;
             socket.listen(BACKLOG)?;
-            Ok(UnixListener { source: handle.register(OwnedFd::from(socket).into())?, path, rest: Rest::default() })
+            let source = handle.register(OwnedFd::from(socket).into())?;
+            Ok(UnixListener { source, _count: CountWhenClosed, path, rest: Rest::default() })
         }
         let path = path.as_ref();
         bind(path).about(format_args!("listen at {}", Shown(path)))
@@ -67,7 +71,7 @@ impl UnixListener {
             Some(name) => source.about(format_args!("take over the listener at {name}")),
             None => source.about(format_args!("take over a listener")),
         };
-        Ok(UnixListener { source: source?, path: None, rest: Rest::default() })
+        Ok(UnixListener { source: source?, _count: CountWhenClosed, path: None, rest: Rest::default() })
     }
 
     /// Gives the listener to std, and leaves its path to the caller. It is still in non-blocking mode.

@@ -20,7 +20,7 @@ use super::path::{self, Shown};
 use super::{REST, REST_MAX};
 use crate::descriptor::descriptor;
 use crate::duplex::{Duplex, duplex};
-use crate::freed::Descriptor;
+use crate::freed::CountWhenClosed;
 use crate::open::open_loop;
 use crate::operation_error::About;
 use crate::report::connection_name;
@@ -48,7 +48,7 @@ pub struct UnixStream {
     // Shared with the server, which can end a connection while a handler owns the stream.
     source: Rc<Source<net::UnixStream>>,
     // Dropped after the source, so that the descriptor is closed by the time it is counted as free.
-    _descriptor: Descriptor,
+    _count: CountWhenClosed,
 }
 
 impl UnixStream {
@@ -90,7 +90,7 @@ impl UnixStream {
         if is_connected {
             return UnixStream::take_over(stream);
         }
-        let stream = UnixStream { source: Rc::new(handle.register(stream)?), _descriptor: Descriptor };
+        let stream = UnixStream { source: Rc::new(handle.register(stream)?), _count: CountWhenClosed };
         stream.source.writable().await?;
         match stream.source.get_ref().take_error()? {
             Some(error) => Err(error),
@@ -140,7 +140,7 @@ impl UnixStream {
         // out.
         source.assume_ready(Direction::Read);
         source.assume_ready(Direction::Write);
-        Ok(UnixStream { source: Rc::new(source), _descriptor: Descriptor })
+        Ok(UnixStream { source: Rc::new(source), _count: CountWhenClosed })
     }
 
     /// Returns the connection as one of std. It stays in non-blocking mode.

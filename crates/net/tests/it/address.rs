@@ -32,6 +32,13 @@ fn numbers_are_given_back_without_a_loop() {
 }
 
 #[test]
+fn control_characters_of_a_name_are_escaped_where_it_is_shown() {
+    for (address, shown) in [(Address::from("a\nb\u{1b}[2J:1"), "a\\nb\\u{1b}[2J:1"), (("a\rb", 1).into(), "a\\rb:1")] {
+        assert_eq!(address.to_string(), shown);
+    }
+}
+
+#[test]
 fn names_are_looked_up_off_the_loop() {
     run(async {
         for form in [Address::from("localhost:80"), ("localhost", 80).into()] {

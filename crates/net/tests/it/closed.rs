@@ -126,29 +126,38 @@ async fn within_a_few_turns<T>(future: impl Future<Output = T> + Unpin) -> Optio
 #[test]
 fn servers_whose_loop_has_closed_have_ended() {
     outlive(async |pending| {
-        for by_protocol in [false, true] {
+        for (by_protocol, waits_forever) in [(false, false), (false, true), (true, false), (true, true)] {
             let server = Server::builder().bind("127.0.0.1:0").await?;
             let server = match by_protocol {
                 true => server.serve_protocol(crate::trace::Trace::default)?,
                 false => server.serve(|stream, _| async move { stream.read(&mut [0; 8]).await.map(drop) })?,
             };
-            let server = Rc::new(server);
-            // A client, and a wait of each kind.
-            let client = TcpStream::connect(server.local_addrs()[0]).await?;
+            let address = server.local_addrs()[0];
+            let client = TcpStream::connect(address).await?;
             while server.clients() == 0 {
                 picot_loop::yield_now().await;
             }
-            let (one, two) = (server.clone(), server.clone());
-            pending.push(("Server::serve_forever", Box::pin(async move { one.serve_forever().await })));
-            pending.push((
-                "Server::wait_closed",
-                Box::pin(async move {
-                    two.wait_closed().await;
-                    let _client = client;
-                    assert!(two.is_closed() && two.clients() == 0 && two.local_addrs().is_empty());
-                    two.serve_forever().await
-                }),
-            ));
+            // A server for each kind of wait: the end of `serve_forever` closes its server by itself.
+            pending.push(match waits_forever {
+                true => (
+                    "Server::serve_forever",
+                    Box::pin(async move {
+                        let _client = client;
+                        let error = server.serve_forever().await.unwrap_err();
+                        assert!(error.to_string().contains(&address.to_string()), "{error}");
+                        Err(error)
+                    }),
+                ),
+                false => (
+                    "Server::wait_closed",
+                    Box::pin(async move {
+                        let _client = client;
+                        server.wait_closed().await;
+                        assert!(server.is_closed() && server.clients() == 0 && server.local_addrs().is_empty());
+                        server.serve_forever().await
+                    }),
+                ),
+            });
         }
         Ok(())
     });
@@ -156,7 +165,7 @@ fn servers_whose_loop_has_closed_have_ended() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn accepting_and_connecting_end_with_their_loop() {
+fn accepting_connecting_and_looking_up_end_with_their_loop() {
     outlive(async |pending| {
         let full = picot_net::ListenOptions::new().backlog(0).bind("127.0.0.1:0").await?;
         let address = full.local_addr()?;
@@ -170,6 +179,7 @@ fn accepting_and_connecting_end_with_their_loop() {
         ));
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         pending.push(("TcpListener::accept", Box::pin(async move { listener.accept().await.map(drop) })));
+        pending.push(("lookup", Box::pin(async { lookup("a.name.invalid:1").await.map(drop) })));
         Ok(())
     });
     // And what is first awaited when the loop is closed.

@@ -2,10 +2,12 @@
 
 use std::cell::Cell;
 use std::fs::File;
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 
-use futures_lite::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
+use futures_lite::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, StreamExt};
+use picot_context::budget;
 use picot_loop::{spawn, yield_now};
 use picot_net::{Connections, Reader, Server, TcpListener, TcpStream, UdpSocket, Writer, duplex, lookup, start_server};
 
@@ -210,6 +212,14 @@ fn a_loop_over_any_connect_bind_lookup_or_wait_for_a_server_lets_other_tasks_run
         server.close();
         server.wait_closed().await;
         beside_a_heartbeat! {
+            "accept": {
+                let _client = std::net::TcpStream::connect(address)?;
+                listener.accept().await?;
+            };
+            "incoming": {
+                let _client = std::net::TcpStream::connect(address)?;
+                listener.incoming().next().await.expect("it has no end")?;
+            };
             "lookup of a number": lookup(address).await?;
             "lookup of no address": lookup("no-port").await.unwrap_err();
             "bind": TcpListener::bind(alone(2)).await?;
@@ -225,8 +235,22 @@ fn a_loop_over_any_connect_bind_lookup_or_wait_for_a_server_lets_other_tasks_run
         }
         #[cfg(unix)]
         {
-            use picot_net::UnixStream;
+            use picot_net::{UnixListener, UnixStream};
+            let path = std::env::temp_dir().join(format!("picot-net-{}-heartbeat", std::process::id()));
+            let listener = UnixListener::bind(&path)?;
             beside_a_heartbeat! {
+                "bind at a path": {
+                    drop(UnixListener::bind(path.with_extension("listener")));
+                    poll_fn(budget::poll_left).await;
+                };
+                "bind of datagrams at a path": {
+                    drop(picot_net::UnixDatagram::bind(path.with_extension("datagrams")));
+                    poll_fn(budget::poll_left).await;
+                };
+                "accept at a path": {
+                    let _client = std::os::unix::net::UnixStream::connect(&path)?;
+                    listener.accept().await?;
+                };
                 "connect to a path": UnixStream::connect("/nowhere/at").await.unwrap_err();
                 "connect to no path": UnixStream::connect("").await.unwrap_err();
             }

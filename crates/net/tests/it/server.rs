@@ -309,9 +309,12 @@ fn a_peers_path_cannot_forge_a_line_of_a_report() {
     let (path, evil) = (folder.join("server"), folder.join("evil\n2026-01-01 all is well\u{1b}[2J"));
     run(async {
         let reports = reports();
-        let server = Server::builder()
-            .listener(UnixListener::bind(&path)?)
-            .serve(|_: UnixStream, _| async { Err(io::Error::other("as\nordered")) })?;
+        let server = Server::builder().listener(UnixListener::bind(&path)?).serve(|_: UnixStream, _| async {
+            // Hooks and logs get the name as it is, and not as a report displays it.
+            let task = picot_context::current().unwrap();
+            assert!(!task.given_name().unwrap().contains(char::is_control), "{:?}", task.given_name());
+            Err(io::Error::other("as\nordered"))
+        })?;
         let protocols = Server::builder()
             .listener(UnixListener::bind(folder.join("protocols"))?)
             .serve_protocol(|| -> Trace { panic!("no\nprotocol") })?;
@@ -325,6 +328,15 @@ fn a_peers_path_cannot_forge_a_line_of_a_report() {
             assert!(told[0].contains("evil\\n2026-01-01 all is well\\u{1b}[2J"), "{told:?}");
             assert!(!told[0].contains(char::is_control), "{told:?}");
             std::fs::remove_file(&evil)?;
+        }
+        #[cfg(target_os = "linux")]
+        {
+            let client = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+            client.bind(&socket2::SockAddr::unix(format!("\0picot-net-{}-evil\n", std::process::id()))?)?;
+            client.connect(&socket2::SockAddr::unix(&path)?)?;
+            turns_until(|| !reports.borrow().is_empty()).await;
+            let told = reports.take();
+            assert!(told.len() == 1 && told[0].contains("-evil\\n") && told[0].contains("as\\nordered"), "{told:?}");
         }
         drop((server, protocols));
         Ok(())
@@ -494,11 +506,74 @@ fn a_hook_may_ask_the_server_whose_client_is_being_spawned() {
     });
 }
 
+/// Opens files until the process may have no further descriptor.
+#[cfg(target_os = "linux")]
+fn take_all_descriptors() -> io::Result<Vec<std::fs::File>> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: Some(1024), maximum })?;
+    let null = || std::fs::File::open("/dev/null");
+    let files = std::iter::from_fn(|| null().ok()).collect();
+    assert_eq!(null().unwrap_err().raw_os_error(), Some(rustix::io::Errno::MFILE.raw_os_error()));
+    Ok(files)
+}
+
+/// The rest of a listener without descriptors ends when this thread closes a socket, of whatever kind.
+#[cfg(target_os = "linux")]
+#[test]
+fn closing_a_socket_of_any_kind_ends_the_rest_of_a_listener() {
+    use picot_net::{UdpSocket, UnixDatagram, UnixListener, UnixStream};
+
+    let folder = std::env::temp_dir().join(format!("picot-net-{}-kinds", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    let path = folder.join("socket");
+    crate::forked::in_child(move || {
+        run_virtually(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await?;
+            let connections = Connections::new()?;
+            let (stream, accepted) = crate::pair().await?;
+            let (unix_stream, other_end) = UnixStream::pair()?;
+            let transport = connections.adopt(accepted, Trace::default());
+            let sockets: Vec<(&str, Box<dyn std::any::Any>)> = vec![
+                ("TcpListener", Box::new(TcpListener::bind("127.0.0.1:0").await?)),
+                ("UdpSocket", Box::new(UdpSocket::bind("127.0.0.1:0").await?)),
+                ("UnixListener", Box::new(UnixListener::bind(&path)?)),
+                ("UnixDatagram", Box::new(UnixDatagram::unbound()?)),
+                ("UnixStream", Box::new(unix_stream)),
+                ("UnixStream, its other end", Box::new(other_end)),
+                ("TcpStream", Box::new(stream)),
+            ];
+            let clients: Vec<_> = (0..=sockets.len())
+                .map(|_| std::net::TcpStream::connect(listener.local_addr()?))
+                .collect::<io::Result<_>>()?;
+            let _files = take_all_descriptors()?;
+            let start = Instant::now();
+            let mut accepted = Vec::new();
+            // The loop below begins in the rest that follows an error.
+            listener.accept().await.unwrap_err();
+            for (kind, socket) in sockets {
+                let mut accepting = Box::pin(listener.accept());
+                assert!(poll_once(&mut accepting).await.is_none(), "{kind}: there is no descriptor yet");
+                drop(socket);
+                let next = poll_once(accepting).await.unwrap_or_else(|| panic!("{kind}: the rest goes on"));
+                accepted.push(next?);
+            }
+            let mut accepting = Box::pin(listener.accept());
+            assert!(poll_once(&mut accepting).await.is_none());
+            transport.abort();
+            accepted.push(accepting.await?);
+            assert_eq!(start.elapsed(), Duration::ZERO, "no rest was waited for");
+            assert_eq!(accepted.len(), clients.len());
+            Ok(())
+        });
+    });
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_listener_without_descriptors_goes_on_as_soon_as_a_client_has_left() {
-    use rustix::process::{Resource, Rlimit, setrlimit};
-
     // The limit is the process's, so this runs in one of its own.
     crate::forked::in_child(|| {
         run_virtually(async {
@@ -508,23 +583,22 @@ fn a_listener_without_descriptors_goes_on_as_soon_as_a_client_has_left() {
                 let client = client_of(&server).await?;
                 (server, client)
             };
-            let maximum = rustix::process::getrlimit(Resource::Nofile).maximum;
-            setrlimit(Resource::Nofile, Rlimit { current: Some(1024), maximum })?;
-            let null = || std::fs::File::open("/dev/null");
-            let mut fill: Vec<_> = std::iter::from_fn(|| null().ok()).collect();
-            assert_eq!(null().unwrap_err().raw_os_error(), Some(rustix::io::Errno::MFILE.raw_os_error()));
+            let mut fill = take_all_descriptors()?;
             drop(fill.pop());
             let start = Instant::now();
             let waiting = TcpStream::connect(server.local_addrs()[0]).await?;
             turns_until(|| !reports.borrow().is_empty()).await;
+            sleep(Duration::from_millis(3_500)).await;
+            assert_eq!(reports.borrow().len(), 4, "one at once, and one after each second of rest");
             assert_eq!(server.clients(), 1);
+            let start = start + start.elapsed();
             drop(leaving);
             waiting.shutdown(std::net::Shutdown::Write)?;
             assert_eq!(rest(waiting).await?, "bye");
-            assert_eq!(start.elapsed(), Duration::ZERO, "the second of rest was not waited for");
+            assert_eq!(start.elapsed(), Duration::ZERO, "the rest of the second was not waited for");
             let told = reports.take();
-            assert_eq!(told.len(), 1, "{told:?}");
-            assert!(told[0].contains("cannot accept a connection at 127.0.0.1:"), "{told:?}");
+            assert_eq!(told.len(), 4, "{told:?}");
+            assert!(told.iter().all(|told| told.contains("cannot accept a connection at 127.0.0.1:")), "{told:?}");
             Ok(())
         });
     });

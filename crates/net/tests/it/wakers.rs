@@ -4,17 +4,22 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
+use std::time::Duration;
 
 use futures_lite::future::{block_on, poll_once};
-use futures_lite::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use picot_loop::{spawn, yield_now};
-use picot_net::{Connections, Reader, UdpSocket, Writer, duplex};
+use futures_lite::{AsyncRead, AsyncReadExt, AsyncWriteExt, StreamExt};
+use picot_loop::{Instant, spawn, yield_now};
+use picot_net::{
+    ConnectOptions, Connections, Reader, Resolve, Resolving, Server, TcpListener, TcpStream, UdpSocket, Writer, duplex,
+    lookup,
+};
 
 use crate::trace::Trace;
-use crate::{pair, run};
+use crate::{alone, pair, run};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Call {
@@ -81,6 +86,7 @@ async fn check<T>(name: &str, call: Call, future: impl Future<Output = T>, fulfi
     if let Some(fulfil) = fulfil.take() {
         fulfil();
     }
+    let start = Instant::now();
     for turn in 0.. {
         if WAKES.replace(0) > 0 {
             let polled = future.as_mut().poll(&mut Context::from_waker(&waker(turn + polls)));
@@ -89,7 +95,7 @@ async fn check<T>(name: &str, call: Call, future: impl Future<Output = T>, fulfi
                 return value;
             }
         }
-        assert!(turn < 1_000, "{name}: what was done in {call:?} is lost");
+        assert!(start.elapsed() < Duration::from_secs(10), "{name}: what was done in {call:?} is lost");
         yield_now().await;
     }
     unreachable!()
@@ -312,6 +318,109 @@ fn what_a_waker_does_to_a_transport_is_not_lost() {
             let (stream, _peer) = pair().await?;
             let transport = connections.adopt(stream, Trace::default());
             check("wait_empty", call, connections.wait_empty(), move || transport.abort()).await;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn what_a_waker_does_to_a_listener_is_not_lost() {
+    run(async {
+        for call in CALLS {
+            let listener = TcpListener::bind("127.0.0.1:0").await?;
+            let address = listener.local_addr()?;
+            let connect = move || std::mem::forget(std::net::TcpStream::connect(address).unwrap());
+            check("accept", call, listener.accept(), connect).await?;
+            let mut incoming = listener.incoming();
+            check("incoming", call, incoming.next(), connect).await.expect("it has no end")?;
+            #[cfg(unix)]
+            {
+                use std::os::unix::net::UnixStream;
+                let path = std::env::temp_dir().join(format!("picot-net-{}-wakers", std::process::id()));
+                let listener = picot_net::UnixListener::bind(&path)?;
+                let connect = move || std::mem::forget(UnixStream::connect(path).unwrap());
+                check("accept at a path", call, listener.accept(), connect).await?;
+            }
+        }
+        Ok(())
+    });
+}
+
+/// A resolver that answers when the test gives it the addresses.
+#[derive(Clone, Default)]
+struct Late(Rc<(Cell<Option<Vec<SocketAddr>>>, Cell<Option<Waker>>)>);
+
+impl Late {
+    fn answer(&self, addresses: Vec<SocketAddr>) {
+        self.0.0.set(Some(addresses));
+        self.0.1.take().into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Resolve for Late {
+    fn resolve<'a>(&'a self, _: &'a str, _: u16) -> Resolving<'a> {
+        Box::pin(poll_fn(|cx| {
+            // Cloned first: the clone may be what gives the answer.
+            self.0.1.set(Some(cx.waker().clone()));
+            self.0.0.take().map_or(Poll::Pending, |addresses| Poll::Ready(Ok(addresses)))
+        }))
+    }
+}
+
+#[test]
+fn what_a_waker_does_to_a_connect_or_lookup_is_not_lost() {
+    run(async {
+        for call in CALLS {
+            let listener = TcpListener::bind("127.0.0.1:0").await?;
+            let address = listener.local_addr()?;
+            check("connect", call, TcpStream::connect(address), || {}).await?;
+            // By name: the lookup, then a race of two addresses, of which one refuses.
+            let refused = TcpListener::bind(alone(8)).await?.local_addr()?;
+            let resolver = Late::default();
+            let options = ConnectOptions::new().timeout(Duration::from_secs(60)).resolver(resolver.clone());
+            let answer = move || resolver.answer(vec![refused, address]);
+            let connected = check("connect to a name", call, options.connect("host:1"), answer).await?;
+            assert_eq!(connected.peer_addr()?, address);
+            // The system's resolver answers by itself, on its thread.
+            let found = check("lookup", call, lookup("a.name.invalid:1"), || {}).await;
+            assert!(found.is_err(), "{found:?}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn what_a_waker_does_to_a_server_is_not_lost() {
+    run(async {
+        for (call, by_protocol) in CALLS.into_iter().flat_map(|call| [(call, false), (call, true)]) {
+            // A server with a client.
+            let serve = async || {
+                let builder = Server::builder().bind("127.0.0.1:0").await?;
+                let server = match by_protocol {
+                    true => builder.serve_protocol(Trace::default)?,
+                    false => builder.serve(async |stream, _| stream.read(&mut [0; 8]).await.map(drop))?,
+                };
+                let client = TcpStream::connect(server.local_addrs()[0]).await?;
+                while server.clients() == 0 {
+                    yield_now().await;
+                }
+                io::Result::Ok((Rc::new(server), client))
+            };
+            let end = |server: &Rc<Server>| {
+                let server = server.clone();
+                move || {
+                    server.close();
+                    server.abort_clients();
+                }
+            };
+            let (server, _client) = serve().await?;
+            check("wait_closed", call, server.wait_closed(), end(&server)).await;
+            let (server, _client) = serve().await?;
+            check("serve_forever", call, server.serve_forever(), end(&server)).await?;
+            let (server, _client) = serve().await?;
+            let shutdown = server.shutdown(Duration::from_secs(60));
+            assert_eq!(check("shutdown", call, shutdown, end(&server)).await, 0);
+            assert_eq!(server.clients(), 0);
         }
         Ok(())
     });
