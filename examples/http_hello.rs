@@ -215,3 +215,41 @@ async fn respond(writer: &mut TcpWriter, status: &str, body: &str, keeps_alive: 
     }
     writer.flush().await
 }
+
+#[cfg(test)]
+mod tests {
+    use picot::net::{Reader, TcpListener, TcpStream, Writer};
+    use picot::time::Instant;
+    use picot::{EventLoop, VirtualClock};
+
+    use super::*;
+
+    /// A refusal itself may block: the client has read nothing, and the connection has no room left.
+    #[test]
+    fn a_refusal_that_the_client_does_not_read_ends_at_the_time_limit() {
+        let event_loop = EventLoop::builder().clock(&VirtualClock::new()).build().unwrap();
+        let run = event_loop.run_until_complete(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await?;
+            let _client = TcpStream::connect(listener.local_addr()?).await?;
+            let (stream, _) = listener.accept().await?;
+            fill(&stream).await?;
+            let (read, write) = stream.split();
+            let start = Instant::now();
+            let refused = refuse(Reader::new(read), Writer::new(write), "400 Bad Request", PATIENCE);
+            let ended = timeout(Duration::from_secs(3600), refused).await.expect("the refusal has a time limit")?;
+            assert!(matches!(ended, Ended::Badly));
+            assert_eq!(start.elapsed(), PATIENCE);
+            io::Result::Ok(())
+        });
+        run.unwrap().unwrap();
+    }
+
+    /// Writes until the connection has had no room for a second, in which the kernel may still move bytes.
+    async fn fill(stream: &TcpStream) -> io::Result<()> {
+        let bytes = [0; 1 << 16];
+        while let Ok(written) = timeout(Duration::from_secs(1), stream.write_all(&bytes)).await {
+            written?;
+        }
+        Ok(())
+    }
+}

@@ -1,5 +1,10 @@
 //! Every example is run as a program: what it prints, and with which status it ends.
 
+// The tests inside of the example; `net` tests its program from outside.
+#[allow(dead_code, reason = "no test calls its `main`")]
+#[path = "../../http_hello.rs"]
+mod http_hello;
+
 mod clients;
 mod echo;
 #[cfg(unix)]

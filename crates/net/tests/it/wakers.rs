@@ -346,6 +346,32 @@ fn what_a_waker_does_to_a_listener_is_not_lost() {
     });
 }
 
+/// A listener without descriptors waits for a socket that closes, which is no event of the reactor.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_socket_that_closes_in_a_waker_ends_the_rest_of_a_listener() {
+    // The limit is the process's, so this runs in one of its own.
+    crate::forked::in_child(|| {
+        run(async {
+            for call in [Call::Clone, Call::Drop] {
+                let listener = TcpListener::bind("127.0.0.1:0").await?;
+                let _client = std::net::TcpStream::connect(listener.local_addr()?)?;
+                let spare = UdpSocket::bind("127.0.0.1:0").await?;
+                let _files = crate::server::take_all_descriptors()?;
+                listener.accept().await.unwrap_err();
+                let mut accepting = Box::pin(listener.accept());
+                WAKES.set(0);
+                HOOK.set(Some((call, Box::new(|| drop(spare)))));
+                let accepted =
+                    (0..2).any(|number| accepting.as_mut().poll(&mut Context::from_waker(&waker(number))).is_ready());
+                assert!(HOOK.take().is_none(), "{call:?} did not come");
+                assert!(accepted || WAKES.get() > 0, "what was closed in {call:?} is lost");
+            }
+            Ok(())
+        });
+    });
+}
+
 /// A resolver that answers when the test gives it the addresses.
 #[derive(Clone, Default)]
 struct Late(Rc<(Cell<Option<Vec<SocketAddr>>>, Cell<Option<Waker>>)>);
