@@ -1,7 +1,8 @@
 //! A chat: each line that a guest sends goes to all others.
 //!
-//! Usage: `chat serve ADDR` for the server, whose first line says where it listens; `chat join ADDR NAME` for a client, which
-//! sends what comes on standard input, line by line, and prints the lines of the others, with control characters escaped.
+//! Usage: `chat serve ADDR` for the server, whose first line says where it listens; `chat join ADDR
+//! NAME` for a client, which sends what comes on standard input, line by line, and prints the lines
+//! of the others, with control characters escaped.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -15,31 +16,33 @@ use picot::net::{Protocol, Server, Transport, open_connection};
 use picot::{spawn, spawn_blocking};
 use picot_context::Escaped;
 
-/// The greatest length of a line; a guest that sends more without an end is disconnected.
+/// The maximum length of a line in bytes; a guest that sends more without a line end is
+/// disconnected.
 const LINE_MAX: usize = 4096;
 
-/// A client that is so far behind with reading is left out of the conversation, rather than to fill the memory.
+/// How many bytes may wait for a guest that does not read. With more it is disconnected, to limit
+/// the memory.
 const BEHIND_MAX: usize = 1 << 20;
 
-/// Everybody who is there.
+/// The guests that are connected.
 #[derive(Clone, Default)]
 struct Room(Rc<RefCell<BTreeMap<SocketAddr, Transport>>>);
 
 impl Room {
-    /// Says a line to all but `from`.
+    /// Sends a line to all guests but `from`.
     fn say(&self, from: Option<SocketAddr>, line: &[u8]) {
         for (_, guest) in self.0.borrow().iter().filter(|(address, _)| Some(**address) != from) {
             if guest.unsent() > BEHIND_MAX {
                 guest.abort();
             } else {
-                // One who is leaving need not hear it.
+                // It fails for a guest that is leaving, which needs no further lines.
                 let _ = guest.write(line);
             }
         }
     }
 }
 
-/// One guest, as the server sees it.
+/// The server's state for one guest.
 struct Guest {
     room: Room,
     address: Option<SocketAddr>,
@@ -105,12 +108,12 @@ async fn join(address: &str, name: &str) -> io::Result<()> {
     writer.write_all(format!("{name} has come\n").as_bytes()).await?;
     let listening = spawn(async move {
         while let Some(line) = reader.read_line().await? {
-            // Printed as they are, control characters of another guest could rewrite this terminal.
+            // Unescaped control characters of another guest could rewrite this terminal.
             println!("{}", Escaped(line));
         }
         io::Result::Ok(())
     });
-    // Standard input can only be waited for by blocking, so a thread does it.
+    // Reading standard input blocks, so a thread does it.
     while let Some(line) =
         spawn_blocking(|| io::stdin().lock().lines().next().transpose()).await.map_err(io::Error::other)??
     {
@@ -118,6 +121,6 @@ async fn join(address: &str, name: &str) -> io::Result<()> {
     }
     writer.write_all(format!("{name} has gone\n").as_bytes()).await?;
     writer.close().await?;
-    // The server closes, when it has read that.
+    // The server closes the connection when it has read the end.
     listening.await.map_err(io::Error::other)?
 }

@@ -1,9 +1,10 @@
-//! HTTP/1.1 by hand, as far as a greeting needs it: small, and honest about it. For a real server take a library.
+//! A minimal HTTP/1.1 server that answers with a greeting. For a real server use a library.
 //!
-//! Usage: `http_hello ADDR [SECONDS]`. `GET /` answers a greeting, `GET /NAME` one for NAME; everything else is 404 or 405.
-//! Connections stay open for further requests. It reads no bodies: a request that announces one is refused and its connection
-//! closed, and so is one that is no HTTP/1.x. A client has ten seconds for each request, and to take each
-//! answer, unless others are given. Bad connections are counted, and the count is printed once a second.
+//! Usage: `http_hello ADDR [SECONDS]`. `GET /` answers a greeting, `GET /NAME` one for NAME;
+//! everything else is 404 or 405. Connections stay open for further requests. The server reads no
+//! bodies: it refuses a request that has one, or that is not HTTP/1.x, and closes the connection. A
+//! client has SECONDS (10 by default) to send each request and to take each answer. The server
+//! counts bad connections and prints the count once a second.
 
 use std::cell::Cell;
 use std::env;
@@ -15,19 +16,20 @@ use std::time::Duration;
 use picot::net::{ReadError, Server, TcpReader, TcpWriter, start_server};
 use picot::{sleep, spawn, timeout};
 
-/// The greatest length of a request line or header.
+/// The maximum length of a request line or header, in bytes.
 const LINE_MAX: usize = 8 * 1024;
 
-/// The greatest number of headers in a request.
+/// The maximum number of headers in a request.
 const HEADERS_MAX: usize = 100;
 
-/// How long a client may take for a request, or do nothing between two.
+/// How long a client may take to send a request or to take an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long bad connections are counted before the count is printed.
 const COUNTED_FOR: Duration = Duration::from_secs(1);
 
-/// The bad connections since the last line about them. A line for each would let a client fill the log.
+/// Counts bad connections since the last line about them. A line for each would let a client fill
+/// the log.
 #[derive(Clone, Default)]
 struct BadConnections(Rc<Cell<u64>>);
 
@@ -40,7 +42,7 @@ impl BadConnections {
         let bad = self.clone();
         drop(spawn(async move {
             sleep(COUNTED_FOR).await;
-            // A standard error that is closed ends no server.
+            // Ignored: the server continues when standard error is closed.
             let _ = writeln!(io::stderr(), "http_hello: {} bad connections within a second", bad.0.take());
         }));
     }
@@ -59,7 +61,7 @@ async fn main() -> ExitCode {
     let server: io::Result<Server> = start_server(address.as_str(), move |reader, writer| {
         let bad = bad.clone();
         async move {
-            // A client that breaks off or sends nonsense is no error of the server.
+            // A client that disconnects early or sends nonsense is not an error of the server.
             if !matches!(serve(reader.with_limit(LINE_MAX), writer, patience).await, Ok(Ended::Well)) {
                 bad.count();
             }
@@ -86,10 +88,10 @@ fn usage() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// How a connection has ended, if not by an error.
+/// How a connection ended, if not by an error.
 enum Ended {
     Well,
-    /// The client was refused, or left because it took nothing.
+    /// The client was refused, or it did not read its answer in time.
     Badly,
 }
 
@@ -112,7 +114,7 @@ async fn serve(mut reader: TcpReader, mut writer: TcpWriter, patience: Duration)
             _ => ("405 Method Not Allowed", String::new()),
         };
         let answer = respond(&mut writer, status, &body, request.keeps_alive, request.method == "HEAD");
-        // A client that does not read its answers is left.
+        // The connection of a client that does not read its answers is closed.
         let Ok(answered) = timeout(patience, answer).await else { return Ok(Ended::Badly) };
         answered?;
         if !request.keeps_alive {
@@ -130,7 +132,7 @@ struct Request {
 enum Refused {
     /// The connection has failed.
     Unread(ReadError),
-    /// This is the answer, and the last one.
+    /// The request is answered with this status, and the connection closed.
     With(&'static str),
 }
 
@@ -144,7 +146,7 @@ impl From<ReadError> for Refused {
     }
 }
 
-/// Reads a request without a body; `None` if the client wants no more.
+/// Reads a request without a body; `None` if the client has closed the connection.
 async fn read_request(reader: &mut TcpReader) -> Result<Option<Request>, Refused> {
     let Some(line) = reader.read_line().await? else { return Ok(None) };
     let [method, path, version] = line.split(' ').collect::<Vec<_>>()[..] else {
@@ -182,21 +184,25 @@ async fn read_request(reader: &mut TcpReader) -> Result<Option<Request>, Refused
     Err(Refused::With("431 Request Header Fields Too Large"))
 }
 
-/// Whether a length is zero; `None` if it is no number. A number is digits only: Rust's parser takes a sign as well, and where a
-/// proxy in front reads another length than the server, a client can smuggle a request past it.
+/// Whether a length is zero; `None` if it is not a number.
+///
+/// A number has digits only, although Rust's parser also accepts a sign. If a proxy and the server
+/// read different lengths, a client can smuggle a request past the proxy.
 fn is_zero(length: &str) -> Option<bool> {
     let is_number = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| length.bytes().all(|byte| byte == b'0'))
 }
 
-/// Answers for the last time. What the client still sends is read, and forgotten: for unread bytes the kernel resets the connection,
-/// and a reset may overtake the answer. The time limit is for all of it: a client that reads nothing blocks the answer, too.
+/// Sends the last answer, and then discards what the client still sends.
+///
+/// If bytes stayed unread, the kernel would reset the connection, and the reset may overtake the
+/// answer. The time limit includes the answer, because a client that reads nothing blocks it.
 async fn refuse(mut reader: TcpReader, mut writer: TcpWriter, status: &str, patience: Duration) -> io::Result<Ended> {
     let refusal = async {
         respond(&mut writer, status, "", false, false).await?;
         writer.close().await?;
-        let mut forgotten = vec![0; LINE_MAX];
-        while reader.read(&mut forgotten).await? > 0 {}
+        let mut discarded = vec![0; LINE_MAX];
+        while reader.read(&mut discarded).await? > 0 {}
         io::Result::Ok(())
     };
     timeout(patience, refusal).await.unwrap_or(Ok(()))?;
@@ -224,7 +230,8 @@ mod tests {
 
     use super::*;
 
-    /// A refusal itself may block: the client has read nothing, and the connection has no room left.
+    /// A refusal itself may block: the client has read nothing, and the connection has no room
+    /// left.
     #[test]
     fn a_refusal_that_the_client_does_not_read_ends_at_the_time_limit() {
         let event_loop = EventLoop::builder().clock(&VirtualClock::new()).build().unwrap();
@@ -244,7 +251,8 @@ mod tests {
         run.unwrap().unwrap();
     }
 
-    /// Writes until the connection has had no room for a second, in which the kernel may still move bytes.
+    /// Writes until the connection has had no room for a second, in which the kernel may still move
+    /// bytes.
     async fn fill(stream: &TcpStream) -> io::Result<()> {
         let bytes = [0; 1 << 16];
         while let Ok(written) = timeout(Duration::from_secs(1), stream.write_all(&bytes)).await {

@@ -1,8 +1,9 @@
-//! Accepting connections, whatever kind they are: which errors are passed over, and how long to rest after the others.
+//! Accepting connections of either kind: which errors are ignored, and how long to rest after
+//! others.
 //!
-//! The invariant: however many tasks accept, and whatever they do with an error, a listener returns at most ten errors a second.
-//! While it rests, it tries only for want of descriptors, when a socket of this thread has given one back, and then it keeps a
-//! failure to itself.
+//! Invariant: a listener returns at most ten errors a second, however many tasks accept and
+//! whatever they do with an error. During a rest it tries again only if descriptors were lacking
+//! and a socket of this thread has closed since; a failure of such a try is not returned.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -20,23 +21,23 @@ use crate::freed::Freed;
 /// How long a listener rests after an error.
 const REST: Duration = Duration::from_millis(100);
 
-/// When a listener may accept again, if it has met an error.
+/// When a listener may accept again after an error.
 #[derive(Default)]
 pub(crate) struct Rest {
     until: Cell<Option<Instant>>,
-    /// How many descriptors had been given back when one was wanting; `None` if something else was.
+    /// The count of closed descriptors when one was lacking; `None` after another error.
     freed: Cell<Option<u64>>,
 }
 
 impl Rest {
-    /// Nothing is accepted for the next `duration`, unless a descriptor is given back.
+    /// Accepts nothing for `duration`, unless a descriptor is closed that was lacking.
     pub(crate) fn begin(&self, duration: Duration) {
         self.until.set(Some(Instant::now() + duration));
     }
 
-    /// Waits until a try may succeed. Returns whether the rest is not over yet.
+    /// Waits until a try may succeed. Returns whether the rest still goes on.
     async fn wait(&self) -> bool {
-        // Asked again after each wait: another task may have met the same error meanwhile.
+        // Checked after each wait: another task may have begun a new rest meanwhile.
         while let Some(until) = self.until.get().filter(|until| *until > Instant::now()) {
             let Some(seen) = self.freed.get() else {
                 sleep_until(until).await;
@@ -57,7 +58,9 @@ impl Rest {
         false
     }
 
-    /// Accepts the next connection by `accept`. After an error the listener rests: the next try would most likely fail as well.
+    /// Accepts the next connection by `accept`.
+    ///
+    /// After an error the listener rests, because the next try would most likely fail as well.
     pub(crate) async fn accept<L, C>(
         &self,
         source: &Source<L>,
@@ -72,12 +75,12 @@ impl Rest {
                     return Ok(connection);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => source.readable().await?,
-                // There may be many of those, so they spend the budget as well.
+                // A peer can cause many of these, so they spend the budget as well.
                 Err(error) if is_passing(&error) => budget::spend_call(),
                 Err(error) => {
                     budget::spend_call();
                     self.freed.set(wants_descriptors(&error).then(|| Freed::here().count()));
-                    // In a rest the caller has the error already.
+                    // The error that began the rest has been returned. This is the same lack.
                     if !is_resting {
                         self.begin(REST);
                         return Err(error);
@@ -101,15 +104,16 @@ fn wants_descriptors(_: &io::Error) -> bool {
     false
 }
 
-/// Errors of a single connection, or of none: the next try may succeed at once. Linux passes errors of the network on
-/// that a connection met before it was accepted, see accept(2).
+/// Whether the next try may succeed at once, because the error concerns one connection or none.
+///
+/// Linux returns network errors here that a connection met before it was accepted, see accept(2).
 fn is_passing(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, HostUnreachable, Interrupted, NetworkDown, NetworkUnreachable};
     matches!(error.kind(), Interrupted | ConnectionAborted | HostUnreachable | NetworkDown | NetworkUnreachable)
         || is_protocol_error(error)
 }
 
-/// The same, of those for which std has no stable name.
+/// The same for the errors that have no stable kind in std.
 #[cfg(unix)]
 fn is_protocol_error(error: &io::Error) -> bool {
     use rustix::io::Errno;
@@ -118,7 +122,7 @@ fn is_protocol_error(error: &io::Error) -> bool {
         .contains(&error.raw_os_error())
 }
 
-/// The same elsewhere: Windows tells of a connection that was given up as of one that was reset.
+/// The same elsewhere: Windows reports an aborted connection as one that was reset.
 #[cfg(not(unix))]
 fn is_protocol_error(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::ConnectionReset
@@ -146,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_goes_on_after_an_error_sees_ten_a_second_however_many_accept() {
+    fn a_listener_returns_ten_errors_a_second_however_many_tasks_accept() {
         let clock = VirtualClock::new();
         let event_loop = EventLoop::builder().clock(&clock).build().unwrap();
         let errors = event_loop.run_until_complete(async {
@@ -170,7 +174,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_descriptor_that_is_given_back_ends_a_rest_and_failures_meanwhile_are_no_further_errors() {
+    fn a_closed_descriptor_ends_a_rest_and_failures_during_the_rest_are_not_returned() {
         let clock = VirtualClock::new();
         let event_loop = EventLoop::builder().clock(&clock).build().unwrap();
         let run = event_loop.run_until_complete(async {
@@ -227,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_that_are_passed_over_let_other_tasks_run() {
+    fn ignored_errors_spend_the_budget() {
         picot_loop::run(async {
             let (listener, rest, tries) = (listener(), Rest::default(), Rc::new(Cell::new(0)));
             let others = tries.clone();
@@ -248,7 +252,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn what_befell_a_connection_before_it_was_accepted_is_passed_over_and_a_lack_is_not() {
+    fn errors_of_single_connections_are_ignored_and_lacks_of_resources_are_returned() {
         use rustix::io::Errno;
 
         let passing = [

@@ -1,6 +1,7 @@
-//! Addresses: numbers that are ready to use, and names that must be looked up first.
+//! Addresses: numeric ones that are ready to use, and names that must be looked up first.
 //!
-//! What is a number already is told apart here, so that it never reaches a resolver. Looking up is `resolve.rs`.
+//! Numeric addresses are recognized here, so that none reaches a resolver. `resolve.rs` looks names
+//! up.
 
 use std::fmt;
 use std::io;
@@ -31,7 +32,7 @@ enum Kind {
 }
 
 impl Address {
-    /// The number, if it is one and needs no lookup.
+    /// The socket address, if this is a numeric one, which needs no lookup.
     pub(crate) fn number(&self) -> Option<SocketAddr> {
         match self.0 {
             Kind::Number(address) => Some(address),
@@ -39,7 +40,7 @@ impl Address {
         }
     }
 
-    /// The number, or the host and port to look up. An error if a text is neither.
+    /// The socket address, or the host and port to look up. An error if the text is neither.
     pub(crate) fn parts(&self) -> io::Result<Result<SocketAddr, (&str, u16)>> {
         let name = match &self.0 {
             Kind::Number(address) => return Ok(Ok(*address)),
@@ -48,7 +49,7 @@ impl Address {
         };
         let parts = name.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
         match parts {
-            // An IPv6 address with a zone is in brackets, and no number by itself.
+            // An IPv6 address with the name of an interface is in brackets and has to be looked up.
             Some((host, port)) => match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
                 Some(host) if !host.is_empty() => Ok(Err((host, port))),
                 None if !host.is_empty() && !host.contains(':') => Ok(Err((host, port))),
@@ -61,10 +62,10 @@ impl Address {
 
 fn no_address(text: &str) -> io::Error {
     let form = "it should be `host:port`, with a port from 0 to 65535, and an IPv6 address in brackets";
-    io::Error::new(io::ErrorKind::InvalidInput, format!("{text:?} is no address: {form}"))
+    io::Error::new(io::ErrorKind::InvalidInput, format!("{text:?} is not an address: {form}"))
 }
 
-/// As text. Control characters in a name are escaped.
+/// Displays the address as text, with control characters in a name escaped.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {

@@ -1,4 +1,5 @@
-//! How many descriptors this thread's sockets have closed: what a listener watches when the process has none left.
+//! How many descriptors this thread's sockets have closed: what a listener watches when the process
+//! has none left.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -32,16 +33,17 @@ impl Freed {
     }
 }
 
-/// Counts a descriptor as closed when it is dropped. Every type of socket has it as a field behind the one that owns the
-/// descriptor, because fields are dropped in order.
+/// Counts a descriptor as closed when it is dropped. Every type of socket has it as a field behind
+/// the one that owns the descriptor, because fields are dropped in order.
 ///
-/// A socket that is taken out of its type, as by `into_std`, counts as well. A listener then tries once more than it has
-/// to, which does no harm.
+/// A socket that is taken out of its type, as by `into_std`, counts as well. A listener then tries
+/// once more than it has to, which does no harm.
 pub(crate) struct CountWhenClosed;
 
 impl Drop for CountWhenClosed {
     fn drop(&mut self) {
-        // A socket in another thread-local may outlive this one; no listener waits any more by then.
+        // A socket in another thread-local may outlive this one; no listener waits any more by
+        // then.
         let _ = FREED.try_with(|freed| {
             freed.count.set(freed.count.get() + 1);
             freed.signal.notify();

@@ -1,7 +1,7 @@
 //! Several loops, one a thread: the way beyond one core.
 //!
-//! Loops share nothing. Each thread makes everything of its own, by the same function; the kernel shares connections out
-//! among listeners at one port.
+//! Loops share nothing. Each thread makes everything of its own, by the same function; the kernel
+//! shares connections out among listeners at one port.
 
 use std::any::Any;
 use std::fmt;
@@ -16,7 +16,7 @@ use picot_loop::{EventLoop, RemoteHandle, RunError};
 
 use crate::operation_error::About;
 
-/// Loops on threads of their own, each running what the same function has made there.
+/// Runs event loops on threads of their own, each with a future that the same function makes.
 ///
 /// ```
 /// use picot_net::{ListenOptions, LoopGroup, Server};
@@ -47,7 +47,7 @@ use crate::operation_error::About;
 /// # }
 /// ```
 ///
-/// Dropping the group stops its loops, and waits for their threads.
+/// Dropping the group stops its loops and waits for their threads.
 pub struct LoopGroup<T> {
     members: Vec<Member<T>>,
     /// The process that started the threads. A child that was forked from it has none of them.
@@ -61,12 +61,14 @@ struct Member<T> {
 }
 
 impl<T: Send + 'static> LoopGroup<T> {
-    /// Starts `loops` threads, each with a loop that runs the future which `make` gives for its index. All loops are there
-    /// when this returns; their futures may not have run yet.
+    /// Starts `loops` threads, each with a loop that runs the future that `make` returns for its
+    /// index.
+    ///
+    /// All loops exist when this returns; their futures may not have run yet.
     ///
     /// # Errors
-    /// The operating system's error if a thread or a loop cannot be made, with the loop's index; those that were started are
-    /// stopped, and their threads have ended.
+    /// The operating system's error if a thread or a loop cannot be created, with the loop's index.
+    /// The loops that were started have been stopped by then, and their threads have ended.
     ///
     /// # Panics
     /// If `loops` is 0.
@@ -140,9 +142,9 @@ impl<T: Send + 'static> LoopGroup<T> {
         stop(&self.members);
     }
 
-    /// Waits until all loops have ended, and returns what their futures have returned, in order: `None` for those that were
-    /// stopped first. In a child that was forked from the process of the group there are no threads to wait for, and the
-    /// result is empty.
+    /// Waits until all loops have ended, and returns what their futures have returned, in order:
+    /// `None` for those that were stopped first. In a child that was forked from the process of the
+    /// group there are no threads to wait for, and the result is empty.
     ///
     /// # Errors
     /// For each, its own: the payload of the panic that ended its thread.
@@ -154,7 +156,8 @@ impl<T: Send + 'static> LoopGroup<T> {
 }
 
 impl<T> LoopGroup<T> {
-    /// In a forked child, leaves the parent's threads alone: stopping them would stop the parent's, and joining waits for ever.
+    /// In a forked child, leaves the parent's threads alone: stopping them would stop the parent's,
+    /// and joining waits for ever.
     fn leave_if_forked(&mut self) {
         if self.process != process::id() {
             // The handles refer to threads that are not there, so they are not dropped either.
@@ -179,7 +182,7 @@ impl<T> Drop for LoopGroup<T> {
         }
         for member in &mut self.members {
             if let Some(thread) = member.thread.take() {
-                // A panic there is told by `join`, and by std on standard error.
+                // Only `join` returns a panic of the thread; std has printed it to standard error.
                 let _ = thread.join();
             }
         }

@@ -1,8 +1,10 @@
-//! Names that need no name server, found without a thread: those in the hosts file, and IPv6 addresses with an interface.
+//! Finds names that need no name server without a thread: the hosts file, and IPv6 addresses with
+//! an interface.
 //!
-//! A resolver that waits for a silent server keeps its thread for seconds, and the lane has few. A name that is in a file must not
-//! wait behind such lookups. Only what the system's resolver would answer in the same way is answered here: the hosts file only
-//! where the system asks it first, and only a small one, because reading it blocks the loop.
+//! A lookup at a silent name server keeps its thread for seconds, and the lane has few threads. A
+//! name in a file must not wait behind such lookups. The answers equal those of the system's
+//! resolver: the hosts file counts only if the system asks it first. A large file is not read,
+//! because that blocks.
 
 use std::fs;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -10,7 +12,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use rustix::net::{AddressFamily, SocketType, netdevice};
 use socket2::{Domain, Socket, Type};
 
-/// A longer file is left to the system's resolver, on its thread.
+/// The longest file that is read, in bytes. The system's resolver reads longer ones on its thread.
 const MAX: u64 = 64 * 1024;
 
 /// The addresses of `host`, best first, if they are known without a name server.
@@ -22,7 +24,8 @@ pub(crate) fn find(host: &str, port: u16) -> Option<Vec<SocketAddr>> {
     Some(best_first(found.into_iter().map(|ip| (ip, port).into()).collect(), has_route))
 }
 
-/// The addresses of `host`, by the texts of `nsswitch.conf` and of the hosts file. `None` leaves it to the system's resolver.
+/// The addresses of `host`, by the texts of `nsswitch.conf` and of the hosts file. `None` leaves it
+/// to the system's resolver.
 fn in_file(switch: Option<&str>, hosts: Option<&str>, host: &str) -> Option<Vec<IpAddr>> {
     if !asks_files_first(switch) {
         return None;
@@ -39,7 +42,8 @@ fn best_first(mut addresses: Vec<SocketAddr>, has_route: impl Fn(&SocketAddr) ->
     addresses
 }
 
-/// An IPv6 address with the name of an interface, such as `fe80::1%eth0`. With a number it is an address that std can parse.
+/// An IPv6 address with the name of an interface, such as `fe80::1%eth0`. With a number it is an
+/// address that std can parse.
 fn with_interface(host: &str, port: u16) -> Option<SocketAddr> {
     let (ip, interface) = host.split_once('%')?;
     let ip: Ipv6Addr = ip.parse().ok()?;
@@ -55,8 +59,8 @@ fn read(path: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&text.ok()?).into_owned())
 }
 
-/// Whether the system's resolver asks the hosts file first, by the text of `nsswitch.conf`. musl knows no such file, and always
-/// does so.
+/// Whether the system's resolver asks the hosts file first, by the text of `nsswitch.conf`. musl
+/// knows no such file, and always does so.
 fn asks_files_first(switch: Option<&str>) -> bool {
     if cfg!(target_env = "musl") {
         return true;
@@ -65,7 +69,8 @@ fn asks_files_first(switch: Option<&str>) -> bool {
     sources.is_some_and(|sources| sources.split_whitespace().next() == Some("files"))
 }
 
-/// The addresses that a hosts file lists for `host`, each once. `None` if an entry of it is no address that std can parse.
+/// The addresses that a hosts file lists for `host`, each once. `None` if an entry of it is no
+/// address that std can parse.
 fn listed(hosts: &str, host: &str) -> Option<Vec<IpAddr>> {
     let mut found = Vec::new();
     for line in hosts.lines() {

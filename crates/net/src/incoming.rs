@@ -1,4 +1,4 @@
-//! Connections as a stream: what `incoming` of the listeners returns.
+//! The connections of a listener as a stream, which `incoming` returns.
 
 use std::fmt;
 use std::io;
@@ -9,9 +9,10 @@ use futures_core::Stream;
 
 type Accepting<'a, S> = Pin<Box<dyn Future<Output = io::Result<S>> + 'a>>;
 
-/// The connections of a listener, one after the other, without an end; made by `incoming`.
+/// The connections of a listener as an endless stream, created by `incoming`.
 ///
-/// After an error it goes on; see the listener's `accept` on what to do then. Dropping it loses no connection.
+/// The stream continues after an error; the listener's `accept` explains what to do then. Dropping
+/// the stream loses no connection.
 pub struct Incoming<'a, S> {
     accept: Box<dyn Fn() -> Accepting<'a, S> + 'a>,
     accepting: Option<Accepting<'a, S>>,

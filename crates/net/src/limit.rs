@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use picot_loop::sleep;
 
-/// Awaits `future` for at most `limit`. Then it is dropped, and the error names `what` and the limit.
+/// Awaits `future` for at most `limit`. After that the error names `what` and the limit.
 pub(crate) async fn within<T>(
     limit: Option<Duration>,
     what: &str,
@@ -17,7 +17,7 @@ pub(crate) async fn within<T>(
     let Some(limit) = limit else { return future.await };
     let (mut future, mut alarm) = (pin!(future), None);
     poll_fn(|cx| {
-        // The result first: one that is there in the last moment counts.
+        // Polled before the alarm: a result that is ready at the deadline is not thrown away.
         if let Poll::Ready(result) = future.as_mut().poll(cx) {
             return Poll::Ready(result);
         }

@@ -20,6 +20,19 @@ use crate::stream::TcpStream;
 /// A socket that listens for TCP connections, on this thread's loop.
 ///
 /// Dropping it closes it; new connections are refused from then on.
+///
+/// ```
+/// use picot_net::{TcpListener, TcpStream};
+///
+/// picot_loop::run(async {
+///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+///     let client = TcpStream::connect(listener.local_addr()?).await?;
+///     let (_stream, peer) = listener.accept().await?;
+///     assert_eq!(peer, client.local_addr()?);
+///     std::io::Result::Ok(())
+/// })
+/// .unwrap();
+/// ```
 pub struct TcpListener {
     source: Source<net::TcpListener>,
     // After the source, whose descriptor is closed when this counts it.
@@ -28,12 +41,12 @@ pub struct TcpListener {
 }
 
 impl TcpListener {
-    /// Listens at `address`; of several, at the first that can be bound. Port 0 picks a free one, which
-    /// [`local_addr`](TcpListener::local_addr) returns. [`ListenOptions`] has more.
+    /// Listens at `address`; of several, at the first that can be bound. Port 0 picks a free one,
+    /// which [`local_addr`](TcpListener::local_addr) returns. [`ListenOptions`] has more.
     ///
     /// # Errors
-    /// The operating system's error, for example that the address is in use, with the address; of several addresses, each is
-    /// named. And if this thread has no loop, or it is closed.
+    /// The operating system's error, for example that the address is in use, with the address; of
+    /// several addresses, each is named. And if this thread has no loop, or it is closed.
     ///
     /// # If dropped
     /// Nothing listens.
@@ -41,10 +54,12 @@ impl TcpListener {
         ListenOptions::new().bind(address).await
     }
 
-    /// Takes over a listener of std: one that was inherited, or given by a service manager. It is put into non-blocking mode.
+    /// Takes over a listener of std: one that was inherited, or given by a service manager. It is
+    /// put into non-blocking mode.
     ///
     /// # Errors
-    /// The operating system's error, with the listener's address; and if this thread has no loop, or it is closed.
+    /// The operating system's error, with the listener's address; and if this thread has no loop,
+    /// or it is closed.
     pub fn from_std(listener: net::TcpListener) -> io::Result<TcpListener> {
         let address = listener.local_addr();
         let taken = open_loop().and_then(|handle| TcpListener::register(&handle, listener));
@@ -59,19 +74,21 @@ impl TcpListener {
         Ok(TcpListener { source: handle.register(listener)?, _count: CountWhenClosed, rest: Rest::default() })
     }
 
-    /// Gives the listener to std. It is still in non-blocking mode.
+    /// Converts into a listener of std, which stays in non-blocking mode.
     pub fn into_std(self) -> net::TcpListener {
         self.source.into_inner()
     }
 
-    /// Accepts the next connection, with the address of its peer. Any number of tasks may accept; each connection goes to
-    /// one of them. A connection that its peer or the network has given up meanwhile is passed over.
+    /// Accepts the next connection, with the address of its peer. Any number of tasks may accept;
+    /// each connection goes to one of them. A connection that its peer or the network has given up
+    /// meanwhile is passed over.
     ///
     /// # Errors
-    /// The operating system's error, with the listener's address: most likely that the process has too many open files. The
-    /// next try would fail as well, so after an error the listener rests: the next call waits until 100 ms have passed. A loop
-    /// that accepts, reports an error and goes on is therefore fine as it is, and sees at most ten errors a second, however
-    /// many tasks accept. Connections that are open already are not affected.
+    /// The operating system's error, with the listener's address: most likely that the process has
+    /// too many open files. The next try would fail as well, so after an error the listener rests:
+    /// the next call waits until 100 ms have passed. A loop that accepts, reports an error and goes
+    /// on is therefore fine as it is, and sees at most ten errors a second, however many tasks
+    /// accept. Connections that are open already are not affected.
     ///
     /// # If dropped
     /// No connection is lost: one that was not accepted waits for the next call.
@@ -104,7 +121,7 @@ impl TcpListener {
     /// The address at which it listens.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.source.get_ref().local_addr()
     }
@@ -117,7 +134,7 @@ descriptor!(TcpListener, net::TcpListener);
 fn accept(listener: &net::TcpListener) -> io::Result<(net::TcpStream, SocketAddr)> {
     use rustix::net::{SocketFlags, acceptfrom_with};
 
-    // std accepts by the same call, but leaves the mode to another one.
+    // std uses the same call, but needs a second one to set the mode.
     let (stream, peer) = acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
     let peer = peer.ok_or(io::ErrorKind::InvalidData)?;
     Ok((stream.into(), peer.try_into()?))

@@ -1,8 +1,9 @@
 //! Errors that name their subject: which operation failed, and at which address, path or host.
 //!
-//! The operating system reports a bare number. [`About::about`] puts the operation in front of it, once, at the boundary of a
-//! public function; inside, errors stay as they are, so that code can still compare their numbers. The kind of the error is
-//! kept, and the number is reachable by [`raw_os_error`].
+//! The operating system reports a bare number. [`About::about`] puts the operation in front of it,
+//! once, at the boundary of a public function; inside, errors stay as they are, so that code can
+//! still compare their numbers. The kind of the error is kept, and the number is reachable by
+//! [`raw_os_error`].
 
 use std::error::Error;
 use std::fmt;
@@ -38,7 +39,8 @@ pub struct OperationError {
 }
 
 impl OperationError {
-    /// The operation, with its subject: `connect to 127.0.0.1:80`. Control characters in names and paths are escaped.
+    /// The operation, with its subject: `connect to 127.0.0.1:80`. Control characters in names and
+    /// paths are escaped.
     ///
     /// ```
     /// use picot_net::{OperationError, lookup};
@@ -81,7 +83,8 @@ impl Error for OperationError {
     }
 }
 
-/// The operating system's number of an error, also if the error names its operation; `None` if it has none.
+/// The operating system's number of an error, also if the error names its operation; `None` if it
+/// has none.
 ///
 /// ```
 /// use picot_net::{TcpListener, raw_os_error};
@@ -112,7 +115,8 @@ pub fn raw_os_error(error: &io::Error) -> Option<i32> {
 
 /// Names the operation that an error belongs to.
 pub(crate) trait About {
-    /// Puts `cannot {operation}: ` in front of the error. The text is made only if there is an error.
+    /// Puts `cannot {operation}: ` in front of the error. Formats the text only if there is an
+    /// error.
     fn about(self, operation: fmt::Arguments<'_>) -> Self;
 }
 
@@ -131,12 +135,14 @@ impl<T> About for io::Result<T> {
     }
 }
 
-/// The errors of several addresses as one, which names each. Its kind and number are those of the last.
+/// The errors of several addresses as one, which names each. Its kind and number are those of the
+/// last.
 #[derive(Debug)]
 pub(crate) struct Attempts(Vec<(SocketAddr, io::Error)>);
 
 impl Attempts {
-    /// One error for all attempts at the addresses of `target`. Where that is the address itself, it is the bare error.
+    /// One error for all attempts at the addresses of `target`. Where that is the address itself,
+    /// it is the bare error.
     pub(crate) fn combine(target: &Address, mut failed: Vec<(SocketAddr, io::Error)>) -> io::Error {
         match failed.last() {
             None => io::Error::new(io::ErrorKind::NotFound, "there is no address to try"),

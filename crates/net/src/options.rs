@@ -1,4 +1,5 @@
-//! Options of connecting, of listening, and of sockets for datagrams, for those who need more than `connect` and `bind`.
+//! Options for connecting, listening and datagram sockets, beyond the defaults of `connect` and
+//! `bind`.
 
 use std::fmt;
 use std::io;
@@ -20,7 +21,7 @@ use crate::resolve::{Resolve, SystemResolver, lookup_with};
 use crate::stream::TcpStream;
 use crate::udp::UdpSocket;
 
-/// How to connect; [`TcpStream::connect`] does it with the defaults.
+/// Options for connecting; [`TcpStream::connect`] uses the defaults.
 ///
 /// ```
 /// use std::time::Duration;
@@ -46,42 +47,46 @@ pub struct ConnectOptions {
 }
 
 impl ConnectOptions {
-    /// The defaults: attempts 250 ms apart, no time limit, any local address, the system's resolver.
+    /// The defaults: attempts 250 ms apart, no time limit, any local address, the system's
+    /// resolver.
     pub const fn new() -> ConnectOptions {
         ConnectOptions { stagger: Duration::from_millis(250), timeout: None, local: None, resolver: None }
     }
 
-    /// How long an attempt has before the next address is tried beside it; 250 ms unless set, as RFC 8305 recommends.
-    /// `Duration::MAX` tries one after the other, each when the one before has failed.
+    /// Sets the time after which the next address is tried beside a pending attempt.
+    ///
+    /// The default is 250 ms, as RFC 8305 recommends. `Duration::MAX` tries the addresses one after
+    /// the other, each when the previous one has failed.
     #[doc(alias = "happy_eyeballs_delay")]
     pub fn stagger(self, stagger: Duration) -> ConnectOptions {
         ConnectOptions { stagger, ..self }
     }
 
-    /// How long looking up and connecting may take together. Without one, the operating system's limits hold, which are
-    /// minutes.
+    /// Limits the time for looking up and connecting together.
+    ///
+    /// Without a limit the operating system gives up after minutes.
     pub fn timeout(self, timeout: Duration) -> ConnectOptions {
         ConnectOptions { timeout: Some(timeout), ..self }
     }
 
-    /// The address to connect from. Only addresses of its family are tried.
+    /// Sets the address to connect from. Only peer addresses of its family are tried.
     pub fn local_addr(self, address: impl Into<SocketAddr>) -> ConnectOptions {
         ConnectOptions { local: Some(address.into()), ..self }
     }
 
-    /// The resolver that looks names up.
+    /// Sets the resolver that looks names up.
     pub fn resolver(self, resolver: impl Resolve + 'static) -> ConnectOptions {
         ConnectOptions { resolver: Some(Rc::new(resolver)), ..self }
     }
 
-    /// Connects to `address`. Of several, to the first that accepts: they are tried in turns of their families, the next
-    /// one when the one before has failed or has had its time ([`stagger`](ConnectOptions::stagger)), and the first that
-    /// succeeds ends the others.
+    /// Connects to `address`. Of several, to the first that accepts: they are tried in turns of
+    /// their families, the next one when the one before has failed or has had its time
+    /// ([`stagger`](ConnectOptions::stagger)), and the first that succeeds ends the others.
     ///
     /// # Errors
-    /// The operating system's error, for example that the connection was refused, with the address; of several addresses,
-    /// each attempt is named. [`TimedOut`](io::ErrorKind::TimedOut) after the [`timeout`](ConnectOptions::timeout). And if
-    /// this thread has no loop, or it is closed.
+    /// The operating system's error, for example that the connection was refused, with the address;
+    /// of several addresses, each attempt is named. [`TimedOut`](io::ErrorKind::TimedOut) after the
+    /// [`timeout`](ConnectOptions::timeout). And if this thread has no loop, or it is closed.
     ///
     /// # If dropped
     /// The connection is not made, or closed again.
@@ -90,8 +95,8 @@ impl ConnectOptions {
         self.connect_to(address.into())
     }
 
-    /// The future is small, because each task that connects holds one: what only a name, a time limit or a race needs is in a
-    /// box.
+    /// Every task that connects holds this future, so what only a name, a time limit or a race
+    /// needs is boxed.
     pub(crate) async fn connect_to(&self, address: Address) -> io::Result<TcpStream> {
         let connected = match (address.number(), open_loop()) {
             (_, Err(error)) => Err(error),
@@ -140,7 +145,7 @@ impl fmt::Debug for ConnectOptions {
     }
 }
 
-/// How to listen; [`TcpListener::bind`] does it with the defaults.
+/// Options for listening; [`TcpListener::bind`] uses the defaults.
 ///
 /// ```
 /// use picot_net::ListenOptions;
@@ -165,25 +170,31 @@ pub struct ListenOptions {
 }
 
 impl ListenOptions {
-    /// The defaults: a backlog of 1024, one listener a port, IPv6 sockets as the system has them. A port that is only being
-    /// left by old connections can be had (`SO_REUSEADDR`, not on Windows, where that means something else).
+    /// The defaults: a backlog of 1024, one listener per port, and the system's default for IPv6
+    /// sockets.
+    ///
+    /// A port that only closing connections still use can be bound (`SO_REUSEADDR`; not on Windows,
+    /// where that option means something else).
     pub fn new() -> ListenOptions {
         ListenOptions { backlog: 1024, reuse_port: false, only_v6: None }
     }
 
-    /// How many connections may wait to be accepted. The system may have a lower limit.
+    /// Sets how many connections may wait to be accepted. The system may have a lower limit.
     pub fn backlog(self, backlog: u32) -> ListenOptions {
         ListenOptions { backlog, ..self }
     }
 
-    /// Whether several listeners may have the same port, which on Linux share the connections out among them: one a loop is
-    /// the way beyond one core, see [`LoopGroup`](crate::LoopGroup). Where the system does not know it, as on Windows, listening
-    /// is then an error.
+    /// Sets whether several listeners may use the same port (`SO_REUSEPORT`).
+    ///
+    /// Linux distributes connections among them, so one listener per loop uses more than one core;
+    /// see [`LoopGroup`](crate::LoopGroup). Where the system has no such option, as on Windows,
+    /// `bind` fails.
     pub fn reuse_port(self, reuse: bool) -> ListenOptions {
         ListenOptions { reuse_port: reuse, ..self }
     }
 
-    /// Whether an IPv6 listener takes IPv6 connections only, and not IPv4 ones under a mapped address.
+    /// Sets whether an IPv6 listener refuses IPv4 connections, which otherwise have a mapped
+    /// address.
     pub fn only_v6(self, only: bool) -> ListenOptions {
         ListenOptions { only_v6: Some(only), ..self }
     }
@@ -191,8 +202,8 @@ impl ListenOptions {
     /// Listens at `address`; of several, at the first that can be bound. Port 0 picks a free one.
     ///
     /// # Errors
-    /// The operating system's error, for example that the address is in use, with the address; of several addresses, each is
-    /// named. And if this thread has no loop, or it is closed.
+    /// The operating system's error, for example that the address is in use, with the address; of
+    /// several addresses, each is named. And if this thread has no loop, or it is closed.
     ///
     /// # If dropped
     /// Nothing listens.
@@ -234,7 +245,7 @@ impl Default for ListenOptions {
     }
 }
 
-/// How a socket for datagrams is bound; [`UdpSocket::bind`] does it with the defaults.
+/// Options for a datagram socket; [`UdpSocket::bind`] uses the defaults.
 ///
 /// ```
 /// use std::net::Ipv4Addr;
@@ -267,20 +278,26 @@ impl UdpOptions {
         UdpOptions::default()
     }
 
-    /// Whether several sockets may have the same address, each of which hears what is sent to a group that it has joined
-    /// (`SO_REUSEADDR`). All of them must ask for it. What is sent to the address itself goes to any one of them, also if that
-    /// is another user's: so this is for groups, and asyncio has it no longer.
+    /// Sets whether several sockets may use the same address (`SO_REUSEADDR`), for multicast
+    /// groups.
+    ///
+    /// Every socket has to set it. Each receives what is sent to a group that it has joined. A
+    /// datagram to the address itself reaches only one of them, even if that belongs to another
+    /// user, which is why asyncio removed the option.
     pub fn reuse_address(self, reuse: bool) -> UdpOptions {
         UdpOptions { reuse_address: reuse, ..self }
     }
 
-    /// Whether several sockets of the same user may have the same port, among which Linux shares the senders out: one a loop
-    /// is the way beyond one core. Where the system does not know it, as on Windows, binding is then an error.
+    /// Sets whether several sockets of the same user may use the same port (`SO_REUSEPORT`).
+    ///
+    /// Linux distributes the senders among them, so one socket per loop uses more than one core.
+    /// Where the system has no such option, as on Windows, `bind` fails.
     pub fn reuse_port(self, reuse: bool) -> UdpOptions {
         UdpOptions { reuse_port: reuse, ..self }
     }
 
-    /// Whether an IPv6 socket takes datagrams over IPv6 only, and not those over IPv4 under a mapped address.
+    /// Sets whether an IPv6 socket ignores datagrams over IPv4, which otherwise have a mapped
+    /// address.
     pub fn only_v6(self, only: bool) -> UdpOptions {
         UdpOptions { only_v6: Some(only), ..self }
     }
@@ -288,8 +305,8 @@ impl UdpOptions {
     /// A socket at `address`; of several, at the first that can be bound. Port 0 picks a free one.
     ///
     /// # Errors
-    /// The operating system's error, for example that the address is in use, with the address; of several addresses, each is
-    /// named. And if this thread has no loop, or it is closed.
+    /// The operating system's error, for example that the address is in use, with the address; of
+    /// several addresses, each is named. And if this thread has no loop, or it is closed.
     ///
     /// # If dropped
     /// There is no socket.
@@ -322,7 +339,8 @@ impl UdpOptions {
     }
 }
 
-/// Lets several sockets have one port, or says what to do `instead`.
+/// Lets several sockets use one port. Where that is impossible, the error says what to do
+/// `instead`.
 #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))))]
 fn reuse_port(socket: &Socket, _instead: &str) -> io::Result<()> {
     socket.set_reuse_port(true)

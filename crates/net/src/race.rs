@@ -1,7 +1,8 @@
 //! Connecting to a host that has several addresses: happy eyeballs, after RFC 8305.
 //!
-//! The invariant: attempts start in order, each when the one before it has failed or has had its time; the first that
-//! succeeds ends all others, by dropping them. With one address there is nothing to race, and nothing is allocated.
+//! Invariant: attempts start in order, each when the previous one has failed or the stagger has
+//! passed. The first success drops all other attempts. A single address needs no race and no
+//! allocation.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -16,8 +17,10 @@ use picot_loop::{Sleep, sleep};
 use crate::address::Address;
 use crate::operation_error::Attempts;
 
-/// The first success of `attempt` over the `addresses` of `target`, which are tried in turns of their families, `stagger`
-/// apart. If all fail, the error names each attempt.
+/// Returns the first success of `attempt` over the `addresses` of `target`.
+///
+/// The address families alternate, and the attempts start `stagger` apart. If all fail, the error
+/// names each attempt.
 pub(crate) async fn race<T, F>(
     target: &Address,
     addresses: Vec<SocketAddr>,
@@ -47,7 +50,7 @@ struct Race<'a, A, F> {
     waiting: VecDeque<SocketAddr>,
     running: Vec<(SocketAddr, Pin<Box<F>>)>,
     failed: Vec<(SocketAddr, io::Error)>,
-    /// When the next attempt starts, if none fails before.
+    /// When the next attempt starts unless one fails earlier.
     next: Option<Sleep>,
     stagger: Duration,
     attempt: A,
@@ -99,7 +102,8 @@ where
     }
 }
 
-/// The families in turns, beginning with that of the first address; within a family in the resolver's order.
+/// Alternates the families, beginning with that of the first address, in the resolver's order
+/// within each.
 fn interleave(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
     let prefers_v4 = addresses.first().is_some_and(SocketAddr::is_ipv4);
     let (first, second): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|address| address.is_ipv4() == prefers_v4);
@@ -114,7 +118,7 @@ fn interleave(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
     }
 }
 
-/// Tries one address after the other, and returns the first success: for operations that do not wait, such as listening.
+/// Tries one address after the other until one succeeds, for operations that do not wait.
 pub(crate) fn first_success<T>(
     target: &Address,
     addresses: Vec<SocketAddr>,
@@ -156,7 +160,8 @@ mod tests {
         }
     }
 
-    /// Races by plan, under a virtual clock. Gives what happened, by the millisecond, and the result.
+    /// Races by plan, under a virtual clock. Gives what happened, by the millisecond, and the
+    /// result.
     fn run(plan: &[Plan]) -> (Events, io::Result<SocketAddr>) {
         let event_loop = EventLoop::builder().clock(&VirtualClock::new()).build().unwrap();
         let events = Rc::new(RefCell::new(Vec::new()));

@@ -1,28 +1,30 @@
-//! Telling the loop's error hook what has gone wrong with a connection, and with which.
+//! Reports errors of connections to the loop's error hook, with the name of the connection.
 
 use picot_context::{Cause, Escaped, Kind, Origin, Report, TaskInfo};
 use socket2::{SockAddr, SockRef};
 
-/// Under the name of the task that runs.
+/// Reports under the name of the running task.
 pub(crate) fn report(cause: Cause) {
-    tell(Origin::running().unwrap_or(Origin::new(Kind::Task)), cause);
+    send(Origin::running().unwrap_or(Origin::new(Kind::Task)), cause);
 }
 
-/// Under a name of its own: for a connection without a task. The task that runs serves many, so its name says little; its place
-/// stands.
+/// Reports under `name`, for a connection without a task of its own.
+///
+/// The running task serves many connections, so only its source location is reported.
 pub(crate) fn report_as(name: &str, cause: Cause) {
     let task = picot_context::current().map(|task| TaskInfo::new(task.id(), Some(name), task.place()));
-    tell(task.map_or(Origin::new(Kind::Task), Origin::task), cause);
+    send(task.map_or(Origin::new(Kind::Task), Origin::task), cause);
 }
 
-fn tell(origin: Origin, cause: Cause) {
+fn send(origin: Origin, cause: Cause) {
     if let Some(host) = picot_context::host() {
         host.report(Report::new(origin, cause));
     }
 }
 
-/// The name of a connection: after its peer. A peer of a Unix socket seldom has a path, and one that has gone has no address
-/// any more; then it is this end's.
+/// Names a connection after its peer, or after this end if the peer has no address.
+///
+/// The peer of a Unix socket rarely has a path, and a peer that has gone no longer has an address.
 pub(crate) fn connection_name(socket: &SockRef<'_>) -> String {
     let of = |address: SockAddr| match address.as_socket() {
         Some(address) => Some(address.to_string()),
@@ -37,8 +39,9 @@ pub(crate) fn connection_name(socket: &SockRef<'_>) -> String {
     }
 }
 
-/// The path of a Unix socket, or its abstract name behind an `@`; `None` if it has neither. A peer picks its name, so control
-/// characters are escaped.
+/// The path of a Unix socket, or its abstract name after an `@`; `None` if it has neither.
+///
+/// The peer chooses its name, so control characters are escaped.
 #[cfg(unix)]
 pub(crate) fn unix_name(address: &SockAddr) -> Option<String> {
     if let Some(path) = address.as_pathname() {

@@ -1,7 +1,7 @@
 //! Resolvers, which turn the name of a host into addresses.
 //!
-//! The system's resolver blocks and cannot be interrupted, so it runs on a thread of the loop's lane, and a lookup that was
-//! dropped runs on there. Names in the hosts file need no thread (`hosts.rs`). Another resolver implements [`Resolve`].
+//! The system's resolver blocks and cannot be interrupted, so it runs on the lane's threads, and a
+//! lookup that was dropped continues there. Names in the hosts file need no thread (`hosts.rs`).
 
 use std::future::poll_fn;
 use std::io;
@@ -17,9 +17,9 @@ use crate::operation_error::About;
 /// The future of a lookup; see [`Resolve`].
 pub type Resolving<'a> = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + 'a>>;
 
-/// Finds the socket addresses of a host: the system's resolver, a cache in front of it, a DNS client, a test's table.
+/// Finds the socket addresses of a host, for example by a cache, a DNS client or a table in a test.
 ///
-/// It is asked for names only: what is a number already never reaches it.
+/// Only names reach a resolver; numeric addresses are used as they are.
 ///
 /// ```
 /// use picot_net::{ConnectOptions, Resolve, Resolving, TcpListener};
@@ -45,20 +45,38 @@ pub type Resolving<'a> = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>
 /// .unwrap();
 /// ```
 #[doc(alias = "getaddrinfo")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a resolver",
+    label = "expected a type that implements `picot_net::Resolve`",
+    note = "implement `Resolve` for a type with `fn resolve<'a>(&'a self, host: &'a str, port: u16) -> Resolving<'a>`"
+)]
 pub trait Resolve {
-    /// The addresses of `host`, best first, each with `port`. An empty list says that the host is not known.
+    /// Returns the addresses of `host`, best first, each with `port`. An empty list means an
+    /// unknown host.
     ///
     /// Dropping the future must not block.
     fn resolve<'a>(&'a self, host: &'a str, port: u16) -> Resolving<'a>;
 }
 
-/// The operating system's resolver, `getaddrinfo`: what is used unless another one is named.
+/// The operating system's resolver, `getaddrinfo`, which is the default.
 ///
-/// On Linux, names in the hosts file are found at once and without a thread, where the system asks that file first.
-/// A lookup blocks its thread for as long as the system takes. Dropped before it has started, it does not start; dropped
-/// later, it runs on, and its result is dropped. Closing the loop does not wait for it.
+/// On Linux, names in the hosts file are found at once and without a thread if the system asks that
+/// file first. Other lookups block a thread of the loop's lane. A lookup that is dropped before it
+/// has started never starts; later, it continues and its result is dropped. Closing the loop does
+/// not wait for it.
 ///
-/// Its future is an error if this thread has no loop, or it is closed.
+/// The future fails if this thread has no loop or if the loop is closed.
+///
+/// ```
+/// use picot_net::{Resolve, SystemResolver};
+///
+/// picot_loop::run(async {
+///     let addresses = SystemResolver.resolve("localhost", 80).await?;
+///     assert!(addresses.iter().all(|address| address.ip().is_loopback()));
+///     std::io::Result::Ok(())
+/// })
+/// .unwrap();
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemResolver;
 
@@ -79,22 +97,34 @@ impl Resolve for SystemResolver {
     }
 }
 
-/// The socket addresses of `address`, by the system's resolver. Numbers are returned as they are, at once, also without a loop.
+/// Looks up the socket addresses of `address` with the system's resolver.
+///
+/// A numeric address is returned at once, even without a loop.
 ///
 /// # Errors
-/// The resolver's error, with the host; if it knows no address; if a text is not of the form `host:port`; if a name is to be
-/// looked up and this thread has no loop, or it is closed.
+/// The resolver's error, with the host. Also if the host has no address, if a text is not of the
+/// form `host:port`, or if a name needs a loop and this thread has none, or a closed one.
 ///
 /// # If dropped
-/// A lookup that has not started does not start; one that runs goes on, and its result is dropped.
+/// A lookup that has not started never starts; one that runs continues, and its result is dropped.
+///
+/// ```
+/// picot_loop::run(async {
+///     let addresses = picot_net::lookup("127.0.0.1:80").await?;
+///     assert_eq!(addresses, [([127, 0, 0, 1], 80).into()]);
+///     std::io::Result::Ok(())
+/// })
+/// .unwrap();
+/// ```
 #[doc(alias = "getaddrinfo")]
 pub async fn lookup(address: impl Into<Address>) -> io::Result<Vec<SocketAddr>> {
     let address = address.into();
     lookup_with(&SystemResolver, &address).await.about(format_args!("look up {address}"))
 }
 
-/// Looks `address` up by `resolver`. It spends the task's budget, because numbers and a cache complete at once. The error does
-/// not name the address.
+/// Looks up `address` with `resolver`. The error does not name the address.
+///
+/// Spends the task's budget, because numeric addresses and cached names complete at once.
 pub(crate) async fn lookup_with(resolver: &dyn Resolve, address: &Address) -> io::Result<Vec<SocketAddr>> {
     poll_fn(budget::poll_left).await;
     budget::spend();

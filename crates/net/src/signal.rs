@@ -1,4 +1,5 @@
-//! Waiting for a condition of one thread: whoever changes it notifies, and all who wait look again.
+//! A condition variable for one thread: the code that changes a condition notifies, and all waiters
+//! check it.
 
 use std::cell::{Cell, RefCell};
 use std::mem;
@@ -11,11 +12,12 @@ use slab::Slab;
 use crate::operation::poll_nothing;
 use crate::report::report;
 
-/// Who waits. A waiter that is gone is among them no more.
+/// The waiters. Dropping a wait removes it.
 #[derive(Default)]
 pub(crate) struct Signal {
     waiters: RefCell<Slab<Waker>>,
-    /// How often it was notified: the keys of waiters are good for one round.
+    /// The number of notifications. A notification removes all waiters, so a key is valid for one
+    /// round.
     round: Cell<u64>,
 }
 
@@ -23,7 +25,7 @@ pub(crate) struct Signal {
 struct Until<'a, C> {
     signal: &'a Signal,
     condition: C,
-    /// The round in which it was put among the waiters, and its key there.
+    /// The round in which the wait was added to the waiters, and its key there.
     entry: Option<(u64, usize)>,
 }
 
@@ -33,9 +35,13 @@ impl Signal {
         Until { signal: self, condition, entry: None }
     }
 
-    /// Lets all who wait look again. Their wakers may be anybody's: one that panics keeps no other from being woken.
+    /// Wakes all waiters, which check their conditions again.
+    ///
+    /// Wakers are foreign code: one that panics is reported, and the others are still woken.
     pub(crate) fn notify(&self) {
         self.round.set(self.round.get() + 1);
+        // Taken out first: a waker may run code that waits or notifies, and no borrow may be live
+        // then.
         for waiter in self.waiters.take().drain() {
             if let Err(payload) = catch(|| waiter.wake()) {
                 report(Cause::Panic(payload));
@@ -52,8 +58,8 @@ impl<C: Fn() -> bool + Unpin> Future for Until<'_, C> {
         if (this.condition)() {
             return poll_nothing(cx, ());
         }
-        // Cloned before the borrow, and the old one dropped after it: both may run foreign code. What the clone does may
-        // make the condition hold, with this waiter not in the list yet.
+        // Cloned before the borrow, and the old waker dropped after it: both run foreign code. The
+        // clone may fulfil the condition before this waiter is in the list, so it is checked again.
         let waker = cx.waker().clone();
         if (this.condition)() {
             return poll_nothing(cx, ());

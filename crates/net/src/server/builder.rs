@@ -1,4 +1,4 @@
-//! What a server is made of, before it serves.
+//! The options and listeners of a server, before it serves.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -55,8 +55,9 @@ impl<L> ServerBuilder<L> {
         ServerBuilder { listeners: Vec::new(), max: usize::MAX, listen: ListenOptions::new() }
     }
 
-    /// How many connections may be open at once; unless set, as many as the system allows. While there are so many, no more
-    /// are accepted: they wait in the backlog of their listener. (Each listener may have one more in its hands.)
+    /// Limits how many connections may be open at once. The default is no limit.
+    ///
+    /// At the limit, further connections wait in the backlog of their listener.
     ///
     /// # Panics
     /// If it is 0.
@@ -65,7 +66,7 @@ impl<L> ServerBuilder<L> {
         ServerBuilder { max, ..self }
     }
 
-    /// How the listeners of later calls of [`bind`](ServerBuilder::bind) listen.
+    /// Sets the options for the listeners of later calls of [`bind`](ServerBuilder::bind).
     pub fn listen_options(self, listen: ListenOptions) -> ServerBuilder<L> {
         ServerBuilder { listen, ..self }
     }
@@ -78,15 +79,17 @@ impl<L> ServerBuilder<L> {
 }
 
 impl ServerBuilder<TcpListener> {
-    /// Adds a listener at each address of `address`: a name may have several. With port 0 each gets a port of its own.
+    /// Adds a listener at each address of `address`: a name may have several. With port 0 each gets
+    /// a port of its own.
     ///
-    /// An address that this machine does not have is passed over, as in asyncio, if another one can be bound: `localhost` is
-    /// often `::1` too where IPv6 is disabled. Any other failure is an error even if the other addresses are free: a server
-    /// that leaves one of them to another program would not get all of its clients.
+    /// An address that this machine does not have is passed over, as in asyncio, if another one can
+    /// be bound: `localhost` is often `::1` too where IPv6 is disabled. Any other failure is an
+    /// error even if the other addresses are free: a server that leaves one of them to another
+    /// program would not get all of its clients.
     ///
     /// # Errors
-    /// The operating system's error, for example that an address is in use, with each address that failed; and if this thread
-    /// has no loop, or it is closed.
+    /// The operating system's error, for example that an address is in use, with each address that
+    /// failed; and if this thread has no loop, or it is closed.
     ///
     /// # If dropped
     /// Nothing listens.
@@ -103,7 +106,8 @@ impl ServerBuilder<TcpListener> {
     }
 }
 
-/// Listens at each of the `addresses` of `target` that this machine has. An error names each address that failed.
+/// Listens at each of the `addresses` of `target` that this machine has. An error names each
+/// address that failed.
 fn listen_at_each<L>(
     target: &Address,
     addresses: Vec<SocketAddr>,
@@ -132,7 +136,7 @@ fn is_elsewhere(error: &io::Error) -> bool {
 }
 
 impl<L: Listener> ServerBuilder<L> {
-    /// Serves: runs `handler` for each connection, in a task of its own.
+    /// Starts to serve: runs `handler` for each connection, in a task of its own.
     ///
     /// # Errors
     /// If there is no listener, or this thread has no loop, or it is closed.
@@ -159,8 +163,10 @@ impl<L: Listener> ServerBuilder<L> {
         })
     }
 
-    /// Serves by callbacks: makes a protocol for each connection, when it is accepted. A call of `factory` that panics costs
-    /// that connection, and is reported under its name. [`Protocol`] has an example.
+    /// Starts to serve with callbacks: creates a protocol for each connection that is accepted.
+    ///
+    /// If `factory` panics, its connection is closed and the panic reported under its name.
+    /// [`Protocol`] has an example.
     ///
     /// # Errors
     /// If there is no listener, or this thread has no loop, or it is closed.
@@ -174,7 +180,7 @@ impl<L: Listener> ServerBuilder<L> {
         })
     }
 
-    /// Serves by callbacks that bring their own buffers; see [`BufferedProtocol`], which has an example.
+    /// Starts to serve with callbacks that provide their own buffers; see [`BufferedProtocol`].
     ///
     /// # Errors
     /// If there is no listener, or this thread has no loop, or it is closed.
@@ -220,7 +226,7 @@ impl<L: Listener> ServerBuilder<L> {
     }
 }
 
-/// Makes a protocol. A factory that panics costs its one connection, and not the listener.
+/// Creates a protocol. If the factory panics, only its connection is lost, not the listener.
 fn make<P>(factory: &impl Fn() -> P, name: impl Fn() -> String) -> Option<P> {
     catch(factory).map_err(|payload| report_as(&name(), Cause::Panic(payload))).ok()
 }
@@ -250,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_listens_where_the_machine_has_an_address_and_any_other_failure_is_an_error_that_names_all() {
+    fn a_server_ignores_missing_addresses_and_any_other_failure_names_each_address() {
         use io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
         let kinds = [None, Some(AddrNotAvailable), Some(AddrInUse), Some(PermissionDenied)];
         for number in 0..64 {

@@ -1,4 +1,4 @@
-//! What a server can listen with.
+//! The listeners that a server can use.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr};
@@ -14,15 +14,22 @@ use crate::listener::TcpListener;
 use crate::protocol::Io;
 use crate::stream::TcpStream;
 
-/// A listener of this crate: [`TcpListener`] or [`UnixListener`](crate::UnixListener). It cannot be implemented elsewhere.
+/// A listener of this crate: [`TcpListener`] or [`UnixListener`](crate::UnixListener).
+///
+/// Other crates cannot implement it.
+#[diagnostic::on_unimplemented(
+    message = "a server cannot listen with `{Self}`",
+    label = "expected `picot_net::TcpListener` or `picot_net::UnixListener`",
+    note = "convert a listener of std with `TcpListener::from_std` or `UnixListener::from_std`"
+)]
 pub trait Listener: Accept {}
 
 /// The operations behind [`Listener`], for this crate only.
-#[expect(private_interfaces, reason = "nobody else can name the trait, and so call its methods")]
+#[expect(private_interfaces, reason = "other crates cannot name the trait, so they cannot call its methods")]
 pub trait Accept: 'static {
-    /// A connection.
+    /// The type of its connections.
     type Stream: 'static;
-    /// Where it comes from.
+    /// The address of a connection's peer.
     type Peer: 'static;
 
     #[doc(hidden)]
@@ -115,7 +122,7 @@ mod unix {
             Ok(None)
         }
 
-        /// A peer seldom has a path; then it is the path where it was accepted.
+        /// Names the client after its path, or after the listener's, because a peer rarely has one.
         fn name(stream: &UnixStream, _: &Peer) -> String {
             let socket = stream.socket();
             if let Some(name) = socket.peer_addr().ok().and_then(|address| unix_name(&address)) {
@@ -144,7 +151,7 @@ mod unix {
             }
         }
 
-        /// A Unix socket knows no reset. Its peer reads an end.
+        /// Unix sockets have no reset. The peer reads an end.
         fn reset_on_close(&self) {}
     }
 }

@@ -1,7 +1,7 @@
-//! Servers: what accepts, counts, limits and ends connections, whether tasks or protocols handle them.
+//! Servers: they accept, count, limit and end connections, which tasks or protocols handle.
 //!
-//! The invariants: every connection that was accepted is among the clients until its handler is gone; a listener accepts
-//! only while there is room for a client; a server that is closed never accepts again.
+//! Invariants: an accepted connection is among the clients until its handler has been dropped. A
+//! listener accepts only while there is room for a client. A closed server never accepts again.
 
 mod builder;
 mod listen;
@@ -29,18 +29,20 @@ use crate::signal::Signal;
 pub use builder::ServerBuilder;
 pub use listen::Listener;
 
-/// How long a listener rests when accepting has failed, as for want of descriptors: the next try would most likely fail, too.
+/// How long a listener rests when accepting has failed: the next try would most likely fail as
+/// well.
 const REST: Duration = Duration::from_secs(1);
 
 /// A server: listeners, and a handler for each connection that they accept.
 ///
-/// It serves from the moment it is made. Each connection has a task of its own, named after its peer: an error that the
-/// handler returns goes to the loop's error hook under that name, with the place where the handler was given, and so do panics
-/// and slow steps. A handler that is cancelled is no error. With [`serve_protocol`](ServerBuilder::serve_protocol) there are
-/// callbacks instead of tasks.
+/// It serves as soon as it exists. Each connection has a task of its own, named after its peer. The
+/// loop's error hook receives the errors that handlers return, their panics and slow steps, under
+/// that name and with the source location of the call of `serve`. A cancelled handler is not an
+/// error. [`serve_protocol`](ServerBuilder::serve_protocol) uses callbacks instead of tasks.
 ///
-/// If accepting fails, as for want of descriptors, that is reported, and the listener rests for a second, or until a socket of
-/// this thread is closed; connections wait in its backlog meanwhile.
+/// If accepting fails, for example for lack of descriptors, the server reports it, and the listener
+/// rests for a second. A lack of descriptors ends as soon as a socket of this thread closes.
+/// Meanwhile connections wait in the backlog.
 ///
 /// Dropping the server closes it: connections that are open stay so.
 ///
@@ -68,14 +70,15 @@ pub struct Server {
 }
 
 struct Shared {
-    /// Those that tasks handle.
+    /// The connections that tasks handle.
     clients: RefCell<Slab<Client>>,
-    /// Those that protocols handle.
+    /// The connections that protocols handle.
     connections: Option<Connections>,
     max: usize,
     /// The loop whose tasks accept.
     handle: LoopHandle,
-    /// Something ended: a client, a listener, the server. It is the signal of `connections`, where there are any.
+    /// Notified when a client, a listener or the server ends. Shared with `connections`, if there
+    /// are any.
     changed: Rc<Signal>,
     acceptors: RefCell<Vec<Task<()>>>,
     /// How many listeners are still open.
@@ -85,7 +88,7 @@ struct Shared {
     is_served: Cell<bool>,
 }
 
-/// What begins with a connection that a listener has accepted.
+/// Begins to handle a connection that a listener has accepted.
 type Start<L> = dyn Fn(&Rc<Shared>, <L as listen::Accept>::Stream, <L as listen::Accept>::Peer);
 
 /// A connection that a task handles.
@@ -94,11 +97,11 @@ struct Client {
     link: Weak<dyn Link>,
 }
 
-/// A connection that its handler owns, as far as a server may end it.
+/// How a server ends a connection that its handler owns.
 pub(crate) trait Link {
     /// Lets the handler read an end.
     fn end_reading(&self);
-    /// Lets the peer know, when the connection is closed, that it was not in order.
+    /// Makes the close of the connection a reset, so that its peer sees an error.
     fn reset_on_close(&self);
 }
 
@@ -108,8 +111,9 @@ impl Server {
         ServerBuilder::new()
     }
 
-    /// The addresses at which it listens, in the order in which they were bound; none when it is closed. Unix sockets are
-    /// not among them.
+    /// The addresses at which it listens, in the order of binding; none once it is closed.
+    ///
+    /// Unix sockets are not among them.
     #[doc(alias = "sockets")]
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
         if self.is_closed() { Vec::new() } else { self.shared.addresses.clone() }
@@ -125,12 +129,13 @@ impl Server {
         self.shared.is_closed.get()
     }
 
-    /// Stops listening, in the next turn. Connections that are open stay so. Closing twice is fine.
+    /// Stops listening in the next turn. Open connections stay open. Closing twice is fine.
     pub fn close(&self) {
         self.shared.close();
     }
 
-    /// Waits until the server is closed, no listener is open, and all connections have ended. The end of its loop closes it, too.
+    /// Waits until the server is closed and all connections have ended. Closing its loop also
+    /// closes it.
     ///
     /// # If dropped
     /// Nothing happens.
@@ -140,11 +145,11 @@ impl Server {
         shared.changed.until(|| shared.listening.get() == 0 && shared.clients() == 0).await;
     }
 
-    /// Waits until the server is closed and all connections have ended. To be used where a program does nothing but serve.
+    /// Waits until the server is closed and all connections have ended, for a program that only
+    /// serves.
     ///
     /// # Errors
-    /// If the server is closed already, or another call of this waits; and if the server has ended because its loop was
-    /// closed.
+    /// If the server is closed already, if another call waits, or if the server's loop was closed.
     ///
     /// # If dropped
     /// The server is closed.
@@ -166,8 +171,9 @@ impl Server {
         Ok(())
     }
 
-    /// Closes the server, lets the connections end by themselves for as long as `deadline`, and aborts those that have not
-    /// by then. Returns how many these were.
+    /// Closes the server, and aborts the connections that have not ended within `deadline`.
+    ///
+    /// Returns how many connections were aborted.
     ///
     /// # If dropped
     /// The server is closed; no connection is aborted.
@@ -186,7 +192,9 @@ impl Server {
         late
     }
 
-    /// Asks all connections to end: a handler reads an end, as if its peer had sent everything, and may still answer; a
+    /// Asks all connections to end.
+    ///
+    /// A handler reads an end, as if its peer had sent everything, and may still answer. A
     /// protocol's transport is closed.
     pub fn close_clients(&self) {
         for client in self.shared.links() {
@@ -197,7 +205,7 @@ impl Server {
         }
     }
 
-    /// Ends all connections: handlers are cancelled, transports aborted, and peers see a reset.
+    /// Ends all connections at once: cancels handlers and aborts transports. Peers see a reset.
     pub fn abort_clients(&self) {
         for client in self.shared.links() {
             client.reset_on_close();
@@ -234,7 +242,7 @@ impl Shared {
     async fn accept<L: Listener>(open: Open<L>, start: Rc<Start<L>>) {
         let Open { listener, listening: Listening(shared) } = &open;
         loop {
-            // The back-pressure: connections wait in the backlog.
+            // Back-pressure: at the limit, connections wait in the backlog.
             shared.changed.until(|| shared.clients() < shared.max).await;
             match listener.accept().await {
                 Ok((stream, peer)) => start(shared, stream, peer),
@@ -246,11 +254,13 @@ impl Shared {
         }
     }
 
-    /// Runs a handler as a task. The handler is called inside of the task, so that a panic ends this client only, and so that its
-    /// future is made where it stays, and not moved there from a second place as large.
+    /// Runs a handler as a task.
     ///
-    /// The future is polled and dropped in a slot: a panic in its poll would unwind through this wrapper otherwise, and a second
-    /// one in its drop would abort the process.
+    /// The task calls the handler, so that a panic ends this client only, and so that the handler's
+    /// future is created where it stays instead of being moved.
+    ///
+    /// The future is polled and dropped in a slot. Otherwise a panic in its poll would unwind
+    /// through this wrapper, and a second panic in its drop would abort the process.
     fn spawn<F>(
         self: &Rc<Self>,
         place: Place,
@@ -260,13 +270,14 @@ impl Shared {
     ) where
         F: Future<Output = io::Result<()>> + 'static,
     {
-        // The key is free until it is used, because only the tasks that accept take keys. The table is not borrowed while the
-        // task is made, because the loop's hooks run then.
+        // The key stays vacant until the insert, because only accepting tasks insert clients. The
+        // table is not borrowed while the task is spawned, because the loop's hooks run then.
         let key = self.clients.borrow().vacant_key();
         let leave = Leave { shared: self.clone(), key };
         let handle = LoopHandle::current();
         let task = handle.build_task().name(name).at(place).spawn(async move {
-            // Outlives the handler's future, so that nothing is left of the client when its end is notified.
+            // Dropped after the handler's future, so that nothing is left of the client at the
+            // notification.
             let _leave = leave;
             let mut slot = pin!(Some(catch(handler).unwrap_or_else(|payload| unwind(payload))));
             match poll_fn(|cx| contain::poll(slot.as_mut(), cx)).await {
@@ -276,16 +287,16 @@ impl Shared {
             }
         });
         let inserted = self.clients.borrow_mut().insert(Client { task, link });
-        debug_assert_eq!(inserted, key, "nobody has come in between");
+        debug_assert_eq!(inserted, key, "no client was inserted since `vacant_key`");
     }
 }
 
-/// Goes on with a panic, which ends the task: its executor reports it once.
+/// Resumes a panic, which ends the task. The executor reports it once.
 fn unwind(payload: Payload) -> ! {
-    resume_unwind(payload.take().expect("the payload was caught just now, and has one owner"))
+    resume_unwind(payload.take().expect("the payload has one owner: caught above"))
 }
 
-/// A client, for as long as its task has not ended.
+/// Removes a client when its task ends.
 struct Leave {
     shared: Rc<Shared>,
     key: usize,
@@ -299,13 +310,13 @@ impl Drop for Leave {
     }
 }
 
-/// A listener of a server, from before its task is spawned. It is closed first, and second is told to be.
+/// A listener of a server. The fields' order closes the listener before it is counted as closed.
 struct Open<L> {
     listener: L,
     listening: Listening,
 }
 
-/// Counts a listener as open.
+/// Counts a listener as open until it is dropped. The last one closes the server.
 struct Listening(Rc<Shared>);
 
 impl Drop for Listening {
@@ -333,7 +344,7 @@ impl Drop for Server {
     }
 }
 
-/// The server, with the addresses that it was bound to.
+/// Displays the server with the addresses to which it was bound.
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut before = "the server at ";

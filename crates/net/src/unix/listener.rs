@@ -20,12 +20,29 @@ use crate::open::open_loop;
 use crate::operation_error::About;
 use crate::report::unix_name;
 
-/// As many connections may wait to be accepted as the system allows: the kernel lowers it to its own limit.
+/// The longest backlog: the kernel lowers the number to its own limit.
 const BACKLOG: i32 = i32::MAX;
 
 /// A Unix socket that listens, on this thread's loop.
 ///
-/// Dropping it closes it and removes its path, unless another socket has taken that meanwhile.
+/// Dropping it closes it and removes its path, unless another socket has been bound there since.
+///
+/// ```
+/// use picot_net::{UnixListener, UnixStream};
+///
+/// let path = std::env::temp_dir().join(format!("picot-listener-{}", std::process::id()));
+/// picot_loop::run(async {
+///     let listener = UnixListener::bind(&path)?;
+///     let client = UnixStream::connect(&path).await?;
+///     let (stream, _peer) = listener.accept().await?;
+///     client.write_all(b"hello").await?;
+///     assert_eq!(stream.read(&mut [0; 8]).await?, 5);
+///     drop(listener);
+///     assert!(!path.exists());
+///     std::io::Result::Ok(())
+/// })
+/// .unwrap();
+/// ```
 pub struct UnixListener {
     source: Source<net::UnixListener>,
     // After the source, whose descriptor is closed when this counts it.
@@ -35,13 +52,14 @@ pub struct UnixListener {
 }
 
 impl UnixListener {
-    /// Listens at `path`. A socket that a process left there is removed first. On Linux, a path that begins with a zero byte
-    /// is an abstract name, which is in no file system.
+    /// Listens at `path`. A socket that a process left there is removed first. On Linux, a path
+    /// that begins with a zero byte is an abstract name, which is in no file system.
     ///
     /// # Errors
-    /// The operating system's error, with the path. [`AddrInUse`](io::ErrorKind::AddrInUse) if a process has a socket there,
-    /// or if something else than a socket is there. [`InvalidInput`](io::ErrorKind::InvalidInput) if the path is empty, too
-    /// long, or contains a zero byte. And if this thread has no loop, or it is closed.
+    /// The operating system's error, with the path. [`AddrInUse`](io::ErrorKind::AddrInUse) if a
+    /// process has a socket there, or if something other than a socket is there.
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if the path is empty, too long, or contains a
+    /// zero byte. And if this thread has no loop, or it is closed.
     #[doc(alias = "create_unix_server")]
     pub fn bind(path: impl AsRef<Path>) -> io::Result<UnixListener> {
         fn bind(path: &Path) -> io::Result<UnixListener> {
@@ -56,7 +74,8 @@ impl UnixListener {
         bind(path).about(format_args!("listen at {}", Shown(path)))
     }
 
-    /// Takes over a listener of std, whose path is left to its owner. It is put into non-blocking mode.
+    /// Takes over a listener of std and puts it into non-blocking mode. Its path is not removed at
+    /// the end.
     ///
     /// # Errors
     /// The operating system's error; and if this thread has no loop, or it is closed.
@@ -74,7 +93,7 @@ impl UnixListener {
         Ok(UnixListener { source: source?, _count: CountWhenClosed, path: None, rest: Rest::default() })
     }
 
-    /// Gives the listener to std, and leaves its path to the caller. It is still in non-blocking mode.
+    /// Converts into a listener of std, which stays in non-blocking mode. Its path is not removed.
     pub fn into_std(self) -> net::UnixListener {
         if let Some(path) = self.path {
             path.leave();
@@ -82,12 +101,13 @@ impl UnixListener {
         self.source.into_inner()
     }
 
-    /// Accepts the next connection, with the address of its peer, which rarely has one. Any number of tasks may accept;
-    /// each connection goes to one of them. A connection that its peer has given up meanwhile is passed over.
+    /// Accepts the next connection, with the address of its peer, which rarely has one. Any number
+    /// of tasks may accept; each connection goes to one of them. A connection that its peer has
+    /// given up meanwhile is passed over.
     ///
     /// # Errors
-    /// The operating system's error, with the listener's path. After an error the listener rests for at most 100 ms, as
-    /// [`TcpListener::accept`](crate::TcpListener::accept) explains.
+    /// The operating system's error, with the listener's path. After an error the listener rests
+    /// for at most 100 ms, as [`TcpListener::accept`](crate::TcpListener::accept) explains.
     ///
     /// # If dropped
     /// No connection is lost: one that was not accepted waits for the next call.
@@ -120,7 +140,7 @@ impl UnixListener {
     /// The address at which it listens.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.source.get_ref().local_addr()
     }

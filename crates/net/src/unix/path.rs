@@ -1,8 +1,10 @@
-//! The address of a Unix socket: a path in the file system, or an abstract name, which only Linux has.
+//! The address of a Unix socket: a path in the file system, or an abstract name, which only Linux
+//! has.
 //!
-//! A path outlives its process unless it is removed. As in asyncio since Python 3.13, a socket removes its path at its end, unless
-//! another socket has taken that meanwhile, and a socket that a process left behind is replaced. Before that, the kernel is asked
-//! whether a process still has it: two servers that were started by mistake would take each other's path otherwise.
+//! A path outlives its process unless it is removed. As in asyncio since Python 3.13, a socket
+//! removes its path at its end, unless another socket has taken that meanwhile, and a socket that a
+//! process left behind is replaced. Before that, the kernel is asked whether a process still has
+//! it: two servers that were started by mistake would take each other's path otherwise.
 
 use std::fmt;
 use std::fs;
@@ -48,7 +50,8 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// Binds a new socket, in non-blocking mode, to `path`. A socket that a process left there is removed first.
+/// Binds a new socket, in non-blocking mode, to `path`. A socket that a process left there is
+/// removed first.
 pub(crate) fn bind(path: &Path, kind: Type) -> io::Result<(Socket, Option<OwnedPath>)> {
     let address = address(path)?;
     let socket = Socket::new(Domain::UNIX, kind, None)?;
@@ -93,8 +96,8 @@ fn make_room(path: &Path, address: &SockAddr) -> io::Result<()> {
 
 /// Whether a process has the socket at `address`.
 ///
-/// A datagram socket asks. So a listener gets no connection: the kernel compares the kinds of the sockets after it has looked for
-/// an owner, and refuses.
+/// A datagram socket asks. So a listener gets no connection: the kernel compares the kinds of the
+/// sockets after it has looked for an owner, and refuses.
 fn has_owner(address: &SockAddr) -> io::Result<bool> {
     let probe = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
     probe.set_nonblocking(true)?;
@@ -116,12 +119,14 @@ pub(crate) struct OwnedPath {
     path: PathBuf,
     /// Device and number of the file; `None` once the path was left to another owner.
     id: Option<(u64, u64)>,
-    /// The process that bound it. In a child that was forked from it, the path is still the parent's.
+    /// The process that bound it. In a child that was forked from it, the path is still the
+    /// parent's.
     process: u32,
 }
 
 impl OwnedPath {
-    /// The path of a socket that has just been bound; `None` for an abstract name, which ends with its socket.
+    /// The path of a socket that has just been bound; `None` for an abstract name, which ends with
+    /// its socket.
     fn new(path: &Path) -> Option<OwnedPath> {
         let id = Some(file_id(path)?);
         Some(OwnedPath {

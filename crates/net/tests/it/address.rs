@@ -7,7 +7,7 @@ use picot_net::{Address, lookup};
 use crate::run;
 
 #[test]
-fn numbers_are_given_back_without_a_loop() {
+fn numeric_addresses_need_no_loop() {
     let address = SocketAddr::from(([127, 0, 0, 1], 80));
     let forms: [Address; 9] = [
         "127.0.0.1:80".into(),
@@ -50,7 +50,7 @@ fn names_are_looked_up_off_the_loop() {
 }
 
 #[test]
-fn what_is_no_address_is_an_error() {
+fn malformed_addresses_are_errors() {
     run(async {
         // The last but two may have been meant as an IPv6 address with a port or without.
         for text in ["", ":80", "localhost", "localhost:port", "127.0.0.1:99999", "::1:80", "[]:80", "[::1]"] {

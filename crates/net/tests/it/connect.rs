@@ -75,8 +75,8 @@ fn without_a_loop_the_error_says_what_to_do() {
     assert!(error.to_string().contains("this thread has no event loop"), "{error}");
 }
 
-/// How many sources there are, and how many of them somebody waits for: as of the last time that the loop has waited, so
-/// it does that first.
+/// How many sources there are, and how many of them have a waiter. The loop updates both when it waits, so this
+/// waits first.
 async fn sources() -> (u64, u64) {
     sleep(Duration::from_nanos(1)).await;
     let snapshot = LoopHandle::current().metrics().snapshot();
@@ -99,7 +99,7 @@ fn a_dropped_accept_leaves_nothing_registered_and_loses_no_connection() {
     });
 }
 
-/// A listener whose backlog is full, so that whoever connects waits, with what fills it. On Linux: elsewhere such a
+/// A listener whose backlog is full, so that further connects wait, and what fills it. Linux only: elsewhere such a
 /// connection may be refused.
 #[cfg(target_os = "linux")]
 async fn full(address: impl Into<Address>) -> io::Result<(TcpListener, Vec<TcpStream>)> {

@@ -346,7 +346,7 @@ fn a_peers_path_cannot_forge_a_line_of_a_report() {
 }
 
 #[test]
-fn clients_that_are_aborted_see_a_reset_and_it_is_nobodys_error() {
+fn clients_that_are_aborted_see_a_reset_and_nothing_is_reported() {
     run(async {
         let reports = reports();
         let (server, address) = server().await?;
@@ -419,7 +419,7 @@ fn a_shutdown_returns_when_the_last_client_has_ended() {
 }
 
 #[test]
-fn a_shutdown_aborts_at_its_deadline_those_who_are_left_and_counts_them() {
+fn a_shutdown_aborts_the_remaining_clients_at_its_deadline_and_counts_them() {
     run_virtually(async {
         for by_protocol in [false, true] {
             let server = patient(by_protocol).await?;
@@ -440,14 +440,14 @@ fn a_shutdown_aborts_at_its_deadline_those_who_are_left_and_counts_them() {
 }
 
 #[test]
-fn of_two_shutdowns_the_earlier_deadline_counts_and_a_dropped_one_aborts_nobody() {
+fn of_two_shutdowns_the_earlier_deadline_counts_and_a_dropped_one_aborts_no_client() {
     run_virtually(async {
         for by_protocol in [false, true] {
             let server = patient(by_protocol).await?;
             let client = client_of(&server).await?;
             assert!(poll_once(server.shutdown(Duration::from_secs(1))).await.is_none());
             sleep(Duration::from_secs(10)).await;
-            assert!(server.is_closed() && server.clients() == 1, "closed, and nobody aborted");
+            assert!(server.is_closed() && server.clients() == 1, "closed, and no client aborted");
             let start = Instant::now();
             let (first, second) = (server.shutdown(Duration::from_secs(60)), server.shutdown(Duration::from_secs(2)));
             assert_eq!(futures_lite::future::zip(first, second).await, (0, 1));
