@@ -71,6 +71,9 @@ pub(crate) enum Later {
 
 type Canceller<T, E, P> = Box<dyn FnOnce(&Rc<Shared<T, E, P>>)>;
 
+/// A canceller, and where it was set.
+type PlacedCanceller<T, E, P> = (Place, Canceller<T, E, P>);
+
 /// The state behind a deferred and its promises.
 pub(crate) struct Shared<T: 'static, E: 'static, P: 'static> {
     outcome: OnceCell<Outcome<T, E>>,
@@ -113,7 +116,7 @@ pub(crate) struct Shared<T: 'static, E: 'static, P: 'static> {
 pub(crate) struct Extra<T: 'static, E: 'static, P: 'static> {
     pub(crate) progress: Progress<P>,
     /// What [`Deferred::on_cancel`](crate::Deferred::on_cancel) has set, and where.
-    pub(crate) canceller: RefCell<Option<(Place, Canceller<T, E, P>)>>,
+    pub(crate) canceller: RefCell<Option<PlacedCanceller<T, E, P>>>,
 }
 
 impl<T: 'static, E: 'static, P: 'static> Shared<T, E, P> {

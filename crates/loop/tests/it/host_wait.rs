@@ -38,9 +38,11 @@ fn settle(event_loop: &EventLoop) {
 /// What a host's callback does.
 type Callback = Box<dyn FnOnce()>;
 
+type Way = (&'static str, fn(&LoopHandle) -> Callback);
+
 /// Each way in which a callback gives the loop something to do: prepares the loop, and returns the
 /// callback.
-const WAYS: &[(&str, fn(&LoopHandle) -> Callback)] = &[
+const WAYS: &[Way] = &[
     ("wakes a task", |handle| {
         let (waker, is_woken) = (Rc::new(Cell::new(None)), Rc::new(Cell::new(false)));
         let (task_waker, task_woken) = (waker.clone(), is_woken.clone());

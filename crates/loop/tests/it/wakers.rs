@@ -65,8 +65,11 @@ fn waker(byte: &'static u8) -> Waker {
 
 type Made = Pin<Box<dyn Future<Output = ()>>>;
 
+/// A kind of wait, by its name, and how to begin one.
+type Wait = (&'static str, fn() -> Made);
+
 /// What waits for the loop's time or for something that a turn brings.
-fn waits() -> [(&'static str, fn() -> Made); 5] {
+fn waits() -> [Wait; 5] {
     [
         ("sleep", || Box::pin(sleep(SECOND))),
         ("sleep until", || Box::pin(sleep_until(picot_loop::Instant::now() + SECOND))),

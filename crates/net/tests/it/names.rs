@@ -144,7 +144,7 @@ async fn streams(seen: &mut Seen) -> io::Result<()> {
     let line = Reader::new(read).read_line().await.map_err(io::Error::from);
     seen.names("Reader::read_line", line, &[&"receive", &local]);
     let (stream, local, _) = reset().await?;
-    let rest = Reader::new(stream).read_to_end().await.map_err(io::Error::from);
+    let rest = Reader::new(stream).read_to_end().await;
     seen.names("Reader::read_to_end", rest, &[&"receive", &local]);
     let (stream, local, _) = reset().await?;
     let line = Reader::new(stream).lines().next().await.unwrap().map_err(io::Error::from);

@@ -215,7 +215,7 @@ fn all_tasks_that_wait_on_a_stream_in_memory_are_served() {
         let near = Rc::new(RefCell::new(near));
         check("read", waits!(near, read_byte(&near)), 1, async || far.write_all(b"x").await).await?;
         far.write_all(&[0; COUNT]).await?;
-        near.borrow_mut().write_all(&[0; COUNT]).await?;
+        poll_fn(|cx| Pin::new(&mut *near.borrow_mut()).poll_write(cx, &[0; COUNT])).await?;
         let byte = waits!(near, poll_fn(|cx| Pin::new(&mut *near.borrow_mut()).poll_write(cx, b"x")));
         check("write", byte, 1, async || far.read_exact(&mut [0]).await).await
     });

@@ -374,12 +374,18 @@ fn a_socket_that_closes_in_a_waker_ends_the_rest_of_a_listener() {
 
 /// A resolver that answers when the test gives it the addresses.
 #[derive(Clone, Default)]
-struct Late(Rc<(Cell<Option<Vec<SocketAddr>>>, Cell<Option<Waker>>)>);
+struct Late(Rc<Answer>);
+
+#[derive(Default)]
+struct Answer {
+    addresses: Cell<Option<Vec<SocketAddr>>>,
+    waker: Cell<Option<Waker>>,
+}
 
 impl Late {
     fn answer(&self, addresses: Vec<SocketAddr>) {
-        self.0.0.set(Some(addresses));
-        self.0.1.take().into_iter().for_each(Waker::wake);
+        self.0.addresses.set(Some(addresses));
+        self.0.waker.take().into_iter().for_each(Waker::wake);
     }
 }
 
@@ -387,8 +393,8 @@ impl Resolve for Late {
     fn resolve<'a>(&'a self, _: &'a str, _: u16) -> Resolving<'a> {
         Box::pin(poll_fn(|cx| {
             // Cloned first: the clone may be what gives the answer.
-            self.0.1.set(Some(cx.waker().clone()));
-            self.0.0.take().map_or(Poll::Pending, |addresses| Poll::Ready(Ok(addresses)))
+            self.0.waker.set(Some(cx.waker().clone()));
+            self.0.addresses.take().map_or(Poll::Pending, |addresses| Poll::Ready(Ok(addresses)))
         }))
     }
 }

@@ -18,6 +18,7 @@ use crate::trace::run;
 /// Runs `work` for n and for a sixteenth of it. What is linear takes some 16 times as long for n,
 /// what is quadratic 256 times; the bound between them leaves room for caches and for a busy
 /// machine. The best of several attempts counts.
+#[expect(clippy::disallowed_methods, reason = "how the time grows is what is asked; nothing outside counts a search")]
 fn is_linear(what: &str, n: usize, work: impl Fn(usize)) {
     let best = |n: usize, attempts: usize| {
         let times = (0..attempts).map(|_| {

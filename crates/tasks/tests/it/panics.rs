@@ -67,7 +67,9 @@ impl Bombs {
 async fn blow_up<F: Future>(what: &str, bombs: u32, make: impl FnOnce(&Bombs) -> F) {
     let (reports, all) = (reports(), Bombs::default());
     let future = make(&all);
-    let result = AssertUnwindSafe(async { future.await }).catch_unwind().await;
+    #[expect(clippy::redundant_async_block, reason = "the frame around the future is what is unwound")]
+    let framed = async { future.await };
+    let result = AssertUnwindSafe(framed).catch_unwind().await;
     let text = result.err().and_then(|payload| payload.downcast_ref::<&str>().map(ToString::to_string));
     assert_eq!(text.as_deref(), Some("in poll"), "{what}");
     yield_now().await;

@@ -27,7 +27,10 @@ fn panic_of(f: impl FnOnce()) -> (String, u32, String) {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             let place = info.location().unwrap();
-            let text = info.payload_as_str().unwrap_or_default().to_string();
+            let text = match info.payload().downcast_ref::<String>() {
+                Some(text) => text.clone(),
+                None => info.payload().downcast_ref::<&str>().unwrap_or(&"").to_string(),
+            };
             SEEN.set(Some((place.file().to_string(), place.line(), text)));
             before(info);
         }));

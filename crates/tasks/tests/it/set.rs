@@ -20,7 +20,10 @@ fn sleepers(trace: &Trace, times: &[u64]) -> JoinSet<Result<u64, u64>> {
     times.iter().map(task).collect()
 }
 
-fn values<I>(outcomes: Vec<(I, Result<Result<u64, u64>, picot_loop::JoinError>)>) -> Vec<u64> {
+/// The outcome of a task that ends with a number, either way.
+type Outcome = Result<Result<u64, u64>, picot_loop::JoinError>;
+
+fn values<I>(outcomes: Vec<(I, Outcome)>) -> Vec<u64> {
     outcomes.into_iter().map(|(_, outcome)| outcome.unwrap().unwrap_or_else(|error| error)).collect()
 }
 

@@ -16,10 +16,16 @@ use picot_tasks::{
 
 use crate::trace::millis;
 
+/// A call that is made at most once.
+type Call = RefCell<Option<Box<dyn FnOnce()>>>;
+
+/// A future whose type does not matter.
+type AnyFuture = Pin<Box<dyn Future<Output = ()>>>;
+
 /// What a waker does when it is cloned, woken or dropped, once.
 #[derive(Default)]
 struct Hooks {
-    calls: [RefCell<Option<Box<dyn FnOnce()>>>; 3],
+    calls: [Call; 3],
     wakes: Cell<usize>,
 }
 
@@ -154,7 +160,7 @@ fn cases() -> Vec<(&'static str, Case)> {
     };
     let start = {
         let started: Rc<RefCell<Option<Started<()>>>> = Rc::default();
-        let slot: Rc<RefCell<Option<Pin<Box<dyn Future<Output = ()>>>>>> = Rc::default();
+        let slot: Rc<RefCell<Option<AnyFuture>>> = Rc::default();
         let (inside, start_slot) = (started.clone(), slot.clone());
         let mut all: Pin<Box<dyn Future<Output = ()>>> = Box::pin(async {
             let all = scope(async move |s: Scope<'_, ()>| {
