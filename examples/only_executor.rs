@@ -47,7 +47,7 @@ fn main() {
 
     loop {
         executor.run_until_stalled();
-        // Whoever hands something over from here on interrupts the wait.
+        // From here on, a thread that hands something over interrupts the wait.
         let event = match executor.fall_asleep() {
             Some(_asleep) => queue.recv().expect("the thread sends an end"),
             None => continue,

@@ -11,7 +11,7 @@ fn spawn(spawner: &LocalSpawner, task: impl Future<Output = ()> + 'static) {
     spawner.spawn_local(task).expect("the pool is there");
 }
 
-/// Three workers, of which two at a time may work, take jobs from a queue that holds up whoever fills it.
+/// Three workers, of which two at a time may work, take jobs from a bounded queue.
 fn pipeline(pool: &mut LocalPool) -> u32 {
     let spawner = pool.spawner();
     let jobs = Rc::new(Queue::new(4));
@@ -46,7 +46,7 @@ fn deadlock(pool: &mut LocalPool) {
         let both_hold_one = both_hold_one.clone();
         spawn(&spawner, async move {
             let _first = first.lock().await;
-            both_hold_one.wait().await.expect("nobody breaks it");
+            both_hold_one.wait().await.expect("nothing breaks the barrier");
             let _second = second.lock().await;
         });
     }

@@ -1,4 +1,4 @@
-//! The timer wheel alone, for the timeouts of connections in a poll loop of somebody's own: a thread that takes events out of
+//! The timer wheel alone, for the timeouts of connections in a hand-written poll loop: a thread that takes events out of
 //! a channel, and sleeps until the next deadline at most. No event loop, no task, no future.
 //!
 //! Three clients connect. The first says three things and leaves; the second says nothing; the third pauses between its

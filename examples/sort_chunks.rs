@@ -89,7 +89,7 @@ fn with_run_until_complete(event_loop: &EventLoop, outcomes: &[Outcome]) -> Resu
         }
         Ok(sorted)
     });
-    let sorted = sorted.expect("nobody stops the loop")?;
+    let sorted = sorted.expect("nothing stops the loop")?;
     summary("run_until_complete", sorted.len(), handle.now() - start);
     Ok(sorted)
 }

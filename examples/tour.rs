@@ -21,7 +21,7 @@ type Section = Result<String, Box<dyn Error>>;
 type SectionFn = fn(&EventLoop) -> Section;
 
 fn main() -> ExitCode {
-    let event_loop = match EventLoop::builder().slow_step(Duration::from_millis(20)).build() {
+    let event_loop = match EventLoop::builder().slow_step_limit(Duration::from_millis(20)).build() {
         Ok(event_loop) => event_loop,
         Err(error) => {
             eprintln!("tour: {error}");

@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     // Only picot's own lines are shown here, not those of std's panic hook.
     std::panic::set_hook(Box::new(|_| ()));
     let kind = std::env::args().nth(1).unwrap_or_default();
-    let event_loop = EventLoop::builder().slow_step(Duration::from_millis(50)).build().unwrap();
+    let event_loop = EventLoop::builder().slow_step_limit(Duration::from_millis(50)).build().unwrap();
     let result = match &*kind {
         "stall" => event_loop.run_until_complete(stall()),
         "dead-end" => event_loop.run_until_complete(dead_end()),
@@ -54,7 +54,7 @@ async fn stall() {
     settle().await;
 }
 
-/// Two tasks, of which one waits for the other, which waits for nobody knows what.
+/// Two tasks: one awaits the other, which waits for an event that never comes.
 async fn dead_end() {
     let answer = LoopHandle::current().spawn_named("answer", pending::<()>());
     answer.await.unwrap();
@@ -65,10 +65,10 @@ async fn task() {
     settle().await;
 }
 
-/// Whoever waits for the task gets the panic, and the error hook does not.
+/// The joiner of the task gets the panic; the error hook does not.
 async fn awaited() {
     let error = spawn(async { panic!("no such page") }).await.unwrap_err();
-    let _ = writeln!(std::io::stderr(), "whoever waited: {error}");
+    let _ = writeln!(std::io::stderr(), "the joiner: {error}");
 }
 
 async fn callback() {

@@ -167,7 +167,7 @@ impl Victim {
         complaints.iter().collect()
     }
 
-    /// Whoever traces it ends with it; the other way round it would run on.
+    /// The tracer ends with it; the other way round it would run on.
     fn kill(&mut self) {
         // Once it has ended its number may be another's.
         if self.running.child.try_wait().unwrap().is_some() {
@@ -242,7 +242,7 @@ fn without_descriptors_it_tries_once_a_second_and_answers_those_who_are_connecte
     assert!(done(&connected) > calls, "other threads reach it meanwhile");
     assert!(server.ticks() - before <= 30, "at most a tenth of these three seconds");
 
-    // With descriptors it goes on by itself, and nobody was lost.
+    // With descriptors it goes on by itself, and no connection was lost.
     let mut waiting = waiting.into_iter();
     let accepted: Vec<_> = waiting.by_ref().take(30).collect();
     drop(accepted);
@@ -296,7 +296,7 @@ fn trace(name: &str) -> (Folder, PathBuf) {
 /// How often a fault is told of.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Told {
-    /// It is nobody's matter.
+    /// No report is expected.
     Never,
     /// Whenever it happens; each is followed by a rest, or by a success.
     EachTime,

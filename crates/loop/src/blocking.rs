@@ -77,6 +77,7 @@ impl LoopHandle {
     ///
     /// # Errors
     /// As for [`try_spawn_blocking`](LoopHandle::try_spawn_blocking).
+    #[doc(hidden)]
     #[track_caller]
     pub fn spawn_lookup<T: Send + 'static>(
         &self,

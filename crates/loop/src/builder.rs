@@ -15,11 +15,22 @@ use crate::time::clock::Clock;
 
 /// Options of a loop; made by [`EventLoop::builder`].
 ///
+/// | for | options |
+/// |---|---|
+/// | time | [`clock`](Builder::clock), [`io_grace`](Builder::io_grace) |
+/// | I/O | [`driver`](Builder::driver) |
+/// | threads | [`blocking_threads`](Builder::blocking_threads), [`lookup_threads`](Builder::lookup_threads) |
+/// | steps that take too long | [`slow_step_limit`](Builder::slow_step_limit), [`watchdog`](Builder::watchdog) |
+/// | deadlocks | [`error_on_deadlock`](Builder::error_on_deadlock), [`deadlock_delay`](Builder::deadlock_delay) |
+/// | figures | [`record_wake_latency`](Builder::record_wake_latency) |
+/// | tests of the order | [`shuffle_seed`](Builder::shuffle_seed) |
+///
 /// ```
 /// use std::time::Duration;
 /// use picot_loop::EventLoop;
 ///
-/// let event_loop = EventLoop::builder().slow_step(Duration::from_millis(20)).blocking_threads(4).build()?;
+/// let event_loop =
+///     EventLoop::builder().slow_step_limit(Duration::from_millis(20)).blocking_threads(4).build()?;
 /// # Ok::<(), picot_loop::LoopError>(())
 /// ```
 #[derive(Debug)]
@@ -38,15 +49,24 @@ impl Builder {
         self
     }
 
-    /// Uses another clock than the operating system's monotonic one, such as a [`VirtualClock`](crate::VirtualClock). The
-    /// loop keeps a clone.
+    /// Sets the loop's clock, such as a [`VirtualClock`](crate::VirtualClock). The loop keeps a clone.
+    ///
+    /// The default is the operating system's monotonic clock.
+    ///
+    /// ```
+    /// use picot_loop::{EventLoop, VirtualClock};
+    ///
+    /// let clock = VirtualClock::new();
+    /// let event_loop = EventLoop::builder().clock(&clock).build()?;
+    /// # Ok::<(), picot_loop::LoopError>(())
+    /// ```
     #[doc(alias = "time")]
     pub fn clock(self, clock: &(impl Clock + Clone + 'static)) -> Builder {
         self.with(|options| options.clock = Some(Rc::new(clock.clone())))
     }
 
-    /// Waits for I/O by another driver than the platform's: `poll(2)` in place of epoll, one that fails now and then for tests,
-    /// or one of your own.
+    /// Sets the driver that waits for I/O: `poll(2)` in place of epoll, a driver that fails for tests, or
+    /// your own.
     ///
     /// ```
     /// use picot_loop::EventLoop;
@@ -60,46 +80,92 @@ impl Builder {
         self.with(|options| options.reactor = Some(Reactor::with_driver(driver)))
     }
 
-    /// Reports every step (a poll of a task, or a callback) that takes this long or longer; 100 ms unless set.
-    /// `Duration::MAX` reports none. Steps are timed by the loop's coarse clock, which on Linux is exact to one tick of the
-    /// kernel, a few milliseconds.
+    /// Reports each step (a poll of a task, or a callback) that takes `limit` or longer.
+    ///
+    /// The default is 100 ms; `Duration::MAX` reports no step. The loop times steps by its coarse clock,
+    /// which on Linux is exact to a tick of the kernel: a few milliseconds.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let event_loop = picot_loop::EventLoop::builder().slow_step_limit(Duration::from_millis(20)).build()?;
+    /// # Ok::<(), picot_loop::LoopError>(())
+    /// ```
     #[doc(alias = "slow_callback_duration")]
-    pub fn slow_step(self, limit: Duration) -> Builder {
+    pub fn slow_step_limit(self, limit: Duration) -> Builder {
         self.with(|options| options.slow_step = limit)
     }
 
-    /// Makes a dead end an error of [`run_until_complete`](EventLoop::run_until_complete):
-    /// [`RunError::DeadEnd`](crate::RunError::DeadEnd). Unless this is called, it is one only where no other thread exists that
-    /// could bring the loop on; otherwise the dead end is reported, and the loop keeps waiting. `#[picot::test]` calls this.
+    /// Makes a deadlock an error of [`run_until_complete`](EventLoop::run_until_complete):
+    /// [`RunError::DeadEnd`](crate::RunError::DeadEnd).
     ///
-    /// A dead end is a loop in which tasks are left, but nothing is ready, no timer is set, no task waits for I/O and no
-    /// blocking job is pending.
-    pub fn fail_at_dead_ends(self) -> Builder {
-        self.with(|options| options.fails_at_dead_ends = true)
+    /// A deadlock is a loop in which tasks are left, but nothing is ready, no timer is set, no task waits
+    /// for I/O and no blocking job is pending. Without this option, it is an error only where no other
+    /// thread exists that could wake a task; otherwise the loop reports it and waits on. `#[picot::test]`
+    /// sets this option.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use picot_loop::{EventLoop, RunError};
+    ///
+    /// let event_loop = EventLoop::builder().error_on_deadlock().deadlock_delay(Duration::ZERO).build()?;
+    /// # event_loop.handle().set_error_hook(|_| ());
+    /// let pending = std::future::pending::<()>();
+    /// assert_eq!(event_loop.run_until_complete(pending), Err(RunError::DeadEnd));
+    /// # Ok::<(), picot_loop::LoopError>(())
+    /// ```
+    pub fn error_on_deadlock(self) -> Builder {
+        self.with(|options| options.error_on_deadlock = true)
     }
 
-    /// How long, in real time, a loop waits for other threads before it takes a dead end for one; 1 second unless set.
-    /// Where there is no other thread, it does not wait.
-    pub fn patience(self, patience: Duration) -> Builder {
-        self.with(|options| options.patience = patience)
+    /// Sets how long, in real time, the loop waits for other threads before it reports a deadlock.
+    ///
+    /// The default is 1 second. Where no other thread exists, the loop reports the deadlock at once.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let event_loop = picot_loop::EventLoop::builder().deadlock_delay(Duration::from_secs(5)).build()?;
+    /// # Ok::<(), picot_loop::LoopError>(())
+    /// ```
+    pub fn deadlock_delay(self, delay: Duration) -> Builder {
+        self.with(|options| options.patience = delay)
     }
 
-    /// Shuffles what is queued in each turn, by a sequence that only the seed decides. Whatever wrongly relies on an order among
-    /// things that became ready together is found by running it with a few hundred seeds; the same seed gives the same order
-    /// again.
-    pub fn seed(self, seed: u64) -> Builder {
+    /// Shuffles what is queued in each turn, by a sequence that only `seed` decides.
+    ///
+    /// Run a test with a few hundred seeds to find code that wrongly relies on an order among things that
+    /// become ready together. The same seed gives the same order again.
+    ///
+    /// ```
+    /// for seed in 0..10 {
+    ///     picot_loop::EventLoop::builder().shuffle_seed(seed).run(async {
+    ///         // … the code under test
+    ///     });
+    /// }
+    /// ```
+    pub fn shuffle_seed(self, seed: u64) -> Builder {
         self.with(|options| options.seed = Some(seed))
     }
 
-    /// Measures how long what a wait has woken waits for its turn: [`Snapshot::wake_to_run`](crate::Snapshot::wake_to_run). It
-    /// costs two looks at the clock a turn, and so is not done unless it is asked for.
-    pub fn measure_wakes(self) -> Builder {
-        self.with(|options| options.measures_wakes = true)
+    /// Measures how long what a wait woke waits for its turn:
+    /// [`Snapshot::wake_to_run`](crate::Snapshot::wake_to_run).
+    ///
+    /// Off by default, because it reads the clock twice a turn.
+    ///
+    /// ```
+    /// let event_loop = picot_loop::EventLoop::builder().record_wake_latency().build()?;
+    /// # Ok::<(), picot_loop::LoopError>(())
+    /// ```
+    pub fn record_wake_latency(self) -> Builder {
+        self.with(|options| options.record_wake_latency = true)
     }
 
-    /// Starts a thread that calls `hook` when a step has taken longer than `limit` and still runs: once a step, at the earliest
-    /// after `limit`, at the latest after twice that. [`slow_step`](Builder::slow_step) tells of a step when it has ended, at next
-    /// to no cost; this is for steps that may never end, and costs a thread, and two locks a step.
+    /// Starts a thread that calls `hook` while a step runs longer than `limit`.
+    ///
+    /// The thread calls `hook` once for such a step, between `limit` and twice `limit` after the step
+    /// began. [`slow_step_limit`](Builder::slow_step_limit) reports a step at its end, at nearly no cost.
+    /// The watchdog is for steps that may never end; it costs a thread, and two locks a step.
     ///
     /// ```
     /// use std::time::Duration;
@@ -116,26 +182,50 @@ impl Builder {
         self.with(|options| options.watchdog = Some(WatchdogOptions { limit, hook: Box::new(hook) }))
     }
 
-    /// How long, in real time, a virtual clock waits for I/O that a task waits for before it jumps; 10 ms unless set.
-    pub fn grace(self, grace: Duration) -> Builder {
+    /// Sets how long, in real time, a virtual clock waits for I/O before it jumps to the next deadline.
+    ///
+    /// The default is 10 ms. It matters only while a task waits for I/O under a clock that
+    /// [is virtual](Clock::is_virtual).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use picot_loop::{EventLoop, VirtualClock};
+    ///
+    /// let clock = VirtualClock::new();
+    /// let event_loop = EventLoop::builder().clock(&clock).io_grace(Duration::from_millis(50)).build()?;
+    /// # Ok::<(), picot_loop::LoopError>(())
+    /// ```
+    pub fn io_grace(self, grace: Duration) -> Builder {
         self.with(|options| options.grace = grace)
     }
 
-    /// The number of threads that [`spawn_blocking`](crate::spawn_blocking) may use; unless set, four more than there are
-    /// cores, and at most 32.
+    /// Sets the number of threads that [`spawn_blocking`](crate::spawn_blocking) may use.
+    ///
+    /// The default is four more than the number of processor cores, and at most 32.
     ///
     /// # Panics
-    /// [`build`](Builder::build) does, if it is 0.
+    /// [`build`](Builder::build) panics if `threads` is 0.
+    ///
+    /// ```
+    /// let event_loop = picot_loop::EventLoop::builder().blocking_threads(2).build()?;
+    /// # Ok::<(), picot_loop::LoopError>(())
+    /// ```
     #[doc(alias = "set_default_executor")]
     pub fn blocking_threads(self, threads: usize) -> Builder {
         self.with(|options| options.blocking_threads = threads)
     }
 
-    /// The number of threads for name lookups that are still wanted; 4 unless set. A lookup that was given up and runs on
-    /// counts as one only once there are very many of them.
+    /// Sets the number of threads for name lookups; the default is 4.
+    ///
+    /// A lookup that was cancelled and still runs has its thread replaced, up to a bound.
     ///
     /// # Panics
-    /// [`build`](Builder::build) does, if it is 0.
+    /// [`build`](Builder::build) panics if `threads` is 0.
+    ///
+    /// ```
+    /// let event_loop = picot_loop::EventLoop::builder().lookup_threads(2).build()?;
+    /// # Ok::<(), picot_loop::LoopError>(())
+    /// ```
     pub fn lookup_threads(self, threads: usize) -> Builder {
         self.with(|options| options.lookup_threads = threads)
     }
@@ -161,7 +251,7 @@ impl Builder {
     /// EventLoop::builder().clock(&VirtualClock::new()).run(async { sleep(std::time::Duration::from_secs(3600)).await });
     /// ```
     #[track_caller]
-    pub fn run<F: Future>(self, future: F) -> F::Output {
+    pub fn run<F: IntoFuture>(self, future: F) -> F::Output {
         let event_loop = match self.build() {
             Ok(event_loop) => event_loop,
             Err(error) => panic!("{error}"),

@@ -1,4 +1,4 @@
-//! Closing: in an order in which whatever a destructor needs is still there, and with a report of what was left.
+//! Closing: drops what is left, in an order that keeps alive what destructors need, and reports it.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -75,7 +75,7 @@ pub(crate) fn close(inner: &Rc<Inner>, limit: Duration) -> CloseReport {
 }
 
 fn take_timers(inner: &Inner) -> Vec<Due> {
-    // Taken out first: what they hold may be anybody's code.
+    // Taken out first: destructors of what they hold are foreign code.
     let mut timers = inner.timers.borrow_mut();
     timers.expire(u64::MAX).collect()
 }

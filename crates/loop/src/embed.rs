@@ -17,7 +17,7 @@ impl EventLoop {
     ///
     /// A host that waits elsewhere passes a limit of zero. A [stop](LoopHandle::stop) from inside is for this turn only, which
     /// it keeps from waiting. Under a virtual clock a turn in which the clock may have to jump past I/O that a task waits for takes
-    /// the [grace](crate::Builder::grace) of that, whatever the limit.
+    /// the [grace](crate::Builder::io_grace) of that, whatever the limit.
     ///
     /// # Errors
     /// As for [`run_forever`](EventLoop::run_forever).

@@ -1,4 +1,4 @@
-//! What can go wrong with loops, in words that say what to do.
+//! Errors of loops. Each text says what to do.
 
 use std::fmt;
 use std::io;
@@ -79,7 +79,7 @@ pub enum RunError {
     /// The loop runs already, further up this thread's stack.
     Nested,
     /// The loop has nothing to do, and nothing that it knows of could change that: see
-    /// [`Builder::fail_at_dead_ends`](crate::Builder::fail_at_dead_ends). The report that went to the error hook lists the
+    /// [`Builder::error_on_deadlock`](crate::Builder::error_on_deadlock). The report that went to the error hook lists the
     /// tasks.
     ///
     /// On Linux, a process without another thread is told at once:
@@ -109,8 +109,8 @@ impl fmt::Display for RunError {
                  loop on another thread; to end the loop from inside, `stop` it"
             }
             RunError::DeadEnd => {
-                "the loop cannot go on: its tasks wait for each other, or for something that nobody is left to do; the error \
-                 hook was told which tasks these are"
+                "the loop cannot go on: its tasks wait for each other, or for an event that nothing can cause any more; the \
+                 report that went to the error hook lists them"
             }
             RunError::Forked => {
                 "this loop was built in the process that this one was forked from; build an `EventLoop` of this process"

@@ -1,4 +1,4 @@
-//! The loop as its owner sees it: built, run, stopped, closed.
+//! The loop as its owner uses it: build, run, stop, close.
 
 use std::cell::Cell;
 use std::fmt;
@@ -54,7 +54,7 @@ impl EventLoop {
     }
 
     pub(crate) fn build(options: Options, built_at: Place) -> Result<EventLoop, LoopError> {
-        // One that was inherited from the process that this one was forked from is nobody's here.
+        // A loop that a fork copied belongs to the parent process; this one may build its own.
         if let Some(existing) = current().filter(|existing| !existing.inner.reactor.is_forked()) {
             return Err(LoopError::Exists { built_at: existing.inner.built_at });
         }
@@ -87,9 +87,9 @@ impl EventLoop {
     /// # Panics
     /// With the panic of the future.
     #[track_caller]
-    pub fn run_until_complete<F: Future>(&self, future: F) -> Result<F::Output, RunError> {
+    pub fn run_until_complete<F: IntoFuture>(&self, future: F) -> Result<F::Output, RunError> {
         let _running = self.begin()?;
-        let mut root = pin!(self.inner.executor.root(Location::caller(), future));
+        let mut root = pin!(self.inner.executor.root(Location::caller(), future.into_future()));
         self.inner.stats.has_root.set(true);
         loop {
             let steps = self.inner.turn(Some(root.as_mut()), None);
@@ -191,7 +191,7 @@ impl EventLoop {
 
 impl Drop for EventLoop {
     fn drop(&mut self) {
-        // Only a leaked `Running` could stand in the way, and there is none.
+        // Fails only while a run lasts, which borrows the loop: it cannot be dropped then.
         let _ = self.close();
     }
 }
@@ -230,6 +230,6 @@ impl Drop for Running<'_> {
 /// assert_eq!(answer, 42);
 /// ```
 #[track_caller]
-pub fn run<F: Future>(future: F) -> F::Output {
+pub fn run<F: IntoFuture>(future: F) -> F::Output {
     Builder::new().run(future)
 }

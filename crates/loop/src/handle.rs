@@ -1,4 +1,4 @@
-//! The loop as everybody on its thread sees it.
+//! The handle of a loop on its own thread.
 
 use std::fmt;
 use std::io;
@@ -100,11 +100,13 @@ impl LoopHandle {
     }
 
     /// A number for a task that is run inside of another one's step, as a scope does with its children.
+    #[doc(hidden)]
     pub fn allocate_id(&self) -> TaskId {
         self.inner.executor.spawner().allocate_id()
     }
 
     /// Tells the hooks something, if there are any; for those who run tasks inside of another one's step.
+    #[doc(hidden)]
     pub fn tell_hooks(&self, tell: impl FnOnce(&dyn Hooks)) {
         self.inner.executor.spawner().tell_hooks(tell);
     }
@@ -113,6 +115,7 @@ impl LoopHandle {
     /// [`current`](picot_context::current) says, and reports it if it was slow. For those who run steps inside of steps, as
     /// scopes do; the loop does so itself at the end of each of its own. Returns whether the coarse clock has moved: then it
     /// is time to let others run. Outside of a run there is no step, and this does nothing.
+    #[doc(hidden)]
     pub fn end_inner_step(&self) -> bool {
         self.is_running() && self.inner.after_step()
     }
@@ -159,9 +162,16 @@ impl LoopHandle {
         Ok(self.inner.reactor.register(io)?)
     }
 
-    /// Replaces the error hook: who is told, at the end of each turn, of panics that nobody waits for, of steps that were
-    /// slow, and of whatever else went wrong. Unless one is set, a line is printed on standard error. If the hook panics, the
-    /// default takes over for that report.
+    /// Replaces the error hook, which receives the reports of each turn at its end.
+    ///
+    /// Reports are panics and errors that no joiner took, slow steps, dead ends and failures of the loop
+    /// itself. The default hook prints a line on standard error. If the hook panics, the default takes
+    /// over for that report.
+    ///
+    /// ```
+    /// let event_loop = picot_loop::EventLoop::new().unwrap();
+    /// event_loop.handle().set_error_hook(|report| eprintln!("my service: {report}"));
+    /// ```
     ///
     /// # Panics
     /// If the loop is closed: the hook would never be called.
@@ -172,13 +182,13 @@ impl LoopHandle {
         self.inner.executor.spawner().set_error_hook(hook);
     }
 
-    /// Hands a report to the error hook, at the end of this turn. Once the loop is closed, the report is printed at once.
+    /// Queues a report for the error hook. A closed loop prints it at once.
     #[doc(alias = "call_exception_handler")]
     pub fn report(&self, report: Report) {
         self.inner.executor.spawner().report(report);
     }
 
-    /// Puts the default error hook back.
+    /// Restores the default error hook.
     #[doc(alias = "default_exception_handler")]
     pub fn reset_error_hook(&self) {
         self.inner.executor.spawner().reset_error_hook();

@@ -30,25 +30,25 @@ pub(crate) struct Inner {
     pub(crate) clock: Timepiece,
     pub(crate) grace: Duration,
     pub(crate) patience: Duration,
-    pub(crate) fails_at_dead_ends: bool,
+    pub(crate) error_on_deadlock: bool,
     pub(crate) slow_step: u64,
-    /// The turn's notes on itself; see `turn.rs`.
+    /// What the turn measures; see `turn.rs`.
     pub(crate) stats: TurnStats,
     pub(crate) hooks: Hooks,
     pub(crate) watches: Watches,
     pub(crate) metrics: Metrics,
-    pub(crate) measures_wakes: bool,
-    /// There if it was asked for; ends with the loop.
+    pub(crate) record_wake_latency: bool,
+    /// Set if the builder asked for it. Dropping it ends its thread.
     pub(crate) watchdog: RefCell<Option<Rc<Watchdog>>>,
     pub(crate) is_stopping: Cell<bool>,
     pub(crate) is_running: Cell<bool>,
     pub(crate) status: Status,
-    /// Whether it has closed, so that nothing is left that could use a hook.
+    /// Whether closing is over. From then on no hook can be called.
     pub(crate) has_ended: Cell<bool>,
     pub(crate) built_at: Place,
 }
 
-/// When the loop has last looked outside, and what has run since.
+/// What the turn measures: when the loop last looked outside, and what has run since.
 #[derive(Default)]
 pub(crate) struct TurnStats {
     /// Steps since the last look.
@@ -64,13 +64,13 @@ pub(crate) struct TurnStats {
     /// How long the thread had run on a processor, and the coarse time when that was read; see `note_processor`.
     pub(crate) ran: Cell<u64>,
     pub(crate) ran_at: Cell<u64>,
-    /// Whether the last wait has failed, which was then reported.
+    /// Whether the last wait failed. A series of failures is reported once.
     pub(crate) has_failed: Cell<bool>,
-    /// Whether this run has come to a dead end, which was then reported.
+    /// Whether a dead end was reported in this run.
     pub(crate) has_reported_dead_end: Cell<bool>,
-    /// Whether it is at one that it should end with.
+    /// Whether the run must end with the dead end that the loop is at.
     pub(crate) is_at_dead_end: Cell<bool>,
-    /// Whether there was another thread when the run last asked.
+    /// Whether another thread existed when the run last counted threads.
     pub(crate) had_other_threads: Cell<bool>,
     /// Whether the run is for a future, and so can end with an error.
     pub(crate) has_root: Cell<bool>,
@@ -94,13 +94,13 @@ impl Inner {
             clock: options.timepiece(),
             grace: options.grace,
             patience: options.patience,
-            fails_at_dead_ends: options.fails_at_dead_ends,
+            error_on_deadlock: options.error_on_deadlock,
             slow_step: saturating_nanos(options.slow_step),
             stats: TurnStats::default(),
             hooks: Hooks::default(),
             watches: Watches::default(),
             metrics: Metrics::default(),
-            measures_wakes: options.measures_wakes,
+            record_wake_latency: options.record_wake_latency,
             watchdog: RefCell::default(),
             is_stopping: Cell::new(false),
             is_running: Cell::new(false),

@@ -16,12 +16,12 @@ pub(crate) struct Options {
     pub(crate) reactor: Option<Reactor>,
     pub(crate) slow_step: Duration,
     pub(crate) grace: Duration,
-    pub(crate) fails_at_dead_ends: bool,
+    pub(crate) error_on_deadlock: bool,
     pub(crate) patience: Duration,
     pub(crate) blocking_threads: usize,
     pub(crate) lookup_threads: usize,
     pub(crate) seed: Option<u64>,
-    pub(crate) measures_wakes: bool,
+    pub(crate) record_wake_latency: bool,
     pub(crate) watchdog: Option<WatchdogOptions>,
 }
 
@@ -33,14 +33,14 @@ impl Options {
             reactor: None,
             slow_step: Duration::from_millis(100),
             grace: Duration::from_millis(10),
-            fails_at_dead_ends: false,
+            error_on_deadlock: false,
             patience: Duration::from_secs(1),
             // As Python's ThreadPoolExecutor: a few more than there are cores, because most jobs wait.
             blocking_threads: (cores + 4).min(32),
             // As many as libuv has for all of its work.
             lookup_threads: 4,
             seed: None,
-            measures_wakes: false,
+            record_wake_latency: false,
             watchdog: None,
         }
     }

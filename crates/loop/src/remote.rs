@@ -1,4 +1,4 @@
-//! The loop as other threads see it.
+//! The handle of a loop for other threads.
 
 use std::fmt;
 
@@ -61,7 +61,7 @@ impl RemoteHandle {
     ///
     /// # Errors
     /// [`Refused`] with `make`, if the loop is closed, or as much as the handle's [limit](RemoteHandle::with_limit) waits. If it is closed later, the task is dropped on the loop's thread and
-    /// counted in the [`CloseReport`](crate::CloseReport), and whoever waits for it gets a cancellation.
+    /// counted in the [`CloseReport`](crate::CloseReport), and its joiner gets a cancellation.
     ///
     /// ```
     /// use std::time::Duration;

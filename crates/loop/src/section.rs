@@ -1,6 +1,6 @@
 //! Blocking the loop in the open: the essay's "if need be block the whole loop". docs/guide/blocking-the-loop.md shows both ways.
 //!
-//! Both ways say so: what runs in them is no slow step, and the watchdog looks away. Neither makes anything wait that need not.
+//! Both suppress slow-step reports and the watchdog.
 
 use picot_executor::Exclusive;
 

@@ -14,7 +14,7 @@ use crate::inner::Inner;
 use crate::time::clock::Clock;
 use crate::time::timers::Due;
 
-/// So many steps may run before the outside is looked at again, if they are short.
+/// How many short steps may run before the loop looks outside again.
 const STEPS_BETWEEN_LOOKS: u32 = 61;
 
 /// If they are longer, as many as fit into this time, in nanoseconds: a look that finds nothing takes less than a hundredth
@@ -24,10 +24,10 @@ const TIME_BETWEEN_LOOKS: u64 = 50_000;
 /// As many as fit before the next timer, if that is sooner; but into no less time than this, in which a look is not much.
 const TIME_BEFORE_TIMERS: u64 = 5_000;
 
-/// No more timers than this become due in one turn, so that after a long standstill the outside is looked at in between.
+/// How many timers may become due in one turn. After a long standstill the loop looks outside in between.
 const TIMERS_A_TURN: usize = 1024;
 
-/// How long the thread rests after a wait that has failed, so that a wait which fails for ever does not spin.
+/// How long the thread rests after a failed wait, so that a wait which always fails does not spin.
 const REST: Duration = Duration::from_millis(10);
 
 /// How long a wait may take. The reactor caps it at 24 hours (asyncio's `MAXIMUM_SELECT_TIMEOUT`).
@@ -41,7 +41,7 @@ pub(crate) enum Limit {
 }
 
 impl Limit {
-    /// A time that somebody chose, or none.
+    /// A limit that the caller chose, or none.
     pub(crate) fn of(time: Option<Duration>) -> Limit {
         match time {
             Some(Duration::ZERO) => Limit::Zero,
@@ -71,7 +71,7 @@ impl Inner {
             // 4. Queue the timers that are due.
             self.queue_due_timers();
             self.has_looked();
-            woken_at = self.measures_wakes.then(|| self.clock.now());
+            woken_at = self.record_wake_latency.then(|| self.clock.now());
             self.run_hooks_after_wait();
         }
         // 5. Take what came from other threads, at most 512 items.
@@ -81,16 +81,16 @@ impl Inner {
         if let Some(woken_at) = woken_at.filter(|_| steps != 0) {
             self.metrics.count_wake(self.clock.now().saturating_sub(woken_at));
         }
-        // What went wrong in this turn is told at its end.
+        // Reports of this turn go to the error hook at its end.
         if self.executor.deliver_reports() {
-            // No step is to blame for the time that the error hook takes.
+            // The time of the error hook is not charged to the next step.
             self.stats.coarse.set(self.clock.coarse());
         }
         self.count_turn(steps);
         steps
     }
 
-    /// A run begins. The time since the last one is no step's.
+    /// Resets the step clock, so that idle time before a run is not charged to a step.
     pub(crate) fn begin_run(&self) {
         let coarse = self.clock.coarse();
         self.stats.coarse.set(coarse);
@@ -131,7 +131,7 @@ impl Inner {
         self.stats.steps_between_looks.set(fit);
     }
 
-    /// From here on steps are counted and timed anew: no step is to blame for the wait.
+    /// Resets the step count and the step clock, so that the wait is not charged to a step.
     fn has_looked(&self) {
         let coarse = self.clock.coarse();
         self.stats.steps.set(0);
@@ -144,7 +144,7 @@ impl Inner {
         self.is_stopping.get() || self.executor.has_work() || self.executor.has_remote() || self.hooks.is_idling()
     }
 
-    /// How long nothing is to be done, as far as is known.
+    /// How long the loop may wait, as far as it knows.
     pub(crate) fn limit(&self) -> Limit {
         if self.has_something_to_do() {
             return Limit::Zero;
@@ -173,7 +173,7 @@ impl Inner {
         }
     }
 
-    /// How long it is until a deadline.
+    /// The time until a deadline.
     pub(crate) fn until(&self, deadline: u64) -> Duration {
         Duration::from_nanos(deadline.saturating_sub(self.clock.now()))
     }
@@ -189,7 +189,7 @@ impl Inner {
         }
     }
 
-    /// Waits for I/O, and wakes whoever waits for it.
+    /// Waits for I/O, and wakes the tasks whose sources are ready.
     pub(crate) fn wait(&self, limit: Limit) {
         // Other threads may interrupt the wait only while it is announced. If one has come before, there is none.
         let asleep = if limit == Limit::Zero { None } else { self.executor.fall_asleep() };
@@ -261,7 +261,7 @@ impl Inner {
         if self.timers.borrow().len() == 0 {
             return;
         }
-        // Taken out first, and queued second: a waker may be anybody's code, and may insert timers.
+        // Taken out first, and queued second: a waker is foreign code and may insert timers.
         let mut due = self.stats.due.take();
         let now = self.clock.now();
         due.extend(self.timers.borrow_mut().expire(now).take(TIMERS_A_TURN));

@@ -27,14 +27,14 @@ fn main() {
 }
 
 fn alone_a_dead_end_is_an_error_at_once() {
-    let event_loop = EventLoop::builder().patience(Duration::MAX).build().unwrap();
+    let event_loop = EventLoop::builder().deadlock_delay(Duration::MAX).build().unwrap();
     event_loop.handle().set_error_hook(|_| ());
     assert_eq!(event_loop.run_until_complete(pending::<()>()), Err(RunError::DeadEnd));
 }
 
 /// A loop at whose dead ends a thread is told to go on; and that thread, which first gets a waker.
 fn with_thread(then: impl FnOnce(Waker) + Send + 'static) -> (EventLoop, mpsc::Sender<Waker>, thread::JoinHandle<()>) {
-    let event_loop = EventLoop::builder().patience(Duration::ZERO).build().unwrap();
+    let event_loop = EventLoop::builder().deadlock_delay(Duration::ZERO).build().unwrap();
     let ((wakers, waker), (go, may_go)) = (mpsc::channel(), mpsc::channel());
     event_loop.handle().set_error_hook(move |_| go.send(()).unwrap());
     let thread = thread::spawn(move || {

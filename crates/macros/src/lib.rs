@@ -43,7 +43,17 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// }
 /// ```
 ///
-/// `#[picot::test(real_time)]` is under the operating system's clock. For other options, build an `EventLoop` in a plain test.
+/// Arguments, separated by commas:
+/// - `real_time`: the test runs under the operating system's clock.
+/// - `io_grace = …`: how long, in real time, the virtual clock waits for I/O before it jumps; a
+///   `Duration`, 10 ms unless set. Set a longer time where the test's peer is another process.
+///
+/// ```
+/// #[picot::test(io_grace = std::time::Duration::from_millis(100))]
+/// async fn a_slow_peer_answers() {}
+/// ```
+///
+/// For other options, build an `EventLoop` in a plain test.
 #[proc_macro_attribute]
 pub fn test(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let function = parse_macro_input!(item as ItemFn);
@@ -75,22 +85,12 @@ fn expand(arguments: &proc_macro2::TokenStream, function: ItemFn) -> syn::Result
 fn expand_test(arguments: proc_macro2::TokenStream, function: ItemFn) -> syn::Result<proc_macro2::TokenStream> {
     let ItemFn { attrs, vis, mut sig, block } = function;
     make_sync(&mut sig, "`#[picot::test]` is for an `async fn`")?;
-    let is_in_real_time = match arguments.is_empty() {
-        true => false,
-        false => {
-            let argument: syn::Ident = syn::parse2(arguments)?;
-            if argument != "real_time" {
-                let message =
-                    "`#[picot::test]` knows the argument `real_time`; for other options, build an `EventLoop`";
-                return Err(syn::Error::new(argument.span(), message));
-            }
-            true
-        }
-    };
+    let Arguments { is_in_real_time, io_grace } = syn::parse2(arguments)?;
     let span = block.span();
     // Not to be seen by the test's body, which may call something else by this name.
     let clock_name = syn::Ident::new("clock", proc_macro2::Span::mixed_site());
-    let builder = quote_spanned!(span => ::picot::EventLoop::builder().fail_at_dead_ends());
+    let io_grace = io_grace.map(|time| quote_spanned!(time.span() => .io_grace(#time)));
+    let builder = quote_spanned!(span => ::picot::EventLoop::builder().error_on_deadlock() #io_grace);
     let mut parameters = std::mem::take(&mut sig.inputs).into_iter();
     let clock = match (parameters.next(), parameters.next()) {
         (None, _) => quote_spanned!(span => let #clock_name = ::picot::VirtualClock::new();),
@@ -116,6 +116,36 @@ fn expand_test(arguments: proc_macro2::TokenStream, function: ItemFn) -> syn::Re
             #body
         }
     })
+}
+
+/// The arguments of `#[picot::test]`.
+#[derive(Default)]
+struct Arguments {
+    is_in_real_time: bool,
+    io_grace: Option<syn::Expr>,
+}
+
+impl syn::parse::Parse for Arguments {
+    fn parse(input: syn::parse::ParseStream<'_>) -> syn::Result<Arguments> {
+        let mut arguments = Arguments::default();
+        while !input.is_empty() {
+            let name: syn::Ident = input.parse()?;
+            if name == "real_time" {
+                arguments.is_in_real_time = true;
+            } else if name == "io_grace" {
+                input.parse::<syn::Token![=]>()?;
+                arguments.io_grace = Some(input.parse()?);
+            } else {
+                let message = "`#[picot::test]` knows the arguments `real_time` and `io_grace`; for other options, \
+                               build an `EventLoop`";
+                return Err(syn::Error::new(name.span(), message));
+            }
+            if !input.is_empty() {
+                input.parse::<syn::Token![,]>()?;
+            }
+        }
+        Ok(arguments)
+    }
 }
 
 fn make_sync(signature: &mut syn::Signature, message: &str) -> syn::Result<()> {

@@ -1,37 +1,42 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
-#[doc(no_inline)]
+#[doc(inline)]
 pub use picot_deferred::{Deferred, Promise, when};
-#[doc(no_inline)]
+#[doc(inline)]
 pub use picot_loop::{
     CallHandle, EventLoop, JoinError, LoopHandle, RemoteHandle, Task, TimerHandle, VirtualClock, interval, run, sleep,
     sleep_until, spawn, spawn_blocking, spawn_named, task_local, yield_now,
 };
-#[doc(no_inline)]
+#[doc(inline)]
 pub use picot_macros::{main, test};
-#[doc(no_inline)]
+#[doc(inline)]
 pub use picot_tasks::{
     CancelScope, JoinSet, as_completed, gather, gather_settled, move_on_after, race, scope, shield, supervised, timeout,
 };
 
 /// Promises: what `Deferred`, `Promise` and `when` at the root come from.
 pub mod deferred {
-    #[doc(no_inline)]
+    #[doc(inline)]
     pub use picot_deferred::*;
 }
 
 /// The I/O traits that picot's streams implement, and their extensions, as `futures-lite` has them.
 pub mod io {
-    #[doc(no_inline)]
+    #[doc(inline)]
     pub use futures_lite::io::{
         AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, BufWriter,
     };
 }
 
-/// The loop: what `EventLoop` and `LoopHandle` at the root come from, with its options, errors and reports.
+/// The loop, its handles, options, errors and reports.
+///
+/// [`EventLoop`](event_loop::EventLoop) runs and closes a loop, [`LoopHandle`](event_loop::LoopHandle)
+/// schedules on its thread, [`RemoteHandle`](event_loop::RemoteHandle) on any thread.
+/// [`Builder`](event_loop::Builder) holds the options. [`Report`](event_loop::Report) is what the error
+/// hook receives, [`Metrics`](event_loop::Metrics) are the loop's figures.
 pub mod event_loop {
-    #[doc(no_inline)]
+    #[doc(inline)]
     pub use picot_loop::{
         Builder, Cause, Clock, CloseReport, Closed, Direction, EventLoop, Exit, Hooks, Kind, LockWait, LoopError,
         LoopHandle, Metrics, Origin, Payload, Place, Pollable, Refused, RemoteHandle, Report, RunError, Snapshot,
@@ -39,43 +44,67 @@ pub mod event_loop {
     };
 }
 
-/// Internet connections.
+/// Sockets, streams, servers, protocols, child processes and signals.
 pub mod net {
-    #[doc(no_inline)]
+    #[doc(inline)]
     pub use picot_net::*;
 }
 
 /// Locks, events, semaphores, barriers and queues for the tasks of one loop.
 pub mod sync {
-    #[doc(no_inline)]
+    #[doc(inline)]
     pub use picot_sync::*;
 }
 
-/// Tasks: their handles, what waiting for them gives, and which one runs.
+/// Tasks: their handles, and how to wait for one or many of them.
+///
+/// [`spawn`](task::spawn) makes a [`Task`](task::Task), [`scope`](task::scope) binds tasks to a block,
+/// [`gather`](task::gather), [`race`](task::race) and [`JoinSet`](task::JoinSet) wait for many.
 pub mod task {
-    #[doc(no_inline)]
+    #[doc(inline)]
     pub use picot_loop::{
         CancelAndWait, CancelReason, Exclusive, ExclusiveGuard, Join, JoinError, RemoteJoin, RemoteTask, Task,
         TaskBuilder, TaskId, TaskInfo, WaitError, YieldNow, current, spawn, spawn_blocking, spawn_named, yield_now,
     };
-    #[doc(no_inline)]
+    #[doc(inline)]
     pub use picot_tasks::*;
 }
 
-/// The loop's time.
+/// The loop's time: sleeps, intervals, deadlines.
+///
+/// [`sleep`](time::sleep) waits, [`timeout`](time::timeout) limits a wait,
+/// [`interval`](time::interval) ticks. [`Instant`](time::Instant) is a time of the loop's clock.
 pub mod time {
-    #[doc(no_inline)]
+    #[doc(inline)]
     pub use picot_loop::{Instant, Interval, MissedTick, Sleep, interval, interval_at, sleep, sleep_until};
-    #[doc(no_inline)]
+    #[doc(inline)]
     pub use picot_tasks::{Elapsed, effective_deadline, move_on_after, move_on_at, timeout, timeout_at};
 }
 
 /// What most programs use: `use picot::prelude::*`.
+///
+/// The prelude leaves out the attributes `main` and `test`: write `#[picot::main]` and
+/// `#[picot::test]`. A glob import of the crate's root, `use picot::*`, would make a plain `#[test]`
+/// ambiguous.
+///
+/// ```
+/// use std::time::Duration;
+/// use picot::prelude::*;
+///
+/// run(async {
+///     let task = spawn(async {
+///         sleep(Duration::from_millis(1)).await;
+///         42
+///     });
+///     assert_eq!(task.await.unwrap(), 42);
+/// });
+/// ```
 pub mod prelude {
     #[doc(no_inline)]
     pub use crate::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
     #[doc(no_inline)]
     pub use crate::{
-        Deferred, EventLoop, LoopHandle, Promise, Task, gather, scope, sleep, spawn, spawn_blocking, timeout, when,
+        Deferred, EventLoop, JoinError, JoinSet, LoopHandle, Promise, RemoteHandle, Task, VirtualClock, gather,
+        interval, race, run, scope, sleep, spawn, spawn_blocking, timeout, when, yield_now,
     };
 }

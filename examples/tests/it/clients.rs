@@ -31,7 +31,7 @@ fn curl_is_greeted_over_one_connection_and_refused_with_the_right_status() {
     };
     assert_eq!(status(&[&url("a/b")], Vec::new()), "404");
     assert_eq!(status(&["--request", "DELETE", &url("")], Vec::new()), "405");
-    // More than the kernel's buffers hold, sent to whoever reads no bodies: with and without asking first.
+    // More than the kernel's buffers hold, sent to a server that reads no bodies: with and without asking first.
     let body = vec![b'x'; 3_000_000];
     assert_eq!(status(&["--data-binary", "@-", &url("")], body.clone()), "413");
     assert_eq!(status(&["--data-binary", "@-", "--header", "Expect:", &url("")], body), "413");

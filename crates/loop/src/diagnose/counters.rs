@@ -75,7 +75,7 @@ pub struct Snapshot {
     pub step_times: [u64; BUCKETS],
     /// How many turns took how long, in the same powers of two, from the end of a wait until all that it had woken had run: so
     /// long the last of these waited, at the most, and the others less. Turns in which nothing ran do not count. All zero unless
-    /// the loop was built to [measure it](crate::Builder::measure_wakes).
+    /// the loop was built to [measure it](crate::Builder::record_wake_latency).
     pub wake_to_run: [u64; BUCKETS],
 }
 

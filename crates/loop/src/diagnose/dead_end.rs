@@ -24,7 +24,7 @@ impl Inner {
         let is_alone = || !stats.had_other_threads.get() && self.is_alone();
         if !is_alone() {
             stats.had_other_threads.set(true);
-            let is_resting = stats.has_reported_dead_end.get() && !self.fails_at_dead_ends;
+            let is_resting = stats.has_reported_dead_end.get() && !self.error_on_deadlock;
             let patience = if is_resting { self.patience.max(REST) } else { self.patience };
             self.wait(Limit::of(Some(patience)));
             if self.has_something_to_do() || stats.has_failed.get() || !self.may_be_dead_end() {
@@ -32,7 +32,7 @@ impl Inner {
             }
             stats.had_other_threads.set(false);
         }
-        let ends = stats.has_root.get() && (self.fails_at_dead_ends || is_alone());
+        let ends = stats.has_root.get() && (self.error_on_deadlock || is_alone());
         stats.is_at_dead_end.set(ends);
         if !stats.has_reported_dead_end.replace(true) {
             self.report(Kind::Loop, Cause::DeadEnd(self.executor.spawner().waiting()));

@@ -1,7 +1,8 @@
-//! The watchdog: a thread that tells of a step while the step still keeps the loop.
+//! The watchdog: a thread that reports a step while the step still runs.
 //!
-//! It is for steps that never end, which the report at their end cannot tell of. It is there only if it was asked for: it costs
-//! a thread, and a lock that nobody else wants at the beginning and the end of each step. It only looks; it stops nothing.
+//! It finds steps that never end, which no report at their end can. It costs a thread, and an
+//! uncontended lock at the beginning and the end of each step, so it runs only if the builder asks for
+//! it. It reports; it stops nothing.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -167,7 +168,7 @@ fn watch(seen: &Mutex<Seen>, parker: &Parker, mut options: WatchdogOptions, thre
             told = number;
             let (task, place, limit) = (step.task_id(), step.place(), options.limit);
             let stuck = Stuck { task, place, thread: thread.clone(), limit };
-            // Whoever panics there has been told of it by std's panic hook, and is told of the next step all the same.
+            // std's panic hook has printed a panic of the hook. The watchdog goes on with the next step.
             let _ = catch(|| (options.hook)(&stuck));
         }
         last = if step.is_some() { number } else { 0 };

@@ -36,7 +36,7 @@ pub trait Clock: fmt::Debug {
     /// nanoseconds.
     fn now(&self) -> Duration;
 
-    /// Whether time stands still until somebody moves it, so that the loop has to [jump](Clock::jump) where it would have
+    /// Whether time stands still until a test moves it, so that the loop has to [jump](Clock::jump) where it would have
     /// waited.
     fn is_virtual(&self) -> bool {
         false
@@ -149,7 +149,7 @@ impl Origin {
 /// the loop has nothing else to do.
 ///
 /// It jumps when nothing is ready, no blocking job is pending and no I/O is there; while a task waits for I/O, only after
-/// that has not come for a while in real time ([`Builder::grace`](crate::Builder::grace)).
+/// that has not come for a while in real time ([`Builder::io_grace`](crate::Builder::io_grace)).
 ///
 /// ```
 /// use std::time::Duration;

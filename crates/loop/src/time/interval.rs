@@ -1,4 +1,4 @@
-//! Ticks at a fixed period, and what becomes of those that nobody was there to take.
+//! Ticks at a fixed period, with a choice for the ticks that were missed.
 //!
 //! An interval is one sleep that is reset at each tick. Its ticks lie on a grid that only a late tick may move, so nothing
 //! drifts; and what a dropped wait has not taken is there for the next.

@@ -92,7 +92,7 @@ impl Sleep {
         self.deadline
     }
 
-    /// Moves the end, to an earlier time or a later one. Whoever waits for it goes on waiting, and among equal deadlines it
+    /// Moves the end, to an earlier time or a later one. A task that awaits it goes on waiting. Among equal deadlines it
     /// counts as started now. A sleep that has ended, or was not polled yet, sleeps until then when it is next polled.
     ///
     /// For a timeout that is put off again and again, this is cheaper than another sleep.
@@ -141,7 +141,7 @@ impl Sleep {
     }
 }
 
-/// How to wake whoever polls.
+/// How to wake the task that polls.
 fn due(own: Option<WakeKey>, cx: &Context<'_>) -> Due {
     own.map_or_else(|| Due::Wake(cx.waker().clone()), Due::Task)
 }
@@ -167,7 +167,7 @@ impl Future for Sleep {
                 return Poll::Pending;
             }
             State::Waiting(key) => {
-                // What is due is taken out. As long as it is there, whoever polls is the one to be woken.
+                // The wheel takes out a timer that is due. While it holds this one, the last task to poll is woken.
                 let own = this.wake_key(cx);
                 let wakes = this.timers().wakes(key, own, cx.waker());
                 let is_there = match wakes {

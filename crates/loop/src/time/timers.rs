@@ -28,7 +28,7 @@ enum Entry {
 
 const _: () = assert!(size_of::<Entry>() == 8);
 
-/// All timers of a loop. Cloning and dropping a waker or a callback may be anybody's code: it goes in and comes out by value,
+/// All timers of a loop. Cloning and dropping a waker or a callback is foreign code: both go in and come out by value,
 /// so that this need not be borrowed then.
 #[derive(Default)]
 pub(crate) struct Timers {

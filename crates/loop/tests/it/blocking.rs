@@ -109,7 +109,7 @@ impl picot_loop::Hooks for EndsWhenWaiting {
     }
 }
 
-/// Runs a job that nobody waits for any more, and has it end when the loop waits.
+/// Runs a job whose task is gone, and ends it while the loop waits.
 async fn abandon_a_running_job() {
     let (started, has_started) = mpsc::channel();
     let (end, ended) = mpsc::channel::<()>();
@@ -136,7 +136,8 @@ fn the_end_of_an_abandoned_job_lets_a_virtual_clock_jump() {
 
 #[test]
 fn the_end_of_an_abandoned_job_may_be_a_dead_end() {
-    let event_loop = EventLoop::builder().fail_at_dead_ends().patience(std::time::Duration::ZERO).build().unwrap();
+    let event_loop =
+        EventLoop::builder().error_on_deadlock().deadlock_delay(std::time::Duration::ZERO).build().unwrap();
     let reports = crate::trace::reports(&event_loop);
     let result = event_loop.run_until_complete(async {
         abandon_a_running_job().await;

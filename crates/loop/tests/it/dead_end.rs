@@ -13,7 +13,7 @@ use picot_loop::{Cause, EventLoop, RunError, VirtualClock, sleep, spawn};
 use crate::trace::{Trace, reports};
 
 fn failing(patience: Duration) -> EventLoop {
-    EventLoop::builder().fail_at_dead_ends().patience(patience).build().unwrap()
+    EventLoop::builder().error_on_deadlock().deadlock_delay(patience).build().unwrap()
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn tasks_that_wait_for_each_other_are_an_error_and_a_report_that_lists_them() {
 
 #[test]
 fn it_is_told_once_a_run_and_the_loop_waits_on_where_another_thread_may_come() {
-    let event_loop = EventLoop::builder().patience(Duration::ZERO).build().unwrap();
+    let event_loop = EventLoop::builder().deadlock_delay(Duration::ZERO).build().unwrap();
     let reports = reports(&event_loop);
     let (sender, receiver) = mpsc::channel();
     let thread = thread::spawn(move || {
@@ -95,7 +95,7 @@ fn what_waits_for_a_timer_io_or_a_job_is_no_dead_end() {
 
 #[test]
 fn a_loop_without_tasks_may_wait_for_calls_from_other_threads() {
-    let event_loop = EventLoop::builder().patience(Duration::ZERO).build().unwrap();
+    let event_loop = EventLoop::builder().deadlock_delay(Duration::ZERO).build().unwrap();
     let reports = reports(&event_loop);
     let remote = event_loop.handle().remote();
     let thread = thread::spawn(move || remote.stop().unwrap());
@@ -107,7 +107,8 @@ fn a_loop_without_tasks_may_wait_for_calls_from_other_threads() {
 #[test]
 fn under_a_virtual_clock_it_is_found_after_the_last_timer() {
     let clock = VirtualClock::new();
-    let event_loop = EventLoop::builder().clock(&clock).fail_at_dead_ends().patience(Duration::ZERO).build().unwrap();
+    let event_loop =
+        EventLoop::builder().clock(&clock).error_on_deadlock().deadlock_delay(Duration::ZERO).build().unwrap();
     let trace = Trace::default();
     event_loop.handle().set_error_hook(|_| ());
     event_loop.handle().call_later(Duration::from_secs(9), trace.adds("timer"));

@@ -1,4 +1,4 @@
-//! Intervals: on a grid that does not drift, with a choice for the ticks that nobody was there to take.
+//! Intervals: on a grid that does not drift, with a choice for the ticks that were missed.
 
 use std::time::Duration;
 

@@ -56,7 +56,7 @@ fn a_loop_that_a_panic_has_unwound_past_leaves_its_thread_free() {
     assert_eq!(picot_loop::run(async { 1 }), 1);
 }
 
-/// Destructors of thread-locals run when everything else of the thread has ended, in an order that nobody chooses. Two of them
+/// Destructors of thread-locals run when everything else of the thread has ended, in an order that the program cannot choose. Two of them
 /// stand around the loop's own.
 #[test]
 fn what_belongs_to_a_loop_may_be_used_and_dropped_by_thread_locals_at_the_end_of_the_thread() {

@@ -37,7 +37,7 @@ fn what_is_there_is_counted_at_each_look() {
     handle.call_later(Duration::from_secs(1), || ());
     one_turn(&event_loop);
     let there = |seen: &Snapshot| (seen.tasks, seen.timers, seen.sources, seen.waiting, seen.blocking);
-    // Nobody has looked before, so it is what is there now.
+    // This is the first reader, so the gauges are of this moment.
     let metrics = handle.metrics();
     assert_eq!(there(&metrics.snapshot()), (1, 1, 1, 1, 0));
 
@@ -71,9 +71,9 @@ fn steps_are_sorted_by_the_time_that_they_took() {
 fn how_long_the_woken_wait_is_measured_where_it_was_asked_for() {
     for asked in [true, false] {
         let clock = VirtualClock::new();
-        let mut builder = EventLoop::builder().clock(&clock).slow_step(Duration::MAX);
+        let mut builder = EventLoop::builder().clock(&clock).slow_step_limit(Duration::MAX);
         if asked {
-            builder = builder.measure_wakes();
+            builder = builder.record_wake_latency();
         }
         let event_loop = builder.build().unwrap();
         for _ in 0..3 {

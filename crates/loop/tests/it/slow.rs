@@ -86,7 +86,7 @@ fn no_step_is_to_blame_for_what_passes_between_runs_or_in_a_wait() {
 
 #[test]
 fn real_time_that_a_callback_spends_is_noticed() {
-    let event_loop = EventLoop::builder().slow_step(Duration::from_millis(20)).build().unwrap();
+    let event_loop = EventLoop::builder().slow_step_limit(Duration::from_millis(20)).build().unwrap();
     let took = Trace::default();
     let inside = took.clone();
     event_loop.handle().set_error_hook(move |report| match report.cause {
@@ -149,7 +149,7 @@ fn a_step_in_an_exclusive_section_is_not_reported() {
 #[test]
 fn a_seed_decides_the_order_of_a_turn() {
     let order = |seed| {
-        let event_loop = EventLoop::builder().seed(seed).build().unwrap();
+        let event_loop = EventLoop::builder().shuffle_seed(seed).build().unwrap();
         let trace = Trace::default();
         for n in 0..8 {
             event_loop.handle().call_soon(trace.adds(n));
@@ -252,7 +252,7 @@ fn processor() -> Duration {
 #[test]
 fn a_slow_step_says_for_how_long_it_ran_and_is_given_advice_only_if_it_did() {
     let limit = Duration::from_millis(40);
-    let event_loop = EventLoop::builder().slow_step(limit).build().unwrap();
+    let event_loop = EventLoop::builder().slow_step_limit(limit).build().unwrap();
     let handle = event_loop.handle();
     let reports = Trace::default();
     let inside = reports.clone();

@@ -23,7 +23,7 @@ fn the_child() {
         // SAFETY: Nothing in this process relies on the descriptor; std ignores errors of standard error.
         assert_eq!(unsafe { libc::close(libc::STDERR_FILENO) }, 0);
     }
-    let event_loop = EventLoop::builder().slow_step(Duration::from_nanos(1)).build().unwrap();
+    let event_loop = EventLoop::builder().slow_step_limit(Duration::from_nanos(1)).build().unwrap();
     let handle = event_loop.handle();
     let mut expected = 0;
     // First the default hook, then one that panics itself.

@@ -66,7 +66,7 @@ impl Clock for PassingClock {
 /// A loop under a clock that passes, and the clock.
 pub(crate) fn passing_loop(slow_step: Duration) -> (EventLoop, PassingClock) {
     let clock = PassingClock::default();
-    (EventLoop::builder().clock(&clock).slow_step(slow_step).build().unwrap(), clock)
+    (EventLoop::builder().clock(&clock).slow_step_limit(slow_step).build().unwrap(), clock)
 }
 
 /// Collects the texts of reports.

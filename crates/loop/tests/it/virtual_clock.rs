@@ -116,7 +116,7 @@ fn advancing_it_makes_timers_due() {
 fn a_turn_with_a_limit_does_not_jump_past_io_that_is_on_its_way() {
     let grace = Duration::from_secs(20);
     let clock = picot_loop::VirtualClock::new();
-    let event_loop = picot_loop::EventLoop::builder().clock(&clock).grace(grace).build().unwrap();
+    let event_loop = picot_loop::EventLoop::builder().clock(&clock).io_grace(grace).build().unwrap();
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_nonblocking(true).unwrap();
     let address = socket.local_addr().unwrap();

@@ -12,7 +12,7 @@ const LIMIT: Duration = Duration::from_millis(5);
 fn watched() -> (EventLoop, mpsc::Receiver<Stuck>) {
     let (sender, receiver) = mpsc::channel();
     let event_loop = EventLoop::builder()
-        .slow_step(Duration::MAX)
+        .slow_step_limit(Duration::MAX)
         .watchdog(LIMIT, move |stuck| _ = sender.send(stuck.clone()))
         .build()
         .unwrap();
@@ -100,7 +100,7 @@ fn a_step_in_which_a_task_was_spawned_eagerly_is_watched_to_its_end() {
 fn a_watchdog_whose_hook_panics_watches_on() {
     let (sender, told) = mpsc::channel();
     let event_loop = EventLoop::builder()
-        .slow_step(Duration::MAX)
+        .slow_step_limit(Duration::MAX)
         .watchdog(LIMIT, move |_| {
             sender.send(()).unwrap();
             crate::trace::quiet_panic("in the watchdog's hook")

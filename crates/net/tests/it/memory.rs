@@ -23,7 +23,7 @@ fn what_is_written_at_one_end_is_read_at_the_other_in_both_directions() {
 
 #[test]
 fn a_full_pipe_holds_its_writer_until_something_is_read() {
-    EventLoop::builder().clock(&VirtualClock::new()).fail_at_dead_ends().run(async {
+    EventLoop::builder().clock(&VirtualClock::new()).error_on_deadlock().run(async {
         let (mut near, mut far) = duplex(3);
         let writer = spawn(async move {
             near.write_all(&[7; 1000]).await.unwrap();

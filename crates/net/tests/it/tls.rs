@@ -134,7 +134,7 @@ fn a_peer_that_never_speaks_is_a_timeout_on_either_side() {
 #[test]
 fn an_end_that_the_peer_does_not_take_is_a_timeout_on_either_side() {
     let seconds = Duration::from_secs;
-    EventLoop::builder().clock(&VirtualClock::new()).fail_at_dead_ends().run(async {
+    EventLoop::builder().clock(&VirtualClock::new()).error_on_deadlock().run(async {
         for closes_server in [false, true] {
             let connector = TlsConnector::trusting(AUTHORITY).unwrap().shutdown_timeout(seconds(7));
             let acceptor = TlsAcceptor::new(CERTIFICATE, KEY).unwrap().shutdown_timeout(seconds(9));

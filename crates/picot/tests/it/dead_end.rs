@@ -11,7 +11,7 @@ use picot::sync::Mutex;
 
 /// Runs `future` to a dead end. Returns the tasks that the only report lists, and its text.
 fn dead_end(future: impl Future<Output = ()> + 'static) -> (Vec<Waiting>, String) {
-    let event_loop = EventLoop::builder().fail_at_dead_ends().patience(Duration::ZERO).build().unwrap();
+    let event_loop = EventLoop::builder().error_on_deadlock().deadlock_delay(Duration::ZERO).build().unwrap();
     let reports = Rc::new(RefCell::new(Vec::new()));
     let hook = reports.clone();
     event_loop.handle().set_error_hook(move |report| match &report.cause {

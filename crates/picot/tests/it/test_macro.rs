@@ -38,3 +38,9 @@ fn clock() -> u32 {
 async fn what_the_macro_declares_is_not_seen_by_the_body() {
     assert_eq!(clock(), 7);
 }
+
+#[picot::test(io_grace = std::time::Duration::from_millis(50))]
+async fn a_longer_io_grace_still_lets_the_virtual_clock_jump(clock: picot::VirtualClock) {
+    picot::sleep(std::time::Duration::from_secs(3600)).await;
+    assert_eq!(clock.elapsed(), std::time::Duration::from_secs(3600));
+}

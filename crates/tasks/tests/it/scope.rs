@@ -588,7 +588,7 @@ fn a_slow_step_of_a_child_is_reported_by_its_name_and_the_parents_by_its_own() {
     }
     let clock = VirtualClock::new();
     let passing = PassingClock(clock.clone());
-    let event_loop = EventLoop::builder().clock(&passing).slow_step(millis(100)).build().unwrap();
+    let event_loop = EventLoop::builder().clock(&passing).slow_step_limit(millis(100)).build().unwrap();
     let reports = Trace::default();
     let hook = reports.clone();
     event_loop.handle().set_error_hook(move |report| {
@@ -664,7 +664,7 @@ fn a_sibling_that_has_not_begun_when_one_fails_ends_before_its_first_poll() {
 #[test]
 fn after_a_child_that_took_long_the_rest_of_the_loop_runs_before_the_next() {
     let clock = VirtualClock::new();
-    let event_loop = EventLoop::builder().clock(&clock).slow_step(std::time::Duration::MAX).build().unwrap();
+    let event_loop = EventLoop::builder().clock(&clock).slow_step_limit(std::time::Duration::MAX).build().unwrap();
     let trace = Trace::default();
     let other = event_loop.handle().spawn({
         let trace = trace.clone();
