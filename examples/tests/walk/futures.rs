@@ -268,7 +268,8 @@ fn of_loop() -> Vec<Entry> {
             }
         }),
         waits(
-            "executor::Executor::spawn executor::Spawner::spawn executor::Spawner::spawn_at",
+            "executor::Executor::spawn executor::Executor::spawn_named executor::Spawner::spawn \
+             executor::Spawner::spawn_named executor::Spawner::spawn_at",
             "the task is the same as that of the loop, which has an entry",
         ),
         at_once!(

@@ -62,6 +62,7 @@ fn places() -> Vec<Place> {
         place!("loop::spawn_blocking", spawn_blocking(|| ())),
         place!("tasks::CancelScope::with_timeout", CancelScope::with_timeout(SECOND)),
         place!("tasks::JoinSet::spawn", JoinSet::new().spawn(async {})),
+        place!("tasks::JoinSet::spawn_named", JoinSet::new().spawn_named("task", async {})),
         place!("tasks::move_on_after", move_on_after(SECOND, pending::<()>())),
         place!("tasks::scope", scope(async |_: Scope<'_, Infallible>| Ok(()))),
         place!("tasks::shield", shield(async {})),
