@@ -73,7 +73,7 @@ impl<W> Writer<W> {
     /// ```
     /// use picot_net::Writer;
     ///
-    /// let mut writer = Writer::new(Vec::new());
+    /// let mut writer = Writer::new(Vec::<u8>::new());
     /// writer.put(b"hello");
     /// assert_eq!(writer.unsent(), 5);
     /// ```
@@ -92,7 +92,7 @@ impl<W> Writer<W> {
     /// ```
     /// use picot_net::Writer;
     ///
-    /// let mut writer = Writer::new(Vec::new());
+    /// let mut writer = Writer::new(Vec::<u8>::new());
     /// writer.put(b"hello");
     /// let (inner, unsent) = writer.into_parts();
     /// assert!(inner.is_empty() && unsent == b"hello");
