@@ -77,8 +77,9 @@ fn the_server() {
         if load == Load::Timer {
             let done = done.clone();
             drop(spawn(async move {
-                loop {
-                    sleep(Duration::from_micros(200)).await;
+                // A traced turn may take longer than the shorter sleep; the longer one makes the loop wait.
+                for micros in [200, 2_300].into_iter().cycle() {
+                    sleep(Duration::from_micros(micros)).await;
                     done.set(done.get() + 1);
                 }
             }));
