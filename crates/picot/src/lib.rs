@@ -31,10 +31,9 @@ pub mod io {
 
 /// The loop, its handles, options, errors and reports.
 ///
-/// [`EventLoop`](event_loop::EventLoop) runs and closes a loop, [`LoopHandle`](event_loop::LoopHandle)
-/// schedules on its thread, [`RemoteHandle`](event_loop::RemoteHandle) on any thread.
-/// [`Builder`](event_loop::Builder) holds the options. [`Report`](event_loop::Report) is what the error
-/// hook receives, [`Metrics`](event_loop::Metrics) are the loop's figures.
+/// [`EventLoop`] runs and closes a loop, [`LoopHandle`] schedules on its thread, and [`RemoteHandle`] on
+/// any thread. [`Builder`](event_loop::Builder) holds the options. [`Report`](event_loop::Report) is what
+/// the error hook receives, [`Metrics`](event_loop::Metrics) are the loop's figures.
 pub mod event_loop {
     #[doc(inline)]
     pub use picot_loop::{
@@ -44,7 +43,7 @@ pub mod event_loop {
     };
 }
 
-/// Sockets, streams, servers, protocols, child processes and signals.
+/// Sockets, streams, servers and protocols.
 pub mod net {
     #[doc(inline)]
     pub use picot_net::*;
@@ -58,8 +57,8 @@ pub mod sync {
 
 /// Tasks: their handles, and how to wait for one or many of them.
 ///
-/// [`spawn`](task::spawn) makes a [`Task`](task::Task), [`scope`](task::scope) binds tasks to a block,
-/// [`gather`](task::gather), [`race`](task::race) and [`JoinSet`](task::JoinSet) wait for many.
+/// [`spawn`] makes a [`Task`], [`scope`] binds tasks to a block, [`gather`], [`race`] and [`JoinSet`] wait
+/// for many.
 pub mod task {
     #[doc(inline)]
     pub use picot_loop::{
@@ -72,8 +71,8 @@ pub mod task {
 
 /// The loop's time: sleeps, intervals, deadlines.
 ///
-/// [`sleep`](time::sleep) waits, [`timeout`](time::timeout) limits a wait,
-/// [`interval`](time::interval) ticks. [`Instant`](time::Instant) is a time of the loop's clock.
+/// [`sleep`] waits, [`timeout`] limits a wait, [`interval`] ticks. [`Instant`](time::Instant) is a time of
+/// the loop's clock.
 pub mod time {
     #[doc(inline)]
     pub use picot_loop::{Instant, Interval, MissedTick, Sleep, interval, interval_at, sleep, sleep_until};
