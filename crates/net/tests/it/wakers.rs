@@ -275,8 +275,8 @@ fn what_a_waker_does_to_tls_is_not_lost() {
             let peer = Rc::new(RefCell::new(peer));
             let sender = peer.clone();
             let send = move || {
+                let peer = &mut *sender.borrow_mut();
                 block_on(async {
-                    let mut peer = sender.borrow_mut();
                     peer.write_all(b"x").await.unwrap();
                     peer.flush().await.unwrap();
                 });
