@@ -8,7 +8,7 @@ use picot_blocking::Lane;
 
 use crate::held;
 
-/// Makes `count` threads of `lane` run jobs that nobody wants any more. The jobs end when the senders are dropped.
+/// Makes `count` threads of `lane` run jobs that no caller wants any more. The jobs end when the senders are dropped.
 fn stuck(lane: &Lane, count: usize) -> Vec<mpsc::Sender<()>> {
     let held: Vec<_> = (0..count).map(|_| held(lane)).collect();
     held.into_iter()

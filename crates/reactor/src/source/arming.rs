@@ -70,7 +70,7 @@ impl State {
         let asked = self.asked.get();
         self.asked.set(asked.with_tried(asked.tried().without(news)));
         // The event has disarmed the source. If it was a hang-up it leaves the set, as some backends tell that in every
-        // wait, also while nobody asks.
+        // wait, also while no caller asks.
         if news.is_hangup() {
             self.delete(inner);
         } else {

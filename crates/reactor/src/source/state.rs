@@ -219,7 +219,7 @@ impl State {
         true
     }
 
-    /// Notes an event, and says whom it is for. Calls nobody.
+    /// Notes an event, and says which waiters it is for. Calls no foreign code.
     ///
     /// Nearly always that is one task, which waits to read, and does not any more then; or the owner of a ready list.
     ///

@@ -32,7 +32,7 @@ impl State {
         }
     }
 
-    /// Wakes whoever waits in a direction that is ready now, and arms the source for those who wait on. A waker that panics
+    /// Wakes the waiters of each direction that is ready now, and arms the source for those who wait on. A waker that panics
     /// is reported, and the others are woken all the same.
     #[inline(never)]
     pub(crate) fn wake(&self, inner: &Inner, news: Readiness) {
