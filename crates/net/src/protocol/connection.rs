@@ -261,8 +261,14 @@ impl Connection {
 
     /// Notices a reset after the peer's end of stream. No read would find it, because nothing is
     /// read any more, and perhaps no write follows.
+    ///
+    /// A connection that is closing needs no look: bytes that are still unsent meet the error
+    /// themselves, and without any, that the peer has gone is the normal end and no error.
     #[cold]
     fn look_for_reset(&self) {
+        if self.has_any(Flags::CLOSING) {
+            return;
+        }
         let known = self.io.0.known();
         if !known.intersects(Readiness::ERROR | Readiness::HUNG_UP) {
             // A driver without edges must be asked for each event. It reports errors and hang-ups
