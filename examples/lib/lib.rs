@@ -45,6 +45,7 @@ mod documentation {
         DesignMacros: "docs/design/macros.md";
         DesignNet: "docs/design/net.md";
         DesignPicot: "docs/design/picot.md";
+        DesignProcess: "docs/design/process.md";
         DesignReactor: "docs/design/reactor.md";
         DesignTasks: "docs/design/tasks.md";
         DesignTimers: "docs/design/timers.md";

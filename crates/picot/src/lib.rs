@@ -49,6 +49,14 @@ pub mod net {
     pub use picot_net::*;
 }
 
+/// Child processes, pipes, signals and standard input.
+#[cfg(feature = "process")]
+pub mod process {
+    #[doc(inline)]
+    #[allow(unused_imports, unreachable_pub)]
+    pub use picot_process::*;
+}
+
 /// Locks, events, semaphores, barriers and queues for the tasks of one loop.
 pub mod sync {
     #[doc(inline)]
