@@ -6,4 +6,4 @@ mod lane;
 mod worker;
 
 pub use job::{Job, JobError};
-pub use lane::{CloseReport, JobInfo, Lane, SubmitError};
+pub use lane::{ClosedLane, JobInfo, Lane, SubmitError};

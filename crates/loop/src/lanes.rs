@@ -6,7 +6,7 @@
 use std::task::Waker;
 use std::time::Duration;
 
-use picot_blocking::{CloseReport, Lane};
+use picot_blocking::{ClosedLane, Lane};
 
 /// How many lookups that were given up and run on may have their threads replaced at a time: a silent name server answers
 /// none of them for half a minute, and must not keep names waiting that other sources know.
@@ -39,7 +39,7 @@ impl Lanes {
     }
 
     /// Refuses new jobs, drops those that have not started, and waits for those that run; for lookups it does not wait.
-    pub(crate) fn close(&self, limit: Duration) -> CloseReport {
+    pub(crate) fn close(&self, limit: Duration) -> ClosedLane {
         let mut report = self.lookups.close();
         let mut jobs = self.jobs.close_within(limit);
         report.running.append(&mut jobs.running);

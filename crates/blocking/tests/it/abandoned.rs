@@ -1,4 +1,4 @@
-//! Jobs that were abandoned while they run: their threads are replaced, within a bound.
+//! Jobs that are abandoned while they run: the lane replaces their threads, up to a bound.
 
 use std::sync::mpsc;
 use std::thread;
@@ -8,7 +8,7 @@ use picot_blocking::Lane;
 
 use crate::held;
 
-/// Makes `count` threads of `lane` run jobs that no caller wants any more. The jobs end when the senders are dropped.
+/// Makes `count` threads of `lane` run abandoned jobs, which end when the senders are dropped.
 fn stuck(lane: &Lane, count: usize) -> Vec<mpsc::Sender<()>> {
     let held: Vec<_> = (0..count).map(|_| held(lane)).collect();
     held.into_iter()
@@ -21,16 +21,16 @@ fn stuck(lane: &Lane, count: usize) -> Vec<mpsc::Sender<()>> {
 }
 
 #[test]
-fn jobs_run_although_every_thread_is_stuck() {
+fn jobs_run_while_every_thread_is_stuck() {
     let lane = Lane::new("stuck", 2).with_replacements(2);
     let ends = stuck(&lane, 2);
     assert_eq!(block_on(lane.submit(|| 7).unwrap()).unwrap(), 7);
-    assert_eq!((lane.running().len(), lane.pending()), (2, 2), "the abandoned ones run on, and count as pending");
+    assert_eq!((lane.running().len(), lane.pending()), (2, 2), "abandoned jobs run on, and count as pending");
     drop(ends);
 }
 
 #[test]
-fn a_job_that_waits_already_starts_when_the_one_that_blocks_it_is_abandoned() {
+fn a_waiting_job_starts_when_the_job_that_blocks_it_is_abandoned() {
     let lane = Lane::new("waiting", 1).with_replacements(1);
     let (first, started, end) = held(&lane);
     started.recv().unwrap();
@@ -43,38 +43,38 @@ fn a_job_that_waits_already_starts_when_the_one_that_blocks_it_is_abandoned() {
 }
 
 #[test]
-fn no_more_threads_are_replaced_than_the_bound_says_and_a_replaced_one_ends_with_its_job() {
+fn replacements_are_bounded_and_a_replaced_thread_ends_with_its_job() {
     let lane = Lane::new("bounded", 1).with_replacements(2);
     let mut ends = stuck(&lane, 3);
-    let waiting = lane.submit(|| "at last").unwrap();
+    let waiting = lane.submit(|| "ran").unwrap();
     assert_eq!((lane.threads(), lane.running().len()), (3, 3));
     assert!(!waiting.is_finished());
 
     drop(ends.pop());
-    assert_eq!(block_on(waiting).unwrap(), "at last");
-    assert_eq!(lane.threads(), 3, "two that are stuck, and the one that ran the job");
+    assert_eq!(block_on(waiting).unwrap(), "ran");
+    assert_eq!(lane.threads(), 3, "two stuck threads, and the one that ran the job");
     drop(ends);
     assert_bound_is(&lane, 1);
 }
 
-/// Waits until the lane has at most `bound` threads, which must not take until idle ones end; then the bound holds for jobs
-/// that are wanted.
+/// Waits until the lane has at most `bound` threads, for less than the idle timeout. Then checks
+/// that the bound holds for jobs that are not abandoned.
 fn assert_bound_is(lane: &Lane, bound: usize) {
     let stays = (0..2_000_000).all(|_| {
         thread::yield_now();
         lane.threads() > bound
     });
-    assert!(!stays, "threads that were replaced stay: {}", lane.threads());
+    assert!(!stays, "replaced threads have not ended: {}", lane.threads());
     let held: Vec<_> = (0..bound).map(|_| held(lane)).collect();
     held.iter().for_each(|(_, started, _)| started.recv().unwrap());
     let next = lane.submit(|| ()).unwrap();
-    assert_eq!((lane.threads(), next.is_finished()), (bound, false), "no more than the bound");
+    assert_eq!((lane.threads(), next.is_finished()), (bound, false), "no thread beyond the bound");
     drop(held);
     block_on(next).unwrap();
 }
 
 #[test]
-fn without_replacements_the_bound_holds_for_all() {
+fn without_replacements_abandoned_jobs_count_towards_the_bound() {
     let lane = Lane::new("plain", 1);
     let ends = stuck(&lane, 1);
     let waiting = lane.submit(|| ()).unwrap();
@@ -85,7 +85,7 @@ fn without_replacements_the_bound_holds_for_all() {
 }
 
 #[test]
-fn a_job_that_is_dropped_when_it_has_ended_leaves_its_thread_to_the_lane() {
+fn dropping_a_finished_job_replaces_no_thread() {
     let lane = Lane::new("ended", 1).with_replacements(8);
     for _ in 0..100 {
         let job = lane.submit(|| ()).unwrap();
@@ -99,7 +99,7 @@ fn a_job_that_is_dropped_when_it_has_ended_leaves_its_thread_to_the_lane() {
 }
 
 #[test]
-fn jobs_that_are_dropped_at_any_moment_leave_the_bound_as_it_was() {
+fn the_bound_holds_after_jobs_are_dropped_at_any_moment() {
     let lane = Lane::new("any moment", 2).with_replacements(2);
     for round in 0..2_000_usize {
         let job = lane.submit(move || (0..round % 64).for_each(|_| std::hint::spin_loop())).unwrap();

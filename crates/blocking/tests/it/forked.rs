@@ -1,4 +1,4 @@
-//! A lane in a forked child, in which its threads do not exist.
+//! A lane in a forked child, where its threads do not exist.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -18,8 +18,8 @@ use crate::held;
 /// Runs `check` in a forked child, which then becomes `true`.
 fn in_child(mut check: impl FnMut() -> bool + Send + Sync + 'static) -> bool {
     let mut command = Command::new("true");
-    // SAFETY: The closure uses memory of its own, system calls, and the allocator, which this process's other threads do not
-    // leave locked across a fork.
+    // SAFETY: The closure uses its own memory, system calls, and the allocator, which libc keeps
+    // usable across a fork.
     unsafe { command.pre_exec(move || if check() { Ok(()) } else { Err(io::ErrorKind::Other.into()) }) };
     command.status().is_ok_and(|status| status.success())
 }
@@ -30,13 +30,13 @@ fn poll<T: Send + 'static>(job: &mut Job<T>) -> Poll<Result<T, JobError>> {
 
 #[test]
 #[cfg_attr(miri, ignore = "Miri starts no processes")]
-fn a_child_waits_for_no_thread_of_its_parent() {
+fn a_forked_child_never_waits_for_threads_of_its_parent() {
     let lane = Arc::new(Lane::new("parent", 1));
     let (running, started, end) = held(&lane);
     started.recv().unwrap();
     let waiting = lane.submit(|| 1).unwrap();
     let mut inherited = Some((lane.clone(), running, waiting));
-    // The command has its own copy, which the child drops; the parent's lives on in `lane`.
+    // The child drops its copy of the slot's content; the parent takes its own out afterwards.
     let (running, waiting) = {
         let kept = Arc::new(std::sync::Mutex::new(inherited.take()));
         let for_child = kept.clone();
@@ -58,14 +58,14 @@ fn a_child_waits_for_no_thread_of_its_parent() {
     };
     drop(end);
     block_on(running).unwrap();
-    assert_eq!(block_on(waiting).unwrap(), 1, "the parent's jobs are as they were");
+    assert_eq!(block_on(waiting).unwrap(), 1, "the parent's jobs are unaffected");
 }
 
-/// A lock that a thread of the parent holds at the moment of the fork is never released in the child. If the child took it,
-/// this test would hang.
+/// A lock that a thread of the parent holds at the fork is never released in the child. If the
+/// child took it, this test would hang.
 #[test]
 #[cfg_attr(miri, ignore = "Miri starts no processes")]
-fn a_child_takes_no_lock_that_its_parents_threads_may_hold() {
+fn a_forked_child_takes_no_lock_that_a_thread_of_its_parent_may_hold() {
     let lane = Arc::new(Lane::new("locked", 1));
     let stop = Arc::new(AtomicBool::new(false));
     let hammer = {

@@ -1,4 +1,4 @@
-//! The lane on real threads. Jobs are held and let go by channels, so nothing here waits for time to pass.
+//! The lane on real threads. Channels hold and release the jobs, so no test sleeps.
 
 mod abandoned;
 mod forked;
@@ -18,7 +18,7 @@ use futures_lite::future::{block_on, poll_once};
 use picot_blocking::{JobError, Lane, SubmitError};
 use picot_context::{Step, budget, enter};
 
-/// A job that says when it has started, and runs until it is told to end.
+/// A job that signals when it starts, and runs until the sender is dropped.
 fn held(lane: &Lane) -> (picot_blocking::Job<thread::ThreadId>, mpsc::Receiver<()>, mpsc::Sender<()>) {
     let (started, has_started) = mpsc::channel();
     let (end, ended) = mpsc::channel::<()>();
@@ -31,7 +31,7 @@ fn held(lane: &Lane) -> (picot_blocking::Job<thread::ThreadId>, mpsc::Receiver<(
 }
 
 #[test]
-fn a_job_runs_on_another_thread_which_carries_the_lanes_name() {
+fn a_job_runs_on_a_thread_that_carries_the_lanes_name() {
     let lane = Lane::new("files", 2);
     let job = lane.submit(|| (thread::current().id(), thread::current().name().map(str::to_string)));
     let (id, name) = block_on(job.unwrap()).unwrap();
@@ -40,7 +40,7 @@ fn a_job_runs_on_another_thread_which_carries_the_lanes_name() {
 }
 
 #[test]
-fn it_starts_no_thread_before_the_first_job_and_never_more_than_its_bound() {
+fn a_lane_starts_without_threads_and_never_exceeds_its_bound() {
     let lane = Lane::new("bounded", 2);
     assert_eq!(lane.threads(), 0);
     let at_once = Arc::new((AtomicUsize::new(0), AtomicUsize::new(0)));
@@ -65,7 +65,7 @@ fn it_starts_no_thread_before_the_first_job_and_never_more_than_its_bound() {
 }
 
 #[test]
-fn jobs_wait_in_the_order_in_which_they_were_submitted() {
+fn jobs_start_in_the_order_of_submission() {
     let lane = Lane::new("one", 1);
     let (first, started, end) = held(&lane);
     started.recv().unwrap();
@@ -86,7 +86,7 @@ fn jobs_wait_in_the_order_in_which_they_were_submitted() {
 }
 
 #[test]
-fn it_says_which_jobs_run_by_the_place_where_they_were_submitted() {
+fn running_jobs_are_named_by_their_place_of_submission() {
     let lane = Lane::new("named", 2);
     assert!(lane.running().is_empty());
     let (job, started, end) = held(&lane);
@@ -94,26 +94,26 @@ fn it_says_which_jobs_run_by_the_place_where_they_were_submitted() {
     let running = lane.running();
     assert_eq!(running.len(), 1);
     assert_eq!(running[0].place.file(), file!());
-    assert!(running[0].to_string().starts_with("the blocking job from "), "{}", running[0]);
+    assert!(running[0].to_string().starts_with("the blocking job submitted at "), "{}", running[0]);
     drop(end);
     block_on(job).unwrap();
 }
 
 #[test]
-fn a_job_that_panics_gives_its_payload_and_the_lane_goes_on() {
+fn a_panicking_job_ends_with_its_payload_and_the_lane_goes_on() {
     let lane = Lane::new("panics", 1);
     let job = lane.submit(|| std::panic::resume_unwind(Box::new("boom"))).unwrap();
     match block_on(job) {
         Err(JobError::Panicked(payload)) => assert_eq!(payload.message().as_deref(), Some("boom")),
         Err(other) => panic!("{other}"),
-        Ok(()) => panic!("it did not panic"),
+        Ok(()) => panic!("the job did not panic"),
     }
     assert_eq!(block_on(lane.submit(|| 1).unwrap()).unwrap(), 1);
     assert_eq!(lane.threads(), 1);
 }
 
 #[test]
-fn a_job_that_is_abandoned_before_it_starts_never_runs_and_its_closure_is_dropped_at_once() {
+fn a_job_dropped_before_it_starts_never_runs_and_its_closure_is_dropped_at_once() {
     let lane = Lane::new("abandoned", 1);
     let (first, started, end) = held(&lane);
     started.recv().unwrap();
@@ -129,7 +129,7 @@ fn a_job_that_is_abandoned_before_it_starts_never_runs_and_its_closure_is_droppe
 }
 
 #[test]
-fn the_result_of_a_job_that_is_abandoned_while_it_runs_is_dropped_on_its_thread() {
+fn the_result_of_a_job_dropped_while_it_runs_is_dropped_on_its_thread() {
     struct Dropped(mpsc::Sender<thread::ThreadId>);
     impl Drop for Dropped {
         fn drop(&mut self) {
@@ -152,7 +152,7 @@ fn the_result_of_a_job_that_is_abandoned_while_it_runs_is_dropped_on_its_thread(
 }
 
 #[test]
-fn closing_refuses_drops_and_names_and_does_not_wait() {
+fn closing_refuses_new_jobs_drops_waiting_ones_and_does_not_wait() {
     let lane = Lane::new("closed", 1);
     let (running, started, end) = held(&lane);
     started.recv().unwrap();
@@ -166,18 +166,18 @@ fn closing_refuses_drops_and_names_and_does_not_wait() {
     assert!(matches!(error, SubmitError::Closed { .. }));
     assert_eq!(error.to_string(), "the lane \"closed\" is closed and takes no more blocking jobs");
     drop(end);
-    assert!(block_on(running).is_ok(), "what ran has ended as if nothing had happened");
+    assert!(block_on(running).is_ok(), "the job that was running ends normally");
     let again = lane.close();
     assert!(again.dropped.is_empty());
 }
 
 #[test]
-fn closing_within_a_limit_waits_for_what_runs_and_names_what_runs_longer() {
+fn closing_within_a_limit_waits_and_then_names_the_jobs_that_still_run() {
     let lane = Lane::new("limit", 1);
     let (running, started, end) = held(&lane);
     started.recv().unwrap();
     let report = lane.close_within(Duration::from_millis(1));
-    assert_eq!(report.running.len(), 1, "it runs for as long as we hold it");
+    assert_eq!(report.running.len(), 1, "the job runs until `end` is dropped");
     drop(end);
     assert!(lane.close_within(Duration::from_secs(60)).running.is_empty());
     assert_eq!(lane.threads(), 0);
@@ -198,7 +198,7 @@ fn a_waiter_is_woken_when_the_job_ends() {
 }
 
 #[test]
-fn many_submitters_lose_nothing() {
+fn many_submitters_lose_no_job() {
     const JOBS: usize = if cfg!(miri) { 10 } else { 1_000 };
     let lane = Arc::new(Lane::new("many", 4));
     let ran = Arc::new(AtomicUsize::new(0));
@@ -225,9 +225,9 @@ fn a_lane_without_threads_is_refused() {
     Lane::new("none", 0);
 }
 
-/// One task that never waits for long would keep all others of its loop from running.
+/// A series of finished jobs never suspends, so without a budget one task would hold the loop.
 #[test]
-fn results_that_are_there_at_once_spend_the_steps_budget() {
+fn taking_a_finished_result_spends_the_steps_budget() {
     let lane = Lane::new("results", 1);
     let jobs: Vec<_> = (0..2 * budget::PER_STEP).map(|n| lane.submit(move || n).unwrap()).collect();
     let (sender, all_done) = mpsc::channel();
@@ -242,7 +242,7 @@ fn results_that_are_there_at_once_spend_the_steps_budget() {
 }
 
 #[test]
-fn a_name_that_no_thread_can_have_is_escaped() {
+fn a_lane_name_that_no_thread_can_have_is_escaped() {
     let lane = Lane::new("a\0b\nc", 1);
     let name = block_on(lane.submit(|| thread::current().name().map(str::to_string)).unwrap()).unwrap();
     assert_eq!(name.as_deref(), Some("a\\u{0}b\\nc"));
@@ -251,13 +251,13 @@ fn a_name_that_no_thread_can_have_is_escaped() {
     assert!(!text.contains('\n') && !text.contains('\0'), "{text:?}");
 }
 
-/// The test starts itself once more, in a process in which the system cannot give a thread the stack that it would need.
+/// Starts itself again, in a process in which every new thread asks for more stack than exists.
 #[test]
 #[cfg_attr(miri, ignore = "Miri starts no processes")]
-fn without_any_thread_a_submission_is_an_error_that_names_the_lane() {
+fn a_submission_without_any_thread_is_an_error_that_names_the_lane() {
     const STACK: &str = "RUST_MIN_STACK";
     if env::var(STACK).is_err() {
-        let name = "without_any_thread_a_submission_is_an_error_that_names_the_lane";
+        let name = "a_submission_without_any_thread_is_an_error_that_names_the_lane";
         let mut child = Command::new(env::current_exe().unwrap());
         let child = child.args(["--exact", name, "--test-threads=1"]).env(STACK, (usize::MAX / 4).to_string());
         let output = child.output().unwrap();
@@ -271,9 +271,6 @@ fn without_any_thread_a_submission_is_an_error_that_names_the_lane() {
     let error = lane.submit(move || drop(inside)).unwrap_err();
     assert!(matches!(error, SubmitError::NoThread { .. }));
     let text = error.to_string();
-    assert!(
-        text.starts_with("no thread could be started for a blocking job of the lane \"poor\", which has none: "),
-        "{text}"
-    );
+    assert!(text.starts_with("cannot start a thread for the lane \"poor\", which has none: "), "{text}");
     assert_eq!((lane.threads(), lane.pending(), Arc::strong_count(&held)), (0, 0, 1));
 }

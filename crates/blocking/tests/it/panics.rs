@@ -1,4 +1,4 @@
-//! Panics of jobs, of what they return, of what they capture, and of wakers: each ends where it happens and is reported.
+//! Panics of jobs, their results, their captures, and wakers: each is contained and reported.
 
 use std::panic::resume_unwind;
 use std::pin::Pin;
@@ -43,7 +43,7 @@ fn ended<T: Send + 'static>(job: Job<T>) -> Job<T> {
     job
 }
 
-/// The reports of blocking jobs that came meanwhile, as text, and whether the lane still works.
+/// Checks that the lane still works, and returns the causes of the jobs' reports as text.
 fn reports(lane: &Lane, host: &ManualHost) -> Vec<String> {
     assert_eq!(block_on(lane.submit(|| 1).unwrap()).unwrap(), 1);
     let reports = host.take_reports();
@@ -52,7 +52,7 @@ fn reports(lane: &Lane, host: &ManualHost) -> Vec<String> {
 }
 
 #[test]
-fn a_panic_whose_job_is_dropped_untaken_is_reported_once() {
+fn a_panic_of_a_job_that_is_dropped_untaken_is_reported_once() {
     let (host, _guard) = ManualHost::installed();
     let lane = Lane::new("untaken", 1);
     drop(ended(lane.submit(|| resume_unwind(Box::new("boom"))).map(|job: Job<()>| job).unwrap()));
@@ -60,18 +60,18 @@ fn a_panic_whose_job_is_dropped_untaken_is_reported_once() {
 
     let taken: Result<(), JobError> = block_on(ended(lane.submit(|| resume_unwind(Box::new("boom"))).unwrap()));
     assert!(taken.is_err());
-    assert_eq!(reports(&lane, &host), [""; 0], "the caller has it in hand");
+    assert_eq!(reports(&lane, &host), [""; 0], "the caller received the panic");
 }
 
 #[test]
-fn what_a_job_returns_or_captures_may_panic_in_its_drop() {
+fn a_panic_in_the_drop_of_a_result_or_a_capture_is_reported() {
     let (host, _guard) = ManualHost::installed();
     let lane = Lane::new("bombs", 1);
-    // Its result, dropped untaken.
+    // The result, dropped untaken.
     drop(ended(lane.submit(|| Bomb).unwrap()));
     assert_eq!(reports(&lane, &host), ["panicked with \"in the drop\""]);
 
-    // Its closure, dropped before it has started, by its owner and by the lane.
+    // The closure, dropped before the job starts: by its owner, and by the lane.
     for by_lane in [false, true] {
         let lane = Lane::new("captured", 1);
         let (first, started, end) = held(&lane);
@@ -92,7 +92,7 @@ fn what_a_job_returns_or_captures_may_panic_in_its_drop() {
 }
 
 #[test]
-fn a_thread_outlives_what_panics_on_it() {
+fn a_thread_survives_panics_of_results_and_wakers() {
     let lane = Lane::new("survivor", 1);
     // The result of a job that was abandoned while it ran is dropped on the thread.
     let (started, has_started) = std::sync::mpsc::channel();
@@ -107,7 +107,7 @@ fn a_thread_outlives_what_panics_on_it() {
     drop(end);
     assert_eq!(block_on(lane.submit(|| 2).unwrap()).unwrap(), 2);
 
-    // A waker that panics there.
+    // A waker that panics on the lane's thread.
     let (mut job, started, end) = held(&lane);
     started.recv().unwrap();
     let waker = Waker::from(Arc::new(Faulty));
