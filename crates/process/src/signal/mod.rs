@@ -1,0 +1,5 @@
+//! Signals of the operating system.
+
+mod number;
+
+pub use number::Signal;
