@@ -1,18 +1,31 @@
-//! The timers themselves: a slab of entries whose keys carry a generation.
+//! The timers: a slab of entries whose keys carry a generation.
 //!
-//! An entry is free, or it is in exactly one list of one slot. The links of that list are kept here, because they are
-//! indices into this slab; which list it is, the nodes know.
+//! An entry is free, or it is in exactly one list of one wheel slot. The links of that list are
+//! indices into this slab, so they are stored here. The nodes know which list it is.
+//!
+//! An entry's *index* is its position in the slab. A *slot* is always one of the wheel.
 
 use alloc::vec::Vec;
 use core::fmt;
 
 use crate::nodes::NodeIndex;
 
-/// No entry: the end of a list.
+/// No entry: the end of a list. Greater than each index.
 pub(crate) const NONE: u32 = u32::MAX;
 
-/// Names one timer in one wheel. It stays valid until the timer expires or is cancelled; after that it names nothing,
-/// also when its place is taken by another timer.
+/// Identifies one timer of one wheel.
+///
+/// It is valid until the timer expires or is cancelled. After that it identifies no timer, even
+/// when the wheel reuses the memory for another one.
+///
+/// ```
+/// use picot_timers::{TimerKey, Wheel};
+///
+/// let mut wheel = Wheel::new();
+/// let key: TimerKey = wheel.insert(10, "ping");
+/// assert_eq!(wheel.cancel(key), Some("ping"));
+/// assert_eq!(wheel.cancel(key), None); // stale
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TimerKey {
     pub(crate) index: u32,
@@ -27,15 +40,17 @@ impl fmt::Debug for TimerKey {
 
 pub(crate) struct Entry<T> {
     pub(crate) deadline: u64,
-    /// The neighbours in the slot's list; for a free entry, `next` is the next free one.
+    /// The neighbours in the slot's list. In a free entry, `next` is the next free one.
     pub(crate) prev: u32,
     pub(crate) next: u32,
-    /// That of the key which names the entry, or, while it is free, of the next one: so no old key has it.
+    /// The generation of the entry's key. In a free entry, that of its next key, so no old key
+    /// matches.
     generation: u32,
     state: State<T>,
 }
 
-/// An enum of its own, because a free entry is then told by the number that no node has, and takes no byte.
+// An enum of its own: the compiler then encodes `Free` as the node number 0, which no node has, and
+// needs no byte for a tag.
 enum State<T> {
     Free,
     Used {
@@ -45,31 +60,37 @@ enum State<T> {
     },
 }
 
+// Two entries per cache line for the loop's value of eight bytes.
 const _: () = assert!(size_of::<Entry<[u32; 2]>>() == 32);
 
-/// Never a key's: an entry that has had all the others is not used again.
+/// The generation that no key has. An entry that reaches it is retired: never used again.
 const LAST: u32 = u32::MAX;
 
-/// The room grows by an eighth, and by this many entries at least. Doubling would leave up to half of it unused.
+/// The capacity grows by an eighth, but at least by this many entries. Doubling would leave up to
+/// half of it unused.
 const GROWTH: usize = 8;
 
-/// Room for this many entries is never given back: 16 KiB at the usual size of an entry.
+/// A capacity of this many entries is never released: 16 KiB at the usual size of an entry.
 const KEPT: usize = 512;
 
-/// The most requests that pass without an attempt to shrink.
+/// The maximum number of requests between two attempts to shrink.
 const SKIPS_MAX: u8 = 64;
 
 pub(crate) struct Entries<T> {
     all: Vec<Entry<T>>,
+    /// The first free entry, or `NONE`.
     free: u32,
     len: usize,
-    /// The generation of the first key to a new place. No key to a place that was given back has it.
+    /// The generation that a new entry starts with. Higher than that of any key to an entry that
+    /// was cut off, so those keys stay stale.
     first_generation: u32,
-    /// An entry of a lower generation becomes the next free one when it is freed: any but a retired one, or none at all
-    /// after an attempt to shrink in vain. One comparison serves both.
+    /// A freed entry of a lower generation becomes the first free one. `LAST` excludes retired
+    /// entries. After a vain attempt to shrink this is 0, so each entry is freed in order. One
+    /// comparison on the hot path serves both.
     free_below: u32,
-    /// How many requests to shrink pass before the next attempt, and before the one after it. An entry in use near the
-    /// end can keep an attempt from giving anything back.
+    /// How many requests to shrink are skipped before the next attempt, and before the one after
+    /// it. An entry in use near the end makes an attempt vain, and an attempt is linear in the
+    /// timers.
     skips: u8,
     skips_next: u8,
 }
@@ -83,9 +104,10 @@ impl<T> Entries<T> {
         self.len
     }
 
-    /// Stores a timer that is in no list yet.
+    /// Stores a timer. The caller adds it to a list.
     pub(crate) fn insert(&mut self, deadline: u64, value: T) -> TimerKey {
         self.len += 1;
+        // Overwritten when the entry is added to a list.
         let state = State::Used { node: NodeIndex::MAX, value };
         if let Some(entry) = self.all.get_mut(self.free as usize) {
             let index = core::mem::replace(&mut self.free, entry.next);
@@ -94,27 +116,32 @@ impl<T> Entries<T> {
         }
         if self.all.len() == self.all.capacity() {
             self.all.reserve_exact((self.all.len() / GROWTH).max(GROWTH));
+            // A new peak: the last vain attempt to shrink says nothing about it.
             self.free_below = LAST;
         }
-        let index = u32::try_from(self.all.len()).ok().filter(|index| *index != NONE).expect("fewer than 2^32 timers");
+        let index = u32::try_from(self.all.len())
+            .ok()
+            .filter(|index| *index != NONE)
+            .expect("the wheel is full: it holds 2^32 - 1 timers");
         let generation = self.first_generation;
         self.all.push(Entry { deadline, prev: NONE, next: NONE, generation, state });
         TimerKey { index, generation }
     }
 
-    /// The index of the timer that `key` names, if it is still there.
+    /// The index of the timer that `key` identifies, unless the key is stale.
     pub(crate) fn find(&self, key: TimerKey) -> Option<u32> {
         let entry = self.all.get(key.index as usize)?;
         (entry.generation == key.generation).then_some(key.index)
     }
 
-    /// Frees an entry that is in no list any more.
+    /// Frees an entry that the caller has taken out of its list.
     pub(crate) fn remove(&mut self, index: u32) -> T {
         let entry = &mut self.all[index as usize];
         let State::Used { value, .. } = core::mem::replace(&mut entry.state, State::Free) else {
-            unreachable!("only entries in use are removed")
+            unreachable!("the entry is in use: its caller found it in a list")
         };
-        // After so many timers in one place, an old key could name a new timer. The place is retired instead.
+        // Makes the old key stale. An entry that reaches `LAST` is added to no free list: its
+        // generation would wrap around, and an old key would match again.
         entry.generation += 1;
         if entry.generation < self.free_below {
             entry.next = core::mem::replace(&mut self.free, index);
@@ -125,11 +152,13 @@ impl<T> Entries<T> {
         value
     }
 
-    /// Puts an entry on the list of free ones: first, or second if the first lies before it. So a lone timer that comes
-    /// and goes does not hold on to a late place, which would keep [`shrink`](Self::shrink) from giving anything back.
+    /// Adds an entry to the free list: first, or second if the first one has a lower index.
+    ///
+    /// New timers then get low indices. Otherwise a single timer that comes and goes would keep a
+    /// high index in use, and [`shrink`](Self::shrink) could release nothing.
     #[cold]
     fn free_in_order(&mut self, index: u32) {
-        // NONE is greater than each index.
+        // Also true for an empty list, because `NONE` is greater than each index.
         if index < self.free {
             self.get_mut(index).next = core::mem::replace(&mut self.free, index);
         } else {
@@ -143,7 +172,8 @@ impl<T> Entries<T> {
         self.all.capacity() > KEPT && self.len < self.all.capacity() / 4
     }
 
-    /// Whether to [`shrink`](Self::shrink) at this request. After attempts in vain it is put off, twice as long each time.
+    /// Whether to [`shrink`](Self::shrink) at this request. Each vain attempt doubles the number of
+    /// requests until the next one.
     pub(crate) fn should_shrink(&mut self) -> bool {
         if !self.is_mostly_unused() {
             return false;
@@ -153,9 +183,11 @@ impl<T> Entries<T> {
         skips == 0
     }
 
-    /// Gives back the room behind the last entry in use. Entries stay where they are, because keys name their places.
+    /// Releases the memory behind the last entry in use. Entries never move, because keys hold
+    /// their indices.
     pub(crate) fn shrink(&mut self) {
-        // A place that has had half of all generations stays: what comes after it would start too high to last.
+        // An entry that has used half of all generations stays. Cut off, it would raise
+        // `first_generation` so far that new entries retire early.
         let stays = |entry: &Entry<T>| matches!(entry.state, State::Used { .. }) || entry.generation > LAST / 2;
         let end = self.all.iter().rposition(stays).map_or(0, |last| last + 1);
         let generations = self.all.drain(end..).map(|entry| entry.generation);
@@ -164,8 +196,8 @@ impl<T> Entries<T> {
         self.skips = if self.is_mostly_unused() { self.skips_next } else { 0 };
         self.free_below = if self.skips == 0 { LAST } else { 0 };
         self.skips_next = if self.skips == 0 { 1 } else { self.skips.saturating_mul(2).min(SKIPS_MAX) };
-        // The list of free entries led through those that went. From the end, so that it begins with the lowest place
-        // and the high ones become free.
+        // The free list led through the entries that were cut off. Rebuilt from the end, so that it
+        // begins with the lowest index and the high entries fall out of use.
         self.free = NONE;
         for (index, entry) in self.all.iter_mut().enumerate().rev() {
             if matches!(entry.state, State::Free) && entry.generation != LAST {
@@ -178,7 +210,7 @@ impl<T> Entries<T> {
     pub(crate) fn value_mut(&mut self, index: u32) -> &mut T {
         match &mut self.get_mut(index).state {
             State::Used { value, .. } => value,
-            State::Free => unreachable!("only entries in use are asked for their value"),
+            State::Free => unreachable!("the entry is in use: its key was valid"),
         }
     }
 
@@ -192,7 +224,7 @@ impl<T> Entries<T> {
 }
 
 impl<T> Entry<T> {
-    /// The node whose slot holds this entry, which is in use.
+    /// The node whose slot holds this entry. The entry is in use.
     pub(crate) fn node(&self) -> NodeIndex {
         match self.state {
             State::Used { node, .. } => node,
@@ -209,13 +241,13 @@ impl<T> Entry<T> {
 
 #[cfg(test)]
 impl<T> Entries<T> {
-    pub(crate) fn room(&self) -> usize {
+    pub(crate) fn capacity(&self) -> usize {
         self.all.capacity()
     }
 
-    /// Checks that the room is at most an eighth larger than it has to be.
-    pub(crate) fn check_room(&self) {
+    /// Checks that the capacity is at most an eighth larger than needed.
+    pub(crate) fn check_capacity(&self) {
         let (len, capacity) = (self.all.len(), self.all.capacity());
-        assert!(capacity <= len + len / GROWTH + GROWTH || capacity <= KEPT, "room for {capacity} with {len}");
+        assert!(capacity <= len + len / GROWTH + GROWTH || capacity <= KEPT, "capacity {capacity} for {len}");
     }
 }

@@ -1,17 +1,20 @@
 #![doc = include_str!("../README.md")]
 //!
 //! # How it works
-//! A deadline is a number of 64 bits, read as digits of six bits each. The wheel has a level for each digit and 64 slots
-//! a level. A timer lies on the level of the highest digit in which its deadline differs from the wheel's *cursor* (the
-//! time it has been advanced to), in the slot of that digit: near deadlines low, far ones high. So everything on a low
-//! level is due before everything on a higher one, and within a level the slots are in order; a bitmap a level finds the
-//! first slot that holds something without a search. When the cursor enters a slot, its timers move to lower levels.
+//! A deadline is a number of 64 bits, read as digits of six bits each. The wheel has a level per
+//! digit and 64 slots per level. A timer lies on the level of the highest digit in which its
+//! deadline differs from the *cursor* (the time to which the wheel was advanced), in the slot of
+//! that digit. So near deadlines are low, and far ones are high: everything on a low level is due
+//! before everything on a higher one. Within a level, the slots are in order, and a bitmap per
+//! level finds the first one that is not empty. When the cursor enters a slot, its timers move to
+//! lower levels.
 //!
-//! What is not in the textbooks (Varghese and Lauck, "Hashed and Hierarchical Timing Wheels", 1987) is how the true next
-//! deadline is found while the cursor is still far away from it. If the first slot holds more than a handful of timers,
-//! it is *split* into 64 slots of its own, in place, and so on until the first slot is small enough to look through. A
-//! timer that arrives later goes down the same way. Each timer moves down at most once a level in its life, whether by
-//! splits or by the cursor, so all this stays O(1) amortised, for a hundred thousand timers in one slot as well.
+//! Textbook wheels (Varghese and Lauck, "Hashed and Hierarchical Timing Wheels", 1987) do not find
+//! the exact next deadline while it is far away. This one does. If the first slot holds more than
+//! eight timers, it is *split* in place into 64 slots of the next level, and so on, until the first
+//! slot is small enough to search. Later timers follow the same path down. A timer moves down at
+//! most once per level in its life, by a split or by the cursor. So the cost stays O(1) amortised,
+//! even for a hundred thousand timers in one slot.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -26,7 +29,7 @@ pub use wheel::{Expire, Wheel};
 
 use core::time::Duration;
 
-/// The nanoseconds of `duration`, or `u64::MAX` (584 years) if there are more.
+/// The nanoseconds of `duration`, at most `u64::MAX` (584 years).
 ///
 /// ```
 /// use std::time::Duration;

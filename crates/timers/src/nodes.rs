@@ -1,20 +1,22 @@
 //! Nodes of 64 slots with their bitmaps, and the lists in the slots.
 //!
-//! A slot is empty, or holds a list of entries, or is split: then it holds a node one level below. Such a node is freed
-//! at once when it becomes empty, and with it the slot that held it, so an occupied slot always leads to an entry. A top
-//! node, which no slot holds, is the wheel's: what it is for (which level, above which cursor) and when it goes.
+//! A slot is empty, or holds a list of entries, or is split: then it holds a child node one level
+//! below. A child is freed as soon as it is empty, which empties its slot, too. So an occupied slot
+//! always leads to an entry. A top node has no parent. The wheel owns it: the wheel decides its
+//! level and its hierarchy, and when to free it.
 
 use alloc::vec::Vec;
 use core::num::NonZeroU32;
 
 use crate::entries::{Entries, Entry, NONE};
 
-/// Bits a digit, and the levels that 64 bits make.
+/// Bits per digit. Six make 64 slots per node, as many as a bitmap of one word has bits.
 pub(crate) const BITS: u32 = 6;
+/// Levels for all 64 bits of a deadline: 11.
 pub(crate) const LEVELS: usize = 64_usize.div_ceil(BITS as usize);
 const SLOTS: usize = 1 << BITS;
 
-/// This many nodes are never given back: 34 KiB.
+/// This many nodes are never released: 34 KiB.
 const KEPT: usize = 64;
 
 /// The digit of `deadline` on `level`.
@@ -22,24 +24,25 @@ pub(crate) fn digit(deadline: u64, level: u8) -> usize {
     (deadline >> (u32::from(level) * BITS)) as usize % SLOTS
 }
 
-/// Names a node: its place in the slab, counted from 1.
+/// The position of a node in the slab, counted from 1, so that an `Option` of it takes no more.
 pub(crate) type NodeIndex = NonZeroU32;
 
 #[derive(Clone, Copy)]
 struct Slot {
-    /// The first entry; or the number of the child node, if the slot is split.
+    /// The first entry, or the child node if the slot is split. Undefined in an empty slot.
     head: u32,
-    /// The last entry.
+    /// The last entry. Undefined in an empty or split slot.
     tail: u32,
 }
 
 struct Node {
-    /// Which slots hold something.
+    /// Which slots are not empty.
     occupied: u64,
-    /// Which of these are split.
+    /// Which of those are split.
     split: u64,
-    /// The node whose slot this is, or none for a top node. While the node is free, the next free one.
+    /// The node that holds this one, or none for a top node. In a free node, the next free one.
     parent: Option<NodeIndex>,
+    /// The slot of `parent` that holds this node.
     parent_slot: u8,
     level: u8,
     slots: [Slot; SLOTS],
@@ -62,6 +65,7 @@ impl Node {
 
 pub(crate) struct Nodes {
     all: Vec<Node>,
+    /// The first free node.
     free: Option<NodeIndex>,
 }
 
@@ -70,30 +74,32 @@ impl Nodes {
         Nodes { all: Vec::new(), free: None }
     }
 
-    /// Whether most nodes are free: `timers` need far fewer. A node is split only for more than a handful of timers,
-    /// and there are at most 22 top nodes.
+    /// Whether `timers` need far fewer nodes than there are.
+    ///
+    /// Only a slot with more than eight timers is split, and there are at most 22 top nodes: 11 in
+    /// each of two hierarchies.
     pub(crate) fn are_mostly_unused(&self, timers: usize) -> bool {
         self.all.len() > KEPT && self.all.len() / 4 > timers
     }
 
-    /// Calls `f` with the first entry of each list. Entries of equal deadlines are in one list.
+    /// Calls `f` with the first entry of each list. Entries of equal deadlines share a list.
     pub(crate) fn for_each_list(&self, mut f: impl FnMut(u32)) {
-        // A free node has no occupied slot.
+        // A free node has no occupied slot, so it is skipped.
         for node in &self.all {
             let mut lists = node.occupied & !node.split;
             while lists != 0 {
                 f(node.slots[lists.trailing_zeros() as usize].head);
-                lists &= lists - 1;
+                lists &= lists - 1; // clears the lowest bit
             }
         }
     }
 
-    /// A top node for `level` without entries.
+    /// Makes an empty top node for `level`.
     pub(crate) fn insert_top(&mut self, level: u8) -> NodeIndex {
         self.insert(level, None, 0)
     }
 
-    /// Frees a top node that is empty.
+    /// Frees an empty top node.
     pub(crate) fn remove_top(&mut self, node: NodeIndex) {
         let free = self.free.replace(node);
         let this = self.get_mut(node);
@@ -107,18 +113,22 @@ impl Nodes {
             let next = node.parent;
             (node.level, node.parent, node.parent_slot) = (level, parent, parent_slot);
             self.free = next;
+            // Its bitmaps are zero: a node is freed only when it is empty.
             return index;
         }
         let slots = [Slot { head: NONE, tail: NONE }; SLOTS];
         self.all.push(Node { occupied: 0, split: 0, parent, parent_slot, level, slots });
-        u32::try_from(self.all.len()).ok().and_then(NodeIndex::new).expect("fewer nodes than entries, which fit")
+        u32::try_from(self.all.len())
+            .ok()
+            .and_then(NodeIndex::new)
+            .expect("there are fewer nodes than entries, which fit in 32 bits")
     }
 
     pub(crate) fn level(&self, node: NodeIndex) -> u8 {
         self.get(node).level
     }
 
-    /// The first slot that holds something; there has to be one.
+    /// The first slot that is not empty. The node must not be empty.
     pub(crate) fn first_slot(&self, node: NodeIndex) -> usize {
         self.get(node).occupied.trailing_zeros() as usize
     }
@@ -127,12 +137,13 @@ impl Nodes {
         self.get(node).occupied & (1 << slot) != 0
     }
 
+    /// What a slot holds. The slot must not be empty.
     pub(crate) fn content(&self, node: NodeIndex, slot: usize) -> Content {
         let node = self.get(node);
         node.child(slot).map_or(Content::List(node.slots[slot].head), Content::Node)
     }
 
-    /// Puts an entry at the end of its slot's list, in `node` or in what the slot was split into.
+    /// Adds an entry at the end of its slot's list, in `node` or in a descendant of it.
     pub(crate) fn push<T>(&mut self, mut node: NodeIndex, entries: &mut Entries<T>, index: u32, deadline: u64) {
         loop {
             let this = self.get_mut(node);
@@ -141,6 +152,7 @@ impl Nodes {
                 node = child;
                 continue;
             }
+            // At the end, so that equal deadlines keep the order of insertion.
             let bit = 1 << slot;
             let tail = if this.occupied & bit == 0 { NONE } else { this.slots[slot].tail };
             this.occupied |= bit;
@@ -157,12 +169,13 @@ impl Nodes {
         }
     }
 
-    /// Takes an entry out of its list. Returns the level whose top node became empty by that.
+    /// Takes an entry out of its list. Returns the level of the top node if that is empty now.
     pub(crate) fn unlink<T>(&mut self, entries: &mut Entries<T>, index: u32) -> Option<u8> {
         let entry = entries.get(index);
         let (deadline, prev, next, node) = (entry.deadline, entry.prev, entry.next, entry.node());
         let this = self.get_mut(node);
         let slot = digit(deadline, this.level);
+        // The list has this entry only, so its slot becomes empty.
         if prev == NONE && next == NONE {
             return self.clear(node, slot);
         }
@@ -179,8 +192,9 @@ impl Nodes {
         None
     }
 
-    /// Marks a slot as empty, whatever it held, and frees the nodes that become empty by that, upwards to the top node,
-    /// which stays. Returns its level if it became empty, too.
+    /// Marks a slot as empty, and frees each node that becomes empty by that, from the bottom up.
+    ///
+    /// The top node stays. Returns its level if it is empty now.
     pub(crate) fn clear(&mut self, mut node: NodeIndex, mut slot: usize) -> Option<u8> {
         loop {
             let free = self.free;
@@ -191,6 +205,7 @@ impl Nodes {
                 return None;
             }
             let Some(parent) = this.parent else { return Some(this.level) };
+            // Read before `parent` becomes the link of the free list.
             slot = usize::from(this.parent_slot);
             this.parent = free;
             self.free = Some(node);
@@ -198,12 +213,13 @@ impl Nodes {
         }
     }
 
-    /// Splits a slot that holds a list: its entries go, in order, to a node one level below, which is returned.
+    /// Splits a slot that holds a list, and returns the new child. The entries keep their order.
     pub(crate) fn split<T>(&mut self, node: NodeIndex, slot: usize, entries: &mut Entries<T>) -> NodeIndex {
         let child = self.insert(self.level(node) - 1, Some(node), slot as u8);
         let this = self.get_mut(node);
         let mut index = core::mem::replace(&mut this.slots[slot].head, child.get());
         this.split |= 1 << slot;
+        // From the first to the last: `push` appends, so the order of insertion stays.
         while index != NONE {
             let &Entry { deadline, next, .. } = entries.get(index);
             self.push(child, entries, index, deadline);
@@ -212,7 +228,9 @@ impl Nodes {
         child
     }
 
-    /// Makes the child node in a split slot a top node, and empties the slot. Returns as [`clear`](Self::clear) does.
+    /// Makes the child of a split slot a top node, and empties the slot.
+    ///
+    /// Returns as [`clear`](Self::clear) does.
     pub(crate) fn lift(&mut self, node: NodeIndex, slot: usize, child: NodeIndex) -> Option<u8> {
         self.get_mut(child).parent = None;
         self.clear(node, slot)
@@ -229,7 +247,7 @@ impl Nodes {
 
 #[cfg(test)]
 impl Nodes {
-    /// The deadlines of all entries in a node and below it.
+    /// The deadlines of all entries in a node and its descendants.
     pub(crate) fn entries_below<T>(&self, node: NodeIndex, entries: &Entries<T>) -> Vec<u64> {
         let mut deadlines = Vec::new();
         let mut nodes = alloc::vec![node];
@@ -251,8 +269,8 @@ impl Nodes {
         deadlines
     }
 
-    /// Checks that each node is free, or is reached from one of `tops`, and not both.
-    pub(crate) fn check_that_none_is_lost(&self, tops: impl Iterator<Item = NodeIndex>) {
+    /// Checks that each node is either free or reachable from one of `tops`.
+    pub(crate) fn check_that_none_leaks(&self, tops: impl Iterator<Item = NodeIndex>) {
         let mut nodes: Vec<_> = tops.collect();
         let mut found = 0;
         while let Some(node) = nodes.pop() {
@@ -262,9 +280,9 @@ impl Nodes {
         let mut free = self.free;
         while let Some(node) = free {
             found += 1;
-            assert_eq!(self.get(node).occupied, 0, "a free node holds nothing");
+            assert_eq!(self.get(node).occupied, 0, "a free node is empty");
             free = self.get(node).parent;
         }
-        assert_eq!(found, self.all.len(), "nodes that are reached or free, and all nodes");
+        assert_eq!(found, self.all.len(), "nodes that are reachable or free, against all nodes");
     }
 }

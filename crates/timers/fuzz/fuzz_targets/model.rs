@@ -1,5 +1,6 @@
-//! The wheel against a sorted map, by whatever operations the fuzzer comes up with: ten bytes each, of which one says what,
-//! one how far in bits, and eight are a number.
+//! The wheel against a sorted map, under operations from the fuzzer.
+//!
+//! An operation takes ten bytes: its kind, the magnitude of its number in bits, and the number.
 #![no_main]
 
 use std::collections::BTreeMap;
@@ -11,7 +12,7 @@ use picot_timers::{TimerKey, Wheel};
 struct Both {
     wheel: Wheel<usize>,
     sorted: BTreeMap<(u64, u64), usize>,
-    /// By value: the key in the wheel, and the place in the map while the timer is there.
+    /// By value: the key in the wheel, and the key in the map while the timer is pending.
     keys: Vec<(TimerKey, Option<(u64, u64)>)>,
     now: u64,
     order: u64,
@@ -35,7 +36,7 @@ impl Both {
         match (what % 8, chosen) {
             (0 | 1, _) => self.insert(deadline),
             (2, _) => self.insert(self.now.saturating_sub(far)),
-            // Crowded into one slot of a high level.
+            // In one slot of a high level, shared by many.
             (3, _) => self.insert((self.now | 0xFFF_FFFF).saturating_add(1 + number % 0x10_0000)),
             (4, Some(value)) => {
                 let was_there = self.remove(value);

@@ -1,4 +1,4 @@
-//! Memory: timers that go make room at once, and a wheel gives back what a peak has left. A counting allocator measures it.
+//! Memory, measured by a counting allocator: removed timers are reused, and peaks are released.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -13,7 +13,7 @@ thread_local! {
     static LIVE: Cell<usize> = const { Cell::new(0) };
 }
 
-// SAFETY: Every call is passed on to the system's allocator as it came.
+// SAFETY: Every call is passed on unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
@@ -33,7 +33,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// How many allocations `f` makes, and of how many bytes in all, freed or not.
+/// The number of allocations that `f` makes, and their total size in bytes, freed or not.
 fn allocations(f: impl FnOnce()) -> (usize, usize) {
     let before = (ALLOCATIONS.get(), BYTES.get());
     f();
@@ -51,7 +51,7 @@ fn an_empty_wheel_allocates_nothing() {
 }
 
 #[test]
-fn a_hundred_thousand_timers_that_come_and_go_take_the_room_of_a_hundred() {
+fn a_hundred_thousand_timers_in_turn_take_the_memory_of_a_hundred() {
     let mut wheel = Wheel::new();
     let mut keys: Vec<_> = (0..100).map(|n| wheel.insert(scattered(n), n)).collect();
     let mut come_and_go = |timers: std::ops::Range<u64>| {
@@ -62,14 +62,14 @@ fn a_hundred_thousand_timers_that_come_and_go_take_the_room_of_a_hundred() {
             assert!(wheel.next_deadline().is_some());
         }
     };
-    // Nodes come into use while the first levels are split; then there are enough of them.
+    // The first rounds allocate nodes while slots are split; after them there are enough.
     come_and_go(100..1_000);
     let (_, bytes) = allocations(|| come_and_go(1_000..100_000));
-    assert!(bytes <= 100 * 1024, "{bytes} bytes more");
+    assert!(bytes <= 100 * 1024, "{bytes} bytes were allocated");
 }
 
 #[test]
-fn moving_a_timer_that_has_been_on_each_level_allocates_nothing() {
+fn moving_a_timer_over_known_levels_allocates_nothing() {
     let mut wheel = Wheel::new();
     let key = wheel.insert(0, ());
     // A level keeps its node once it has one.
@@ -84,19 +84,19 @@ fn moving_a_timer_that_has_been_on_each_level_allocates_nothing() {
     assert_eq!(moves, (0, 0));
 }
 
-/// How many bytes are allocated now and were not before `f`.
+/// By how many bytes the live memory has grown since it was `before`.
 fn live(before: usize) -> usize {
     LIVE.get().wrapping_sub(before)
 }
 
 #[test]
-fn a_wheel_gives_back_what_a_peak_has_left_however_the_peak_ends() {
+fn shrinking_releases_the_memory_of_a_peak_however_the_peak_ends() {
     type Ending = fn(&mut Wheel<u64>, Vec<picot_timers::TimerKey>);
     let endings: [(&str, Ending); 4] = [
         ("cancelled", |wheel, keys| keys.into_iter().for_each(|key| _ = wheel.cancel(key))),
         ("cancelled in reverse", |wheel, keys| keys.into_iter().rev().for_each(|key| _ = wheel.cancel(key))),
         ("expired", |wheel, _| wheel.expire(u64::MAX - 1).for_each(drop)),
-        ("expired bit by bit", |wheel, _| {
+        ("expired in steps", |wheel, _| {
             for bits in 0..64 {
                 wheel.expire((1 << bits) - 1).for_each(drop);
                 wheel.next_deadline();
@@ -114,7 +114,7 @@ fn a_wheel_gives_back_what_a_peak_has_left_however_the_peak_ends() {
             assert!(live(before) > 3_000_000, "{name}: the peak takes {} bytes", live(before));
             end(&mut wheel, keys);
             wheel.shrink();
-            assert!(live(before) < 40_000, "{name}, beside {survivors}: {} bytes are left", live(before));
+            assert!(live(before) < 40_000, "{name}, with {survivors} survivors: {} bytes are left", live(before));
             assert_eq!(wheel.len(), survivors as usize);
             assert!(lasting.iter().all(|key| wheel.deadline(*key) == Some(u64::MAX)), "{name}");
             assert!(wheel.expire(u64::MAX).eq(0..survivors), "{name}: equal deadlines keep their order");
@@ -123,7 +123,7 @@ fn a_wheel_gives_back_what_a_peak_has_left_however_the_peak_ends() {
 }
 
 #[test]
-fn a_key_from_before_a_peak_was_given_back_names_no_new_timer() {
+fn a_key_from_before_a_shrink_identifies_no_new_timer() {
     let mut wheel = Wheel::new();
     let old: Vec<_> = (0..10_000).map(|n| wheel.insert(n, n)).collect();
     for key in &old {
@@ -136,25 +136,25 @@ fn a_key_from_before_a_peak_was_given_back_names_no_new_timer() {
 }
 
 #[test]
-fn shrinking_in_vain_is_tried_ever_more_rarely() {
+fn vain_attempts_to_shrink_become_rarer() {
     let mut wheel = Wheel::new();
     let keys: Vec<_> = (0..10_000).map(|n| wheel.insert(n, n)).collect();
     for key in &keys[..9_999] {
         wheel.cancel(*key);
     }
-    // The last place stays in use, so nothing can go. An attempt makes a new node.
+    // The last entry stays in use, so nothing can be released. An attempt allocates a node.
     let attempts = (0..1_000).filter(|_| allocations(|| wheel.shrink()).0 > 0).count();
     assert!((7..25).contains(&attempts), "{attempts} attempts in 1 000 requests");
-    // The next timer lies at the beginning.
+    // The next timer takes the lowest index.
     wheel.insert(1, 1);
     wheel.cancel(keys[9_999]);
     let before = LIVE.get();
     (0..=64).for_each(|_| wheel.shrink());
-    assert!(LIVE.get() + 300_000 < before, "{} bytes went back", before - LIVE.get());
+    assert!(LIVE.get() + 300_000 < before, "{} bytes were released", before - LIVE.get());
 }
 
 #[test]
-fn a_load_that_comes_and_goes_beside_what_stays_allocates_nothing_once_it_is_steady() {
+fn a_steady_load_beside_lasting_timers_allocates_nothing() {
     let mut wheel = Wheel::new();
     let _stay: Vec<_> = (0..3_000).map(|n| wheel.insert(u64::MAX, n)).collect();
     let round = |wheel: &mut Wheel<u64>| {
@@ -164,17 +164,17 @@ fn a_load_that_comes_and_goes_beside_what_stays_allocates_nothing_once_it_is_ste
     };
     round(&mut wheel);
     let (count, _) = allocations(|| (0..100).for_each(|_| round(&mut wheel)));
-    assert_eq!(count, 100, "the test's own vector in each round, and nothing of the wheel's");
+    assert_eq!(count, 100, "one vector of the test per round, and none of the wheel");
 }
 
 #[test]
-fn a_wheel_that_could_give_nothing_back_does_so_after_the_next_peak() {
+fn a_vain_attempt_to_shrink_does_not_prevent_the_next_release() {
     let before = LIVE.get();
     let mut wheel = Wheel::new();
     (0..20).for_each(|n| _ = wheel.insert(u64::MAX, n));
     let peak = |wheel: &mut Wheel<u64>, count| -> Vec<_> { (0..count).map(|n| wheel.insert(n, n)).collect() };
     let mut keys = peak(&mut wheel, 10_000);
-    // The last place stays in use, so the room before it has to stay.
+    // The last entry stays in use, so all memory before it has to stay.
     let last = keys.pop().unwrap();
     keys.into_iter().for_each(|key| _ = wheel.cancel(key));
     wheel.shrink();
@@ -189,12 +189,12 @@ fn a_wheel_that_could_give_nothing_back_does_so_after_the_next_peak() {
 }
 
 #[test]
-fn a_wheel_gives_back_nodes_that_a_few_timers_needed() {
+fn shrinking_releases_nodes_that_few_timers_needed() {
     let mut wheel = Wheel::new();
     let before = LIVE.get();
     let mut keys = Vec::with_capacity(500);
     for cluster in (1..50).rev() {
-        // Nine near deadlines are split down all levels when the next one is looked for among them.
+        // Finding the earliest of nine near deadlines splits slots on every level.
         let known = wheel.insert(cluster << 56, 0);
         keys.extend((1..10).map(|n| wheel.insert((cluster << 56) + n, n)));
         wheel.cancel(known);

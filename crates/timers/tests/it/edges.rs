@@ -1,4 +1,4 @@
-//! The edges: of levels, of slots, of the 64 bits, and of time itself.
+//! Edge cases: level and slot boundaries, zero, `u64::MAX`, and long uptimes.
 
 use std::rc::Rc;
 
@@ -7,13 +7,13 @@ use picot_timers::{Wheel, saturating_nanos};
 const MILLISECOND: u64 = 1_000_000;
 
 #[test]
-fn an_empty_wheel_has_nothing() {
+fn an_empty_wheel_has_no_deadline_and_expires_nothing() {
     let mut wheel: Wheel<()> = Wheel::new();
     assert_eq!((wheel.len(), wheel.next_deadline(), wheel.expire(u64::MAX).count()), (0, None, 0));
 }
 
 #[test]
-fn expires_at_its_deadline_and_not_a_nanosecond_early_at_every_level() {
+fn a_timer_on_any_level_expires_exactly_at_its_deadline() {
     for bit in 0..64 {
         for deadline in [(1u64 << bit) - 1, 1 << bit, (1 << bit) + 1] {
             for start in [0, deadline / 2, deadline.saturating_sub(1)] {
@@ -32,7 +32,7 @@ fn expires_at_its_deadline_and_not_a_nanosecond_early_at_every_level() {
 }
 
 #[test]
-fn equal_deadlines_expire_in_insertion_order_also_across_a_move_to_a_lower_level() {
+fn equal_deadlines_keep_insertion_order_across_a_move_to_a_lower_level() {
     let mut wheel = Wheel::new();
     let deadline = 5_000 * MILLISECOND;
     for order in 0..20 {
@@ -46,7 +46,7 @@ fn equal_deadlines_expire_in_insertion_order_also_across_a_move_to_a_lower_level
 }
 
 #[test]
-fn what_is_in_the_past_expires_first_and_in_order() {
+fn timers_inserted_in_the_past_expire_first_and_in_order() {
     let mut wheel = Wheel::new();
     wheel.expire(1_000).for_each(drop);
     wheel.insert(1_000, "now");
@@ -67,7 +67,8 @@ fn time_that_goes_backwards_is_ignored() {
     assert_eq!(wheel.expire(2_000).count(), 1);
 }
 
-/// The bug of tokio 1.53.1: with one very long sleep pending, short ones stopped once the uptime passed 2^30 ms.
+/// The bug of tokio 1.53.1: with one very long sleep pending, short ones stopped once the uptime
+/// passed 2^30 ms.
 #[test]
 fn a_short_sleep_is_on_time_at_any_uptime_beside_a_very_long_one() {
     for uptime in [1u64 << 30, 1 << 32, 1 << 36].map(|ms| ms * MILLISECOND) {
@@ -90,7 +91,7 @@ fn a_short_sleep_is_on_time_at_any_uptime_beside_a_very_long_one() {
 }
 
 #[test]
-fn the_longest_duration_is_a_deadline_like_others() {
+fn the_longest_duration_is_a_valid_deadline() {
     let mut wheel = Wheel::new();
     let key = wheel.insert(saturating_nanos(std::time::Duration::MAX), ());
     assert_eq!(wheel.expire(u64::MAX - 1).count(), 0);
@@ -99,7 +100,7 @@ fn the_longest_duration_is_a_deadline_like_others() {
 }
 
 #[test]
-fn a_stale_key_names_nothing_even_when_its_place_is_taken() {
+fn a_stale_key_stays_stale_when_its_entry_is_reused() {
     let mut wheel = Wheel::new();
     let old = wheel.insert(1, 'a');
     assert_eq!(wheel.cancel(old), Some('a'));
@@ -111,7 +112,7 @@ fn a_stale_key_names_nothing_even_when_its_place_is_taken() {
 }
 
 #[test]
-fn the_value_of_a_timer_can_be_changed_while_it_is_there() {
+fn the_value_of_a_pending_timer_can_be_changed() {
     let mut wheel = Wheel::new();
     let key = wheel.insert(1, "old");
     *wheel.get_mut(key).unwrap() = "new";
@@ -120,7 +121,7 @@ fn the_value_of_a_timer_can_be_changed_while_it_is_there() {
 }
 
 #[test]
-fn a_cancelled_or_expired_value_is_given_back_at_once() {
+fn a_cancelled_or_expired_value_leaves_the_wheel_at_once() {
     let value = Rc::new(());
     let mut wheel = Wheel::new();
     let key = wheel.insert(u64::MAX, value.clone());
@@ -132,9 +133,9 @@ fn a_cancelled_or_expired_value_is_given_back_at_once() {
 }
 
 #[test]
-fn what_is_inserted_before_the_known_next_timers_is_still_the_next() {
+fn a_timer_inserted_before_the_known_next_one_becomes_the_next() {
     let mut wheel = Wheel::new();
-    // A crowd far away is sorted when the next deadline is asked for; something nearer comes after that.
+    // `next_deadline` splits the slot of the far timers. The nearer timer is inserted after that.
     for n in (0..1_000).rev() {
         wheel.insert(60_000 * MILLISECOND + n, n);
     }
@@ -146,7 +147,7 @@ fn what_is_inserted_before_the_known_next_timers_is_still_the_next() {
 }
 
 #[test]
-fn what_exceeds_a_bound_comes_next_time_and_in_order_also_with_what_came_in_between() {
+fn timers_left_by_a_bounded_expiry_come_next_in_order_with_new_ones() {
     let mut wheel = Wheel::new();
     for n in (0..1_000).rev() {
         wheel.insert(n * MILLISECOND, n);
@@ -161,7 +162,7 @@ fn what_exceeds_a_bound_comes_next_time_and_in_order_also_with_what_came_in_betw
 }
 
 #[test]
-fn a_timer_that_is_moved_keeps_its_key_and_takes_its_place_anew() {
+fn a_moved_timer_keeps_its_key_and_counts_as_inserted_now() {
     let mut wheel = Wheel::new();
     wheel.expire(100).for_each(drop);
     let moved = wheel.insert(200, "moved");
@@ -171,7 +172,7 @@ fn a_timer_that_is_moved_keeps_its_key_and_takes_its_place_anew() {
         assert_eq!((wheel.deadline(moved), wheel.len()), (Some(deadline), 2));
         assert_eq!(wheel.next_deadline(), Some(deadline.min(300)));
     }
-    // Among equals it comes last, as if it had been inserted now.
+    // Last among equal deadlines.
     assert!(wheel.reset(moved, 300));
     assert!(wheel.expire(300).eq(["other", "moved"]));
     assert!(!wheel.reset(moved, 400));
@@ -179,19 +180,19 @@ fn a_timer_that_is_moved_keeps_its_key_and_takes_its_place_anew() {
 }
 
 #[test]
-fn jumping_to_the_end_of_time_takes_no_steps() {
+fn jumping_to_the_end_of_time_is_immediate() {
     let mut wheel = Wheel::new();
     for bit in 0..64 {
         wheel.insert(1 << bit, bit);
     }
-    // Were it to step, this would not end.
+    // If the wheel advanced tick by tick, this would not end.
     assert!(wheel.expire(u64::MAX).eq(0..64));
     wheel.insert(u64::MAX, 64);
     assert_eq!(wheel.expire(u64::MAX).next(), Some(64));
 }
 
 #[test]
-fn of_a_hundred_thousand_idle_timeouts_in_one_slot_the_earliest_is_known_whichever_is_cancelled() {
+fn the_next_deadline_stays_exact_while_a_slot_of_100_000_timers_is_cancelled() {
     let mut wheel = Wheel::new();
     let deadline = |n: u64| 60_000 * MILLISECOND + n * 7_919 % 100_000 * 1_000;
     let mut keys: Vec<_> = (0..100_000).map(|n| (deadline(n), wheel.insert(deadline(n), n))).collect();
@@ -204,7 +205,7 @@ fn of_a_hundred_thousand_idle_timeouts_in_one_slot_the_earliest_is_known_whichev
 }
 
 #[test]
-fn a_wheel_that_goes_drops_what_is_left_on_whatever_level_it_lies() {
+fn dropping_a_wheel_drops_the_values_on_every_level() {
     let held = Rc::new(());
     let mut wheel = Wheel::new();
     for bits in 0..64 {

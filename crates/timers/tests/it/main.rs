@@ -1,4 +1,4 @@
-//! The wheel against what it promises: a property test against a sorted map, the edges one by one, and its memory.
+//! The wheel: a property test against a sorted map, the edge cases, and the memory.
 
 mod allocations;
 mod edges;

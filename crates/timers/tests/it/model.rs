@@ -1,4 +1,4 @@
-//! The wheel behaves as a map sorted by (deadline, insertion), whatever is done to it in whatever order.
+//! Under any sequence of operations the wheel behaves as a map sorted by (deadline, insertion).
 
 use std::collections::BTreeMap;
 
@@ -11,28 +11,28 @@ enum Op {
     /// Cancels one of the keys made so far, live or stale, by its position.
     Cancel(prop::sample::Index),
     Reset(prop::sample::Index, Deadline),
-    /// Cancels whatever is due next.
+    /// Cancels the next timer.
     CancelNext,
-    /// Inserts a number of timers, lets all but the first few go in an order, and gives memory back.
+    /// Inserts a number of timers, cancels all but the first few in reverse, and shrinks.
     Peak(usize, usize, Deadline),
     Shrink,
-    /// Lets time pass, and takes out at most so many.
+    /// Advances the time by the first number, and expires at most the second number of timers.
     Expire(u64, usize),
-    /// Lets time pass to just before, to, or just after the next deadline.
+    /// Advances the time to just before, to, or just after the next deadline.
     ExpireAround(i64),
 }
 
-/// Where a deadline lies, seen from the time of the operation.
+/// A deadline, relative to the time of the operation.
 #[derive(Clone, Debug)]
 enum Deadline {
-    /// Within all levels: a number of so many random bits ahead.
+    /// This much later. The number's magnitude is uniform, so all levels occur.
     Ahead(u64),
-    /// In the past.
+    /// This much earlier.
     Behind(u64),
     /// One of a few fixed times, so that many are equal.
     Fixed(u64),
-    /// Crowded into one slot of a high level.
-    Crowded(u64),
+    /// In one slot of a high level, shared by many.
+    SameSlot(u64),
     Max,
 }
 
@@ -42,7 +42,7 @@ impl Deadline {
             Deadline::Ahead(by) => now.saturating_add(by),
             Deadline::Behind(by) => now.saturating_sub(by),
             Deadline::Fixed(at) => at,
-            Deadline::Crowded(low) => (now | 0xFFF_FFFF).saturating_add(1 + low),
+            Deadline::SameSlot(low) => (now | 0xFFF_FFFF).saturating_add(1 + low),
             Deadline::Max => u64::MAX,
         }
     }
@@ -57,7 +57,7 @@ fn deadline() -> impl Strategy<Value = Deadline> {
         4 => log_uniform().prop_map(|by| Deadline::Ahead(by >> 1)),
         1 => log_uniform().prop_map(Deadline::Behind),
         1 => (0..4u64).prop_map(|n| Deadline::Fixed(n << 30)),
-        4 => (0..0x10_0000u64).prop_map(Deadline::Crowded),
+        4 => (0..0x10_0000u64).prop_map(Deadline::SameSlot),
         1 => Just(Deadline::Max),
     ]
 }
@@ -74,12 +74,12 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// The wheel, and what it is compared with. A value is the number of the insertion.
+/// The wheel and its model. A value is the number of its insertion.
 #[derive(Default)]
 struct Both {
     wheel: Wheel<usize>,
     sorted: BTreeMap<(u64, u64), usize>,
-    /// By value: the key in the wheel, and the place in the map while the timer is there.
+    /// By value: the key in the wheel, and the key in the map while the timer is pending.
     keys: Vec<(TimerKey, Option<(u64, u64)>)>,
     now: u64,
     order: u64,
@@ -132,7 +132,7 @@ impl Both {
             }
             Op::Expire(by, at_most) => self.expire(self.now.saturating_add(by), at_most),
             Op::ExpireAround(by) => {
-                // Not to the end of time: nothing happens after it.
+                // Not to `u64::MAX`: no time is left after it.
                 let next = self.sorted.keys().next().filter(|(deadline, _)| *deadline < u64::MAX);
                 if let Some(&(deadline, _)) = next {
                     self.expire(deadline.saturating_add_signed(by).max(self.now), usize::MAX);
@@ -167,7 +167,7 @@ impl Both {
     }
 }
 
-/// With peaks, which are too slow for each case of the model above.
+/// As `op`, with an occasional peak, which is too slow for every case.
 fn op_or_peak() -> impl Strategy<Value = Op> {
     prop_oneof![
         30 => op(),
