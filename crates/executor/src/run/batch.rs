@@ -37,10 +37,20 @@ pub(crate) fn run_queued(
         match place {
             // The common case: a task, with no extra in use.
             Some(task) if !local.extras.any() => run_task::<false>(local, task, steps, after),
-            place => held += usize::from(!run_place(local, place, steps, root.as_mut(), after)),
+            place => held += usize::from(!run_place(local, place, steps, reborrow(&mut root), after)),
         }
     }
     count - held
+}
+
+/// The root for one item. By value, so that it passes in registers: a reference to the variable would
+/// keep it in memory, written anew in each batch.
+#[inline]
+fn reborrow<'a>(root: &'a mut Option<Pin<&mut dyn AnyRoot>>) -> Option<Pin<&'a mut dyn AnyRoot>> {
+    match root {
+        Some(root) => Some(root.as_mut()),
+        None => None,
+    }
 }
 
 /// Runs the item of a slot, unless an exclusive section holds it. Returns whether it ran.
@@ -49,7 +59,7 @@ fn run_place(
     local: &Local,
     place: Option<Ready>,
     steps: &Steps,
-    root: Option<&mut Pin<&mut dyn AnyRoot>>,
+    root: Option<Pin<&mut dyn AnyRoot>>,
     after: &mut impl FnMut(Step),
 ) -> bool {
     let Some(item) = local.queue.item_of(place) else { return true };
@@ -72,7 +82,7 @@ pub(crate) fn run_item<const WATCHED: bool>(
     local: &Local,
     item: Item<Ready>,
     steps: &Steps,
-    root: Option<&mut Pin<&mut dyn AnyRoot>>,
+    root: Option<Pin<&mut dyn AnyRoot>>,
     after: &mut impl FnMut(Step),
 ) {
     match item {
@@ -82,7 +92,7 @@ pub(crate) fn run_item<const WATCHED: bool>(
         Item::Root if !local.root.dequeue() => {}
         Item::Root => {
             if let Some(root) = root {
-                run_root::<WATCHED>(local, root.as_mut(), steps, after);
+                run_root::<WATCHED>(local, root, steps, after);
             }
         }
     }
