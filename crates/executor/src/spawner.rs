@@ -20,6 +20,7 @@ use crate::run::queue::Item;
 use crate::shared::{Local, Shared};
 use crate::task::handle::Task;
 use crate::task::make::make_task;
+use crate::task::meta::Ready;
 use crate::task::state::flag;
 use crate::task::wake_key::WakeKey;
 
@@ -144,11 +145,10 @@ impl Spawner {
     {
         let local = self.local();
         let (ready, task) = make_task(&self.shared, local, place, picot_context::inherited(name), future);
-        if local.check_open().is_ok() {
-            local.queue.push_task(ready);
-        } else {
-            end_unstarted(local, ready);
+        if local.check_open().is_err() {
+            return ended(local, ready, task);
         }
+        local.queue.push_task(ready);
         task
     }
 
@@ -511,6 +511,15 @@ impl Host for Spawner {
     fn report(&self, report: Report) {
         Spawner::report(self, report);
     }
+}
+
+/// Ends a task that was spawned on a closed executor. The task comes by value, so that the caller,
+/// a spawn, needs no place in memory for it.
+#[cold]
+#[inline(never)]
+fn ended<T>(local: &Local, ready: Ready, task: Task<T>) -> Task<T> {
+    end_unstarted(local, ready);
+    task
 }
 
 /// Options of a task; see [`Spawner::build_task`].

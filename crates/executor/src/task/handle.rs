@@ -253,7 +253,7 @@ impl<T> Task<T> {
             return Poll::Pending;
         }
         budget::spend();
-        Poll::Ready(self.take_outcome().inspect_err(JoinError::claim))
+        Poll::Ready(self.take_outcome_with(cx).inspect_err(JoinError::claim))
     }
 
     /// Detaches a task that waits for itself. It has its error, and the wait ends without a cancel.
@@ -295,12 +295,17 @@ impl<T> Task<T> {
         None
     }
 
-    /// Takes the outcome of a task that is finished. Finished means completed, because the executor
-    /// drops no runnable.
-    #[inline(always)]
+    /// Takes the outcome of a task that is finished.
     pub(crate) fn take_outcome(&mut self) -> Result<T, JoinError> {
+        self.take_outcome_with(&mut Context::from_waker(Waker::noop()))
+    }
+
+    /// Takes the outcome of a task that is finished. Finished means completed, because the executor
+    /// drops no runnable; so the poll does not look at `cx`.
+    #[inline(always)]
+    fn take_outcome_with(&mut self, cx: &mut Context<'_>) -> Result<T, JoinError> {
         let mut handle = self.handle.take().expect("the outcome of this task was taken already");
-        let Poll::Ready(outcome) = Pin::new(&mut handle).poll(&mut Context::from_waker(Waker::noop())) else {
+        let Poll::Ready(outcome) = Pin::new(&mut handle).poll(cx) else {
             unreachable!("a finished task has an outcome")
         };
         // Detached, because a dropped handle would try to cancel the task.
