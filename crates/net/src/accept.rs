@@ -47,6 +47,7 @@ impl Rest {
             if freed.count() != seen {
                 return true;
             }
+            // A lack of descriptors can end before the rest does.
             let (mut end, mut freed) = (sleep_until(until), freed.after(seen));
             poll_fn(|cx| match Pin::new(&mut freed).poll(cx) {
                 Poll::Ready(()) => Poll::Ready(()),
@@ -74,6 +75,7 @@ impl Rest {
                     budget::spend_call();
                     return Ok(connection);
                 }
+                // Fails if the loop was closed; then no connection can arrive any more.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => source.readable().await?,
                 // A peer can cause many of these, so they spend the budget as well.
                 Err(error) if is_passing(&error) => budget::spend_call(),

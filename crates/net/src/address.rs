@@ -1,4 +1,4 @@
-//! Addresses: numeric ones that are ready to use, and names that must be looked up first.
+//! Addresses: numeric ones, which are ready to use, and names, which must be looked up first.
 //!
 //! Numeric addresses are recognized here, so that none reaches a resolver. `resolve.rs` looks names
 //! up.

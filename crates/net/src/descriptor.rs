@@ -1,19 +1,36 @@
-//! A socket's descriptor, for libraries that work on descriptors: the traits of std, once for all kinds of sockets.
+//! A socket's descriptor, for libraries that work on descriptors: the traits of std, once for all
+//! kinds of sockets.
 //!
-//! It is borrowed. Reading and writing by it goes past what the loop knows of the socket; a source is the way that does not.
-//! The borrower may give the socket another protocol, such as kernel TLS, which ends a receive at its records; so from the first
-//! loan on, a short transfer is no proof that the kernel is drained.
+//! The descriptor is borrowed. Reading and writing through it bypasses what the loop knows of the
+//! socket; `source` does not. The borrower may switch the socket to another protocol, such as
+//! kernel TLS, which ends a receive at the end of a record. So from the first borrow on, a short
+//! transfer does not prove that the kernel has no more data.
 
 /// Lends the descriptor of a type with a field `source`, and the source itself.
 macro_rules! descriptor {
     ($type:ty, $std:ty) => {
         impl $type {
-            /// The socket as the reactor knows it, for whatever this crate has no method for: waiting for readiness without
-            /// a buffer, trying without waiting, or a system call of one's own, by
-            /// [`readable`](picot_reactor::Source::readable), [`writable`](picot_reactor::Source::writable),
-            /// [`try_io`](picot_reactor::Source::try_io) and [`poll_io`](picot_reactor::Source::poll_io). Whether a short
-            /// transfer proves that the kernel is drained is a setting of it, too:
+            /// The source of the socket in the reactor, for operations that this crate has no
+            /// method for: waiting for readiness without a buffer
+            /// ([`readable`](picot_reactor::Source::readable),
+            /// [`writable`](picot_reactor::Source::writable)), and system calls of the caller's own
+            /// ([`try_io`](picot_reactor::Source::try_io),
+            /// [`poll_io`](picot_reactor::Source::poll_io)).
+            ///
+            /// It also holds the setting whether a short transfer proves that the kernel has no
+            /// more data:
             /// [`trust_short_transfers`](picot_reactor::Source::trust_short_transfers).
+            ///
+            /// ```
+            /// use picot_net::UdpSocket;
+            ///
+            /// # picot_loop::run(async {
+            /// let socket = UdpSocket::bind("127.0.0.1:0").await?;
+            /// socket.source().writable().await?; // waits, without a buffer
+            /// # std::io::Result::Ok(())
+            /// # })
+            /// # .unwrap();
+            /// ```
             #[doc(alias = "readable")]
             #[doc(alias = "writable")]
             #[doc(alias = "try_io")]

@@ -43,6 +43,7 @@ pub trait Duplex: Sealed + 'static {
 
 /// The operations behind the traits, for this crate only. As a supertrait, it keeps other crates
 /// from implementing `Duplex`.
+#[doc(hidden)]
 pub trait Sealed {
     /// Whether the socket belongs to the process that this one was forked from.
     #[doc(hidden)]
@@ -72,8 +73,11 @@ pub(crate) fn unless_ended(result: io::Result<()>) -> io::Result<()> {
 
 /// Implements [`Duplex`] for a type with a field `source`, whose object reads and writes by
 /// reference.
+///
+/// `$pair` is the hidden part of the examples: lines of a doctest that connect two streams of the
+/// type, `near` and `far`.
 macro_rules! duplex {
-    ($type:ty) => {
+    ($type:ty, pair: $pair:literal) => {
         impl $crate::duplex::Sealed for $type {
             fn is_forked(&self) -> bool {
                 self.source.is_forked()
@@ -134,6 +138,18 @@ macro_rules! duplex {
             ///
             /// # If dropped
             /// Nothing was read.
+            ///
+            /// ```
+            /// # picot_loop::run(async {
+            #[doc = $pair]
+            /// near.write_all(b"hello").await?;
+            /// let mut buffer = [0; 16];
+            /// let length = far.read(&mut buffer).await?;
+            /// assert_eq!(&buffer[..length], b"hello");
+            /// # std::io::Result::Ok(())
+            /// # })
+            /// # .unwrap();
+            /// ```
             #[doc(alias = "sock_recv")]
             #[doc(alias = "recv")]
             #[inline]
@@ -154,6 +170,17 @@ macro_rules! duplex {
             /// # If dropped
             /// A part may be sent; [`unsent`]($crate::WriteAll::unsent) returns the rest. A
             /// [`Writer`]($crate::Writer) keeps the rest, and sends it with the next write.
+            ///
+            /// ```
+            /// # picot_loop::run(async {
+            #[doc = $pair]
+            /// near.write_all(b"hello").await?;
+            /// drop(near);
+            /// assert_eq!(picot_net::Reader::new(far).read_to_end().await?, b"hello");
+            /// # std::io::Result::Ok(())
+            /// # })
+            /// # .unwrap();
+            /// ```
             #[doc(alias = "sock_sendall")]
             #[doc(alias = "sendall")]
             #[inline]

@@ -1,7 +1,7 @@
-//! Several loops, one a thread: the way beyond one core.
+//! Several loops, one per thread, to use more than one core.
 //!
-//! Loops share nothing. Each thread makes everything of its own, by the same function; the kernel
-//! shares connections out among listeners at one port.
+//! Loops share nothing. Each thread makes its own objects with the same function, and the kernel
+//! distributes connections among listeners at one port.
 
 use std::any::Any;
 use std::fmt;
@@ -16,7 +16,7 @@ use picot_loop::{EventLoop, RemoteHandle, RunError};
 
 use crate::operation_error::About;
 
-/// Runs event loops on threads of their own, each with a future that the same function makes.
+/// Runs several event loops, each on its own thread, with futures that one function makes.
 ///
 /// ```
 /// use picot_net::{ListenOptions, LoopGroup, Server};
@@ -29,7 +29,8 @@ use crate::operation_error::About;
 /// let group = LoopGroup::start(2, move |_index| {
 ///     let ready = ready.clone();
 ///     async move {
-///         let server = Server::builder().listen_options(ListenOptions::new().reuse_port(true)).bind(port).await?;
+///         let options = ListenOptions::new().reuse_port(true);
+///         let server = Server::builder().listen_options(options).bind(port).await?;
 ///         let server = server.serve(|mut stream, _peer| async move {
 ///             futures_lite::AsyncWriteExt::write_all(&mut stream, b"hello").await
 ///         })?;
@@ -43,14 +44,14 @@ use crate::operation_error::About;
 /// std::net::TcpStream::connect(port).unwrap().read_to_string(&mut text).unwrap();
 /// assert_eq!(text, "hello");
 /// group.stop();
-/// assert!(group.join().into_iter().all(|output| output.unwrap().is_none()), "stopped, and so without an output");
+/// assert!(group.join().into_iter().all(|output| output.unwrap().is_none()), "they were stopped");
 /// # }
 /// ```
 ///
 /// Dropping the group stops its loops and waits for their threads.
 pub struct LoopGroup<T> {
     members: Vec<Member<T>>,
-    /// The process that started the threads. A child that was forked from it has none of them.
+    /// The process that started the threads. A forked child has none of them.
     process: u32,
 }
 
@@ -72,6 +73,14 @@ impl<T: Send + 'static> LoopGroup<T> {
     ///
     /// # Panics
     /// If `loops` is 0.
+    ///
+    /// ```
+    /// use picot_net::LoopGroup;
+    ///
+    /// let group = LoopGroup::start(2, |index| async move { 10 * index }).unwrap();
+    /// let outputs: Vec<_> = group.join().into_iter().map(|output| output.unwrap()).collect();
+    /// assert_eq!(outputs, [Some(0), Some(10)]);
+    /// ```
     pub fn start<F: Future<Output = T>>(
         loops: usize,
         make: impl Fn(usize) -> F + Send + Sync + 'static,
@@ -104,7 +113,8 @@ impl<T: Send + 'static> LoopGroup<T> {
             match remote {
                 Ok(remote) => group.members.push(Member { remote, thread: Some(thread) }),
                 Err(error) => {
-                    // The thread has ended when the caller gets the error.
+                    // Joined before the return, so that no thread is left when the caller has the
+                    // error. Dropping `group` stops and joins the earlier ones.
                     let _ = thread.join();
                     return Err(error.about(format_args!("build loop {index} of {loops}")));
                 }
@@ -117,6 +127,14 @@ impl<T: Send + 'static> LoopGroup<T> {
     ///
     /// # Errors
     /// As for [`start`](LoopGroup::start).
+    ///
+    /// ```
+    /// use picot_net::LoopGroup;
+    ///
+    /// let group = LoopGroup::start_all(|index| async move { index }).unwrap();
+    /// let loops = group.len();
+    /// assert_eq!(group.join().len(), loops);
+    /// ```
     pub fn start_all<F: Future<Output = T>>(
         make: impl Fn(usize) -> F + Send + Sync + 'static,
     ) -> io::Result<LoopGroup<T>> {
@@ -124,6 +142,13 @@ impl<T: Send + 'static> LoopGroup<T> {
     }
 
     /// How many loops there are.
+    ///
+    /// ```
+    /// use picot_net::LoopGroup;
+    ///
+    /// let group = LoopGroup::start(3, |_| std::future::ready(())).unwrap();
+    /// assert_eq!(group.len(), 3);
+    /// ```
     #[expect(clippy::len_without_is_empty, reason = "a group is never empty")]
     pub fn len(&self) -> usize {
         self.members.len()
@@ -133,11 +158,32 @@ impl<T: Send + 'static> LoopGroup<T> {
     ///
     /// # Panics
     /// If there is no such loop.
+    ///
+    /// ```
+    /// use picot_net::LoopGroup;
+    /// use std::sync::mpsc;
+    ///
+    /// let group = LoopGroup::start(2, |_| std::future::pending::<()>()).unwrap();
+    /// let (send, receive) = mpsc::channel();
+    /// // The closure runs on the thread of loop 1.
+    /// let send_name = move || send.send(std::thread::current().name().map(String::from)).unwrap();
+    /// group.remote(1).call_soon(send_name).unwrap();
+    /// assert_eq!(receive.recv().unwrap().as_deref(), Some("picot-loop-1"));
+    /// ```
     pub fn remote(&self, index: usize) -> &RemoteHandle {
         &self.members[index].remote
     }
 
-    /// Stops all loops: their futures are dropped on their threads. Loops that have ended are fine.
+    /// Stops all loops. Their futures are dropped on their threads. A loop that has ended is
+    /// skipped.
+    ///
+    /// ```
+    /// use picot_net::LoopGroup;
+    ///
+    /// let group = LoopGroup::start(2, |_| std::future::pending::<()>()).unwrap();
+    /// group.stop();
+    /// assert!(group.join().into_iter().all(|output| output.unwrap().is_none()));
+    /// ```
     pub fn stop(&self) {
         stop(&self.members);
     }
@@ -148,6 +194,14 @@ impl<T: Send + 'static> LoopGroup<T> {
     ///
     /// # Errors
     /// For each, its own: the payload of the panic that ended its thread.
+    ///
+    /// ```
+    /// use picot_net::LoopGroup;
+    ///
+    /// let group = LoopGroup::start(2, |index| async move { index + 1 }).unwrap();
+    /// let sum: usize = group.join().into_iter().map(|output| output.unwrap().unwrap()).sum();
+    /// assert_eq!(sum, 3);
+    /// ```
     pub fn join(mut self) -> Vec<Result<Option<T>, Box<dyn Any + Send>>> {
         self.leave_if_forked();
         let threads = self.members.iter_mut().filter_map(|member| member.thread.take());
@@ -160,7 +214,8 @@ impl<T> LoopGroup<T> {
     /// and joining waits for ever.
     fn leave_if_forked(&mut self) {
         if self.process != process::id() {
-            // The handles refer to threads that are not there, so they are not dropped either.
+            // The handles refer to threads that this process does not have, so their
+            // destructors must not run either.
             self.members.drain(..).for_each(mem::forget);
         }
     }
@@ -168,7 +223,7 @@ impl<T> LoopGroup<T> {
 
 fn stop<T>(members: &[Member<T>]) {
     for member in members {
-        // A loop that is closed has stopped.
+        // The only error is that the loop is closed, and a closed loop has stopped.
         let _ = member.remote.stop();
     }
 }

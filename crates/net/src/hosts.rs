@@ -1,10 +1,10 @@
-//! Finds names that need no name server without a thread: the hosts file, and IPv6 addresses with
-//! an interface.
+//! Finds names without a thread if they need no name server: names in the hosts file, and IPv6
+//! addresses with an interface.
 //!
-//! A lookup at a silent name server keeps its thread for seconds, and the lane has few threads. A
-//! name in a file must not wait behind such lookups. The answers equal those of the system's
-//! resolver: the hosts file counts only if the system asks it first. A large file is not read,
-//! because that blocks.
+//! A lookup at a silent name server occupies its thread for seconds, and the lane has few threads.
+//! A name in a file must not wait behind such lookups. The answers equal those of the system's
+//! resolver: the hosts file counts only if the system reads it first. A large file is left to the
+//! system's resolver, because reading it would block the loop.
 
 use std::fs;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -35,7 +35,7 @@ fn in_file(switch: Option<&str>, hosts: Option<&str>, host: &str) -> Option<Vec<
 
 /// Orders addresses as RFC 6724 does: what can be reached first, and IPv6 before IPv4.
 fn best_first(mut addresses: Vec<SocketAddr>, has_route: impl Fn(&SocketAddr) -> bool) -> Vec<SocketAddr> {
-    // A single one needs no order, and so no socket that looks for a route.
+    // A single address needs no order, so no socket is opened to look for a route.
     if addresses.len() > 1 {
         addresses.sort_by_cached_key(|address| (!has_route(address), address.is_ipv4()));
     }
@@ -59,8 +59,8 @@ fn read(path: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&text.ok()?).into_owned())
 }
 
-/// Whether the system's resolver asks the hosts file first, by the text of `nsswitch.conf`. musl
-/// knows no such file, and always does so.
+/// Whether the system's resolver reads the hosts file first, by the text of `nsswitch.conf`. musl
+/// has no such file, and always reads the hosts file first.
 fn asks_files_first(switch: Option<&str>) -> bool {
     if cfg!(target_env = "musl") {
         return true;
@@ -69,8 +69,8 @@ fn asks_files_first(switch: Option<&str>) -> bool {
     sources.is_some_and(|sources| sources.split_whitespace().next() == Some("files"))
 }
 
-/// The addresses that a hosts file lists for `host`, each once. `None` if an entry of it is no
-/// address that std can parse.
+/// The addresses that a hosts file lists for `host`, each once. `None` if std cannot parse one of
+/// them; then the system's resolver answers.
 fn listed(hosts: &str, host: &str) -> Option<Vec<IpAddr>> {
     let mut found = Vec::new();
     for line in hosts.lines() {
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_line_of_a_host_counts_once_whatever_its_case_and_comments_do_not() {
+    fn each_line_of_a_host_counts_once_in_any_case_and_comments_do_not() {
         let hosts =
             "# 1.1.1.1 box\n127.0.0.1\tlocalhost box # not: other\n\n::1 localhost Box\n127.0.0.1 box\n10.0.0.1\n";
         let loopback: [IpAddr; 2] = ["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()];
@@ -112,7 +112,7 @@ mod tests {
 
     #[cfg(not(target_env = "musl"))]
     #[test]
-    fn the_hosts_file_counts_only_where_the_system_asks_it_first() {
+    fn the_hosts_file_counts_only_if_the_system_reads_it_first() {
         for (switch, expected) in [
             ("hosts: files dns", true),
             ("passwd: db\n  hosts:\tfiles\n", true),
@@ -138,7 +138,7 @@ mod tests {
         let expected = parse(&["[::1]:1", "127.0.0.1:1", "127.0.0.2:1", "[fe80::1]:1", "10.0.0.1:1"]);
         assert_eq!(best_first(given, |address| address.ip().is_loopback()), expected);
         let one = parse(&["10.0.0.1:1"]);
-        assert_eq!(best_first(one.clone(), |_| panic!("no route is looked for")), one);
+        assert_eq!(best_first(one.clone(), |_| panic!("no route is looked up")), one);
     }
 
     #[test]
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interface_is_known_by_its_name() {
+    fn an_address_with_the_name_of_an_interface_is_found() {
         let Some(found) = find("fe80::1%lo", 80) else { return assert!(with_interface("fe80::1%lo", 80).is_none()) };
         let SocketAddr::V6(address) = found[0] else { panic!("{found:?}") };
         assert_eq!((address.port(), address.scope_id() > 0), (80, true));

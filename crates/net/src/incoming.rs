@@ -11,8 +11,24 @@ type Accepting<'a, S> = Pin<Box<dyn Future<Output = io::Result<S>> + 'a>>;
 
 /// The connections of a listener as an endless stream, created by `incoming`.
 ///
-/// The stream continues after an error; the listener's `accept` explains what to do then. Dropping
-/// the stream loses no connection.
+/// The stream continues after an error; the listener's `accept` describes its rest after one.
+/// Dropping the stream loses no connection.
+///
+/// ```
+/// use futures_lite::StreamExt;
+/// use picot_net::{TcpListener, TcpStream};
+///
+/// # picot_loop::run(async {
+/// let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// let client = TcpStream::connect(listener.local_addr()?).await?;
+/// let mut incoming = listener.incoming();
+/// if let Some(stream) = incoming.next().await {
+///     assert_eq!(stream?.peer_addr()?, client.local_addr()?);
+/// }
+/// # std::io::Result::Ok(())
+/// # })
+/// # .unwrap();
+/// ```
 pub struct Incoming<'a, S> {
     accept: Box<dyn Fn() -> Accepting<'a, S> + 'a>,
     accepting: Option<Accepting<'a, S>>,

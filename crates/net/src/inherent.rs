@@ -95,6 +95,21 @@ impl<'a, S: Duplex> WriteAll<'a, S> {
     }
 
     /// The unsent bytes. After dropping the future, the caller can continue with these.
+    ///
+    /// ```
+    /// use picot_net::{TcpListener, TcpStream};
+    ///
+    /// # picot_loop::run(async {
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// let mut write = stream.write_all(b"hello");
+    /// assert_eq!(write.unsent(), b"hello", "nothing is sent before the first poll");
+    /// (&mut write).await?;
+    /// assert_eq!(write.unsent(), b"");
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn unsent(&self) -> &'a [u8] {
         self.bytes
     }
@@ -118,6 +133,7 @@ impl<S: Duplex> Future for WriteAll<'_, S> {
                 this.bytes = &[];
                 return Poll::Ready(Ok(()));
             }
+            // Otherwise the loop would never end.
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }

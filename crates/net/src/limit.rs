@@ -17,7 +17,7 @@ pub(crate) async fn within<T>(
     let Some(limit) = limit else { return future.await };
     let (mut future, mut alarm) = (pin!(future), None);
     poll_fn(|cx| {
-        // Polled before the alarm: a result that is ready at the deadline is not thrown away.
+        // Polled before the alarm, so that a result that is ready at the deadline is returned.
         if let Poll::Ready(result) = future.as_mut().poll(cx) {
             return Poll::Ready(result);
         }

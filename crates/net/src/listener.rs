@@ -14,7 +14,7 @@ use crate::freed::CountWhenClosed;
 use crate::incoming::Incoming;
 use crate::open::open_loop;
 use crate::operation_error::About;
-use crate::options::ListenOptions;
+use crate::options::listen::ListenOptions;
 use crate::stream::TcpStream;
 
 /// A socket that listens for TCP connections, on this thread's loop.
@@ -35,7 +35,7 @@ use crate::stream::TcpStream;
 /// ```
 pub struct TcpListener {
     source: Source<net::TcpListener>,
-    // After the source, whose descriptor is closed when this counts it.
+    // Dropped after the source, so that the descriptor is closed by the time it is counted as free.
     _count: CountWhenClosed,
     rest: Rest,
 }
@@ -50,16 +50,42 @@ impl TcpListener {
     ///
     /// # If dropped
     /// Nothing listens.
+    ///
+    /// ```
+    /// use picot_net::TcpListener;
+    ///
+    /// # picot_loop::run(async {
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// assert_ne!(listener.local_addr()?.port(), 0, "the system picked a port");
+    /// let error = TcpListener::bind(listener.local_addr()?).await.unwrap_err();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub async fn bind(address: impl Into<Address>) -> io::Result<TcpListener> {
         ListenOptions::new().bind(address).await
     }
 
-    /// Takes over a listener of std: one that was inherited, or given by a service manager. It is
-    /// put into non-blocking mode.
+    /// Takes over a listener of std, for example one that a service manager opened. It is put into
+    /// non-blocking mode.
     ///
     /// # Errors
     /// The operating system's error, with the listener's address; and if this thread has no loop,
     /// or it is closed.
+    ///
+    /// ```
+    /// use picot_net::{TcpListener, TcpStream};
+    ///
+    /// # picot_loop::run(async {
+    /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let listener = TcpListener::from_std(listener)?;
+    /// let _client = TcpStream::connect(listener.local_addr()?).await?;
+    /// let (_stream, _peer) = listener.accept().await?;
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn from_std(listener: net::TcpListener) -> io::Result<TcpListener> {
         let address = listener.local_addr();
         let taken = open_loop().and_then(|handle| TcpListener::register(&handle, listener));
@@ -75,6 +101,18 @@ impl TcpListener {
     }
 
     /// Converts into a listener of std, which stays in non-blocking mode.
+    ///
+    /// ```
+    /// use picot_net::TcpListener;
+    ///
+    /// # picot_loop::run(async {
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?.into_std();
+    /// let error = listener.accept().unwrap_err();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock, "still in non-blocking mode");
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn into_std(self) -> net::TcpListener {
         self.source.into_inner()
     }
@@ -92,6 +130,20 @@ impl TcpListener {
     ///
     /// # If dropped
     /// No connection is lost: one that was not accepted waits for the next call.
+    ///
+    /// ```
+    /// use picot_net::{TcpListener, TcpStream};
+    ///
+    /// # picot_loop::run(async {
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// let (stream, peer) = listener.accept().await?;
+    /// assert_eq!(peer, client.local_addr()?);
+    /// stream.write_all(b"welcome").await?;
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let finish = |(stream, peer)| Ok((TcpStream::from_accepted(stream)?, peer));
         let accepted = self.rest.accept(&self.source, |listener| accept(listener).and_then(finish)).await;
@@ -114,6 +166,21 @@ impl TcpListener {
     }
 
     /// The connections, one after the other, as a [`Stream`](futures_core::Stream).
+    ///
+    /// ```
+    /// use futures_lite::StreamExt;
+    /// use picot_net::{TcpListener, TcpStream};
+    ///
+    /// # picot_loop::run(async {
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let address = listener.local_addr()?;
+    /// let _clients = (TcpStream::connect(address).await?, TcpStream::connect(address).await?);
+    /// let streams: Vec<TcpStream> = listener.incoming().take(2).try_collect().await?;
+    /// assert_eq!(streams.len(), 2);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn incoming(&self) -> Incoming<'_, TcpStream> {
         Incoming::new(async || Ok(self.accept().await?.0))
     }
@@ -122,6 +189,17 @@ impl TcpListener {
     ///
     /// # Errors
     /// The operating system's error.
+    ///
+    /// ```
+    /// use picot_net::TcpListener;
+    ///
+    /// # picot_loop::run(async {
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// println!("listening at {}", listener.local_addr()?);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.source.get_ref().local_addr()
     }

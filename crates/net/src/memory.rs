@@ -51,6 +51,23 @@ pub fn duplex(capacity: usize) -> (DuplexStream, DuplexStream) {
 /// One end of a stream in memory; made by [`duplex`].
 ///
 /// Dropping it closes both of its directions.
+///
+/// ```
+/// use picot_net::{DuplexStream, Reader, Writer, duplex};
+///
+/// # picot_loop::run(async {
+/// /// Answers one line. It takes a stream in memory here, and a socket in the program.
+/// async fn greet(stream: DuplexStream) -> std::io::Result<()> {
+///     Writer::new(stream).write_line("hello").await
+/// }
+///
+/// let (near, far) = duplex(64);
+/// greet(far).await?;
+/// assert_eq!(Reader::new(near).read_line().await?.as_deref(), Some("hello"));
+/// # std::io::Result::Ok(())
+/// # })
+/// # .unwrap();
+/// ```
 pub struct DuplexStream {
     read: Rc<Pipe>,
     write: Rc<Pipe>,
@@ -132,6 +149,7 @@ impl Pipe {
         for buffer in buffers {
             count += state.bytes.read(buffer)?;
         }
+        // The borrow ends before the wakers run, because they are foreign code.
         let writers = mem::take(&mut state.writers);
         drop(state);
         writers.wake();
@@ -144,6 +162,7 @@ impl Pipe {
         if slices.iter().any(|slice| !slice.is_empty()) {
             ready!(self.wait(cx, |state| state.is_writable(self.capacity), |state| &mut state.writers));
         }
+        // Spent for an error as well: a loop that ignores it must not block other tasks.
         budget::spend();
         let mut state = self.state.borrow_mut();
         if state.read_closed || state.write_closed {
@@ -245,6 +264,7 @@ crate::tokio_io::by_futures_io!({} DuplexStream);
 
 impl Drop for DuplexStream {
     fn drop(&mut self) {
+        // The peer still reads what was written; what it wrote to this end is dropped.
         self.write.end(|state| state.write_closed = true);
         self.read.end(|state| {
             state.read_closed = true;

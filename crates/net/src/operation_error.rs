@@ -93,7 +93,7 @@ impl Error for OperationError {
 /// picot_loop::run(async {
 ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
 ///     let error = TcpListener::bind(listener.local_addr()?).await.unwrap_err();
-///     assert_eq!(error.raw_os_error(), None, "std knows the number of errors without a text only");
+///     assert_eq!(error.raw_os_error(), None, "std has it only for errors without a text");
 ///     assert_eq!(raw_os_error(&error), Some(rustix::io::Errno::ADDRINUSE.raw_os_error()));
 ///     std::io::Result::Ok(())
 /// })

@@ -30,6 +30,7 @@ pub(crate) async fn race<T, F>(
 where
     F: Future<Output = io::Result<T>>,
 {
+    // No allocation for the usual case of one address.
     if let [address] = addresses[..] {
         return attempt(address).await.map_err(|error| Attempts::combine(target, vec![(address, error)]));
     }
@@ -63,6 +64,8 @@ where
 {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         loop {
+            // Running attempts are polled before a new one starts, so that a connection that is
+            // ready at the end of the stagger wins without another attempt.
             let failed = self.failed.len();
             if let Some(winner) = self.poll_running(cx) {
                 return Poll::Ready(Ok(winner));
@@ -75,6 +78,7 @@ where
             match self.waiting.pop_front() {
                 Some(address) => {
                     self.running.push((address, (self.attempt)(address)));
+                    // No timer without a next address: only the running attempts count then.
                     self.next = (!self.waiting.is_empty()).then(|| sleep(self.stagger));
                 }
                 None if self.running.is_empty() => {
@@ -145,11 +149,11 @@ mod tests {
 
     const STAGGER: Duration = Duration::from_millis(250);
 
-    /// What an attempt does: how long it takes, and whether it succeeds.
+    /// The plan of an attempt: how long it takes in milliseconds, and whether it succeeds.
     type Plan = (&'static str, u64, bool);
     type Events = Vec<(u64, String)>;
 
-    /// Notes when it is dropped before its end.
+    /// Records when it is dropped before its end.
     struct Note<'a>(&'a dyn Fn(String), SocketAddr, bool);
 
     impl Drop for Note<'_> {
@@ -160,7 +164,7 @@ mod tests {
         }
     }
 
-    /// Races by plan, under a virtual clock. Gives what happened, by the millisecond, and the
+    /// Races by plan, under a virtual clock. Returns the events with their milliseconds, and the
     /// result.
     fn run(plan: &[Plan]) -> (Events, io::Result<SocketAddr>) {
         let event_loop = EventLoop::builder().clock(&VirtualClock::new()).build().unwrap();

@@ -141,6 +141,13 @@ impl<R> Reader<R> {
     }
 
     /// The inner stream. Bytes that are read from it directly are missing here.
+    ///
+    /// ```
+    /// use picot_net::Reader;
+    ///
+    /// let reader = Reader::new(&b"hello"[..]);
+    /// assert_eq!(reader.get_ref().len(), 5, "nothing was read yet");
+    /// ```
     pub fn get_ref(&self) -> &R {
         &self.inner
     }
@@ -226,7 +233,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 
     /// Waits until the step has budget left. Taking bytes from the buffer needs no system call, so
-    /// without this a loop over a full buffer would keep all other tasks waiting.
+    /// without this a loop over a full buffer would block all other tasks.
     async fn poll_budget(&self) {
         poll_fn(budget::poll_left).await;
     }
@@ -239,6 +246,18 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     ///
     /// # If dropped
     /// Nothing is lost.
+    ///
+    /// ```
+    /// use futures_lite::future::block_on;
+    /// use picot_net::Reader;
+    ///
+    /// let mut reader = Reader::new(&b"hello"[..]);
+    /// let mut buffer = [0; 3];
+    /// assert_eq!(block_on(reader.read(&mut buffer)).unwrap(), 3);
+    /// assert_eq!(&buffer, b"hel");
+    /// assert_eq!(block_on(reader.read(&mut buffer)).unwrap(), 2);
+    /// assert_eq!(block_on(reader.read(&mut buffer)).unwrap(), 0, "the end of the stream");
+    /// ```
     pub async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         poll_fn(|cx| Pin::new(&mut *self).poll_read(cx, buffer)).await
     }
@@ -252,6 +271,19 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     ///
     /// # If dropped
     /// Nothing is lost: received bytes stay in the buffer.
+    ///
+    /// ```
+    /// use futures_lite::future::block_on;
+    /// use picot_net::{ReadError, Reader};
+    ///
+    /// let mut reader = Reader::new(&b"\x03abcde"[..]);
+    /// block_on(async {
+    ///     let length = reader.read_exact(1).await.unwrap()[0];
+    ///     assert_eq!(reader.read_exact(length.into()).await.unwrap(), b"abc");
+    ///     let rest = reader.read_exact(8).await;
+    ///     assert!(matches!(rest, Err(ReadError::Incomplete { partial, .. }) if partial == b"de"));
+    /// });
+    /// ```
     #[doc(alias = "readexactly")]
     pub async fn read_exact(&mut self, length: usize) -> Result<Vec<u8>, ReadError> {
         self.poll_budget().await;
@@ -273,6 +305,20 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     ///
     /// # If dropped
     /// Nothing is lost: received bytes stay in the buffer.
+    ///
+    /// ```
+    /// use picot_net::{Reader, Writer, duplex};
+    ///
+    /// # picot_loop::run(async {
+    /// let (near, far) = duplex(64);
+    /// Writer::new(near).write_all(b"head\nbody").await?; // then the writer is dropped
+    /// let mut reader = Reader::new(far);
+    /// assert_eq!(reader.read_line().await?.as_deref(), Some("head"));
+    /// assert_eq!(reader.read_to_end().await?, b"body");
+    /// # Result::<(), Box<dyn std::error::Error>>::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub async fn read_to_end(&mut self) -> io::Result<Vec<u8>> {
         self.poll_budget().await;
         while self.more().await? > 0 {}
@@ -292,6 +338,16 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     ///
     /// # If dropped
     /// Nothing is lost: received bytes stay in the buffer.
+    ///
+    /// ```
+    /// use futures_lite::future::block_on;
+    /// use picot_net::Reader;
+    ///
+    /// let mut reader = Reader::new(&b"GET / HTTP/1.1\r\nHost: here\r\n\r\nbody"[..]);
+    /// let head = block_on(reader.read_until(b"\r\n\r\n")).unwrap();
+    /// assert!(head.ends_with(b"here\r\n\r\n"));
+    /// assert_eq!(reader.buffer(), b"body");
+    /// ```
     #[doc(alias = "readuntil")]
     pub async fn read_until(&mut self, separator: &[u8]) -> Result<Vec<u8>, ReadError> {
         self.read_until_any(&[separator]).await
@@ -308,6 +364,17 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     ///
     /// # If dropped
     /// Nothing is lost: received bytes stay in the buffer.
+    ///
+    /// ```
+    /// use futures_lite::future::block_on;
+    /// use picot_net::Reader;
+    ///
+    /// let mut reader = Reader::new(&b"one;two,"[..]);
+    /// block_on(async {
+    ///     assert_eq!(reader.read_until_any(&[b",", b";"]).await.unwrap(), b"one;");
+    ///     assert_eq!(reader.read_until_any(&[b",", b";"]).await.unwrap(), b"two,");
+    /// });
+    /// ```
     pub async fn read_until_any(&mut self, separators: &[&[u8]]) -> Result<Vec<u8>, ReadError> {
         match self.find(separators).await? {
             Some(found) => Ok(self.take_vec(found.end)),
@@ -326,6 +393,20 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     ///
     /// # If dropped
     /// Nothing is lost: received bytes stay in the buffer.
+    ///
+    /// ```
+    /// use futures_lite::future::block_on;
+    /// use picot_net::Reader;
+    ///
+    /// let mut reader = Reader::new(&b"one\r\ntwo"[..]);
+    /// block_on(async {
+    ///     while let Some(line) = reader.read_line().await? {
+    ///         println!("{line}");
+    ///     }
+    ///     Ok::<_, picot_net::ReadError>(())
+    /// })
+    /// .unwrap();
+    /// ```
     #[doc(alias = "readline")]
     pub async fn read_line(&mut self) -> Result<Option<String>, ReadError> {
         poll_fn(|cx| self.poll_line(cx)).await
@@ -505,6 +586,20 @@ impl<R: fmt::Debug> fmt::Debug for Reader<R> {
 }
 
 /// The lines of a reader; made by [`Reader::lines`], which has an example.
+///
+/// ```
+/// use futures_lite::StreamExt;
+/// use picot_net::{Reader, Writer, duplex};
+///
+/// # picot_loop::run(async {
+/// let (near, far) = duplex(64);
+/// Writer::new(near).write_all(b"one\ntwo\n").await?;
+/// let lines: Vec<String> = Reader::new(far).lines().try_collect().await?;
+/// assert_eq!(lines, ["one", "two"]);
+/// # std::io::Result::Ok(())
+/// # })
+/// # .unwrap();
+/// ```
 #[derive(Debug)]
 pub struct Lines<R> {
     reader: Reader<R>,
@@ -576,7 +671,7 @@ mod tests {
         pub(super) static LOOKED_AT: Cell<usize> = const { Cell::new(0) };
     }
 
-    /// Gives one piece for each two polls, and is pending in between; then the end.
+    /// Returns one piece for every second poll, and is pending in between; then the end.
     struct Script {
         pieces: VecDeque<Vec<u8>>,
         is_pending: bool,
@@ -612,7 +707,7 @@ mod tests {
         let text = [vec![b'x'; 10_000], b"\nnext\n".to_vec()].concat();
         let mut reader = reader(text.chunks(1));
         LOOKED_AT.set(0);
-        // Dropped and asked again each time that it waits.
+        // Dropped and started again each time that it waits.
         let line = loop {
             if let Some(line) = block_on(poll_once(reader.read_line())) {
                 break line;
@@ -625,7 +720,7 @@ mod tests {
     }
 
     #[test]
-    fn separators_are_found_wherever_the_pieces_are_cut() {
+    fn separators_are_found_wherever_the_pieces_end() {
         for pieces in cuts(b"one\r\n\ntwo;AAABx") {
             let mut reader = reader(pieces);
             block_on(async {
@@ -694,6 +789,6 @@ mod tests {
         }
         let mut reader = reader([&b"123456789"[..]]).with_limit(8);
         assert!(matches!(block_on(reader.read_line()), Err(ReadError::LimitOverrun { limit: 8, found: None })));
-        assert!(block_on(reader.read_line()).unwrap().is_none(), "thrown away");
+        assert!(block_on(reader.read_line()).unwrap().is_none(), "dropped");
     }
 }

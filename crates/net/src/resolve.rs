@@ -15,6 +15,18 @@ use crate::open::open_loop;
 use crate::operation_error::About;
 
 /// The future of a lookup; see [`Resolve`].
+///
+/// ```
+/// use picot_net::Resolving;
+///
+/// /// Resolves every name to this machine.
+/// fn resolve_here(port: u16) -> Resolving<'static> {
+///     Box::pin(async move { Ok(vec![([127, 0, 0, 1], port).into()]) })
+/// }
+///
+/// let addresses = futures_lite::future::block_on(resolve_here(80)).unwrap();
+/// assert_eq!(addresses[0].port(), 80);
+/// ```
 pub type Resolving<'a> = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + 'a>>;
 
 /// Finds the socket addresses of a host, for example by a cache, a DNS client or a table in a test.

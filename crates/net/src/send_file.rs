@@ -173,7 +173,7 @@ mod tests {
     use super::*;
     use crate::listener::TcpListener;
 
-    /// A connection that holds less than the file, and the file.
+    /// A connection whose buffers hold less than the file, and the file.
     async fn set_up() -> io::Result<(TcpStream, TcpStream, File, Vec<u8>)> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let client = TcpStream::connect(listener.local_addr()?).await?;
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_on_a_thread_comes_whole_and_up_to_the_end_of_the_file() {
+    fn bytes_read_on_a_thread_arrive_whole_up_to_the_end_of_the_file() {
         picot_loop::run(async {
             let (mut client, server, file, bytes) = set_up().await?;
             let send = async {
@@ -210,11 +210,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_on_a_thread_and_dropped_half_way_is_a_beginning() {
+    fn a_send_by_reading_that_is_dropped_halfway_sent_a_prefix() {
         picot_loop::run(async {
             let (mut client, server, file, bytes) = set_up().await?;
             let mut sending = Box::pin(server.send_by_reading(&file, 0..3_000_000));
-            // Until it has sent something; more than fits it has not.
+            // Until some bytes have arrived. Not all have, because the buffers are smaller.
             while poll_once(client.peek(&mut [0])).await.is_none() {
                 assert!(poll_once(&mut sending).await.is_none());
                 picot_loop::yield_now().await;

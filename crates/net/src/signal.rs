@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_waker_that_panics_keeps_no_other_from_being_woken_and_is_reported() {
+    fn a_waker_that_panics_is_reported_and_the_others_are_woken() {
         let (signal, count, told) = (Signal::default(), Arc::new(Count::default()), Rc::new(RefCell::new(Vec::new())));
         picot_loop::run(async {
             let notes = told.clone();

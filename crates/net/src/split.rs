@@ -72,10 +72,25 @@ impl<S: Duplex> WriteHalf<S> {
     /// Writes all of `bytes`, like [`TcpStream::write_all`](crate::TcpStream::write_all).
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error, with the name of the connection.
     ///
     /// # If dropped
     /// [`unsent`](WriteAll::unsent) returns the bytes that were not sent.
+    ///
+    /// ```
+    /// use picot_net::{TcpListener, TcpStream};
+    ///
+    /// # picot_loop::run(async {
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// let (server, _) = listener.accept().await?;
+    /// let (_read, mut write) = server.split();
+    /// write.write_all(b"hello").await?;
+    /// assert_eq!(client.read(&mut [0; 16]).await?, 5);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     #[inline]
     pub fn write_all<'a>(&'a mut self, bytes: &'a [u8]) -> WriteAll<'a, S> {
         WriteAll::new(self.stream(), bytes)
@@ -90,10 +105,25 @@ impl<S: Duplex> ReadHalf<S> {
     /// Receives available bytes, like [`TcpStream::read`](crate::TcpStream::read).
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error, with the name of the connection.
     ///
     /// # If dropped
     /// Nothing was read.
+    ///
+    /// ```
+    /// use picot_net::{TcpListener, TcpStream};
+    ///
+    /// # picot_loop::run(async {
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// let (server, _) = listener.accept().await?;
+    /// let (mut read, _write) = server.split();
+    /// client.write_all(b"hello").await?;
+    /// assert_eq!(read.read(&mut [0; 16]).await?, 5);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     #[inline]
     pub fn read<'a>(&'a mut self, buffer: &'a mut [u8]) -> Read<'a, S> {
         Read::new(&self.stream, buffer)
@@ -103,10 +133,25 @@ impl<S: Duplex> ReadHalf<S> {
     ///
     /// # Errors
     /// Returns both halves if they belong to different streams.
+    ///
+    /// ```
+    /// use picot_net::{TcpListener, TcpStream};
+    ///
+    /// # picot_loop::run(async {
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// let (read, write) = stream.split();
+    /// let stream = read.unite(write).expect("halves of one stream");
+    /// assert_eq!(stream.peer_addr()?, listener.local_addr()?);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn unite(self, mut write: WriteHalf<S>) -> Result<S, (ReadHalf<S>, WriteHalf<S>)> {
         if !Rc::ptr_eq(&self.stream, write.stream()) {
             return Err((self, write));
         }
+        // Taken out, so that the destructor of the half does not end the writing direction.
         drop(write.stream.take());
         Rc::try_unwrap(self.stream).map_err(|_| unreachable!("a stream has two halves, and both are here"))
     }

@@ -18,7 +18,7 @@ use crate::duplex::{Duplex, duplex};
 use crate::freed::CountWhenClosed;
 use crate::operation::{call, operate};
 use crate::operation_error::About;
-use crate::options::ConnectOptions;
+use crate::options::connect::ConnectOptions;
 use crate::report::connection_name;
 use crate::split::{ReadHalf, WriteHalf, split};
 use crate::transfer::failed;
@@ -34,6 +34,23 @@ use crate::transfer::failed;
 /// the connection.
 ///
 /// With the feature `tokio-io` it implements tokio's traits, too.
+///
+/// ```
+/// use picot_net::{TcpListener, TcpStream};
+///
+/// # picot_loop::run(async {
+/// let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// let client = TcpStream::connect(listener.local_addr()?).await?;
+/// let (server, _peer) = listener.accept().await?;
+///
+/// client.write_all(b"hello").await?;
+/// let mut buffer = [0; 16];
+/// let length = server.read(&mut buffer).await?;
+/// assert_eq!(&buffer[..length], b"hello");
+/// # std::io::Result::Ok(())
+/// # })
+/// # .unwrap();
+/// ```
 pub struct TcpStream {
     // Shared with the server, which can end a connection while a handler owns the stream.
     source: Rc<Source<net::TcpStream>>,
@@ -148,8 +165,8 @@ impl TcpStream {
 
     fn from_nonblocking(stream: net::TcpStream) -> io::Result<TcpStream> {
         let stream = register(&LoopHandle::try_current()?, stream)?;
-        // There may be data already, and there is room to send. Otherwise the first attempt finds
-        // out.
+        // A new connection usually has room to send, and may have data already. Assuming both saves
+        // a wait; if an assumption is wrong, the first attempt would block and clears it.
         stream.source.assume_ready(Direction::Read);
         stream.source.assume_ready(Direction::Write);
         Ok(stream)
@@ -157,6 +174,20 @@ impl TcpStream {
 
     /// Returns the connection as one of std, for a loop on another thread, or for blocking code. It
     /// stays in non-blocking mode.
+    ///
+    /// ```
+    /// use picot_net::{TcpListener, TcpStream};
+    ///
+    /// # picot_loop::run(async {
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let stream = TcpStream::connect(listener.local_addr()?).await?.into_std();
+    /// stream.set_nonblocking(false)?; // for blocking code
+    /// let mut stream = TcpStream::from_std(stream)?; // or for a loop again
+    /// # let _ = &mut stream;
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn into_std(self) -> net::TcpStream {
         Rc::into_inner(self.source).expect("a stream has one owner").into_inner()
     }
@@ -165,6 +196,18 @@ impl TcpStream {
     ///
     /// # Errors
     /// The operating system's error, with the name of the connection.
+    ///
+    /// ```
+    /// use picot_net::{TcpListener, TcpStream};
+    ///
+    /// # picot_loop::run(async {
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// assert_eq!(stream.peer_addr()?, listener.local_addr()?);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     #[doc(alias = "getpeername")]
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.ask("ask for the peer's address of", net::TcpStream::peer_addr)
@@ -174,6 +217,19 @@ impl TcpStream {
     ///
     /// # Errors
     /// The operating system's error, with the name of the connection.
+    ///
+    /// ```
+    /// use picot_net::{TcpListener, TcpStream};
+    ///
+    /// # picot_loop::run(async {
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// let (_server, peer) = listener.accept().await?;
+    /// assert_eq!(client.local_addr()?, peer);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     #[doc(alias = "getsockname")]
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.ask("ask for the local address of", net::TcpStream::local_addr)
@@ -184,6 +240,19 @@ impl TcpStream {
     ///
     /// # Errors
     /// The operating system's error, with the name of the connection.
+    ///
+    /// ```
+    /// use picot_net::{TcpListener, TcpStream};
+    ///
+    /// # picot_loop::run(async {
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let stream = TcpStream::connect(listener.local_addr()?).await?;
+    /// stream.set_nodelay(false)?;
+    /// assert!(!stream.socket().tcp_nodelay()?);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
         self.ask("set TCP_NODELAY of", |stream| stream.set_nodelay(nodelay))
     }
@@ -253,6 +322,22 @@ impl TcpStream {
     ///
     /// # Errors
     /// The operating system's error. A connection that has ended already is no error.
+    ///
+    /// ```
+    /// use std::net::Shutdown;
+    /// use picot_net::{TcpListener, TcpStream};
+    ///
+    /// # picot_loop::run(async {
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// let (server, _) = listener.accept().await?;
+    /// client.shutdown(Shutdown::Write)?;
+    /// assert_eq!(server.read(&mut [0; 16]).await?, 0, "the end of the stream");
+    /// server.write_all(b"the other direction is still open").await?;
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     #[doc(alias = "write_eof")]
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         Duplex::shutdown(self, how)
@@ -261,6 +346,23 @@ impl TcpStream {
     /// Splits the stream into two halves, for two owners, such as two tasks; an example is at
     /// [`ReadHalf`]. Within one function, use `&stream` to read and write instead, which costs
     /// nothing.
+    ///
+    /// ```
+    /// use picot_net::{TcpListener, TcpStream};
+    ///
+    /// # picot_loop::run(async {
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// let (server, _) = listener.accept().await?;
+    /// let (mut read, mut write) = client.split();
+    /// let writer = picot_loop::spawn(async move { write.write_all(b"ping").await });
+    /// server.write_all(b"pong").await?;
+    /// assert_eq!(read.read(&mut [0; 16]).await?, 4);
+    /// writer.await.unwrap()?;
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn split(self) -> (ReadHalf<TcpStream>, WriteHalf<TcpStream>) {
         split(self)
     }
@@ -341,13 +443,18 @@ fn is_under_way(error: &io::Error) -> bool {
 }
 
 fn register(handle: &LoopHandle, stream: net::TcpStream) -> io::Result<TcpStream> {
-    // This fails if the peer has reset the connection already. Reading reports that.
+    // This fails if the peer has reset the connection already, and a read will report that.
     let _ = stream.set_nodelay(true);
     Ok(TcpStream { source: Rc::new(handle.register(stream)?), _count: CountWhenClosed })
 }
 
 descriptor!(TcpStream, net::TcpStream);
-duplex!(TcpStream);
+duplex!(
+    TcpStream,
+    pair: "# let listener = picot_net::TcpListener::bind(\"127.0.0.1:0\").await?;\n\
+           # let near = picot_net::TcpStream::connect(listener.local_addr()?).await?;\n\
+           # let (far, _) = listener.accept().await?;"
+);
 
 impl fmt::Debug for TcpStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -15,9 +15,51 @@ use crate::unix::{UnixListener, UnixStream};
 use crate::writer::Writer;
 
 /// The reader that [`open_connection`] returns, which has an example.
+///
+/// ```
+/// use picot_net::{TcpReader, open_connection, start_server};
+///
+/// # picot_loop::run(async {
+/// async fn count_lines(mut reader: TcpReader) -> std::io::Result<usize> {
+///     let mut count = 0;
+///     while reader.read_line().await?.is_some() {
+///         count += 1;
+///     }
+///     Ok(count)
+/// }
+///
+/// let server = start_server("127.0.0.1:0", |_, mut writer| async move {
+///     writer.write_all(b"a\nb\n").await
+/// })
+/// .await?;
+/// let (reader, _writer) = open_connection(server.local_addrs()[0]).await?;
+/// assert_eq!(count_lines(reader).await?, 2);
+/// # std::io::Result::Ok(())
+/// # })
+/// # .unwrap();
+/// ```
 pub type TcpReader = Reader<ReadHalf<TcpStream>>;
 
 /// The writer that [`open_connection`] returns, which has an example.
+///
+/// ```
+/// use picot_net::{TcpWriter, open_connection, start_server};
+///
+/// # picot_loop::run(async {
+/// async fn greet(writer: &mut TcpWriter, name: &str) -> std::io::Result<()> {
+///     writer.write_line(&format!("hello {name}")).await
+/// }
+///
+/// let server = start_server("127.0.0.1:0", |_, mut writer| async move {
+///     greet(&mut writer, "you").await
+/// })
+/// .await?;
+/// let (mut reader, _writer) = open_connection(server.local_addrs()[0]).await?;
+/// assert_eq!(reader.read_line().await?.as_deref(), Some("hello you"));
+/// # std::io::Result::Ok(())
+/// # })
+/// # .unwrap();
+/// ```
 pub type TcpWriter = Writer<WriteHalf<TcpStream>>;
 
 /// Connects to `address`, like [`TcpStream::connect`], and returns a buffered reader and writer.
@@ -66,6 +108,23 @@ pub async fn open_connection(address: impl Into<Address>) -> io::Result<(TcpRead
 ///
 /// # If dropped
 /// Nothing listens.
+///
+/// ```
+/// use picot_net::{open_connection, start_server};
+///
+/// # picot_loop::run(async {
+/// let server = start_server("127.0.0.1:0", |mut reader, mut writer| async move {
+///     let Some(name) = reader.read_line().await? else { return Ok(()) };
+///     writer.write_line(&format!("hello {name}")).await
+/// })
+/// .await?;
+/// let (mut reader, mut writer) = open_connection(server.local_addrs()[0]).await?;
+/// writer.write_line("world").await?;
+/// assert_eq!(reader.read_line().await?.as_deref(), Some("hello world"));
+/// # std::io::Result::Ok(())
+/// # })
+/// # .unwrap();
+/// ```
 #[track_caller]
 pub fn start_server<H, F>(address: impl Into<Address>, handler: H) -> impl Future<Output = io::Result<Server>>
 where
@@ -83,10 +142,36 @@ where
 }
 
 /// The reader that [`open_unix_connection`] returns, which has an example.
+///
+/// ```
+/// use picot_net::{Reader, UnixReader, UnixStream};
+///
+/// # picot_loop::run(async {
+/// let (near, far) = UnixStream::pair()?;
+/// near.write_all(b"hello\n").await?;
+/// let mut reader: UnixReader = Reader::new(far.split().0);
+/// assert_eq!(reader.read_line().await?.as_deref(), Some("hello"));
+/// # std::io::Result::Ok(())
+/// # })
+/// # .unwrap();
+/// ```
 #[cfg(unix)]
 pub type UnixReader = Reader<ReadHalf<UnixStream>>;
 
 /// The writer that [`open_unix_connection`] returns, which has an example.
+///
+/// ```
+/// use picot_net::{UnixStream, UnixWriter, Writer};
+///
+/// # picot_loop::run(async {
+/// let (near, far) = UnixStream::pair()?;
+/// let mut writer: UnixWriter = Writer::new(near.split().1);
+/// writer.write_line("hello").await?;
+/// assert_eq!(far.read(&mut [0; 16]).await?, 6);
+/// # std::io::Result::Ok(())
+/// # })
+/// # .unwrap();
+/// ```
 #[cfg(unix)]
 pub type UnixWriter = Writer<WriteHalf<UnixStream>>;
 
@@ -143,6 +228,22 @@ pub async fn open_unix_connection(path: impl AsRef<std::path::Path>) -> io::Resu
 /// # Errors
 /// The operating system's error with the path, for example that something other than a socket is
 /// there; and if this thread has no loop.
+///
+/// ```
+/// use picot_net::{open_unix_connection, start_unix_server};
+///
+/// # picot_loop::run(async {
+/// let path = std::env::temp_dir().join(format!("picot-greeter-{}", std::process::id()));
+/// let server = start_unix_server(&path, |_, mut writer| async move {
+///     writer.write_line("hello").await
+/// })?;
+/// let (mut reader, _writer) = open_unix_connection(&path).await?;
+/// assert_eq!(reader.read_line().await?.as_deref(), Some("hello"));
+/// drop(server);
+/// # std::io::Result::Ok(())
+/// # })
+/// # .unwrap();
+/// ```
 #[cfg(unix)]
 #[doc(alias = "create_unix_server")]
 #[track_caller]

@@ -46,6 +46,29 @@ impl Default for Limits {
 
 /// Makes the client's side of TLS; an example is at [`TlsStream`]. Clones share the configuration
 /// and the resumable sessions.
+///
+/// ```
+/// use futures_lite::future::try_zip;
+/// use picot_net::duplex;
+/// use picot_net::tls::{TlsAcceptor, TlsConnector};
+///
+/// # macro_rules! file {
+/// #     ($name:literal) => {
+/// #         include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/", $name))
+/// #     };
+/// # }
+/// # const AUTHORITY: &[u8] = file!("authority.pem");
+/// # const CERTIFICATE: &[u8] = file!("localhost.pem");
+/// # const KEY: &[u8] = file!("localhost.key");
+/// # picot_loop::run(async {
+/// let connector = TlsConnector::trusting(AUTHORITY)?;
+/// let acceptor = TlsAcceptor::new(CERTIFICATE, KEY)?;
+/// let (near, far) = duplex(4096); // or two ends of a TCP connection
+/// try_zip(connector.connect("localhost", near), acceptor.accept(far)).await?;
+/// # std::io::Result::Ok(())
+/// # })
+/// # .unwrap();
+/// ```
 #[derive(Clone)]
 pub struct TlsConnector {
     config: Arc<ClientConfig>,
@@ -64,6 +87,19 @@ impl TlsConnector {
     ///
     /// # If dropped
     /// Nothing happens.
+    ///
+    /// ``` no_run
+    /// use picot_net::TcpStream;
+    /// use picot_net::tls::TlsConnector;
+    ///
+    /// # picot_loop::run(async {
+    /// let connector = TlsConnector::new().await?;
+    /// let stream = TcpStream::connect("example.org:443").await?;
+    /// let _stream = connector.connect("example.org", stream).await?;
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub async fn new() -> io::Result<TlsConnector> {
         let job = LoopHandle::current().try_spawn_blocking(rustls_native_certs::load_native_certs);
         let loaded = job.map_err(io::Error::other)?.await.map_err(io::Error::other)?;
@@ -87,6 +123,25 @@ impl TlsConnector {
     ///
     /// # Errors
     /// If there is no certificate, or one is malformed.
+    ///
+    /// ```
+    /// use picot_net::tls::TlsConnector;
+    ///
+    /// # macro_rules! file {
+    /// #     ($name:literal) => {
+    /// #         include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/", $name))
+    /// #     };
+    /// # }
+    /// # const AUTHORITY: &[u8] = file!("authority.pem");
+    /// # const CERTIFICATE: &[u8] = file!("localhost.pem");
+    /// # const KEY: &[u8] = file!("localhost.key");
+    /// # picot_loop::run(async {
+    /// let _connector = TlsConnector::trusting(AUTHORITY)?;
+    /// assert!(TlsConnector::trusting(b"no certificate").is_err());
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn trusting(pem: &[u8]) -> io::Result<TlsConnector> {
         let mut roots = RootCertStore::empty();
         for certificate in certificates(pem)? {
@@ -104,13 +159,58 @@ impl TlsConnector {
         Arc::new(config).into()
     }
 
-    /// How long a handshake may take; a minute unless set.
+    /// Limits the time of a handshake. The default is 60 s.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use picot_net::duplex;
+    /// use picot_net::tls::TlsConnector;
+    ///
+    /// # macro_rules! file {
+    /// #     ($name:literal) => {
+    /// #         include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/", $name))
+    /// #     };
+    /// # }
+    /// # const AUTHORITY: &[u8] = file!("authority.pem");
+    /// # const CERTIFICATE: &[u8] = file!("localhost.pem");
+    /// # const KEY: &[u8] = file!("localhost.key");
+    /// # picot_loop::run(async {
+    /// let connector = TlsConnector::trusting(AUTHORITY)?;
+    /// let connector = connector.handshake_timeout(Duration::from_millis(5));
+    /// let (near, _far) = duplex(4096); // a server that does not answer
+    /// let error = connector.connect("localhost", near).await.map(drop).unwrap_err();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn handshake_timeout(mut self, limit: Duration) -> TlsConnector {
         self.limits.handshake = limit;
         self
     }
 
-    /// How long [`TlsStream::close`] may take; half a minute unless set.
+    /// Limits the time of [`TlsStream::close`]. The default is 30 s.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use picot_net::tls::TlsConnector;
+    ///
+    /// # macro_rules! file {
+    /// #     ($name:literal) => {
+    /// #         include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/", $name))
+    /// #     };
+    /// # }
+    /// # const AUTHORITY: &[u8] = file!("authority.pem");
+    /// # const CERTIFICATE: &[u8] = file!("localhost.pem");
+    /// # const KEY: &[u8] = file!("localhost.key");
+    /// # picot_loop::run(async {
+    /// let connector = TlsConnector::trusting(AUTHORITY)?;
+    /// let connector = connector.shutdown_timeout(Duration::from_secs(5));
+    /// # drop(connector);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn shutdown_timeout(mut self, limit: Duration) -> TlsConnector {
         self.limits.shutdown = limit;
         self
@@ -130,6 +230,31 @@ impl TlsConnector {
     ///
     /// # If dropped
     /// The stream is dropped.
+    ///
+    /// ```
+    /// use futures_lite::future::try_zip;
+    /// use picot_net::duplex;
+    /// use picot_net::tls::{TlsAcceptor, TlsConnector};
+    ///
+    /// # macro_rules! file {
+    /// #     ($name:literal) => {
+    /// #         include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/", $name))
+    /// #     };
+    /// # }
+    /// # const AUTHORITY: &[u8] = file!("authority.pem");
+    /// # const CERTIFICATE: &[u8] = file!("localhost.pem");
+    /// # const KEY: &[u8] = file!("localhost.key");
+    /// # picot_loop::run(async {
+    /// let (near, far) = duplex(4096);
+    /// # let acceptor = TlsAcceptor::new(CERTIFICATE, KEY)?;
+    /// # let server = acceptor.accept(far);
+    /// let connector = TlsConnector::trusting(AUTHORITY)?;
+    /// let (client, _server) = try_zip(connector.connect("localhost", near), server).await?;
+    /// assert!(client.connection().peer_certificates().is_some());
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     #[doc(alias = "start_tls")]
     pub async fn connect<S>(&self, name: &str, stream: S) -> io::Result<TlsStream<S>>
     where
@@ -153,6 +278,29 @@ impl From<Arc<ClientConfig>> for TlsConnector {
 }
 
 /// Makes the server's side of TLS; an example is at [`TlsStream`]. Clones share the configuration.
+///
+/// ```
+/// use futures_lite::future::try_zip;
+/// use picot_net::duplex;
+/// use picot_net::tls::{TlsAcceptor, TlsConnector};
+///
+/// # macro_rules! file {
+/// #     ($name:literal) => {
+/// #         include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/", $name))
+/// #     };
+/// # }
+/// # const AUTHORITY: &[u8] = file!("authority.pem");
+/// # const CERTIFICATE: &[u8] = file!("localhost.pem");
+/// # const KEY: &[u8] = file!("localhost.key");
+/// # picot_loop::run(async {
+/// let acceptor = TlsAcceptor::new(CERTIFICATE, KEY)?;
+/// let connector = TlsConnector::trusting(AUTHORITY)?;
+/// let (near, far) = duplex(4096); // or two ends of a TCP connection
+/// try_zip(acceptor.accept(far), connector.connect("localhost", near)).await?;
+/// # std::io::Result::Ok(())
+/// # })
+/// # .unwrap();
+/// ```
 #[derive(Clone)]
 pub struct TlsAcceptor {
     config: Arc<ServerConfig>,
@@ -165,6 +313,25 @@ impl TlsAcceptor {
     ///
     /// # Errors
     /// If the certificates or the key are malformed, or do not belong together.
+    ///
+    /// ```
+    /// use picot_net::tls::TlsAcceptor;
+    ///
+    /// # macro_rules! file {
+    /// #     ($name:literal) => {
+    /// #         include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/", $name))
+    /// #     };
+    /// # }
+    /// # const AUTHORITY: &[u8] = file!("authority.pem");
+    /// # const CERTIFICATE: &[u8] = file!("localhost.pem");
+    /// # const KEY: &[u8] = file!("localhost.key");
+    /// # picot_loop::run(async {
+    /// let _acceptor = TlsAcceptor::new(CERTIFICATE, KEY)?;
+    /// assert!(TlsAcceptor::new(CERTIFICATE, b"no key").is_err());
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn new(certificates_pem: &[u8], key_pem: &[u8]) -> io::Result<TlsAcceptor> {
         let key =
             PrivateKeyDer::from_pem_slice(key_pem).map_err(invalid).about(format_args!("read the private key"))?;
@@ -178,13 +345,58 @@ impl TlsAcceptor {
         Ok(Arc::new(config).into())
     }
 
-    /// How long a handshake may take; a minute unless set.
+    /// Limits the time of a handshake. The default is 60 s.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use picot_net::duplex;
+    /// use picot_net::tls::TlsAcceptor;
+    ///
+    /// # macro_rules! file {
+    /// #     ($name:literal) => {
+    /// #         include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/", $name))
+    /// #     };
+    /// # }
+    /// # const AUTHORITY: &[u8] = file!("authority.pem");
+    /// # const CERTIFICATE: &[u8] = file!("localhost.pem");
+    /// # const KEY: &[u8] = file!("localhost.key");
+    /// # picot_loop::run(async {
+    /// let acceptor = TlsAcceptor::new(CERTIFICATE, KEY)?;
+    /// let acceptor = acceptor.handshake_timeout(Duration::from_millis(5));
+    /// let (_near, far) = duplex(4096); // a client that does not begin
+    /// let error = acceptor.accept(far).await.map(drop).unwrap_err();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn handshake_timeout(mut self, limit: Duration) -> TlsAcceptor {
         self.limits.handshake = limit;
         self
     }
 
-    /// How long [`TlsStream::close`] may take; half a minute unless set.
+    /// Limits the time of [`TlsStream::close`]. The default is 30 s.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use picot_net::tls::TlsAcceptor;
+    ///
+    /// # macro_rules! file {
+    /// #     ($name:literal) => {
+    /// #         include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/", $name))
+    /// #     };
+    /// # }
+    /// # const AUTHORITY: &[u8] = file!("authority.pem");
+    /// # const CERTIFICATE: &[u8] = file!("localhost.pem");
+    /// # const KEY: &[u8] = file!("localhost.key");
+    /// # picot_loop::run(async {
+    /// let acceptor = TlsAcceptor::new(CERTIFICATE, KEY)?;
+    /// let acceptor = acceptor.shutdown_timeout(Duration::from_secs(5));
+    /// # drop(acceptor);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn shutdown_timeout(mut self, limit: Duration) -> TlsAcceptor {
         self.limits.shutdown = limit;
         self
@@ -199,6 +411,34 @@ impl TlsAcceptor {
     ///
     /// # If dropped
     /// The stream is dropped.
+    ///
+    /// ``` no_run
+    /// use picot_net::Server;
+    /// use picot_net::tls::TlsAcceptor;
+    ///
+    /// # macro_rules! file {
+    /// #     ($name:literal) => {
+    /// #         include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/", $name))
+    /// #     };
+    /// # }
+    /// # const AUTHORITY: &[u8] = file!("authority.pem");
+    /// # const CERTIFICATE: &[u8] = file!("localhost.pem");
+    /// # const KEY: &[u8] = file!("localhost.key");
+    /// # picot_loop::run(async {
+    /// let acceptor = TlsAcceptor::new(CERTIFICATE, KEY)?;
+    /// let server = Server::builder().bind("127.0.0.1:7007").await?.serve(move |stream, _peer| {
+    ///     let acceptor = acceptor.clone();
+    ///     async move {
+    ///         let mut stream = acceptor.accept(stream).await?;
+    ///         futures_lite::AsyncWriteExt::write_all(&mut stream, b"hello").await?;
+    ///         stream.close().await
+    ///     }
+    /// })?;
+    /// server.serve_forever().await?;
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     #[doc(alias = "start_tls")]
     pub async fn accept<S>(&self, stream: S) -> io::Result<TlsStream<S>>
     where
@@ -279,12 +519,63 @@ pub struct TlsStream<S> {
 
 impl<S> TlsStream<S> {
     /// The inner stream.
+    ///
+    /// ```
+    /// # use futures_lite::future::try_zip;
+    /// # use picot_net::tls::{TlsAcceptor, TlsConnector};
+    ///
+    /// # macro_rules! file {
+    /// #     ($name:literal) => {
+    /// #         include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/", $name))
+    /// #     };
+    /// # }
+    /// # const AUTHORITY: &[u8] = file!("authority.pem");
+    /// # const CERTIFICATE: &[u8] = file!("localhost.pem");
+    /// # const KEY: &[u8] = file!("localhost.key");
+    /// # picot_loop::run(async {
+    /// # let listener = picot_net::TcpListener::bind("127.0.0.1:0").await?;
+    /// # let near = picot_net::TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (far, _) = listener.accept().await?;
+    /// # let connector = TlsConnector::trusting(AUTHORITY)?;
+    /// # let acceptor = TlsAcceptor::new(CERTIFICATE, KEY)?;
+    /// let handshake = try_zip(connector.connect("localhost", near), acceptor.accept(far));
+    /// let (client, _server) = handshake.await?;
+    /// assert_eq!(client.get_ref().peer_addr()?, listener.local_addr()?);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn get_ref(&self) -> &S {
         self.inner.get_ref().0
     }
 
     /// The state of rustls: the peer's certificates, the protocol version and cipher suite, and the
     /// protocol that ALPN selected.
+    ///
+    /// ```
+    /// # use futures_lite::future::try_zip;
+    /// # use picot_net::tls::{TlsAcceptor, TlsConnector};
+    /// use picot_net::tls::rustls::ProtocolVersion;
+    ///
+    /// # macro_rules! file {
+    /// #     ($name:literal) => {
+    /// #         include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/", $name))
+    /// #     };
+    /// # }
+    /// # const AUTHORITY: &[u8] = file!("authority.pem");
+    /// # const CERTIFICATE: &[u8] = file!("localhost.pem");
+    /// # const KEY: &[u8] = file!("localhost.key");
+    /// # picot_loop::run(async {
+    /// # let (near, far) = picot_net::duplex(4096);
+    /// # let connector = TlsConnector::trusting(AUTHORITY)?;
+    /// # let acceptor = TlsAcceptor::new(CERTIFICATE, KEY)?;
+    /// let handshake = try_zip(connector.connect("localhost", near), acceptor.accept(far));
+    /// let (client, _server) = handshake.await?;
+    /// assert_eq!(client.connection().protocol_version(), Some(ProtocolVersion::TLSv1_3));
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     #[doc(alias = "get_extra_info")]
     pub fn connection(&self) -> &rustls::CommonState {
         self.inner.get_ref().1
@@ -301,6 +592,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     ///
     /// # If dropped
     /// A part of TLS's end may be sent. Drop the stream.
+    ///
+    /// ```
+    /// # use futures_lite::{AsyncReadExt, future::try_zip};
+    /// # use picot_net::tls::{TlsAcceptor, TlsConnector};
+    ///
+    /// # macro_rules! file {
+    /// #     ($name:literal) => {
+    /// #         include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/", $name))
+    /// #     };
+    /// # }
+    /// # const AUTHORITY: &[u8] = file!("authority.pem");
+    /// # const CERTIFICATE: &[u8] = file!("localhost.pem");
+    /// # const KEY: &[u8] = file!("localhost.key");
+    /// # picot_loop::run(async {
+    /// # let (near, far) = picot_net::duplex(4096);
+    /// # let connector = TlsConnector::trusting(AUTHORITY)?;
+    /// # let acceptor = TlsAcceptor::new(CERTIFICATE, KEY)?;
+    /// let handshake = try_zip(connector.connect("localhost", near), acceptor.accept(far));
+    /// let (mut client, mut server) = handshake.await?;
+    /// client.close().await?;
+    /// assert_eq!(server.read(&mut [0; 16]).await?, 0, "the end, which TLS has confirmed");
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub async fn close(&mut self) -> io::Result<()> {
         let limit = self.limits.shutdown;
         let closing = std::future::poll_fn(|cx| Pin::new(&mut *self).poll_close(cx));
@@ -311,7 +627,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
 /// Runs one operation of the stream, and spends the task's budget for it.
 ///
 /// Most operations only move bytes between the caller's buffer and that of rustls, and a loop over
-/// these would keep all other tasks waiting. If `is_empty`, there is nothing to move, and the
+/// these would block all other tasks. If `is_empty`, there is nothing to move, and the
 /// operation completes at once.
 fn poll_counted<T: Default>(
     cx: &mut Context<'_>,

@@ -14,7 +14,7 @@ use crate::descriptor::descriptor;
 use crate::freed::CountWhenClosed;
 use crate::operation::{call, operate};
 use crate::operation_error::About;
-use crate::options::UdpOptions;
+use crate::options::udp::UdpOptions;
 use crate::race::first_success;
 use crate::resolve::lookup;
 
@@ -57,6 +57,17 @@ impl UdpSocket {
     ///
     /// # If dropped
     /// There is no socket.
+    ///
+    /// ```
+    /// use picot_net::UdpSocket;
+    ///
+    /// # picot_loop::run(async {
+    /// let socket = UdpSocket::bind("127.0.0.1:0").await?;
+    /// assert_ne!(socket.local_addr()?.port(), 0, "the system picked a port");
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub async fn bind(address: impl Into<Address>) -> io::Result<UdpSocket> {
         UdpOptions::new().bind(address).await
     }
@@ -96,6 +107,18 @@ impl UdpSocket {
     }
 
     /// Returns the socket as one of std. It stays in non-blocking mode.
+    ///
+    /// ```
+    /// use picot_net::UdpSocket;
+    ///
+    /// # picot_loop::run(async {
+    /// let socket = UdpSocket::bind("127.0.0.1:0").await?.into_std();
+    /// let error = socket.recv(&mut [0; 16]).unwrap_err();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock, "still in non-blocking mode");
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn into_std(self) -> net::UdpSocket {
         self.source.into_inner()
     }
@@ -145,6 +168,20 @@ impl UdpSocket {
     ///
     /// # If dropped
     /// The datagram is not sent.
+    ///
+    /// ```
+    /// use picot_net::UdpSocket;
+    ///
+    /// # picot_loop::run(async {
+    /// let receiver = UdpSocket::bind("127.0.0.1:0").await?;
+    /// let sender = UdpSocket::bind("127.0.0.1:0").await?;
+    /// sender.connect(receiver.local_addr()?).await?;
+    /// sender.send(b"hello").await?;
+    /// assert_eq!(receiver.recv(&mut [0; 16]).await?, 5);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub async fn send(&self, datagram: &[u8]) -> io::Result<usize> {
         let sent = operate(&self.source, Direction::Write, |socket| socket.send(datagram)).await;
         sent.map_err(|error| match self.peer.get() {
@@ -160,6 +197,18 @@ impl UdpSocket {
     ///
     /// # If dropped
     /// The datagram is not sent.
+    ///
+    /// ```
+    /// use picot_net::UdpSocket;
+    ///
+    /// # picot_loop::run(async {
+    /// let receiver = UdpSocket::bind("127.0.0.1:0").await?;
+    /// let sender = UdpSocket::bind("127.0.0.1:0").await?;
+    /// assert_eq!(sender.send_to(b"hello", receiver.local_addr()?).await?, 5);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     #[doc(alias = "sendto")]
     pub async fn send_to(&self, datagram: &[u8], address: SocketAddr) -> io::Result<usize> {
         match self.peer.get() {
@@ -185,6 +234,21 @@ impl UdpSocket {
     ///
     /// # If dropped
     /// No datagram is lost.
+    ///
+    /// ```
+    /// use picot_net::UdpSocket;
+    ///
+    /// # picot_loop::run(async {
+    /// let receiver = UdpSocket::bind("127.0.0.1:0").await?;
+    /// let sender = UdpSocket::bind("127.0.0.1:0").await?;
+    /// sender.send_to(b"hello", receiver.local_addr()?).await?;
+    /// let mut buffer = [0; 1500];
+    /// let length = receiver.recv(&mut buffer).await?;
+    /// assert_eq!(&buffer[..length], b"hello");
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let received = operate(&self.source, Direction::Read, |socket| socket.recv(buffer)).await;
         received.map_err(|error| self.not_received(error))
@@ -198,6 +262,21 @@ impl UdpSocket {
     ///
     /// # If dropped
     /// No datagram is lost.
+    ///
+    /// ```
+    /// use picot_net::UdpSocket;
+    ///
+    /// # picot_loop::run(async {
+    /// let server = UdpSocket::bind("127.0.0.1:0").await?;
+    /// let client = UdpSocket::bind("127.0.0.1:0").await?;
+    /// client.send_to(b"ping", server.local_addr()?).await?;
+    /// let (_length, sender) = server.recv_from(&mut [0; 1500]).await?;
+    /// server.send_to(b"pong", sender).await?;
+    /// assert_eq!(client.recv(&mut [0; 1500]).await?, 4);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     #[doc(alias = "recvfrom")]
     pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         let received = operate(&self.source, Direction::Read, |socket| socket.recv_from(buffer)).await;
@@ -211,6 +290,20 @@ impl UdpSocket {
     ///
     /// # If dropped
     /// Nothing happens.
+    ///
+    /// ```
+    /// use picot_net::UdpSocket;
+    ///
+    /// # picot_loop::run(async {
+    /// let receiver = UdpSocket::bind("127.0.0.1:0").await?;
+    /// let sender = UdpSocket::bind("127.0.0.1:0").await?;
+    /// sender.send_to(b"hello", receiver.local_addr()?).await?;
+    /// assert_eq!(receiver.peek_from(&mut [0; 16]).await?, (5, sender.local_addr()?));
+    /// assert_eq!(receiver.recv(&mut [0; 16]).await?, 5, "the same datagram");
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub async fn peek_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         let received = operate(&self.source, Direction::Read, |socket| socket.peek_from(buffer)).await;
         received.map_err(|error| self.not_received(error))
@@ -230,11 +323,35 @@ impl UdpSocket {
     ///
     /// # Errors
     /// The operating system's error.
+    ///
+    /// ```
+    /// use picot_net::UdpSocket;
+    ///
+    /// # picot_loop::run(async {
+    /// let socket = UdpSocket::bind("127.0.0.1:0").await?;
+    /// assert!(socket.local_addr()?.ip().is_loopback());
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.source.get_ref().local_addr().about(format_args!("ask for the address of a datagram socket"))
     }
 
     /// The address of the peer, if the socket is connected.
+    ///
+    /// ```
+    /// use picot_net::UdpSocket;
+    ///
+    /// # picot_loop::run(async {
+    /// let socket = UdpSocket::bind("127.0.0.1:0").await?;
+    /// assert_eq!(socket.peer_addr(), None);
+    /// socket.connect("127.0.0.1:9").await?;
+    /// assert_eq!(socket.peer_addr(), Some(([127, 0, 0, 1], 9).into()));
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.peer.get()
     }
@@ -243,6 +360,18 @@ impl UdpSocket {
     ///
     /// # Errors
     /// The operating system's error.
+    ///
+    /// ```
+    /// use picot_net::UdpSocket;
+    ///
+    /// # picot_loop::run(async {
+    /// let socket = UdpSocket::bind("127.0.0.1:0").await?;
+    /// socket.set_broadcast(true)?;
+    /// assert!(socket.socket().broadcast()?);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn set_broadcast(&self, allowed: bool) -> io::Result<()> {
         let allow = if allowed { "allow" } else { "forbid" };
         self.source.get_ref().set_broadcast(allowed).about(format_args!("{allow} datagrams to broadcast addresses"))
@@ -253,6 +382,18 @@ impl UdpSocket {
     ///
     /// # Errors
     /// The operating system's error.
+    ///
+    /// ```
+    /// use std::net::Ipv4Addr;
+    /// use picot_net::UdpSocket;
+    ///
+    /// # picot_loop::run(async {
+    /// let member = UdpSocket::bind("0.0.0.0:0").await?;
+    /// member.join_multicast_v4(Ipv4Addr::new(239, 255, 4, 2), Ipv4Addr::LOCALHOST)?;
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn join_multicast_v4(&self, group: Ipv4Addr, interface: Ipv4Addr) -> io::Result<()> {
         let joined = self.source.get_ref().join_multicast_v4(&group, &interface);
         joined.about(format_args!("join the multicast group {group} on the interface of {interface}"))
@@ -262,6 +403,19 @@ impl UdpSocket {
     ///
     /// # Errors
     /// The operating system's error.
+    ///
+    /// ```
+    /// use std::net::Ipv4Addr;
+    /// use picot_net::UdpSocket;
+    ///
+    /// # picot_loop::run(async {
+    /// let (member, group) = (UdpSocket::bind("0.0.0.0:0").await?, Ipv4Addr::new(239, 255, 4, 2));
+    /// member.join_multicast_v4(group, Ipv4Addr::LOCALHOST)?;
+    /// member.leave_multicast_v4(group, Ipv4Addr::LOCALHOST)?;
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn leave_multicast_v4(&self, group: Ipv4Addr, interface: Ipv4Addr) -> io::Result<()> {
         let left = self.source.get_ref().leave_multicast_v4(&group, &interface);
         left.about(format_args!("leave the multicast group {group} on the interface of {interface}"))
@@ -271,6 +425,17 @@ impl UdpSocket {
     ///
     /// # Errors
     /// The operating system's error.
+    ///
+    /// ``` no_run
+    /// use picot_net::UdpSocket;
+    ///
+    /// # picot_loop::run(async {
+    /// let member = UdpSocket::bind("[::]:0").await?;
+    /// member.join_multicast_v6("ff02::1234".parse().unwrap(), 0)?;
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn join_multicast_v6(&self, group: Ipv6Addr, interface: u32) -> io::Result<()> {
         let joined = self.source.get_ref().join_multicast_v6(&group, interface);
         joined.about(format_args!("join the multicast group {group} on interface {interface}"))
@@ -280,13 +445,37 @@ impl UdpSocket {
     ///
     /// # Errors
     /// The operating system's error.
+    ///
+    /// ``` no_run
+    /// use picot_net::UdpSocket;
+    ///
+    /// # picot_loop::run(async {
+    /// let (member, group) = (UdpSocket::bind("[::]:0").await?, "ff02::1234".parse().unwrap());
+    /// member.join_multicast_v6(group, 0)?;
+    /// member.leave_multicast_v6(group, 0)?;
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn leave_multicast_v6(&self, group: Ipv6Addr, interface: u32) -> io::Result<()> {
         let left = self.source.get_ref().leave_multicast_v6(&group, interface);
         left.about(format_args!("leave the multicast group {group} on interface {interface}"))
     }
 
     /// The socket, for its other options: time to live, multicast loop, buffer sizes, and all
-    /// others of `socket2`. Do not send or receive through it: the loop would not notice.
+    /// others of `socket2`. Do not send or receive through it, because the loop would not notice.
+    ///
+    /// ```
+    /// use picot_net::UdpSocket;
+    ///
+    /// # picot_loop::run(async {
+    /// let socket = UdpSocket::bind("127.0.0.1:0").await?;
+    /// socket.socket().set_multicast_loop_v4(false)?;
+    /// assert!(!socket.socket().multicast_loop_v4()?);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     #[doc(alias = "setsockopt")]
     pub fn socket(&self) -> SockRef<'_> {
         SockRef::from(self.source.get_ref())

@@ -56,12 +56,40 @@ pub struct Writer<W> {
 
 impl<W> Writer<W> {
     /// Makes a writer with an empty buffer.
+    ///
+    /// ```
+    /// use picot_net::{Reader, Writer, duplex};
+    ///
+    /// # picot_loop::run(async {
+    /// let (near, far) = duplex(64);
+    /// let mut writer = Writer::new(near);
+    /// writer.write_line("hello").await?;
+    /// assert_eq!(Reader::new(far).read_line().await?.as_deref(), Some("hello"));
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn new(inner: W) -> Writer<W> {
         Writer { inner, buffer: Vec::new(), sent: 0 }
     }
 
     /// Adds bytes to the buffer, without sending anything. The next [`flush`](Writer::flush),
     /// [`write_all`](Writer::write_all) or [`close`](Writer::close) sends them.
+    ///
+    /// ```
+    /// use picot_net::Writer;
+    ///
+    /// # picot_loop::run(async {
+    /// let mut writer = Writer::new(Vec::new());
+    /// writer.put(b"two ");
+    /// writer.put(b"pieces");
+    /// assert!(writer.get_ref().is_empty(), "nothing is sent yet");
+    /// writer.flush().await?;
+    /// assert_eq!(writer.get_ref(), b"two pieces");
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     #[doc(alias = "write")]
     #[doc(alias = "writelines")]
     pub fn put(&mut self, bytes: &[u8]) {
@@ -83,6 +111,14 @@ impl<W> Writer<W> {
     }
 
     /// The inner stream. Bytes that are written to it directly overtake those in the buffer.
+    ///
+    /// ```
+    /// use picot_net::Writer;
+    ///
+    /// let mut writer = Writer::new(Vec::<u8>::new());
+    /// writer.put(b"hello");
+    /// assert!(writer.get_ref().is_empty(), "the bytes are still in the buffer");
+    /// ```
     pub fn get_ref(&self) -> &W {
         &self.inner
     }
@@ -116,6 +152,19 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     /// them;
     /// [`unsent`](Writer::unsent) counts them. A future that was never polled is dropped without
     /// effect.
+    ///
+    /// ```
+    /// use picot_net::Writer;
+    ///
+    /// # picot_loop::run(async {
+    /// let mut writer = Writer::new(Vec::new());
+    /// writer.put(b"head ");
+    /// writer.write_all(b"body").await?;
+    /// assert_eq!((writer.get_ref().as_slice(), writer.unsent()), (&b"head body"[..], 0));
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut rest = Rest { writer: self, bytes };
         poll_fn(|cx| rest.poll(cx)).await
@@ -155,6 +204,21 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     ///
     /// # If dropped
     /// Unsent bytes stay in the buffer, and the next write or flush sends them.
+    ///
+    /// ```
+    /// use picot_net::Writer;
+    ///
+    /// # picot_loop::run(async {
+    /// let mut writer = Writer::new(Vec::new());
+    /// for part in ["one,", "two,", "three"] {
+    ///     writer.put(part.as_bytes());
+    /// }
+    /// writer.flush().await?; // all parts together
+    /// assert_eq!(writer.get_ref(), b"one,two,three");
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     #[doc(alias = "drain")]
     pub async fn flush(&mut self) -> io::Result<()> {
         poll_fn(|cx| Pin::new(&mut *self).poll_flush(cx)).await
@@ -167,6 +231,20 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     ///
     /// # If dropped
     /// Unsent bytes stay in the buffer, and the stream has not ended.
+    ///
+    /// ```
+    /// use picot_net::{Reader, Writer, duplex};
+    ///
+    /// # picot_loop::run(async {
+    /// let (near, far) = duplex(64);
+    /// let mut writer = Writer::new(near);
+    /// writer.put(b"the last words");
+    /// writer.close().await?;
+    /// assert_eq!(Reader::new(far).read_to_end().await?, b"the last words");
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     #[doc(alias = "write_eof")]
     #[doc(alias = "wait_closed")]
     pub async fn close(&mut self) -> io::Result<()> {
@@ -201,6 +279,7 @@ struct Rest<'a, W> {
 impl<W: AsyncWrite + Unpin> Rest<'_, W> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(budget::poll_left(cx));
+        // A copy of few bytes costs less than a system call of their own.
         if self.writer.unsent() > 0 && self.bytes.len() <= FEW {
             self.writer.put(std::mem::take(&mut self.bytes));
         }
@@ -218,6 +297,7 @@ impl<W: AsyncWrite + Unpin> Rest<'_, W> {
 
 impl<W> Drop for Rest<'_, W> {
     fn drop(&mut self) {
+        // Empty after a completed write. Otherwise the next write sends them first.
         self.writer.put(self.bytes);
     }
 }

@@ -162,12 +162,17 @@ impl Connection {
         if self.flags.get().without(Flags::WRITTEN) != Flags::NONE {
             return self.drive_on(reading, None);
         }
+        // The connection can be driven again only after this, because callbacks run inside of the
+        // borrow and methods of the transport only set flags.
         self.flags.set(Flags::DRIVEN);
         let received = match self.callbacks.borrow_mut().as_deref_mut() {
             Some(callbacks) => callbacks.receive(self, reading),
             None => Received::Nothing,
         };
+        // User code has run: any flag may be set now.
         let is_usual = received == Received::Data && self.flags.get().without(Flags::WRITTEN) == Flags::DRIVEN;
+        // The event is acknowledged after the read. An event that arrives between them leaves the
+        // source readable, and `drive_on` puts the connection into the ready list again.
         if is_usual && !self.io.look() {
             self.flags.set(Flags::NONE);
             return true;
@@ -179,6 +184,7 @@ impl Connection {
     #[inline(never)]
     fn drive_on(&self, reading: &mut Reading, mut received: Option<Received>) -> bool {
         let mut callbacks = self.callbacks.borrow_mut();
+        // A number in the ready list can outlive its connection; then there is nothing to do.
         let Some(callbacks) = callbacks.as_deref_mut() else { return true };
         let transport = &self.transport;
         self.raise(Flags::DRIVEN);
@@ -199,6 +205,7 @@ impl Connection {
         }
         loop {
             if received == Some(Received::End) {
+                // Set before the callback, so that `is_reading` is false inside of it.
                 self.raise(Flags::AT_END);
                 if callbacks.eof(transport) == Eof::Close {
                     self.raise(Flags::CLOSING);
@@ -210,6 +217,8 @@ impl Connection {
                 if !self.has_any(Flags::ATTENDED) {
                     break;
                 }
+                // Lifted first: a callback below that causes more sets it again, for the next
+                // round.
                 self.lift(Flags::ATTENDED);
                 if self.has_any(Flags::OVER) {
                     return false;
@@ -338,6 +347,7 @@ impl Connection {
     /// Ends the connection with this error. Of several errors, the first is kept.
     #[cold]
     pub(super) fn fail(&self, error: io::Error) {
+        // Later errors follow from the first one, for example a broken pipe after a reset.
         self.change_extra(|extra| {
             extra.error.get_or_insert(error);
         });
@@ -355,8 +365,12 @@ impl Connection {
     /// Calls `lost`, and drops the protocol. Both are user code, so each panic is contained by
     /// itself.
     pub(super) fn end(&self) {
+        // Set before `lost` runs, so that calls of its transport see a lost connection.
         self.raise(Flags::LOST);
+        // Taken out: no borrow is live while `lost` and the destructor run.
         let Some(mut callbacks) = self.callbacks.take() else { return };
+        // Unsent bytes are dropped here, because a transport may keep the connection's memory
+        // alive.
         let error = self.change_extra(|extra| {
             extra.outgoing = Outgoing::default();
             extra.error.take()
@@ -426,12 +440,16 @@ impl Connection {
     }
 
     fn change_extra<R>(&self, change: impl FnOnce(&mut RareState) -> R) -> R {
+        // Taken out instead of borrowed, so that no borrow flag is needed. `change` runs no user
+        // code, which could otherwise see the default state.
         let mut extra = self.extra.take().unwrap_or_default();
         let result = change(&mut extra);
+        // The flag mirrors the length, so that the hot path tests one word only.
         self.lift(Flags::UNSENT);
         if extra.outgoing.len() > 0 {
             self.raise(Flags::UNSENT);
         }
+        // Freed as soon as all of it is the default again: an idle connection is small.
         self.extra.set(Some(extra).filter(|extra| extra.differs_from_default()));
         result
     }
@@ -440,6 +458,8 @@ impl Connection {
     /// `write_otherwise` handles the rest.
     #[inline]
     pub(super) fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        // Exactly `DRIVEN`: a callback runs, nothing is unsent, and no write was tried in this
+        // turn.
         if self.flags.get() == Flags::DRIVEN && !bytes.is_empty() {
             self.flags.set(Flags::DRIVEN.with(Flags::WRITTEN));
             return match self.io.write(bytes) {
@@ -555,6 +575,7 @@ impl Connection {
     pub(super) fn set_marks(&self, high: usize, low: usize) {
         let mark = |bytes| u32::try_from(bytes).unwrap_or(u32::MAX);
         self.change_extra(|extra| extra.marks = (mark(high), mark(low)));
+        // The unsent bytes may be on the other side of a mark now.
         self.attend();
     }
 
@@ -570,6 +591,7 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         if let Some(ending) = self.extra.take().and_then(|extra| extra.ending) {
+            // User code may run here, in a waker. The waiters see a strong count of 0.
             ending.notify();
         }
     }

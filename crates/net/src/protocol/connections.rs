@@ -129,6 +129,17 @@ impl Connections {
     ///
     /// # Errors
     /// If this thread has no loop, or it is closed.
+    ///
+    /// ```
+    /// use picot_net::Connections;
+    ///
+    /// # picot_loop::run(async {
+    /// let connections = Connections::new()?;
+    /// assert!(connections.is_empty());
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn new() -> io::Result<Connections> {
         let handle = open_loop()?;
         let set = Rc::new(Set {
@@ -152,34 +163,165 @@ impl Connections {
     ///
     /// # If dropped
     /// The connection is not made, or closed again, and the protocol dropped without a callback.
+    ///
+    /// ```
+    /// use picot_net::{Connections, TcpListener};
+    ///
+    /// # struct Quiet;
+    /// #
+    /// # impl picot_net::Protocol for Quiet {
+    /// #     fn data(&mut self, _: &picot_net::Transport, _: &[u8]) {}
+    /// # }
+    /// #
+    /// # picot_loop::run(async {
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let connections = Connections::new()?;
+    /// let transport = connections.connect(listener.local_addr()?, Quiet).await?;
+    /// let (stream, _) = listener.accept().await?;
+    /// transport.write(b"hello")?;
+    /// assert_eq!(stream.read(&mut [0; 16]).await?, 5);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     #[doc(alias = "create_connection")]
     pub async fn connect(&self, address: impl Into<Address>, protocol: impl Protocol) -> io::Result<Transport> {
         Ok(self.adopt(TcpStream::connect(address).await?, protocol))
     }
 
     /// Attaches `protocol` to a connection. Its first callback comes in the next turn.
+    ///
+    /// ```
+    /// use picot_net::{Connections, TcpListener, TcpStream};
+    ///
+    /// # struct Quiet;
+    /// #
+    /// # impl picot_net::Protocol for Quiet {
+    /// #     fn data(&mut self, _: &picot_net::Transport, _: &[u8]) {}
+    /// # }
+    /// #
+    /// # picot_loop::run(async {
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// let connections = Connections::new()?;
+    /// // A stream until here, and a protocol from here on.
+    /// let (stream, _) = listener.accept().await?;
+    /// let transport = connections.adopt(stream, Quiet);
+    /// transport.write(b"hello")?;
+    /// assert_eq!(client.read(&mut [0; 16]).await?, 5);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     #[doc(alias = "connect_accepted_socket")]
     pub fn adopt(&self, stream: TcpStream, protocol: impl Protocol) -> Transport {
         self.adopt_io(stream.into(), protocol)
     }
 
     /// Attaches a protocol that reads into its own buffer; see [`adopt`](Connections::adopt).
+    ///
+    /// ```
+    /// use picot_net::{BufferedProtocol, Connections, TcpListener, TcpStream, Transport};
+    ///
+    /// struct Echo([u8; 64]);
+    ///
+    /// impl BufferedProtocol for Echo {
+    ///     fn buffer(&mut self) -> &mut [u8] {
+    ///         &mut self.0
+    ///     }
+    ///
+    ///     fn filled(&mut self, transport: &Transport, length: usize) {
+    ///         let _ = transport.write(&self.0[..length]);
+    ///     }
+    /// }
+    ///
+    /// picot_loop::run(async {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///     let client = TcpStream::connect(listener.local_addr()?).await?;
+    ///     let connections = Connections::new()?;
+    ///     connections.adopt_buffered(listener.accept().await?.0, Echo([0; 64]));
+    ///     client.write_all(b"hello").await?;
+    ///     assert_eq!(client.read(&mut [0; 16]).await?, 5);
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     pub fn adopt_buffered(&self, stream: TcpStream, protocol: impl BufferedProtocol) -> Transport {
         self.adopt_io_buffered(stream.into(), protocol)
     }
 
     /// Attaches `protocol` to a connection over a Unix socket; see [`adopt`](Connections::adopt).
+    ///
+    /// ```
+    /// use picot_net::{Connections, UnixStream};
+    ///
+    /// # struct Quiet;
+    /// #
+    /// # impl picot_net::Protocol for Quiet {
+    /// #     fn data(&mut self, _: &picot_net::Transport, _: &[u8]) {}
+    /// # }
+    /// #
+    /// # picot_loop::run(async {
+    /// let (near, far) = UnixStream::pair()?;
+    /// let connections = Connections::new()?;
+    /// let transport = connections.adopt_unix(near, Quiet);
+    /// transport.write(b"hello")?;
+    /// assert_eq!(far.read(&mut [0; 16]).await?, 5);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     #[cfg(unix)]
     pub fn adopt_unix(&self, stream: UnixStream, protocol: impl Protocol) -> Transport {
         self.adopt_io(stream.into(), protocol)
     }
 
     /// The number of connections.
+    ///
+    /// ```
+    /// use picot_net::{Connections, TcpListener};
+    ///
+    /// # struct Quiet;
+    /// #
+    /// # impl picot_net::Protocol for Quiet {
+    /// #     fn data(&mut self, _: &picot_net::Transport, _: &[u8]) {}
+    /// # }
+    /// #
+    /// # picot_loop::run(async {
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let connections = Connections::new()?;
+    /// for _ in 0..3 {
+    ///     connections.connect(listener.local_addr()?, Quiet).await?;
+    /// }
+    /// assert_eq!(connections.len(), 3);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn len(&self) -> usize {
         self.handle.0.len()
     }
 
     /// Whether the set has no connection.
+    ///
+    /// ```
+    /// use picot_net::{Connections, TcpListener};
+    ///
+    /// # struct Quiet;
+    /// #
+    /// # impl picot_net::Protocol for Quiet {
+    /// #     fn data(&mut self, _: &picot_net::Transport, _: &[u8]) {}
+    /// # }
+    /// #
+    /// # picot_loop::run(async {
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let connections = Connections::new()?;
+    /// connections.connect(listener.local_addr()?, Quiet).await?;
+    /// assert!(!connections.is_empty());
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -230,11 +372,54 @@ impl Connections {
     }
 
     /// Closes all connections; see [`Transport::close`].
+    ///
+    /// ```
+    /// use picot_net::{Connections, TcpListener};
+    ///
+    /// # struct Quiet;
+    /// #
+    /// # impl picot_net::Protocol for Quiet {
+    /// #     fn data(&mut self, _: &picot_net::Transport, _: &[u8]) {}
+    /// # }
+    /// #
+    /// # picot_loop::run(async {
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let connections = Connections::new()?;
+    /// connections.connect(listener.local_addr()?, Quiet).await?.write(b"sent before the close")?;
+    /// connections.close_all();
+    /// connections.wait_empty().await;
+    /// let (stream, _) = listener.accept().await?;
+    /// assert_eq!(stream.read(&mut [0; 64]).await?, 21);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn close_all(&self) {
         self.handle.0.for_each(Connection::close);
     }
 
     /// Aborts all connections; see [`Transport::abort`].
+    ///
+    /// ```
+    /// use picot_net::{Connections, TcpListener};
+    ///
+    /// # struct Quiet;
+    /// #
+    /// # impl picot_net::Protocol for Quiet {
+    /// #     fn data(&mut self, _: &picot_net::Transport, _: &[u8]) {}
+    /// # }
+    /// #
+    /// # picot_loop::run(async {
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let connections = Connections::new()?;
+    /// let transport = connections.connect(listener.local_addr()?, Quiet).await?;
+    /// connections.abort_all();
+    /// assert!(transport.is_closing());
+    /// connections.wait_empty().await;
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn abort_all(&self) {
         self.handle.0.for_each(Connection::abort);
     }
@@ -257,6 +442,7 @@ impl Connections {
         let connection = Connection::new(io, callbacks);
         let transport = connection.transport().clone();
         if set.is_closed.get() {
+            // User code may run here, in the destructor of the protocol; no borrow is live.
             connection.abandon();
             return transport;
         }
@@ -275,15 +461,19 @@ impl Serving {
     /// One step of the task: drives connections in the order in which they entered the ready list.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Serving { set, queue, reading } = self;
+        // Only here and in `take_slots`, between batches, so that a batch can iterate over the
+        // slots.
         set.give_slots();
         let is_new = queue.served == queue.slots.len();
         if is_new {
             queue.slots.clear();
             queue.served = 0;
+            // `Pending` means an empty list; the waker is registered for the next entry.
             let _ = set.ready.poll_take(cx, &mut queue.slots);
         }
         let end = queue.slots.len().min(queue.served + BATCH);
         if end > queue.served {
+            // Allocated at the first event, so that a set without data costs little.
             if reading.buffer.is_empty() {
                 reading.buffer.resize(BUFFER, 0);
             }
@@ -321,6 +511,7 @@ impl Set {
         if self.newcomers.borrow().is_empty() {
             return;
         }
+        // Taken out first: `list_in` may wake this task, whose waker is foreign code.
         for connection in self.newcomers.take() {
             let slot = self.connections.borrow_mut().insert(connection.clone());
             connection.list_in(&self.ready, slot);
@@ -334,6 +525,8 @@ impl Set {
     /// to the next end or panic, which costs less than one for each.
     fn drive(&self, slots: &[usize], reading: &mut Reading) -> (usize, Vec<usize>) {
         let (next, mut ended) = (Cell::new(0), Vec::new());
+        // A shared borrow during callbacks: they may add connections, which go to `newcomers`, and
+        // end connections, which only sets flags. Both leave the slots unchanged.
         let connections = self.connections.borrow();
         let connections = connections.as_slice();
         loop {
@@ -358,6 +551,7 @@ impl Set {
     fn take_slots(&self, ended: Vec<usize>) {
         for slot in ended {
             let closed = self.connections.borrow_mut().remove(slot);
+            // Dropped after the borrow: closing notifies waiters, whose wakers are foreign code.
             drop(closed);
             self.changed.notify();
         }
@@ -390,6 +584,8 @@ fn drive_on(
 
 impl Drop for Serving {
     fn drop(&mut self) {
+        // Set first, and both lists taken out: destructors of protocols may add connections to the
+        // set, which must be closed at once.
         self.set.is_closed.set(true);
         let connections = self.set.connections.take();
         let newcomers = self.set.newcomers.take();
@@ -425,6 +621,26 @@ impl fmt::Debug for Connections {
 ///
 /// # If dropped
 /// As for [`Connections::connect`].
+///
+/// ```
+/// use picot_net::{TcpListener, connect_protocol};
+///
+/// # struct Quiet;
+/// #
+/// # impl picot_net::Protocol for Quiet {
+/// #     fn data(&mut self, _: &picot_net::Transport, _: &[u8]) {}
+/// # }
+/// #
+/// # picot_loop::run(async {
+/// let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// let transport = connect_protocol(listener.local_addr()?, Quiet).await?;
+/// let (stream, _) = listener.accept().await?;
+/// transport.write(b"hello")?;
+/// assert_eq!(stream.read(&mut [0; 16]).await?, 5);
+/// # std::io::Result::Ok(())
+/// # })
+/// # .unwrap();
+/// ```
 #[doc(alias = "create_connection")]
 pub async fn connect_protocol(address: impl Into<Address>, protocol: impl Protocol) -> io::Result<Transport> {
     Connections::new()?.connect(address, protocol).await

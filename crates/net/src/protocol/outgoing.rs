@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_part_goes_out_at_a_time_all_comes_in_order() {
+    fn all_bytes_are_sent_in_order_in_parts_of_any_size() {
         for part in [1, 7, PIECE - 1, PIECE, PIECE + 1, 10 * PIECE] {
             let bytes: Vec<u8> = (0..3 * PIECE + 5).map(|n| (n % 251) as u8).collect();
             let mut outgoing = Outgoing::default();

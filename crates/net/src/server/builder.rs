@@ -17,7 +17,7 @@ use crate::open::open_loop;
 #[cfg(unix)]
 use crate::operation_error::raw_os_error;
 use crate::operation_error::{About, Attempts};
-use crate::options::ListenOptions;
+use crate::options::listen::ListenOptions;
 use crate::protocol::{BufferedProtocol, Connections, Protocol};
 use crate::report::report_as;
 use crate::resolve::{SystemResolver, lookup_with};
@@ -37,7 +37,7 @@ use crate::server::listen::Accept;
 ///         .listen_options(ListenOptions::new().backlog(16))
 ///         .bind("0.0.0.0:0")
 ///         .await?
-///         .serve(|stream, peer| async move { stream.write_all(format!("hello, {peer}").as_bytes()).await })?;
+///         .serve(|stream, _| async move { stream.write_all(b"hello").await })?;
 ///     assert_eq!(server.local_addrs().len(), 2);
 ///     std::io::Result::Ok(())
 /// })
@@ -61,17 +61,55 @@ impl<L> ServerBuilder<L> {
     ///
     /// # Panics
     /// If it is 0.
+    ///
+    /// ```
+    /// use picot_net::Server;
+    ///
+    /// # picot_loop::run(async {
+    /// let server = Server::builder().max_connections(100).bind("127.0.0.1:0").await?;
+    /// let server = server.serve(|stream, _| async move { stream.write_all(b"hello").await })?;
+    /// assert_eq!(server.clients(), 0);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn max_connections(self, max: usize) -> ServerBuilder<L> {
         assert!(max > 0, "a server with room for no connection would accept nothing");
         ServerBuilder { max, ..self }
     }
 
     /// Sets the options for the listeners of later calls of [`bind`](ServerBuilder::bind).
+    ///
+    /// ```
+    /// use picot_net::{ListenOptions, Server};
+    ///
+    /// # picot_loop::run(async {
+    /// let options = ListenOptions::new().backlog(16);
+    /// let server = Server::builder().listen_options(options).bind("127.0.0.1:0").await?;
+    /// let _server = server.serve(|stream, _| async move { stream.write_all(b"hello").await })?;
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn listen_options(self, listen: ListenOptions) -> ServerBuilder<L> {
         ServerBuilder { listen, ..self }
     }
 
     /// Adds a listener.
+    ///
+    /// ```
+    /// use picot_net::{Server, TcpListener};
+    ///
+    /// # picot_loop::run(async {
+    /// // For example one that a service manager opened.
+    /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let server = Server::builder().listener(TcpListener::from_std(listener)?);
+    /// let server = server.serve(|stream, _| async move { stream.write_all(b"hello").await })?;
+    /// assert_eq!(server.local_addrs().len(), 1);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn listener(mut self, listener: L) -> ServerBuilder<L> {
         self.listeners.push(listener);
         self
@@ -93,6 +131,19 @@ impl ServerBuilder<TcpListener> {
     ///
     /// # If dropped
     /// Nothing listens.
+    ///
+    /// ```
+    /// use picot_net::Server;
+    ///
+    /// # picot_loop::run(async {
+    /// // At two addresses.
+    /// let server = Server::builder().bind("127.0.0.1:0").await?.bind("0.0.0.0:0").await?;
+    /// let server = server.serve(|stream, _| async move { stream.write_all(b"hello").await })?;
+    /// assert_eq!(server.local_addrs().len(), 2);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub async fn bind(mut self, address: impl Into<Address>) -> io::Result<ServerBuilder<TcpListener>> {
         let address = address.into();
         let bind = async {
@@ -140,6 +191,20 @@ impl<L: Listener> ServerBuilder<L> {
     ///
     /// # Errors
     /// If there is no listener, or this thread has no loop, or it is closed.
+    ///
+    /// ```
+    /// use picot_net::{Server, TcpStream};
+    ///
+    /// # picot_loop::run(async {
+    /// let server = Server::builder().bind("127.0.0.1:0").await?.serve(|stream, peer| async move {
+    ///     stream.write_all(format!("hello, {peer}").as_bytes()).await
+    /// })?;
+    /// let client = TcpStream::connect(server.local_addrs()[0]).await?;
+    /// assert!(client.read(&mut [0; 64]).await? > 7);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     #[track_caller]
     pub fn serve<H, F>(self, handler: H) -> io::Result<Server>
     where
@@ -170,6 +235,28 @@ impl<L: Listener> ServerBuilder<L> {
     ///
     /// # Errors
     /// If there is no listener, or this thread has no loop, or it is closed.
+    ///
+    /// ```
+    /// use picot_net::{Protocol, Server, TcpStream, Transport};
+    ///
+    /// struct Greet;
+    ///
+    /// impl Protocol for Greet {
+    ///     fn made(&mut self, transport: &Transport) {
+    ///         let _ = transport.write(b"hello");
+    ///     }
+    ///
+    ///     fn data(&mut self, _: &Transport, _: &[u8]) {}
+    /// }
+    ///
+    /// picot_loop::run(async {
+    ///     let server = Server::builder().bind("127.0.0.1:0").await?.serve_protocol(|| Greet)?;
+    ///     let client = TcpStream::connect(server.local_addrs()[0]).await?;
+    ///     assert_eq!(client.read(&mut [0; 16]).await?, 5);
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     #[doc(alias = "create_server")]
     pub fn serve_protocol<P: Protocol>(self, factory: impl Fn() -> P + 'static) -> io::Result<Server> {
         let connections = Connections::new()?;
@@ -184,6 +271,34 @@ impl<L: Listener> ServerBuilder<L> {
     ///
     /// # Errors
     /// If there is no listener, or this thread has no loop, or it is closed.
+    ///
+    /// ```
+    /// use picot_net::{BufferedProtocol, Server, TcpStream, Transport};
+    ///
+    /// /// Answers the first byte.
+    /// struct First([u8; 1]);
+    ///
+    /// impl BufferedProtocol for First {
+    ///     fn buffer(&mut self) -> &mut [u8] {
+    ///         &mut self.0
+    ///     }
+    ///
+    ///     fn filled(&mut self, transport: &Transport, _: usize) {
+    ///         let _ = transport.write(&self.0);
+    ///         transport.close();
+    ///     }
+    /// }
+    ///
+    /// picot_loop::run(async {
+    ///     let server = Server::builder().bind("127.0.0.1:0").await?;
+    ///     let server = server.serve_buffered(|| First([0]))?;
+    ///     let client = TcpStream::connect(server.local_addrs()[0]).await?;
+    ///     client.write_all(b"x").await?;
+    ///     assert_eq!(client.read(&mut [0; 16]).await?, 1);
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     pub fn serve_buffered<P: BufferedProtocol>(self, factory: impl Fn() -> P + 'static) -> io::Result<Server> {
         let connections = Connections::new()?;
         self.start(Some(connections.clone()), move |_, stream, peer| {

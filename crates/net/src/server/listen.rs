@@ -22,6 +22,21 @@ use crate::stream::TcpStream;
     label = "expected `picot_net::TcpListener` or `picot_net::UnixListener`",
     note = "convert a listener of std with `TcpListener::from_std` or `UnixListener::from_std`"
 )]
+/// ```
+/// use picot_net::{Listener, Server, ServerBuilder, TcpListener};
+///
+/// # picot_loop::run(async {
+/// /// Works for TCP and for Unix sockets.
+/// fn with_limit<L: Listener>(listener: L) -> ServerBuilder<L> {
+///     Server::builder().max_connections(100).listener(listener)
+/// }
+///
+/// let server = with_limit(TcpListener::bind("127.0.0.1:0").await?);
+/// let _server = server.serve(|stream, _| async move { stream.write_all(b"hello").await })?;
+/// # std::io::Result::Ok(())
+/// # })
+/// # .unwrap();
+/// ```
 pub trait Listener: Accept {}
 
 /// The operations behind [`Listener`], for this crate only.

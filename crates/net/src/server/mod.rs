@@ -48,13 +48,12 @@ const REST: Duration = Duration::from_secs(1);
 ///
 /// ```
 /// use std::time::Duration;
-/// use futures_lite::{AsyncReadExt, AsyncWriteExt};
+/// use futures_lite::AsyncReadExt;
 /// use picot_net::{Server, TcpStream};
 ///
 /// picot_loop::run(async {
-///     let server = Server::builder().max_connections(1_000).bind("127.0.0.1:0").await?.serve(|mut stream, _peer| async move {
-///         stream.write_all(b"goodbye").await
-///     })?;
+///     let server = Server::builder().max_connections(1_000).bind("127.0.0.1:0").await?;
+///     let server = server.serve(|stream, _| async move { stream.write_all(b"goodbye").await })?;
 ///     let mut client = TcpStream::connect(server.local_addrs()[0]).await?;
 ///     let mut text = String::new();
 ///     client.read_to_string(&mut text).await?;
@@ -107,6 +106,17 @@ pub(crate) trait Link {
 
 impl Server {
     /// Options of a server, before it serves.
+    ///
+    /// ```
+    /// use picot_net::Server;
+    ///
+    /// # picot_loop::run(async {
+    /// let builder = Server::builder().max_connections(100).bind("127.0.0.1:0").await?;
+    /// let _server = builder.serve(|stream, _| async move { stream.write_all(b"hello").await })?;
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn builder<L>() -> ServerBuilder<L> {
         ServerBuilder::new()
     }
@@ -114,22 +124,84 @@ impl Server {
     /// The addresses at which it listens, in the order of binding; none once it is closed.
     ///
     /// Unix sockets are not among them.
+    ///
+    /// ```
+    /// use picot_net::Server;
+    ///
+    /// # picot_loop::run(async {
+    /// let server = Server::builder().bind("127.0.0.1:0").await?;
+    /// let server = server.serve(|stream, _| async move { stream.write_all(b"hello").await })?;
+    /// println!("serving at {}", server.local_addrs()[0]);
+    /// server.close();
+    /// assert!(server.local_addrs().is_empty());
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     #[doc(alias = "sockets")]
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
         if self.is_closed() { Vec::new() } else { self.shared.addresses.clone() }
     }
 
     /// How many connections are open.
+    ///
+    /// ```
+    /// use picot_net::{Server, TcpStream};
+    ///
+    /// # picot_loop::run(async {
+    /// let server = Server::builder().bind("127.0.0.1:0").await?;
+    /// let server = server.serve(|stream, _peer| async move {
+    ///     stream.read(&mut [0]).await?; // until the client ends
+    ///     Ok(())
+    /// })?;
+    /// let _client = TcpStream::connect(server.local_addrs()[0]).await?;
+    /// while server.clients() == 0 {
+    ///     picot_loop::yield_now().await;
+    /// }
+    /// assert_eq!(server.clients(), 1);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn clients(&self) -> usize {
         self.shared.clients()
     }
 
     /// Whether it is closed, and accepts nothing any more.
+    ///
+    /// ```
+    /// use picot_net::Server;
+    ///
+    /// # picot_loop::run(async {
+    /// let server = Server::builder().bind("127.0.0.1:0").await?;
+    /// let server = server.serve(|stream, _| async move { stream.write_all(b"hello").await })?;
+    /// assert!(!server.is_closed());
+    /// server.close();
+    /// assert!(server.is_closed());
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn is_closed(&self) -> bool {
         self.shared.is_closed.get()
     }
 
     /// Stops listening in the next turn. Open connections stay open. Closing twice is fine.
+    ///
+    /// ```
+    /// use picot_net::{Server, TcpStream};
+    ///
+    /// # picot_loop::run(async {
+    /// let server = Server::builder().bind("127.0.0.1:0").await?;
+    /// let server = server.serve(|stream, _| async move { stream.write_all(b"hello").await })?;
+    /// let address = server.local_addrs()[0];
+    /// server.close();
+    /// server.wait_closed().await;
+    /// assert!(TcpStream::connect(address).await.is_err(), "refused");
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn close(&self) {
         self.shared.close();
     }
@@ -139,6 +211,22 @@ impl Server {
     ///
     /// # If dropped
     /// Nothing happens.
+    ///
+    /// ```
+    /// use picot_net::{Server, TcpStream};
+    ///
+    /// # picot_loop::run(async {
+    /// let server = Server::builder().bind("127.0.0.1:0").await?;
+    /// let server = server.serve(|stream, _| async move { stream.write_all(b"hello").await })?;
+    /// let client = TcpStream::connect(server.local_addrs()[0]).await?;
+    /// client.read(&mut [0; 16]).await?; // the connection is being served
+    /// server.close();
+    /// server.wait_closed().await;
+    /// assert_eq!(server.clients(), 0);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub async fn wait_closed(&self) {
         let shared = &self.shared;
         // The last listener that ends closes the server.
@@ -153,6 +241,17 @@ impl Server {
     ///
     /// # If dropped
     /// The server is closed.
+    ///
+    /// ``` no_run
+    /// use picot_net::Server;
+    ///
+    /// picot_loop::run(async {
+    ///     let server = Server::builder().bind("127.0.0.1:7007").await?;
+    ///     let server = server.serve(|stream, _| async move { stream.write_all(b"hello").await })?;
+    ///     server.serve_forever().await
+    /// })
+    /// .unwrap();
+    /// ```
     pub async fn serve_forever(&self) -> io::Result<()> {
         poll_fn(budget::poll_left).await;
         budget::spend();
@@ -163,6 +262,7 @@ impl Server {
             let text = format!("another `serve_forever` waits for {self} already; use `wait_closed` beside it");
             return Err(io::Error::other(text));
         }
+        // From here on, dropping this future closes the server, as cancelling does in asyncio.
         let _closes = CloseOnDrop(&self.shared);
         self.wait_closed().await;
         if self.shared.handle.is_closed() {
@@ -177,6 +277,23 @@ impl Server {
     ///
     /// # If dropped
     /// The server is closed; no connection is aborted.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use picot_net::{Server, TcpStream};
+    ///
+    /// # picot_loop::run(async {
+    /// let server = Server::builder().bind("127.0.0.1:0").await?;
+    /// let server = server.serve(|_stream, _peer| std::future::pending())?;
+    /// let _client = TcpStream::connect(server.local_addrs()[0]).await?;
+    /// while server.clients() == 0 {
+    ///     picot_loop::yield_now().await;
+    /// }
+    /// assert_eq!(server.shutdown(Duration::from_millis(5)).await, 1, "its handler never ends");
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub async fn shutdown(&self, deadline: Duration) -> usize {
         self.close();
         let ended = async {
@@ -186,6 +303,7 @@ impl Server {
         if within(Some(deadline), "shutting down", ended).await.is_ok() {
             return 0;
         }
+        // Counted before the abort, which ends them.
         let late = self.clients();
         self.abort_clients();
         self.wait_closed().await;
@@ -196,6 +314,25 @@ impl Server {
     ///
     /// A handler reads an end, as if its peer had sent everything, and may still answer. A
     /// protocol's transport is closed.
+    ///
+    /// ```
+    /// use picot_net::{Server, TcpStream};
+    ///
+    /// # picot_loop::run(async {
+    /// let server = Server::builder().bind("127.0.0.1:0").await?;
+    /// let server = server.serve(|stream, _peer| async move {
+    ///     stream.write_all(b"hello").await?;
+    ///     assert_eq!(stream.read(&mut [0]).await?, 0, "the server asks for an end");
+    ///     stream.write_all(b"goodbye").await
+    /// })?;
+    /// let client = TcpStream::connect(server.local_addrs()[0]).await?;
+    /// assert_eq!(client.read(&mut [0; 16]).await?, 5);
+    /// server.close_clients();
+    /// assert_eq!(client.read(&mut [0; 16]).await?, 7);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn close_clients(&self) {
         for client in self.shared.links() {
             client.end_reading();
@@ -206,10 +343,31 @@ impl Server {
     }
 
     /// Ends all connections at once: cancels handlers and aborts transports. Peers see a reset.
+    ///
+    /// ```
+    /// use picot_net::{Server, TcpStream};
+    ///
+    /// # picot_loop::run(async {
+    /// let server = Server::builder().bind("127.0.0.1:0").await?;
+    /// let server = server.serve(|stream, _peer| async move {
+    ///     stream.write_all(b"hello").await?;
+    ///     std::future::pending().await
+    /// })?;
+    /// let client = TcpStream::connect(server.local_addrs()[0]).await?;
+    /// assert_eq!(client.read(&mut [0; 16]).await?, 5);
+    /// server.abort_clients();
+    /// let error = client.read(&mut [0; 16]).await.unwrap_err();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn abort_clients(&self) {
         for client in self.shared.links() {
             client.reset_on_close();
         }
+        // A cancel takes effect in a later step, so no user code runs while the clients are
+        // borrowed.
         for (_, client) in self.shared.clients.borrow().iter() {
             client.task.cancel("the server aborts its connections");
         }
@@ -232,6 +390,7 @@ impl Shared {
         if self.is_closed.replace(true) {
             return;
         }
+        // Taken out, so that no borrow is live while tasks are cancelled.
         for acceptor in self.acceptors.take() {
             acceptor.cancel("the server is closed");
         }
@@ -305,6 +464,7 @@ struct Leave {
 impl Drop for Leave {
     fn drop(&mut self) {
         let client = self.shared.clients.borrow_mut().remove(self.key);
+        // Dropped after the borrow, before the notification.
         drop(client);
         self.shared.changed.notify();
     }
@@ -324,6 +484,8 @@ impl Drop for Listening {
         let left = self.0.listening.get() - 1;
         self.0.listening.set(left);
         if left == 0 {
+            // Without a listener the server can accept nothing more, for example after the loop
+            // closed.
             self.0.is_closed.set(true);
         }
         self.0.changed.notify();

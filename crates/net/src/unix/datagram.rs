@@ -48,7 +48,7 @@ use crate::report::unix_name;
 /// ```
 pub struct UnixDatagram {
     source: Source<net::UnixDatagram>,
-    // After the source, whose descriptor is closed when this counts it.
+    // Dropped after the source, so that the descriptor is closed by the time it is counted as free.
     _count: CountWhenClosed,
     path: Option<OwnedPath>,
 }
@@ -61,9 +61,24 @@ impl UnixDatagram {
     ///
     /// # Errors
     /// The operating system's error, with the path. [`AddrInUse`](io::ErrorKind::AddrInUse) if a
-    /// process has a socket there, or if something else than a socket is there.
+    /// process has a socket there, or if something other than a socket is there.
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) if the path is empty, too long, or contains a
     /// zero byte. And if this thread has no loop, or it is closed.
+    ///
+    /// ```
+    /// use picot_net::UnixDatagram;
+    ///
+    /// # picot_loop::run(async {
+    /// let path = std::env::temp_dir().join(format!("picot-datagram-bind-{}", std::process::id()));
+    /// let server = UnixDatagram::bind(&path)?;
+    /// UnixDatagram::unbound()?.send_to(b"hello", &path).await?;
+    /// assert_eq!(server.recv(&mut [0; 16]).await?, 5);
+    /// drop(server);
+    /// assert!(!path.exists());
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn bind(path: impl AsRef<Path>) -> io::Result<UnixDatagram> {
         fn bind(path: &Path) -> io::Result<UnixDatagram> {
             budget::spend_call();
@@ -79,6 +94,17 @@ impl UnixDatagram {
     ///
     /// # Errors
     /// The operating system's error; and if this thread has no loop.
+    ///
+    /// ```
+    /// use picot_net::UnixDatagram;
+    ///
+    /// # picot_loop::run(async {
+    /// let socket = UnixDatagram::unbound()?;
+    /// assert!(socket.local_addr()?.is_unnamed());
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn unbound() -> io::Result<UnixDatagram> {
         UnixDatagram::take_over(net::UnixDatagram::unbound()?)
     }
@@ -87,6 +113,18 @@ impl UnixDatagram {
     ///
     /// # Errors
     /// The operating system's error; and if this thread has no loop.
+    ///
+    /// ```
+    /// use picot_net::UnixDatagram;
+    ///
+    /// # picot_loop::run(async {
+    /// let (one, two) = UnixDatagram::pair()?;
+    /// one.send(b"hello").await?;
+    /// assert_eq!(two.recv(&mut [0; 16]).await?, 5);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     #[doc(alias = "socketpair")]
     pub fn pair() -> io::Result<(UnixDatagram, UnixDatagram)> {
         let (one, two) = net::UnixDatagram::pair()?;
@@ -98,6 +136,19 @@ impl UnixDatagram {
     ///
     /// # Errors
     /// The operating system's error, with the path; and if this thread has no loop.
+    ///
+    /// ```
+    /// use picot_net::UnixDatagram;
+    ///
+    /// # picot_loop::run(async {
+    /// let (one, two) = std::os::unix::net::UnixDatagram::pair()?;
+    /// let (one, two) = (UnixDatagram::from_std(one)?, UnixDatagram::from_std(two)?);
+    /// one.send(b"hello").await?;
+    /// assert_eq!(two.recv(&mut [0; 16]).await?, 5);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn from_std(socket: net::UnixDatagram) -> io::Result<UnixDatagram> {
         let name = socket_name(&SockRef::from(&socket));
         UnixDatagram::take_over(socket).about(format_args!("take over the {name}"))
@@ -109,6 +160,18 @@ impl UnixDatagram {
 
     /// Returns the socket as one of std. It stays in non-blocking mode, and its path is not removed
     /// any more.
+    ///
+    /// ```
+    /// use picot_net::UnixDatagram;
+    ///
+    /// # picot_loop::run(async {
+    /// let (one, _two) = UnixDatagram::pair()?;
+    /// let error = one.into_std().recv(&mut [0; 16]).unwrap_err();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock, "still in non-blocking mode");
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn into_std(self) -> net::UnixDatagram {
         if let Some(path) = self.path {
             path.leave();
@@ -120,6 +183,20 @@ impl UnixDatagram {
     ///
     /// # Errors
     /// The operating system's error, with the path.
+    ///
+    /// ```
+    /// use picot_net::UnixDatagram;
+    ///
+    /// # picot_loop::run(async {
+    /// let path = std::env::temp_dir().join(format!("datagram-connect-{}", std::process::id()));
+    /// let (server, client) = (UnixDatagram::bind(&path)?, UnixDatagram::unbound()?);
+    /// client.connect(&path)?;
+    /// client.send(b"hello").await?;
+    /// assert_eq!(server.recv(&mut [0; 16]).await?, 5);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn connect(&self, path: impl AsRef<Path>) -> io::Result<()> {
         let path = path.as_ref();
         let connected = path::address(path).and_then(|address| self.socket().connect(&address));
@@ -134,6 +211,18 @@ impl UnixDatagram {
     ///
     /// # If dropped
     /// The datagram is not sent.
+    ///
+    /// ```
+    /// use picot_net::UnixDatagram;
+    ///
+    /// # picot_loop::run(async {
+    /// let (one, two) = UnixDatagram::pair()?;
+    /// assert_eq!(one.send(b"hello").await?, 5);
+    /// assert_eq!(two.recv(&mut [0; 16]).await?, 5);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub async fn send(&self, datagram: &[u8]) -> io::Result<usize> {
         let sent = operate(&self.source, Direction::Write, |socket| socket.send(datagram)).await;
         sent.map_err(|error| self.not_sent(error))
@@ -163,6 +252,19 @@ impl UnixDatagram {
     ///
     /// # If dropped
     /// The datagram is not sent.
+    ///
+    /// ```
+    /// use picot_net::UnixDatagram;
+    ///
+    /// # picot_loop::run(async {
+    /// let path = std::env::temp_dir().join(format!("datagram-send-to-{}", std::process::id()));
+    /// let (server, client) = (UnixDatagram::bind(&path)?, UnixDatagram::unbound()?);
+    /// client.send_to(b"hello", &path).await?;
+    /// assert_eq!(server.recv(&mut [0; 16]).await?, 5);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub async fn send_to(&self, datagram: &[u8], path: impl AsRef<Path>) -> io::Result<usize> {
         let path = path.as_ref();
         let sent = match path::address(path) {
@@ -201,6 +303,20 @@ impl UnixDatagram {
     ///
     /// # If dropped
     /// No datagram is lost.
+    ///
+    /// ```
+    /// use picot_net::UnixDatagram;
+    ///
+    /// # picot_loop::run(async {
+    /// let (one, two) = UnixDatagram::pair()?;
+    /// one.send(b"hello").await?;
+    /// let mut buffer = [0; 64];
+    /// let length = two.recv(&mut buffer).await?;
+    /// assert_eq!(&buffer[..length], b"hello");
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let received = operate(&self.source, Direction::Read, |socket| socket.recv(buffer)).await;
         received.map_err(|error| self.not_received(error))
@@ -214,6 +330,19 @@ impl UnixDatagram {
     ///
     /// # If dropped
     /// No datagram is lost.
+    ///
+    /// ```
+    /// use picot_net::UnixDatagram;
+    ///
+    /// # picot_loop::run(async {
+    /// let (one, two) = UnixDatagram::pair()?;
+    /// one.send(b"hello").await?;
+    /// let (length, sender) = two.recv_from(&mut [0; 64]).await?;
+    /// assert!(length == 5 && sender.is_unnamed());
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         let received = operate(&self.source, Direction::Read, |socket| socket.recv_from(buffer)).await;
         received.map_err(|error| self.not_received(error))
@@ -223,12 +352,36 @@ impl UnixDatagram {
     ///
     /// # Errors
     /// The operating system's error, with the path.
+    ///
+    /// ```
+    /// use picot_net::UnixDatagram;
+    ///
+    /// # picot_loop::run(async {
+    /// let path = std::env::temp_dir().join(format!("picot-datagram-addr-{}", std::process::id()));
+    /// let socket = UnixDatagram::bind(&path)?;
+    /// assert_eq!(socket.local_addr()?.as_pathname(), Some(&*path));
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         let asked = self.source.get_ref().local_addr();
         asked.about(format_args!("ask for the address of a datagram socket"))
     }
 
     /// The socket, for its options. Do not send or receive through it: the loop would not notice.
+    ///
+    /// ```
+    /// use picot_net::UnixDatagram;
+    ///
+    /// # picot_loop::run(async {
+    /// let (one, _two) = UnixDatagram::pair()?;
+    /// one.socket().set_send_buffer_size(64 * 1024)?;
+    /// assert!(one.socket().send_buffer_size()? >= 64 * 1024);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     #[doc(alias = "setsockopt")]
     pub fn socket(&self) -> SockRef<'_> {
         SockRef::from(self.source.get_ref())

@@ -45,7 +45,7 @@ const BACKLOG: i32 = i32::MAX;
 /// ```
 pub struct UnixListener {
     source: Source<net::UnixListener>,
-    // After the source, whose descriptor is closed when this counts it.
+    // Dropped after the source, so that the descriptor is closed by the time it is counted as free.
     _count: CountWhenClosed,
     path: Option<OwnedPath>,
     rest: Rest,
@@ -60,6 +60,20 @@ impl UnixListener {
     /// process has a socket there, or if something other than a socket is there.
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) if the path is empty, too long, or contains a
     /// zero byte. And if this thread has no loop, or it is closed.
+    ///
+    /// ```
+    /// use picot_net::UnixListener;
+    ///
+    /// # picot_loop::run(async {
+    /// let path = std::env::temp_dir().join(format!("picot-listener-bind-{}", std::process::id()));
+    /// let listener = UnixListener::bind(&path)?;
+    /// assert_eq!(UnixListener::bind(&path).unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
+    /// drop(listener);
+    /// assert!(!path.exists());
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     #[doc(alias = "create_unix_server")]
     pub fn bind(path: impl AsRef<Path>) -> io::Result<UnixListener> {
         fn bind(path: &Path) -> io::Result<UnixListener> {
@@ -79,6 +93,20 @@ impl UnixListener {
     ///
     /// # Errors
     /// The operating system's error; and if this thread has no loop, or it is closed.
+    ///
+    /// ```
+    /// use picot_net::{UnixListener, UnixStream};
+    ///
+    /// # picot_loop::run(async {
+    /// let path = std::env::temp_dir().join(format!("picot-listener-from-{}", std::process::id()));
+    /// let listener = UnixListener::from_std(std::os::unix::net::UnixListener::bind(&path)?)?;
+    /// let _client = UnixStream::connect(&path).await?;
+    /// let (_stream, _peer) = listener.accept().await?;
+    /// std::fs::remove_file(&path)?;
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn from_std(listener: net::UnixListener) -> io::Result<UnixListener> {
         let name = SockRef::from(&listener).local_addr().ok().and_then(|address| unix_name(&address));
         let register = || {
@@ -94,6 +122,19 @@ impl UnixListener {
     }
 
     /// Converts into a listener of std, which stays in non-blocking mode. Its path is not removed.
+    ///
+    /// ```
+    /// use picot_net::UnixListener;
+    ///
+    /// # picot_loop::run(async {
+    /// let path = std::env::temp_dir().join(format!("picot-listener-into-{}", std::process::id()));
+    /// let listener = UnixListener::bind(&path)?.into_std();
+    /// drop(listener);
+    /// std::fs::remove_file(&path)?; // the path is left to its new owner
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn into_std(self) -> net::UnixListener {
         if let Some(path) = self.path {
             path.leave();
@@ -111,6 +152,21 @@ impl UnixListener {
     ///
     /// # If dropped
     /// No connection is lost: one that was not accepted waits for the next call.
+    ///
+    /// ```
+    /// use picot_net::{UnixListener, UnixStream};
+    ///
+    /// # picot_loop::run(async {
+    /// let path = std::env::temp_dir().join(format!("listener-accept-{}", std::process::id()));
+    /// let listener = UnixListener::bind(&path)?;
+    /// let client = UnixStream::connect(&path).await?;
+    /// let (stream, _peer) = listener.accept().await?;
+    /// stream.write_all(b"hello").await?;
+    /// assert_eq!(client.read(&mut [0; 16]).await?, 5);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub async fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
         let finish = |(stream, peer)| Ok((UnixStream::take_over(stream)?, peer));
         let accepted = self.rest.accept(&self.source, |listener| listener.accept().and_then(finish)).await;
@@ -133,6 +189,21 @@ impl UnixListener {
     }
 
     /// The connections, one after the other, as a [`Stream`](futures_core::Stream).
+    ///
+    /// ```
+    /// use futures_lite::StreamExt;
+    /// use picot_net::{UnixListener, UnixStream};
+    ///
+    /// # picot_loop::run(async {
+    /// let path = std::env::temp_dir().join(format!("listener-incoming-{}", std::process::id()));
+    /// let listener = UnixListener::bind(&path)?;
+    /// let _clients = (UnixStream::connect(&path).await?, UnixStream::connect(&path).await?);
+    /// let streams: Vec<UnixStream> = listener.incoming().take(2).try_collect().await?;
+    /// assert_eq!(streams.len(), 2);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn incoming(&self) -> Incoming<'_, UnixStream> {
         Incoming::new(async || Ok(self.accept().await?.0))
     }
@@ -141,6 +212,18 @@ impl UnixListener {
     ///
     /// # Errors
     /// The operating system's error.
+    ///
+    /// ```
+    /// use picot_net::UnixListener;
+    ///
+    /// # picot_loop::run(async {
+    /// let path = std::env::temp_dir().join(format!("picot-listener-addr-{}", std::process::id()));
+    /// let listener = UnixListener::bind(&path)?;
+    /// assert_eq!(listener.local_addr()?.as_pathname(), Some(&*path));
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.source.get_ref().local_addr()
     }

@@ -11,6 +11,7 @@ pub use datagram::UnixDatagram;
 pub use listener::UnixListener;
 pub use stream::UnixStream;
 
-/// How long to wait, at first and at most, before a full peer is tried again: the kernel does not report when it has room.
+/// The first and the longest pause before a full peer is tried again, because the kernel does not
+/// report when the peer has room.
 const REST: Duration = Duration::from_millis(1);
 const REST_MAX: Duration = Duration::from_millis(50);

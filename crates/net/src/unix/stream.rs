@@ -62,6 +62,21 @@ impl UnixStream {
     ///
     /// # If dropped
     /// The connection is not made, or closed again.
+    ///
+    /// ```
+    /// use picot_net::{UnixListener, UnixStream};
+    ///
+    /// # picot_loop::run(async {
+    /// let path = std::env::temp_dir().join(format!("stream-connect-{}", std::process::id()));
+    /// let listener = UnixListener::bind(&path)?;
+    /// let client = UnixStream::connect(&path).await?;
+    /// let (server, _) = listener.accept().await?;
+    /// client.write_all(b"hello").await?;
+    /// assert_eq!(server.read(&mut [0; 16]).await?, 5);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     #[doc(alias = "create_unix_connection")]
     #[doc(alias = "open_unix_connection")]
     pub async fn connect(path: impl AsRef<Path>) -> io::Result<UnixStream> {
@@ -102,6 +117,18 @@ impl UnixStream {
     ///
     /// # Errors
     /// The operating system's error; and if this thread has no loop.
+    ///
+    /// ```
+    /// use picot_net::UnixStream;
+    ///
+    /// # picot_loop::run(async {
+    /// let (one, two) = UnixStream::pair()?;
+    /// one.write_all(b"hello").await?;
+    /// assert_eq!(two.read(&mut [0; 16]).await?, 5);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     #[doc(alias = "socketpair")]
     pub fn pair() -> io::Result<(UnixStream, UnixStream)> {
         let (one, two) = net::UnixStream::pair()?;
@@ -136,14 +163,26 @@ impl UnixStream {
     pub(crate) fn take_over(stream: net::UnixStream) -> io::Result<UnixStream> {
         stream.set_nonblocking(true)?;
         let source = LoopHandle::try_current()?.register(stream)?;
-        // There may be data already, and there is room to send. Otherwise the first attempt finds
-        // out.
+        // A new connection usually has room to send, and may have data already. Assuming both saves
+        // a wait; if an assumption is wrong, the first attempt would block and clears it.
         source.assume_ready(Direction::Read);
         source.assume_ready(Direction::Write);
         Ok(UnixStream { source: Rc::new(source), _count: CountWhenClosed })
     }
 
     /// Returns the connection as one of std. It stays in non-blocking mode.
+    ///
+    /// ```
+    /// use picot_net::UnixStream;
+    ///
+    /// # picot_loop::run(async {
+    /// let (one, _two) = UnixStream::pair()?;
+    /// let stream: std::os::unix::net::UnixStream = one.into_std();
+    /// stream.set_nonblocking(false)?; // for blocking code
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn into_std(self) -> net::UnixStream {
         self.into_source().into_inner()
     }
@@ -152,6 +191,19 @@ impl UnixStream {
     ///
     /// # Errors
     /// The operating system's error, with the name of the connection.
+    ///
+    /// ```
+    /// use picot_net::{UnixListener, UnixStream};
+    ///
+    /// # picot_loop::run(async {
+    /// let path = std::env::temp_dir().join(format!("picot-stream-peer-{}", std::process::id()));
+    /// let _listener = UnixListener::bind(&path)?;
+    /// let client = UnixStream::connect(&path).await?;
+    /// assert_eq!(client.peer_addr()?.as_pathname(), Some(&*path));
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         let stream = self.source.get_ref();
         stream.peer_addr().map_err(|error| failed(stream, "ask for the peer's address of", error))
@@ -161,12 +213,35 @@ impl UnixStream {
     ///
     /// # Errors
     /// The operating system's error, with the name of the connection.
+    ///
+    /// ```
+    /// use picot_net::UnixStream;
+    ///
+    /// # picot_loop::run(async {
+    /// let (one, _two) = UnixStream::pair()?;
+    /// assert!(one.local_addr()?.is_unnamed());
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         let stream = self.source.get_ref();
         stream.local_addr().map_err(|error| failed(stream, "ask for the local address of", error))
     }
 
     /// The socket, for its options. Do not read or write through it: the loop would not notice.
+    ///
+    /// ```
+    /// use picot_net::UnixStream;
+    ///
+    /// # picot_loop::run(async {
+    /// let (one, _two) = UnixStream::pair()?;
+    /// one.socket().set_send_buffer_size(64 * 1024)?;
+    /// assert!(one.socket().send_buffer_size()? >= 64 * 1024);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     #[doc(alias = "setsockopt")]
     pub fn socket(&self) -> SockRef<'_> {
         SockRef::from(self.source.get_ref())
@@ -177,6 +252,20 @@ impl UnixStream {
     ///
     /// # Errors
     /// The operating system's error. A connection that has ended already is no error.
+    ///
+    /// ```
+    /// use std::net::Shutdown;
+    /// use picot_net::UnixStream;
+    ///
+    /// # picot_loop::run(async {
+    /// let (one, two) = UnixStream::pair()?;
+    /// one.shutdown(Shutdown::Write)?;
+    /// assert_eq!(two.read(&mut [0; 16]).await?, 0, "the end of the stream");
+    /// two.write_all(b"the other direction is still open").await?;
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         Duplex::shutdown(self, how)
     }
@@ -184,6 +273,21 @@ impl UnixStream {
     /// Splits the stream into two halves, for two owners, such as two tasks; an example is at
     /// [`ReadHalf`]. Within one function, use `&stream` to read and write instead, which costs
     /// nothing.
+    ///
+    /// ```
+    /// use picot_net::UnixStream;
+    ///
+    /// # picot_loop::run(async {
+    /// let (one, two) = UnixStream::pair()?;
+    /// let (mut read, mut write) = one.split();
+    /// let writer = picot_loop::spawn(async move { write.write_all(b"ping").await });
+    /// two.write_all(b"pong").await?;
+    /// assert_eq!(read.read(&mut [0; 16]).await?, 4);
+    /// writer.await.unwrap()?;
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
     pub fn split(self) -> (ReadHalf<UnixStream>, WriteHalf<UnixStream>) {
         split(self)
     }
@@ -206,7 +310,7 @@ fn socket() -> io::Result<Socket> {
 }
 
 descriptor!(UnixStream, net::UnixStream);
-duplex!(UnixStream);
+duplex!(UnixStream, pair: "# let (near, far) = picot_net::UnixStream::pair()?;");
 
 impl fmt::Debug for UnixStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

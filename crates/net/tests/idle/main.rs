@@ -1,7 +1,8 @@
-//! What a connection by protocol costs while it does nothing, by a counting allocator: all that is ours of it, the reactor's part
-//! included.
+//! The memory of an idle connection of a protocol, by a counting allocator, including the part of
+//! the reactor.
 //!
-//! A program of its own, because it has nearly all descriptors that a process may have, and counts what the process allocates.
+//! A program of its own, because it uses nearly all descriptors of the process, and counts all its
+//! allocations.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{self, Read, Write};
@@ -18,17 +19,17 @@ struct Counting;
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-// SAFETY: Every call is passed on to the system's allocator as it came.
+// SAFETY: Every call is passed on unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         LIVE.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: The caller's contract is the same.
+        // SAFETY: The contract of the caller is the same.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: The caller's contract is the same.
+        // SAFETY: The contract of the caller is the same.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -41,12 +42,13 @@ impl Protocol for Echo {
     }
 }
 
-/// So many connections are asked for, and so many are left out of what is measured: by then the loop and the set have what they
-/// need at all, such as the buffer.
+/// The number of connections, and how many of the first ones are not measured: by then the loop and
+/// the set have allocated what they need once, such as the buffer.
 const COUNT: usize = 10_000;
 const FIRST: usize = 50;
 
-/// How many connections this process may have with both of their ends, where it can tell.
+/// How many connections this process can have with both of their ends, if the system reports its
+/// limit.
 fn possible() -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
@@ -54,8 +56,8 @@ fn possible() -> usize {
     (limit - 40) / 2
 }
 
-/// Adds clients until there are `count`, several at a time, as the backlog holds them. Each has had one answer, so nothing of it
-/// is new any more.
+/// Adds clients until there are `count`, several at a time, as many as the backlog holds. Each has
+/// received one answer, so that all lazy allocations are done.
 async fn connect(server: &Server, clients: &mut Vec<TcpStream>, count: usize) -> io::Result<()> {
     while clients.len() < count {
         let first = clients.len();
@@ -104,6 +106,7 @@ fn an_idle_connection_by_protocol_costs_less_than_400_bytes() {
     let rounds = rounds.unwrap().unwrap();
     println!("{rounds:?} bytes an idle connection, {count} of them, again and again");
     assert!(rounds.iter().all(|bytes| (64..400).contains(bytes)), "{rounds:?}");
-    // The first times that all end at once take some lists, which stay; nothing of the connections does.
+    // The first rounds in which all connections end at once allocate some lists, which stay;
+    // nothing stays for each connection.
     assert_eq!(rounds[4], rounds[3]);
 }

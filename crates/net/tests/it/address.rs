@@ -1,4 +1,4 @@
-//! Numbers and names.
+//! Addresses: numeric ones, and names that are looked up.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
@@ -39,7 +39,7 @@ fn control_characters_of_a_name_are_escaped_where_it_is_shown() {
 }
 
 #[test]
-fn names_are_looked_up_off_the_loop() {
+fn names_are_looked_up_on_another_thread() {
     run(async {
         for form in [Address::from("localhost:80"), ("localhost", 80).into()] {
             let found = lookup(form).await?;
@@ -52,7 +52,7 @@ fn names_are_looked_up_off_the_loop() {
 #[test]
 fn malformed_addresses_are_errors() {
     run(async {
-        // The last but two may have been meant as an IPv6 address with a port or without.
+        // All but the last two could be an IPv6 address with or without a port.
         for text in ["", ":80", "localhost", "localhost:port", "127.0.0.1:99999", "::1:80", "[]:80", "[::1]"] {
             let error = lookup(text).await.unwrap_err();
             assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput, "{text:?}: {error}");
@@ -61,7 +61,8 @@ fn malformed_addresses_are_errors() {
     });
 }
 
-/// Names that need no name server are found at once, even while lookups that a silent one keeps have every thread.
+/// A name that needs no name server is found at once, even if lookups at a silent name server
+/// occupy every thread of the lane.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_name_in_the_hosts_file_does_not_wait_for_a_thread() {

@@ -1,4 +1,4 @@
-//! Counts what a thread holds of the heap, by an allocator that counts.
+//! Counts the heap memory that a thread holds, by a counting allocator.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -9,17 +9,17 @@ thread_local! {
     static HELD: Cell<isize> = const { Cell::new(0) };
 }
 
-// SAFETY: Every call is passed on to the system's allocator as it came.
+// SAFETY: Every call is passed on unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         HELD.set(HELD.get() + layout.size() as isize);
-        // SAFETY: The caller's contract is the same.
+        // SAFETY: The contract of the caller is the same.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         HELD.set(HELD.get() - layout.size() as isize);
-        // SAFETY: The caller's contract is the same.
+        // SAFETY: The contract of the caller is the same.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -27,7 +27,8 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// How many bytes this thread has allocated and not freed. What it allocates and another frees counts for ever.
+/// The number of bytes that this thread has allocated and not freed. Memory that another thread
+/// frees counts for ever.
 pub(crate) fn held() -> isize {
     HELD.get()
 }

@@ -1,12 +1,11 @@
-//! Which of the public types may be sent to other threads, shared between them, and moved while they are awaited: as a
-//! table, so that none changes unnoticed.
+//! Which public types are `Send`, `Sync` and `Unpin`, as a table, so that no change goes unnoticed.
 
 use std::marker::{PhantomData, PhantomPinned};
 use std::rc::Rc;
 
 use picot_net::*;
 
-/// What holds for a type without the trait, unless the inherent constant of the same name is there.
+/// The value for a type without the trait. An inherent constant of the same name takes precedence.
 trait Without {
     const HAS: bool = false;
 }
@@ -32,12 +31,12 @@ macro_rules! table {
     )*};
 }
 
-/// Belongs to its loop, and so to its thread.
+/// The type belongs to its loop, and so to the loop's thread.
 const HERE: [bool; 3] = [false, false, true];
 const ANYWHERE: [bool; 3] = [true, true, true];
 
 #[test]
-fn the_table_of_auto_traits_is_this() {
+fn the_auto_traits_of_public_types_are_these() {
     table! {
         TcpStream: HERE,
         TcpListener: HERE,
@@ -54,16 +53,16 @@ fn the_table_of_auto_traits_is_this() {
         ServerBuilder<TcpListener>: HERE,
         Connections: HERE,
         Transport: HERE,
-        // A resolver may be anything.
+        // A resolver may hold any type.
         ConnectOptions: HERE,
-        // These are as what is inside.
+        // These depend on their type argument.
         Reader<Vec<u8>>: ANYWHERE,
         Reader<Rc<u8>>: HERE,
         Reader<PhantomPinned>: [true, true, false],
         Lines<Vec<u8>>: ANYWHERE,
         Writer<Vec<u8>>: ANYWHERE,
         Writer<Rc<u8>>: HERE,
-        // These go to the threads that make loops, sockets or lookups of them.
+        // These move to other threads, which make loops, sockets or lookups of them.
         Address: ANYWHERE,
         ListenOptions: ANYWHERE,
         UdpOptions: ANYWHERE,
@@ -76,7 +75,7 @@ fn the_table_of_auto_traits_is_this() {
 
 #[cfg(unix)]
 #[test]
-fn and_this_of_unix_sockets() {
+fn the_auto_traits_of_unix_sockets_are_these() {
     table! {
         UnixStream: HERE,
         UnixListener: HERE,

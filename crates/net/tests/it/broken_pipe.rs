@@ -1,5 +1,5 @@
-//! Sending to a peer that has gone is an error and no signal, also where `SIGPIPE` has its default action, as in a host in C:
-//! each way to send, in a child process.
+//! Sending to a peer that has closed is an error and raises no signal, even where `SIGPIPE` has its
+//! default action, as in a host written in C: each way to send, in a child process.
 
 use std::fs::File;
 use std::future::poll_fn;
@@ -15,22 +15,25 @@ use picot_net::{Connections, Protocol, TcpStream, Transport, UnixStream, Writer}
 
 use crate::pair;
 
-/// Runs `test` in a child in which `SIGPIPE` has its default action, and returns the signal that has ended the child.
+/// Runs `test` in a child in which `SIGPIPE` has its default action. Returns the signal that ended
+/// the child.
 fn in_a_child(name: &str, test: impl AsyncFn() -> io::Result<()> + Send + Sync + 'static) -> Option<i32> {
     let mut command = Command::new("true");
     let child = move || EventLoop::new()?.run_until_complete(test()).map_err(io::Error::other)?;
-    // SAFETY: std has given the signal its default action in the child by now. The closure uses memory of its own, system
-    // calls, and the allocator, which this process's other threads do not leave locked across a fork.
+    // SAFETY: std has restored the default action in the child by now. The closure uses its own
+    // memory, system calls and the allocator, which no other thread of this process leaves locked
+    // across a fork.
     unsafe { command.pre_exec(child) };
     let status = command.status().unwrap_or_else(|error| panic!("{name}: {error}"));
     assert!(status.success() || status.signal().is_some(), "{name}: {status}");
     status.signal()
 }
 
-/// How a peer goes: by a reset, or by one after its end. Only the second makes the next write a broken pipe at once.
+/// How the peer closes: by a reset at once, or by a reset after its end of stream. Only after the
+/// second is the next write a broken pipe at once.
 const ENDS: [bool; 2] = [false, true];
 
-/// A connection whose peer has gone.
+/// A connection whose peer has closed.
 async fn deserted(ended_before: bool) -> io::Result<TcpStream> {
     let (stream, peer) = pair().await?;
     if ended_before {
@@ -42,9 +45,9 @@ async fn deserted(ended_before: bool) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// A way of sending fails, however often it is tried.
+/// The way of sending fails, however often it is tried.
 async fn fails(mut send: impl AsyncFnMut() -> io::Result<()>) -> io::Result<()> {
-    // The first one tells of the reset, and only what comes after it is a broken pipe.
+    // The first write returns the reset; only later writes are a broken pipe.
     for _ in 0..3 {
         match send().await.map_err(|error| error.kind()) {
             Err(io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {}
@@ -64,7 +67,7 @@ async fn fails_by_all_traits(mut stream: impl AsyncWrite + Unpin) -> io::Result<
     fails(async || writer.write_all(b"x").await).await
 }
 
-/// Writes twice whenever it is told of data: the second goes out by another call.
+/// Writes twice for each piece of data, so that the second write uses the vectored call.
 struct Twice;
 
 impl Protocol for Twice {
@@ -108,7 +111,7 @@ fn sending_to_a_peer_that_has_gone_raises_no_signal() {
                 drop(peer);
                 transport.closed().await;
             }
-            // The first write goes out, the second waits, and then the peer goes.
+            // The first write is sent, the second waits, and then the peer closes.
             let (one, two) = UnixStream::pair()?;
             let transport = connections.adopt_unix(one, Twice);
             transport.write(b"one")?;
@@ -145,7 +148,7 @@ fn sending_over_tls_to_a_peer_that_has_gone_raises_no_signal() {
     assert_eq!(signal, None);
 }
 
-/// That the tests above would notice.
+/// Proof that the tests above would notice a signal.
 #[test]
 fn the_children_of_these_tests_have_the_signals_default_action() {
     let signal = in_a_child("std", async || {

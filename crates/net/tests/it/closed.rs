@@ -1,4 +1,4 @@
-//! A loop that is closed: what belongs to it, and what is begun on it, is an error at once.
+//! Operations on a closed loop, pending or new, fail at once.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -19,10 +19,10 @@ use crate::pair;
 
 type Pending = Pin<Box<dyn Future<Output = io::Result<()>>>>;
 
-/// What each function has returned.
+/// The result of each function.
 type Results = Vec<(&'static str, io::Result<()>)>;
 
-/// Begins everything when it is dropped, which is while its loop closes.
+/// Starts every operation when it is dropped, which happens while its loop closes.
 struct Late(Rc<RefCell<Results>>);
 
 impl Drop for Late {
@@ -58,7 +58,7 @@ impl Drop for Late {
 }
 
 #[test]
-fn what_is_begun_on_a_loop_that_closes_is_an_error_that_says_so_at_once() {
+fn operations_that_start_while_the_loop_closes_fail_at_once_and_name_the_cause() {
     let (event_loop, results) = (EventLoop::new().unwrap(), Rc::new(RefCell::new(Vec::new())));
     let late = Late(results.clone());
     event_loop
@@ -124,7 +124,7 @@ async fn within_a_few_turns<T>(future: impl Future<Output = T> + Unpin) -> Optio
 }
 
 #[test]
-fn servers_whose_loop_has_closed_have_ended() {
+fn closing_the_loop_ends_its_servers() {
     outlive(async |pending| {
         for (by_protocol, waits_forever) in [(false, false), (false, true), (true, false), (true, true)] {
             let server = Server::builder().bind("127.0.0.1:0").await?;
@@ -137,7 +137,8 @@ fn servers_whose_loop_has_closed_have_ended() {
             while server.clients() == 0 {
                 picot_loop::yield_now().await;
             }
-            // A server for each kind of wait: the end of `serve_forever` closes its server by itself.
+            // One server for each kind of wait, because the end of `serve_forever` closes its
+            // server.
             pending.push(match waits_forever {
                 true => (
                     "Server::serve_forever",
@@ -165,7 +166,7 @@ fn servers_whose_loop_has_closed_have_ended() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn accepting_connecting_and_looking_up_end_with_their_loop() {
+fn accepts_connects_and_lookups_end_with_their_loop() {
     outlive(async |pending| {
         let full = picot_net::ListenOptions::new().backlog(0).bind("127.0.0.1:0").await?;
         let address = full.local_addr()?;
@@ -182,7 +183,7 @@ fn accepting_connecting_and_looking_up_end_with_their_loop() {
         pending.push(("lookup", Box::pin(async { lookup("a.name.invalid:1").await.map(drop) })));
         Ok(())
     });
-    // And what is first awaited when the loop is closed.
+    // And operations that are first awaited after the loop was closed.
     let first = EventLoop::new().unwrap();
     let listener = first.run_until_complete(TcpListener::bind("127.0.0.1:0")).unwrap().unwrap();
     drop(first);
@@ -191,7 +192,7 @@ fn accepting_connecting_and_looking_up_end_with_their_loop() {
     assert!(accepted.expect("an error at once").is_err());
 }
 
-/// Writes until nothing more fits. The peer does not read.
+/// Writes until the socket is full. The peer does not read.
 async fn fill(stream: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
     let bytes = vec![0; 1 << 20];
     while let Some(written) = poll_once(stream.write_all(&bytes)).await {
@@ -304,7 +305,7 @@ fn io_of_a_closed_loop_is_an_error_at_once() {
                 "UdpSocket::recv_from": () udp_other.recv_from(&mut [0]).await;
                 "UdpSocket::peek_from": () udp_third.peek_from(&mut [0]).await;
             }
-            // What waits for the end of connections ends, and nothing can be written any more.
+            // Waits for the end of connections return, and nothing can be written any more.
             let (connections, (stream, peer)) = (Connections::new()?, pair().await?);
             let transport = connections.adopt(stream, crate::trace::Trace::default());
             let other = transport.clone();

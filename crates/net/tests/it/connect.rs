@@ -1,4 +1,4 @@
-//! Making connections, and failing to.
+//! Making connections, and the ways in which that fails.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr};
@@ -17,7 +17,7 @@ use picot_net::{ConnectOptions, Resolve, Resolving, TcpListener, TcpStream};
 use crate::{alone, pair, run};
 
 #[test]
-fn both_ends_know_each_other() {
+fn both_ends_report_each_others_address() {
     run(async {
         let (client, server) = pair().await?;
         assert_eq!(client.peer_addr()?, server.local_addr()?);
@@ -49,11 +49,11 @@ fn an_address_in_use_is_an_error() {
 }
 
 #[test]
-fn of_several_addresses_each_failed_attempt_is_named() {
+fn an_error_names_the_failed_attempt_at_each_address() {
     run(async {
         let listener = TcpListener::bind("localhost:0").await?;
         let port = listener.local_addr()?.port();
-        // Whichever of its addresses the listener has got, connecting by name finds it.
+        // Connecting by name finds the listener at whichever address it is bound.
         drop(TcpStream::connect(("localhost", port)).await?);
         drop(listener.accept().await?);
         drop(listener);
@@ -75,8 +75,8 @@ fn without_a_loop_the_error_says_what_to_do() {
     assert!(error.to_string().contains("this thread has no event loop"), "{error}");
 }
 
-/// How many sources there are, and how many of them have a waiter. The loop updates both when it waits, so this
-/// waits first.
+/// The number of sources, and of sources with a waiter. The loop updates both numbers when it
+/// waits, so this waits first.
 async fn sources() -> (u64, u64) {
     sleep(Duration::from_nanos(1)).await;
     let snapshot = LoopHandle::current().metrics().snapshot();
@@ -99,8 +99,8 @@ fn a_dropped_accept_leaves_nothing_registered_and_loses_no_connection() {
     });
 }
 
-/// A listener whose backlog is full, so that further connects wait, and what fills it. Linux only: elsewhere such a
-/// connection may be refused.
+/// A listener whose backlog is full, so that further connects wait, with the connections that fill
+/// it. Linux only: other systems may refuse such a connection.
 #[cfg(target_os = "linux")]
 async fn full(address: impl Into<Address>) -> io::Result<(TcpListener, Vec<TcpStream>)> {
     let listener = ListenOptions::new().backlog(0).bind(address).await?;
@@ -115,14 +115,14 @@ fn a_connect_that_is_dropped_while_it_waits_closes_its_socket() {
         let (listener, _filling) = full("127.0.0.1:0").await?;
         let mut connecting = Box::pin(TcpStream::connect(listener.local_addr()?));
         assert!(poll_once(&mut connecting).await.is_none());
-        assert_eq!(sources().await, (3, 1), "the listener, what fills it, and the one that waits");
+        assert_eq!(sources().await, (3, 1), "the listener, the connection that fills it, and the pending one");
         drop(connecting);
         assert_eq!(sources().await, (2, 0));
         Ok(())
     });
 }
 
-/// Knows one host, with these addresses.
+/// A resolver that knows these addresses for every name.
 struct Host(Vec<SocketAddr>);
 
 impl Resolve for Host {
@@ -131,7 +131,7 @@ impl Resolve for Host {
     }
 }
 
-/// Runs a test in virtual time, which stands still while anything happens.
+/// Runs a test under the virtual clock, which stands still while anything can run.
 #[cfg(target_os = "linux")]
 fn run_virtual(test: impl Future<Output = io::Result<()>>) {
     let event_loop = EventLoop::builder().clock(&VirtualClock::new()).build().unwrap();
@@ -141,7 +141,7 @@ fn run_virtual(test: impl Future<Output = io::Result<()>>) {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn an_address_that_does_not_answer_is_overtaken_after_the_stagger_and_its_attempt_closed() {
+fn after_the_stagger_the_next_address_is_tried_and_the_slow_attempt_is_closed() {
     run_virtual(async {
         let (silent, _filling) = full("127.0.0.1:0").await?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -150,14 +150,14 @@ fn an_address_that_does_not_answer_is_overtaken_after_the_stagger_and_its_attemp
         let stream = ConnectOptions::new().resolver(Host(addresses)).connect("host:1").await?;
         assert_eq!(stream.peer_addr()?, listener.local_addr()?);
         assert_eq!(Instant::now() - start, Duration::from_millis(250));
-        assert_eq!(sources().await, (4, 0), "two listeners, what fills one, and the stream");
+        assert_eq!(sources().await, (4, 0), "two listeners, the connection that fills one, and the stream");
         Ok(())
     });
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn without_a_stagger_an_address_has_all_the_time_that_there_is() {
+fn with_an_unlimited_stagger_a_silent_address_uses_the_whole_time_limit() {
     run_virtual(async {
         let (silent, _filling) = full("127.0.0.1:0").await?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -169,9 +169,9 @@ fn without_a_stagger_an_address_has_all_the_time_that_there_is() {
         let error = options.connect("host:1").await.unwrap_err();
         assert_eq!(error.to_string(), "cannot connect to host:1: connecting timed out after 10s");
         assert_eq!(Instant::now() - start, Duration::from_secs(10));
-        assert_eq!(sources().await, (3, 0), "two listeners, and what fills one");
+        assert_eq!(sources().await, (3, 0), "two listeners, and the connection that fills one");
         assert!(poll_once(listener.accept()).await.is_none(), "the second address was never tried");
-        // One that fails is followed at once.
+        // An attempt that fails starts the next one at once.
         let refused = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
         let options = options.resolver(Host(vec![refused, listener.local_addr()?]));
         assert_eq!(options.connect("host:1").await?.peer_addr()?, listener.local_addr()?);
@@ -205,7 +205,7 @@ fn a_dropped_connect_closes_its_socket() {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let mut connecting = Box::pin(TcpStream::connect(address));
-        // Loopback may be quicker than the first poll.
+        // A connect over loopback may complete before the first poll.
         drop(poll_once(&mut connecting).await);
         drop(connecting);
         let (server, _) = listener.accept().await?;
@@ -248,7 +248,7 @@ fn several_tasks_may_accept_and_each_connection_goes_to_one() {
     });
 }
 
-/// Each of several waiters gets a connection, however it waits: by `accept`, by `incoming`, or by both.
+/// Each of several waiters gets a connection, whether it uses `accept` or `incoming`.
 #[test]
 fn every_waiter_of_a_listener_is_served() {
     use futures_lite::StreamExt;
@@ -279,7 +279,7 @@ fn every_waiter_of_a_listener_is_served() {
             while waiting() > left {
                 picot_loop::yield_now().await;
             }
-            assert_eq!(waiting(), left, "one connection is for one waiter");
+            assert_eq!(waiting(), left, "one connection serves one waiter");
         }
         Ok(())
     }
@@ -311,7 +311,7 @@ fn every_waiter_of_a_listener_is_served() {
 }
 
 #[test]
-fn a_listener_that_was_dropped_refuses() {
+fn a_dropped_listener_refuses_connections() {
     run(async {
         let listener = TcpListener::bind(alone(5)).await?;
         let address = listener.local_addr()?;
@@ -324,7 +324,7 @@ fn a_listener_that_was_dropped_refuses() {
 }
 
 #[test]
-fn shutting_down_is_for_each_direction_and_twice_is_fine() {
+fn each_direction_shuts_down_separately_and_a_second_call_has_no_effect() {
     run(async {
         let (mut client, mut server) = pair().await?;
         client.shutdown(Shutdown::Write)?;
@@ -340,9 +340,9 @@ fn shutting_down_is_for_each_direction_and_twice_is_fine() {
     });
 }
 
-/// The peer has sent before it was accepted: a server must not wait once more to find that out.
+/// The peer has sent data before it was accepted: a server must not wait again to find that out.
 #[test]
-fn what_came_before_the_accept_is_read_without_another_wait() {
+fn data_sent_before_the_accept_is_read_without_another_wait() {
     use std::io::{Read, Write};
     run(async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -356,7 +356,8 @@ fn what_came_before_the_accept_is_read_without_another_wait() {
         for (n, client) in clients.iter_mut().enumerate() {
             let (server, _) = listener.accept().await?;
             let mut bytes = [0; 10];
-            // Polled once: whatever had to wait for readiness, in either direction, would be pending.
+            // Each operation is polled once, so a wait for readiness in either direction would show
+            // as pending.
             assert_eq!(poll_once(server.read(&mut bytes)).await.expect("no wait before the read")?, 10);
             poll_once(server.write_all(&bytes)).await.expect("no wait before the write")?;
             client.read_exact(&mut bytes)?;
@@ -386,7 +387,7 @@ fn shutting_down_a_connection_that_was_reset_is_no_error() {
 
 #[test]
 #[cfg(unix)]
-fn connections_and_listeners_are_not_inherited_by_the_programs_that_are_started() {
+fn started_programs_inherit_no_connection_and_no_listener() {
     use std::os::fd::AsFd;
     run(async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -401,7 +402,7 @@ fn connections_and_listeners_are_not_inherited_by_the_programs_that_are_started(
 }
 
 #[test]
-fn streams_of_a_loop_are_gone_with_its_tasks() {
+fn closing_a_loop_closes_the_streams_of_its_tasks() {
     let event_loop = picot_loop::EventLoop::new().unwrap();
     event_loop
         .run_until_complete(async {

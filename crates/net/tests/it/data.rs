@@ -1,4 +1,5 @@
-//! Data through connections: all of it, in order, both ways at once, under pressure.
+//! Data through connections arrives whole and in order, in both directions at once, and under
+//! back-pressure.
 
 use std::cell::Cell;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -24,7 +25,7 @@ async fn echo(stream: TcpStream) -> io::Result<()> {
 }
 
 #[test]
-fn sixty_four_clients_each_get_their_own_back() {
+fn each_of_sixty_four_clients_gets_its_own_bytes_back() {
     run(async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -101,7 +102,7 @@ fn a_dropped_read_loses_nothing_and_the_next_one_works() {
 }
 
 #[test]
-fn another_task_may_take_over_a_direction() {
+fn another_task_can_continue_reading() {
     run(async {
         let (client, server) = pair().await?;
         let server = Rc::new(server);
@@ -119,7 +120,7 @@ fn another_task_may_take_over_a_direction() {
 }
 
 #[test]
-fn one_byte_at_a_time_arrives_as_well() {
+fn data_sent_byte_by_byte_arrives() {
     run(async {
         let (mut client, mut server) = pair().await?;
         let text = b"one byte at a time";
@@ -153,7 +154,7 @@ fn vectored_transfers_move_several_buffers() {
 }
 
 #[test]
-fn a_peer_that_is_gone_is_an_end_or_an_error_and_never_a_hang() {
+fn a_closed_peer_is_an_end_or_an_error_and_never_a_hang() {
     run(async {
         let (client, server) = pair().await?;
         drop(client);
@@ -169,8 +170,8 @@ fn a_peer_that_is_gone_is_an_end_or_an_error_and_never_a_hang() {
     });
 }
 
-/// Both sides end their writing, in either order, in each of three ways, with what they have sent before on its way: all of
-/// that arrives before the end, and the other direction works on until its own end.
+/// Both sides end their writing direction, in either order and in each of three ways, with data in
+/// flight: the data arrives before the end, and the other direction works until its own end.
 async fn half_closes<S>(pair: impl AsyncFn() -> io::Result<(S, S)>) -> io::Result<()>
 where
     S: Duplex,
@@ -184,7 +185,7 @@ where
             0 => stream.shutdown(Shutdown::Write),
             1 => { stream }.close().await,
             _ => {
-                // Twice is as good as once.
+                // A second call has no effect.
                 stream.shutdown(Shutdown::Write)?;
                 { stream }.close().await
             }
@@ -201,20 +202,20 @@ where
             { second }.write_all(b"before").await?;
             { second }.read_to_string(&mut text).await?;
             assert_eq!(text, "last words");
-            assert_eq!({ second }.read(&mut buffer).await?, 0, "and so it stays");
+            assert_eq!({ second }.read(&mut buffer).await?, 0, "and the state is final");
             { second }.write_all(b" and after").await?;
             end(second, way).await?;
             text.clear();
             { first }.read_to_string(&mut text).await?;
             assert_eq!(text, "before and after");
-            assert_eq!({ first }.read(&mut buffer).await?, 0, "and so it stays");
+            assert_eq!({ first }.read(&mut buffer).await?, 0, "and the state is final");
         }
     }
     Ok(())
 }
 
 #[test]
-fn each_direction_ends_by_itself_in_either_order_and_by_each_way() {
+fn each_direction_ends_separately_in_either_order_and_in_each_way() {
     run(async {
         half_closes(pair).await?;
         #[cfg(unix)]
@@ -224,7 +225,7 @@ fn each_direction_ends_by_itself_in_either_order_and_by_each_way() {
 }
 
 #[test]
-fn a_reader_that_has_ended_its_direction_reads_an_end_also_if_it_waits() {
+fn shutting_down_the_reading_direction_ends_a_pending_read() {
     run(async {
         let (client, server) = pair().await?;
         let (client, mut buffer) = (Rc::new(client), [0; 8]);
@@ -235,7 +236,7 @@ fn a_reader_that_has_ended_its_direction_reads_an_end_also_if_it_waits() {
         yield_now().await;
         client.shutdown(Shutdown::Read)?;
         assert_eq!(reading.await.unwrap()?, 0);
-        // The other direction is as it was.
+        // The other direction is unchanged.
         client.write_all(b"still").await?;
         assert_eq!(server.read(&mut buffer).await?, 5);
         client.shutdown(Shutdown::Both)?;
@@ -244,9 +245,10 @@ fn a_reader_that_has_ended_its_direction_reads_an_end_also_if_it_waits() {
     });
 }
 
-/// More slices than the kernel takes at once, and empty ones among them; into more buffers than are needed.
+/// Sends more slices than the kernel takes at once, some of them empty, and receives into more
+/// buffers than are needed.
 #[test]
-fn vectored_transfers_go_on_where_they_have_stopped() {
+fn vectored_transfers_continue_where_they_stopped() {
     run(async {
         let (mut client, mut server) = pair().await?;
         let bytes: Vec<u8> = (0..1 << 20).map(|n: usize| (n % 251) as u8).collect();
@@ -278,10 +280,11 @@ fn vectored_transfers_go_on_where_they_have_stopped() {
 }
 
 #[test]
-fn a_greedy_connection_lets_the_others_work() {
+fn a_connection_that_always_has_data_lets_other_tasks_run() {
     run(async {
         let (client, server) = pair().await?;
-        // A reader whose peer never lets it wait: without a budget it would keep the loop.
+        // The peer of this reader always has data, so without a budget the reader would occupy the
+        // loop.
         let total = Rc::new(Cell::new(0));
         let sum = total.clone();
         let greedy = spawn(async move {
@@ -294,7 +297,7 @@ fn a_greedy_connection_lets_the_others_work() {
             }
         });
         client.write_all(&[0; 16 * 1_000]).await?;
-        // The data is there already; only the budget lets this task run in between.
+        // The data has arrived; only the budget lets this task run in between.
         let mut steps = 0;
         while total.get() < 16_000 {
             let before = total.get();
@@ -310,7 +313,7 @@ fn a_greedy_connection_lets_the_others_work() {
 }
 
 #[test]
-fn a_write_that_is_let_go_of_says_what_has_not_gone_out() {
+fn a_dropped_write_returns_its_unsent_bytes() {
     run(async {
         let (client, server) = pair().await?;
         let bytes: Vec<u8> = (0..1 << 24).map(|n: usize| (n / 7) as u8).collect();
@@ -321,7 +324,7 @@ fn a_write_that_is_let_go_of_says_what_has_not_gone_out() {
         let unsent = write.unsent();
         drop(write);
         assert!(!unsent.is_empty() && unsent.len() < bytes.len());
-        // Together with what has gone out before, the rest is the whole.
+        // The bytes that were sent and the unsent rest are the whole.
         let mut got = vec![0; bytes.len()];
         let write_rest = async {
             let mut rest = client.write_all(unsent);

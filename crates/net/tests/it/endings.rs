@@ -1,5 +1,4 @@
-//! How connections end: what is called after which end in which callback, and who is told that they
-//! have ended.
+//! How connections end: which callbacks follow which end, and which waiters are notified.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -13,7 +12,7 @@ use picot_net::{BufferedProtocol, Connections, Eof, Protocol, TcpStream, Transpo
 use crate::trace::{Trace, connected, rest, seen, soon};
 use crate::{pair, run};
 
-/// What is done in a callback, once.
+/// The action of one callback, done once.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Deed {
     Close,
@@ -25,8 +24,9 @@ enum Deed {
     Panic,
 }
 
-/// Writes twice when it is told of data, so that the second waits until the callback has returned:
-/// it is told to pause, and to resume when that has gone out. In one callback it does the deed.
+/// Writes twice when it receives data, so that the second write waits until the callback has
+/// returned: then the protocol is paused, and resumed when the bytes are sent. In one callback it
+/// does the deed.
 struct Doer {
     trace: Trace,
     at: &'static str,
@@ -34,7 +34,7 @@ struct Doer {
     transport: Option<Transport>,
     /// The last handle of the set, and another connection of it.
     set: Option<(Connections, Transport)>,
-    /// A connection that may be added, and who notes what becomes of that.
+    /// A connection to be added, and the trace that records its callbacks.
     spare: Option<(TcpStream, Trace)>,
     memory: [u8; 64],
 }
@@ -48,7 +48,7 @@ impl Doer {
             return;
         }
         let Some(deed) = self.deed.take() else { return };
-        // In its first callbacks it has not been given its transport.
+        // It has no transport yet in its first callbacks.
         let transport = self.transport.as_ref().unwrap();
         match deed {
             Deed::Close => transport.close(),
@@ -143,10 +143,10 @@ impl BufferedProtocol for Buffered {
     }
 }
 
-/// Everything that is called if nothing special is done, and what the peer receives.
+/// All callbacks of an ordinary connection, and the bytes that the peer receives.
 const ALL: (&str, &str) = ("made data pause resume eof lost", "ab");
 
-/// What is called in all, and what the peer receives, if `deed` is done in the callback `at`.
+/// All callbacks, and the bytes that the peer receives, if `deed` is done in the callback `at`.
 fn expected(deed: Deed, at: &str) -> (&'static str, &'static str) {
     use Deed::*;
     match (deed, at) {
@@ -155,7 +155,7 @@ fn expected(deed: Deed, at: &str) -> (&'static str, &'static str) {
         (Abort, "data") => ("made data lost", "a"),
         (Abort, "pause") => ("made data pause lost", "a"),
         (Close | Abort, "resume") => ("made data pause resume lost", "ab"),
-        // Nothing can be written any more, and so nothing waits.
+        // Nothing can be written any more, so nothing waits.
         (WriteEof, "made" | "buffer") => ("made data eof lost", ""),
         (Panic, "made" | "buffer") => ("made lost by panic", ""),
         (Panic, "data") => ("made data lost by panic", "a"),
@@ -197,11 +197,11 @@ async fn does(deed: Deed, at: &'static str, is_buffered: bool, reports: &Cell<us
     let (calls, received) = expected(deed, at);
     assert_eq!(trace.events().join(" "), calls, "{context}");
     assert_eq!(Rc::strong_count(&trace.events), 1, "the protocol is dropped: {context}");
-    // A peer that was told nothing of what it has sent may see a reset behind what it receives.
+    // The peer may see a reset after the bytes that it receives, because its own data was not read.
     let mut back = Vec::new();
     let _ = { client }.read_to_end(&mut back).await;
     assert_eq!(String::from_utf8_lossy(&back), received, "{context}");
-    // Whatever is asked of what is left of it, nothing is called any more.
+    // No later call of a transport or of the set runs a callback.
     transport.close();
     transport.abort();
     transport.write_eof();
@@ -211,7 +211,7 @@ async fn does(deed: Deed, at: &'static str, is_buffered: bool, reports: &Cell<us
     seen().await?;
     assert_eq!(trace.events().join(" "), calls, "{context}");
 
-    // The others.
+    // The other connections of the set.
     let of_other = if deed == Deed::AbortAnother { "made lost" } else { "made" };
     assert_eq!(other_trace.events().join(" "), of_other, "{context}");
     assert_eq!(spare_trace.events().join(" "), if deed == Deed::Adopt { "made" } else { "" }, "{context}");
@@ -230,7 +230,7 @@ async fn does(deed: Deed, at: &'static str, is_buffered: bool, reports: &Cell<us
 }
 
 #[test]
-fn whatever_is_done_in_whichever_callback_lost_is_the_last_and_comes_once() {
+fn lost_is_the_last_callback_and_is_called_once_after_any_action_in_any_callback() {
     run(async {
         let reports = Rc::new(Cell::new(0));
         let hook = reports.clone();
@@ -250,7 +250,7 @@ fn whatever_is_done_in_whichever_callback_lost_is_the_last_and_comes_once() {
     });
 }
 
-/// Panics in its last callback, and when it is dropped.
+/// Panics in its last callback, and in its destructor.
 struct Falls(bool);
 
 impl Protocol for Falls {
@@ -293,7 +293,7 @@ fn a_panic_in_the_drop_of_a_protocol_is_reported_and_ends_no_other_connection() 
     });
 }
 
-/// Panics in one callback, in `lost`, and when it is dropped.
+/// Panics in one callback, in `lost`, and in its destructor.
 struct PanicsThrice {
     at: &'static str,
     memory: [u8; 8],
@@ -315,7 +315,7 @@ impl Drop for PanicsThrice {
 macro_rules! panics {
     () => {
         fn made(&mut self, transport: &Transport) {
-            // So low that each write which has to wait pauses the protocol.
+            // The marks are so low that each write that waits pauses the protocol.
             transport.set_write_marks(0, 0);
             self.called("made");
         }
@@ -339,7 +339,7 @@ macro_rules! panics {
     };
 }
 
-/// The second write of a callback waits until it has returned.
+/// The second write of a callback waits until the callback has returned.
 fn write_twice(transport: &Transport) {
     let _ = transport.write(b"a");
     let _ = transport.write(b"b");
@@ -369,7 +369,7 @@ impl BufferedProtocol for PanicsThrice {
 }
 
 #[test]
-fn each_of_several_panics_of_a_protocol_is_reported_once_and_the_others_of_the_set_live() {
+fn each_panic_of_a_protocol_is_reported_once_and_the_other_connections_continue() {
     run(async {
         let reports = Rc::new(RefCell::new(Vec::new()));
         let hook = reports.clone();
@@ -382,7 +382,7 @@ fn each_of_several_panics_of_a_protocol_is_reported_once_and_the_others_of_the_s
         let buffered = ["made", "buffer", "filled", "pause", "resume", "eof", "none"].map(|at| (at, true));
         for (at, is_buffered) in plain.into_iter().chain(buffered) {
             let connections = Connections::new()?;
-            // One that is served before it, and one that is served after it, in the same batch.
+            // One connection is served before it and one after it, in the same batch.
             let mut others = Vec::new();
             let mut add_other = async || {
                 let (peer, stream) = pair().await?;
@@ -428,7 +428,7 @@ fn each_of_several_panics_of_a_protocol_is_reported_once_and_the_others_of_the_s
     });
 }
 
-/// Panics when it is told of data.
+/// Panics when it receives data.
 #[cfg(unix)]
 struct PanicsAtData;
 
@@ -441,7 +441,7 @@ impl Protocol for PanicsAtData {
 
 #[cfg(unix)]
 #[test]
-fn a_panic_on_a_unix_socket_is_told_of_with_its_path() {
+fn a_panic_on_a_unix_socket_is_reported_with_its_path() {
     use picot_net::{Server, UnixListener, UnixStream};
 
     let path = std::env::temp_dir().join(format!("picot-net-{}-panics", std::process::id()));
@@ -455,7 +455,7 @@ fn a_panic_on_a_unix_socket_is_told_of_with_its_path() {
             }
         });
         let listen = || io::Result::Ok(Server::builder().listener(UnixListener::bind(&path)?));
-        // A peer without a path, and one with; by protocol, by a factory, and by a task.
+        // A peer without a path, and a peer with one; by a protocol, a factory and a task.
         for is_bound in [false, true] {
             let named = if is_bound { own.display().to_string() } else { path.display().to_string() };
             let servers: [fn(_) -> io::Result<Server>; 3] = [
@@ -467,7 +467,7 @@ fn a_panic_on_a_unix_socket_is_told_of_with_its_path() {
                 let server = serve(listen()?)?;
                 let client = connect_unix(&path, is_bound.then_some(&*own))?;
                 let client = UnixStream::from_std(client)?;
-                // One that is gone already is no matter.
+                // A path that does not exist any more is fine.
                 let _ = client.write_all(b"x").await;
                 soon(async {
                     while reports.borrow().is_empty() {
@@ -488,7 +488,7 @@ fn a_panic_on_a_unix_socket_is_told_of_with_its_path() {
     });
 }
 
-/// A connection, from a path of its own or from none.
+/// A connection from a path of its own or from none.
 #[cfg(unix)]
 fn connect_unix(path: &std::path::Path, own: Option<&std::path::Path>) -> io::Result<std::os::unix::net::UnixStream> {
     use picot_net::socket2::{Domain, SockAddr, Socket, Type};
@@ -506,7 +506,7 @@ fn connect_unix(path: &std::path::Path, own: Option<&std::path::Path>) -> io::Re
 }
 
 #[test]
-fn when_the_loop_is_closed_protocols_that_panic_then_are_told_of_and_all_sockets_are_closed() {
+fn protocols_that_panic_while_the_loop_closes_are_reported_and_all_sockets_are_closed() {
     let event_loop = EventLoop::new().unwrap();
     let reports = Rc::new(Cell::new(0));
     let hook = reports.clone();
@@ -552,13 +552,13 @@ fn a_connection_that_is_added_after_its_loop_was_closed_is_closed() {
     assert_eq!(Rc::strong_count(&trace.events), 1, "the protocol is dropped");
     client.set_nonblocking(false).unwrap();
     assert_eq!(io::Read::read(&mut &client, &mut [0]).unwrap(), 0);
-    // Waits for an end return at once.
+    // A wait for the end returns at once.
     let waiting = futures_lite::future::zip(transport.closed(), connections.wait_empty());
     assert!(futures_lite::future::block_on(poll_once(waiting)).is_some());
 }
 
 #[test]
-fn closed_returns_when_the_protocol_is_told_and_the_socket_closed_to_all_who_wait() {
+fn closed_returns_to_all_waiters_after_lost_and_the_close_of_the_socket() {
     run(async {
         let trace = Trace::default();
         let (transport, client) = connected(&trace).await?;
@@ -572,7 +572,7 @@ fn closed_returns_when_the_protocol_is_told_and_the_socket_closed_to_all_who_wai
                 })
             })
             .collect();
-        // One that is gone before, and one that waits with two.
+        // One waiter that is dropped before, and two that remain.
         assert!(poll_once(transport.closed()).await.is_none());
         let two = futures_lite::future::zip(transport.closed(), transport.closed());
         assert!(poll_once(two).await.is_none());
@@ -595,7 +595,7 @@ fn closed_returns_when_the_protocol_is_told_and_the_socket_closed_to_all_who_wai
 }
 
 #[test]
-fn an_empty_set_is_waited_for_as_often_as_it_is_filled() {
+fn wait_empty_waits_again_each_time_the_set_was_filled() {
     run(async {
         let connections = Connections::new()?;
         assert!(poll_once(connections.wait_empty()).await.is_some(), "it is empty");
@@ -609,7 +609,7 @@ fn an_empty_set_is_waited_for_as_often_as_it_is_filled() {
                 async move { connections.wait_empty().await }
             });
             first.until(1).await;
-            // Another one comes before the first is gone.
+            // Another connection is added before the first has ended.
             let (other, server) = pair().await?;
             connections.adopt(server, second.clone());
             drop(client);

@@ -1,5 +1,5 @@
-//! Children that were forked: what they drop belongs to the parent, and nothing outside of the
-//! child may change by it.
+//! Forked children: objects that they drop belong to the parent, and a drop in the child has no
+//! effect outside of the child.
 
 use std::cell::RefCell;
 use std::io;
@@ -16,18 +16,18 @@ use picot_net::{
 
 use crate::trace::Trace;
 
-/// Runs `child` in a process that is forked from this thread and that ends after it. The thread's
-/// locals are there.
+/// Runs `child` in a process that is forked from this thread and that ends after it. The
+/// thread-locals of this thread are inherited.
 pub(crate) fn in_child(mut child: impl FnMut() + Send + Sync + 'static) {
     let mut command = Command::new("true");
     let run = move || catch_unwind(AssertUnwindSafe(&mut child)).map_err(|_| io::ErrorKind::Other.into());
-    // SAFETY: The closure uses memory of its own, system calls, and the allocator, which this process's other threads do not
-    // leave locked across a fork.
+    // SAFETY: The closure uses its own memory, system calls and the allocator, which no other
+    // thread of this process leaves locked across a fork.
     unsafe { command.pre_exec(run) };
     assert!(command.status().unwrap().success());
 }
 
-/// All that has an effect outside of its process when it ends.
+/// All objects whose end has an effect outside of their process.
 struct Everything {
     listener: UnixListener,
     datagrams: UnixDatagram,
@@ -44,7 +44,7 @@ thread_local! {
     static INHERITED: RefCell<Option<(Everything, EventLoop)>> = const { RefCell::new(None) };
 }
 
-/// What a server's protocol is given, for the parent to ask for its socket.
+/// The transport of a server's protocol, for the parent to read the options of its socket.
 type Kept = Rc<RefCell<Option<Transport>>>;
 
 thread_local! {
@@ -52,7 +52,7 @@ thread_local! {
 }
 
 #[test]
-fn closing_and_aborting_clients_in_a_forked_child_leaves_the_parents_connections() {
+fn closing_and_aborting_clients_in_a_forked_child_leaves_the_parents_connections_open() {
     let event_loop = EventLoop::new().unwrap();
     let kept = Kept::default();
     let (clients, streams) = event_loop
@@ -64,7 +64,7 @@ fn closing_and_aborting_clients_in_a_forked_child_leaves_the_parents_connections
             let streams = Rc::new(RefCell::new(Vec::new()));
             let keep = streams.clone();
             let server = Server::builder().bind("127.0.0.1:0").await?.serve(move |stream, peer| {
-                // A second descriptor of the same socket, to ask for its options.
+                // A second descriptor of the same socket, to read its options.
                 keep.borrow_mut().push(stream.socket().try_clone());
                 echo(stream, peer)
             })?;
@@ -98,7 +98,7 @@ fn closing_and_aborting_clients_in_a_forked_child_leaves_the_parents_connections
             assert_eq!(stream.linger()?, None, "a stream");
             clients[0].write_all(b"still").await?;
             assert_eq!(clients[0].read(&mut [0; 8]).await?, 5);
-            // In the parent it is a reset.
+            // In the parent, the same call is a reset.
             let (server, protocols) = servers.as_ref().unwrap();
             server.abort_clients();
             protocols.abort_clients();
@@ -124,7 +124,7 @@ async fn echo(stream: TcpStream, _: std::net::SocketAddr) -> io::Result<()> {
 }
 
 #[test]
-fn what_a_forked_child_drops_changes_nothing_for_the_parent() {
+fn drops_in_a_forked_child_change_nothing_for_the_parent() {
     let folder = std::env::temp_dir().join(format!("picot-net-{}-forked", std::process::id()));
     std::fs::create_dir(&folder).unwrap();
     let paths = ["listener", "datagrams", "server"].map(|name| folder.join(name));
@@ -164,7 +164,7 @@ fn what_a_forked_child_drops_changes_nothing_for_the_parent() {
 
     INHERITED.set(Some((everything, event_loop)));
     in_child(|| {
-        // It would hang if anything waited for threads that are not there.
+        // This would hang if the drop waited for threads that do not exist here.
         drop(INHERITED.take().expect("the thread's locals are inherited"));
     });
     let (everything, event_loop) = INHERITED.take().unwrap();

@@ -1,4 +1,5 @@
-//! Halves of streams in a forked child: dropping them there leaves the parent's connection as it is.
+//! Halves of streams in a forked child: dropping them there leaves the connection of the parent
+//! unchanged.
 
 use std::cell::RefCell;
 use std::io;
@@ -18,7 +19,7 @@ thread_local! {
 }
 
 #[test]
-fn a_half_that_a_forked_child_drops_goes_on_in_the_parent() {
+fn a_half_that_a_forked_child_drops_still_works_in_the_parent() {
     let event_loop = EventLoop::new().unwrap();
     let (tcp, unix) = event_loop
         .run_until_complete(async {
@@ -34,8 +35,8 @@ fn a_half_that_a_forked_child_drops_goes_on_in_the_parent() {
         drop((tcp, unix));
         Ok(())
     };
-    // SAFETY: The closure makes system calls, and uses the allocator, which this process's other threads do not leave locked
-    // across a fork.
+    // SAFETY: The closure makes system calls and uses the allocator, which no other thread of this
+    // process leaves locked across a fork.
     unsafe { command.pre_exec(child) };
     assert!(command.status().unwrap().success());
     event_loop
@@ -48,7 +49,7 @@ fn a_half_that_a_forked_child_drops_goes_on_in_the_parent() {
             tcp_half.write_all(b"still").await?;
             unix_half.write_all(b"still").await?;
             assert_eq!((tcp.read(&mut [0; 8]).await?, unix.read(&mut [0; 8]).await?), (5, 5));
-            // In the parent, it ends the direction.
+            // In the parent, the drop ends the direction.
             drop((tcp_half, unix_half));
             assert_eq!((tcp.read(&mut [0; 8]).await?, unix.read(&mut [0; 8]).await?), (0, 0));
             io::Result::Ok(())

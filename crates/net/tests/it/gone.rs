@@ -1,4 +1,5 @@
-//! A peer that goes after it has sent everything is noticed without a write, by protocols that keep writing.
+//! Protocols that keep writing notice without a write that their peer has closed after its end of
+//! stream.
 
 use std::io;
 use std::time::Duration;
@@ -15,7 +16,7 @@ fn keeps_writing() -> Trace {
     trace
 }
 
-/// A connection whose peer has sent everything.
+/// A connection whose peer has ended its stream.
 async fn at_its_end(trace: &Trace) -> io::Result<(Transport, TcpStream)> {
     let (transport, peer) = connected(trace).await?;
     peer.shutdown(std::net::Shutdown::Write)?;

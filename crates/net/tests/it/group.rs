@@ -1,4 +1,4 @@
-//! Loops on several threads, and what becomes of their outputs and panics.
+//! Loops on several threads, their outputs and their panics.
 
 use std::future::pending;
 use std::sync::mpsc;
@@ -7,7 +7,7 @@ use std::thread;
 use picot_net::LoopGroup;
 
 #[test]
-fn each_loop_runs_on_a_thread_of_its_own_and_gives_its_output_in_order() {
+fn each_loop_runs_on_its_own_thread_and_the_outputs_come_in_order() {
     let group = LoopGroup::start(3, |index| async move { (index, thread::current().id()) }).unwrap();
     assert_eq!(group.len(), 3);
     let outputs: Vec<_> = group.join().into_iter().map(|output| output.unwrap().unwrap()).collect();
@@ -19,7 +19,7 @@ fn each_loop_runs_on_a_thread_of_its_own_and_gives_its_output_in_order() {
 }
 
 #[test]
-fn a_group_of_all_has_a_loop_for_each_core_that_the_process_may_use() {
+fn start_all_starts_a_loop_for_each_core_that_the_process_may_use() {
     let group = LoopGroup::start_all(|index| async move { index }).unwrap();
     let cores = thread::available_parallelism().map_or(1, usize::from);
     assert_eq!(group.len(), cores);
@@ -28,7 +28,7 @@ fn a_group_of_all_has_a_loop_for_each_core_that_the_process_may_use() {
 }
 
 #[test]
-fn a_stopped_loop_has_no_output_and_a_call_reaches_each() {
+fn a_stopped_loop_has_no_output_and_remote_calls_reach_each_loop() {
     let group = LoopGroup::start(2, |_| pending::<()>()).unwrap();
     let (sender, receiver) = mpsc::channel();
     for index in 0..2 {
@@ -47,7 +47,7 @@ fn a_stopped_loop_has_no_output_and_a_call_reaches_each() {
 }
 
 #[test]
-fn a_panic_is_its_own_loops_and_told_by_join() {
+fn a_panic_ends_its_own_loop_and_join_returns_it() {
     let group = LoopGroup::start(2, |index| async move {
         assert!(index != 1, "the second one");
         index

@@ -1,4 +1,5 @@
-//! Every future that completes at once spends its task's budget: a loop around it lets other tasks run.
+//! Every future that completes at once spends the budget of its task, so that a loop around it lets
+//! other tasks run.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -14,7 +15,7 @@ use picot_net::{Connections, Reader, Server, TcpListener, TcpStream, UdpSocket, 
 use crate::trace::{Trace, soon};
 use crate::{alone, pair, run};
 
-/// Many more than a budget holds.
+/// Many more operations than one budget allows.
 const MANY: usize = 2_000;
 
 /// Repeats `operation` beside a task that counts its turns.
@@ -36,10 +37,10 @@ async fn beside_a_heartbeat(name: &str, mut operation: impl AsyncFnMut() -> io::
     while beats.get() < begin + 3 {
         soon(operation()).await?;
         count += 1;
-        assert!(count < MANY, "{name} keeps the loop");
+        assert!(count < MANY, "{name} occupies the loop");
     }
     drop(heart);
-    // Until the heart has stopped.
+    // Until the heartbeat has stopped.
     yield_now().await;
     Ok(())
 }
@@ -54,7 +55,7 @@ macro_rules! beside_a_heartbeat {
     )*};
 }
 
-/// A stream from which `bytes` and then the end are to be read.
+/// A stream from which `bytes` and then the end can be read.
 async fn fed(bytes: &[u8]) -> io::Result<TcpStream> {
     let (client, server) = pair().await?;
     client.write_all(bytes).await?;
@@ -188,7 +189,7 @@ fn a_loop_over_datagrams_and_ended_connections_lets_other_tasks_run() {
 
 #[cfg(feature = "tls")]
 #[test]
-fn a_loop_over_what_tls_has_decrypted_lets_other_tasks_run() {
+fn a_loop_over_data_that_tls_has_decrypted_lets_other_tasks_run() {
     run(async {
         let (mut client, mut server) = crate::tls::connected().await?;
         client.write_all(&[7; 4 * MANY]).await?;

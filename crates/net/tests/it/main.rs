@@ -1,5 +1,5 @@
-//! Sockets over loopback, with real peers. Everything runs on the portable reactor path as well, under
-//! `--cfg polling_test_poll_backend`.
+//! Sockets over loopback, with real peers. All tests run on the portable path of the reactor as
+//! well, with `--cfg polling_test_poll_backend`.
 
 mod address;
 #[cfg(unix)]
@@ -57,8 +57,8 @@ async fn pair() -> io::Result<(TcpStream, TcpStream)> {
     Ok((client, server))
 }
 
-/// A port of a host that only the test with this number binds, so that a port stays free that the test has given back. Where
-/// loopback is a single address, another test may take it.
+/// A port of a host that only the test with this number binds, so that no other test takes the port
+/// after the test has closed it. Where loopback is a single address, another test may take it.
 fn alone(test: u8) -> String {
     let host = if cfg!(target_os = "linux") { test } else { 1 };
     format!("127.0.0.{host}:0")

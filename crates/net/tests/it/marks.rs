@@ -1,5 +1,5 @@
-//! A short transfer is no proof that the kernel is drained: each kind of socket that ends a receive early, read in each way,
-//! whether the data comes before or after the first read.
+//! A short transfer does not prove that the kernel has no more data: each kind of socket that ends
+//! a receive early, read in each way, with the data before or after the first read.
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -26,11 +26,11 @@ enum Ours {
     Unix(UnixStream),
 }
 
-/// A connection, and what its peer does: it sends everything, in pieces.
+/// A connection, and the pieces that its peer sends.
 struct Case {
     ours: Ours,
     send: Box<dyn FnMut() -> io::Result<()>>,
-    /// What is to be read of each time that the peer sends.
+    /// The bytes to be read of each round that the peer sends.
     expected: &'static [u8],
 }
 
@@ -46,7 +46,7 @@ fn send_pieces(socket: &impl AsFd, pieces: &[(&[u8], SendFlags)]) -> io::Result<
 const PLAIN: SendFlags = SendFlags::empty();
 const URGENT: [(&[u8], SendFlags); 3] = [(b"ab", PLAIN), (b"!", SendFlags::OOB), (b"cd", PLAIN)];
 
-/// Of the connection that is `kind`, and its peer's.
+/// A connection of this kind, and its peer.
 async fn tcp_of(kind: &str) -> io::Result<(TcpStream, net::TcpStream)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     if kind == "accepted" {
@@ -72,7 +72,7 @@ fn unix_pair() -> io::Result<(Ours, unix::net::UnixStream)> {
 
 async fn unix_urgent() -> io::Result<Case> {
     let (ours, peer) = unix_pair()?;
-    // Kernels may have been built without it.
+    // The kernel may have been built without it.
     let (probe, _other) = unix::net::UnixStream::pair()?;
     send(&probe, b"!", SendFlags::OOB)?;
     Ok(Case { ours, send: Box::new(move || send_pieces(&peer, &URGENT)), expected: b"abcd" })
@@ -94,7 +94,7 @@ async fn descriptors() -> io::Result<Case> {
     Ok(Case { ours, send: Box::new(send), expected: b"abcdefgh" })
 }
 
-/// With credentials passed, what another process has written ends a receive.
+/// With credentials enabled, bytes that another process has written end a receive.
 async fn credentials() -> io::Result<Case> {
     let (ours, peer) = unix_pair()?;
     if let Ours::Unix(stream) = &ours {
@@ -108,7 +108,7 @@ async fn credentials() -> io::Result<Case> {
     Ok(Case { ours, send: Box::new(send), expected: b"abcdef" })
 }
 
-/// What a user may take for a stream: a socket that keeps messages apart.
+/// A socket that a user may pass as a stream although it keeps message boundaries.
 async fn messages() -> io::Result<Case> {
     let (one, two) = Socket::pair(Domain::UNIX, Type::SEQPACKET, None)?;
     let ours = UnixStream::from_std(unix::net::UnixStream::from(OwnedFd::from(one)))?;
@@ -116,7 +116,7 @@ async fn messages() -> io::Result<Case> {
     Ok(Case { ours: Ours::Unix(ours), send: Box::new(send), expected: b"abcdef" })
 }
 
-/// Two sockets of a family that are connected, the first of them handed in as a stream.
+/// Two connected sockets of a family, the first of them as a stream.
 fn connected_in(listener: Socket, client: Socket, address: &SockAddr) -> io::Result<Case> {
     listener.bind(address)?;
     listener.listen(1)?;
@@ -194,7 +194,7 @@ async fn read_by(way: &str, stream: &mut Ours, length: usize) -> io::Result<Vec<
     Ok(all)
 }
 
-/// Reads what the peer sends twice, in one way.
+/// Reads both rounds of the peer, in one way.
 async fn check(name: &str, way: &str, case: Case, is_late: bool) -> io::Result<()> {
     let Case { mut ours, mut send, expected } = case;
     let text = format!("{name} by {way}, {}", if is_late { "later" } else { "before" });
@@ -268,7 +268,8 @@ async fn check(name: &str, way: &str, case: Case, is_late: bool) -> io::Result<(
     Ok(())
 }
 
-/// All ways to read from what `make` makes. Returns whether this kernel has such sockets.
+/// Reads in all ways from the connections that `make` makes. Returns whether this kernel has such
+/// sockets.
 async fn check_all(name: &str, make: impl AsyncFn() -> io::Result<Case>) -> io::Result<bool> {
     if let Err(error) = make().await {
         eprintln!("not on this machine: {name}: {error}");
@@ -283,7 +284,7 @@ async fn check_all(name: &str, make: impl AsyncFn() -> io::Result<Case>) -> io::
 }
 
 #[test]
-fn all_bytes_come_wherever_the_kernel_ends_a_receive() {
+fn all_bytes_arrive_wherever_the_kernel_ends_a_receive() {
     run(async {
         for kind in ["accepted", "connected", "handed in"] {
             for is_inline in [false, true] {
@@ -294,7 +295,7 @@ fn all_bytes_come_wherever_the_kernel_ends_a_receive() {
         assert!(check_all("Unix with descriptors", descriptors).await?);
         assert!(check_all("Unix with credentials", credentials).await?);
         assert!(check_all("Unix messages", messages).await?);
-        // These depend on how the kernel was built, and on its modules.
+        // These depend on the build of the kernel and on its modules.
         check_all("Unix with urgent data", unix_urgent).await?;
         check_all("MPTCP", mptcp).await?;
         check_all("vsock", vsock).await?;
@@ -302,7 +303,7 @@ fn all_bytes_come_wherever_the_kernel_ends_a_receive() {
     });
 }
 
-/// Reads less than there is room for, and returns whether the stream is taken to be readable still.
+/// Reads less than there is room for, and returns whether the stream still counts as readable.
 macro_rules! is_readable_after_a_short_read {
     ($stream:expr, $peer:expr) => {{
         send(&$peer, b"x", PLAIN)?;
@@ -311,10 +312,12 @@ macro_rules! is_readable_after_a_short_read {
     }};
 }
 
-/// What is trusted saves the call that would only find out that there is no more. It is what this crate has made itself.
+/// Trust saves the call that would only find that there is no more data. It covers plain TCP
+/// sockets that this crate made.
 #[test]
-fn a_short_read_is_trusted_of_plain_tcp_that_was_made_here() {
-    // poll(2) has levels, which are reported whenever they are asked for; there the reactor decides by itself.
+fn a_short_read_is_trusted_for_plain_tcp_that_this_crate_made() {
+    // poll(2) is level-triggered and reports a level on every request; there the reactor decides
+    // alone.
     if cfg!(polling_test_poll_backend) {
         return;
     }
@@ -324,7 +327,7 @@ fn a_short_read_is_trusted_of_plain_tcp_that_was_made_here() {
             assert_eq!(is_readable_after_a_short_read!(stream, peer), !is_trusted, "{kind}");
             stream.source().trust_short_transfers(true);
             assert!(!is_readable_after_a_short_read!(stream, peer), "{kind}, and its owner knows");
-            // Who borrows the descriptor may give the socket another protocol.
+            // The borrower of the descriptor may switch the socket to another protocol.
             let _ = stream.as_fd();
             assert!(is_readable_after_a_short_read!(stream, peer), "{kind}, and lent");
         }
@@ -333,7 +336,7 @@ fn a_short_read_is_trusted_of_plain_tcp_that_was_made_here() {
 
         let make = || Socket::new(Domain::IPV4, Type::STREAM, Some(socket2::Protocol::from(262)));
         if let Ok(listening) = make() {
-            // A listener that accepts MPTCP, and a client that speaks it.
+            // A listener that accepts MPTCP, and a client that uses it.
             listening.bind(&"127.0.0.1:0".parse::<net::SocketAddr>().unwrap().into())?;
             listening.listen(1)?;
             let address = listening.local_addr()?;

@@ -8,7 +8,7 @@ use picot_loop::{EventLoop, VirtualClock, spawn};
 use picot_net::duplex;
 
 #[test]
-fn what_is_written_at_one_end_is_read_at_the_other_in_both_directions() {
+fn bytes_written_at_one_end_are_read_at_the_other_in_both_directions() {
     block_on(async {
         let (mut near, mut far) = duplex(64);
         near.write_all(b"ping").await.unwrap();
@@ -22,7 +22,7 @@ fn what_is_written_at_one_end_is_read_at_the_other_in_both_directions() {
 }
 
 #[test]
-fn a_full_pipe_holds_its_writer_until_something_is_read() {
+fn a_writer_of_a_full_pipe_waits_until_bytes_are_read() {
     EventLoop::builder().clock(&VirtualClock::new()).error_on_deadlock().run(async {
         let (mut near, mut far) = duplex(3);
         let writer = spawn(async move {
@@ -43,7 +43,7 @@ fn a_full_pipe_holds_its_writer_until_something_is_read() {
 }
 
 #[test]
-fn an_end_is_seen_after_the_last_byte_and_the_other_direction_goes_on() {
+fn a_reader_sees_the_end_after_the_last_byte_and_the_other_direction_works() {
     block_on(async {
         let (mut near, mut far) = duplex(64);
         near.write_all(b"last").await.unwrap();
@@ -61,7 +61,7 @@ fn an_end_is_seen_after_the_last_byte_and_the_other_direction_goes_on() {
 }
 
 #[test]
-fn a_reader_that_goes_breaks_the_pipe_also_of_a_writer_that_waits() {
+fn dropping_the_reader_is_a_broken_pipe_for_pending_and_later_writes() {
     block_on(async {
         let (mut near, far) = duplex(1);
         near.write_all(b"x").await.unwrap();

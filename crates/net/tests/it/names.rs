@@ -1,5 +1,4 @@
-//! Every error of a public function names what the function was about: the address, path or host,
-//! and the limit.
+//! Every error of a public function names its subject: the address, path or host, and the limit.
 
 use std::fs;
 use std::io;
@@ -15,7 +14,7 @@ use picot_net::{
 use crate::trace::Trace;
 use crate::{alone, run};
 
-/// A host for which the resolver has an answer of its own.
+/// A resolver with one fixed answer.
 struct Table(Result<Vec<SocketAddr>, &'static str>);
 
 impl Resolve for Table {
@@ -24,7 +23,7 @@ impl Resolve for Table {
     }
 }
 
-/// The functions of which a case was seen.
+/// The functions for which a case was seen.
 #[derive(Default)]
 struct Seen(Vec<&'static str>);
 
@@ -42,7 +41,7 @@ impl Seen {
     }
 }
 
-/// A number that refuses connections, and one that is in use.
+/// An address that refuses connections, and one that is in use.
 async fn refused_and_taken() -> io::Result<(SocketAddr, TcpListener)> {
     let refused = TcpListener::bind(alone(3)).await?.local_addr()?;
     Ok((refused, TcpListener::bind("127.0.0.1:0").await?))
@@ -102,8 +101,8 @@ async fn internet(seen: &mut Seen) -> io::Result<()> {
     deaf.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
     let listener = TcpListener::from_std(deaf.into())?;
     let address = listener.local_addr()?;
-    // The socket was never told to listen. After its first error it rests for a while, and the
-    // error comes again.
+    // The socket was never put into listening mode. After its first error it rests for a while, and
+    // then the error comes again.
     for _ in 0..2 {
         seen.names("TcpListener::accept", listener.accept().await, &[&"accept", &address]);
     }
@@ -121,7 +120,7 @@ async fn streams(seen: &mut Seen) -> io::Result<()> {
     let (stream, local, _) = reset().await?;
     seen.names("TcpStream::read", stream.read(&mut [0; 8]).await, &[&"receive", &local]);
     seen.names("TcpStream::write_all", stream.write_all(b"x").await, &[&"send", &local]);
-    // Its peer has no address any more.
+    // The peer has no address any more.
     seen.names("TcpStream::peer_addr", stream.peer_addr(), &[&"peer", &local]);
     let (stream, local, _) = reset().await?;
     seen.names("TcpStream::peek", stream.peek(&mut [0; 8]).await, &[&"receive", &local]);
@@ -154,7 +153,7 @@ async fn streams(seen: &mut Seen) -> io::Result<()> {
     seen.names("Writer::write_line", Writer::new(stream).write_line("x").await, &[&"send", &local]);
     let mut writer = Writer::new(write);
     seen.names("Writer::write_all", writer.write_all(b"x").await, &[&"send", &of_half]);
-    // What is left in its buffer goes out with the next.
+    // The bytes in its buffer are sent with the next write.
     seen.names("Writer::flush", writer.flush().await, &[&"send", &of_half]);
     seen.names("Writer::close", writer.close().await, &[&"send", &of_half]);
 
@@ -166,7 +165,7 @@ async fn streams(seen: &mut Seen) -> io::Result<()> {
     let (folder, remote) = (fs::File::open("src")?, peer.local_addr()?);
     seen.names("TcpStream::send_file", stream.send_file(&folder, 0..9).await, &[&"a file", &remote]);
 
-    // Readers know no address. They name what they have not found, and its limit.
+    // Readers know no address. They name what they did not find, and the limit.
     let text = |error: ReadError| io::Error::from(error);
     let mut reader = Reader::new(&b"0123456789"[..]).with_limit(4);
     seen.names("Reader::read_until", reader.read_until(b";").await.map_err(text), &[&"separator", &"limit of 4 bytes"]);
@@ -226,7 +225,7 @@ async fn udp(seen: &mut Seen) -> io::Result<()> {
     Ok(())
 }
 
-/// What the errors of TLS are about.
+/// The subjects of TLS errors.
 #[cfg(feature = "tls")]
 async fn tls(seen: &mut Seen) -> io::Result<()> {
     use picot_net::tls::{TlsAcceptor, TlsConnector};
@@ -260,7 +259,7 @@ async fn tls(seen: &mut Seen) -> io::Result<()> {
     Ok(())
 }
 
-/// The paths of a socket and of its peer are named, with control characters escaped.
+/// Errors name the path of the socket or of its peer, with control characters escaped.
 #[cfg(unix)]
 async fn unix_data(seen: &mut Seen, folder: &Path) -> io::Result<()> {
     use picot_net::{UnixDatagram, UnixStream};
@@ -281,7 +280,7 @@ async fn unix_data(seen: &mut Seen, folder: &Path) -> io::Result<()> {
     let peer = UnixDatagram::bind(&peer_path)?;
     socket.connect(&peer_path)?;
     drop(peer);
-    // Linux disconnects the socket by this error, so its own path is all that is known.
+    // Linux disconnects the socket with this error, so only its own path is known.
     seen.names("UnixDatagram::send", socket.send(b"x").await, &[&"send", &shown(&other)]);
     seen.names("UnixDatagram::send_to", socket.send_to(b"x", &peer_path).await, &[&shown(&peer_path)]);
     Ok(())
@@ -311,7 +310,7 @@ async fn unix(seen: &mut Seen, folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// What needs a loop names its subject where there is none, too.
+/// Functions that need a loop name their subject even without one.
 fn without_a_loop(seen: &mut Seen, folder: &Path) {
     use futures_lite::future::block_on;
 
@@ -350,16 +349,16 @@ fn without_a_loop(seen: &mut Seen, folder: &Path) {
     }
 }
 
-/// Functions of these files that have no subject to name, or whose errors cannot be brought about.
+/// Functions of these files that have no subject to name, or whose errors no test can cause.
 const WITHOUT_A_CASE: &[&str] = &[
-    // They fail for a mistake in the program only, which the text describes.
+    // They fail only for a mistake in the program, which the text describes.
     "ServerBuilder::serve",
     "ServerBuilder::serve_protocol",
     "ServerBuilder::serve_buffered",
-    // The operating system does not refuse them to the owner of a socket.
+    // The operating system does not refuse these to the owner of a socket.
     "TcpListener::local_addr",
     "UnixListener::local_addr",
-    // They fail if the process can have no further thread; the texts name the loop's index.
+    // They fail if the process can have no further thread; the texts name the index of the loop.
     "LoopGroup::start",
     "LoopGroup::start_all",
     "TcpStream::local_addr",
@@ -371,7 +370,7 @@ const WITHOUT_A_CASE: &[&str] = &[
     "UnixStream::peer_addr",
     "UnixStream::local_addr",
     "UnixStream::shutdown",
-    // Receiving of a datagram socket fails only for a lack of memory.
+    // Receiving from a datagram socket fails only for lack of memory.
     "UnixDatagram::recv",
     "UnixDatagram::recv_from",
     // They have no subject: a socket that has no address yet, or the loop, which is missing or
@@ -380,9 +379,9 @@ const WITHOUT_A_CASE: &[&str] = &[
     "UnixDatagram::unbound",
     "UnixStream::pair",
     "Connections::new",
-    // Of the system's authorities. A machine that has them does not fail.
+    // Depends on the authorities of the system. A machine that has them does not fail.
     "TlsConnector::new",
-    // Its errors are those of the reader below, and `poll_read` has no text of its own.
+    // Its errors are those of the reader inside, and `poll_read` adds no text.
     "Reader::read",
 ];
 
@@ -392,7 +391,9 @@ fn fallible() -> Vec<String> {
         ("group.rs", "LoopGroup"),
         ("duplex.rs", "TcpStream"),
         ("listener.rs", "TcpListener"),
-        ("options.rs", ""),
+        ("options/connect.rs", ""),
+        ("options/listen.rs", ""),
+        ("options/udp.rs", ""),
         ("protocol/connections.rs", ""),
         ("protocol/transport.rs", "Transport"),
         ("reader.rs", "Reader"),
@@ -417,8 +418,8 @@ fn fallible() -> Vec<String> {
         let mut owner = owner.to_string();
         for (number, line) in text.lines().enumerate() {
             if let Some(of) = line.strip_prefix("impl") {
-                // Behind the parameters, which end where the type begins: `impl<S: Bound> Type<S>
-                // {`.
+                // After the generic parameters, which end where the type begins: `impl<S: Bound>
+                // Type<S> {`.
                 let of = if of.starts_with('<') { of.split_once("> ").map_or(of, |(_, of)| of) } else { of };
                 owner = of.trim().trim_end_matches(" {").to_string();
             }

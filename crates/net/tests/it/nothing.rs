@@ -1,4 +1,4 @@
-//! Operations with nothing to move: they return at once, on every stream, whatever state it is in.
+//! Operations with nothing to move return at once, on every stream and in every state.
 
 use std::io::{self, IoSlice, IoSliceMut};
 
@@ -9,7 +9,7 @@ use picot_net::{Reader, TcpStream, Writer, duplex};
 
 use crate::{pair, run};
 
-/// Nothing has come to be read.
+/// No data has arrived.
 async fn reads_nothing(name: &str, stream: &mut (impl AsyncRead + Unpin)) {
     // With a full budget.
     yield_now().await;
@@ -71,7 +71,7 @@ fn a_read_without_room_and_a_write_without_bytes_return_at_once_on_every_stream(
         let mut reader = Reader::new(read);
         reads_nothing("a reader", &mut reader).await;
         assert_eq!(poll_once(reader.read_exact(0)).await.unwrap().unwrap(), b"");
-        // A writer sends what it holds before it takes more.
+        // A writer sends the bytes in its buffer before it accepts more.
         let (tcp, _peer) = pair().await?;
         writes_nothing("a writer", &mut Writer::new(tcp)).await;
 
@@ -85,7 +85,7 @@ fn a_read_without_room_and_a_write_without_bytes_return_at_once_on_every_stream(
         #[cfg(feature = "tls")]
         {
             let (mut one, mut two) = crate::tls::connected().await?;
-            // What comes after the handshake is no data.
+            // Session tickets follow the handshake; they are not data.
             one.write_all(b"a").await?;
             one.flush().await?;
             two.read_exact(&mut [0]).await?;
@@ -99,7 +99,7 @@ fn a_read_without_room_and_a_write_without_bytes_return_at_once_on_every_stream(
     });
 }
 
-/// Data that is there stays, and so does the end of the stream.
+/// Data in the socket stays there, and so does the end of the stream.
 #[test]
 fn a_read_without_room_takes_nothing() {
     run(async {

@@ -1,4 +1,4 @@
-//! Transports and protocols: the order of callbacks, back-pressure, ends, and errors.
+//! Transports and protocols: the order of callbacks, back-pressure, ends and errors.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -29,7 +29,7 @@ fn made_then_data_then_eof_then_lost() {
 }
 
 #[test]
-fn pausing_inside_of_made_is_heeded_and_pausing_and_resuming_twice_is_fine() {
+fn pausing_in_made_takes_effect_and_repeated_calls_have_no_effect() {
     run(async {
         let trace = Trace::default();
         *trace.on_made.borrow_mut() = Some(Box::new(Transport::pause_reading));
@@ -51,7 +51,7 @@ fn pausing_inside_of_made_is_heeded_and_pausing_and_resuming_twice_is_fine() {
 }
 
 #[test]
-fn an_end_may_keep_the_writing_side_open() {
+fn keep_writing_leaves_the_writing_direction_open_after_the_end() {
     run(async {
         let trace = Trace::default();
         trace.eof.set(Eof::KeepWriting);
@@ -70,7 +70,7 @@ fn an_end_may_keep_the_writing_side_open() {
 }
 
 #[test]
-fn write_eof_waits_for_what_was_written_and_is_sent_once_and_later_writes_fail() {
+fn write_eof_follows_the_unsent_bytes_once_and_later_writes_fail() {
     run(async {
         let trace = Trace::default();
         let (transport, client) = connected(&trace).await?;
@@ -85,7 +85,7 @@ fn write_eof_waits_for_what_was_written_and_is_sent_once_and_later_writes_fail()
         let mut reader = &client;
         reader.read_to_end(&mut back).await?;
         assert!(back == large);
-        // Its reading direction is still open.
+        // The reading direction is still open.
         client.write_all(b"still").await?;
         while !trace.events().contains(&"data still".to_string()) {
             yield_now().await;
@@ -100,7 +100,7 @@ fn write_eof_waits_for_what_was_written_and_is_sent_once_and_later_writes_fail()
 }
 
 #[test]
-fn closing_sends_what_was_written_and_aborting_does_not() {
+fn closing_sends_unsent_bytes_and_aborting_drops_them() {
     run(async {
         for aborts in [false, true] {
             let trace = Trace::default();
@@ -128,7 +128,7 @@ fn closing_sends_what_was_written_and_aborting_does_not() {
 }
 
 #[test]
-fn a_protocol_is_told_to_pause_above_the_high_mark_and_to_resume_at_the_low_one() {
+fn a_protocol_pauses_above_the_high_mark_and_resumes_at_the_low_mark() {
     run(async {
         let trace = Trace::default();
         let (transport, client) = connected(&trace).await?;
@@ -152,9 +152,10 @@ fn a_protocol_is_told_to_pause_above_the_high_mark_and_to_resume_at_the_low_one(
     });
 }
 
-/// Also if the kernel has room for all of it: a protocol that writes until something waits goes on when nothing does.
+/// Even if the kernel has room for all of it: a protocol that writes until bytes are unsent
+/// continues when none are.
 #[test]
-fn a_protocol_that_writes_until_bytes_are_unsent_is_called_to_resume() {
+fn a_protocol_that_writes_until_bytes_are_unsent_is_resumed() {
     run(async {
         let trace = Trace::default();
         *trace.on_made.borrow_mut() = Some(Box::new(|transport| {
@@ -186,7 +187,7 @@ fn many_small_writes_arrive_in_order() {
         client.write_all(b"go").await?;
         let mut back = vec![0; 4_000];
         client.read_exact(&mut back).await?;
-        // From outside of a callback as well.
+        // From outside of a callback, too.
         for n in 1_000..2_000_u32 {
             transport.write(&n.to_ne_bytes())?;
         }
@@ -203,7 +204,7 @@ fn a_panic_in_a_callback_ends_its_connection_and_is_reported_with_the_peer() {
         let reports = Rc::new(RefCell::new(Vec::new()));
         let hook = reports.clone();
         LoopHandle::current().set_error_hook(move |report| {
-            // A panic that prints where it came from may take long enough to be told of as slow, too.
+            // A panic that prints a backtrace may take long enough to be reported as a slow step.
             if !matches!(report.cause, picot_context::Cause::SlowStep(_)) {
                 hook.borrow_mut().push(report.to_string());
             }
@@ -241,7 +242,8 @@ fn a_panic_in_a_callback_ends_its_connection_and_is_reported_with_the_peer() {
     });
 }
 
-/// Several connections of one set, paused, with these bytes waiting in each. Resumed in the same moment they are one batch.
+/// Several connections of one set, paused, with these bytes waiting in each. If they are resumed
+/// together, they are one batch.
 async fn paused(connections: &Connections, bytes: &[&[u8]]) -> io::Result<Vec<(Transport, Trace, TcpStream)>> {
     let mut all = Vec::new();
     for bytes in bytes {
@@ -259,7 +261,7 @@ async fn paused(connections: &Connections, bytes: &[&[u8]]) -> io::Result<Vec<(T
 }
 
 #[test]
-fn a_panic_in_a_batch_costs_its_connection_and_the_others_are_served_in_the_same_step() {
+fn a_panic_in_a_batch_ends_its_connection_and_the_others_are_served_in_the_same_step() {
     run(async {
         let reports = Rc::new(Cell::new(0));
         let hook = reports.clone();
@@ -293,7 +295,7 @@ fn a_panic_in_a_batch_costs_its_connection_and_the_others_are_served_in_the_same
 }
 
 #[test]
-fn callbacks_may_add_connections_to_their_set_and_end_all_of_them() {
+fn callbacks_can_add_connections_to_their_set_and_end_all_of_them() {
     run(async {
         let connections = Connections::new()?;
         let all = paused(&connections, &[b"a", b"b"]).await?;
@@ -322,7 +324,7 @@ fn callbacks_may_add_connections_to_their_set_and_end_all_of_them() {
 }
 
 #[test]
-fn a_connection_that_has_much_to_read_lets_the_others_read_in_between() {
+fn a_connection_with_much_data_lets_the_others_read_in_between() {
     run(async {
         let connections = Connections::new()?;
         let all = paused(&connections, &[&[], b"little"]).await?;
@@ -351,7 +353,7 @@ fn a_connection_that_has_much_to_read_lets_the_others_read_in_between() {
 }
 
 #[test]
-fn a_step_that_has_read_much_lets_the_loop_do_something_else() {
+fn a_step_that_read_many_bytes_lets_other_tasks_run() {
     run(async {
         let connections = Connections::new()?;
         let bytes = vec![b'x'; 60_000];
@@ -394,7 +396,7 @@ impl BufferedProtocol for Own {
 }
 
 #[test]
-fn a_buffered_protocol_brings_its_own_memory_and_must_bring_some() {
+fn a_buffered_protocol_reads_into_its_own_buffer_which_must_not_be_empty() {
     run(async {
         let trace = Trace::default();
         let connections = Connections::new()?;
@@ -468,7 +470,7 @@ fn a_server_of_protocols_counts_closes_and_aborts_them() {
 }
 
 #[test]
-fn a_factory_that_panics_costs_its_connection_and_not_the_server() {
+fn a_panic_in_a_factory_ends_its_connection_and_not_the_server() {
     run(async {
         let reports = Rc::new(RefCell::new(Vec::new()));
         let hook = reports.clone();
@@ -499,7 +501,7 @@ fn a_factory_that_panics_costs_its_connection_and_not_the_server() {
 }
 
 #[test]
-fn a_client_connects_by_one_call_and_its_set_ends_with_it() {
+fn connect_protocol_makes_a_set_that_ends_with_its_connection() {
     run(async {
         let listener = picot_net::TcpListener::bind("127.0.0.1:0").await?;
         let trace = Trace::default();
@@ -536,7 +538,7 @@ fn connections_of_a_closed_loop_are_closed_and_their_protocols_dropped() {
     assert_eq!(std::io::Read::read(&mut &client, &mut [0]).unwrap(), 0);
 }
 
-/// How many descriptors this process may have, where it can tell.
+/// The limit of descriptors of this process, if the system reports it.
 fn descriptor_limit() -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
@@ -548,7 +550,8 @@ fn a_thousand_connections_are_served_in_turns() {
     run(async {
         let server = Server::builder().bind("127.0.0.1:0").await?.serve_protocol(|| Echo)?;
         let mut clients = Vec::new();
-        // Both ends are in this process, and other tests run beside this one: with a low limit of descriptors it is fewer.
+        // Both ends are in this process, beside the other tests. A low limit of descriptors lowers
+        // the number.
         let count = (descriptor_limit().saturating_sub(500) / 2).min(1_000);
         if count < 1_000 {
             println!("{count} connections, because of the limit of descriptors");
@@ -581,16 +584,17 @@ impl Protocol for Echo {
     }
 }
 
-/// A pipe, with a Unix pair in its place: data, then the end, then lost; and a writer notices that the reader is gone.
+/// A pipe, with a Unix pair in its place: first the data, then the end, then `lost`; and a writer
+/// notices that the reader has closed.
 #[cfg(unix)]
 #[test]
-fn over_a_unix_pair_a_reader_sees_the_end_and_a_writer_sees_the_reader_leave() {
+fn over_a_unix_pair_a_reader_sees_the_end_and_a_writer_sees_the_reader_close() {
     use picot_net::UnixStream;
 
     run(async {
         let connections = Connections::new()?;
-        // The peer goes before the connection's first event, which then carries the hang-up too, or
-        // between two of them.
+        // The peer closes before the first event of the connection, which then carries the hang-up
+        // as well, or between two events.
         for gone_early in [true, false] {
             let (one, two) = UnixStream::pair()?;
             let trace = Trace::default();
@@ -620,10 +624,10 @@ fn over_a_unix_pair_a_reader_sees_the_end_and_a_writer_sees_the_reader_leave() {
     });
 }
 
-/// Behaviour 106 of asyncio's: a descriptor is watched by its transport only.
+/// Behaviour 106 of asyncio: a descriptor that a transport owns cannot be watched beside it.
 #[cfg(unix)]
 #[test]
-fn a_descriptor_that_a_transport_has_cannot_be_watched_beside_it() {
+fn a_descriptor_that_a_transport_owns_cannot_be_watched_beside_it() {
     use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
     /// A descriptor that belongs to another owner.
@@ -637,7 +641,8 @@ fn a_descriptor_that_a_transport_has_cannot_be_watched_beside_it() {
         }
     }
 
-    // SAFETY: The descriptor stays the same, and the transport of the test, which outlives this, keeps it open.
+    // SAFETY: The descriptor stays open and the same, because the transport of the test outlives
+    // this value.
     unsafe impl picot_reactor::Pollable for Number {}
 
     run(async {
@@ -647,7 +652,7 @@ fn a_descriptor_that_a_transport_has_cannot_be_watched_beside_it() {
         let number = transport.with_socket(|socket| Ok(socket.as_raw_fd()))?;
         let error = LoopHandle::current().register(Number(number)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists, "{error}");
-        // And the transport is as it was.
+        // The transport is unchanged.
         far.write_all(b"hello").await?;
         while trace.events.borrow().len() < 2 {
             yield_now().await;
@@ -658,7 +663,8 @@ fn a_descriptor_that_a_transport_has_cannot_be_watched_beside_it() {
     });
 }
 
-/// What is left of a lost connection may be used late, when its slot is another's, and in front of others in the same step.
+/// A handle of a lost connection may be used late, when another connection has its slot, and before
+/// other connections in the same step.
 #[test]
 fn closed_of_a_lost_connection_returns_at_once() {
     let late: [fn(&Transport); 5] = [
@@ -709,7 +715,7 @@ fn closed_of_a_lost_connection_returns_at_once() {
     });
 }
 
-/// Panics in the callback of this name, and does what it takes to get there.
+/// Panics in the callback of this name, after causing that callback.
 struct Bomb(&'static str);
 
 impl Bomb {
@@ -756,7 +762,7 @@ impl BufferedProtocol for BufferedBomb {
 }
 
 #[test]
-fn a_panic_names_the_peer_in_whichever_callback_it_is() {
+fn a_panic_in_any_callback_is_reported_with_the_peer() {
     run(async {
         let reports = Rc::new(RefCell::new(Vec::new()));
         let hook = reports.clone();
@@ -778,7 +784,8 @@ fn a_panic_names_the_peer_in_whichever_callback_it_is() {
                 seen().await?;
                 connections.close_all();
             }
-            // It reads whatever comes, so that there is room to write; and the connection ends in each of the cases.
+            // The peer reads all bytes, so that there is room to write; and the connection ends in
+            // each case.
             let _ = rest(client).await;
             while !connections.is_empty() {
                 yield_now().await;
@@ -793,7 +800,7 @@ fn a_panic_names_the_peer_in_whichever_callback_it_is() {
 }
 
 #[test]
-fn who_is_aborted_by_a_server_of_protocols_sees_a_reset() {
+fn clients_that_a_server_of_protocols_aborts_see_a_reset() {
     run(async {
         let trace = Trace::default();
         let made = trace.clone();

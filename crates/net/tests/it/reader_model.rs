@@ -1,5 +1,6 @@
-//! A reader against a simple model, the bytes and a position in them: any pieces, any reads, each of them dropped after any
-//! number of polls and begun anew. No byte may be lost, come twice, or come in another order.
+//! A reader against a simple model, the bytes and a position in them: any pieces and any reads,
+//! each of them dropped after any number of polls and started again. No byte may be lost, repeated
+//! or out of order.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,7 +14,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-/// Gives its pieces one by one, each after as many polls as it says, and then the end.
+/// Returns its pieces one by one, each after its number of polls, and then the end.
 struct Pieces {
     pieces: VecDeque<(usize, Vec<u8>)>,
     given: usize,
@@ -46,7 +47,7 @@ enum Op {
     Exact(usize),
     Read(usize),
     Rest,
-    /// The method of the extension trait, once, without a drop: it reads past the buffer if that is empty.
+    /// The method of the extension trait, once, without a drop: it bypasses an empty buffer.
     ReadByTrait(usize),
 }
 
@@ -65,14 +66,14 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// What the model knows: which bytes come, where a read begins, and how long a line may be.
+/// The state of the model: the bytes, the position of the next read, and the limit of a line.
 struct Model {
     bytes: Vec<u8>,
     at: usize,
     limit: usize,
 }
 
-/// What a read is to give.
+/// The expected result of a read.
 #[derive(Debug, PartialEq)]
 enum Outcome {
     Bytes(Vec<u8>),
@@ -109,7 +110,7 @@ impl Model {
         }
     }
 
-    /// A line that is too long is not taken: how much of it is gone depends on how it came.
+    /// A line that is too long is not taken: how much of it was consumed depends on the pieces.
     fn line(&mut self) -> Outcome {
         let rest = &self.bytes[self.at..];
         let end = rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |at| at + 1);
@@ -142,7 +143,7 @@ fn outcome(result: Result<Option<Vec<u8>>, ReadError>) -> Outcome {
     }
 }
 
-/// Does a read: polls it so many times, drops it, begins it anew, as often as there are numbers; then to its end.
+/// Runs a read: for each number n, polls it n times, drops it and starts it again; then to its end.
 macro_rules! dropping {
     ($drops:expr, $read:expr) => {{
         let mut done = None;
@@ -169,7 +170,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 2_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_is_dropped_no_byte_is_lost(
+    fn dropped_reads_lose_no_byte(
         pieces in vec((0..4_usize, vec(select(b"ab;\r\nx".to_vec()), 1..8)), 0..20),
         ops in vec((op(), vec(0..4_usize, 0..4)), 1..30),
         limit in 1..16_usize,
@@ -214,7 +215,7 @@ proptest! {
             prop_assert_eq!(&got, &expected, "by {:?}, at {}", op, before);
             let at = reader.get_ref().given - reader.buffer().len();
             if expected == Outcome::Overrun && matches!(op, Op::Line | Op::NextOfLines) {
-                // Something of the line is gone, more than the limit, and nothing behind it.
+                // A part of the line was consumed, more than the limit, and nothing after it.
                 prop_assert!(before + limit < at && at <= model.line_end(), "{} to {}", before, at);
                 model.at = at;
             }

@@ -1,9 +1,9 @@
-//! How each test runs.
+//! How each test runs its loop.
 
 use std::io;
 
-/// Runs a test on a loop of its own; an error of I/O fails it. Nothing may be left, but for a few turns in which servers and
-/// sets of connections end that the test has dropped.
+/// Runs a test on a loop of its own. An I/O error fails it. Nothing may be left at the end, after a
+/// few turns in which dropped servers and sets of connections end.
 pub(crate) fn run(test: impl Future<Output = io::Result<()>>) {
     let event_loop = picot_loop::EventLoop::new().unwrap();
     event_loop.run_until_complete(test).unwrap().unwrap();

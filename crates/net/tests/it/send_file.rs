@@ -1,4 +1,4 @@
-//! Files through connections, by the kernel or by reading.
+//! Sending files through connections, by the kernel or by reading.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
@@ -23,7 +23,7 @@ fn bytes() -> Vec<u8> {
     (0..3_000_000).map(|n| (n % 251) as u8).collect()
 }
 
-/// A connection that holds a part of that only.
+/// A connection whose buffers hold only a part of the file.
 async fn small_pair() -> io::Result<(TcpStream, TcpStream)> {
     let (client, server) = pair().await?;
     client.socket().set_recv_buffer_size(1 << 16)?;
@@ -32,7 +32,7 @@ async fn small_pair() -> io::Result<(TcpStream, TcpStream)> {
 }
 
 #[test]
-fn any_part_of_a_file_arrives_and_its_position_stays() {
+fn any_range_of_a_file_arrives_and_the_position_of_the_file_stays() {
     run(async {
         let bytes = bytes();
         let mut file = file("send", &bytes)?;
@@ -54,9 +54,9 @@ fn any_part_of_a_file_arrives_and_its_position_stays() {
     });
 }
 
-/// A range of a large file, to a peer that reads a little, waits, and reads on.
+/// A range of a large file, to a peer that reads a little, pauses, and reads on.
 #[test]
-fn a_slow_peer_gets_all_of_it_and_the_sender_waits() {
+fn a_slow_peer_gets_the_whole_range_and_the_sender_waits() {
     run(async {
         let bytes = bytes();
         let file = file("slow", &bytes)?;
@@ -68,7 +68,7 @@ fn a_slow_peer_gets_all_of_it_and_the_sender_waits() {
                 0 => break,
                 read => back.extend_from_slice(&buffer[..read]),
             }
-            // A full socket stops the sender, which has more than that to send.
+            // A full socket stops the sender, which has more to send.
             if back.len() < 1_000_000 {
                 assert!(!sending.is_finished());
             }
@@ -81,7 +81,7 @@ fn a_slow_peer_gets_all_of_it_and_the_sender_waits() {
 }
 
 #[test]
-fn one_that_is_dropped_half_way_has_sent_a_beginning_and_the_stream_works_on() {
+fn a_send_that_is_dropped_halfway_sent_a_prefix_and_the_stream_still_works() {
     run(async {
         let bytes = bytes();
         let file = file("dropped", &bytes)?;
@@ -119,13 +119,14 @@ fn sending_a_file_to_a_closed_peer_is_an_error() {
     });
 }
 
-/// A file that the kernel does not send: it is read instead.
+/// A file that the kernel cannot send is read instead.
 #[cfg(target_os = "linux")]
 #[test]
-fn what_the_kernel_cannot_send_is_read_on_a_thread() {
+fn a_file_that_the_kernel_cannot_send_is_read_on_a_thread() {
     run(async {
         let (mut client, server) = pair().await?;
-        // Files of the process's own folder have no pages to send from. This one is the same whenever it is read.
+        // Files under `/proc/self` have no pages to send from. This one has the same content on
+        // every read.
         let expected = std::fs::read("/proc/self/cmdline")?;
         let sent = server.send_file(&File::open("/proc/self/cmdline")?, 0..u64::MAX).await?;
         assert_eq!(sent, expected.len() as u64);

@@ -1,4 +1,4 @@
-//! Servers: limits, errors and panics by peer, and every way to end.
+//! Servers: limits, errors and panics with the name of the peer, and every way to end.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -17,7 +17,7 @@ use picot_net::{Connections, Server, ServerBuilder, TcpListener, TcpStream};
 use crate::trace::Trace;
 use crate::{alone, run};
 
-/// Handles a connection until its peer has sent everything.
+/// Handles a connection until its peer has ended its stream.
 async fn drain(stream: TcpStream, _: SocketAddr) -> io::Result<()> {
     while stream.read(&mut [0; 64]).await? > 0 {}
     stream.write_all(b"bye").await
@@ -35,7 +35,8 @@ async fn rest(mut stream: TcpStream) -> io::Result<String> {
     Ok(text)
 }
 
-/// Collects the reports to the error hook, but for slow steps, which a busy machine brings about anywhere.
+/// Collects the reports to the error hook, except slow steps, which a busy machine can cause
+/// anywhere.
 fn reports() -> Rc<RefCell<Vec<String>>> {
     let reports = Rc::new(RefCell::new(Vec::new()));
     let hook = reports.clone();
@@ -74,7 +75,7 @@ fn a_closed_server_refuses_and_waits_for_its_clients() {
 }
 
 #[test]
-fn serving_for_ever_ends_with_its_future_and_is_for_one() {
+fn serve_forever_ends_with_its_future_and_has_one_caller() {
     run(async {
         let (server, address) = server().await?;
         let mut serving = Box::pin(server.serve_forever());
@@ -115,7 +116,7 @@ impl Drop for Late {
 }
 
 #[test]
-fn nothing_is_served_on_a_loop_that_is_being_closed_or_not_there_and_the_error_says_so() {
+fn serving_on_a_closing_or_missing_loop_is_an_error_that_names_the_cause() {
     let (event_loop, errors) = (EventLoop::new().unwrap(), Rc::new(RefCell::new(Vec::new())));
     let told = errors.clone();
     let spawned = event_loop.run_until_complete(async {
@@ -135,7 +136,7 @@ fn nothing_is_served_on_a_loop_that_is_being_closed_or_not_there_and_the_error_s
 }
 
 #[test]
-fn a_server_that_is_dropped_refuses_and_its_clients_go_on() {
+fn a_dropped_server_refuses_connections_and_its_clients_continue() {
     run(async {
         let (server, address) = server().await?;
         let client = TcpStream::connect(address).await?;
@@ -150,7 +151,7 @@ fn a_server_that_is_dropped_refuses_and_its_clients_go_on() {
 }
 
 #[test]
-fn several_listeners_serve_as_one() {
+fn several_listeners_serve_as_one_server() {
     run(async {
         let server = Server::builder().bind("127.0.0.1:0").await?.bind("127.0.0.1:0").await?.serve(drain)?;
         let addresses = server.local_addrs();
@@ -199,7 +200,7 @@ fn a_full_server_lets_connections_wait_in_the_backlog() {
 }
 
 #[test]
-fn an_error_or_panic_of_a_handler_goes_to_the_hook_with_the_peer_and_ends_only_its_connection() {
+fn an_error_or_panic_of_a_handler_is_reported_with_the_peer_and_ends_only_its_connection() {
     run(async {
         let reports = reports();
         let builder = Server::builder().bind("127.0.0.1:0").await?;
@@ -233,7 +234,7 @@ fn an_error_or_panic_of_a_handler_goes_to_the_hook_with_the_peer_and_ends_only_i
     });
 }
 
-/// A handler's future that panics where its bits say.
+/// The future of a handler that panics where its bits say.
 struct Faulty(u8);
 
 const IN_MAKING: u8 = 1;
@@ -255,7 +256,7 @@ impl Drop for Faulty {
     }
 }
 
-/// An error that cannot be shown.
+/// An error whose `Display` panics.
 #[derive(Debug)]
 struct Unprintable;
 
@@ -268,7 +269,7 @@ impl std::fmt::Display for Unprintable {
 impl std::error::Error for Unprintable {}
 
 #[test]
-fn a_handler_that_panics_anywhere_costs_its_connection_and_each_panic_is_one_report() {
+fn a_handler_that_panics_anywhere_ends_its_connection_and_each_panic_is_reported_once() {
     run(async {
         let reports = reports();
         let faults = Rc::new(Cell::new(0));
@@ -282,7 +283,7 @@ fn a_handler_that_panics_anywhere_costs_its_connection_and_each_panic_is_one_rep
         for bits in 0..8 {
             faults.set(bits);
             let client = TcpStream::connect(server.local_addrs()[0]).await?;
-            // Its end, or a reset; at any rate not a hang.
+            // The client sees an end or a reset, and never a hang.
             let _ = rest(client).await;
             turns_until(|| server.clients() == 0).await;
             yield_now().await;
@@ -310,7 +311,7 @@ fn a_peers_path_cannot_forge_a_line_of_a_report() {
     run(async {
         let reports = reports();
         let server = Server::builder().listener(UnixListener::bind(&path)?).serve(|_: UnixStream, _| async {
-            // Hooks and logs get the name as it is, and not as a report displays it.
+            // Hooks and logs receive the bare name; only the display of a report escapes it.
             let task = picot_context::current().unwrap();
             assert!(!task.given_name().unwrap().contains(char::is_control), "{:?}", task.given_name());
             Err(io::Error::other("as\nordered"))
@@ -373,7 +374,7 @@ fn clients_that_are_closed_read_an_end_and_may_still_answer() {
     });
 }
 
-/// Runs a test under the virtual clock, whose time passes when nothing comes from the sockets.
+/// Runs a test under the virtual clock, which advances when the sockets are idle.
 fn run_virtually(test: impl Future<Output = io::Result<()>>) {
     let event_loop = EventLoop::builder().clock(&VirtualClock::new()).build().unwrap();
     event_loop.run_until_complete(test).unwrap().unwrap();
@@ -382,7 +383,7 @@ fn run_virtually(test: impl Future<Output = io::Result<()>>) {
     assert_eq!(event_loop.close().unwrap().tasks.len(), 0);
 }
 
-/// A server by tasks, or by protocols; neither ends a connection before its client has.
+/// A server by tasks or by protocols; neither ends a connection before its client does.
 async fn patient(by_protocol: bool) -> io::Result<Server> {
     let builder = Server::builder().bind("127.0.0.1:0").await?;
     if by_protocol { builder.serve_protocol(Trace::default) } else { builder.serve(drain) }
@@ -440,7 +441,7 @@ fn a_shutdown_aborts_the_remaining_clients_at_its_deadline_and_counts_them() {
 }
 
 #[test]
-fn of_two_shutdowns_the_earlier_deadline_counts_and_a_dropped_one_aborts_no_client() {
+fn the_earlier_of_two_shutdown_deadlines_counts_and_a_dropped_shutdown_aborts_no_client() {
     run_virtually(async {
         for by_protocol in [false, true] {
             let server = patient(by_protocol).await?;
@@ -460,7 +461,7 @@ fn of_two_shutdowns_the_earlier_deadline_counts_and_a_dropped_one_aborts_no_clie
 
 #[cfg(unix)]
 #[test]
-fn a_unix_socket_is_served_as_well() {
+fn a_server_serves_a_unix_socket() {
     use picot_net::{UnixListener, UnixStream};
 
     let path = std::env::temp_dir().join(format!("picot-net-{}-server", std::process::id()));
@@ -478,7 +479,7 @@ fn a_unix_socket_is_served_as_well() {
     });
 }
 
-/// Asks the server while it spawns.
+/// Queries the server while a client is being spawned.
 struct Curious(RefCell<Option<Rc<Server>>>, Cell<usize>);
 
 impl picot_loop::Hooks for Curious {
@@ -491,7 +492,7 @@ impl picot_loop::Hooks for Curious {
 }
 
 #[test]
-fn a_hook_may_ask_the_server_whose_client_is_being_spawned() {
+fn a_hook_can_query_the_server_whose_client_is_being_spawned() {
     run(async {
         let server = Server::builder().bind("127.0.0.1:0").await?;
         let server = Rc::new(server.serve(|_, _| async { Ok(()) })?);
@@ -507,7 +508,7 @@ fn a_hook_may_ask_the_server_whose_client_is_being_spawned() {
     });
 }
 
-/// Opens files until the process may have no further descriptor.
+/// Opens files until the process has no free descriptor.
 #[cfg(target_os = "linux")]
 pub(crate) fn take_all_descriptors() -> io::Result<Vec<std::fs::File>> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -520,7 +521,7 @@ pub(crate) fn take_all_descriptors() -> io::Result<Vec<std::fs::File>> {
     Ok(files)
 }
 
-/// The rest of a listener without descriptors ends when this thread closes a socket, of whatever kind.
+/// The rest of a listener without descriptors ends when this thread closes a socket of any kind.
 #[cfg(target_os = "linux")]
 #[test]
 fn closing_a_socket_of_any_kind_ends_the_rest_of_a_listener() {
@@ -551,7 +552,7 @@ fn closing_a_socket_of_any_kind_ends_the_rest_of_a_listener() {
             let _files = take_all_descriptors()?;
             let start = Instant::now();
             let mut accepted = Vec::new();
-            // The loop below begins in the rest that follows an error.
+            // The loop below starts in the rest that follows an error.
             listener.accept().await.unwrap_err();
             for (kind, socket) in sockets {
                 let mut accepting = Box::pin(listener.accept());
@@ -574,8 +575,8 @@ fn closing_a_socket_of_any_kind_ends_the_rest_of_a_listener() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_listener_without_descriptors_goes_on_as_soon_as_a_client_has_left() {
-    // The limit is the process's, so this runs in one of its own.
+fn a_listener_without_descriptors_continues_as_soon_as_a_client_has_closed() {
+    // The limit belongs to the process, so this runs in a process of its own.
     crate::forked::in_child(|| {
         run_virtually(async {
             let reports = reports();

@@ -1,4 +1,4 @@
-//! What TCP sockets offer beyond reading and writing: options, halves, peeking, std.
+//! TCP sockets beyond reading and writing: options, halves, peeking, conversion to std.
 
 #[cfg(target_os = "linux")]
 use std::cell::Cell;
@@ -20,7 +20,7 @@ use picot_net::{ConnectOptions, Resolve, Resolving, TcpListener, TcpStream};
 use crate::{pair, run};
 
 #[test]
-fn halves_work_for_two_owners_and_only_fit_together_if_they_are_of_one_stream() {
+fn halves_work_for_two_owners_and_unite_only_with_the_half_of_the_same_stream() {
     run(async {
         let ((one, two), (three, _four)) = (pair().await?, pair().await?);
         let ((mut read, mut write), (other_read, other_write)) = (one.split(), three.split());
@@ -42,7 +42,7 @@ fn halves_work_for_two_owners_and_only_fit_together_if_they_are_of_one_stream() 
         let (read, other_write) = read.unite(other_write).unwrap_err();
         let one = read.unite(write).unwrap();
         drop(other_read.unite(other_write).unwrap());
-        // Put together again, and not ended meanwhile.
+        // United again, and still open.
         one.write_all(b"again").await?;
         two.read_exact(&mut buffer).await?;
         assert_eq!(&buffer, b"again");
@@ -51,7 +51,7 @@ fn halves_work_for_two_owners_and_only_fit_together_if_they_are_of_one_stream() 
 }
 
 #[test]
-fn what_was_peeked_at_is_read_again() {
+fn peeked_bytes_are_read_again() {
     run(async {
         let (client, server) = pair().await?;
         assert!(poll_once(server.peek(&mut [0; 8])).await.is_none());
@@ -74,7 +74,7 @@ fn a_source_waits_without_a_buffer_and_tries_without_waiting() {
         let (near, far) = (client.source(), server.source());
         let mut bytes = [0; 8];
         let read = |mut stream: &std::net::TcpStream, bytes: &mut [u8]| stream.read(bytes);
-        // It counts as ready until the first try.
+        // The source counts as ready until the first try.
         let tried = far.try_io(Direction::Read, |stream| read(stream, &mut bytes));
         assert_eq!(tried.unwrap_err().kind(), io::ErrorKind::WouldBlock);
         assert!(poll_once(far.readable()).await.is_none());
@@ -83,7 +83,7 @@ fn a_source_waits_without_a_buffer_and_tries_without_waiting() {
         far.readable().await?;
         assert_eq!(far.try_io(Direction::Read, |stream| read(stream, &mut bytes))?, 5);
         assert_eq!(&bytes[..5], b"hello");
-        // What was tried so, the stream's own methods know.
+        // The methods of the stream see the readiness that the source has learned.
         assert!(poll_once(server.read(&mut bytes)).await.is_none());
         Ok(())
     });
@@ -91,7 +91,7 @@ fn a_source_waits_without_a_buffer_and_tries_without_waiting() {
 
 #[cfg(unix)]
 #[test]
-fn every_socket_lends_its_descriptor() {
+fn every_socket_implements_the_descriptor_traits() {
     use std::os::fd::{AsFd, AsRawFd};
     fn is_lent(socket: &(impl AsFd + AsRawFd)) -> bool {
         let kind = rustix::net::sockopt::socket_type(socket).unwrap();
@@ -135,7 +135,7 @@ fn options_reach_the_socket() {
 }
 
 #[test]
-fn incoming_gives_the_connections_in_order_and_loses_none_when_dropped() {
+fn incoming_returns_the_connections_in_order_and_loses_none_when_dropped() {
     run(async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let mut incoming = listener.incoming();
@@ -155,7 +155,7 @@ fn incoming_gives_the_connections_in_order_and_loses_none_when_dropped() {
 }
 
 #[test]
-fn a_connection_comes_from_the_address_that_was_asked_for() {
+fn a_connection_comes_from_the_chosen_local_address() {
     run(async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let from = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -177,7 +177,7 @@ fn listeners_that_reuse_a_port_share_it_and_others_are_refused() {
         let address = first.local_addr()?;
         let second = options.bind(address).await?;
         assert_eq!(TcpListener::bind(address).await.unwrap_err().kind(), io::ErrorKind::AddrInUse);
-        // Sixteen at most: a listener's share may have to wait in its backlog.
+        // At most sixteen connections: the share of a listener may have to wait in its backlog.
         let mut clients = Vec::new();
         for _ in 0..16 {
             clients.push(TcpStream::connect(address).await?);
@@ -202,7 +202,7 @@ fn listeners_that_reuse_a_port_share_it_and_others_are_refused() {
     });
 }
 
-/// Answers with what the test wants, and keeps what it was asked.
+/// A resolver with a fixed answer that records its questions.
 #[derive(Clone, Default)]
 struct Table {
     answers: Rc<Vec<IpAddr>>,
@@ -217,7 +217,7 @@ impl Resolve for Table {
 }
 
 #[test]
-fn a_resolver_is_asked_for_names_and_never_for_numbers() {
+fn a_resolver_receives_names_and_never_numeric_addresses() {
     run(async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -241,10 +241,10 @@ fn a_resolver_is_asked_for_names_and_never_for_numbers() {
 }
 
 #[test]
-fn a_dead_address_of_several_is_passed_over() {
+fn a_dead_address_is_skipped() {
     run(async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        // Nobody listens at the first one, whichever way the system says so.
+        // No socket listens at the first address, however the system reports that.
         let answers = Rc::new(vec![Ipv4Addr::new(127, 99, 99, 99).into(), listener.local_addr()?.ip()]);
         let options = ConnectOptions::new().resolver(Table { answers, ..Table::default() });
         let stream = options.connect(("host", listener.local_addr()?.port())).await?;
@@ -253,7 +253,7 @@ fn a_dead_address_of_several_is_passed_over() {
     });
 }
 
-/// Never answers.
+/// A resolver that never answers.
 struct Silent;
 
 impl Resolve for Silent {
@@ -263,7 +263,7 @@ impl Resolve for Silent {
 }
 
 #[test]
-fn the_time_limit_is_for_looking_up_as_well() {
+fn the_time_limit_covers_the_lookup() {
     let event_loop = EventLoop::builder().clock(&VirtualClock::new()).build().unwrap();
     let error = event_loop
         .run_until_complete(ConnectOptions::new().resolver(Silent).timeout(Duration::from_secs(7)).connect("name:1"))

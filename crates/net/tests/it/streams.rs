@@ -1,4 +1,5 @@
-//! Buffered reading and writing: separators wherever they fall, limits, ends, and nothing lost with a dropped future.
+//! Buffered reading and writing: separators at any position, limits, ends, and no loss with a
+//! dropped future.
 
 use std::io;
 
@@ -9,8 +10,8 @@ use picot_net::{ReadError, Reader, TcpStream, Writer, duplex, open_connection, s
 
 use crate::{pair, run};
 
-/// Feeds `chunks` to a reader. How many it receives at once is up to the kernel; that every cut is fine stands beside the
-/// reader.
+/// Sends `chunks` to a reader. The kernel decides how much arrives at once; the unit tests of the
+/// reader cover every cut.
 async fn fed(chunks: &'static [&'static [u8]]) -> io::Result<Reader<TcpStream>> {
     let (client, server) = pair().await?;
     drop(spawn(async move {
@@ -30,21 +31,21 @@ fn incomplete(error: ReadError) -> (Vec<u8>, Option<usize>) {
 }
 
 #[test]
-fn lines_come_whole_wherever_they_were_cut() {
+fn lines_are_whole_wherever_the_chunks_end() {
     run(async {
         let mut reader = fed(&[b"one\ntw", b"o\r", b"\n\nfo", b"ur"]).await?;
         for expected in ["one", "two", "", "four"] {
             assert_eq!(reader.read_line().await?.as_deref(), Some(expected));
         }
         assert_eq!(reader.read_line().await?, None);
-        assert_eq!(reader.read_line().await?, None, "and so it stays");
+        assert_eq!(reader.read_line().await?, None, "and the state is final");
         assert!(reader.at_eof());
         Ok(())
     });
 }
 
 #[test]
-fn lines_are_a_stream_and_the_rest_is_left() {
+fn lines_are_a_stream_and_leave_the_rest() {
     run(async {
         let mut lines = fed(&[b"a\nb\nc"]).await?.lines();
         assert_eq!(lines.next().await.unwrap()?, "a");
@@ -68,7 +69,7 @@ fn a_separator_of_several_bytes_is_found_across_chunks() {
 }
 
 #[test]
-fn of_several_separators_the_first_to_end_counts_and_then_the_longest() {
+fn the_separator_that_ends_first_counts_and_then_the_longest() {
     run(async {
         let mut reader = fed(&[b"a\r\nb\nc;d\r", b"\n"]).await?;
         let separators: [&[u8]; 3] = [b"\n", b"\r\n", b";"];
@@ -80,7 +81,7 @@ fn of_several_separators_the_first_to_end_counts_and_then_the_longest() {
 }
 
 #[test]
-fn an_end_before_the_length_gives_what_was_there() {
+fn an_end_before_the_length_returns_the_partial_bytes() {
     run(async {
         let mut reader = fed(&[b"12345", b"678"]).await?;
         assert_eq!(reader.read_exact(0).await?, b"");
@@ -94,7 +95,7 @@ fn an_end_before_the_length_gives_what_was_there() {
 }
 
 #[test]
-fn a_separator_beyond_the_limit_leaves_the_buffer_and_a_line_beyond_it_is_thrown_away() {
+fn a_separator_beyond_the_limit_keeps_the_buffer_and_a_line_beyond_it_is_dropped() {
     run(async {
         let mut reader = fed(&[b"0123456789;short;"]).await?.with_limit(8);
         for _ in 0..2 {
@@ -111,7 +112,7 @@ fn a_separator_beyond_the_limit_leaves_the_buffer_and_a_line_beyond_it_is_thrown
         client.write_all(b"0123456789\nshort\n0123456789").await?;
         assert!(matches!(reader.read_line().await, Err(ReadError::LimitOverrun { .. })));
         assert_eq!(reader.read_line().await?.as_deref(), Some("short"));
-        // Its end is not there yet, so only the beginning is thrown away.
+        // The end of the line has not arrived, so only its beginning is dropped.
         assert!(matches!(reader.read_line().await, Err(ReadError::LimitOverrun { found: None, .. })));
         client.write_all(b"AB\nnext\n").await?;
         assert_eq!(reader.read_line().await?.as_deref(), Some("AB"));
@@ -131,7 +132,7 @@ fn exactly_the_limit_is_allowed() {
 }
 
 #[test]
-fn a_line_that_is_no_text_is_an_error_and_gone() {
+fn a_line_that_is_not_utf8_is_an_error_and_is_dropped() {
     run(async {
         let mut reader = fed(&[b"\xff\xfe\nfine\n"]).await?;
         let error: io::Error = reader.read_line().await.unwrap_err().into();
@@ -141,7 +142,8 @@ fn a_line_that_is_no_text_is_an_error_and_gone() {
     });
 }
 
-/// Over a socket, where each read is dropped once; after any number of polls they are beside the reader.
+/// Over a socket, with each read dropped once. The unit tests of the reader drop after any number
+/// of polls.
 #[test]
 fn a_dropped_read_loses_no_byte() {
     run(async {
@@ -164,7 +166,7 @@ fn a_dropped_read_loses_no_byte() {
 }
 
 #[test]
-fn large_data_goes_through_all_ways_of_reading() {
+fn large_data_passes_through_all_ways_of_reading() {
     run(async {
         let (mut client, server) = pair().await?;
         let bytes: Vec<u8> = (0..2 << 20).map(|n| (n % 251) as u8).collect();
@@ -189,14 +191,14 @@ fn large_data_goes_through_all_ways_of_reading() {
 }
 
 #[test]
-fn what_was_put_goes_out_in_order_with_the_next_write_or_flush() {
+fn buffered_bytes_are_sent_in_order_with_the_next_write_or_flush() {
     run(async {
         let (mut client, server) = pair().await?;
         let mut writer = Writer::new(server);
         writer.put(b"one ");
         writer.put(b"two ");
         assert_eq!(writer.unsent(), 8);
-        assert!(poll_once(client.read(&mut [0; 8])).await.is_none(), "nothing goes out by itself");
+        assert!(poll_once(client.read(&mut [0; 8])).await.is_none(), "nothing is sent before a flush");
         writer.write_all(b"three ").await?;
         assert_eq!(writer.unsent(), 0);
         writer.put(b"four");
@@ -209,12 +211,12 @@ fn what_was_put_goes_out_in_order_with_the_next_write_or_flush() {
 }
 
 #[test]
-fn a_dropped_write_goes_on_with_the_next_one_without_a_gap() {
+fn the_next_write_continues_a_dropped_one_without_a_gap() {
     run(async {
         let (mut client, server) = pair().await?;
         let bytes: Vec<u8> = (0..8 << 20).map(|n| (n % 251) as u8).collect();
         let mut writer = Writer::new(server);
-        // More than the kernel takes: it is dropped halfway.
+        // More than the kernel takes, so that the write is dropped halfway.
         assert!(poll_once(writer.write_all(&bytes)).await.is_none());
         let unsent = writer.unsent();
         assert!(0 < unsent && unsent < bytes.len(), "{unsent}");
@@ -277,7 +279,7 @@ fn lines_are_written_and_read_without_an_extension_trait() {
 }
 
 #[test]
-fn a_line_whose_write_is_dropped_halfway_goes_out_whole_with_the_next() {
+fn the_next_write_completes_a_line_whose_write_was_dropped_halfway() {
     run(async {
         let (near, far) = duplex(4);
         let mut writer = Writer::new(near);

@@ -1,5 +1,5 @@
-//! Errors of streams and datagrams say which connection or address they are about, and keep their
-//! kind and number.
+//! Errors of streams and datagrams name their connection or address, and keep their kind and
+//! number.
 
 use std::io;
 use std::time::Duration;
@@ -29,7 +29,7 @@ fn errors_of_reading_and_writing_name_the_connection() {
         let local = stream.local_addr()?;
         let error = stream.read(&mut [0; 8]).await.unwrap_err();
         is_about(&error, Errno::CONNRESET, &format!("cannot receive on the connection at {local}: "));
-        // The peer is gone by now.
+        // The peer has closed by now.
         let error = stream.write_all(b"x").await.unwrap_err();
         is_about(&error, Errno::PIPE, &format!("cannot send on the connection at {local}: "));
         let slices = [io::IoSlice::new(b"x")];

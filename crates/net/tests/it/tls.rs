@@ -1,5 +1,4 @@
-//! TLS: who is trusted and who is not, limits of time, an end that was cut, and the switch in
-//! mid-conversation.
+//! TLS: trust, time limits, an end that was cut, and the switch in mid-conversation.
 
 use std::io;
 use std::time::Duration;
@@ -43,7 +42,7 @@ pub(crate) async fn connected() -> io::Result<(TlsStream<TcpStream>, TlsStream<T
 }
 
 #[test]
-fn data_goes_both_ways_and_the_end_is_told() {
+fn data_passes_in_both_directions_and_close_sends_the_end() {
     run(async {
         for name in ["localhost", "127.0.0.1"] {
             let (client, server) = handshake(TlsConnector::trusting(AUTHORITY)?, name).await?;
@@ -69,11 +68,11 @@ fn data_goes_both_ways_and_the_end_is_told() {
 }
 
 #[test]
-fn another_name_or_an_unknown_authority_is_refused_by_the_client_and_known_to_the_server() {
+fn the_client_refuses_a_wrong_name_or_authority_and_both_sides_get_an_error() {
     run(async {
         let (client, server) = handshake(TlsConnector::trusting(AUTHORITY)?, "elsewhere").await?;
         assert!(client.unwrap_err().to_string().contains("elsewhere") && server.is_err());
-        // The certificate of the server is no authority, so nothing that it has signed is trusted.
+        // The certificate of the server is not an authority, so its signature is not trusted.
         let (client, server) = handshake(TlsConnector::trusting(CERTIFICATE)?, "localhost").await?;
         let (client, server) = (client.unwrap_err(), server.unwrap_err());
         assert_eq!(
@@ -86,7 +85,7 @@ fn another_name_or_an_unknown_authority_is_refused_by_the_client_and_known_to_th
 }
 
 #[test]
-fn what_is_no_certificate_key_or_name_is_an_error() {
+fn malformed_certificates_keys_and_names_are_errors() {
     run(async {
         assert!(TlsConnector::trusting(b"nothing").is_err());
         assert!(TlsAcceptor::new(CERTIFICATE, b"nothing").is_err());
@@ -99,11 +98,11 @@ fn what_is_no_certificate_key_or_name_is_an_error() {
 }
 
 #[test]
-fn an_end_without_tls_own_end_is_an_error() {
+fn an_end_without_the_end_of_tls_is_an_error() {
     run(async {
         let (client, server) = handshake(TlsConnector::trusting(AUTHORITY)?, "localhost").await?;
         let client = client?;
-        // Ended below TLS, as an attacker in between would do.
+        // Ended below TLS, as an attacker in between could.
         client.get_ref().shutdown(std::net::Shutdown::Write)?;
         let error = server?.read(&mut [0; 8]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
@@ -112,7 +111,7 @@ fn an_end_without_tls_own_end_is_an_error() {
 }
 
 #[test]
-fn a_peer_that_never_speaks_is_a_timeout_on_either_side() {
+fn a_silent_peer_is_a_timeout_on_either_side() {
     let event_loop = EventLoop::builder().clock(&VirtualClock::new()).build().unwrap();
     event_loop
         .run_until_complete(async {
@@ -130,9 +129,9 @@ fn a_peer_that_never_speaks_is_a_timeout_on_either_side() {
         .unwrap();
 }
 
-/// In memory, so that no time passes but the clock's.
+/// In memory, so that only the clock decides how much time passes.
 #[test]
-fn an_end_that_the_peer_does_not_take_is_a_timeout_on_either_side() {
+fn closing_times_out_on_either_side_if_the_peer_does_not_read() {
     let seconds = Duration::from_secs;
     EventLoop::builder().clock(&VirtualClock::new()).error_on_deadlock().run(async {
         for closes_server in [false, true] {
@@ -148,7 +147,7 @@ fn an_end_that_the_peer_does_not_take_is_a_timeout_on_either_side() {
             let text = format!("closing TLS timed out after {limit}s");
             assert_eq!((error.kind(), error.to_string()), (io::ErrorKind::TimedOut, text));
             assert_eq!(start.elapsed(), seconds(limit));
-            // The peer has what has gone out, and then an end that was cut.
+            // The peer reads the bytes that were sent, and then an end that was cut.
             drop(closing);
             let error = peer.read_to_end(&mut Vec::new()).await.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
@@ -183,9 +182,9 @@ fn a_live_stream_switches_to_tls() {
     });
 }
 
-/// A byte at a time, as a hostile or very slow peer would send it.
+/// One byte at a time, as a hostile or very slow peer would send it.
 #[test]
-fn a_handshake_that_comes_byte_by_byte_succeeds() {
+fn a_handshake_that_arrives_byte_by_byte_succeeds() {
     run(async {
         let (client, relay_client) = pair().await?;
         let (relay_server, server) = pair().await?;

@@ -1,4 +1,4 @@
-//! tokio's traits on our streams: what they promise, by their own words.
+//! tokio's traits on the streams of this crate keep their documented contracts.
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -10,7 +10,7 @@ use picot_net::duplex;
 
 use crate::{pair, run};
 
-/// Reads once into what is left of the buffer.
+/// Reads once into the free part of the buffer.
 async fn read(stream: &mut (impl AsyncRead + Unpin), buffer: &mut ReadBuf<'_>) -> io::Result<()> {
     poll_fn(|cx| Pin::new(&mut *stream).poll_read(cx, buffer)).await
 }
@@ -23,7 +23,7 @@ async fn write_all(stream: &mut (impl AsyncWrite + Unpin), mut bytes: &[u8]) -> 
     poll_fn(|cx| Pin::new(&mut *stream).poll_flush(cx)).await
 }
 
-/// Reads to the end, by pieces of `size`.
+/// Reads to the end, in pieces of `size`.
 async fn rest(stream: &mut (impl AsyncRead + Unpin), size: usize) -> io::Result<Vec<u8>> {
     let (mut all, mut memory) = (Vec::new(), vec![0; size]);
     loop {
@@ -52,7 +52,7 @@ fn a_read_adds_to_what_the_buffer_holds_and_leaves_it_initialized() {
 }
 
 #[test]
-fn what_is_written_by_parts_comes_whole_and_shutdown_is_the_end() {
+fn data_written_in_parts_arrives_whole_and_shutdown_is_the_end() {
     run(async {
         let (mut client, mut server) = pair().await?;
         let parts = [IoSlice::new(b"one "), IoSlice::new(b""), IoSlice::new(b"two ")];
@@ -73,7 +73,7 @@ fn what_is_written_by_parts_comes_whole_and_shutdown_is_the_end() {
     });
 }
 
-/// Whatever is written to the one is read from the other.
+/// Checks that bytes written to one stream can be read from the other.
 async fn carries<A, B>(mut from: A, mut to: B) -> io::Result<()>
 where
     A: AsyncWrite + Unpin,
@@ -91,7 +91,7 @@ async fn write_all_and_end(mut stream: impl AsyncWrite + Unpin, bytes: &[u8]) ->
 
 #[cfg(feature = "tls")]
 #[test]
-fn a_stream_under_tls_has_the_traits_and_its_end_is_told() {
+fn a_stream_under_tls_has_the_traits_and_shutdown_sends_the_end() {
     use picot_net::tls::{TlsAcceptor, TlsConnector};
 
     let data = (include_bytes!("../data/authority.pem"), include_bytes!("../data/localhost.pem"));
@@ -106,14 +106,14 @@ fn a_stream_under_tls_has_the_traits_and_its_end_is_told() {
 }
 
 #[test]
-fn halves_references_unix_streams_and_those_in_memory_have_the_traits_too() {
+fn halves_references_unix_streams_and_streams_in_memory_have_the_traits() {
     run(async {
         let (client, server) = pair().await?;
         carries(&client, &server).await?;
         let (client, server) = pair().await?;
         let ((_other, writer), (reader, _other_too)) = (client.split(), server.split());
         carries(writer, reader).await?;
-        // Those that are no sockets have them by way of futures-io's.
+        // Streams that are not sockets implement them on top of futures-io.
         let (near, far) = duplex(64);
         carries(near, far).await?;
         let (near, far) = duplex(4);
@@ -132,7 +132,7 @@ fn halves_references_unix_streams_and_those_in_memory_have_the_traits_too() {
 }
 
 #[test]
-fn a_stream_in_memory_has_them_too() {
+fn a_stream_in_memory_has_the_traits() {
     run(async {
         let (mut near, mut far) = picot_net::duplex(64);
         write_all(&mut near, b"hello").await?;

@@ -1,4 +1,4 @@
-//! A protocol that notes what is called, and what the tests of protocols do with it.
+//! A protocol that records its callbacks, and helpers for tests of protocols.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -14,7 +14,7 @@ use crate::pair;
 
 pub(crate) type Hook = Box<dyn FnMut(&Transport)>;
 
-/// Notes each callback, and does what the test wants in some of them.
+/// Records each callback, and runs the hook of the test in some of them.
 #[derive(Clone, Default)]
 pub(crate) struct Trace {
     pub(crate) events: Rc<RefCell<Vec<String>>>,
@@ -88,20 +88,20 @@ pub(crate) async fn connected(trace: &Trace) -> io::Result<(Transport, TcpStream
     Ok((connections.adopt(server, trace.clone()), client))
 }
 
-/// Waits until the loop has seen all that was sent before this, and those it concerns have had their turn: what is sent later, on
-/// a connection of its own, has come.
+/// Waits until the loop has seen all data that was sent before this, and the receivers have had
+/// their turn: bytes that are sent later, on a connection of their own, have arrived.
 pub(crate) async fn seen() -> io::Result<()> {
     let (client, server) = pair().await?;
-    // Now it is only the reactor that can tell of more.
+    // From here on, only the reactor can report more.
     assert!(poll_once(server.read(&mut [0])).await.is_none());
     client.write_all(b"!").await?;
     server.read(&mut [0]).await?;
-    // Tasks that were woken in the same turn run before this one goes on.
+    // Tasks that were woken in the same turn run before this one continues.
     yield_now().await;
     Ok(())
 }
 
-/// What must come soon comes: a test that waits in vain fails, and does not hang.
+/// Limits a wait to ten seconds, so that a test that waits in vain fails instead of hanging.
 pub(crate) async fn soon<T>(what: impl IntoFuture<Output = T>) -> T {
     let late = async {
         sleep(Duration::from_secs(10)).await;

@@ -1,4 +1,5 @@
-//! Datagrams: whole, in order, also empty; errors of the network do not end a socket.
+//! Datagrams arrive whole and in order, even empty ones, and errors of the network do not end a
+//! socket.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -17,7 +18,7 @@ async fn sockets() -> io::Result<(UdpSocket, UdpSocket)> {
 }
 
 #[test]
-fn datagrams_arrive_whole_and_in_order_and_empty_ones_too() {
+fn datagrams_arrive_whole_and_in_order_even_empty_ones() {
     run(async {
         let (one, two) = sockets().await?;
         for datagram in [&b"first"[..], b"", b"third"] {
@@ -52,10 +53,10 @@ fn a_connected_socket_sends_to_its_peer_and_refuses_others() {
     });
 }
 
-/// Where the network tells the sender, which Linux does on loopback.
+/// Only where the network notifies the sender, which Linux does on loopback.
 #[cfg(target_os = "linux")]
 #[test]
-fn an_undeliverable_datagram_is_one_error_and_the_socket_works_on() {
+fn an_undeliverable_datagram_is_one_error_and_the_socket_still_works() {
     run(async {
         let (one, two) = sockets().await?;
         let address = two.local_addr()?;
@@ -85,20 +86,21 @@ fn a_dropped_receive_loses_no_datagram() {
     });
 }
 
-/// A group that no other run of these tests uses: a socket in a group lets other sockets of the host receive its datagrams.
+/// A group that no other run of these tests uses, because a socket in a group lets other sockets of
+/// the host receive its datagrams.
 fn group_v4() -> Ipv4Addr {
     let [.., high, low] = std::process::id().to_be_bytes();
     Ipv4Addr::new(239, 255, high, low)
 }
 
-/// The same, of one interface, and so of this machine.
+/// The same for one interface, and so for this machine.
 #[cfg(target_os = "linux")]
 fn group_v6() -> Ipv6Addr {
     let [.., high, low] = std::process::id().to_be_bytes();
     Ipv6Addr::new(0xff01, 0, 0, 0, 0, 0, 0x77, u16::from_be_bytes([high, low]))
 }
 
-/// What has come to a socket by now, in order.
+/// The datagrams that have arrived at a socket, in order.
 fn heard(socket: &UdpSocket) -> io::Result<Vec<Vec<u8>>> {
     let (mut heard, mut buffer) = (Vec::new(), [0; 100]);
     loop {
@@ -111,7 +113,7 @@ fn heard(socket: &UdpSocket) -> io::Result<Vec<Vec<u8>>> {
 }
 
 #[test]
-fn every_member_of_a_group_hears_what_is_sent_to_it_until_it_leaves() {
+fn every_member_of_a_group_receives_its_datagrams_until_it_leaves() {
     run(async {
         let (group, options) = (group_v4(), UdpOptions::new().reuse_address(true));
         let one = options.bind("0.0.0.0:0").await?;
@@ -137,17 +139,17 @@ fn every_member_of_a_group_hears_what_is_sent_to_it_until_it_leaves() {
         }
         sender.send_to(b"unheard", (group, port).into()).await?;
         sender.send_to(b"you", (Ipv4Addr::LOCALHOST, port).into()).await?;
-        // One of the two gets it. What is not there before that was not heard.
+        // One of the two receives it. A datagram that is not there before it was not received.
         or(one.source().readable(), other.source().readable()).await?;
         assert_eq!([heard(&one)?, heard(&other)?].concat(), [b"you"]);
         Ok(())
     });
 }
 
-/// Over the first interface that has a route for groups, which loopback has not.
+/// Uses the first interface that has a route for groups, which loopback has not.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_group_over_ipv6_is_heard_until_it_is_left() {
+fn a_member_of_an_ipv6_group_receives_its_datagrams_until_it_leaves() {
     run(async {
         let member = match UdpOptions::new().only_v6(true).bind("[::]:0").await {
             Err(error) if picot_net::raw_os_error(&error) == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error()) => {
@@ -180,10 +182,10 @@ fn a_group_over_ipv6_is_heard_until_it_is_left() {
     });
 }
 
-/// Loopback has a broadcast address where Linux has it.
+/// Only Linux has a broadcast address on loopback.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_broadcast_is_refused_until_it_is_allowed_and_then_heard() {
+fn a_broadcast_is_refused_until_it_is_allowed_and_then_received() {
     run(async {
         let (sender, hearer) = (UdpSocket::bind("127.0.0.1:0").await?, UdpSocket::bind("0.0.0.0:0").await?);
         let all = (Ipv4Addr::new(127, 255, 255, 255), hearer.local_addr()?.port()).into();
@@ -209,7 +211,8 @@ fn sockets_that_reuse_a_port_share_it_and_others_are_refused() {
         for other in [UdpOptions::new(), UdpOptions::new().reuse_address(true)] {
             assert_eq!(other.bind(address).await.unwrap_err().kind(), io::ErrorKind::AddrInUse);
         }
-        // By the sender's address: with so many of them, both get some.
+        // Linux distributes by the address of the sender: with this many senders, both sockets
+        // receive some.
         for _ in 0..64 {
             UdpSocket::bind("127.0.0.1:0").await?.send_to(b"x", address).await?;
         }
@@ -252,13 +255,13 @@ fn several_tasks_may_receive_and_each_datagram_goes_to_one() {
 }
 
 #[test]
-fn what_does_not_fit_is_lost_and_what_is_too_long_is_an_error() {
+fn bytes_that_do_not_fit_are_lost_and_a_datagram_that_is_too_long_is_an_error() {
     run(async {
         let (one, two) = sockets().await?;
         one.send_to(b"longer than that", two.local_addr()?).await?;
         one.send_to(b"next", two.local_addr()?).await?;
         let mut buffer = [0; 4];
-        // Windows says that it did not fit; elsewhere the rest is gone without a word.
+        // Windows reports that it did not fit; other systems drop the rest silently.
         #[cfg(unix)]
         assert_eq!(two.recv(&mut buffer).await?, 4);
         #[cfg(windows)]

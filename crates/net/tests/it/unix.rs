@@ -1,4 +1,4 @@
-//! Unix sockets: data, halves, and what becomes of their paths.
+//! Unix sockets: data, halves, and the life of their paths.
 
 use std::cell::RefCell;
 use std::fs;
@@ -71,7 +71,7 @@ fn connecting_does_not_wait() {
 }
 
 #[test]
-fn a_socket_that_was_left_is_replaced_and_the_own_one_is_removed() {
+fn a_stale_socket_is_replaced_and_the_own_path_is_removed() {
     let path = Path::new("stale");
     drop(std::os::unix::net::UnixListener::bind(&path.0).unwrap());
     assert!(path.0.exists());
@@ -92,7 +92,7 @@ fn bind_each(path: &std::path::Path) -> [io::Result<()>; 2] {
 }
 
 #[test]
-fn what_is_no_socket_at_the_path_stays_and_the_error_names_it() {
+fn a_file_that_is_not_a_socket_stays_and_the_error_names_it() {
     let path = Path::new("file");
     run(async {
         let place = |what: &str, put: &dyn Fn() -> io::Result<()>, take: &dyn Fn() -> io::Result<()>| {
@@ -115,7 +115,7 @@ fn what_is_no_socket_at_the_path_stays_and_the_error_names_it() {
 }
 
 #[test]
-fn a_path_whose_socket_a_process_has_is_in_use_and_the_owner_sees_no_connection() {
+fn a_path_with_a_live_owner_is_in_use_and_the_owner_sees_no_connection() {
     use std::os::unix::net;
 
     let path = Path::new("owned");
@@ -130,7 +130,7 @@ fn a_path_whose_socket_a_process_has_is_in_use_and_the_owner_sees_no_connection(
         let listener = UnixListener::bind(&path.0)?;
         refused();
         let accepted = listener.source().get_ref().accept();
-        assert_eq!(accepted.unwrap_err().kind(), io::ErrorKind::WouldBlock, "asking has made no connection");
+        assert_eq!(accepted.unwrap_err().kind(), io::ErrorKind::WouldBlock, "the probe has made no connection");
         let left = listener.into_std();
         refused();
         drop(left);
@@ -139,7 +139,7 @@ fn a_path_whose_socket_a_process_has_is_in_use_and_the_owner_sees_no_connection(
         assert!(bind_each(&path.0).iter().all(Result::is_ok));
         let datagrams = UnixDatagram::bind(&path.0)?;
         refused();
-        // One that is connected to a third refuses others, and is an owner all the same.
+        // A socket that is connected to a third refuses others, and still counts as an owner.
         let (third, own) = (path.0.with_extension("third"), UnixDatagram::unbound()?);
         let third_socket = UnixDatagram::bind(&third)?;
         datagrams.connect(&third)?;
@@ -151,7 +151,7 @@ fn a_path_whose_socket_a_process_has_is_in_use_and_the_owner_sees_no_connection(
     });
 }
 
-/// The directory is the process's, so this runs in one of its own.
+/// The working directory belongs to the process, so this runs in a process of its own.
 #[test]
 fn a_relative_path_is_removed_after_the_directory_has_changed() {
     let path = Path::new("relative");
@@ -197,7 +197,7 @@ fn abstract_names_are_bound_connected_to_and_sent_to_alike_and_end_with_their_so
 }
 
 #[test]
-fn paths_that_are_no_address_are_refused_alike_by_all_functions() {
+fn all_functions_refuse_malformed_paths() {
     run(async {
         let long = "x".repeat(200);
         for (path, reason) in [("", "empty"), ("a\0b", "a zero byte"), (&long, "200 bytes")] {
@@ -217,7 +217,7 @@ fn paths_that_are_no_address_are_refused_alike_by_all_functions() {
     });
 }
 
-/// Linux refuses a connection to a full backlog instead of letting it wait.
+/// Linux refuses a connection to a full backlog instead of queueing it.
 #[cfg(target_os = "linux")]
 #[test]
 fn connecting_to_a_full_backlog_waits_for_room_and_ends_with_the_listener() {
@@ -248,7 +248,7 @@ fn connecting_to_a_full_backlog_waits_for_room_and_ends_with_the_listener() {
 }
 
 #[test]
-fn a_path_that_another_has_taken_is_not_removed() {
+fn a_path_that_another_socket_has_taken_is_not_removed() {
     let path = Path::new("taken");
     run(async {
         let old = UnixListener::bind(&path.0)?;
@@ -263,20 +263,20 @@ fn a_path_that_another_has_taken_is_not_removed() {
 }
 
 #[test]
-fn a_listener_given_to_std_keeps_its_path() {
+fn a_listener_that_becomes_one_of_std_keeps_its_path() {
     let path = Path::new("std");
     run(async {
         let std = UnixListener::bind(&path.0)?.into_std();
         let listener = UnixListener::from_std(std)?;
         drop(UnixStream::connect(&path.0).await?);
         drop(listener);
-        assert!(path.0.exists(), "who has made the path removes it");
+        assert!(path.0.exists(), "the creator of the path removes it");
         Ok(())
     });
 }
 
 #[test]
-fn giving_sockets_with_paths_to_std_leaks_nothing() {
+fn converting_sockets_with_paths_to_std_leaks_nothing() {
     let path = Path::new("leak");
     run(async {
         let round = || {
@@ -284,7 +284,7 @@ fn giving_sockets_with_paths_to_std_leaks_nothing() {
             drop(UnixDatagram::bind(&path.0)?.into_std());
             io::Result::Ok(())
         };
-        // The reactor's table grows first.
+        // The table of the reactor grows first.
         round()?;
         let before = held();
         for _ in 0..100 {
@@ -296,7 +296,7 @@ fn giving_sockets_with_paths_to_std_leaks_nothing() {
 }
 
 #[test]
-fn a_datagram_socket_replaces_one_that_was_left_and_keeps_its_path_when_it_is_given_to_std() {
+fn a_datagram_socket_replaces_a_stale_one_and_keeps_its_path_when_it_becomes_one_of_std() {
     let path = Path::new("stale-datagram");
     drop(std::os::unix::net::UnixDatagram::bind(&path.0).unwrap());
     assert!(path.0.exists());
@@ -309,7 +309,7 @@ fn a_datagram_socket_replaces_one_that_was_left_and_keeps_its_path_when_it_is_gi
         client.send_to(b"still", &path.0).await?;
         assert_eq!(socket.recv(&mut [0; 20]).await?, 5);
         drop(socket);
-        assert!(path.0.exists(), "who has made the path removes it");
+        assert!(path.0.exists(), "the creator of the path removes it");
         Ok(())
     });
 }
@@ -338,7 +338,7 @@ fn a_connection_and_a_server_at_a_path_by_the_names_of_asyncio() {
 }
 
 #[test]
-fn an_error_of_a_handler_at_a_path_is_told_with_the_place_of_its_server() {
+fn an_error_of_a_handler_at_a_path_is_reported_with_the_source_location_of_its_server() {
     let path = Path::new("error");
     let told = Rc::new(RefCell::new(Vec::new()));
     run(async {
@@ -359,7 +359,7 @@ fn an_error_of_a_handler_at_a_path_is_told_with_the_place_of_its_server() {
 }
 
 #[test]
-fn a_pair_talks_and_goes_to_std_and_back() {
+fn a_pair_carries_data_and_converts_to_std_and_back() {
     run(async {
         let (one, two) = UnixStream::pair()?;
         assert!(poll_once(two.read(&mut [0; 8])).await.is_none());
@@ -419,7 +419,7 @@ fn a_full_peer_makes_a_datagram_wait_and_a_dropped_send_sends_nothing() {
         while poll_once(one.send(&sent.to_ne_bytes())).await.transpose()?.is_some() {
             sent += 1;
         }
-        // The one that had no room was dropped, and so is not there.
+        // The send that found no room was dropped, so its datagram is not there.
         let mut buffer = [0; 4];
         for expected in 0..sent {
             two.recv(&mut buffer).await?;
@@ -432,7 +432,7 @@ fn a_full_peer_makes_a_datagram_wait_and_a_dropped_send_sends_nothing() {
     });
 }
 
-/// Nobody tells a sender when there is room with a peer that it is not connected to, if others have filled that.
+/// The kernel does not notify an unconnected sender when a peer that others have filled has room.
 #[test]
 fn a_datagram_waits_for_a_peer_that_others_have_filled() {
     let path = Path::new("full");
@@ -447,7 +447,7 @@ fn a_datagram_waits_for_a_peer_that_others_have_filled() {
             let path = path.0.clone();
             async move { client.send_to(&sent.to_ne_bytes(), path).await }
         });
-        // It looks again from time to time, and lets the loop sleep in between.
+        // The sender tries again from time to time, and lets the loop sleep in between.
         let turns = || LoopHandle::current().metrics().snapshot().turns;
         let before = turns();
         sleep(Duration::from_millis(30)).await;

@@ -16,7 +16,7 @@ use crate::{pair, run};
 
 type Wait = Pin<Box<dyn Future<Output = io::Result<()>>>>;
 
-/// More than two, so that one is in the middle.
+/// Three, so that one waiter is neither first nor last.
 const COUNT: usize = 3;
 
 /// Starts `COUNT` tasks that wait. After each call of `feed`, `served` more of them must be done,
@@ -58,7 +58,7 @@ async fn check(
     Ok(())
 }
 
-/// A wait that borrows what it shares with the others.
+/// A wait on an object that it shares with the other waits.
 macro_rules! waits {
     ($shared:ident, $operation:expr) => {
         || {
@@ -68,8 +68,8 @@ macro_rules! waits {
     };
 }
 
-/// Reads one byte by the trait. The object is borrowed during each poll only, so that several tasks
-/// can wait.
+/// Reads one byte through the trait. The object is borrowed only during each poll, so that several
+/// tasks can wait.
 async fn read_byte(stream: &RefCell<impl AsyncRead + Unpin>) -> io::Result<usize> {
     poll_fn(|cx| Pin::new(&mut *stream.borrow_mut()).poll_read(cx, &mut [0])).await
 }
@@ -87,8 +87,8 @@ async fn fill(stream: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads in a task of its own, until that is dropped: what is on its way comes later, and a step's
-/// budget ends.
+/// Reads in a task of its own until that task is dropped, because more data is in flight and the
+/// budget of a step ends.
 fn drain<S: 'static>(peer: &Rc<S>) -> impl Sized + use<S>
 where
     for<'a> &'a S: AsyncRead + Unpin,
@@ -101,7 +101,7 @@ where
     spawn(reading).cancel_on_drop()
 }
 
-/// Checks writes of a full stream, whose peer begins to read when all of them wait.
+/// Checks writes to a full stream, whose peer begins to read when all writers wait.
 macro_rules! check_write {
     ($name:expr, $peer:ident, $write:expr) => {
         let ($peer, mut reading) = (Rc::new($peer), None);
@@ -120,7 +120,7 @@ macro_rules! check_stream {
         let stream = Rc::new(stream);
         let mut send = async || peer.write_all(b"x").await;
         check(concat!($family, ": read"), waits!(stream, stream.read(&mut [0])), 1, &mut send).await?;
-        // A read that filled its buffer leaves the stream readable; one that waits does not.
+        // A read that filled its buffer leaves the stream readable; a pending read does not.
         assert!(futures_lite::future::poll_once(stream.read(&mut [0])).await.is_none());
         let readable = waits!(stream, stream.source().readable());
         check(concat!($family, ": readable"), readable, COUNT, &mut send).await?;

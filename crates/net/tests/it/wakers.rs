@@ -1,5 +1,5 @@
-//! A waker is foreign code in `clone`, `wake` and `drop`: what that does to the object that is
-//! waited for is never lost.
+//! A waker is foreign code in `clone`, `wake` and `drop`: an operation that such code completes is
+//! never lost.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -31,7 +31,7 @@ enum Call {
 type Hook = (Call, Box<dyn FnOnce()>);
 
 thread_local! {
-    /// In which call of the waker something is to be done, once.
+    /// The call of the waker in which an action is to be done, once.
     static HOOK: RefCell<Option<Hook>> = const { RefCell::new(None) };
     static WAKES: Cell<usize> = const { Cell::new(0) };
 }
@@ -43,7 +43,7 @@ fn called(call: Call) {
     }
 }
 
-/// A waker that calls back. No two clones of it are alike, so that each poll clones it anew.
+/// A waker that runs the hook. No two clones of it are equal, so that each poll clones it again.
 fn waker(number: usize) -> Waker {
     fn clone(data: *const ()) -> RawWaker {
         called(Call::Clone);
@@ -61,11 +61,11 @@ fn waker(number: usize) -> Waker {
         called(Call::Drop);
     }
     static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop_it);
-    // SAFETY: The pointer is a number, which no function follows.
+    // SAFETY: The pointer is a number, which no function dereferences.
     unsafe { Waker::from_raw(RawWaker::new(std::ptr::without_provenance(number), &VTABLE)) }
 }
 
-/// Polls `future`, which is pending at first, with wakers that do `fulfil` in one of their calls,
+/// Polls `future`, which is pending at first, with wakers that run `fulfil` in one of their calls,
 /// and from then on only when it was woken. It must become ready.
 async fn check<T>(name: &str, call: Call, future: impl Future<Output = T>, fulfil: impl FnOnce() + 'static) -> T {
     let mut future = Box::pin(future);
@@ -74,15 +74,15 @@ async fn check<T>(name: &str, call: Call, future: impl Future<Output = T>, fulfi
     let again = fulfil.clone();
     let hook = move || again.take().into_iter().for_each(|fulfil| fulfil());
     HOOK.set(Some((call, Box::new(hook))));
-    // Another waker lets the first one be dropped. Otherwise one poll must do, or it would hide
-    // what was lost in it.
+    // Another waker makes the first one be dropped. In the other cases one poll must be enough,
+    // because a second poll would hide what the first one lost.
     let polls = if call == Call::Drop { 2 } else { 1 };
     for number in 0..polls {
         if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(&waker(number))) {
             return value;
         }
     }
-    // Not in the call that was wanted; for a wake, this brings it.
+    // The wanted call did not happen; for a wake, this causes it.
     if let Some(fulfil) = fulfil.take() {
         fulfil();
     }
@@ -95,7 +95,7 @@ async fn check<T>(name: &str, call: Call, future: impl Future<Output = T>, fulfi
                 return value;
             }
         }
-        assert!(start.elapsed() < Duration::from_secs(10), "{name}: what was done in {call:?} is lost");
+        assert!(start.elapsed() < Duration::from_secs(10), "{name}: the action in {call:?} is lost");
         yield_now().await;
     }
     unreachable!()
@@ -104,7 +104,7 @@ async fn check<T>(name: &str, call: Call, future: impl Future<Output = T>, fulfi
 const CALLS: [Call; 3] = [Call::Clone, Call::Wake, Call::Drop];
 
 #[test]
-fn what_a_waker_does_to_a_stream_in_memory_is_not_lost() {
+fn an_action_of_a_waker_on_a_stream_in_memory_is_not_lost() {
     run(async {
         for call in CALLS {
             let (mut near, mut far) = duplex(2);
@@ -133,7 +133,7 @@ fn what_a_waker_does_to_a_stream_in_memory_is_not_lost() {
 }
 
 #[test]
-fn what_a_waker_does_to_a_socket_is_not_lost() {
+fn an_action_of_a_waker_on_a_socket_is_not_lost() {
     run(async {
         for call in CALLS {
             macro_rules! received {
@@ -161,7 +161,7 @@ fn what_a_waker_does_to_a_socket_is_not_lost() {
                 Reader::new(stream).read_exact(5).await.map_err(io::Error::from)
             });
 
-            // A write is fulfilled by a peer that reads, in the next turns.
+            // A peer that reads fulfils a write, in the next turns.
             let (stream, mut peer) = pair().await?;
             let (mut writer, bytes) = (Writer::new(stream), vec![0; 1 << 22]);
             let drain = move || {
@@ -183,7 +183,7 @@ fn what_a_waker_does_to_a_socket_is_not_lost() {
 }
 
 #[test]
-fn what_a_waker_does_to_a_full_stream_is_not_lost() {
+fn an_action_of_a_waker_on_a_full_stream_is_not_lost() {
     run(async {
         for call in CALLS {
             macro_rules! drained {
@@ -211,7 +211,7 @@ fn what_a_waker_does_to_a_full_stream_is_not_lost() {
 
 #[cfg(unix)]
 #[test]
-fn what_a_waker_does_to_a_unix_socket_is_not_lost() {
+fn an_action_of_a_waker_on_a_unix_socket_is_not_lost() {
     use picot_net::{UnixDatagram, UnixListener, UnixStream};
 
     let path = std::env::temp_dir().join(format!("picot-net-{}-wakers", std::process::id()));
@@ -262,16 +262,16 @@ fn what_a_waker_does_to_a_unix_socket_is_not_lost() {
 
 #[cfg(feature = "tls")]
 #[test]
-fn what_a_waker_does_to_tls_is_not_lost() {
+fn an_action_of_a_waker_on_tls_is_not_lost() {
     run(async {
         for call in CALLS {
             let (mut stream, mut peer) = crate::tls::connected().await?;
-            // What comes after the handshake is no data.
+            // Session tickets follow the handshake; they are not data.
             peer.write_all(b"a").await?;
             peer.flush().await?;
             stream.read_exact(&mut [0]).await?;
             let mut buffer = [0; 8];
-            // Kept until the read is done: dropping it would end the stream.
+            // Kept until the read is done, because dropping it would end the stream.
             let peer = Rc::new(RefCell::new(peer));
             let sender = peer.clone();
             let send = move || {
@@ -284,7 +284,7 @@ fn what_a_waker_does_to_tls_is_not_lost() {
             assert_eq!(check("read", call, stream.read(&mut buffer), send).await?, 1);
             drop(peer);
 
-            // Each side of a handshake waits for the other, which begins in a call of the waker.
+            // Each side of a handshake waits for the other, which starts in a call of the waker.
             let begun = Rc::new(RefCell::new(None));
             let (client, server) = pair().await?;
             let (acceptor, connector) = (crate::tls::acceptor()?, crate::tls::connector()?);
@@ -307,7 +307,7 @@ fn what_a_waker_does_to_tls_is_not_lost() {
 }
 
 #[test]
-fn what_a_waker_does_to_a_transport_is_not_lost() {
+fn an_action_of_a_waker_on_a_transport_is_not_lost() {
     run(async {
         for call in CALLS {
             let connections = Connections::new()?;
@@ -324,7 +324,7 @@ fn what_a_waker_does_to_a_transport_is_not_lost() {
 }
 
 #[test]
-fn what_a_waker_does_to_a_listener_is_not_lost() {
+fn an_action_of_a_waker_on_a_listener_is_not_lost() {
     run(async {
         for call in CALLS {
             let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -346,11 +346,12 @@ fn what_a_waker_does_to_a_listener_is_not_lost() {
     });
 }
 
-/// A listener without descriptors waits for a socket that closes, which is no event of the reactor.
+/// A listener without descriptors waits for a socket that closes, which is not an event of the
+/// reactor.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_socket_that_closes_in_a_waker_ends_the_rest_of_a_listener() {
-    // The limit is the process's, so this runs in one of its own.
+    // The limit belongs to the process, so this runs in a process of its own.
     crate::forked::in_child(|| {
         run(async {
             for call in [Call::Clone, Call::Drop] {
@@ -365,14 +366,14 @@ fn a_socket_that_closes_in_a_waker_ends_the_rest_of_a_listener() {
                 let accepted =
                     (0..2).any(|number| accepting.as_mut().poll(&mut Context::from_waker(&waker(number))).is_ready());
                 assert!(HOOK.take().is_none(), "{call:?} did not come");
-                assert!(accepted || WAKES.get() > 0, "what was closed in {call:?} is lost");
+                assert!(accepted || WAKES.get() > 0, "the close in {call:?} is lost");
             }
             Ok(())
         });
     });
 }
 
-/// A resolver that answers when the test gives it the addresses.
+/// A resolver that answers when the test supplies the addresses.
 #[derive(Clone, Default)]
 struct Late(Rc<Answer>);
 
@@ -392,7 +393,7 @@ impl Late {
 impl Resolve for Late {
     fn resolve<'a>(&'a self, _: &'a str, _: u16) -> Resolving<'a> {
         Box::pin(poll_fn(|cx| {
-            // Cloned first: the clone may be what gives the answer.
+            // Cloned first, because the clone may supply the answer.
             self.0.waker.set(Some(cx.waker().clone()));
             self.0.addresses.take().map_or(Poll::Pending, |addresses| Poll::Ready(Ok(addresses)))
         }))
@@ -400,7 +401,7 @@ impl Resolve for Late {
 }
 
 #[test]
-fn what_a_waker_does_to_a_connect_or_lookup_is_not_lost() {
+fn an_action_of_a_waker_on_a_connect_or_lookup_is_not_lost() {
     run(async {
         for call in CALLS {
             let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -413,7 +414,7 @@ fn what_a_waker_does_to_a_connect_or_lookup_is_not_lost() {
             let answer = move || resolver.answer(vec![refused, address]);
             let connected = check("connect to a name", call, options.connect("host:1"), answer).await?;
             assert_eq!(connected.peer_addr()?, address);
-            // The system's resolver answers by itself, on its thread.
+            // The resolver of the system answers on its own thread.
             let found = check("lookup", call, lookup("a.name.invalid:1"), || {}).await;
             assert!(found.is_err(), "{found:?}");
         }
@@ -422,7 +423,7 @@ fn what_a_waker_does_to_a_connect_or_lookup_is_not_lost() {
 }
 
 #[test]
-fn what_a_waker_does_to_a_server_is_not_lost() {
+fn an_action_of_a_waker_on_a_server_is_not_lost() {
     run(async {
         for (call, by_protocol) in CALLS.into_iter().flat_map(|call| [(call, false), (call, true)]) {
             // A server with a client.
@@ -458,9 +459,9 @@ fn what_a_waker_does_to_a_server_is_not_lost() {
     });
 }
 
-/// Two tasks that read one end: both wait, and each gets what comes.
+/// Two tasks that read one end: both wait, and each gets a byte.
 #[test]
-fn of_a_stream_in_memory_any_number_of_tasks_wait_and_all_are_woken() {
+fn any_number_of_tasks_can_wait_on_a_stream_in_memory_and_all_are_woken() {
     block_on(async {
         for readers in [2, 3, 17, 18, 40] {
             let (near, mut far) = duplex(64);
@@ -480,7 +481,7 @@ fn of_a_stream_in_memory_any_number_of_tasks_wait_and_all_are_woken() {
             };
             assert!(!(0..readers).any(&mut poll));
             far.write_all(&vec![7; readers]).await.unwrap();
-            // Those that were woken read: all of them, as those beyond the limit were woken before,
+            // The woken tasks read: all of them, because those beyond the limit were woken before,
             // and wait again.
             let mut left: Vec<_> = (0..readers).collect();
             for _ in 0..readers {

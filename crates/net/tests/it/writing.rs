@@ -1,4 +1,5 @@
-//! What a transport does with what is written: tried at once, or kept and sent together; and who has a turn meanwhile.
+//! When a transport sends: at once, or later and together with other bytes; and which connections
+//! have a turn meanwhile.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -10,7 +11,8 @@ use picot_net::{Connections, Protocol, Transport};
 use crate::trace::{Trace, seen, soon};
 use crate::{pair, run};
 
-/// A transport whose socket keeps the boundaries of what is sent, so that its peer counts the system calls.
+/// A transport over a socket that keeps message boundaries, so that its peer counts the system
+/// calls.
 #[cfg(target_os = "linux")]
 async fn packets(trace: &Trace) -> io::Result<(Connections, Transport, std::os::unix::net::UnixStream)> {
     use std::os::unix::net::UnixStream as StdStream;
@@ -28,7 +30,7 @@ async fn packets(trace: &Trace) -> io::Result<(Connections, Transport, std::os::
     Ok((connections, transport, peer))
 }
 
-/// The lengths of the packets that have come.
+/// The lengths of the packets that have arrived.
 #[cfg(target_os = "linux")]
 fn received(mut peer: &std::os::unix::net::UnixStream) -> Vec<usize> {
     let mut buffer = vec![0; 1 << 20];
@@ -38,7 +40,7 @@ fn received(mut peer: &std::os::unix::net::UnixStream) -> Vec<usize> {
 
 const PIECE: usize = 64 * 1024;
 
-/// Writes pieces of these lengths, and says what waits after each.
+/// Writes pieces of these lengths, and returns the number of unsent bytes after each.
 #[cfg(target_os = "linux")]
 fn write_all(transport: &Transport, lengths: &[usize]) -> Vec<usize> {
     let write = |length: &usize| {
@@ -50,13 +52,14 @@ fn write_all(transport: &Transport, lengths: &[usize]) -> Vec<usize> {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn the_first_write_of_a_turn_goes_out_at_once_and_the_others_in_one_call_with_pieces_of_64_kib_apart() {
-    // What is written, what waits after each, and what the peer has received in which calls.
+fn the_first_write_of_a_turn_is_sent_at_once_and_later_ones_together_except_64_kib_pieces() {
+    // The lengths that are written, the unsent bytes after each, and the lengths that the peer
+    // received.
     let cases: [(&[usize], &[usize], &[usize]); 6] = [
         (&[10], &[0], &[10]),
         (&[10, 5, 7], &[0, 5, 12], &[10, 12]),
         (&[0, 5, 0], &[0, 0, 0], &[5]),
-        // Not worth a copy, as long as nothing waits.
+        // While nothing is unsent, a large write is not worth a copy.
         (&[10, PIECE, PIECE], &[0, 0, 0], &[10, PIECE, PIECE]),
         (&[10, PIECE - 1, 1], &[0, PIECE - 1, PIECE], &[10, PIECE]),
         (&[10, 1, PIECE, 2], &[0, 1, PIECE + 1, PIECE + 3], &[10, PIECE + 3]),
@@ -76,14 +79,14 @@ fn the_first_write_of_a_turn_goes_out_at_once_and_the_others_in_one_call_with_pi
             assert_eq!(*seen_unsent.borrow(), unsent, "{lengths:?}");
             assert_eq!((transport.unsent(), received(&peer)), (0, calls.to_vec()), "{lengths:?}, in the same turn");
 
-            // From outside of one: what waits goes out in the next turn.
+            // From outside of one: unsent bytes are sent in the next turn.
             assert_eq!(write_all(&transport, lengths), unsent, "{lengths:?}");
             let at_once: Vec<_> = received(&peer);
             assert_eq!(transport.unsent(), *unsent.last().unwrap(), "nothing more until then");
             yield_now().await;
             assert_eq!(transport.unsent(), 0);
             assert_eq!([at_once, received(&peer)].concat(), calls, "{lengths:?}");
-            // It is another turn, so the next one is the first again.
+            // It is another turn, so the next write is the first one again.
             assert_eq!((write_all(&transport, &[3]), received(&peer)), (vec![0], vec![3]));
             connections.close_all();
             soon(connections.wait_empty()).await;
@@ -94,7 +97,7 @@ fn the_first_write_of_a_turn_goes_out_at_once_and_the_others_in_one_call_with_pi
 
 #[cfg(target_os = "linux")]
 #[test]
-fn while_something_waits_nothing_is_tried_and_when_there_is_room_all_goes_out_together() {
+fn while_bytes_are_unsent_no_write_is_tried_and_all_are_sent_together_when_there_is_room() {
     run(async {
         let trace = Trace::default();
         let (connections, transport, peer) = packets(&trace).await?;
@@ -121,7 +124,7 @@ fn while_something_waits_nothing_is_tried_and_when_there_is_room_all_goes_out_to
     });
 }
 
-/// Writes twice whenever it is told to resume, so that it is told to pause and to resume again.
+/// Writes twice whenever it is resumed, so that it is paused and resumed again.
 struct Tireless(Rc<Cell<usize>>);
 
 impl Tireless {
@@ -146,7 +149,7 @@ impl Protocol for Tireless {
 }
 
 #[test]
-fn a_protocol_that_writes_whenever_it_is_told_to_resume_does_not_keep_the_loop() {
+fn a_protocol_that_writes_in_each_resume_does_not_occupy_the_loop() {
     run(async {
         let (resumed, connections) = (Rc::new(Cell::new(0)), Connections::new()?);
         let (_client, server) = pair().await?;

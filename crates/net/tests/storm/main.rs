@@ -1,6 +1,8 @@
-//! Hostile peers of all kinds at once, beside healthy ones: these are served to the end, and nothing is left afterwards.
+//! Hostile peers of all kinds at once, beside healthy ones: the healthy are served to the end, and
+//! nothing is left afterwards.
 //!
-//! A program of its own, in which one test runs at a time, because it counts the descriptors of its process.
+//! A program of its own, in which one test runs at a time, because it counts the descriptors of its
+//! process.
 
 #[path = "../it/run.rs"]
 mod run;
@@ -18,7 +20,7 @@ use picot_net::{Protocol, Server, TcpStream, Transport};
 
 use crate::run::run;
 
-/// So many of each kind at once.
+/// The number of peers of each kind.
 const EACH: usize = 20;
 
 struct Echo;
@@ -47,7 +49,8 @@ async fn echo(stream: TcpStream) -> io::Result<()> {
     }
 }
 
-/// Runs a test when no other one runs. After it the process has as many descriptors open as before.
+/// Runs a test while no other test runs. After it the process has as many open descriptors as
+/// before.
 fn alone(test: impl Future<Output = io::Result<()>>) {
     without_loop(|| run(test));
 }
@@ -61,8 +64,8 @@ fn without_loop(test: impl FnOnce()) {
     assert_eq!(descriptors(), before);
 }
 
-/// How many descriptors this process has open, where it can tell: the least of many readings, because a thread of the test's
-/// harness may have one for a moment.
+/// The number of open descriptors of this process, if the system reports it: the lowest of many
+/// readings, because a thread of the test harness may have one for a moment.
 fn descriptors() -> usize {
     let read = |_| {
         std::thread::yield_now();
@@ -71,7 +74,7 @@ fn descriptors() -> usize {
     (0..200).map(read).min().unwrap_or(0)
 }
 
-/// Sends and checks what comes back.
+/// Sends, and checks the bytes that come back.
 async fn healthy(address: SocketAddr, n: usize) -> io::Result<()> {
     let mut stream = TcpStream::connect(address).await?;
     for round in 0..50_usize {
@@ -84,7 +87,7 @@ async fn healthy(address: SocketAddr, n: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Resets the connection with an answer on its way.
+/// Resets the connection while an answer is in flight.
 async fn resets(address: SocketAddr) -> io::Result<()> {
     for _ in 0..5 {
         let stream = TcpStream::connect(address).await?;
@@ -95,7 +98,7 @@ async fn resets(address: SocketAddr) -> io::Result<()> {
     Ok(())
 }
 
-/// Says that it has sent everything before it has sent anything, and reads on.
+/// Ends its writing direction before it has sent anything, and continues to read.
 async fn half_closes(address: SocketAddr) -> io::Result<()> {
     let stream = TcpStream::connect(address).await?;
     stream.shutdown(Shutdown::Write)?;
@@ -103,7 +106,7 @@ async fn half_closes(address: SocketAddr) -> io::Result<()> {
     Ok(())
 }
 
-/// Sends a byte a turn.
+/// Sends one byte in each turn.
 async fn one_byte_at_a_time(address: SocketAddr) -> io::Result<()> {
     let mut stream = TcpStream::connect(address).await?;
     for n in 0..200_u8 {
@@ -116,7 +119,7 @@ async fn one_byte_at_a_time(address: SocketAddr) -> io::Result<()> {
     Ok(())
 }
 
-/// Sends until nothing fits any more, reads nothing, and is gone when it is dropped.
+/// Sends until the socket is full, reads nothing, and closes when it is dropped.
 async fn never_reads(address: SocketAddr) -> io::Result<()> {
     let stream = TcpStream::connect(address).await?;
     loop {
@@ -124,7 +127,7 @@ async fn never_reads(address: SocketAddr) -> io::Result<()> {
     }
 }
 
-/// Sends nothing, and is gone when it is dropped.
+/// Sends nothing, and closes when it is dropped.
 async fn never_sends(address: SocketAddr) -> io::Result<()> {
     let stream = TcpStream::connect(address).await?;
     stream.read(&mut [0]).await.map(drop)
@@ -145,7 +148,7 @@ async fn storm(server: Server) -> io::Result<()> {
     for task in ending {
         task.await.unwrap()?;
     }
-    // The healthy are done, beside all others.
+    // The healthy clients are done, beside all others.
     assert!(staying.iter().all(|task| !task.is_finished()));
     for task in staying {
         assert!(task.cancel_and_wait("the test has ended").await.is_none());
@@ -157,7 +160,7 @@ async fn storm(server: Server) -> io::Result<()> {
         yield_now().await;
     }
     assert_eq!(descriptors(), quiet.1);
-    // And it serves as before.
+    // The server serves as before.
     healthy(address, 0).await?;
     assert_eq!(server.shutdown(Duration::from_secs(60)).await, 0);
     Ok(())
@@ -167,7 +170,7 @@ async fn storm(server: Server) -> io::Result<()> {
 fn by_streams_the_healthy_are_served_and_nothing_is_left() {
     alone(async {
         let server = Server::builder().bind("127.0.0.1:0").await?.serve(|stream, _| async move {
-            // That its peer is hostile is no error of the server.
+            // A hostile peer is not an error of the server.
             let _ = echo(stream).await;
             Ok(())
         })?;
@@ -180,17 +183,17 @@ fn by_protocol_the_healthy_are_served_and_nothing_is_left() {
     alone(async { storm(Server::builder().bind("127.0.0.1:0").await?.serve_protocol(|| Echo)?).await });
 }
 
-/// So many descriptors at the most are taken to have none left.
+/// With a limit above this, the test is skipped, because it cannot use up all descriptors.
 #[cfg(target_os = "linux")]
 const MOST: usize = 100_000;
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_group_of_which_one_loop_cannot_be_had_is_an_error_that_leaves_no_thread_and_drops_what_ran() {
+fn a_group_whose_last_loop_cannot_start_is_an_error_that_leaves_no_thread_and_no_future() {
     use std::fs::{File, read_dir};
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-    /// Counts itself, and takes its time for it, so that it is seen who does not wait for that.
+    /// Counts itself late, to show which code does not wait for that.
     struct Counted(&'static AtomicUsize);
 
     impl Drop for Counted {
@@ -205,7 +208,7 @@ fn a_group_of_which_one_loop_cannot_be_had_is_an_error_that_leaves_no_thread_and
     without_loop(|| {
         let threads = || read_dir("/proc/self/task").unwrap().count();
         let before = threads();
-        // Room for some loops, and not for as many as are asked for.
+        // Room for some loops, but not for as many as are requested.
         let mut all: Vec<_> = (0..MOST).map_while(|_| File::open("/dev/null").ok()).collect();
         if all.len() == MOST {
             println!("skipped: this process may have more than {MOST} descriptors");
@@ -225,7 +228,7 @@ fn a_group_of_which_one_loop_cannot_be_had_is_an_error_that_leaves_no_thread_and
         assert!(error.to_string().contains("Too many open files"), "{error}");
         assert!(MADE.load(SeqCst) > 0, "the first ones have run before the last was asked for");
         assert_eq!(MADE.load(SeqCst), DROPPED.load(SeqCst));
-        // A joined thread can stand in the kernel's list for a moment longer.
+        // A joined thread can stay in the list of the kernel for a moment.
         for _ in 0..10_000 {
             if threads() == before {
                 break;

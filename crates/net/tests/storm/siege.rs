@@ -1,12 +1,13 @@
-//! The storm for a minute, with 10 000 connections that never send: healthy clients are served as they are in quiet, and nothing
-//! is left. Not run unless asked for:
+//! The storm for a minute, with 10 000 connections that never send: healthy clients are served as
+//! without the storm, and nothing is left. Ignored by default:
 //!
 //! ```sh
 //! ulimit -n 20000; cargo test --release -p picot-net --test storm -- --ignored --nocapture siege
 //! ```
 //!
-//! The clients are another process, this program again, because both ends together have more descriptors than one process may.
-//! It tells how it goes by a connection of its own, line by line.
+//! The clients run in a second process of this program, because both ends together need more
+//! descriptors than one process may have. That process reports its progress over a connection of
+//! its own, line by line.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -25,20 +26,20 @@ use crate::{Echo, alone, descriptors, echo, half_closes, one_byte_at_a_time, res
 /// Connections that never send.
 const HELD: usize = 10_000;
 
-/// Healthy clients, and how often each makes a round trip.
+/// The number of healthy clients, and the period of their round trips.
 const HEALTHY: usize = 100;
 const PERIOD: Duration = Duration::from_millis(20);
 
-/// So many of each kind of hostile peers at once.
+/// The number of hostile peers of each kind.
 const EACH: usize = 25;
 
 const QUIET: Duration = Duration::from_secs(10);
 const STORM: Duration = Duration::from_secs(60);
 
-/// Where the clients find the server, and whoever they report to.
+/// The addresses of the server and of the reporting connection.
 const ADDRESSES: &str = "PICOT_SIEGE";
 
-/// The clients' side; it is started by the tests.
+/// The side of the clients; the tests start it.
 #[test]
 #[ignore = "started by the tests below"]
 fn clients() {
@@ -72,7 +73,7 @@ fn clients() {
     });
 }
 
-/// Does it again and again until that time, and counts how often.
+/// Repeats it until that time, and counts how often.
 async fn again<F: Future<Output = io::Result<()>>>(
     until: Instant,
     count: Rc<Cell<usize>>,
@@ -81,13 +82,13 @@ async fn again<F: Future<Output = io::Result<()>>>(
     while Instant::now() < until {
         peer().await?;
         count.set(count.get() + 1);
-        // Peers who are as quick as they can be would leave no processor to measure with.
+        // Peers that run at full speed would leave no processor time to measure with.
         sleep(Duration::from_millis(50)).await;
     }
     Ok(())
 }
 
-/// Sends until nothing fits any more, for a second, and reads some bytes of it from time to time.
+/// Sends until the socket is full, for a second, and reads some bytes from time to time.
 async fn reads_slowly(server: SocketAddr, until: Instant) -> io::Result<()> {
     let stream = TcpStream::connect(server).await?;
     let sending = async {
@@ -106,7 +107,7 @@ async fn reads_slowly(server: SocketAddr, until: Instant) -> io::Result<()> {
     futures_lite::future::or(reading, sending).await
 }
 
-/// The ninety-ninth of a hundred round trips, while all healthy clients do what they do.
+/// The 99th percentile of the round trips while all healthy clients run.
 async fn healthy(server: SocketAddr, time: Duration) -> io::Result<Duration> {
     let until = Instant::now() + time;
     let times = Rc::new(RefCell::new(Vec::new()));
@@ -161,16 +162,16 @@ fn resident() -> io::Result<usize> {
     line.and_then(|kib| kib.parse().ok()).ok_or_else(|| io::Error::other("no VmRSS"))
 }
 
-/// What a server holds: descriptors, tasks, timers and sources.
+/// The holdings of a server: descriptors, tasks, timers and sources.
 async fn holdings() -> (usize, usize, u64, u64) {
-    // The loop's figures are brought up to date when it waits.
+    // The loop updates these figures when it waits.
     sleep(Duration::from_millis(20)).await;
     let handle = LoopHandle::current();
     let snapshot = handle.metrics().snapshot();
     (descriptors(), handle.tasks().len(), snapshot.timers, snapshot.sources)
 }
 
-/// The next line that the clients tell, in words.
+/// The next line of the clients' report, split into words.
 async fn line(lines: &mut Reader<TcpStream>) -> io::Result<Vec<String>> {
     let line = lines.read_line().await?.ok_or_else(|| io::Error::other("the clients have failed"))?;
     Ok(line.split(' ').map(str::to_string).collect())
@@ -218,7 +219,7 @@ fn by_protocol() {
 fn by_streams() {
     alone(async {
         let server = Server::builder().bind("127.0.0.1:0").await?.serve(|stream, _| async move {
-            // That its peer is hostile is no error of the server.
+            // A hostile peer is not an error of the server.
             let _ = echo(stream).await;
             Ok(())
         })?;
