@@ -3,4 +3,4 @@
 
 mod signal;
 
-pub use signal::Signal;
+pub use signal::{Signal, SignalHandlers, Signals, ctrl_c, signal, signals};

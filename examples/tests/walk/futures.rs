@@ -91,6 +91,7 @@ pub(crate) fn list() -> Vec<Entry> {
     list.extend(of_tasks());
     list.extend(of_deferred());
     list.extend(of_net());
+    list.extend(of_process());
     list
 }
 
@@ -731,4 +732,11 @@ fn of_net() -> Vec<Entry> {
             "TLS is a feature that the workspace's tests do not turn on; it reads and writes by streams that have entries",
         ),
     ]
+}
+
+fn of_process() -> Vec<Entry> {
+    vec![waits(
+        "process::Signals::recv process::ctrl_c",
+        "a task of the loop passes a signal on, so that it comes in a later turn",
+    )]
 }

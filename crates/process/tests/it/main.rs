@@ -1,0 +1,6 @@
+//! The tests of this crate, one file a topic.
+
+#[cfg(unix)]
+mod program;
+#[cfg(unix)]
+mod signals;
