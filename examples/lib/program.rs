@@ -2,7 +2,6 @@
 
 use std::env;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -151,44 +150,5 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-/// A folder that is removed at the end of the test.
-#[derive(Debug)]
-pub struct Folder(PathBuf);
-
-impl Folder {
-    /// A new one in the system's temporary folder.
-    pub fn new(name: &str) -> Folder {
-        let folder = env::temp_dir().join(format!("picot-examples-{}-{name}", std::process::id()));
-        std::fs::create_dir(&folder).unwrap();
-        Folder(folder)
-    }
-
-    /// The path of something in it, which need not exist.
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
-    /// Writes a file into it.
-    pub fn file(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
-        let file = self.0.join(name);
-        std::fs::write(&file, text).unwrap();
-        file
-    }
-
-    /// Makes a FIFO in it.
-    #[cfg(unix)]
-    pub fn fifo(&self, name: &str) -> PathBuf {
-        let fifo = self.0.join(name);
-        assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
-        fifo
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }

@@ -21,7 +21,8 @@ use std::time::Duration;
 use picot::net::{Server, TcpStream as Stream};
 use picot::prelude::*;
 use picot::{LoopHandle, sleep, spawn};
-use picot_examples::program::{Folder, Running};
+use picot_examples::program::Running;
+use picot_testkit::Folder;
 
 /// A connection that is open already is answered within this, whatever happens.
 const ANSWER: Duration = Duration::from_millis(100);

@@ -115,26 +115,17 @@ pub(crate) fn restore(outer: Left) {
 #[cfg(test)]
 mod tests {
     use std::panic::Location;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::{Wake, Waker};
+    use std::task::Waker;
+
+    use picot_testkit::WakeCount;
 
     use super::*;
     use crate::{Step, enter};
 
-    #[derive(Default)]
-    struct Count(AtomicUsize);
-
-    impl Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
     #[test]
     fn a_step_may_complete_exactly_its_budget() {
-        let count = Arc::new(Count::default());
-        let waker = Waker::from(count.clone());
+        let count = WakeCount::default();
+        let waker = count.waker();
         let mut cx = Context::from_waker(&waker);
 
         let _entered = enter(Step::callback(Location::caller()), None);
@@ -142,9 +133,9 @@ mod tests {
             assert!(poll_left(&mut cx).is_ready());
             spend();
         }
-        assert_eq!(count.0.load(Ordering::Relaxed), 0);
+        assert_eq!(count.get(), 0);
         assert!(poll_left(&mut cx).is_pending());
-        assert_eq!(count.0.load(Ordering::Relaxed), 1, "who is stopped by the budget is queued again");
+        assert_eq!(count.get(), 1, "who is stopped by the budget is queued again");
 
         let inner = enter(Step::callback(Location::caller()), None);
         assert!(poll_left(&mut cx).is_ready(), "each step has a budget of its own");

@@ -1,30 +1,10 @@
 //! Memory that a peak has taken goes back. A binary of its own, for an allocator that counts.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
 use picot_loop::{EventLoop, LoopHandle, VirtualClock, sleep, spawn};
-
-struct Counting;
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: Every call is passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LIVE.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: The caller's contract is the same.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: The caller's contract is the same.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
+use picot_testkit::alloc::{Counting, live_bytes};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -42,7 +22,7 @@ fn memory_of_a_peak_of_timers_goes_back_at_the_end_of_a_run_and_while_it_sleeps(
         event_loop.run_until_complete(tasks).unwrap();
     };
     run(|| {});
-    let before = LIVE.load(Ordering::Relaxed);
+    let before = live_bytes();
     let peaks: [(&str, fn()); 3] = [
         ("sleeping tasks", || (0..10_000).for_each(|n| drop(spawn(sleep(Duration::from_micros(n)))))),
         ("callbacks", || {
@@ -56,7 +36,7 @@ fn memory_of_a_peak_of_timers_goes_back_at_the_end_of_a_run_and_while_it_sleeps(
     ];
     for (name, peak) in peaks {
         run(peak);
-        let left = LIVE.load(Ordering::Relaxed).saturating_sub(before);
+        let left = live_bytes().saturating_sub(before);
         assert!(left < 132_000, "{left} bytes are left of a peak of {name}");
     }
 
@@ -69,7 +49,7 @@ fn memory_of_a_peak_of_timers_goes_back_at_the_end_of_a_run_and_while_it_sleeps(
         for _ in 0..300 {
             sleep(Duration::from_micros(200)).await;
         }
-        LIVE.load(Ordering::Relaxed).saturating_sub(before)
+        live_bytes().saturating_sub(before)
     });
     assert!(left.unwrap() < 132_000, "{} bytes are left within a run", left.unwrap());
 }

@@ -143,13 +143,13 @@ mod tests {
 
     #[test]
     fn only_small_files_are_read() {
-        let path = std::env::temp_dir().join(format!("picot-net-{}-hosts", std::process::id()));
+        let folder = picot_testkit::Folder::new("hosts");
+        let path = folder.join("hosts");
         let file = path.to_str().unwrap();
         for (length, is_read) in [(0, true), (MAX as usize, true), (MAX as usize + 1, false)] {
             fs::write(&path, "x".repeat(length)).unwrap();
             assert_eq!(read(file).map(|text| text.len()), is_read.then_some(length));
         }
-        fs::remove_file(&path).unwrap();
         // A device, like a pipe, may block.
         assert_eq!((read(file), read("/dev/null")), (None, None));
     }

@@ -165,7 +165,6 @@ mod kernel {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
 
     use futures_lite::future::{poll_once, try_zip};
     use futures_lite::{AsyncReadExt, StreamExt};
@@ -181,11 +180,7 @@ mod tests {
         client.socket().set_recv_buffer_size(1 << 16)?;
         server.socket().set_send_buffer_size(1 << 16)?;
         let bytes: Vec<u8> = (0..3_000_000).map(|n| (n % 251) as u8).collect();
-        let name = format!("picot-net-{}-{}", std::process::id(), client.local_addr()?.port());
-        let path = std::env::temp_dir().join(name);
-        File::create(&path)?.write_all(&bytes)?;
-        let file = File::open(&path)?;
-        std::fs::remove_file(&path)?;
+        let file = File::open(picot_testkit::Folder::new("send-file").file("content", &bytes))?;
         Ok((client, server, file, bytes))
     }
 

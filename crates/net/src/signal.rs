@@ -90,46 +90,27 @@ impl<C> Drop for Until<'_, C> {
 
 #[cfg(test)]
 mod tests {
+    use picot_testkit::{WakeCount, quiet_panic, waker_fn};
     use std::cell::RefCell;
     use std::rc::Rc;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::Wake;
 
     use super::*;
 
-    struct Bomb;
-
-    impl Wake for Bomb {
-        fn wake(self: Arc<Self>) {
-            std::panic::resume_unwind(Box::new("bomb"));
-        }
-    }
-
-    #[derive(Default)]
-    struct Count(AtomicUsize);
-
-    impl Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
     #[test]
     fn a_waker_that_panics_is_reported_and_the_others_are_woken() {
-        let (signal, count, told) = (Signal::default(), Arc::new(Count::default()), Rc::new(RefCell::new(Vec::new())));
+        let (signal, count, told) = (Signal::default(), WakeCount::default(), Rc::new(RefCell::new(Vec::new())));
         picot_loop::run(async {
             let notes = told.clone();
             picot_loop::LoopHandle::current().set_error_hook(move |report| notes.borrow_mut().push(report.to_string()));
             let mut waits: Vec<_> = (0..3).map(|_| signal.until(|| false)).collect();
-            let wakers = [Waker::from(count.clone()), Waker::from(Arc::new(Bomb)), Waker::from(count.clone())];
+            let wakers = [count.waker(), waker_fn(|| quiet_panic("bomb")), count.waker()];
             for (wait, waker) in waits.iter_mut().zip(&wakers) {
                 assert!(Pin::new(wait).poll(&mut Context::from_waker(waker)).is_pending());
             }
             signal.notify();
             picot_loop::yield_now().await;
         });
-        assert_eq!(count.0.load(Ordering::Relaxed), 2);
+        assert_eq!(count.get(), 2);
         assert_eq!(told.borrow().len(), 1);
         assert!(told.borrow()[0].contains("bomb"), "{told:?}");
     }

@@ -1,6 +1,9 @@
 //! The essay's program on files of all kinds.
 
-use picot_examples::program::{Folder, example, lines};
+use std::process::Command;
+
+use picot_examples::program::{example, lines};
+use picot_testkit::Folder;
 
 #[test]
 fn without_files_it_makes_eight_chunks_and_removes_them() {
@@ -66,7 +69,13 @@ fn files_that_are_slow_to_deliver_hold_back_only_their_own_chunks() {
     use picot_examples::program::Running;
 
     let folder = Folder::new("slow");
-    let fifos: Vec<_> = (0..40).map(|n| folder.fifo(&format!("fifo-{n}"))).collect();
+    let fifos: Vec<_> = (0..40)
+        .map(|n| {
+            let fifo = folder.join(&format!("fifo-{n}"));
+            assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+            fifo
+        })
+        .collect();
     let quick = folder.file("quick", "1\n");
     let mut command = example("sort_chunks");
     command.args(&fifos).arg(&quick);

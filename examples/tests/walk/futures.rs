@@ -23,7 +23,7 @@ use picot::task::{JoinSet, as_completed, gather, gather_settled, race, race_stag
 use picot::task::{Scope, Supervisor};
 use picot::time::{Instant, move_on_after, move_on_at, timeout_at};
 use picot::{CancelScope, Deferred, Promise, deferred, sleep, spawn, spawn_blocking, timeout, yield_now};
-use picot_examples::program::Folder;
+use picot_testkit::Folder;
 
 use crate::starve::Beat;
 
@@ -557,7 +557,7 @@ fn of_net() -> Vec<Entry> {
         }),
         at_once!("net::UnixStream::connect net::open_unix_connection net::UnixListener::accept", |beat| {
             let folder = Folder::new("walk-unix");
-            let path = folder.path("socket");
+            let path = folder.join("socket");
             let listener = UnixListener::bind(&path).unwrap();
             while beat.goes_on() {
                 let near = UnixStream::connect(&path).await.unwrap();
@@ -678,7 +678,7 @@ fn of_net() -> Vec<Entry> {
             "net::UnixDatagram::send net::UnixDatagram::send_to net::UnixDatagram::recv net::UnixDatagram::recv_from",
             |beat| {
                 let folder = Folder::new("walk-datagram");
-                let path = folder.path("socket");
+                let path = folder.join("socket");
                 let bound = UnixDatagram::bind(&path).unwrap();
                 let (near, far) = UnixDatagram::pair().unwrap();
                 while beat.goes_on() {

@@ -2,39 +2,15 @@
 
 use std::panic::resume_unwind;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Wake, Waker};
+use std::task::Context;
 use std::thread;
 
 use futures_lite::future::block_on;
 use picot_blocking::{Job, JobError, Lane};
 use picot_context::{Kind, ManualHost};
+use picot_testkit::{Bomb, quiet_panic, waker_with_drop};
 
 use crate::held;
-
-/// Panics when it is dropped.
-struct Bomb;
-
-impl Drop for Bomb {
-    fn drop(&mut self) {
-        resume_unwind(Box::new("in the drop"));
-    }
-}
-
-/// A waker that panics when it is woken, cloned or dropped.
-struct Faulty;
-
-impl Wake for Faulty {
-    fn wake(self: Arc<Self>) {
-        resume_unwind(Box::new("in the wake"));
-    }
-}
-
-impl Drop for Faulty {
-    fn drop(&mut self) {
-        resume_unwind(Box::new("in the waker's drop"));
-    }
-}
 
 fn ended<T: Send + 'static>(job: Job<T>) -> Job<T> {
     while !job.is_finished() {
@@ -68,7 +44,7 @@ fn a_panic_in_the_drop_of_a_result_or_a_capture_is_reported() {
     let (host, _guard) = ManualHost::installed();
     let lane = Lane::new("bombs", 1);
     // The result, dropped untaken.
-    drop(ended(lane.submit(|| Bomb).unwrap()));
+    drop(ended(lane.submit(|| Bomb("in the drop")).unwrap()));
     assert_eq!(reports(&lane, &host), ["panicked with \"in the drop\""]);
 
     // The closure, dropped before the job starts: by its owner, and by the lane.
@@ -76,7 +52,7 @@ fn a_panic_in_the_drop_of_a_result_or_a_capture_is_reported() {
         let lane = Lane::new("captured", 1);
         let (first, started, end) = held(&lane);
         started.recv().unwrap();
-        let bomb = Bomb;
+        let bomb = Bomb("in the drop");
         let second = lane.submit(move || drop(bomb)).unwrap();
         if by_lane {
             assert_eq!(lane.close().dropped.len(), 1);
@@ -100,7 +76,7 @@ fn a_thread_survives_panics_of_results_and_wakers() {
     let job = lane.submit(move || {
         started.send(()).unwrap();
         let _ = may_end.recv();
-        Bomb
+        Bomb("in the drop")
     });
     has_started.recv().unwrap();
     drop(job);
@@ -110,7 +86,7 @@ fn a_thread_survives_panics_of_results_and_wakers() {
     // A waker that panics on the lane's thread.
     let (mut job, started, end) = held(&lane);
     started.recv().unwrap();
-    let waker = Waker::from(Arc::new(Faulty));
+    let waker = waker_with_drop(|| quiet_panic("in the wake"), || quiet_panic("in the waker's drop"));
     assert!(Pin::new(&mut job).poll(&mut Context::from_waker(&waker)).is_pending());
     std::mem::forget(waker);
     drop(end);

@@ -1,54 +1,26 @@
 //! One allocation for a deferred with its promise, one for a callback, none for a member of a
 //! group.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
 use picot_context::ManualHost;
 use picot_deferred::{Promise, when_all};
+use picot_testkit::alloc::{Counting, allocations, allocations_of};
 
 use crate::trace::Deferred;
-
-struct Counting;
-
-thread_local! {
-    static COUNT: Cell<usize> = const { Cell::new(0) };
-}
-
-// SAFETY: Every call is passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.set(COUNT.get() + 1);
-        // SAFETY: The caller's contract is the same.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: The caller's contract is the same.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-fn allocations<R>(f: impl FnOnce() -> R) -> (usize, R) {
-    let before = COUNT.get();
-    let result = f();
-    (COUNT.get() - before, result)
-}
-
 #[test]
 fn a_deferred_with_its_promise_is_one_allocation_and_settling_is_none() {
     let (_host, _guard) = ManualHost::installed();
-    let (count, (deferred, promise)) = allocations(|| {
+    let (count, (deferred, promise)) = allocations_of(|| {
         let deferred = Deferred::new();
         let promise = deferred.promise();
         (deferred, promise)
     });
     assert_eq!(count, 1);
-    assert_eq!(allocations(|| deferred.resolve(1)).0, 0);
-    assert_eq!(allocations(|| promise.clone()).0, 0);
+    assert_eq!(allocations(|| _ = deferred.resolve(1)), 0);
+    assert_eq!(allocations(|| drop(promise.clone())), 0);
 }
 
 #[test]
@@ -57,9 +29,9 @@ fn a_callback_is_one_and_one_that_holds_nothing_is_none() {
     let deferred = Deferred::new();
     let promise = deferred.promise();
     let held = std::rc::Rc::new(());
-    assert_eq!(allocations(|| _ = promise.done(move |_| drop(held))).0, 1);
-    assert_eq!(allocations(|| deferred.resolve(1)).0, 0);
-    assert_eq!(allocations(|| _ = promise.done(|_| {})).0, 0);
+    assert_eq!(allocations(|| _ = promise.done(move |_| drop(held))), 1);
+    assert_eq!(allocations(|| _ = deferred.resolve(1)), 0);
+    assert_eq!(allocations(|| _ = promise.done(|_| {})), 0);
 }
 
 #[test]
@@ -71,11 +43,11 @@ fn a_then_is_its_promise_and_its_handler() {
     deferred.resolve(1);
     host.run_until_stalled();
     let deferred = Deferred::new();
-    let (count, next) = allocations(|| deferred.promise().then(|n| Ok(n + 1)));
+    let (count, next) = allocations_of(|| deferred.promise().then(|n| Ok(n + 1)));
     assert_eq!(count, 2);
-    let (count, _) = allocations(|| {
+    let count = allocations(|| {
         deferred.resolve(1);
-        host.run_until_stalled()
+        host.run_until_stalled();
     });
     assert_eq!(count, 0, "the handler is handed to the host as it is");
     assert_eq!(next.outcome(), Some(Ok(&2)));
@@ -86,8 +58,8 @@ fn a_group_allocates_the_same_for_ten_members_as_for_ten_thousand() {
     let (_host, _guard) = ManualHost::installed();
     let count = |members: usize| {
         let members: Vec<_> = (0..members).map(|_| Deferred::new()).collect();
-        let (made, group) = allocations(|| when_all(members.iter().map(Deferred::promise)));
-        let (settled, _) = allocations(|| members.iter().for_each(|member| _ = member.resolve(1)));
+        let (made, group) = allocations_of(|| when_all(members.iter().map(Deferred::promise)));
+        let settled = allocations(|| members.iter().for_each(|member| _ = member.resolve(1)));
         assert_eq!(group.outcome().map(|values| values.map(Vec::len)), Some(Ok(members.len())));
         (made, settled)
     };
@@ -98,5 +70,5 @@ fn a_group_allocates_the_same_for_ten_members_as_for_ten_thousand() {
 #[test]
 fn a_promise_that_is_settled_is_one() {
     let (_host, _guard) = ManualHost::installed();
-    assert_eq!(allocations(|| Promise::<i32, ()>::settled(Ok(1))).0, 1);
+    assert_eq!(allocations(|| drop(Promise::<i32, ()>::settled(Ok(1)))), 1);
 }

@@ -1,23 +1,13 @@
 //! Promises and futures: awaiting the one, making the one from the other.
 
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll};
 
 use picot_context::{Host, ManualHost};
 use picot_deferred::{Promise, Rejection, State};
+use picot_testkit::WakeCount;
 
 use crate::trace::{Deferred, Trace};
-
-#[derive(Default)]
-struct Count(AtomicUsize);
-
-impl Wake for Count {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
 
 #[test]
 fn awaiting_gives_the_outcome_and_a_settled_promise_does_not_suspend() {
@@ -40,8 +30,8 @@ fn awaiting_gives_the_outcome_and_a_settled_promise_does_not_suspend() {
 fn every_waiter_is_woken_once_and_a_dropped_one_is_not() {
     let (_host, _guard) = ManualHost::installed();
     let deferred = Deferred::new();
-    let counts: Vec<_> = (0..3).map(|_| Arc::new(Count::default())).collect();
-    let wakers: Vec<_> = counts.iter().map(|count| Waker::from(count.clone())).collect();
+    let counts: Vec<_> = (0..3).map(|_| WakeCount::default()).collect();
+    let wakers: Vec<_> = counts.iter().map(WakeCount::waker).collect();
     let mut first = pin!(deferred.promise().into_future());
     let mut second = Box::pin(deferred.promise().into_future());
     let mut third = pin!(deferred.promise().into_future());
@@ -51,7 +41,7 @@ fn every_waiter_is_woken_once_and_a_dropped_one_is_not() {
     assert!(third.as_mut().poll(&mut Context::from_waker(&wakers[2])).is_pending());
     drop(second);
     deferred.reject("no");
-    let woken: Vec<_> = counts.iter().map(|count| count.0.load(Ordering::Relaxed)).collect();
+    let woken: Vec<_> = counts.iter().map(WakeCount::get).collect();
     assert_eq!(woken, [1, 0, 1]);
     let outcome = first.as_mut().poll(&mut Context::from_waker(&wakers[0]));
     assert_eq!(outcome, Poll::Ready(Err(Rejection::from("no"))));

@@ -1,7 +1,6 @@
 //! One allocation a task, none a wake or a join, also between threads: counted by an allocator that counts, for each thread.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -10,41 +9,12 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 
 use picot_executor::{Executor, Task};
+use picot_testkit::alloc::{Counting, allocations, held_bytes};
 
-use crate::trace::{Flag, yield_now};
-
-struct Counting;
-
-thread_local! {
-    static COUNT: Cell<usize> = const { Cell::new(0) };
-    /// How many bytes more this thread has allocated than freed.
-    static HELD: Cell<isize> = const { Cell::new(0) };
-}
-
-// SAFETY: Every call is passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.set(COUNT.get() + 1);
-        HELD.set(HELD.get() + layout.size() as isize);
-        // SAFETY: The caller's contract is the same.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        HELD.set(HELD.get() - layout.size() as isize);
-        // SAFETY: The caller's contract is the same.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
+use crate::trace::{Gate, yield_now};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-fn allocations(f: impl FnOnce()) -> usize {
-    let before = COUNT.get();
-    f();
-    COUNT.get() - before
-}
 
 /// An executor whose queue and table have their size, also for those who wait.
 fn grown() -> Executor {
@@ -138,24 +108,24 @@ fn a_wake_from_another_thread_is_a_place_in_a_block_there_and_nothing_at_home() 
 #[test]
 fn waiting_for_a_task_is_no_allocation_whoever_waits() {
     let executor = grown();
-    let flag = Flag::default();
+    let flag = Gate::default();
     let raised = flag.clone();
     let child = executor.spawn(async move { raised.wait().await });
     let parent = executor.spawn(async move { child.await.unwrap() });
     assert_eq!(allocations(|| assert_eq!(executor.run_until_stalled(), 2)), 0, "a task of the same executor");
-    flag.raise();
+    flag.open();
     assert_eq!(allocations(|| assert_eq!(executor.run_until_stalled(), 2)), 0);
     assert!(parent.is_finished());
 
     // A task of another executor on the same thread, whose waker is cloned.
     let other = grown();
-    let flag = Flag::default();
+    let flag = Gate::default();
     let raised = flag.clone();
     let child = executor.spawn(async move { raised.wait().await });
     let parent = other.spawn(async move { child.await.unwrap() });
     let run = || executor.run_until_stalled() + other.run_until_stalled();
     assert_eq!(allocations(|| assert_eq!(run(), 2)), 0);
-    flag.raise();
+    flag.open();
     assert_eq!(allocations(|| assert_eq!(run(), 2)), 0);
     assert!(parent.is_finished());
 }
@@ -230,11 +200,11 @@ fn a_peak_of_tasks_and_callbacks_gives_its_memory_back() {
     for (what, peak) in peaks {
         let executor = Executor::new();
         executor.run_until_stalled();
-        let before = HELD.get();
+        let before = held_bytes();
         peak(&executor);
         // The loop goes on, and waits now and then.
         (0..64).for_each(|_| drop(executor.fall_asleep()));
-        let kept = HELD.get() - before;
+        let kept = held_bytes() - before;
         // What another thread allocates is counted there, and freed here.
         assert!(kept < 100_000, "{what}: {kept} bytes are kept");
     }

@@ -7,7 +7,7 @@ use std::task::{Poll, Waker};
 
 use picot_executor::{Executor, Spawner, Task};
 
-use crate::trace::{Flag, Trace, yield_now};
+use crate::trace::{Gate, Trace, yield_now};
 
 #[test]
 fn cancel_says_true_while_pending_and_the_future_is_dropped_at_the_next_step() {
@@ -88,7 +88,7 @@ fn cancelling_reaches_the_innermost_wait_and_the_child_that_is_awaited() {
 #[test]
 fn cancelling_the_awaited_task_ends_the_wait_with_the_reason() {
     let executor = Rc::new(Executor::new());
-    let flag = Flag::default();
+    let flag = Gate::default();
     let spawner = executor.spawner().clone();
     let text = executor.block_on(async move {
         let child = spawner.spawn(async move { flag.wait().await });

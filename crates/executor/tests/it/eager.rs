@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use picot_executor::Executor;
 
-use crate::trace::{Flag, Trace, quiet_panic, reports, yield_now};
+use crate::trace::{Gate, Trace, quiet_panic, reports, yield_now};
 
 #[test]
 fn a_body_that_does_not_suspend_is_done_when_spawn_returns() {
@@ -50,7 +50,7 @@ fn a_body_that_suspends_goes_on_in_its_turns_as_the_same_task() {
 fn the_step_around_it_keeps_its_identity_its_budget_and_its_waiters() {
     let executor = Rc::new(Executor::new());
     let spawner = executor.spawner().clone();
-    let (flag, trace) = (Flag::default(), Trace::default());
+    let (flag, trace) = (Gate::default(), Trace::default());
     // Spawns eagerly from a destructor, when its own end and its joiner's wake are on their way.
     struct SpawnsInDrop(picot_executor::Spawner, Trace);
     impl Drop for SpawnsInDrop {
@@ -69,7 +69,7 @@ fn the_step_around_it_keeps_its_identity_its_budget_and_its_waiters() {
         }
     });
     executor.run_until_stalled();
-    flag.raise();
+    flag.open();
     let joined = executor.block_on(async move { task.await.is_ok() });
     assert!(joined);
     assert_eq!(trace.take(), ["from the destructor"]);

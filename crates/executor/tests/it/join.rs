@@ -8,7 +8,7 @@ use std::task::Poll;
 
 use picot_executor::{Executor, Task};
 
-use crate::trace::{Bomb, Flag, Trace, yield_now};
+use crate::trace::{Bomb, Gate, Trace, yield_now};
 
 #[test]
 fn waiting_gives_the_value_whether_before_or_after_the_end() {
@@ -62,7 +62,7 @@ fn dropping_a_wait_cancels_the_task() {
 #[test]
 fn dropping_a_watch_does_nothing_and_it_can_be_watched_again() {
     let executor = Executor::new();
-    let flag = Flag::default();
+    let flag = Gate::default();
     let mut task = executor.spawn({
         let flag = flag.clone();
         async move {
@@ -75,7 +75,7 @@ fn dropping_a_watch_does_nothing_and_it_can_be_watched_again() {
         assert!(watched.is_none());
         yield_now().await;
         assert!(!task.is_finished());
-        flag.raise();
+        flag.open();
         assert_eq!((&mut task).await.unwrap(), "done");
     });
 }
@@ -83,7 +83,7 @@ fn dropping_a_watch_does_nothing_and_it_can_be_watched_again() {
 #[test]
 fn a_new_waiter_takes_the_place_of_the_old_one() {
     let executor = Rc::new(Executor::new());
-    let flag = Flag::default();
+    let flag = Gate::default();
     let task = Rc::new(RefCell::new(executor.spawn({
         let flag = flag.clone();
         async move { flag.wait().await }
@@ -95,7 +95,7 @@ fn a_new_waiter_takes_the_place_of_the_old_one() {
     executor.run_until_stalled();
     let second = executor.spawn(watch(task.clone()));
     executor.run_until_stalled();
-    flag.raise();
+    flag.open();
     executor.run_until_stalled();
     assert!(second.is_finished());
     assert!(!first.is_finished());

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use picot_executor::Executor;
 
-use crate::trace::{Flag, Trace, yield_now};
+use crate::trace::{Gate, Trace, yield_now};
 
 #[test]
 fn soon_callbacks_run_in_registration_order_each_once() {
@@ -74,7 +74,7 @@ fn a_task_that_wakes_itself_goes_behind_the_others() {
 #[test]
 fn several_wakes_before_a_poll_make_one_poll() {
     let (executor, trace) = (Executor::new(), Trace::default());
-    let flag = Flag::default();
+    let flag = Gate::default();
     drop(executor.spawn({
         let (flag, trace) = (flag.clone(), trace.clone());
         async move {
@@ -85,8 +85,8 @@ fn several_wakes_before_a_poll_make_one_poll() {
     assert_eq!(executor.run_until_stalled(), 1);
     let waker = std::task::Waker::noop();
     waker.wake_by_ref();
-    flag.raise();
-    flag.raise();
+    flag.open();
+    flag.open();
     assert_eq!(executor.run_until_stalled(), 1);
     assert_eq!(trace.take(), ["woken"]);
 }
@@ -182,7 +182,7 @@ fn the_current_task_is_right_across_interleaving_tasks_and_none_outside() {
 fn the_task_list_holds_exactly_the_unfinished_tasks() {
     let executor = Rc::new(Executor::new());
     let spawner = executor.spawner().clone();
-    let flag = Flag::default();
+    let flag = Gate::default();
     drop(spawner.spawn_named("waits", {
         let flag = flag.clone();
         async move { flag.wait().await }
@@ -198,7 +198,7 @@ fn the_task_list_holds_exactly_the_unfinished_tasks() {
     let own = other.spawner().spawn_named("other's", std::future::pending::<()>());
     let count = executor.spawner().task_count();
     assert_eq!((count, other.spawner().task_count(), other.spawner().tasks()[0].id()), (1, 1, own.id()));
-    flag.raise();
+    flag.open();
     executor.run_until_stalled();
     assert!(executor.spawner().tasks().is_empty());
     drop(own);

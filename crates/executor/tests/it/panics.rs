@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use picot_executor::{Executor, RemoteTask};
+use picot_testkit::WakeCount;
 
 use crate::trace::{Bomb, Trace, quiet_panic, reports, yield_now};
 
@@ -273,26 +274,15 @@ fn a_joiners_waker_that_panics_in_its_clone_ends_its_own_poll_and_the_joiner_bef
     let executor = Executor::new();
     let reports = reports(&executor);
     let mut task = executor.spawn(yield_now());
-    let count = Arc::new(Count::default());
-    let waker = Waker::from(count.clone());
-    assert!(Pin::new(&mut &mut task).poll(&mut Context::from_waker(&waker)).is_pending());
+    let count = WakeCount::default();
+    assert!(Pin::new(&mut &mut task).poll(&mut Context::from_waker(&count.waker())).is_pending());
     // SAFETY: None of the functions looks at the pointer.
     let angry = unsafe { Waker::from_raw(RawWaker::new(std::ptr::null(), &VTABLE)) };
     let payload = picot_context::catch(|| _ = Pin::new(&mut &mut task).poll(&mut Context::from_waker(&angry)));
     assert_eq!(payload.unwrap_err().message().as_deref(), Some("waker clone"));
     assert_eq!(executor.run_until_stalled(), 2);
-    assert_eq!(count.0.load(Ordering::Relaxed), 1, "who waited before is told of the end");
+    assert_eq!(count.get(), 1, "who waited before is told of the end");
     assert!(task.is_finished() && reports.take().is_empty());
-}
-
-/// Counts its wakes.
-#[derive(Default)]
-struct Count(AtomicUsize);
-
-impl Wake for Count {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
 }
 
 picot_context::task_local! {
@@ -378,18 +368,18 @@ fn what_a_last_step_drops_cannot_reach_another_task_by_the_slot_it_has_left() {
 fn joiners_wakers_that_panic_keep_no_other_from_its_wake() {
     /// Counts its wakes, and panics in each.
     #[derive(Default)]
-    struct Angry(Count);
+    struct Angry(AtomicUsize);
     impl Wake for Angry {
         fn wake(self: Arc<Self>) {
-            self.0.0.fetch_add(1, Ordering::Relaxed);
+            self.0.fetch_add(1, Ordering::Relaxed);
             quiet_panic("wake");
         }
     }
     for closes in [false, true] {
         let executor = Executor::new();
         let reports = reports(&executor);
-        let (angry, calm) = (Arc::new(Angry::default()), Arc::new(Count::default()));
-        let wakers = [Waker::from(angry.clone()), Waker::from(calm.clone())];
+        let (angry, calm) = (Arc::new(Angry::default()), WakeCount::default());
+        let wakers = [Waker::from(angry.clone()), calm.waker()];
         let mut tasks: Vec<_> = (0..6).map(|_| executor.spawn(yield_now())).collect();
         for (n, mut task) in tasks.iter_mut().enumerate() {
             assert!(Pin::new(&mut task).poll(&mut Context::from_waker(&wakers[n % 2])).is_pending());
@@ -399,7 +389,7 @@ fn joiners_wakers_that_panic_keep_no_other_from_its_wake() {
         } else {
             executor.run_until_stalled();
         }
-        assert_eq!((angry.0.0.load(Ordering::Relaxed), calm.0.load(Ordering::Relaxed)), (3, 3));
+        assert_eq!((angry.0.load(Ordering::Relaxed), calm.get()), (3, 3));
         assert_eq!(reports.take(), ["Waker: a waker panicked with \"wake\""; 3]);
         assert!(tasks.iter().all(picot_executor::Task::is_finished));
     }

@@ -6,7 +6,7 @@ use std::sync::mpsc;
 
 use picot_executor::{ExclusiveGuard, Executor};
 
-use crate::trace::{Flag, Trace, quiet_panic, reports, yield_now};
+use crate::trace::{Gate, Trace, quiet_panic, reports, yield_now};
 
 /// An executor, a trace, and a task that adds its name at each of its steps until the executor is closed.
 fn with_ticker(name: &'static str) -> (Rc<Executor>, Trace) {
@@ -47,7 +47,7 @@ fn only_its_task_is_polled_until_the_guard_is_dropped() {
 #[test]
 fn what_is_held_runs_afterwards_in_the_order_in_which_it_became_ready() {
     let (executor, trace) = (Rc::new(Executor::new()), Trace::default());
-    let (spawner, inside, flag) = (executor.spawner().clone(), trace.clone(), Flag::default());
+    let (spawner, inside, flag) = (executor.spawner().clone(), trace.clone(), Gate::default());
     drop(executor.spawn({
         let (flag, trace) = (flag.clone(), trace.clone());
         async move {
@@ -65,7 +65,7 @@ fn what_is_held_runs_afterwards_in_the_order_in_which_it_became_ready() {
         spawner.call_soon(event("before the section")).unwrap();
         let guard = spawner.exclusive().await;
         spawner.call_soon(event("first call")).unwrap();
-        flag.raise();
+        flag.open();
         yield_now().await;
         spawner.call_soon(event("second call")).unwrap();
         let cancelled = spawner.call_soon(event("cancelled call")).unwrap();
@@ -91,7 +91,7 @@ fn what_is_held_runs_afterwards_in_the_order_in_which_it_became_ready() {
 #[test]
 fn what_was_behind_it_in_the_batch_is_held_too_and_does_not_count_as_run() {
     let (executor, trace) = (Rc::new(Executor::new()), Trace::default());
-    let (spawner, inside, flag) = (executor.spawner().clone(), trace.clone(), Flag::default());
+    let (spawner, inside, flag) = (executor.spawner().clone(), trace.clone(), Gate::default());
     let release = flag.clone();
     drop(executor.spawn(async move {
         let _guard = spawner.exclusive().await;
@@ -106,7 +106,7 @@ fn what_was_behind_it_in_the_batch_is_held_too_and_does_not_count_as_run() {
     assert_eq!(executor.run_batch(9), 1);
     assert_eq!((executor.ready(), executor.has_work(), executor.step()), (0, false, false));
     assert_eq!(executor.run_until_stalled(), 0, "it can stall with a section and something held");
-    flag.raise();
+    flag.open();
     assert_eq!((executor.run_batch(9), executor.ready()), (1, 2));
     assert_eq!(executor.run_until_stalled(), 2);
     assert_eq!(trace.take(), ["in", "out", "a", "b"]);

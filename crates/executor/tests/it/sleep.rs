@@ -5,36 +5,27 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Poll, Wake, Waker};
+use std::task::{Poll, Waker};
 use std::thread;
 
 use picot_context::{Cause, Kind, Origin, Report};
 use picot_executor::Executor;
+use picot_testkit::WakeCount;
 
 const MANY: usize = if cfg!(miri) { 20 } else { 1000 };
-
-/// Counts instead of writing to a wake-up fd.
-#[derive(Default)]
-struct Interrupts(AtomicUsize);
-
-impl Wake for Interrupts {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
 
 /// An executor with a task that is pending, and all ways to reach it from another thread.
 struct Scene {
     executor: Executor,
-    interrupts: Arc<Interrupts>,
+    interrupts: WakeCount,
     task: Waker,
     polls: Arc<AtomicUsize>,
 }
 
 impl Scene {
     fn new() -> Scene {
-        let interrupts = Arc::new(Interrupts::default());
-        let executor = Executor::with_interrupt(Waker::from(interrupts.clone()));
+        let interrupts = WakeCount::default();
+        let executor = Executor::with_interrupt(interrupts.waker());
         let (waker, polls): (Arc<Mutex<Option<Waker>>>, _) = (Arc::default(), Arc::new(AtomicUsize::new(0)));
         let (given, counted) = (waker.clone(), polls.clone());
         drop(executor.spawn(poll_fn(move |cx| {
@@ -59,7 +50,7 @@ impl Scene {
             }
         };
         thread::spawn(pushes).join().unwrap();
-        self.interrupts.0.load(Ordering::Relaxed)
+        self.interrupts.get()
     }
 
     /// Looks at what was pushed. Returns how much that was, and how often the task was polled for it.
@@ -128,7 +119,7 @@ fn what_happens_on_its_own_thread_interrupts_nothing_although_it_sleeps() {
     scene.executor.remote().call_soon(|| ()).unwrap();
     drop(scene.executor.remote().spawn(|| async {}).unwrap());
     drop(asleep);
-    assert_eq!((scene.look(), scene.interrupts.0.load(Ordering::Relaxed)), ((0, 1), 0));
+    assert_eq!((scene.look(), scene.interrupts.get()), ((0, 1), 0));
 }
 
 #[test]
@@ -140,7 +131,7 @@ fn it_cannot_block_itself() {
 #[test]
 fn a_guests_interrupt_comes_once_for_what_its_own_thread_queues_and_for_a_report() {
     let scene = Scene::new();
-    let interrupts = || scene.interrupts.0.load(Ordering::Relaxed);
+    let interrupts = || scene.interrupts.get();
     let begin = || assert!(scene.executor.begin_guest_wait(), "there is nothing to do");
     let report = || scene.executor.spawner().report(Report::new(Origin::new(Kind::Loop), Cause::DeadEnd(Vec::new())));
     scene.executor.spawner().set_error_hook(|_| ());
@@ -188,10 +179,10 @@ fn a_section_that_ends_in_a_guests_wait_interrupts_it_only_for_what_it_held_back
 
         assert!(scene.executor.begin_guest_wait(), "all that is queued is held back");
         drop(guard.take());
-        assert_eq!(scene.interrupts.0.load(Ordering::Relaxed), usize::from(held != 0), "{held} held back");
+        assert_eq!(scene.interrupts.get(), usize::from(held != 0), "{held} held back");
         if held == 0 {
             drop(scene.executor.call_soon(|| ()));
-            assert_eq!(scene.interrupts.0.load(Ordering::Relaxed), 1, "the wait goes on until something comes");
+            assert_eq!(scene.interrupts.get(), 1, "the wait goes on until something comes");
         }
         scene.executor.end_guest_wait();
         assert_eq!(scene.executor.run_until_stalled(), held.max(1));

@@ -2,32 +2,14 @@
 //! panic: as a table, so that none changes unnoticed.
 
 use std::cell::Cell;
-use std::marker::{PhantomData, PhantomPinned};
+use std::marker::PhantomPinned;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use picot_executor::*;
-
-/// What holds for a type without the trait, unless the inherent constant of the same name is there.
-trait Without {
-    const HAS: bool = false;
-}
-
-impl<T> Without for T {}
-
-macro_rules! checks {
-    ($($check:ident: $trait:ident),*) => {$(
-        struct $check<T>(PhantomData<T>);
-
-        impl<T: $trait> $check<T> {
-            const HAS: bool = true;
-        }
-    )*};
-}
-
-checks!(IsSend: Send, IsSync: Sync, IsUnpin: Unpin, IsUnwindSafe: UnwindSafe, IsRefUnwindSafe: RefUnwindSafe);
+use picot_testkit::implements;
 
 /// A future that is none of it.
 struct Local(#[expect(dead_code, reason = "for its traits")] Rc<Cell<()>>, PhantomPinned);
@@ -43,10 +25,10 @@ impl Future for Local {
 macro_rules! table {
     ($($type:ty: $expected:expr,)*) => {$(
         let found = [
-            <IsSend<$type>>::HAS,
-            <IsSync<$type>>::HAS,
-            <IsUnpin<$type>>::HAS,
-            <IsUnwindSafe<$type>>::HAS && <IsRefUnwindSafe<$type>>::HAS,
+            implements!($type: Send),
+            implements!($type: Sync),
+            implements!($type: Unpin),
+            implements!($type: UnwindSafe) && implements!($type: RefUnwindSafe),
         ];
         assert_eq!(found, $expected, "{} is or is not Send, Sync, Unpin, and safe to unwind past", stringify!($type));
     )*};

@@ -3,12 +3,11 @@
 use std::cell::Cell;
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use picot_loop::{Closed, EventLoop, Kind, LoopHandle, Origin, Payload, Report, RunError, sleep};
+use picot_testkit::WakeCount;
 
 use crate::trace::{Trace, one_turn, quiet_panic, reports, virtual_loop};
 
@@ -63,21 +62,15 @@ fn the_report_says_what_was_left() {
 
 #[test]
 fn a_waiter_for_a_source_of_a_closed_loop_is_woken_and_gets_an_error() {
-    struct Woken(AtomicBool);
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
     let event_loop = EventLoop::new().unwrap();
     let source = event_loop.handle().register(std::net::UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
-    let woken = Arc::new(Woken(AtomicBool::new(false)));
-    let waker = Waker::from(woken.clone());
+    let woken = WakeCount::default();
+    let waker = woken.waker();
     let mut cx = Context::from_waker(&waker);
     let mut waiting = pin!(source.readable());
     assert!(waiting.as_mut().poll(&mut cx).is_pending());
     event_loop.close().unwrap();
-    assert!(woken.0.load(Ordering::Relaxed));
+    assert_eq!(woken.get(), 1);
     let is_closed = |result: std::io::Result<()>| {
         result.is_err_and(|error| error.get_ref().is_some_and(|error| error.is::<Closed>()))
     };

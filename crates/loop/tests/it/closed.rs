@@ -6,15 +6,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use picot_loop::{
     Closed, EventLoop, Hooks, Instant, Interval, LoopHandle, Metrics, Origin, RemoteHandle, Report, RunError, Sleep,
     TimerHandle, TurnHook, interval, sleep, sleep_until, spawn,
 };
+use picot_testkit::{WakeCount, poll_once, quiet_panic, waker_fn};
 
 use crate::trace::virtual_loop;
 
@@ -105,9 +104,6 @@ fn value<T>(f: impl FnOnce() -> T) -> Answer {
 }
 
 /// Polls `future` once.
-fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
-    future.poll(&mut Context::from_waker(Waker::noop()))
-}
 
 type Case = (&'static str, Answer, fn(&mut Left) -> Answer);
 
@@ -245,21 +241,12 @@ fn every_public_method_answers_at_once() {
 }
 
 /// Counts how often it is woken.
-#[derive(Default)]
-struct Count(AtomicUsize);
-
-impl Wake for Count {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
 #[test]
 fn what_another_executor_waits_for_is_woken_when_the_loop_closes_and_panics() {
     let (event_loop, _trace, clock) = virtual_loop();
     clock.advance(SECOND);
-    let (count, now) = (Arc::<Count>::default(), Instant::now());
-    let waker = Waker::from(count.clone());
+    let (count, now) = (WakeCount::default(), Instant::now());
+    let waker = count.waker();
     let mut cx = Context::from_waker(&waker);
     let mut sleeps = [sleep(SECOND), sleep_until(now)];
     let mut ticks = picot_loop::interval_at(now + SECOND, SECOND);
@@ -268,7 +255,7 @@ fn what_another_executor_waits_for_is_woken_when_the_loop_closes_and_panics() {
     }
     assert!(ticks.poll_tick(&mut cx).is_pending());
     event_loop.close().unwrap();
-    assert_eq!(count.0.load(Ordering::Relaxed), 3);
+    assert_eq!(count.get(), 3);
     assert_eq!(panics(|| ticks.poll_tick(&mut cx)), Answer::Panic);
     for sleep in &mut sleeps {
         assert_eq!(panics(|| Pin::new(sleep).poll(&mut cx)), Answer::Panic);
@@ -296,15 +283,9 @@ fn on_another_loop_it_is_an_error_at_once_whether_it_had_begun_or_not() {
 
 #[test]
 fn waking_sleepers_at_close_changes_no_order_and_a_panic_in_it_is_contained() {
-    struct Bomb;
-    impl Wake for Bomb {
-        fn wake(self: Arc<Self>) {
-            crate::trace::quiet_panic("in a waker");
-        }
-    }
     let (event_loop, trace, _clock) = virtual_loop();
     let mut foreign = sleep(SECOND);
-    let waker = Waker::from(Arc::new(Bomb));
+    let waker = waker_fn(|| quiet_panic("in a waker"));
     assert!(Pin::new(&mut foreign).poll(&mut Context::from_waker(&waker)).is_pending());
     for name in ["first", "second"] {
         let held = trace.on_drop(name);
@@ -313,7 +294,7 @@ fn waking_sleepers_at_close_changes_no_order_and_a_panic_in_it_is_contained() {
             // Polled with a waker of its own, as a branch of a group is.
             let mut sleep = pin!(sleep(SECOND));
             let waker = futures_lite::future::poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-            let wrapped = Waker::from(Arc::new(Wrapped(waker)));
+            let wrapped = waker_fn(move || waker.wake_by_ref());
             futures_lite::future::poll_fn(|_| sleep.as_mut().poll(&mut Context::from_waker(&wrapped))).await;
         }));
     }
@@ -321,12 +302,4 @@ fn waking_sleepers_at_close_changes_no_order_and_a_panic_in_it_is_contained() {
     let report = event_loop.close().unwrap();
     assert_eq!(report.tasks.len(), 2);
     assert_eq!(trace.take(), ["first", "second"]);
-}
-
-struct Wrapped(Waker);
-
-impl Wake for Wrapped {
-    fn wake(self: Arc<Self>) {
-        self.0.wake_by_ref();
-    }
 }

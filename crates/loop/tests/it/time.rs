@@ -479,17 +479,11 @@ fn a_waker_whose_drop_uses_the_timers_may_be_dropped_by_them() {
 
 #[test]
 fn a_sleepers_waker_that_panics_is_reported_and_keeps_no_other_from_being_woken() {
-    struct Angry;
-    impl Wake for Angry {
-        fn wake(self: Arc<Self>) {
-            crate::trace::quiet_panic("angry");
-        }
-    }
     let (event_loop, trace, clock) = virtual_loop();
     let reports = crate::trace::reports(&event_loop);
     event_loop.handle().call_later(SECOND, trace.adds("before"));
     let mut sleeping = sleep(SECOND);
-    let angry = Waker::from(Arc::new(Angry));
+    let angry = picot_testkit::waker_fn(|| crate::trace::quiet_panic("angry"));
     assert!(Pin::new(&mut sleeping).poll(&mut Context::from_waker(&angry)).is_pending());
     event_loop.handle().call_later(SECOND, trace.adds("behind"));
     clock.advance(SECOND);

@@ -1,44 +1,9 @@
 //! What the tests share: a list of events, and loops.
 
-use std::cell::RefCell;
-use std::rc::Rc;
 use std::time::Duration;
 
 use picot_loop::{Clock, EventLoop, VirtualClock};
-
-/// A list of events that tasks, callbacks and the test write to in turn.
-#[derive(Clone, Default)]
-pub(crate) struct Trace(Rc<RefCell<Vec<String>>>);
-
-impl Trace {
-    pub(crate) fn add(&self, event: impl ToString) {
-        self.0.borrow_mut().push(event.to_string());
-    }
-
-    /// A callback that adds an event.
-    pub(crate) fn adds(&self, event: impl ToString) -> impl FnOnce() + 'static {
-        let (trace, event) = (self.clone(), event.to_string());
-        move || trace.add(event)
-    }
-
-    /// Adds an event when it is dropped.
-    pub(crate) fn on_drop(&self, event: impl ToString) -> OnDrop {
-        OnDrop(self.clone(), event.to_string())
-    }
-
-    /// The events so far, which are forgotten.
-    pub(crate) fn take(&self) -> Vec<String> {
-        self.0.take()
-    }
-}
-
-pub(crate) struct OnDrop(Trace, String);
-
-impl Drop for OnDrop {
-    fn drop(&mut self) {
-        self.0.add(&self.1);
-    }
-}
+pub(crate) use picot_testkit::{Trace, quiet_panic};
 
 /// A loop under a virtual clock, a trace, and the clock.
 pub(crate) fn virtual_loop() -> (EventLoop, Trace, VirtualClock) {
@@ -81,9 +46,4 @@ pub(crate) fn reports(event_loop: &EventLoop) -> Trace {
 pub(crate) fn one_turn(event_loop: &EventLoop) {
     event_loop.stop();
     event_loop.run_forever().unwrap();
-}
-
-/// Panics without a message on the test's output.
-pub(crate) fn quiet_panic(payload: &'static str) -> ! {
-    std::panic::resume_unwind(Box::new(payload))
 }

@@ -4,35 +4,15 @@
 //! A program of its own, because it uses nearly all descriptors of the process, and counts all its
 //! allocations.
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use picot_loop::{EventLoop, yield_now};
 use picot_net::{Protocol, Server, Transport};
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
+use picot_testkit::alloc::{Counting, live_bytes};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-// SAFETY: Every call is passed on unchanged to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LIVE.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: The contract of the caller is the same.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: The contract of the caller is the same.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
 
 struct Echo;
 
@@ -93,9 +73,9 @@ fn an_idle_connection_by_protocol_costs_less_than_400_bytes() {
         for _ in 0..5 {
             let mut clients = Vec::with_capacity(FIRST + count);
             connect(&server, &mut clients, FIRST).await?;
-            let before = *before.get_or_insert(LIVE.load(Ordering::Relaxed));
+            let before = *before.get_or_insert(live_bytes());
             connect(&server, &mut clients, FIRST + count).await?;
-            rounds.push((LIVE.load(Ordering::Relaxed) - before) / count);
+            rounds.push((live_bytes() - before) / count);
             drop(clients);
             while server.clients() > 0 {
                 yield_now().await;

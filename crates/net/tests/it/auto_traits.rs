@@ -1,32 +1,14 @@
 //! Which public types are `Send`, `Sync` and `Unpin`, as a table, so that no change goes unnoticed.
 
-use std::marker::{PhantomData, PhantomPinned};
+use std::marker::PhantomPinned;
 use std::rc::Rc;
 
 use picot_net::*;
-
-/// The value for a type without the trait. An inherent constant of the same name takes precedence.
-trait Without {
-    const HAS: bool = false;
-}
-
-impl<T> Without for T {}
-
-macro_rules! checks {
-    ($($check:ident: $trait:ident),*) => {$(
-        struct $check<T>(PhantomData<T>);
-
-        impl<T: $trait> $check<T> {
-            const HAS: bool = true;
-        }
-    )*};
-}
-
-checks!(IsSend: Send, IsSync: Sync, IsUnpin: Unpin);
+use picot_testkit::implements;
 
 macro_rules! table {
     ($($type:ty: $expected:expr,)*) => {$(
-        let found = [<IsSend<$type>>::HAS, <IsSync<$type>>::HAS, <IsUnpin<$type>>::HAS];
+        let found = [implements!($type: Send), implements!($type: Sync), implements!($type: Unpin)];
         assert_eq!(found, $expected, "{} is or is not Send, Sync, and Unpin", stringify!($type));
     )*};
 }

@@ -330,9 +330,8 @@ fn io_of_a_closed_loop_is_an_error_at_once() {
 fn io_on_unix_sockets_of_a_closed_loop_is_an_error_at_once() {
     use picot_net::{UnixDatagram, UnixListener, UnixStream};
 
-    let folder = std::env::temp_dir().join(format!("picot-net-{}-closed", std::process::id()));
     for is_polled in [true, false] {
-        std::fs::create_dir(&folder).unwrap();
+        let folder = picot_testkit::Folder::new("closed");
         outlive_from(is_polled, async |pending| {
             stream_io!(pending, UnixStream::pair()?);
             let (one, one_peer) = UnixDatagram::pair()?;
@@ -356,7 +355,6 @@ fn io_on_unix_sockets_of_a_closed_loop_is_an_error_at_once() {
             pending.push(("accept", Box::pin(async move { listener.accept().await.map(drop) })));
             Ok(())
         });
-        std::fs::remove_dir_all(&folder).unwrap();
     }
 }
 

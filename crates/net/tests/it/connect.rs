@@ -297,7 +297,8 @@ fn every_waiter_of_a_listener_is_served() {
         #[cfg(unix)]
         {
             use picot_net::{UnixListener, UnixStream};
-            let path = std::env::temp_dir().join(format!("picot-net-{}-waiters", std::process::id()));
+            let folder = picot_testkit::Folder::new("waiters");
+            let path = folder.join("socket");
             served(
                 Rc::new(UnixListener::bind(&path)?),
                 async |listener: &UnixListener| listener.accept().await.map(|(stream, _)| stream),

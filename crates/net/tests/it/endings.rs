@@ -444,8 +444,8 @@ impl Protocol for PanicsAtData {
 fn a_panic_on_a_unix_socket_is_reported_with_its_path() {
     use picot_net::{Server, UnixListener, UnixStream};
 
-    let path = std::env::temp_dir().join(format!("picot-net-{}-panics", std::process::id()));
-    let own = std::env::temp_dir().join(format!("picot-net-{}-panics-peer", std::process::id()));
+    let folder = picot_testkit::Folder::new("panics");
+    let (path, own) = (folder.join("server"), folder.join("peer"));
     run(async {
         let reports = Rc::new(RefCell::new(Vec::new()));
         let hook = reports.clone();
@@ -495,7 +495,6 @@ fn connect_unix(path: &std::path::Path, own: Option<&std::path::Path>) -> io::Re
 
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     if let Some(own) = own {
-        let _ = std::fs::remove_file(own);
         socket.bind(&SockAddr::unix(own)?)?;
     }
     socket.connect(&SockAddr::unix(path)?)?;

@@ -125,8 +125,7 @@ async fn echo(stream: TcpStream, _: std::net::SocketAddr) -> io::Result<()> {
 
 #[test]
 fn drops_in_a_forked_child_change_nothing_for_the_parent() {
-    let folder = std::env::temp_dir().join(format!("picot-net-{}-forked", std::process::id()));
-    std::fs::create_dir(&folder).unwrap();
+    let folder = picot_testkit::Folder::new("forked");
     let paths = ["listener", "datagrams", "server"].map(|name| folder.join(name));
     let event_loop = EventLoop::new().unwrap();
     let everything = event_loop
@@ -198,5 +197,5 @@ fn drops_in_a_forked_child_change_nothing_for_the_parent() {
     event_loop.run_until_complete(picot_loop::yield_now()).unwrap();
     drop(event_loop);
     assert!(!paths.iter().any(|path| path.exists()), "the parent removes its paths itself");
-    std::fs::remove_dir(&folder).unwrap();
+    std::fs::remove_dir(folder.path()).unwrap();
 }

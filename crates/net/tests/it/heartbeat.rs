@@ -177,7 +177,8 @@ fn a_loop_over_datagrams_and_ended_connections_lets_other_tasks_run() {
         #[cfg(unix)]
         {
             let (near, _far) = picot_net::UnixDatagram::pair()?;
-            let nowhere = std::env::temp_dir().join("picot-net-no-such-socket");
+            let folder = picot_testkit::Folder::new("nowhere");
+            let nowhere = folder.join("no-such-socket");
             beside_a_heartbeat! {
                 "a datagram to nowhere": near.send_to(b"x", &nowhere).await.unwrap_err();
                 "connect to nowhere": picot_net::UnixStream::connect(&nowhere).await.unwrap_err();
@@ -237,7 +238,8 @@ fn a_loop_over_any_connect_bind_lookup_or_wait_for_a_server_lets_other_tasks_run
         #[cfg(unix)]
         {
             use picot_net::{UnixListener, UnixStream};
-            let path = std::env::temp_dir().join(format!("picot-net-{}-heartbeat", std::process::id()));
+            let folder = picot_testkit::Folder::new("heartbeat");
+            let path = folder.join("socket");
             let listener = UnixListener::bind(&path)?;
             beside_a_heartbeat! {
                 "bind at a path": {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use picot_net::{
@@ -442,16 +442,14 @@ fn fallible() -> Vec<String> {
 
 #[test]
 fn every_error_names_the_address_path_or_host_and_no_function_is_left_out() {
-    let folder: PathBuf = std::env::temp_dir().join(format!("picot-net-{}-names", std::process::id()));
-    fs::create_dir(&folder).unwrap();
+    let folder = picot_testkit::Folder::new("names");
     let mut seen = Seen::default();
-    without_a_loop(&mut seen, &folder);
+    without_a_loop(&mut seen, folder.path());
     run(internet(&mut seen));
     #[cfg(feature = "tls")]
     run(tls(&mut seen));
     #[cfg(unix)]
-    run(unix(&mut seen, &folder));
-    fs::remove_dir_all(&folder).unwrap();
+    run(unix(&mut seen, folder.path()));
     let left_out: Vec<_> = fallible()
         .into_iter()
         .filter(|name| !seen.0.contains(&&**name) && !WITHOUT_A_CASE.contains(&&**name))

@@ -11,11 +11,7 @@ use picot_net::TcpStream;
 use crate::{pair, run};
 
 fn file(name: &str, bytes: &[u8]) -> io::Result<File> {
-    let path = std::env::temp_dir().join(format!("picot-net-{}-{name}", std::process::id()));
-    std::fs::write(&path, bytes)?;
-    let file = File::open(&path);
-    std::fs::remove_file(&path)?;
-    file
+    File::open(picot_testkit::Folder::new(name).file("content", bytes))
 }
 
 /// Three million bytes, more than a socket holds.

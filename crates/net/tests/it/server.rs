@@ -305,8 +305,7 @@ fn a_handler_that_panics_anywhere_ends_its_connection_and_each_panic_is_reported
 fn a_peers_path_cannot_forge_a_line_of_a_report() {
     use picot_net::{UnixListener, UnixStream};
 
-    let folder = std::env::temp_dir().join(format!("picot-net-{}-forge", std::process::id()));
-    std::fs::create_dir(&folder).unwrap();
+    let folder = picot_testkit::Folder::new("forge");
     let (path, evil) = (folder.join("server"), folder.join("evil\n2026-01-01 all is well\u{1b}[2J"));
     run(async {
         let reports = reports();
@@ -343,7 +342,6 @@ fn a_peers_path_cannot_forge_a_line_of_a_report() {
         drop((server, protocols));
         Ok(())
     });
-    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]
@@ -464,7 +462,8 @@ fn the_earlier_of_two_shutdown_deadlines_counts_and_a_dropped_shutdown_aborts_no
 fn a_server_serves_a_unix_socket() {
     use picot_net::{UnixListener, UnixStream};
 
-    let path = std::env::temp_dir().join(format!("picot-net-{}-server", std::process::id()));
+    let folder = picot_testkit::Folder::new("server");
+    let path = folder.join("socket");
     run(async {
         let server = Server::builder()
             .listener(UnixListener::bind(&path)?)
@@ -527,8 +526,7 @@ pub(crate) fn take_all_descriptors() -> io::Result<Vec<std::fs::File>> {
 fn closing_a_socket_of_any_kind_ends_the_rest_of_a_listener() {
     use picot_net::{UdpSocket, UnixDatagram, UnixListener, UnixStream};
 
-    let folder = std::env::temp_dir().join(format!("picot-net-{}-kinds", std::process::id()));
-    std::fs::create_dir(&folder).unwrap();
+    let folder = picot_testkit::Folder::new("kinds");
     let path = folder.join("socket");
     crate::forked::in_child(move || {
         run_virtually(async {
@@ -570,7 +568,6 @@ fn closing_a_socket_of_any_kind_ends_the_rest_of_a_listener() {
             Ok(())
         });
     });
-    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[cfg(target_os = "linux")]

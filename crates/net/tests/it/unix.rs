@@ -11,24 +11,18 @@ use futures_lite::future::poll_once;
 use futures_lite::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use picot_loop::{LoopHandle, sleep, spawn};
 use picot_net::{UnixDatagram, UnixListener, UnixStream, open_unix_connection, start_unix_server};
+use picot_testkit::Folder;
 
-use crate::allocations::held;
+use crate::allocations::held_bytes;
 use crate::run;
 
 /// A path in a folder of its own, which is removed at the end.
-struct Path(PathBuf);
+struct Path(PathBuf, #[expect(dead_code, reason = "its drop removes the folder")] Folder);
 
 impl Path {
     fn new(name: &str) -> Path {
-        let folder = std::env::temp_dir().join(format!("picot-net-{}-{name}", std::process::id()));
-        fs::create_dir(&folder).unwrap();
-        Path(folder.join("socket"))
-    }
-}
-
-impl Drop for Path {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(self.0.parent().unwrap());
+        let folder = Folder::new(name);
+        Path(folder.join("socket"), folder)
     }
 }
 
@@ -286,11 +280,11 @@ fn converting_sockets_with_paths_to_std_leaks_nothing() {
         };
         // The table of the reactor grows first.
         round()?;
-        let before = held();
+        let before = held_bytes();
         for _ in 0..100 {
             round()?;
         }
-        assert_eq!(held() - before, 0, "bytes held for a hundred rounds");
+        assert_eq!(held_bytes() - before, 0, "bytes held for a hundred rounds");
         Ok(())
     });
 }

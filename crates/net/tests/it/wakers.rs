@@ -214,7 +214,8 @@ fn an_action_of_a_waker_on_a_full_stream_is_not_lost() {
 fn an_action_of_a_waker_on_a_unix_socket_is_not_lost() {
     use picot_net::{UnixDatagram, UnixListener, UnixStream};
 
-    let path = std::env::temp_dir().join(format!("picot-net-{}-wakers", std::process::id()));
+    let folder = picot_testkit::Folder::new("wakers");
+    let path = folder.join("socket");
     run(async {
         for call in CALLS {
             let (stream, peer) = UnixStream::pair()?;
@@ -336,7 +337,8 @@ fn an_action_of_a_waker_on_a_listener_is_not_lost() {
             #[cfg(unix)]
             {
                 use std::os::unix::net::UnixStream;
-                let path = std::env::temp_dir().join(format!("picot-net-{}-wakers", std::process::id()));
+                let folder = picot_testkit::Folder::new("wakers");
+                let path = folder.join("socket");
                 let listener = picot_net::UnixListener::bind(&path)?;
                 let connect = move || std::mem::forget(UnixStream::connect(path).unwrap());
                 check("accept at a path", call, listener.accept(), connect).await?;

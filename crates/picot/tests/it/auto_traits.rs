@@ -1,28 +1,13 @@
 //! Which types may leave their thread, and which may be shared by several: a table, so that a field which changes it is
 //! noticed. Other runtimes had an unsound `Send` or `Sync` on just such types.
 
-/// Whether a type is `Send`, and whether it is `Sync`. An associated constant of the type itself, which exists where the
-/// bound holds, is preferred to the trait's.
+use picot_testkit::implements;
+
+/// Whether a type is `Send`, and whether it is `Sync`.
 macro_rules! threads {
-    ($type:ty) => {{
-        #[allow(dead_code)]
-        struct Of<T: ?Sized>(std::marker::PhantomData<T>);
-        #[allow(dead_code)]
-        impl<T: ?Sized + Send> Of<T> {
-            const SEND: bool = true;
-        }
-        #[allow(dead_code)]
-        impl<T: ?Sized + Sync> Of<T> {
-            const SYNC: bool = true;
-        }
-        #[allow(dead_code)]
-        trait Not {
-            const SEND: bool = false;
-            const SYNC: bool = false;
-        }
-        impl<T: ?Sized> Not for Of<T> {}
-        (<Of<$type>>::SEND, <Of<$type>>::SYNC)
-    }};
+    ($type:ty) => {
+        (implements!($type: Send), implements!($type: Sync))
+    };
 }
 
 /// Fails for each type of the list that is not as expected, by name.

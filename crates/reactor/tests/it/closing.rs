@@ -10,7 +10,7 @@ use picot_context::Closed;
 use picot_reactor::{Direction, Readiness, ReadyList, Source};
 
 use crate::drivers::drivers;
-use crate::support::{Count, fill, pair, reactor, registered, wait_until, waker_fn};
+use crate::support::{WakeCount, fill, pair, reactor, registered, wait_until, waker_fn};
 
 fn is_closed<T>(result: io::Result<T>) -> bool {
     result.is_err_and(|error| error.get_ref().is_some_and(|inner| inner.is::<Closed>()))
@@ -35,14 +35,14 @@ fn every_waiter_is_woken_and_every_operation_is_an_error() {
             wait_until(&reactor, || fresh.known().contains(Readiness::WRITABLE));
             fresh.assume_ready(Direction::Read);
             fill(&reactor, &source);
-            let (list, owner) = (ReadyList::new(), Count::default());
+            let (list, owner) = (ReadyList::new(), WakeCount::default());
             listed.list_in(&list, 7);
             let mut tokens = Vec::new();
             let _ = owner.poll(|cx| list.poll_take(cx, &mut tokens));
             listed.acknowledge();
             let before = owner.get();
             let directions = [Direction::Read, Direction::Write, Direction::Priority];
-            let counts: Vec<_> = (0..9).map(|_| Count::default()).collect();
+            let counts: Vec<_> = (0..9).map(|_| WakeCount::default()).collect();
             let mut futures = Vec::new();
             for (direction, counts) in directions.into_iter().zip(counts.chunks(3)) {
                 assert!(counts[0].poll(|cx| source.poll_ready(cx, direction)).is_pending());
@@ -62,7 +62,7 @@ fn every_waiter_is_woken_and_every_operation_is_an_error() {
                 assert!(is_closed(other.wait(None)));
                 assert!(is_closed(other.register(pair().0).map_err(io::Error::from)));
             }
-            assert_eq!(counts.iter().map(Count::get).collect::<Vec<_>>(), [1; 9]);
+            assert_eq!(counts.iter().map(WakeCount::get).collect::<Vec<_>>(), [1; 9]);
             assert_eq!(owner.get(), before + 1);
             assert!(owner.poll(|cx| list.poll_take(cx, &mut tokens)).is_ready());
             assert_eq!(tokens.last(), Some(&7));

@@ -8,7 +8,7 @@ use picot_reactor::driver::{Driver, Portable};
 use picot_reactor::{Direction, Reactor};
 
 use crate::keeping::{Seen, keeping};
-use crate::support::{Count, pair, registered, wait_until};
+use crate::support::{WakeCount, pair, registered, wait_until};
 
 /// A reactor on this driver, or on this one as if it had no edges, of which nothing is ever taken out.
 fn failing(driver: impl Driver + 'static, without_edges: bool) -> (Reactor, Rc<Seen>) {
@@ -33,14 +33,14 @@ fn on_each(test: impl Fn(Reactor, Rc<Seen>)) {
 fn the_source_is_gone_and_what_the_driver_still_tells_of_it_reaches_nobody() {
     on_each(|reactor, seen| {
         let (source, mut peer) = registered(&reactor);
-        let count = Count::default();
+        let count = WakeCount::default();
         assert!(count.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
         let mut stream = source.into_inner();
         assert_eq!((seen.deletes.get(), reactor.sources(), reactor.waiting()), (1, 0, 0));
 
         // Its slot has another source by now, which has nothing to read.
         let (successor, mut its_peer) = registered(&reactor);
-        let its_count = Count::default();
+        let its_count = WakeCount::default();
         assert!(its_count.poll(|cx| successor.poll_ready(cx, Direction::Read)).is_pending());
         let unclaimed = seen.unclaimed.get();
         peer.write_all(b"x").unwrap();
@@ -71,7 +71,7 @@ fn an_object_that_was_not_taken_out_is_refused_when_it_comes_again() {
 fn without_edges_whoever_asks_after_a_hang_up_that_was_not_taken_out_gets_the_error() {
     let (reactor, seen) = failing(Portable::new().unwrap(), true);
     let (source, peer) = registered(&reactor);
-    let count = Count::default();
+    let count = WakeCount::default();
     assert!(count.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
     source.get_ref().shutdown(Shutdown::Write).unwrap();
     drop(peer);
@@ -82,7 +82,7 @@ fn without_edges_whoever_asks_after_a_hang_up_that_was_not_taken_out_gets_the_er
     assert_eq!(asked.unwrap_err().kind(), io::ErrorKind::AlreadyExists, "a wait would be for ever");
     // Others are served.
     let (other, mut its_peer) = registered(&reactor);
-    let its_count = Count::default();
+    let its_count = WakeCount::default();
     assert!(its_count.poll(|cx| other.poll_ready(cx, Direction::Read)).is_pending());
     its_peer.write_all(b"y").unwrap();
     wait_until(&reactor, || its_count.get() == 1);

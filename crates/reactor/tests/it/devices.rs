@@ -8,14 +8,15 @@ use std::path::PathBuf;
 use std::task::Poll;
 
 use picot_reactor::{Direction, Pollable, Reactor, Source};
-use rustix::fs::{CWD, Mode, OFlags, mkfifoat, unlink};
+use picot_testkit::Folder;
+use rustix::fs::{CWD, Mode, OFlags, mkfifoat};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 
-use crate::support::{Count, reactor, wait_until};
+use crate::support::{WakeCount, reactor, wait_until};
 
 /// Reads once, waiting until that is possible; gives up after a while.
 fn read<T: Pollable + AsFd>(reactor: &Reactor, source: &Source<T>) -> io::Result<Vec<u8>> {
-    let (count, mut buffer) = (Count::default(), [0; 64]);
+    let (count, mut buffer) = (WakeCount::default(), [0; 64]);
     loop {
         let poll = count.poll(|cx| source.poll_io(cx, Direction::Read, |io| Ok(rustix::io::read(io, &mut buffer)?)));
         match poll {
@@ -44,7 +45,7 @@ fn a_terminals_lines_come_one_by_one_and_its_end_is_an_error() {
     let reactor = reactor();
     let (master, mut slave) = terminal();
     let master = reactor.register(master).unwrap();
-    let count = Count::default();
+    let count = WakeCount::default();
     assert!(count.poll(|cx| master.poll_ready(cx, Direction::Write)).is_pending());
     wait_until(&reactor, || count.get() == 1);
     assert!(count.poll(|cx| master.poll_ready(cx, Direction::Read)).is_pending());
@@ -73,24 +74,18 @@ fn a_terminals_lines_come_one_by_one_and_its_end_is_an_error() {
     assert_eq!(read(&reactor, &master).unwrap_err().raw_os_error(), Some(rustix::io::Errno::IO.raw_os_error()));
 }
 
-struct Fifo(PathBuf);
+struct Fifo(PathBuf, #[expect(dead_code, reason = "its drop removes the FIFO")] Folder);
 
 impl Fifo {
     fn new(name: &str) -> Fifo {
-        let path = std::env::temp_dir().join(format!("picot-reactor-{}-{name}", std::process::id()));
-        let _ = unlink(&path);
+        let folder = Folder::new(name);
+        let path = folder.join("fifo");
         mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR).unwrap();
-        Fifo(path)
+        Fifo(path, folder)
     }
 
     fn open(&self, options: &mut OpenOptions) -> io::Result<File> {
         options.custom_flags(OFlags::NONBLOCK.bits() as i32).open(&self.0)
-    }
-}
-
-impl Drop for Fifo {
-    fn drop(&mut self) {
-        let _ = unlink(&self.0);
     }
 }
 
@@ -100,7 +95,7 @@ fn who_reads_a_fifo_waits_for_a_writer_and_for_the_next_one() {
     let reactor = reactor();
     let fifo = Fifo::new("reader");
     let reader = reactor.register(fifo.open(OpenOptions::new().read(true)).unwrap()).unwrap();
-    let count = Count::default();
+    let count = WakeCount::default();
     let mut woken = 0;
     for round in 0..2 {
         // A read would say that the FIFO is at its end, also before anybody has begun to write. Waiting does not.
@@ -135,7 +130,7 @@ fn who_writes_to_a_fifo_waits_for_room_and_learns_that_the_reader_is_gone() {
     assert_eq!(refused.raw_os_error(), Some(rustix::io::Errno::NXIO.raw_os_error()), "nobody reads");
     let mut reader = fifo.open(OpenOptions::new().read(true)).unwrap();
     let writer = reactor.register(fifo.open(OpenOptions::new().write(true)).unwrap()).unwrap();
-    let count = Count::default();
+    let count = WakeCount::default();
     let write = || count.poll(|cx| writer.poll_io(cx, Direction::Write, |io| Ok(rustix::io::write(io, &[7; 4096])?)));
     let mut written = 0;
     let fill = |written: &mut usize| {

@@ -6,7 +6,7 @@ use std::pin::pin;
 
 use picot_reactor::{Direction, Readiness};
 
-use crate::support::{Count, drain, fill, is_portable, reactor, registered, wait_until};
+use crate::support::{WakeCount, drain, fill, is_portable, reactor, registered, wait_until};
 
 fn would_block<T>(result: io::Result<T>) -> bool {
     result.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
@@ -33,7 +33,7 @@ fn a_new_source_learns_its_readiness_in_the_next_wait() {
 fn readiness_stays_until_an_operation_would_block_and_then_the_next_data_wakes() {
     let reactor = reactor();
     let (source, mut peer) = registered(&reactor);
-    let count = Count::default();
+    let count = WakeCount::default();
     for round in 1..=3 {
         assert!(count.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
         peer.write_all(b"ab").unwrap();
@@ -58,7 +58,7 @@ fn the_two_directions_do_not_wake_each_other() {
     // Fill the way out, so that neither direction is ready.
     let written = fill(&reactor, &source);
 
-    let (readers, writers) = (Count::default(), Count::default());
+    let (readers, writers) = (WakeCount::default(), WakeCount::default());
     assert!(readers.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
     assert!(writers.poll(|cx| source.poll_ready(cx, Direction::Write)).is_pending());
     assert_eq!(reactor.waiting(), 2);
@@ -76,7 +76,7 @@ fn the_two_directions_do_not_wake_each_other() {
 fn any_number_of_futures_may_wait_and_a_dropped_one_is_forgotten() {
     let reactor = reactor();
     let (source, mut peer) = registered(&reactor);
-    let counts: Vec<_> = (0..3).map(|_| Count::default()).collect();
+    let counts: Vec<_> = (0..3).map(|_| WakeCount::default()).collect();
     let mut first = pin!(source.readable());
     let mut second = Box::pin(source.readable());
     let mut third = pin!(source.readable());
@@ -84,7 +84,7 @@ fn any_number_of_futures_may_wait_and_a_dropped_one_is_forgotten() {
     assert!(counts[1].poll(|cx| second.as_mut().poll(cx)).is_pending());
     assert!(counts[2].poll(|cx| third.as_mut().poll(cx)).is_pending());
     assert!(counts[2].poll(|cx| third.as_mut().poll(cx)).is_pending(), "polled twice, it waits once");
-    let polling = Count::default();
+    let polling = WakeCount::default();
     assert!(polling.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
     assert_eq!(reactor.waiting(), 4);
     drop(second);
@@ -103,12 +103,12 @@ fn a_crowd_that_waits_to_write_is_woken_as_one() {
     let reactor = reactor();
     let (source, mut peer) = registered(&reactor);
     let written = fill(&reactor, &source);
-    let counts: Vec<_> = (0..5).map(|_| Count::default()).collect();
+    let counts: Vec<_> = (0..5).map(|_| WakeCount::default()).collect();
     let mut waits: Vec<_> = counts.iter().map(|_| Box::pin(source.writable())).collect();
     for (wait, count) in waits.iter_mut().zip(&counts) {
         assert!(count.poll(|cx| wait.as_mut().poll(cx)).is_pending());
     }
-    let reader = Count::default();
+    let reader = WakeCount::default();
     let mut reading = pin!(source.readable());
     assert!(reader.poll(|cx| reading.as_mut().poll(cx)).is_pending());
     assert_eq!(reactor.waiting(), 6);
@@ -116,7 +116,7 @@ fn a_crowd_that_waits_to_write_is_woken_as_one() {
     peer.read_exact(&mut vec![0; written]).unwrap();
     wait_until(&reactor, || counts[0].get() == 1);
     drain(&reactor);
-    assert_eq!(counts.iter().map(Count::get).collect::<Vec<_>>(), [1, 1, 1, 1, 0]);
+    assert_eq!(counts.iter().map(WakeCount::get).collect::<Vec<_>>(), [1, 1, 1, 1, 0]);
     assert_eq!((reader.get(), reactor.waiting()), (0, 1));
     assert!(counts[0].poll(|cx| waits[3].as_mut().poll(cx)).is_ready());
 }
@@ -128,20 +128,20 @@ fn a_crowd_that_waits_for_urgent_data_is_woken_as_one() {
     use rustix::net::{SendFlags, send};
     let reactor = reactor();
     let (source, peer) = registered(&reactor);
-    let counts: Vec<_> = (0..3).map(|_| Count::default()).collect();
+    let counts: Vec<_> = (0..3).map(|_| WakeCount::default()).collect();
     let mut waits: Vec<_> = counts.iter().map(|_| Box::pin(source.ready(Direction::Priority))).collect();
     for (wait, count) in waits.iter_mut().zip(&counts) {
         assert!(count.poll(|cx| wait.as_mut().poll(cx)).is_pending());
     }
-    let polling = Count::default();
+    let polling = WakeCount::default();
     assert!(polling.poll(|cx| source.poll_ready(cx, Direction::Priority)).is_pending());
     // The poll(2) backend of `polling` asks for urgent data only along with data.
-    let reader = Count::default();
+    let reader = WakeCount::default();
     assert!(reader.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
     assert_eq!(reactor.waiting(), 5);
     send(&peer, b"!", SendFlags::OOB).unwrap();
     wait_until(&reactor, || polling.get() == 1);
-    assert_eq!(counts.iter().map(Count::get).collect::<Vec<_>>(), [1, 1, 1]);
+    assert_eq!(counts.iter().map(WakeCount::get).collect::<Vec<_>>(), [1, 1, 1]);
     assert_eq!(reactor.waiting(), usize::from(reader.get() == 0));
 }
 
@@ -150,7 +150,7 @@ fn the_end_of_a_stream_wakes_the_reader_and_lets_a_writer_wait_on() {
     let reactor = reactor();
     let (source, mut peer) = registered(&reactor);
     let written = fill(&reactor, &source);
-    let (readers, writers) = (Count::default(), Count::default());
+    let (readers, writers) = (WakeCount::default(), WakeCount::default());
     assert!(readers.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
     assert!(writers.poll(|cx| source.poll_ready(cx, Direction::Write)).is_pending());
     peer.shutdown(Shutdown::Write).unwrap();
@@ -177,9 +177,9 @@ fn the_end_of_a_stream_wakes_the_reader_and_lets_a_writer_wait_on() {
 fn the_end_is_seen_after_a_short_read_although_no_further_event_comes() {
     let reactor = reactor();
     let (source, mut peer) = registered(&reactor);
-    let count = Count::default();
+    let count = WakeCount::default();
     let mut buffer = [0; 64];
-    let mut read = |count: &Count| {
+    let mut read = |count: &WakeCount| {
         count.poll(|cx| source.poll_transfer(cx, Direction::Read, buffer.len(), |mut io| io.read(&mut buffer)))
     };
     assert!(read(&count).is_pending());
@@ -212,7 +212,7 @@ fn a_reset_is_told_to_both_directions() {
             break;
         }
     }
-    let (readers, writers) = (Count::default(), Count::default());
+    let (readers, writers) = (WakeCount::default(), WakeCount::default());
     assert!(readers.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
     assert!(writers.poll(|cx| source.poll_ready(cx, Direction::Write)).is_pending());
     // Closing with unread data resets the connection.
@@ -233,7 +233,7 @@ fn urgent_data_wakes_those_who_wait_for_it_and_is_no_data_to_read() {
     use rustix::net::{RecvFlags, SendFlags, recv, send};
     let reactor = reactor();
     let (source, peer) = registered(&reactor);
-    let (readers, urgent) = (Count::default(), Count::default());
+    let (readers, urgent) = (WakeCount::default(), WakeCount::default());
     assert!(readers.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
     assert!(urgent.poll(|cx| source.poll_ready(cx, Direction::Priority)).is_pending());
     send(&peer, b"!", SendFlags::OOB).unwrap();
@@ -258,7 +258,7 @@ fn urgent_data_wakes_those_who_wait_for_it_and_is_no_data_to_read() {
 fn the_reader_of_a_pipe_is_woken_when_the_writer_leaves_and_the_other_way_round() {
     let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK).unwrap();
     let reactor = reactor();
-    let count = Count::default();
+    let count = WakeCount::default();
     let (reader, writer) = pipe();
     let reader = reactor.register(reader).unwrap();
     assert!(count.poll(|cx| reader.poll_ready(cx, Direction::Read)).is_pending());
@@ -286,7 +286,7 @@ fn the_reader_of_a_pipe_is_woken_when_the_writer_leaves_and_the_other_way_round(
 fn half_a_close_is_known_as_that_and_a_whole_one_as_a_hang_up() {
     let reactor = reactor();
     let (source, peer) = registered(&reactor);
-    let count = Count::default();
+    let count = WakeCount::default();
     assert!(count.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
     peer.shutdown(Shutdown::Write).unwrap();
     wait_until(&reactor, || count.get() == 1);

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use picot_reactor::driver::Portable;
 use picot_reactor::{Direction, Reactor};
 
-use crate::support::{Count, drain, registered, wait_until};
+use crate::support::{WakeCount, drain, registered, wait_until};
 
 pub(crate) fn drivers() -> Vec<Reactor> {
     let mut drivers = vec![Reactor::new().unwrap()];
@@ -21,7 +21,7 @@ pub(crate) fn drivers() -> Vec<Reactor> {
 fn each_driver_tells_data_ends_and_wakes() {
     for reactor in drivers() {
         let (source, mut peer) = registered(&reactor);
-        let count = Count::default();
+        let count = WakeCount::default();
         let mut buffer = [0; 64];
         for round in 1..=3 {
             assert!(count.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
@@ -51,7 +51,7 @@ fn a_host_may_poll_the_reactors_descriptor() {
     let Some(fd) = guest.backend_fd() else { return };
     let fd = host.register(fd.try_clone_to_owned().unwrap()).unwrap();
     let (source, mut peer) = registered(&guest);
-    let (count, told) = (Count::default(), Count::default());
+    let (count, told) = (WakeCount::default(), WakeCount::default());
     assert!(count.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
     drain(&guest);
     drain(&host);

@@ -11,13 +11,13 @@ use std::time::Duration;
 use picot_context::ManualHost;
 use picot_reactor::{Direction, Reactor, Source};
 
-use crate::support::{Count, drain, reactor, registered, wait_until, waker_fn};
+use crate::support::{WakeCount, drain, reactor, registered, wait_until, waker_fn};
 
 #[test]
 fn an_event_for_a_source_that_was_dropped_before_the_wait_reaches_nobody() {
     let reactor = reactor();
     let (source, mut peer) = registered(&reactor);
-    let count = Count::default();
+    let count = WakeCount::default();
     assert!(count.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
     peer.write_all(b"x").unwrap();
     drop(source);
@@ -76,7 +76,7 @@ fn a_successor_with_the_same_number_does_not_get_the_events_of_its_predecessor()
         let same = clones.iter().position(|clone| clone.as_raw_fd() == number);
         reused += usize::from(same.is_some());
         let next = reactor.register(clones.swap_remove(same.unwrap_or(0))).unwrap();
-        let count = Count::default();
+        let count = WakeCount::default();
         assert!(count.poll(|cx| next.poll_ready(cx, Direction::Read)).is_pending());
         reactor.wait(Some(Duration::ZERO)).unwrap();
         assert_eq!(count.get(), 0);
@@ -152,7 +152,7 @@ fn a_waker_that_panics_is_reported_and_the_others_are_woken() {
     let angry = waker_fn(|| std::panic::resume_unwind(Box::new("angry")));
     assert!(angry_source.poll_ready(&mut Context::from_waker(&angry), Direction::Read).is_pending());
     let calm: Vec<_> = (0..3).map(|_| registered(&reactor)).collect();
-    let count = Count::default();
+    let count = WakeCount::default();
     for (source, peer) in &calm {
         assert!(count.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
         (&*peer).write_all(b"x").unwrap();
@@ -173,7 +173,7 @@ fn a_wakers_code_may_wait_register_and_poll() {
     let busy = waker_fn(|| {
         let reactor = INNER.with_borrow(|inner| inner.clone().unwrap());
         let (other, _peer) = registered(&reactor);
-        let count = Count::default();
+        let count = WakeCount::default();
         assert!(count.poll(|cx| other.poll_ready(cx, Direction::Write)).is_pending());
         wait_until(&reactor, || count.get() == 1);
         CALLED.fetch_add(1, Ordering::Relaxed);
@@ -188,13 +188,13 @@ fn a_wakers_code_may_wait_register_and_poll() {
 fn many_sources_of_which_few_are_ready() {
     let reactor = reactor();
     let all: Vec<_> = (0..400).map(|_| registered(&reactor)).collect();
-    let counts: Vec<_> = (0..400).map(|_| Count::default()).collect();
+    let counts: Vec<_> = (0..400).map(|_| WakeCount::default()).collect();
     for ((source, _), count) in all.iter().zip(&counts) {
         assert!(count.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
     }
     // More than fit into one batch, too.
     for step in [100, 1] {
-        let before: Vec<_> = counts.iter().map(Count::get).collect();
+        let before: Vec<_> = counts.iter().map(WakeCount::get).collect();
         for (_, peer) in all.iter().step_by(step) {
             (&*peer).write_all(b"x").unwrap();
         }
@@ -217,7 +217,7 @@ fn many_sources_of_which_few_are_ready() {
 fn a_flood_comes_in_batches_and_everybody_is_woken_once() {
     let reactor = reactor();
     let all: Vec<_> = (0..600).map(|_| registered(&reactor)).collect();
-    let count = Count::default();
+    let count = WakeCount::default();
     for (source, _) in &all {
         assert!(count.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
     }
@@ -241,7 +241,7 @@ fn of_several_waiters_one_that_panics_does_not_keep_the_others_from_being_woken(
     let reactor = reactor();
     let (source, mut peer) = registered(&reactor);
     let angry = waker_fn(|| std::panic::resume_unwind(Box::new("angry")));
-    let counts = [Count::default(), Count::default()];
+    let counts = [WakeCount::default(), WakeCount::default()];
     let mut waits: Vec<_> = (0..3).map(|_| Box::pin(source.readable())).collect();
     assert!(counts[0].poll(|cx| waits[0].as_mut().poll(cx)).is_pending());
     assert!(waits[1].as_mut().poll(&mut Context::from_waker(&angry)).is_pending());

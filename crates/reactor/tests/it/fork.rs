@@ -13,7 +13,7 @@ use std::time::Duration;
 use picot_reactor::{Direction, Reactor, Readiness, ReadyList, Source};
 
 use crate::drivers::drivers;
-use crate::support::{Count, drain, registered, wait_until};
+use crate::support::{WakeCount, drain, registered, wait_until};
 
 /// Runs `check` in a forked child, which then becomes `true`.
 fn in_child(mut check: impl FnMut() -> bool + Send + Sync + 'static) -> bool {
@@ -25,7 +25,7 @@ fn in_child(mut check: impl FnMut() -> bool + Send + Sync + 'static) -> bool {
 }
 
 /// What a child gets, and drops.
-type Shared = (Reactor, Source<TcpStream>, Source<TcpStream>, ReadyList, Waker, Count);
+type Shared = (Reactor, Source<TcpStream>, Source<TcpStream>, ReadyList, Waker, WakeCount);
 
 thread_local! {
     static SHARED: RefCell<Option<Shared>> = const { RefCell::new(None) };
@@ -38,7 +38,7 @@ fn a_child_is_refused_and_takes_nothing_out_of_its_parents_set() {
     for reactor in drivers() {
         let (source, mut peer) = registered(&reactor);
         let (listed, mut its_peer) = registered(&reactor);
-        let (list, owner, count) = (ReadyList::new(), Count::default(), Count::default());
+        let (list, owner, count) = (ReadyList::new(), WakeCount::default(), WakeCount::default());
         listed.list_in(&list, 0);
         let mut tokens = Vec::new();
         let _ = owner.poll(|cx| list.poll_take(cx, &mut tokens));
@@ -52,7 +52,7 @@ fn a_child_is_refused_and_takes_nothing_out_of_its_parents_set() {
 
         assert!(in_child(|| {
             let Some((reactor, source, listed, list, waker, count)) = SHARED.take() else { return false };
-            let other = Count::default();
+            let other = WakeCount::default();
             let refused = reactor.wait(Some(Duration::ZERO)).is_err()
                 && reactor.register(File::open("/dev/null").unwrap()).is_err()
                 && matches!(other.poll(|cx| source.poll_ready(cx, Direction::Read)), Poll::Ready(Err(_)))

@@ -10,7 +10,7 @@ use picot_context::{Step, budget, enter};
 use picot_reactor::driver::{Driver, Portable};
 use picot_reactor::{Direction, Readiness, ReadyList};
 
-use crate::support::{Count, is_portable, reactor, registered, wait_until};
+use crate::support::{WakeCount, is_portable, reactor, registered, wait_until};
 
 #[test]
 fn an_interrupted_operation_is_tried_again_and_one_that_would_block_waits() {
@@ -18,7 +18,7 @@ fn an_interrupted_operation_is_tried_again_and_one_that_would_block_waits() {
     let (source, _peer) = registered(&reactor);
     source.assume_ready(Direction::Read);
     let calls = Cell::new(0);
-    let count = Count::default();
+    let count = WakeCount::default();
     let poll = count.poll(|cx| {
         source.poll_io(cx, Direction::Read, |_| -> io::Result<()> {
             calls.set(calls.get() + 1);
@@ -38,7 +38,7 @@ fn errors_are_passed_on_and_leave_the_direction_ready() {
     let (source, _peer) = registered(&reactor);
     source.assume_ready(Direction::Read);
     for _ in 0..2 {
-        let poll = Count::default().poll(|cx| {
+        let poll = WakeCount::default().poll(|cx| {
             source.poll_io(cx, Direction::Read, |_| -> io::Result<()> { Err(io::ErrorKind::ConnectionReset.into()) })
         });
         assert!(matches!(poll, Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset));
@@ -50,7 +50,7 @@ fn a_step_completes_no_more_operations_than_its_budget() {
     let reactor = reactor();
     let (source, _peer) = registered(&reactor);
     source.assume_ready(Direction::Read);
-    let count = Count::default();
+    let count = WakeCount::default();
     let operation = || count.poll(|cx| source.poll_io(cx, Direction::Read, |_| Ok(())));
     let _step = enter(Step::callback(Location::caller()), None);
     for _ in 0..budget::PER_STEP / budget::PER_CALL {
@@ -69,7 +69,7 @@ fn waiting_for_what_is_ready_already_takes_of_the_budget() {
     let future = |cx: &mut Context<'_>| pin!(source.writable()).poll(cx);
     let poll = |cx: &mut Context<'_>| source.poll_ready(cx, Direction::Write);
     for wait in [&future as &dyn Fn(&mut Context<'_>) -> Poll<io::Result<()>>, &poll] {
-        let count = Count::default();
+        let count = WakeCount::default();
         let _step = enter(Step::callback(Location::caller()), None);
         for _ in 0..budget::PER_STEP / budget::PER_CALL {
             assert!(count.poll(wait).is_ready());
@@ -86,7 +86,7 @@ fn what_is_assumed_is_tried_and_waited_for() {
     for reactor in crate::drivers::drivers() {
         let (source, mut peer) = registered(&reactor);
         source.assume_ready(Direction::Read);
-        let (polling, waiting) = (Count::default(), Count::default());
+        let (polling, waiting) = (WakeCount::default(), WakeCount::default());
         assert!(source.known().contains(Readiness::READABLE));
         assert!(source.try_io(Direction::Read, |_| Ok(())).is_ok());
         assert!(polling.poll(|cx| source.poll_io(cx, Direction::Read, |_| Ok(()))).is_ready());
@@ -124,7 +124,7 @@ fn the_error_of_a_closed_reactor_and_tokens_take_of_the_budget() {
         &mut take,
     ];
     for (n, way) in ways.iter_mut().enumerate() {
-        let count = Count::default();
+        let count = WakeCount::default();
         let _step = enter(Step::callback(Location::caller()), None);
         let completed = (0..=budget::PER_STEP).take_while(|_| count.poll(&mut *way).is_ready()).count();
         assert!(completed <= budget::PER_STEP as usize && count.get() >= 1, "way {n} has completed {completed} times");
@@ -138,7 +138,7 @@ fn a_short_transfer_clears_readiness_only_where_it_is_trusted() {
     let reactor = reactor();
     let believes = if is_portable() { Portable::new().unwrap().trusts_partial_transfers() } else { cfg!(not(miri)) };
     let (source, _peer) = registered(&reactor);
-    let count = Count::default();
+    let count = WakeCount::default();
     for is_trusted in [None, Some(true), Some(false)] {
         is_trusted.into_iter().for_each(|is_trusted| source.trust_short_transfers(is_trusted));
         let clears = believes && is_trusted == Some(true);

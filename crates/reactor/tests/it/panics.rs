@@ -14,7 +14,7 @@ use picot_context::{Closed, Host, Place, Report, install};
 use picot_reactor::driver::{BorrowedIo, Driver, Events, Key};
 use picot_reactor::{Direction, Reactor, Readiness, ReadyList, Source};
 
-use crate::support::{Count, waker_fn};
+use crate::support::{WakeCount, waker_fn};
 
 /// A driver without a kernel, of which one call panics: the one with this number.
 struct Panicking {
@@ -120,7 +120,7 @@ thread_local! {
 fn scene(is_edge: bool, panics_at: usize) -> usize {
     let script = Rc::new(Script { is_edge, panics_at: Cell::new(panics_at), ..Script::default() });
     let reactor = Reactor::with_driver(Panicking { script: script.clone() });
-    let count = Count::default();
+    let count = WakeCount::default();
     let case = format!("call {panics_at}, edges: {is_edge}");
     let socket = || UdpSocket::bind("127.0.0.1:0").unwrap();
     let register = || contained(|| reactor.register(socket()).unwrap());
@@ -153,7 +153,7 @@ fn scene(is_edge: bool, panics_at: usize) -> usize {
     }
     // The waker that is called drops the source that it is of, and that has the waker in a slot.
     let kills = {
-        let count = Count::default();
+        let count = WakeCount::default();
         let held = count.waker();
         waker_fn(move || {
             let victim = VICTIM.take();
@@ -166,7 +166,7 @@ fn scene(is_edge: bool, panics_at: usize) -> usize {
     poll(&victim, Direction::Write, &count.waker());
     drop(kills);
     VICTIM.set(Some(victim));
-    let others: Vec<_> = (0..sources.len()).map(|_| Count::default()).collect();
+    let others: Vec<_> = (0..sources.len()).map(|_| WakeCount::default()).collect();
     let mut futures: Vec<_> = sources.iter().map(|source| Box::pin(source.writable())).collect();
     for ((source, other), future) in sources.iter().zip(&others).zip(&mut futures) {
         poll(source, Direction::Read, &count.waker());
@@ -226,7 +226,7 @@ fn a_waiter_that_a_panic_keeps_from_being_armed_again_is_woken_to_find_out() {
     let script = Rc::<Script>::default();
     let reactor = Reactor::with_driver(Panicking { script: script.clone() });
     let source = reactor.register(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
-    let (reader, writer) = (Count::default(), Count::default());
+    let (reader, writer) = (WakeCount::default(), WakeCount::default());
     assert!(reader.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
     assert!(writer.poll(|cx| source.poll_ready(cx, Direction::Write)).is_pending());
     script.events.borrow_mut().push((script.keys.borrow()[0], Readiness::READABLE));
@@ -245,7 +245,7 @@ fn a_host_that_panics_over_a_report_keeps_nothing_from_the_others() {
     let script = Rc::new(Script { is_edge: true, ..Script::default() });
     let reactor = Reactor::with_driver(Panicking { script: script.clone() });
     let sources: Vec<_> = (0..3).map(|_| reactor.register(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap()).collect();
-    let count = Count::default();
+    let count = WakeCount::default();
     for source in &sources {
         for direction in [Direction::Read, Direction::Write] {
             let held = count.waker();

@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use picot_reactor::{Direction, Readiness, ReadyList};
 
 use crate::drivers::drivers;
-use crate::support::{Count, drain, reactor, registered, wait_until, waker_fn};
+use crate::support::{WakeCount, drain, reactor, registered, wait_until, waker_fn};
 
 /// Takes what is listed.
-fn take(list: &ReadyList, count: &Count) -> Vec<usize> {
+fn take(list: &ReadyList, count: &WakeCount) -> Vec<usize> {
     let mut tokens = Vec::new();
     let _ = count.poll(|cx| list.poll_take(cx, &mut tokens));
     tokens
@@ -25,7 +25,7 @@ fn would_block<T>(result: io::Result<T>) -> bool {
 #[test]
 fn events_list_their_sources_once_until_the_owner_has_looked_and_wake_it_once() {
     for reactor in drivers() {
-        let (list, count) = (ReadyList::new(), Count::default());
+        let (list, count) = (ReadyList::new(), WakeCount::default());
         let (sources, mut peers): (Vec<_>, Vec<_>) = (0..3).map(|_| registered(&reactor)).unzip();
         assert!(take(&list, &count).is_empty());
         for (n, source) in sources.iter().enumerate() {
@@ -75,7 +75,7 @@ fn events_list_their_sources_once_until_the_owner_has_looked_and_wake_it_once() 
 #[test]
 fn a_transfer_that_was_short_is_followed_by_an_event() {
     for reactor in drivers() {
-        let (list, count) = (ReadyList::new(), Count::default());
+        let (list, count) = (ReadyList::new(), WakeCount::default());
         let (source, mut peer) = registered(&reactor);
         source.assume_ready(Direction::Write);
         source.list_in(&list, 0);
@@ -123,7 +123,7 @@ fn a_transfer_that_was_short_is_followed_by_an_event() {
 #[test]
 fn a_source_in_a_list_may_be_waited_for_as_well() {
     for reactor in drivers() {
-        let (list, owner, reader) = (ReadyList::new(), Count::default(), Count::default());
+        let (list, owner, reader) = (ReadyList::new(), WakeCount::default(), WakeCount::default());
         let (source, mut peer) = registered(&reactor);
         source.list_in(&list, 7);
         take(&list, &owner);
@@ -141,7 +141,7 @@ fn a_source_in_a_list_may_be_waited_for_as_well() {
 #[test]
 fn a_source_lists_itself_by_hand_and_that_wakes_the_owner() {
     let reactor = reactor();
-    let (list, count) = (ReadyList::new(), Count::default());
+    let (list, count) = (ReadyList::new(), WakeCount::default());
     let (source, _peer) = registered(&reactor);
     source.enqueue();
     source.acknowledge();
@@ -169,7 +169,7 @@ fn a_source_lists_itself_by_hand_and_that_wakes_the_owner() {
 #[test]
 fn a_source_that_is_dropped_while_it_is_listed_leaves_its_token_and_nothing_else() {
     let reactor = reactor();
-    let (list, count) = (ReadyList::new(), Count::default());
+    let (list, count) = (ReadyList::new(), WakeCount::default());
     let (gone, mut peer) = registered(&reactor);
     gone.list_in(&list, 1);
     take(&list, &count);
@@ -190,7 +190,7 @@ fn a_source_that_is_dropped_while_it_is_listed_leaves_its_token_and_nothing_else
 #[test]
 fn a_list_that_is_dropped_forgets_its_owner_and_its_sources_go_on() {
     for reactor in drivers() {
-        let (list, count) = (ReadyList::new(), Count::default());
+        let (list, count) = (ReadyList::new(), WakeCount::default());
         let (source, mut peer) = registered(&reactor);
         source.list_in(&list, 1);
         take(&list, &count);
@@ -198,7 +198,7 @@ fn a_list_that_is_dropped_forgets_its_owner_and_its_sources_go_on() {
         assert!(count.holders() > 1);
         drop(list);
         assert_eq!(count.holders(), 1);
-        let reader = Count::default();
+        let reader = WakeCount::default();
         assert!(reader.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
         peer.write_all(b"x").unwrap();
         wait_until(&reactor, || reader.get() == 1);
@@ -213,7 +213,7 @@ fn a_list_that_is_dropped_forgets_its_owner_and_its_sources_go_on() {
 #[test]
 fn an_owner_whose_waker_panics_keeps_its_tokens_and_the_others_are_told() {
     let reactor = reactor();
-    let (list, other, count) = (ReadyList::new(), ReadyList::new(), Count::default());
+    let (list, other, count) = (ReadyList::new(), ReadyList::new(), WakeCount::default());
     let (bad, mut bad_peer) = registered(&reactor);
     let (good, mut good_peer) = registered(&reactor);
     bad.list_in(&list, 1);
@@ -253,7 +253,7 @@ fn an_owner_whose_waker_panics_keeps_its_tokens_and_the_others_are_told() {
 #[test]
 fn a_waker_may_take_from_the_list_or_drop_it() {
     let reactor = reactor();
-    let (list, count) = (ReadyList::new(), Count::default());
+    let (list, count) = (ReadyList::new(), WakeCount::default());
     let (source, mut peer) = registered(&reactor);
     source.list_in(&list, 1);
     take(&list, &count);
@@ -272,7 +272,7 @@ fn a_waker_may_take_from_the_list_or_drop_it() {
         let _ = &hold;
         let Some(list) = LIST.take() else { return };
         let mut tokens = Vec::new();
-        let _ = Count::default().poll(|cx| list.poll_take(cx, &mut tokens));
+        let _ = WakeCount::default().poll(|cx| list.poll_take(cx, &mut tokens));
         counter.fetch_add(tokens.len(), Ordering::Relaxed);
         drop(list);
     });

@@ -10,7 +10,7 @@ use picot_reactor::Direction;
 
 #[cfg(unix)]
 use crate::support::drain;
-use crate::support::{Count, pair, reactor, registered, wait_until};
+use crate::support::{WakeCount, pair, reactor, registered, wait_until};
 
 #[test]
 fn a_failed_registration_gives_the_object_back_and_leaves_nothing() {
@@ -38,7 +38,7 @@ fn into_inner_deregisters_and_the_object_goes_on_elsewhere() {
     let stream = source.into_inner();
     assert_eq!(here.sources(), 0);
     let source = there.register(stream).unwrap();
-    let count = Count::default();
+    let count = WakeCount::default();
     assert!(count.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
     peer.write_all(b"x").unwrap();
     wait_until(&there, || count.get() == 1);
@@ -74,7 +74,7 @@ fn a_regular_file_is_always_ready() {
     // At its end, and after an operation that should know better, it is ready still, and nobody waits for it.
     assert_eq!(source.try_io(Direction::Read, |mut file| file.read(&mut [0; 8])).unwrap(), 0);
     let _ = source.try_io(Direction::Read, |_| io::Result::<()>::Err(io::ErrorKind::WouldBlock.into()));
-    let count = Count::default();
+    let count = WakeCount::default();
     for direction in [Direction::Read, Direction::Write] {
         assert!(count.poll(|cx| source.poll_ready(cx, direction)).is_ready());
     }
@@ -89,7 +89,7 @@ fn datagrams_are_sources_like_others() {
     socket.set_nonblocking(true).unwrap();
     let address = socket.local_addr().unwrap();
     let source = reactor.register(socket).unwrap();
-    let count = Count::default();
+    let count = WakeCount::default();
     assert!(count.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
     UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"", address).unwrap();
     wait_until(&reactor, || count.get() == 1);
@@ -110,7 +110,7 @@ fn a_connection_that_is_under_way_is_told_when_it_is_made_or_refused() {
         let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).unwrap();
         assert_eq!(connect(&socket, &address), Err(rustix::io::Errno::INPROGRESS));
         let source = reactor.register(std::net::TcpStream::from(socket)).unwrap();
-        let count = Count::default();
+        let count = WakeCount::default();
         assert!(count.poll(|cx| source.poll_ready(cx, Direction::Write)).is_pending());
         wait_until(&reactor, || count.get() == 1);
         assert_eq!(source.get_ref().take_error().unwrap().map(|error| error.kind()), error);
@@ -124,7 +124,7 @@ fn a_source_that_goes_lets_go_of_whoever_waited_for_it() {
     let reactor = reactor();
     for gives_back in [false, true] {
         let (source, _peer) = registered(&reactor);
-        let count = Count::default();
+        let count = WakeCount::default();
         for direction in [Direction::Read, Direction::Priority] {
             assert!(count.poll(|cx| source.poll_ready(cx, direction)).is_pending());
         }
@@ -144,7 +144,7 @@ fn a_source_that_goes_lets_go_of_whoever_waited_for_it() {
 fn a_device_that_cannot_be_polled_is_always_ready() {
     let reactor = reactor();
     let source = reactor.register(File::options().read(true).write(true).open("/dev/null").unwrap()).unwrap();
-    let count = Count::default();
+    let count = WakeCount::default();
     for direction in [Direction::Read, Direction::Write] {
         while count.poll(|cx| source.poll_ready(cx, direction)).is_pending() {
             wait_until(&reactor, || reactor.waiting() == 0);
@@ -189,7 +189,7 @@ fn a_stream_that_is_registered_before_it_connects_works_once_it_has() {
     let socket =
         rustix::net::socket_with(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, flags, None);
     let source = reactor.register(TcpStream::from(socket.unwrap())).unwrap();
-    let count = Count::default();
+    let count = WakeCount::default();
     assert!(count.poll(|cx| source.poll_ready(cx, Direction::Write)).is_pending());
     wait_until(&reactor, || count.get() == 1);
     assert!(source.is_hung_up());
@@ -226,12 +226,12 @@ fn a_stream_that_is_registered_before_it_connects_works_once_it_has() {
 fn a_listener_whose_path_was_removed_serves_who_has_come_before() {
     use std::os::unix::net::{UnixListener, UnixStream};
     let reactor = reactor();
-    let path = std::env::temp_dir().join(format!("picot-reactor-{}-removed", std::process::id()));
-    let _ = std::fs::remove_file(&path);
+    let folder = picot_testkit::Folder::new("removed");
+    let path = folder.join("socket");
     let listener = UnixListener::bind(&path).unwrap();
     listener.set_nonblocking(true).unwrap();
     let source = reactor.register(listener).unwrap();
-    let count = Count::default();
+    let count = WakeCount::default();
     assert!(count.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
     let mut early = UnixStream::connect(&path).unwrap();
     std::fs::remove_file(&path).unwrap();

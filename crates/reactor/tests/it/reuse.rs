@@ -10,7 +10,7 @@ use picot_reactor::driver::{BorrowedIo, Direct, Driver, Portable};
 use picot_reactor::{Direction, Readiness};
 
 use crate::keeping::keeping;
-use crate::support::{Count, wait_until};
+use crate::support::{WakeCount, wait_until};
 
 fn reuses(driver: impl Driver + 'static, rounds: usize) {
     let forgets = driver.is_edge();
@@ -31,7 +31,7 @@ fn reuses(driver: impl Driver + 'static, rounds: usize) {
         reused += usize::from(next.as_raw_fd() == number);
         let next = reactor.register(next).unwrap();
         let before = seen.unclaimed.get();
-        let count = Count::default();
+        let count = WakeCount::default();
         assert!(count.poll(|cx| next.poll_ready(cx, Direction::Read)).is_pending());
         peer.write_all(b"x").unwrap();
         // With edges there is one of the new one, which has room to write, and the kernel tells of the old one still.

@@ -13,7 +13,7 @@ use picot_context::ManualHost;
 use picot_reactor::driver::{BorrowedIo, Driver, Events, Key};
 use picot_reactor::{Direction, Reactor, Readiness, Source};
 
-use crate::support::{Count, waker_fn};
+use crate::support::{WakeCount, waker_fn};
 
 #[derive(Clone, Debug, PartialEq)]
 enum Call {
@@ -131,7 +131,7 @@ fn of_one_batch_the_events_of_a_source_that_an_earlier_one_has_dropped_reach_nob
     let killer_key = script.last_key();
     VICTIM.set(Some(source(&reactor)));
     let victim_key = script.last_key();
-    let count = Count::default();
+    let count = WakeCount::default();
     let poll = VICTIM.with_borrow(|victim| count.poll(|cx| victim.as_ref().unwrap().poll_ready(cx, Direction::Read)));
     assert!(poll.is_pending());
     let drops = waker_fn(|| drop(VICTIM.take()));
@@ -158,7 +158,7 @@ fn of_one_batch_an_event_finds_who_began_to_wait_after_an_earlier_one() {
         let first_key = script.last_key();
         let later = source(&reactor);
         let later_key = script.last_key();
-        let count = Count::default();
+        let count = WakeCount::default();
         LATER.set(Some((later, count.waker())));
         let tries = waker_fn(|| {
             LATER.with_borrow(|later| {
@@ -187,7 +187,7 @@ fn an_event_of_a_former_source_does_not_reach_the_one_in_its_slot() {
     let successor = source(&reactor);
     let new = script.last_key();
     assert_ne!(old, new);
-    let count = Count::default();
+    let count = WakeCount::default();
     assert!(count.poll(|cx| successor.poll_ready(cx, Direction::Read)).is_pending());
     // The old key, one that never was, and those that drivers use themselves.
     let unclaimed = [old, Key::from_bits(12_345), Key::from_bits(usize::MAX), Key::from_bits(usize::MAX - 3)];
@@ -238,7 +238,7 @@ fn a_wait_that_fails_still_delivers_what_it_brought_and_the_next_one_works() {
     let (reactor, script) = Script::new(true);
     let source = source(&reactor);
     let key = script.last_key();
-    let count = Count::default();
+    let count = WakeCount::default();
     assert!(count.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
     script.failing_waits.set(1);
     script.tell(key, Readiness::READABLE);
@@ -253,7 +253,7 @@ fn without_edges_a_source_is_armed_for_the_union_of_what_is_asked_for() {
     let (reactor, script) = Script::new(false);
     let source = source(&reactor);
     let Some(Call::Add(key, Readiness::NONE)) = script.calls().pop() else { panic!("added for nothing yet") };
-    let (readers, writers) = (Count::default(), Count::default());
+    let (readers, writers) = (WakeCount::default(), WakeCount::default());
     assert!(readers.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
     assert!(writers.poll(|cx| source.poll_ready(cx, Direction::Write)).is_pending());
     let both = Readiness::READABLE | Readiness::WRITABLE;
@@ -272,7 +272,7 @@ fn without_edges_those_who_cannot_be_armed_again_are_woken_to_find_out() {
     let (reactor, script) = Script::new(false);
     let source = source(&reactor);
     let key = script.last_key();
-    let (readers, writers) = (Count::default(), Count::default());
+    let (readers, writers) = (WakeCount::default(), WakeCount::default());
     assert!(readers.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
     assert!(writers.poll(|cx| source.poll_ready(cx, Direction::Write)).is_pending());
     script.failing.set(2);

@@ -1,75 +1,18 @@
-//! What the tests share: wakers that count, connected sockets, and a wait that ends when something has come.
+//! What the tests share: wakers, connected sockets, and a wait that ends when something has come.
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, Wake, Waker};
+use std::sync::OnceLock;
+use std::task::Waker;
 use std::time::Duration;
 
 use picot_reactor::driver::Portable;
 use picot_reactor::{Direction, Reactor, Source};
+pub(crate) use picot_testkit::{WakeCount, waker_fn};
 
-/// A waker that counts how often it is woken.
-#[derive(Clone, Default)]
-pub(crate) struct Count(Arc<Counter>);
-
-#[derive(Default)]
-struct Counter(AtomicUsize);
-
-impl Wake for Counter {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-impl Count {
-    pub(crate) fn waker(&self) -> Waker {
-        self.0.clone().into()
-    }
-
-    pub(crate) fn get(&self) -> usize {
-        self.0.0.load(Ordering::Relaxed)
-    }
-
-    /// How many hold it, this one included.
-    pub(crate) fn holders(&self) -> usize {
-        Arc::strong_count(&self.0)
-    }
-
-    /// Polls `f` with this waker.
-    pub(crate) fn poll<R>(&self, f: impl FnOnce(&mut Context<'_>) -> Poll<R>) -> Poll<R> {
-        f(&mut Context::from_waker(&self.waker()))
-    }
-}
-
-/// A waker that runs a function. It does not keep itself while it does so: whoever calls it by reference has it.
-pub(crate) fn waker_fn(f: impl Fn() + Send + Sync + 'static) -> Waker {
-    struct Call<F>(F);
-    impl<F: Fn() + Send + Sync> Wake for Call<F> {
-        fn wake(self: Arc<Self>) {
-            (self.0)();
-        }
-
-        fn wake_by_ref(self: &Arc<Self>) {
-            (self.0)();
-        }
-    }
-    Arc::new(Call(f)).into()
-}
-
-/// A waker that runs a function when the last of it is dropped.
-pub(crate) fn drop_fn(f: impl Fn() + Send + Sync + 'static) -> Waker {
-    struct Call<F: Fn()>(F);
-    impl<F: Fn() + Send + Sync> Wake for Call<F> {
-        fn wake(self: Arc<Self>) {}
-    }
-    impl<F: Fn()> Drop for Call<F> {
-        fn drop(&mut self) {
-            (self.0)();
-        }
-    }
-    Arc::new(Call(f)).into()
+/// A waker that calls `on_drop` when its last clone is dropped.
+pub(crate) fn drop_fn(on_drop: impl Fn() + Send + Sync + 'static) -> Waker {
+    picot_testkit::waker_with_drop(|| {}, on_drop)
 }
 
 /// Two connected sockets: one in non-blocking mode for the reactor, and its peer.

@@ -2,29 +2,12 @@
 //! which test holds what.
 
 use std::fmt::Debug;
-use std::marker::PhantomData;
 use std::net::TcpStream;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use picot_reactor::driver::{Direct, Events, Key, Portable};
 use picot_reactor::{Direction, Reactor, Readiness, Ready, ReadyList, RegisterError, Source, WakeHandle};
-
-/// Whether a type implements a trait: an inherent constant, which it has then, goes before that of the other trait.
-macro_rules! implements {
-    ($type:ty: $trait:path) => {{
-        struct Probe<T: ?Sized>(PhantomData<T>);
-        #[allow(dead_code, reason = "not looked at for a type with the trait")]
-        trait Otherwise {
-            const IS: bool = false;
-        }
-        impl<T: ?Sized> Otherwise for Probe<T> {}
-        #[allow(dead_code, reason = "not there for a type without the trait")]
-        impl<T: ?Sized + $trait> Probe<T> {
-            const IS: bool = true;
-        }
-        Probe::<$type>::IS
-    }};
-}
+use picot_testkit::implements;
 
 macro_rules! row {
     ($name:literal, $type:ty) => {{

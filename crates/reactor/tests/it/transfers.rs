@@ -12,7 +12,7 @@ use picot_reactor::{Direction, Reactor, ReadyList, Source};
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recv, send, sendmsg, sockopt};
 
 use crate::drivers::drivers;
-use crate::support::{Count, drain, wait_until};
+use crate::support::{WakeCount, drain, wait_until};
 
 /// Two connected sockets, the first of which is in non-blocking mode.
 type Ends = (OwnedFd, OwnedFd);
@@ -161,7 +161,7 @@ enum Way {
 
 /// Reads with room to spare until everything has come.
 fn read_all(reactor: &Reactor, source: &Source<OwnedFd>, way: Way, case: &Case) -> Vec<u8> {
-    let (list, count, mut read, mut buffer) = (ReadyList::new(), Count::default(), Vec::new(), [0; 64]);
+    let (list, count, mut read, mut buffer) = (ReadyList::new(), WakeCount::default(), Vec::new(), [0; 64]);
     let length = buffer.len();
     if matches!(way, Way::IsListed) {
         source.list_in(&list, 0);
@@ -245,7 +245,7 @@ fn trust_saves_the_receive_that_would_block() {
     for (is_trusted, expected) in [(true, 3), (false, 6)] {
         let (stream, mut peer) = crate::support::registered(&reactor);
         stream.trust_short_transfers(is_trusted);
-        let (count, mut buffer, mut receives) = (Count::default(), [0; 64], 0);
+        let (count, mut buffer, mut receives) = (WakeCount::default(), [0; 64], 0);
         for _ in 0..3 {
             peer.write_all(b"hello").unwrap();
             let mut received = 0;
@@ -280,7 +280,7 @@ fn a_transfer_of_no_bytes_never_waits() {
     for (name, reactor) in drivers().into_iter().enumerate() {
         let (end, peer) = tcp();
         let source = reactor.register(end).unwrap();
-        let count = Count::default();
+        let count = WakeCount::default();
         let transfer = |length: usize| {
             let mut buffer = vec![0; length];
             count.poll(|cx| {

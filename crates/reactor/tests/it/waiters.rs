@@ -12,14 +12,14 @@ use std::time::{Duration, Instant};
 use picot_reactor::{Direction, Reactor, Readiness, ReadyList, Source};
 
 use crate::drivers::drivers;
-use crate::support::{Count, drain, reactor, registered, wait_until};
+use crate::support::{WakeCount, drain, reactor, registered, wait_until};
 
 #[test]
 fn several_tasks_that_poll_in_one_direction_are_all_served() {
     for reactor in drivers() {
         for readers in [2, 3, 40] {
             let (source, mut peer) = registered(&reactor);
-            let counts: Vec<_> = (0..readers).map(|_| Count::default()).collect();
+            let counts: Vec<_> = (0..readers).map(|_| WakeCount::default()).collect();
             let mut buffer = [0; 1];
             let mut is_done = vec![false; readers];
             let mut woken = vec![0; readers];
@@ -56,12 +56,12 @@ fn several_tasks_that_poll_in_one_direction_are_all_served() {
 fn pollers_that_left_do_not_add_up_and_those_that_wait_are_not_lost() {
     let reactor = reactor();
     let (source, mut peer) = registered(&reactor);
-    let first = Count::default();
-    let poll = |count: &Count| count.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending();
+    let first = WakeCount::default();
+    let poll = |count: &WakeCount| count.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending();
     assert!(poll(&first));
     let (mut others, mut again) = (Vec::new(), 1);
     for _ in 0..1000 {
-        let other = Count::default();
+        let other = WakeCount::default();
         assert!(poll(&other));
         others.push(other);
         if first.get() == again {
@@ -94,7 +94,7 @@ fn a_hundred_thousand_waiters_of_a_source_are_linear_in_all() {
     let many = |waiters: usize, is_reverse: bool| {
         #[expect(clippy::disallowed_methods, reason = "the time that this takes is what is asked")]
         let begin = Instant::now();
-        let waker = Count::default().waker();
+        let waker = WakeCount::default().waker();
         let mut cx = Context::from_waker(&waker);
         let mut waits: Vec<_> = (0..waiters).map(|_| Box::pin(source.readable())).collect();
         for _ in 0..2 {
@@ -225,10 +225,10 @@ fn check_callback(reactor: &Reactor, moment: Moment, n: usize, has_company: bool
     if n == 4 {
         source.list_in(&list, 0);
         let mut tokens = Vec::new();
-        let _ = Count::default().poll(|cx| list.poll_take(cx, &mut tokens));
+        let _ = WakeCount::default().poll(|cx| list.poll_take(cx, &mut tokens));
         assert!(source.try_io(Direction::Read, |mut io| io.read(&mut [0])).is_err());
     }
-    let company = Count::default();
+    let company = WakeCount::default();
     if has_company {
         assert!(company.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use picot_context::ManualHost;
 use picot_reactor::{Direction, Reactor, Readiness, Ready, Source};
 
-use crate::support::{Count, drop_fn, reactor, registered, wait_until};
+use crate::support::{WakeCount, drop_fn, reactor, registered, wait_until};
 
 fn angry() -> Waker {
     drop_fn(|| std::panic::resume_unwind(Box::new("angry")))
@@ -29,7 +29,7 @@ fn poll_future(ready: Pin<&mut Ready<'_>>, waker: Waker) {
 fn a_waker_whose_drop_panics_is_reported_and_nothing_else_is_different() {
     let (host, _guard) = ManualHost::installed();
     let reactor = reactor();
-    let count = Count::default();
+    let count = WakeCount::default();
     let reports = || host.take_reports().len();
 
     // Another one takes its place: both wait, and are woken. The future has another one, and lets
@@ -108,7 +108,7 @@ fn a_waker_whose_drop_uses_the_reactor_finds_it_in_order() {
     assert!(SCENE.with(|cell| cell.set(scene)).is_ok());
     SCENE.with(|scene| {
         let Scene { reactor, source, victims: left, dropped } = scene.get().unwrap();
-        let count = Count::default();
+        let count = WakeCount::default();
 
         // Another one takes its place, once it was woken.
         left.replace(victims());

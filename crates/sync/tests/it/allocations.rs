@@ -1,31 +1,10 @@
 //! No allocation a wait: counted by an allocator that counts.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::pin::pin;
 use std::task::{Context, Waker};
 
 use picot_sync::{Mutex, Queue, Semaphore};
-
-struct Counting;
-
-thread_local! {
-    static COUNT: Cell<usize> = const { Cell::new(0) };
-}
-
-// SAFETY: Every call is passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.set(COUNT.get() + 1);
-        // SAFETY: The caller's contract is the same.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: The caller's contract is the same.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
+use picot_testkit::alloc::{Counting, allocations};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -53,7 +32,5 @@ fn once_somebody_has_waited_on_the_thread_a_wait_allocates_nothing() {
         assert!(get.poll(&mut cx).is_ready());
     };
     round();
-    let before = COUNT.get();
-    (0..10).for_each(|_| round());
-    assert_eq!(COUNT.get() - before, 0);
+    assert_eq!(allocations(|| (0..10).for_each(|_| round())), 0);
 }

@@ -1,38 +1,28 @@
 //! What the tests poll with: single futures in the hand, and a small executor whose steps are counted.
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
 use std::panic::Location;
 use std::pin::Pin;
-use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
 use picot_context::{Place, Step, TaskId, enter, inherited};
-
-/// Counts how often it was woken.
-#[derive(Default)]
-pub(crate) struct Count(AtomicUsize);
-
-impl Wake for Count {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
+pub(crate) use picot_testkit::{Trace, yield_now};
+use picot_testkit::{WakeCount, poll_once};
 
 /// A future that is polled when the test says so.
 pub(crate) struct Hand<'a, T> {
     future: Pin<Box<dyn Future<Output = T> + 'a>>,
-    count: Arc<Count>,
+    count: WakeCount,
     waker: Waker,
 }
 
 impl<'a, T> Hand<'a, T> {
     pub(crate) fn new(future: impl Future<Output = T> + 'a) -> Hand<'a, T> {
-        let count = Arc::new(Count::default());
-        Hand { future: Box::pin(future), waker: Waker::from(count.clone()), count }
+        let count = WakeCount::default();
+        Hand { future: Box::pin(future), waker: count.waker(), count }
     }
 
     /// A future that has been polled once, and is pending.
@@ -56,15 +46,13 @@ impl<'a, T> Hand<'a, T> {
 
     /// How often it was woken.
     pub(crate) fn wakes(&self) -> usize {
-        self.count.0.load(Ordering::Relaxed)
+        self.count.get()
     }
 }
 
 /// The output of a future that is ready at its first poll.
 pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
-    let Poll::Ready(value) = std::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop())) else {
-        panic!("it is pending")
-    };
+    let Poll::Ready(value) = poll_once(std::pin::pin!(future)) else { panic!("it is pending") };
     value
 }
 
@@ -150,32 +138,5 @@ impl<'a> Tasks<'a> {
     /// The names of those that have not ended.
     pub(crate) fn left(&self) -> Vec<&'static str> {
         self.slots.iter().filter(|slot| slot.future.is_some()).map(|slot| slot.name).collect()
-    }
-}
-
-/// Lets everybody else who is woken run once.
-pub(crate) async fn yield_now() {
-    let mut yielded = false;
-    std::future::poll_fn(|cx| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
-}
-
-/// A list of events that tasks and the test write to in turn.
-#[derive(Clone, Default)]
-pub(crate) struct Trace(Rc<RefCell<Vec<String>>>);
-
-impl Trace {
-    pub(crate) fn add(&self, event: impl Into<String>) {
-        self.0.borrow_mut().push(event.into());
-    }
-
-    pub(crate) fn take(&self) -> Vec<String> {
-        self.0.take()
     }
 }

@@ -216,20 +216,11 @@ fn wakers_may_use_the_very_primitive_that_wakes_them() {
     assert!(world.mutex.try_lock().is_some() && world.semaphore.try_acquire().is_some());
 }
 
-/// A waker that panics.
-struct Panics;
-
-impl Wake for Panics {
-    fn wake(self: Arc<Self>) {
-        std::panic::resume_unwind(Box::new("a waker"));
-    }
-}
-
 #[test]
 fn a_waker_that_panics_is_reported_and_keeps_nobody_else_from_being_woken() {
     let (host, _guard) = ManualHost::installed();
     let event = Event::new();
-    let waker = Waker::from(Arc::new(Panics));
+    let waker = picot_testkit::waker_fn(|| picot_testkit::quiet_panic("a waker"));
     let mut first = Box::pin(event.wait());
     assert!(first.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
     let mut second = crate::hands::Hand::pending(event.wait());

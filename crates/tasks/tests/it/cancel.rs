@@ -5,7 +5,7 @@ use std::future::pending;
 use picot_loop::{Instant, sleep, spawn, yield_now};
 use picot_tasks::{CancelScope, gather_settled, timeout};
 
-use crate::trace::{Trace, millis, run};
+use crate::trace::{Trace, millis, run, sleeper};
 
 #[test]
 fn the_error_says_why_who_and_where() {
@@ -101,8 +101,8 @@ fn cancelling_a_scope_reaches_those_inside_and_none_outside() {
         let result = outer.run(async {
             let inner = CancelScope::new();
             let result = middle.run(gather_settled([
-                inner.run(trace.sleeper("inner", 9)),
-                CancelScope::new().run(trace.sleeper("other", 9)),
+                inner.run(sleeper(&trace, "inner", 9)),
+                CancelScope::new().run(sleeper(&trace, "other", 9)),
             ]));
             assert!(result.await.is_err());
             assert!(inner.is_cancelled());
@@ -143,7 +143,7 @@ fn work_that_does_not_end_in_its_grace_is_dropped() {
             sleep(millis(5)).await;
             canceller.cancel("please")
         });
-        let error = scope.run(trace.sleeper("deaf", 99)).await.unwrap_err();
+        let error = scope.run(sleeper(&trace, "deaf", 99)).await.unwrap_err();
         assert_eq!((error.reason().as_str(), start.elapsed()), ("please", millis(25)));
         assert_eq!(trace.take(), ["deaf dropped"]);
     });

@@ -10,12 +10,12 @@ use futures_lite::{StreamExt, future};
 use picot_loop::{JoinError, sleep, spawn, yield_now};
 use picot_tasks::{JoinSet, as_completed, gather, gather_settled, scope, shield, timeout};
 
-use crate::trace::{Gate, millis, run};
+use crate::trace::{Gate, millis, run, sleeper};
 
 #[test]
 fn results_come_in_the_order_of_the_input_though_they_are_done_in_another() {
     run(|trace| async move {
-        let ok = async |name, time| Ok::<_, ()>(trace.sleeper(name, time).await);
+        let ok = async |name, time| Ok::<_, ()>(sleeper(&trace, name, time).await);
         let values = gather([ok("c", 3), ok("a", 1), ok("b", 2)]).await;
         assert_eq!(values, Ok(vec!["c", "a", "b"]));
         assert_eq!(trace.take(), ["a", "a dropped", "b", "b dropped", "c", "c dropped"]);
@@ -27,7 +27,7 @@ fn results_come_in_the_order_of_the_input_though_they_are_done_in_another() {
 fn the_first_error_drops_the_rest_before_it_is_returned() {
     run(|trace| async move {
         let member = async |name, time, result: Result<(), &'static str>| {
-            trace.sleeper(name, time).await;
+            sleeper(&trace, name, time).await;
             result
         };
         let all = gather([member("late", 9, Ok(())), member("bad", 2, Err("no")), member("early", 1, Ok(()))]).await;
@@ -43,7 +43,7 @@ fn the_first_error_drops_the_rest_before_it_is_returned() {
 fn settled_waits_for_all_and_keeps_errors_in_place() {
     run(|trace| async move {
         let member = async |name, time, result: Result<u8, &'static str>| {
-            trace.sleeper(name, time).await;
+            sleeper(&trace, name, time).await;
             result
         };
         let all = gather_settled([member("a", 2, Ok(1)), member("b", 1, Err("no")), member("c", 3, Ok(3))]).await;
@@ -84,7 +84,7 @@ fn cancelling_the_gather_cancels_the_members_that_have_not_ended() {
     run(|trace| async move {
         let task = |name: &'static str, time| {
             let trace = trace.clone();
-            spawn(async move { trace.sleeper(name, time).await })
+            spawn(async move { sleeper(&trace, name, time).await })
         };
         let (a, b, c) = (task("a", 1), task("b", 9), task("c", 9));
         let aggregate = spawn(gather([a, b, c]));
@@ -114,7 +114,7 @@ fn a_wake_polls_the_member_that_was_woken_and_no_other() {
     run(|_| async {
         let gates: Vec<_> = (0..1_000).map(|_| Gate::default()).collect();
         let opener = gates.clone();
-        let polls = move || opener.iter().map(|gate| gate.polls.get()).sum::<usize>();
+        let polls = move || opener.iter().map(|gate| gate.polls()).sum::<usize>();
         let opener = gates.clone();
         let all = spawn(async move { gather_settled(gates.iter().map(Gate::wait)).await });
         sleep(millis(1)).await;
@@ -221,7 +221,7 @@ fn as_completed_gives_outputs_in_the_order_in_which_they_come() {
 
         let tasks = as_completed([("a", 9), ("b", 1)].map(|(name, time)| {
             let trace = trace.clone();
-            spawn(async move { trace.sleeper(name, time).await })
+            spawn(async move { sleeper(&trace, name, time).await })
         }));
         sleep(millis(5)).await;
         assert_eq!(trace.take(), ["b", "b dropped"], "tasks run by themselves");

@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::future::pending;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use picot_loop::{EventLoop, Hooks, LoopHandle, Step, Task, VirtualClock, spawn, yield_now};
@@ -12,6 +11,8 @@ use picot_tasks::{
     CancelScope, Child, JoinSet, Scope, ScopeError, Shield, TokenCancelled, as_completed, gather_settled, scope,
     shield, supervised, timeout,
 };
+
+use picot_testkit::poll_once;
 
 use crate::trace::run;
 
@@ -34,17 +35,13 @@ fn is_linear(what: &str, n: usize, work: impl Fn(usize)) {
 
 const MANY: usize = 100_000;
 
-fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) {
-    let _ = future.poll(&mut Context::from_waker(Waker::noop()));
-}
-
 #[test]
 fn waits_that_are_dropped_in_either_order_cost_the_same_however_many_there_are() {
     is_linear("waits for a token", MANY, |n| {
         let token = CancelScope::new().token();
         for is_reversed in [false, true] {
             let mut waits: Vec<Pin<Box<TokenCancelled>>> = (0..n).map(|_| Box::pin(token.cancelled())).collect();
-            waits.iter_mut().for_each(|wait| poll_once(wait.as_mut()));
+            waits.iter_mut().for_each(|wait| _ = poll_once(wait.as_mut()));
             if is_reversed {
                 while waits.pop().is_some() {}
             }
@@ -56,7 +53,7 @@ fn waits_that_are_dropped_in_either_order_cost_the_same_however_many_there_are()
             outer
                 .run(async {
                     let mut runs: Vec<_> = (0..n).map(|_| Box::pin(CancelScope::new().run(pending::<()>()))).collect();
-                    runs.iter_mut().for_each(|run| poll_once(run.as_mut()));
+                    runs.iter_mut().for_each(|run| _ = poll_once(run.as_mut()));
                     outer.cancel("a mistake");
                     assert!(outer.withdraw());
                     for _ in 0..n {
@@ -120,7 +117,7 @@ fn a_scope_that_is_cancelled_again_and_again_looks_at_its_children_once() {
             outer
                 .run(async {
                     let mut runs: Vec<_> = (0..n).map(|_| Box::pin(CancelScope::new().run(pending::<()>()))).collect();
-                    runs.iter_mut().for_each(|run| poll_once(run.as_mut()));
+                    runs.iter_mut().for_each(|run| _ = poll_once(run.as_mut()));
                     for _ in 0..n {
                         outer.cancel("again");
                     }

@@ -5,12 +5,12 @@ use std::future::{pending, ready};
 use picot_loop::{Instant, sleep, spawn, yield_now};
 use picot_tasks::{race, race_staggered};
 
-use crate::trace::{millis, run};
+use crate::trace::{millis, run, sleeper};
 
 #[test]
 fn the_first_to_end_wins_and_the_others_are_dropped_before_it_is_returned() {
     run(|trace| async move {
-        let winner = race([("a", 3), ("b", 1), ("c", 2)].map(|(name, time)| trace.sleeper(name, time))).await;
+        let winner = race([("a", 3), ("b", 1), ("c", 2)].map(|(name, time)| sleeper(&trace, name, time))).await;
         trace.add(format!("{winner} won"));
         assert_eq!(trace.take(), ["b", "b dropped", "a dropped", "c dropped", "b won"]);
         assert_eq!(race((pending(), ready(1), ready(2))).await, 1);
@@ -21,7 +21,7 @@ fn the_first_to_end_wins_and_the_others_are_dropped_before_it_is_returned() {
 fn a_task_that_loses_is_cancelled() {
     run(|trace| async move {
         let inside = trace.clone();
-        let loser = spawn(async move { inside.sleeper("loser", 9).await });
+        let loser = spawn(async move { sleeper(&inside, "loser", 9).await });
         race((async { loser.await.map(drop).unwrap() }, sleep(millis(1)))).await;
         yield_now().await;
         assert_eq!(trace.take(), ["loser dropped"]);
@@ -39,7 +39,7 @@ fn attempts_start_after_the_delay_or_a_failure_and_the_first_value_ends_the_othe
     run(|trace| async move {
         let attempt = async |name: &'static str, time, result: Result<u8, &'static str>| {
             trace.add(format!("{name} starts"));
-            trace.sleeper(name, time).await;
+            sleeper(&trace, name, time).await;
             result
         };
         let attempts = [

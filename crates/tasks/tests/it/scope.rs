@@ -16,7 +16,7 @@ use picot_loop::{
 };
 use picot_tasks::{Failure, Scope, ScopeError, Started, gather, scope, timeout};
 
-use crate::trace::{Gate, Trace, millis, reports, run};
+use crate::trace::{Gate, Trace, millis, reports, run, sleeper};
 
 /// What the failures of a scope say, in their order.
 fn texts<T>(result: Result<T, ScopeError<&'static str>>) -> Vec<String> {
@@ -110,10 +110,10 @@ fn a_wait_for_a_child_returns_its_value() {
 fn the_first_error_drops_siblings_and_body_and_is_given_with_its_child() {
     run(|trace| async move {
         let result = scope(async |s| {
-            let _ = s.spawn(async { _ = trace.sleeper("before", 1).await });
+            let _ = s.spawn(async { _ = sleeper(&trace, "before", 1).await });
             let _ = s.spawn_named("bad", fails(2, "no"));
-            let _ = s.spawn(async { _ = trace.sleeper("sibling", 9).await });
-            trace.sleeper("body", 9).await;
+            let _ = s.spawn(async { _ = sleeper(&trace, "sibling", 9).await });
+            sleeper(&trace, "body", 9).await;
             trace.add("body goes on");
             Ok(())
         });
@@ -143,7 +143,7 @@ fn errors_of_one_step_come_together() {
 fn errors_of_the_body_and_of_children_are_both_kept() {
     run(|trace| async move {
         let result = scope(async |s| {
-            let _ = s.spawn(async { _ = trace.sleeper("child", 9).await });
+            let _ = s.spawn(async { _ = sleeper(&trace, "child", 9).await });
             let _ = s.shield(fails(5, "shielded"));
             sleep(millis(1)).await;
             Err::<(), _>("mine")
@@ -170,7 +170,7 @@ fn a_panic_of_a_child_is_a_failure_and_one_of_the_body_resumes_when_the_children
         let inside = trace.clone();
         let task = spawn(async move {
             let body = scope(async |s| {
-                let _ = s.spawn(async { _ = inside.sleeper("child", 9).await });
+                let _ = s.spawn(async { _ = sleeper(&inside, "child", 9).await });
                 sleep(millis(1)).await;
                 let _drop = inside.on_drop("body dropped");
                 std::panic::resume_unwind(Box::new("body"));
@@ -193,9 +193,9 @@ fn cancelling_from_outside_drops_the_body_and_then_the_youngest_first() {
             let all = scope(async |s| {
                 for name in ["eldest", "middle", "youngest"] {
                     let trace = &inside;
-                    let _ = s.spawn(async move { _ = trace.sleeper(name, 9).await });
+                    let _ = s.spawn(async move { _ = sleeper(&trace, name, 9).await });
                 }
-                inside.sleeper("body", 9).await;
+                sleeper(&inside, "body", 9).await;
                 Ok::<_, Infallible>(())
             });
             all.await.unwrap();
@@ -279,7 +279,7 @@ fn a_child_that_is_spawned_into_a_failed_scope_ends_before_its_first_poll() {
 fn a_scope_is_cancelled_without_failing() {
     run(|trace| async move {
         let result = scope(async |s| {
-            let _ = s.spawn(async { _ = trace.sleeper("child", 9).await });
+            let _ = s.spawn(async { _ = sleeper(&trace, "child", 9).await });
             sleep(millis(1)).await;
             assert!(s.cancel("enough") && s.cancel("again"));
             pending::<Result<(), &'static str>>().await
@@ -306,8 +306,8 @@ fn a_scope_is_cancelled_without_failing() {
 fn one_child_is_cancelled_and_the_others_go_on() {
     run(|trace| async move {
         let result = scope(async |s| {
-            let one = s.spawn(async { _ = trace.sleeper("one", 9).await });
-            let two = s.spawn(async { _ = trace.sleeper("two", 2).await });
+            let one = s.spawn(async { _ = sleeper(&trace, "one", 9).await });
+            let two = s.spawn(async { _ = sleeper(&trace, "two", 2).await });
             sleep(millis(1)).await;
             assert!(one.cancel("not this one"));
             let error = one.await.unwrap_err();
@@ -315,7 +315,7 @@ fn one_child_is_cancelled_and_the_others_go_on() {
             assert!(timeout(millis(5), two).await.unwrap().is_ok());
             let unpolled = s.spawn(async { trace.add("polled") });
             assert!(unpolled.cancel("before its first step"));
-            drop(s.spawn(async { _ = trace.sleeper("waited for", 9).await }).into_future());
+            drop(s.spawn(async { _ = sleeper(&trace, "waited for", 9).await }).into_future());
             Ok::<_, Infallible>(())
         });
         result.await.unwrap();
@@ -327,14 +327,14 @@ fn one_child_is_cancelled_and_the_others_go_on() {
 fn a_shielded_child_survives_the_wait_and_the_failure_but_not_the_drop() {
     run(|trace| async move {
         let result = scope(async |s| {
-            let work = s.shield(async { Ok(trace.sleeper("borrowed", 5).await) });
+            let work = s.shield(async { Ok(sleeper(&trace, "borrowed", 5).await) });
             assert!(timeout(millis(1), work).await.is_err());
             fails(1, "no").await
         });
         assert_eq!(texts(result.await), ["body: no"]);
         assert_eq!(trace.take(), ["borrowed", "borrowed dropped"]);
         let all = scope(async |s| {
-            let _ = s.shield(async { _ = trace.sleeper("borrowed", 5).await });
+            let _ = s.shield(async { _ = sleeper(&trace, "borrowed", 5).await });
             Ok::<_, Infallible>(())
         });
         assert!(timeout(millis(1), all).await.is_err());
@@ -349,14 +349,14 @@ fn start_waits_until_the_child_is_ready() {
             let serve = |started: Started<u16>| async {
                 sleep(millis(3)).await;
                 started.ready(8080);
-                trace.sleeper("server", 3).await;
+                sleeper(&trace, "server", 3).await;
             };
             let (port, server) = s.start(serve).await.unwrap();
             trace.add(port);
             server.await.unwrap();
             let silent = s.start(|_: Started<()>| async {}).await.unwrap_err();
             assert!(silent.to_string().ends_with("it ended without reporting that it was ready"), "{silent}");
-            let late = s.start(|_: Started<()>| async { _ = trace.sleeper("late", 9).await });
+            let late = s.start(|_: Started<()>| async { _ = sleeper(&trace, "late", 9).await });
             assert!(timeout(millis(1), late).await.is_err(), "dropping the wait cancels the child");
             Ok::<_, Infallible>(())
         });

@@ -5,7 +5,7 @@ use std::future::pending;
 use picot_loop::{EventLoop, LoopHandle, VirtualClock, sleep, spawn, yield_now};
 use picot_tasks::{JoinSet, shield, timeout};
 
-use crate::trace::{Trace, millis, reports, run};
+use crate::trace::{Trace, millis, reports, run, sleeper};
 
 /// A set of tasks that sleep for so long and give that; those that are odd fail.
 fn sleepers(trace: &Trace, times: &[u64]) -> JoinSet<Result<u64, u64>> {
@@ -120,13 +120,13 @@ fn a_set_gives_outcomes_as_they_come_and_takes_its_tasks_along() {
 fn shielded_work_goes_on_when_the_wait_is_dropped() {
     run(|trace| async move {
         let inside = trace.clone();
-        let mut work = shield(async move { inside.sleeper("work", 5).await });
+        let mut work = shield(async move { sleeper(&inside, "work", 5).await });
         assert!(timeout(millis(1), &mut work).await.is_err());
         assert_eq!(work.await.unwrap(), "work");
         assert_eq!(trace.take(), ["work", "work dropped"]);
         // Also without any wait before.
         let inside = trace.clone();
-        drop(shield(async move { inside.sleeper("unseen", 5).await }));
+        drop(shield(async move { sleeper(&inside, "unseen", 5).await }));
         sleep(millis(6)).await;
         assert_eq!(trace.take(), ["unseen", "unseen dropped"]);
     });
@@ -153,7 +153,7 @@ fn shielded_work_is_the_loops_listed_and_dropped_at_close() {
     let inside = trace.clone();
     let id = event_loop
         .run_until_complete(async {
-            let work = shield(async move { inside.sleeper("work", 5).await });
+            let work = shield(async move { sleeper(&inside, "work", 5).await });
             yield_now().await;
             assert!(LoopHandle::current().tasks().iter().any(|task| task.id() == work.id()));
             work.id()

@@ -9,13 +9,13 @@ use picot_tasks::{
     CancelScope, Elapsed, RescheduleError, effective_deadline, gather, move_on_after, move_on_at, timeout, timeout_at,
 };
 
-use crate::trace::{Gate, millis, run};
+use crate::trace::{Gate, millis, run, sleeper};
 
 #[test]
 fn the_clean_up_has_run_when_the_timeout_returns() {
     run(|trace| async move {
         let start = Instant::now();
-        let result = timeout(millis(5), trace.sleeper("work", 9)).await;
+        let result = timeout(millis(5), sleeper(&trace, "work", 9)).await;
         trace.add(if result.is_err() { "elapsed" } else { "done" });
         assert_eq!(trace.take(), ["work dropped", "elapsed"]);
         assert_eq!(start.elapsed(), millis(5));
@@ -53,7 +53,8 @@ fn a_result_that_comes_in_the_turn_of_the_deadline_wins() {
 fn zero_ends_after_the_first_poll_and_none_never() {
     run(|trace| async move {
         let start = Instant::now();
-        for work in [timeout(Duration::ZERO, trace.sleeper("work", 9)), timeout_at(start, trace.sleeper("work", 9))] {
+        for work in [timeout(Duration::ZERO, sleeper(&trace, "work", 9)), timeout_at(start, sleeper(&trace, "work", 9))]
+        {
             assert!(work.await.is_err());
             assert_eq!(trace.take(), ["work dropped"]);
         }
@@ -69,7 +70,7 @@ fn a_task_that_is_waited_for_is_cancelled_and_one_that_is_watched_is_not() {
     run(|trace| async move {
         let task = |name| {
             let trace = trace.clone();
-            spawn(async move { trace.sleeper(name, 9).await })
+            spawn(async move { sleeper(&trace, name, 9).await })
         };
         assert!(timeout(millis(1), task("waited for")).await.is_err());
         yield_now().await;
@@ -84,7 +85,7 @@ fn a_task_that_is_waited_for_is_cancelled_and_one_that_is_watched_is_not() {
 fn cancelling_the_waiter_cancels_the_work_and_a_value_of_that_turn_is_kept() {
     run(|trace| async move {
         let inside = trace.clone();
-        let waiter = spawn(async move { timeout(millis(9), inside.sleeper("work", 5)).await });
+        let waiter = spawn(async move { timeout(millis(9), sleeper(&inside, "work", 5)).await });
         sleep(millis(1)).await;
         assert!(waiter.cancel_and_wait("the test has ended").await.is_none());
         assert_eq!(trace.take(), ["work dropped"]);

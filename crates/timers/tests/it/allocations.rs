@@ -1,43 +1,15 @@
 //! Memory, measured by a counting allocator: removed timers are reused, and peaks are released.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
+use picot_testkit::alloc::{self, Counting, allocated_bytes};
 use picot_timers::Wheel;
-
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-    static BYTES: Cell<usize> = const { Cell::new(0) };
-    static LIVE: Cell<usize> = const { Cell::new(0) };
-}
-
-// SAFETY: Every call is passed on unchanged to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        BYTES.set(BYTES.get() + layout.size());
-        LIVE.set(LIVE.get().wrapping_add(layout.size()));
-        // SAFETY: The caller's contract is the same.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.set(LIVE.get().wrapping_sub(layout.size()));
-        // SAFETY: The caller's contract is the same.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
 /// The number of allocations that `f` makes, and their total size in bytes, freed or not.
 fn allocations(f: impl FnOnce()) -> (usize, usize) {
-    let before = (ALLOCATIONS.get(), BYTES.get());
-    f();
-    (ALLOCATIONS.get() - before.0, BYTES.get() - before.1)
+    let before = allocated_bytes();
+    (alloc::allocations(f), allocated_bytes() - before)
 }
 
 /// A deadline on any level.
@@ -84,9 +56,14 @@ fn moving_a_timer_over_known_levels_allocates_nothing() {
     assert_eq!(moves, (0, 0));
 }
 
+/// The number of bytes that this thread has allocated and not freed.
+fn held() -> usize {
+    alloc::held_bytes().try_into().unwrap()
+}
+
 /// By how many bytes the live memory has grown since it was `before`.
 fn live(before: usize) -> usize {
-    LIVE.get().wrapping_sub(before)
+    held() - before
 }
 
 #[test]
@@ -106,7 +83,7 @@ fn shrinking_releases_the_memory_of_a_peak_however_the_peak_ends() {
     ];
     for (name, end) in endings {
         for survivors in [0, 20] {
-            let before = LIVE.get();
+            let before = held();
             let mut wheel = Wheel::new();
             let lasting: Vec<_> = (0..survivors).map(|n| wheel.insert(u64::MAX, n)).collect();
             let keys: Vec<_> = (0..100_000).map(|n| wheel.insert(scattered(n), n)).collect();
@@ -148,9 +125,9 @@ fn vain_attempts_to_shrink_become_rarer() {
     // The next timer takes the lowest index.
     wheel.insert(1, 1);
     wheel.cancel(keys[9_999]);
-    let before = LIVE.get();
+    let before = held();
     (0..=64).for_each(|_| wheel.shrink());
-    assert!(LIVE.get() + 300_000 < before, "{} bytes were released", before - LIVE.get());
+    assert!(held() + 300_000 < before, "{} bytes were released", before - held());
 }
 
 #[test]
@@ -169,7 +146,7 @@ fn a_steady_load_beside_lasting_timers_allocates_nothing() {
 
 #[test]
 fn a_vain_attempt_to_shrink_does_not_prevent_the_next_release() {
-    let before = LIVE.get();
+    let before = held();
     let mut wheel = Wheel::new();
     (0..20).for_each(|n| _ = wheel.insert(u64::MAX, n));
     let peak = |wheel: &mut Wheel<u64>, count| -> Vec<_> { (0..count).map(|n| wheel.insert(n, n)).collect() };
@@ -191,7 +168,7 @@ fn a_vain_attempt_to_shrink_does_not_prevent_the_next_release() {
 #[test]
 fn shrinking_releases_nodes_that_few_timers_needed() {
     let mut wheel = Wheel::new();
-    let before = LIVE.get();
+    let before = held();
     let mut keys = Vec::with_capacity(500);
     for cluster in (1..50).rev() {
         // Finding the earliest of nine near deadlines splits slots on every level.

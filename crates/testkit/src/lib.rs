@@ -1,0 +1,19 @@
+//! Test helpers that several crates share: traces, wakers, panics, an allocator that counts, and folders.
+//!
+//! Depends on no other crate, so that each crate can use it, also `context` and `timers`. It is a
+//! dev-dependency with a path and without a version: a package is published without it.
+
+pub mod alloc;
+
+mod folder;
+mod futures;
+mod panics;
+mod trace;
+mod traits;
+mod wakers;
+
+pub use folder::Folder;
+pub use futures::{Gate, poll_once, yield_now};
+pub use panics::{Bomb, quiet_panic};
+pub use trace::{OnDrop, Trace};
+pub use wakers::{WakeCount, waker_fn, waker_with_drop};
