@@ -1,7 +1,8 @@
 //! Puts load on an echo server, and says how quick it is.
 //!
-//! Usage: `echo_client ADDR [--connections N] [--bytes B] [--seconds S]`. Each connection sends B bytes (64 unless set),
-//! waits for them to come back, and begins again, for S seconds (5 unless set). There are N of them at once (64 unless set).
+//! Usage: `echo_client ADDR [--connections N] [--bytes B] [--seconds S]`. Each connection sends B
+//! bytes (64 unless set), waits for them to come back, and begins again, for S seconds (5 unless
+//! set). There are N of them at once (64 unless set).
 
 use std::cell::Cell;
 use std::error::Error;

@@ -1,7 +1,8 @@
 //! Sends back whatever a client sends.
 //!
-//! Usage: `echo_server ADDR [--protocol]`, for example `echo_server 127.0.0.1:7000`. Port 0 picks a free one; the first line
-//! says which. With `--protocol` connections call back, instead of having a task each.
+//! Usage: `echo_server ADDR [--protocol]`, for example `echo_server 127.0.0.1:7000`. Port 0 picks a
+//! free one; the first line says which. With `--protocol` connections call back, instead of having
+//! a task each.
 
 use std::env;
 use std::io;

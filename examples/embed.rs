@@ -1,8 +1,9 @@
-//! picot as a guest: a host with a loop of its own, a plain `poll(2)`, makes picot's turns and waits in its stead.
+//! picot as a guest: a host with a loop of its own, a plain `poll(2)`, makes picot's turns and
+//! waits in its stead.
 //!
-//! The host has a connection of its own, by which a thread sends it three lines. It passes each line
-//! to a picot task. Meanwhile another task ticks, and another thread calls into the loop. The program
-//! ends when all of that has happened.
+//! The host has a connection of its own, by which a thread sends it three lines. It passes each
+//! line to a picot task. Meanwhile another task ticks, and another thread calls into the loop. The
+//! program ends when all of that has happened.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;

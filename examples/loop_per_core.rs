@@ -1,8 +1,8 @@
-//! One loop a core, all at one port: an echo server that uses the whole machine. For Linux, where the kernel shares the
-//! connections out among listeners.
+//! One loop a core, all at one port: an echo server that uses the whole machine. For Linux, where
+//! the kernel shares the connections out among listeners.
 //!
-//! Usage: `loop_per_core ADDR [LOOPS]`, as many loops as there are cores unless given. The first line says where it listens,
-//! then each loop says that it is ready.
+//! Usage: `loop_per_core ADDR [LOOPS]`, as many loops as there are cores unless given. The first
+//! line says where it listens, then each loop says that it is ready.
 
 use std::env;
 use std::io;
@@ -36,7 +36,8 @@ fn main() -> ExitCode {
 }
 
 fn run(address: SocketAddr, loops: Option<usize>) -> io::Result<()> {
-    // With port 0 the system picks one; this socket keeps it until all loops have it, and never listens.
+    // With port 0 the system picks one; this socket keeps it until all loops have it, and never
+    // listens.
     let keeper = picot::net::socket2::Socket::new(
         picot::net::socket2::Domain::for_address(address),
         picot::net::socket2::Type::STREAM,

@@ -1,5 +1,5 @@
-//! picot-deferred alone: no loop, no executor, no thread but the program's own. A queue that is driven by hand is the host,
-//! and the program prints what happens in which turn.
+//! picot-deferred alone: no loop, no executor, no thread but the program's own. A queue that is
+//! driven by hand is the host, and the program prints what happens in which turn.
 
 use picot_context::ManualHost;
 use picot_deferred::{Deferred, Rejection, when_all};

@@ -1,5 +1,6 @@
-//! The executor alone, without the loop: a program that has a wait of its own (here a channel; a GUI's event queue or a game's
-//! frame are no different) and runs tasks in between, with hooks, an exclusive section, and a task from another thread.
+//! The executor alone, without the loop: a program that has a wait of its own (here a channel; a
+//! GUI's event queue or a game's frame are no different) and runs tasks in between, with hooks, an
+//! exclusive section, and a task from another thread.
 
 use std::cell::Cell;
 use std::rc::Rc;

@@ -1,8 +1,8 @@
-//! The reactor alone: a server that answers each line with the line reversed. One thread, no executor,
-//! no futures.
+//! The reactor alone: a server that answers each line with the line reversed. One thread, no
+//! executor, no futures.
 //!
-//! Usage: `only_reactor ADDR`, for example `only_reactor 127.0.0.1:7000`. Port 0 picks a free one; the first line says which.
-//! The line `quit` ends the server.
+//! Usage: `only_reactor ADDR`, for example `only_reactor 127.0.0.1:7000`. Port 0 picks a free one;
+//! the first line says which. The line `quit` ends the server.
 
 use std::env;
 use std::io::{self, ErrorKind, Read, Write};

@@ -1,5 +1,5 @@
-//! picot-sync alone, on the executor of `futures`: a pipeline over a bounded queue, and what it says of two tasks that wait
-//! for each other's lock.
+//! picot-sync alone, on the executor of `futures`: a pipeline over a bounded queue, and what it
+//! says of two tasks that wait for each other's lock.
 
 use std::rc::Rc;
 
@@ -37,7 +37,8 @@ fn pipeline(pool: &mut LocalPool) -> u32 {
     })
 }
 
-/// Two tasks, each of which holds what the other wants. It is reported on standard error, and nothing else stops.
+/// Two tasks, each of which holds what the other wants. It is reported on standard error, and
+/// nothing else stops.
 fn deadlock(pool: &mut LocalPool) {
     let spawner = pool.spawner();
     let (knife, fork) = (Rc::new(Mutex::new("knife")), Rc::new(Mutex::new("fork")));

@@ -1,8 +1,10 @@
-//! The timer wheel alone, for the timeouts of connections in a hand-written poll loop: a thread that takes events out of
-//! a channel, and sleeps until the next deadline at most. No event loop, no task, no future.
+//! The timer wheel alone, for the timeouts of connections in a hand-written poll loop: a thread
+//! that takes events out of a channel, and sleeps until the next deadline at most. No event loop,
+//! no task, no future.
 //!
-//! Three clients connect. The first says three things and leaves; the second says nothing; the third pauses between its
-//! messages, and stays for longer than the limit of silence, which each message starts anew.
+//! Three clients connect. The first says three things and leaves; the second says nothing; the
+//! third pauses between its messages, and stays for longer than the limit of silence, which each
+//! message starts anew.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -92,7 +94,8 @@ fn poll_loop(events: &Receiver<Event>) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Accepts the clients, and turns what they do into events. They are numbered in the order in which they connect.
+/// Accepts the clients, and turns what they do into events. They are numbered in the order in which
+/// they connect.
 fn accept(listener: TcpListener, events: Sender<Event>) {
     for (name, stream) in (1..=CLIENTS).zip(listener.incoming()) {
         let Ok((stream, mut reader)) = stream.and_then(|stream| Ok((stream.try_clone()?, stream))) else { return };

@@ -1,7 +1,8 @@
-//! An echo by callbacks, server and clients in one loop: asyncio's `Protocol`, with a transport that pauses.
+//! An echo by callbacks, server and clients in one loop: asyncio's `Protocol`, with a transport
+//! that pauses.
 //!
-//! Usage: `protocol_echo [CLIENTS]` (100 unless given). Each client sends ten messages, one after the other, and counts what
-//! comes back.
+//! Usage: `protocol_echo [CLIENTS]` (100 unless given). Each client sends ten messages, one after
+//! the other, and counts what comes back.
 
 use std::cell::Cell;
 use std::env;

@@ -1,7 +1,7 @@
 //! Looks names up, several at once, and says which addresses they have.
 //!
-//! Usage: `resolve HOST…`, with or without a port, for example `resolve localhost 127.0.0.1 [::1]:80`. It ends with status 1 if
-//! one of them is not known.
+//! Usage: `resolve HOST…`, with or without a port, for example `resolve localhost 127.0.0.1
+//! [::1]:80`. It ends with status 1 if one of them is not known.
 
 use std::env;
 use std::process::ExitCode;

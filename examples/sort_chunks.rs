@@ -1,8 +1,8 @@
-//! The essay's program: sorts chunks of integers concurrently and waits for all of them, once with `when`, once with
-//! `run_until_complete`.
+//! The essay's program: sorts chunks of integers concurrently and waits for all of them, once with
+//! `when`, once with `run_until_complete`.
 //!
-//! Usage: `sort_chunks [FILE…]`. Each file is a chunk, with one integer a line. Without files it makes eight chunks of
-//! 100 000 integers in a temporary folder and sorts those.
+//! Usage: `sort_chunks [FILE…]`. Each file is a chunk, with one integer a line. Without files it
+//! makes eight chunks of 100 000 integers in a temporary folder and sorts those.
 
 use std::convert::Infallible;
 use std::fs::{self, File};
@@ -18,7 +18,8 @@ use picot::task::JoinError;
 use picot::{EventLoop, Promise, spawn, spawn_blocking};
 use picot_examples::{pseudo_random, sort};
 
-/// One file's integers, as they were read and sorted. What went wrong is told in a line that names the file.
+/// One file's integers, as they were read and sorted. What went wrong is told in a line that names
+/// the file.
 #[derive(Debug)]
 struct Chunk {
     name: String,
@@ -43,7 +44,8 @@ fn main() -> ExitCode {
 
 /// Sorts the chunks in both ways. Returns whether everything went well.
 fn run(files: &[PathBuf]) -> io::Result<bool> {
-    // A thread for each file: one that is slow to deliver, such as a FIFO, holds back only its own chunk.
+    // A thread for each file: one that is slow to deliver, such as a FIFO, holds back only its own
+    // chunk.
     let event_loop = EventLoop::builder().blocking_threads(files.len()).build()?;
     let outcomes = with_when(&event_loop, files);
     let again = with_run_until_complete(&event_loop, &outcomes).map_err(io::Error::other)?;

@@ -1,8 +1,9 @@
 //! An echo under TLS.
 //!
-//! Usage: `tls_echo serve ADDR CERT KEY`, with a certificate (and those that lead to its authority) and its key as PEM files;
-//! the first line says where it listens. `tls_echo send ADDR NAME TEXT [AUTHORITY]` sends a line and prints what comes back:
-//! the server's certificate must be for NAME, and of an authority that the system trusts, or of the one in the PEM file.
+//! Usage: `tls_echo serve ADDR CERT KEY`, with a certificate (and those that lead to its authority)
+//! and its key as PEM files; the first line says where it listens. `tls_echo send ADDR NAME TEXT
+//! [AUTHORITY]` sends a line and prints what comes back: the server's certificate must be for NAME,
+//! and of an authority that the system trusts, or of the one in the PEM file.
 
 use std::env;
 use std::fs;

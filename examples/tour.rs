@@ -1,4 +1,5 @@
-//! What picot does, section by section, in a few seconds. It ends with status 1 if any section does not hold.
+//! What picot does, section by section, in a few seconds. It ends with status 1 if any section does
+//! not hold.
 //!
 //! Usage: `tour`, without arguments.
 

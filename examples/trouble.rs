@@ -1,4 +1,4 @@
-//! What a program in trouble prints. Each kind of trouble is an argument; the guide page "When something goes wrong" shows them all.
+//! Prints what the guide page "When something goes wrong" shows: a kind of trouble per argument.
 //!
 //! Usage: `trouble KIND`, where KIND is one of those in `main`.
 

@@ -16,7 +16,8 @@ pub async fn echo(stream: TcpStream) -> io::Result<()> {
     }
 }
 
-/// Sends back whatever comes, by callbacks. A client that sends and does not read is not read from either, until it does.
+/// Sends back whatever comes, by callbacks. A client that sends and does not read is not read from
+/// either, until it does.
 #[derive(Debug)]
 pub struct EchoProtocol;
 

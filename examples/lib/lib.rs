@@ -7,8 +7,8 @@ mod sort;
 pub use echo::{EchoProtocol, echo, round_trip};
 pub use sort::{pseudo_random, sort};
 
-/// Everything in the README and in `docs/` that looks like code is compiled and run. The tidy test sees to it that no page is
-/// missing here.
+/// Everything in the README and in `docs/` that looks like code is compiled and run. The tidy test
+/// sees to it that no page is missing here.
 #[cfg(doctest)]
 mod documentation {
     macro_rules! pages {

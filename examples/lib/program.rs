@@ -24,8 +24,8 @@ pub fn example(name: &str) -> Command {
     Command::new(program)
 }
 
-/// Its status and its lines on standard output and standard error; but for the loop's reports of slow steps, which a busy
-/// machine can bring about in any program.
+/// Its status and its lines on standard output and standard error; but for the loop's reports of
+/// slow steps, which a busy machine can bring about in any program.
 pub fn lines(output: &Output) -> (Option<i32>, Vec<String>, Vec<String>) {
     let (status, stdout, mut stderr) = all_lines(output);
     stderr.retain(|line| !line.contains(" kept the loop from everything else for "));
@@ -52,7 +52,8 @@ impl Running {
         Running::of(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
     }
 
-    /// The same of a program of others, which takes input; `None` if it is not there, which is said.
+    /// The same of a program of others, which takes input; `None` if it is not there, which is
+    /// said.
     pub fn start_if_there(program: &str, arguments: &[&str]) -> Option<Running> {
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -101,7 +102,8 @@ pub fn server(name: &str, arguments: &[&str]) -> (Running, String) {
     (server, address)
 }
 
-/// Runs a program of others to its end, with this as its input; `None` if it is not there, which is said.
+/// Runs a program of others to its end, with this as its input; `None` if it is not there, which is
+/// said.
 ///
 /// # Panics
 /// If it does not end; it is killed then.

@@ -1,6 +1,6 @@
-//! A server to which the operating system says no: by a limit that is really reached, and by faults that strace injects. It counts,
-//! too, how often a near timer has ended or another thread has reached it. Where strace cannot trace, those tests say so and are
-//! skipped.
+//! A server to which the operating system says no: by a limit that is really reached, and by faults
+//! that strace injects. It counts, too, how often a near timer has ended or another thread has
+//! reached it. Where strace cannot trace, those tests say so and are skipped.
 //!
 //! A test of its own, and one after the other, because answers are due in time.
 #![cfg(target_os = "linux")]
@@ -46,7 +46,8 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What the server does beside its clients. With one of them it would sleep for ever if it missed the other.
+/// What the server does beside its clients. With one of them it would sleep for ever if it missed
+/// the other.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Load {
     /// A timer of 200 microseconds, again and again.
@@ -78,7 +79,8 @@ fn the_server() {
         if load == Load::Timer {
             let done = done.clone();
             drop(spawn(async move {
-                // A traced turn may take longer than the shorter sleep; the longer one makes the loop wait.
+                // A traced turn may take longer than the shorter sleep; the longer one makes the
+                // loop wait.
                 for micros in [200, 2_300].into_iter().cycle() {
                     sleep(Duration::from_micros(micros)).await;
                     done.set(done.get() + 1);
@@ -119,7 +121,8 @@ async fn answer(mut stream: Stream, done: Rc<Cell<u64>>) -> io::Result<()> {
     Ok(())
 }
 
-/// The server in a process of its own, which ends with this, also where another program has started it.
+/// The server in a process of its own, which ends with this, also where another program has started
+/// it.
 struct Victim {
     running: Running,
     process: u32,
@@ -205,8 +208,8 @@ fn done(stream: &TcpStream) -> u64 {
     String::from_utf8(ask(stream, QUESTION).to_vec()).unwrap().trim().parse().unwrap()
 }
 
-/// The lines that the server writes to standard error, as they come; but for reports of slow steps, which a busy machine, or one
-/// that traces, can bring about.
+/// The lines that the server writes to standard error, as they come; but for reports of slow steps,
+/// which a busy machine, or one that traces, can bring about.
 fn complaints(server: &mut Running) -> Receiver<String> {
     let stderr = BufReader::new(server.child.stderr.take().unwrap());
     let (sender, receiver) = mpsc::channel();
@@ -302,11 +305,13 @@ enum Told {
     Never,
     /// Whenever it happens; each is followed by a rest, or by a success.
     EachTime,
-    /// At the first try of each rest. Later tries in the rest, when the server has closed a connection, keep it to themselves.
+    /// At the first try of each rest. Later tries in the rest, when the server has closed a
+    /// connection, keep it to themselves.
     OnceARest,
 }
 
-/// Runs the server under strace with a fault, for each load, and holds a conversation with an open connection while others come.
+/// Runs the server under strace with a fault, for each load, and holds a conversation with an open
+/// connection while others come.
 fn survives(fault: &str, told: Told) {
     let call = fault.split(':').next().unwrap();
     for load in [Load::Timer, Load::Thread] {
@@ -326,7 +331,8 @@ fn survives(fault: &str, told: Told) {
             assert_answered(&connected);
             drop(other);
         }
-        // Under way, and not only once; a server that had missed it would say the same number for ever.
+        // Under way, and not only once; a server that had missed it would say the same number for
+        // ever.
         while done(&connected) < before + 50 {
             if told == Told::Never {
                 assert_eq!(server.complaints.try_recv().ok(), None, "{fault}, {load:?}");

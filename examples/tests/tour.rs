@@ -1,4 +1,5 @@
-//! The tour holds, in every section. A test of its own, so that nothing runs beside it: one of the sections is about time.
+//! The tour holds, in every section. A test of its own, so that nothing runs beside it: one of the
+//! sections is about time.
 
 use picot_examples::program::{example, lines};
 

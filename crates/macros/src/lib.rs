@@ -6,7 +6,8 @@ use quote::quote_spanned;
 use syn::spanned::Spanned;
 use syn::{ItemFn, parse_macro_input};
 
-/// Runs an `async fn main` on a loop of its own: `picot::run` of its body. What it returns is what `main` returns.
+/// Runs an `async fn main` on a loop of its own: `picot::run` of its body. What it returns is what
+/// `main` returns.
 ///
 /// ```
 /// #[picot::main]
@@ -26,8 +27,9 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
     }
 }
 
-/// Makes a test of an `async fn`: it runs on a loop of its own, under a virtual clock, so that no sleep takes time; and a loop
-/// that cannot go on is an error that lists the tasks, not a test that hangs.
+/// Makes a test of an `async fn`: it runs on a loop of its own, under a virtual clock, so that no
+/// sleep takes time; and a loop that cannot go on is an error that lists the tasks, not a test that
+/// hangs.
 ///
 /// A function with a parameter gets the clock, to let time pass while other tasks run.
 ///

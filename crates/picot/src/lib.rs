@@ -31,9 +31,10 @@ pub mod io {
 
 /// The loop, its handles, options, errors and reports.
 ///
-/// [`EventLoop`] runs and closes a loop, [`LoopHandle`] schedules on its thread, and [`RemoteHandle`] on
-/// any thread. [`Builder`](event_loop::Builder) holds the options. [`Report`](event_loop::Report) is what
-/// the error hook receives, [`Metrics`](event_loop::Metrics) are the loop's figures.
+/// [`EventLoop`] runs and closes a loop, [`LoopHandle`] schedules on its thread, and
+/// [`RemoteHandle`] on any thread. [`Builder`](event_loop::Builder) holds the options.
+/// [`Report`](event_loop::Report) is what the error hook receives, [`Metrics`](event_loop::Metrics)
+/// are the loop's figures.
 pub mod event_loop {
     #[doc(inline)]
     pub use picot_loop::{
@@ -65,8 +66,8 @@ pub mod sync {
 
 /// Tasks: their handles, and how to wait for one or many of them.
 ///
-/// [`spawn`] makes a [`Task`], [`scope`] binds tasks to a block, [`gather`], [`race`] and [`JoinSet`] wait
-/// for many.
+/// [`spawn`] makes a [`Task`], [`scope`] binds tasks to a block, [`gather`], [`race`] and
+/// [`JoinSet`] wait for many.
 pub mod task {
     #[doc(inline)]
     pub use picot_loop::{
@@ -79,8 +80,8 @@ pub mod task {
 
 /// The loop's time: sleeps, intervals, deadlines.
 ///
-/// [`sleep`] waits, [`timeout`] limits a wait, [`interval`] ticks. [`Instant`](time::Instant) is a time of
-/// the loop's clock.
+/// [`sleep`] waits, [`timeout`] limits a wait, [`interval`] ticks. [`Instant`](time::Instant) is a
+/// time of the loop's clock.
 pub mod time {
     #[doc(inline)]
     pub use picot_loop::{Instant, Interval, MissedTick, Sleep, interval, interval_at, sleep, sleep_until};
@@ -91,8 +92,8 @@ pub mod time {
 /// What most programs use: `use picot::prelude::*`.
 ///
 /// The prelude leaves out the attributes `main` and `test`: write `#[picot::main]` and
-/// `#[picot::test]`. A glob import of the crate's root, `use picot::*`, would make a plain `#[test]`
-/// ambiguous.
+/// `#[picot::test]`. A glob import of the crate's root, `use picot::*`, would make a plain
+/// `#[test]` ambiguous.
 ///
 /// ```
 /// use std::time::Duration;

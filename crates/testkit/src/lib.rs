@@ -1,4 +1,5 @@
-//! Test helpers that several crates share: traces, wakers, panics, an allocator that counts, and folders.
+//! Test helpers that several crates share: traces, wakers, panics, an allocator that counts, and
+//! folders.
 //!
 //! Depends on no other crate, so that each crate can use it, also `context` and `timers`. It is a
 //! dev-dependency with a path and without a version: a package is published without it.

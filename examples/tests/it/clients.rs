@@ -1,5 +1,5 @@
-//! Clients of others against the examples that serve: curl, openssl, Python's asyncio, netcat. Whichever is not there is skipped, and
-//! said to be.
+//! Clients of others against the examples that serve: curl, openssl, Python's asyncio, netcat.
+//! Whichever is not there is skipped, and said to be.
 
 use picot_examples::program::{Running, lines, run_if_there, server};
 
@@ -31,7 +31,8 @@ fn curl_is_greeted_over_one_connection_and_refused_with_the_right_status() {
     };
     assert_eq!(status(&[&url("a/b")], Vec::new()), "404");
     assert_eq!(status(&["--request", "DELETE", &url("")], Vec::new()), "405");
-    // More than the kernel's buffers hold, sent to a server that reads no bodies: with and without asking first.
+    // More than the kernel's buffers hold, sent to a server that reads no bodies: with and without
+    // asking first.
     let body = vec![b'x'; 3_000_000];
     assert_eq!(status(&["--data-binary", "@-", &url("")], body.clone()), "413");
     assert_eq!(status(&["--data-binary", "@-", "--header", "Expect:", &url("")], body), "413");
@@ -78,7 +79,8 @@ fn openssl_trusts_the_server_and_has_its_lines_back_by_tls_1_3_and_1_2() {
     }
 }
 
-/// A hundred clients, each with fifty messages of different lengths, which must come back whole and in order.
+/// A hundred clients, each with fifty messages of different lengths, which must come back whole and
+/// in order.
 const ASYNCIO: &str = r#"
 import asyncio, sys
 host, port = sys.argv[1].rsplit(":", 1)

@@ -42,8 +42,8 @@ fn what_one_says_in_the_chat_the_others_hear() {
     let mut guest = TcpStream::connect(&address).unwrap();
     let mut early = TcpStream::connect(&address).unwrap();
     let mut guest_lines = BufReader::new(guest.try_clone().unwrap()).lines();
-    early.write_all(b"anybody here\n").unwrap();
-    assert_eq!(guest_lines.next().unwrap().unwrap(), "anybody here");
+    early.write_all(b"hello there\n").unwrap();
+    assert_eq!(guest_lines.next().unwrap().unwrap(), "hello there");
     drop(early);
     let mut ann = join("ann");
     assert_eq!(guest_lines.next().unwrap().unwrap(), "ann has come");
@@ -90,10 +90,11 @@ fn a_guest_who_does_not_listen_is_left_out_of_the_chat_when_a_mebibyte_waits_for
     // Who comes last speaks first: then the others are there.
     let mut talks = TcpStream::connect(&address).unwrap();
     let mut lines = BufReader::new(hears.try_clone().unwrap()).lines();
-    talks.write_all(b"anybody here\n").unwrap();
-    assert_eq!(lines.next().unwrap().unwrap(), "anybody here");
+    talks.write_all(b"hello there\n").unwrap();
+    assert_eq!(lines.next().unwrap().unwrap(), "hello there");
     let line = format!("{}\n", "x".repeat(4_000));
-    // More than the buffers of both kernels and the server's patience, but the other one hears all of it.
+    // More than the buffers of both kernels and the server's patience, but the other one hears all
+    // of it.
     for _ in 0..5_000 {
         talks.write_all(line.as_bytes()).unwrap();
         assert_eq!(lines.next().unwrap().unwrap().len(), 4_000);

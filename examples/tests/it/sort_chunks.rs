@@ -62,7 +62,8 @@ fn a_line_that_is_no_integer_is_named_and_the_other_chunks_are_told_all_the_same
     }
 }
 
-/// More slow files than a pool of threads usually has: all are open at once, and the quick one does not wait for them.
+/// More slow files than a pool of threads usually has: all are open at once, and the quick one does
+/// not wait for them.
 #[cfg(unix)]
 #[test]
 fn files_that_are_slow_to_deliver_hold_back_only_their_own_chunks() {

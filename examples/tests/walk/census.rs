@@ -1,5 +1,5 @@
-//! What the sources offer: every public async function, every public function that returns a future, and every public type
-//! that is one. The code is formatted, so a line says what it begins.
+//! What the sources offer: every public async function, every public function that returns a
+//! future, and every public type that is one. The code is formatted, so a line says what it begins.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

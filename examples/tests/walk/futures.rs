@@ -1,6 +1,8 @@
-//! The list of all public futures: how each is awaited again and again where it can complete at once, or why it cannot.
+//! The list of all public futures: how each is awaited again and again where it can complete at
+//! once, or why it cannot.
 //!
-//! An entry names everything that its case awaits: `crate::Type::function`, `crate::function`, and the types of futures.
+//! An entry names everything that its case awaits: `crate::Type::function`, `crate::function`, and
+//! the types of futures.
 
 use std::convert::Infallible;
 use std::fs::File;

@@ -71,7 +71,8 @@ fn places() -> Vec<Place> {
     ]
 }
 
-/// The functions whose documentation says that they panic without a loop or host, at the call and not in a poll.
+/// The functions whose documentation says that they panic without a loop or host, at the call and
+/// not in a poll.
 fn needy() -> Vec<Function> {
     let needs = |function: &Function| {
         let panics = function.docs.split("# Panics").nth(1).map(|rest| rest.split("# ").next().unwrap());

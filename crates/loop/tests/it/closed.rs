@@ -103,8 +103,6 @@ fn value<T>(f: impl FnOnce() -> T) -> Answer {
     Answer::Value
 }
 
-/// Polls `future` once.
-
 type Case = (&'static str, Answer, fn(&mut Left) -> Answer);
 
 /// Every public method, and how it answers.

@@ -1,5 +1,5 @@
-//! Which types may leave their thread, and which may be shared by several: a table, so that a field which changes it is
-//! noticed. Other runtimes had an unsound `Send` or `Sync` on just such types.
+//! Which types may leave their thread, and which may be shared by several: a table, so that a field
+//! which changes it is noticed. Other runtimes had an unsound `Send` or `Sync` on just such types.
 
 use picot_testkit::implements;
 

@@ -1,5 +1,5 @@
-//! Promises on the loop as their host: another thread wakes a sleeping loop, and the error hook gets
-//! unhandled rejections.
+//! Promises on the loop as their host: another thread wakes a sleeping loop, and the error hook
+//! gets unhandled rejections.
 
 use std::cell::RefCell;
 use std::rc::Rc;

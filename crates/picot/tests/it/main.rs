@@ -1,4 +1,5 @@
-//! The umbrella: everything that the crates below export can be reached through it, and the macro works from outside.
+//! The umbrella: everything that the crates below export can be reached through it, and the macro
+//! works from outside.
 
 mod auto_traits;
 mod dead_end;

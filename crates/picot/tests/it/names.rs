@@ -1,5 +1,5 @@
-//! Every public name of the crates below has its place in the umbrella. The lists are read from those crates' roots, so that
-//! a name which is added there and forgotten here fails.
+//! Every public name of the crates below has its place in the umbrella. The lists are read from
+//! those crates' roots, so that a name which is added there and forgotten here fails.
 
 use std::collections::BTreeSet;
 

@@ -193,7 +193,7 @@ fn cancelling_from_outside_drops_the_body_and_then_the_youngest_first() {
             let all = scope(async |s| {
                 for name in ["eldest", "middle", "youngest"] {
                     let trace = &inside;
-                    let _ = s.spawn(async move { _ = sleeper(&trace, name, 9).await });
+                    let _ = s.spawn(async move { _ = sleeper(trace, name, 9).await });
                 }
                 sleeper(&inside, "body", 9).await;
                 Ok::<_, Infallible>(())
