@@ -277,7 +277,8 @@ fn every_name_of_asyncio_has_one_row_and_what_the_row_names_is_compiled() {
         assert!(!paths.is_empty() || differs.starts_with("Absent") || differs.starts_with("Not yet"), "why? {row}");
         assert!(!differs.is_empty(), "the same, or how different? {row}");
         for path in paths {
-            // Of a path, a type and its method count, or else the last name: the modules come by the imports.
+            // Of a path, a type and its method count, or else the last name: the modules come by
+            // the imports.
             let names: Vec<_> = path.split("::").collect();
             let start = names.iter().position(|name| name.starts_with(char::is_uppercase)).unwrap_or(names.len() - 1);
             let path = names[start..].join("::");
@@ -325,7 +326,8 @@ fn every_test_that_the_conformance_table_names_exists() {
     }
 }
 
-/// The one piece of syntax that is newer than the oldest compiler we support, and that clippy does not tell of.
+/// The one piece of syntax that is newer than the oldest compiler we support, and that clippy does
+/// not tell of.
 #[test]
 fn no_condition_chains_a_pattern() {
     for folder in ["crates", "examples", "benches"] {
@@ -336,7 +338,207 @@ fn no_condition_chains_a_pattern() {
     }
 }
 
-/// The source files of a crate by module path, such as `task::handle`. Comments and tests are cut off.
+/// The area that a file's remains are counted in: a crate, a design page, or another top folder.
+fn area(file: &Path) -> String {
+    let names: Vec<_> = file.iter().map(|name| name.to_str().unwrap()).collect();
+    match names[..] {
+        ["crates", name, ..] => format!("crates/{name}"),
+        ["docs", "design", page] => format!("docs/design/{page}"),
+        [top, _, ..] => top.to_string(),
+        _ => "the root".to_string(),
+    }
+}
+
+/// Compares what was found, as areas and lines, with what each area still may have. An allowance
+/// can only shrink: lower its number with the work, and remove its row at 0.
+fn assert_shrinks(what: &str, found: &[(String, String)], allowed: &[(&str, usize)]) {
+    let mut counts = BTreeMap::new();
+    for (area, line) in found {
+        counts.entry(&**area).or_insert_with(Vec::new).push(line);
+    }
+    for (area, lines) in &counts {
+        let most = allowed.iter().find(|(name, _)| name == area).map_or(0, |(_, most)| *most);
+        assert!(lines.len() <= most, "{area} has {} {what}, and may have {most}: {lines:#?}", lines.len());
+    }
+}
+
+/// The pages of the project, and the README of each crate.
+fn pages() -> Vec<PathBuf> {
+    let mut pages = files("docs", "md");
+    pages.extend(files("crates", "md"));
+    pages.extend(["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "benches/README.md"].map(PathBuf::from));
+    pages
+}
+
+/// The source files of the project, tests included.
+fn sources() -> Vec<PathBuf> {
+    ["crates", "examples", "benches"].iter().flat_map(|folder| files(folder, "rs")).collect()
+}
+
+#[test]
+fn comments_and_pages_name_components_and_not_persons() {
+    // Put together from two halves, so that this file has none of them.
+    let words = [("who", "ever"), ("whom", "ever"), ("no", "body"), ("some", "body"), ("any", "body")];
+    let words = words.map(|(start, end)| format!("{start}{end}"));
+    let mut found = Vec::new();
+    for file in sources().into_iter().chain(pages()) {
+        for (line, text) in read(&file).lines().enumerate() {
+            let text = text.to_lowercase();
+            let has = text.split(|c: char| !c.is_alphanumeric()).filter(|word| words.iter().any(|bad| bad == word));
+            found.extend(has.map(|word| (area(&file), format!("{}:{}: {word}", file.display(), line + 1))));
+        }
+    }
+    assert_shrinks("words that name a person", &found, WORDS_LEFT);
+}
+
+const WORDS_LEFT: &[(&str, usize)] = &[
+    ("benches", 7),
+    ("crates/executor", 31),
+    ("crates/loop", 2),
+    ("crates/net", 1),
+    ("crates/reactor", 42),
+    ("crates/sync", 28),
+    ("docs/design/context.md", 2),
+    ("docs/design/executor.md", 10),
+    ("docs/design/reactor.md", 22),
+    ("docs/design/tasks.md", 1),
+];
+
+/// The widest line of a comment or of prose, in columns.
+const WIDTH: usize = 100;
+
+#[test]
+fn lines_of_comments_are_at_most_100_columns_wide() {
+    let mut found = Vec::new();
+    for file in sources() {
+        for (line, text) in read(&file).lines().enumerate() {
+            if text.trim_start().starts_with("//") && text.chars().count() > WIDTH {
+                found.push((area(&file), format!("{}:{}", file.display(), line + 1)));
+            }
+        }
+    }
+    assert_shrinks("comment lines wider than 100 columns", &found, WIDE_COMMENTS_LEFT);
+}
+
+const WIDE_COMMENTS_LEFT: &[(&str, usize)] = &[
+    ("benches", 86),
+    ("crates/context", 38),
+    ("crates/deferred", 5),
+    ("crates/executor", 137),
+    ("crates/loop", 212),
+    ("crates/process", 2),
+    ("crates/reactor", 155),
+    ("crates/sync", 27),
+    ("crates/tasks", 17),
+];
+
+/// A line of Markdown as it is read: without the targets of its links.
+fn without_targets(line: &str) -> String {
+    let mut parts = line.split("](");
+    let first = parts.next().unwrap().to_string();
+    parts.fold(first, |text, part| text + "]" + part.split_once(')').map_or(part, |(_, rest)| rest))
+}
+
+#[test]
+fn lines_of_prose_are_at_most_100_columns_wide() {
+    let mut found = Vec::new();
+    for file in pages() {
+        let mut is_code = false;
+        for (line, text) in read(&file).lines().enumerate() {
+            is_code ^= text.trim_start().starts_with("```");
+            if !is_code && !text.starts_with('|') && without_targets(text).chars().count() > WIDTH {
+                found.push((area(&file), format!("{}:{}", file.display(), line + 1)));
+            }
+        }
+    }
+    assert_shrinks("lines of prose wider than 100 columns", &found, WIDE_PROSE_LEFT);
+}
+
+const WIDE_PROSE_LEFT: &[(&str, usize)] = &[
+    ("benches", 5),
+    ("crates/context", 3),
+    ("crates/deferred", 5),
+    ("crates/executor", 6),
+    ("crates/loop", 4),
+    ("crates/net", 5),
+    ("crates/reactor", 12),
+    ("crates/sync", 4),
+    ("crates/tasks", 1),
+    ("docs/design/context.md", 25),
+    ("docs/design/deferred.md", 67),
+    ("docs/design/executor.md", 63),
+    ("docs/design/loop.md", 66),
+    ("docs/design/process.md", 1),
+    ("docs/design/reactor.md", 106),
+    ("docs/design/sync.md", 48),
+    ("docs/design/tasks.md", 53),
+];
+
+#[test]
+fn no_two_public_types_share_a_name() {
+    // Where the ecosystem has one name for a type of several modules, so has this.
+    let apart = ["crates/sync/src/oneshot.rs", "crates/sync/src/watch.rs"].map(PathBuf::from);
+    let mut names: BTreeMap<String, BTreeSet<PathBuf>> = BTreeMap::new();
+    for krate in crates() {
+        // The compiler warns of a `pub` item that cannot be reached, so each of these is public.
+        for file in files(&format!("crates/{krate}/src"), "rs").into_iter().filter(|file| !apart.contains(file)) {
+            let text = read(&file);
+            let items = text.lines().filter_map(|line| line.trim_start().strip_prefix("pub "));
+            for item in items {
+                let mut words = item.split(|c: char| !c.is_alphanumeric() && c != '_');
+                let kind = words.next().unwrap();
+                if ["struct", "enum", "trait", "type", "union"].contains(&kind) {
+                    names.entry(words.next().unwrap().to_string()).or_default().insert(file.clone());
+                }
+            }
+        }
+    }
+    // A sealed trait is public for the compiler only.
+    names.remove("Sealed");
+    assert!(names.len() > 150, "{} public types", names.len());
+    names.retain(|_, files| files.len() > 1);
+    assert!(names.is_empty(), "types of one name: {names:#?}");
+}
+
+/// Whether a line of code defines `name`: as an item, or as a variant of an enum.
+fn defines(line: &str, name: &str) -> bool {
+    let line = line.trim_start();
+    if line.starts_with("//") {
+        return false;
+    }
+    let is_name = |rest: &str| {
+        rest.strip_prefix(name).is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
+    };
+    let kinds = ["fn ", "struct ", "enum ", "trait ", "type ", "mod ", "const ", "static ", "macro_rules! "];
+    kinds.iter().any(|kind| line.match_indices(kind).any(|(at, _)| is_name(&line[at + kind.len()..])))
+        || is_name(line) && line[name.len()..].starts_with([',', '(', ' ', ':'])
+}
+
+/// The right column of the glossary names what embodies each term: all of it is in the sources.
+#[test]
+fn what_the_glossary_names_exists() {
+    let sources: Vec<_> =
+        files("crates", "rs").iter().filter(|file| file.iter().any(|part| part == "src")).map(read).collect();
+    let mut count = 0;
+    for row in read("docs/glossary.md").lines().filter(|line| line.starts_with("| ") && !line.starts_with("| term")) {
+        let place = row.trim_end_matches(" |").rsplit_once("| ").unwrap().1;
+        for path in place.split('`').skip(1).step_by(2).filter(|path| !path.starts_with("std::")) {
+            count += 1;
+            if path.contains('/') {
+                assert!(root().join(path).exists(), "{path} does not exist: {row}");
+                continue;
+            }
+            for name in path.split("::").filter(|name| !name.starts_with("picot")) {
+                let exists = sources.iter().any(|text| text.lines().any(|line| defines(line, name)));
+                assert!(exists, "no source defines {name}: {row}");
+            }
+        }
+    }
+    assert!(count > 60, "the glossary names {count} items");
+}
+
+/// The source files of a crate by module path, such as `task::handle`. Comments and tests are cut
+/// off.
 fn modules(krate: &str) -> BTreeMap<String, String> {
     let folder = format!("crates/{krate}/src");
     let modules = files(&folder, "rs").into_iter().map(|file| {
@@ -368,7 +570,8 @@ fn without_braces(import: &str) -> Vec<String> {
     inner.split(is_separator).flat_map(|part| without_braces(&format!("{prefix}{part}"))).collect()
 }
 
-/// The modules of the same crate that a module names, in imports and in paths from the crate's root.
+/// The modules of the same crate that a module names, in imports and in paths from the crate's
+/// root.
 fn imports(module: &str, modules: &BTreeMap<String, String>) -> BTreeSet<String> {
     let code = &modules[module];
     let lines = code.lines().map(str::trim_start).filter(|line| line.starts_with("use ") || line.starts_with("pub"));
