@@ -2,8 +2,9 @@
 //! connection.
 //!
 //! `Duplex` reads and writes by shared reference, so that one task can read while another writes.
-//! The macros here implement the traits of `futures-io` (and of tokio, with the feature `tokio-io`)
-//! on top of it, for all kinds of sockets and their halves.
+//! Its two directions are traits of their own, `Receive` and `Transmit`. The macros here implement
+//! the traits of `futures-io` (and of tokio, with the feature `tokio-io`) on top of these: for all
+//! kinds of sockets, for their halves, and for the pipes of `picot-process`.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::Shutdown;
@@ -41,17 +42,28 @@ pub trait Duplex: Sealed + 'static {
     fn shutdown(&self, how: Shutdown) -> io::Result<()>;
 }
 
-/// The operations behind the traits, for this crate only. As a supertrait, it keeps other crates
-/// from implementing `Duplex`.
+/// What only this crate's streams have. As a supertrait, it keeps other crates from implementing
+/// `Duplex`.
 #[doc(hidden)]
-pub trait Sealed {
+pub trait Sealed: Receive + Transmit {
     /// Whether the socket belongs to the process that this one was forked from.
     #[doc(hidden)]
     fn is_forked(&self) -> bool;
+}
+
+/// The reading direction of a stream. [`Read`](crate::Read) and the reading traits are built on it.
+#[doc(hidden)]
+pub trait Receive {
     #[doc(hidden)]
     fn poll_receive(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
     #[doc(hidden)]
     fn poll_receive_vectored(&self, cx: &mut Context<'_>, buffers: &mut [IoSliceMut<'_>]) -> Poll<io::Result<usize>>;
+}
+
+/// The writing direction of a stream. [`WriteAll`](crate::WriteAll) and the writing traits are built
+/// on it.
+#[doc(hidden)]
+pub trait Transmit {
     #[doc(hidden)]
     fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
     #[doc(hidden)]
@@ -60,7 +72,7 @@ pub trait Sealed {
 
 /// The number of slices that every system takes in one call. Of more slices, only the first may be
 /// used; then a short transfer does not prove that the socket has no more data, or no more room.
-pub(crate) const SLICES: usize = 16;
+pub const SLICES: usize = 16;
 
 /// Turns the error of a socket that is not connected any more into success: its directions have
 /// ended.
@@ -69,6 +81,11 @@ pub(crate) fn unless_ended(result: io::Result<()>) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
         result => result,
     }
+}
+
+/// Ends the writing direction: what closing a stream or its writing half does.
+pub(crate) fn end(stream: &impl Duplex) -> io::Result<()> {
+    stream.shutdown(Shutdown::Write)
 }
 
 /// Implements [`Duplex`] for a type with a field `source`, whose object reads and writes by
@@ -82,7 +99,9 @@ macro_rules! duplex {
             fn is_forked(&self) -> bool {
                 self.source.is_forked()
             }
+        }
 
+        impl $crate::duplex::Receive for $type {
             // Always inlined, like its callers: for a small message, a function call costs as much
             // as the rest of this path. The callers check for an empty buffer, each where it costs
             // least.
@@ -107,7 +126,9 @@ macro_rules! duplex {
                 }
                 self.source.poll_transfer(cx, Direction::Read, length, receive)
             }
+        }
 
+        impl $crate::duplex::Transmit for $type {
             #[inline(always)]
             fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
                 self.source.poll_transfer(cx, Direction::Write, bytes.len(), |stream| $crate::transfer::send(stream, bytes))
@@ -199,13 +220,17 @@ macro_rules! duplex {
 
         $crate::duplex::readable!({} $type, |stream| stream);
         $crate::duplex::readable!({} &$type, |stream| &**stream);
-        $crate::duplex::writable!({} $type, |stream| stream);
-        $crate::duplex::writable!({} &$type, |stream| &**stream);
+        $crate::duplex::writable!({} $type, |stream| stream, |closed| $crate::duplex::end(&*closed));
+        $crate::duplex::writable!({} &$type, |stream| &**stream, |closed| $crate::duplex::end(&**closed));
     };
 }
 
-/// Implements the reading traits for a type, by the [`Duplex`] that it holds.
-macro_rules! readable {
+/// Implements the reading traits for a type, by the [`Receive`] that it holds.
+///
+/// Exported for `picot-process`, whose feature `tokio-io` includes this crate's.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __readable {
     ({$($generics:tt)*} $type:ty, |$this:ident| $duplex:expr) => {
         impl<$($generics)*> futures_io::AsyncRead for $type {
             #[inline]
@@ -216,10 +241,10 @@ macro_rules! readable {
             ) -> std::task::Poll<std::io::Result<usize>> {
                 // The kernel waits for data even if there is no room for it.
                 if buffer.is_empty() {
-                    return $crate::operation::poll_nothing(cx, Ok(0));
+                    return $crate::seam::poll_nothing(cx, Ok(0));
                 }
                 let $this = &*self;
-                $crate::duplex::Sealed::poll_receive($duplex, cx, buffer)
+                $crate::seam::Receive::poll_receive($duplex, cx, buffer)
             }
 
             fn poll_read_vectored(
@@ -228,7 +253,7 @@ macro_rules! readable {
                 buffers: &mut [std::io::IoSliceMut<'_>],
             ) -> std::task::Poll<std::io::Result<usize>> {
                 let $this = &*self;
-                $crate::duplex::Sealed::poll_receive_vectored($duplex, cx, buffers)
+                $crate::seam::Receive::poll_receive_vectored($duplex, cx, buffers)
             }
         }
 
@@ -240,19 +265,24 @@ macro_rules! readable {
                 buffer: &mut tokio::io::ReadBuf<'_>,
             ) -> std::task::Poll<std::io::Result<()>> {
                 if buffer.remaining() == 0 {
-                    return $crate::operation::poll_nothing(cx, Ok(()));
+                    return $crate::seam::poll_nothing(cx, Ok(()));
                 }
                 let $this = &*self;
-                $crate::duplex::Sealed::poll_receive($duplex, cx, buffer.initialize_unfilled()).map_ok(|read| buffer.advance(read))
+                $crate::seam::Receive::poll_receive($duplex, cx, buffer.initialize_unfilled()).map_ok(|read| buffer.advance(read))
             }
         }
     };
 }
 
-/// Implements the writing traits for a type, by the [`Duplex`] that it holds. Flushing does
-/// nothing, because written bytes are in the kernel. Closing ends the writing direction.
-macro_rules! writable {
-    ({$($generics:tt)*} $type:ty, |$this:ident| $duplex:expr) => {
+/// Implements the writing traits for a type, by the [`Transmit`] that it holds. Flushing does
+/// nothing, because written bytes are in the kernel. Closing does what the last argument says, with a
+/// mutable reference to the value.
+///
+/// Exported as `__readable` is.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __writable {
+    ({$($generics:tt)*} $type:ty, |$this:ident| $duplex:expr, |$closed:ident| $close:expr) => {
         impl<$($generics)*> futures_io::AsyncWrite for $type {
             #[inline]
             fn poll_write(
@@ -262,10 +292,10 @@ macro_rules! writable {
             ) -> std::task::Poll<std::io::Result<usize>> {
                 // `WriteAll`, which calls `poll_send` itself, has a check of its own.
                 if bytes.is_empty() {
-                    return $crate::operation::poll_nothing(cx, Ok(0));
+                    return $crate::seam::poll_nothing(cx, Ok(0));
                 }
                 let $this = &*self;
-                $crate::duplex::Sealed::poll_send($duplex, cx, bytes)
+                $crate::seam::Transmit::poll_send($duplex, cx, bytes)
             }
 
             fn poll_write_vectored(
@@ -274,22 +304,22 @@ macro_rules! writable {
                 slices: &[std::io::IoSlice<'_>],
             ) -> std::task::Poll<std::io::Result<usize>> {
                 let $this = &*self;
-                $crate::duplex::Sealed::poll_send_vectored($duplex, cx, slices)
+                $crate::seam::Transmit::poll_send_vectored($duplex, cx, slices)
             }
 
             fn poll_flush(
                 self: std::pin::Pin<&mut Self>,
                 cx: &mut std::task::Context<'_>,
             ) -> std::task::Poll<std::io::Result<()>> {
-                $crate::operation::poll_nothing(cx, Ok(()))
+                $crate::seam::poll_nothing(cx, Ok(()))
             }
 
             fn poll_close(
                 self: std::pin::Pin<&mut Self>,
                 cx: &mut std::task::Context<'_>,
             ) -> std::task::Poll<std::io::Result<()>> {
-                let $this = &*self;
-                $crate::operation::poll_call(cx, || $crate::duplex::Duplex::shutdown($duplex, std::net::Shutdown::Write))
+                let $closed = self.get_mut();
+                $crate::seam::poll_call(cx, || $close)
             }
         }
 
@@ -302,10 +332,10 @@ macro_rules! writable {
             ) -> std::task::Poll<std::io::Result<usize>> {
                 // `WriteAll`, which calls `poll_send` itself, has a check of its own.
                 if bytes.is_empty() {
-                    return $crate::operation::poll_nothing(cx, Ok(0));
+                    return $crate::seam::poll_nothing(cx, Ok(0));
                 }
                 let $this = &*self;
-                $crate::duplex::Sealed::poll_send($duplex, cx, bytes)
+                $crate::seam::Transmit::poll_send($duplex, cx, bytes)
             }
 
             fn poll_write_vectored(
@@ -314,7 +344,7 @@ macro_rules! writable {
                 slices: &[std::io::IoSlice<'_>],
             ) -> std::task::Poll<std::io::Result<usize>> {
                 let $this = &*self;
-                $crate::duplex::Sealed::poll_send_vectored($duplex, cx, slices)
+                $crate::seam::Transmit::poll_send_vectored($duplex, cx, slices)
             }
 
             fn is_write_vectored(&self) -> bool {
@@ -325,18 +355,18 @@ macro_rules! writable {
                 self: std::pin::Pin<&mut Self>,
                 cx: &mut std::task::Context<'_>,
             ) -> std::task::Poll<std::io::Result<()>> {
-                $crate::operation::poll_nothing(cx, Ok(()))
+                $crate::seam::poll_nothing(cx, Ok(()))
             }
 
             fn poll_shutdown(
                 self: std::pin::Pin<&mut Self>,
                 cx: &mut std::task::Context<'_>,
             ) -> std::task::Poll<std::io::Result<()>> {
-                let $this = &*self;
-                $crate::operation::poll_call(cx, || $crate::duplex::Duplex::shutdown($duplex, std::net::Shutdown::Write))
+                let $closed = self.get_mut();
+                $crate::seam::poll_call(cx, || $close)
             }
         }
     };
 }
 
-pub(crate) use {duplex, readable, writable};
+pub(crate) use {__readable as readable, __writable as writable, duplex};

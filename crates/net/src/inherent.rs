@@ -9,7 +9,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use crate::duplex::Duplex;
+use crate::duplex::{Receive, Transmit};
 use crate::operation::poll_nothing;
 
 /// Receives available bytes; made by [`TcpStream::read`](crate::TcpStream::read), and by `read` of
@@ -36,14 +36,15 @@ pub struct Read<'a, S> {
     buffer: &'a mut [u8],
 }
 
-impl<'a, S: Duplex> Read<'a, S> {
+impl<'a, S: Receive> Read<'a, S> {
+    #[doc(hidden)]
     #[inline]
-    pub(crate) fn new(stream: &'a S, buffer: &'a mut [u8]) -> Read<'a, S> {
+    pub fn new(stream: &'a S, buffer: &'a mut [u8]) -> Read<'a, S> {
         Read { stream, buffer }
     }
 }
 
-impl<S: Duplex> Future for Read<'_, S> {
+impl<S: Receive> Future for Read<'_, S> {
     type Output = io::Result<usize>;
 
     #[inline(always)]
@@ -88,9 +89,10 @@ pub struct WriteAll<'a, S> {
     bytes: &'a [u8],
 }
 
-impl<'a, S: Duplex> WriteAll<'a, S> {
+impl<'a, S: Transmit> WriteAll<'a, S> {
+    #[doc(hidden)]
     #[inline]
-    pub(crate) fn new(stream: &'a S, bytes: &'a [u8]) -> WriteAll<'a, S> {
+    pub fn new(stream: &'a S, bytes: &'a [u8]) -> WriteAll<'a, S> {
         WriteAll { stream, bytes }
     }
 
@@ -115,7 +117,7 @@ impl<'a, S: Duplex> WriteAll<'a, S> {
     }
 }
 
-impl<S: Duplex> Future for WriteAll<'_, S> {
+impl<S: Transmit> Future for WriteAll<'_, S> {
     type Output = io::Result<()>;
 
     #[inline(always)]

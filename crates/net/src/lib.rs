@@ -24,6 +24,8 @@ mod read_error;
 mod reader;
 mod report;
 mod resolve;
+#[doc(hidden)]
+pub mod seam;
 mod send_file;
 mod server;
 mod signal;

@@ -5,7 +5,7 @@ use std::io;
 use picot_loop::{Closed, LoopHandle};
 
 /// Returns this thread's loop. An error if there is none or if it is closed.
-pub(crate) fn open_loop() -> io::Result<LoopHandle> {
+pub fn open_loop() -> io::Result<LoopHandle> {
     let handle = LoopHandle::try_current()?;
     if handle.is_closed() { Err(io::Error::other(Closed::new())) } else { Ok(handle) }
 }

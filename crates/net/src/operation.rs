@@ -32,14 +32,14 @@ pub(crate) async fn operate<T, R>(
 /// Completes an operation that has nothing to do. It spends the task's budget like every other, so
 /// that a loop around it lets other tasks run.
 #[cold]
-pub(crate) fn poll_nothing<T>(cx: &mut Context<'_>, result: T) -> Poll<T> {
+pub fn poll_nothing<T>(cx: &mut Context<'_>, result: T) -> Poll<T> {
     ready!(budget::poll_left(cx));
     budget::spend();
     Poll::Ready(result)
 }
 
 /// Makes a system call that never waits. It spends the budget; see [`poll_nothing`].
-pub(crate) fn poll_call<T>(cx: &mut Context<'_>, call: impl FnOnce() -> T) -> Poll<T> {
+pub fn poll_call<T>(cx: &mut Context<'_>, call: impl FnOnce() -> T) -> Poll<T> {
     ready!(budget::poll_left(cx));
     let result = call();
     budget::spend_call();

@@ -114,7 +114,7 @@ pub fn raw_os_error(error: &io::Error) -> Option<i32> {
 }
 
 /// Names the operation that an error belongs to.
-pub(crate) trait About {
+pub trait About {
     /// Puts `cannot {operation}: ` in front of the error. Formats the text only if there is an
     /// error.
     fn about(self, operation: fmt::Arguments<'_>) -> Self;

@@ -13,8 +13,8 @@ use crate::operation::poll_nothing;
 use crate::report::report;
 
 /// The waiters. Dropping a wait removes it.
-#[derive(Default)]
-pub(crate) struct Signal {
+#[derive(Debug, Default)]
+pub struct Signal {
     waiters: RefCell<Slab<Waker>>,
     /// The number of notifications. A notification removes all waiters, so a key is valid for one
     /// round.
@@ -31,14 +31,14 @@ struct Until<'a, C> {
 
 impl Signal {
     /// Waits until `condition` holds.
-    pub(crate) fn until(&self, condition: impl Fn() -> bool + Unpin) -> impl Future<Output = ()> + Unpin {
+    pub fn until(&self, condition: impl Fn() -> bool + Unpin) -> impl Future<Output = ()> + Unpin {
         Until { signal: self, condition, entry: None }
     }
 
     /// Wakes all waiters, which check their conditions again.
     ///
     /// Wakers are foreign code: one that panics is reported, and the others are still woken.
-    pub(crate) fn notify(&self) {
+    pub fn notify(&self) {
         self.round.set(self.round.get() + 1);
         // Taken out first: a waker may run code that waits or notifies, and no borrow may be live
         // then.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::Shutdown;
 use std::rc::Rc;
 
-use crate::duplex::{Duplex, readable, writable};
+use crate::duplex::{Duplex, end, readable, writable};
 use crate::inherent::{Read, WriteAll};
 
 /// The reading half of a stream; made by [`TcpStream::split`](crate::TcpStream::split), and by
@@ -172,7 +172,7 @@ impl<S: Duplex> AsRef<S> for WriteHalf<S> {
 }
 
 readable!({S: Duplex} ReadHalf<S>, |half| &*half.stream);
-writable!({S: Duplex} WriteHalf<S>, |half| &**half.stream());
+writable!({S: Duplex} WriteHalf<S>, |half| &**half.stream(), |closed| end(&**closed.stream()));
 
 impl<S: Duplex> Drop for WriteHalf<S> {
     fn drop(&mut self) {

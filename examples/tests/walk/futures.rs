@@ -20,6 +20,7 @@ use picot::net::{
     UdpOptions, UdpSocket, UnixDatagram, UnixListener, UnixStream, Writer, connect_protocol, duplex, lookup,
     open_connection, open_unix_connection, start_server,
 };
+use picot::process::pipe;
 use picot::sync::{Barrier, Condvar, Event, Mutex, Queue, Semaphore, oneshot, watch};
 use picot::task::{JoinSet, as_completed, gather, gather_settled, race, race_staggered, scope, shield, supervised};
 use picot::task::{Scope, Supervisor};
@@ -737,8 +738,17 @@ fn of_net() -> Vec<Entry> {
 }
 
 fn of_process() -> Vec<Entry> {
-    vec![waits(
-        "process::Signals::recv process::ctrl_c",
-        "a task of the loop passes a signal on, so that it comes in a later turn",
-    )]
+    vec![
+        waits(
+            "process::Signals::recv process::ctrl_c",
+            "a task of the loop passes a signal on, so that it comes in a later turn",
+        ),
+        at_once!("process::PipeWriter::closed", |beat| {
+            let (reader, writer) = pipe().unwrap();
+            drop(reader);
+            while beat.goes_on() {
+                writer.closed().await.unwrap();
+            }
+        }),
+    ]
 }

@@ -73,7 +73,7 @@ struct RareState {
 
 impl RareState {
     fn differs_from_default(&self) -> bool {
-        self.outgoing.len() > 0 || self.error.is_some() || self.ending.is_some() || self.marks != MARKS
+        self.outgoing.length() > 0 || self.error.is_some() || self.ending.is_some() || self.marks != MARKS
     }
 }
 
@@ -329,7 +329,8 @@ impl Connection {
     /// Calls `pause_writing` or `resume_writing` if the unsent bytes crossed a mark. User code runs
     /// here, and may set flags.
     fn call_at_marks(&self, callbacks: &mut dyn Callbacks) {
-        let ((high, low), unsent) = self.ask_extra(|extra| (extra.marks, extra.outgoing.len())).unwrap_or((MARKS, 0));
+        let ((high, low), unsent) =
+            self.ask_extra(|extra| (extra.marks, extra.outgoing.length())).unwrap_or((MARKS, 0));
         let is_paused = self.has_any(Flags::WRITING_PAUSED);
         if !is_paused && unsent > high as usize {
             self.raise(Flags::WRITING_PAUSED);
@@ -429,7 +430,7 @@ impl Connection {
     }
 
     pub(super) fn unsent(&self) -> usize {
-        self.ask_extra(|extra| extra.outgoing.len()).unwrap_or(0)
+        self.ask_extra(|extra| extra.outgoing.length()).unwrap_or(0)
     }
 
     fn ask_extra<R>(&self, ask: impl FnOnce(&RareState) -> R) -> Option<R> {
@@ -446,7 +447,7 @@ impl Connection {
         let result = change(&mut extra);
         // The flag mirrors the length, so that the hot path tests one word only.
         self.lift(Flags::UNSENT);
-        if extra.outgoing.len() > 0 {
+        if extra.outgoing.length() > 0 {
             self.raise(Flags::UNSENT);
         }
         // Freed as soon as all of it is the default again: an idle connection is small.

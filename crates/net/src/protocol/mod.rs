@@ -16,6 +16,7 @@ use std::io;
 
 pub(crate) use connection::Io;
 pub use connections::{Connections, connect_protocol};
+pub use outgoing::Outgoing;
 pub use transport::Transport;
 
 /// What happens to a connection whose peer has ended its stream; returned by [`Protocol::eof`].

@@ -12,8 +12,8 @@ const SLICES: usize = 16;
 
 /// Pieces to be sent, in order. Small writes are copied together, so that they go out in few
 /// pieces.
-#[derive(Default)]
-pub(super) struct Outgoing {
+#[derive(Debug, Default)]
+pub struct Outgoing {
     pieces: VecDeque<Vec<u8>>,
     /// How many bytes of the first piece were sent.
     sent: usize,
@@ -22,11 +22,12 @@ pub(super) struct Outgoing {
 
 impl Outgoing {
     /// How many bytes it holds.
-    pub(super) fn len(&self) -> usize {
+    pub fn length(&self) -> usize {
         self.length
     }
 
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    /// Adds bytes at the end.
+    pub fn push(&mut self, bytes: &[u8]) {
         self.length += bytes.len();
         match self.pieces.back_mut() {
             Some(last) if last.len() + bytes.len() <= PIECE => last.extend_from_slice(bytes),
@@ -35,7 +36,7 @@ impl Outgoing {
     }
 
     /// Passes the first pieces to `send`, which returns how many bytes of them it sent.
-    pub(super) fn send<E>(&mut self, send: impl FnOnce(&[IoSlice<'_>]) -> Result<usize, E>) -> Result<(), E> {
+    pub fn send<E>(&mut self, send: impl FnOnce(&[IoSlice<'_>]) -> Result<usize, E>) -> Result<(), E> {
         let mut slices = [IoSlice::new(&[]); SLICES];
         let count = self.pieces.len().min(SLICES);
         for (index, (slice, piece)) in slices.iter_mut().zip(&self.pieces).enumerate() {
@@ -74,10 +75,10 @@ mod tests {
                 outgoing.push(piece);
             }
             outgoing.push(&bytes);
-            assert_eq!(outgoing.len(), 2 * bytes.len());
+            assert_eq!(outgoing.length(), 2 * bytes.len());
             let mut gone: Vec<u8> = Vec::new();
-            while outgoing.len() > 0 && gone.len() <= 2 * bytes.len() {
-                let before = outgoing.len();
+            while outgoing.length() > 0 && gone.len() <= 2 * bytes.len() {
+                let before = outgoing.length();
                 let result: Result<(), ()> = outgoing.send(|slices| {
                     let all = slices.iter().flat_map(|slice| slice.iter().copied());
                     let count = gone.len();
@@ -85,7 +86,7 @@ mod tests {
                     Ok(gone.len() - count)
                 });
                 result.unwrap();
-                assert!(outgoing.len() < before);
+                assert!(outgoing.length() < before);
                 if part < PIECE - 1 && gone.len() > 1_000 {
                     break;
                 }

@@ -1,6 +1,8 @@
-//! The tests of this crate, one file a topic.
+//! The tests of this crate, one file a topic: real pipes, real children, real signals. Everything runs
+//! on the portable reactor path as well, under `--cfg polling_test_poll_backend`.
+#![cfg(unix)]
 
-#[cfg(unix)]
+mod pipes;
 mod program;
-#[cfg(unix)]
+mod run;
 mod signals;
