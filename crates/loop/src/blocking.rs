@@ -6,18 +6,19 @@ use picot_blocking::{JobError, Lane, SubmitError};
 use picot_context::Place;
 use picot_executor::Task;
 
-use crate::handle::{LoopHandle, open};
+use crate::handle::{LoopHandle, expect_open};
 
-/// Runs a closure that blocks on a thread of this thread's loop; see [`LoopHandle::spawn_blocking`].
+/// Runs a blocking closure on another thread; see [`LoopHandle::spawn_blocking`].
 ///
 /// # Panics
-/// If this thread has no loop or it is closed, or if no thread can be started; see [`LoopHandle::try_spawn_blocking`].
+/// If this thread has no loop, if the loop is closed, or if no thread can be started. For an error
+/// instead, use [`LoopHandle::try_spawn_blocking`].
 ///
 /// ```
-/// let length = picot_loop::run(async {
-///     picot_loop::spawn_blocking(|| std::fs::read("/dev/null").map_or(0, |bytes| bytes.len())).await.unwrap()
+/// let bytes = picot_loop::run(async {
+///     picot_loop::spawn_blocking(|| std::fs::read("/dev/null")).await.unwrap()
 /// });
-/// assert_eq!(length, 0);
+/// assert!(bytes.unwrap().is_empty());
 /// ```
 #[doc(alias = "to_thread")]
 #[track_caller]
@@ -26,32 +27,39 @@ pub fn spawn_blocking<T: Send + 'static>(closure: impl FnOnce() -> T + Send + 's
 }
 
 impl LoopHandle {
-    /// Runs a closure that blocks on another thread, and makes a task of it, which ends with what the closure returned. There
-    /// are a bounded number of threads, started when they are needed; jobs wait for their turn. Cancelling the task abandons
-    /// the closure: if it has not started, it never runs; if it runs, it goes on.
+    /// Runs a blocking closure on another thread, as a task that ends with the closure's result.
     ///
-    /// If the closure panics, so does the task.
+    /// The number of threads is [bounded](crate::Builder::blocking_threads); they start when jobs
+    /// need them, and jobs wait in order. Cancelling the task abandons the closure: if it has not
+    /// started, it never runs; if it runs, it runs to its end. If the closure panics, so does the
+    /// task.
     ///
     /// # Panics
-    /// If the loop is closed; if it has no thread for such work and the operating system gives none. For an error instead, use
-    /// [`try_spawn_blocking`](LoopHandle::try_spawn_blocking).
+    /// If the loop is closed, or if it has no thread for jobs and the operating system refuses to
+    /// start one. For an error instead, use [`try_spawn_blocking`](LoopHandle::try_spawn_blocking).
+    ///
+    /// ```
+    /// let event_loop = picot_loop::EventLoop::new()?;
+    /// let job = event_loop.handle().spawn_blocking(|| std::fs::read("/dev/null"));
+    /// assert!(event_loop.run_until_complete(job)?.unwrap()?.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[doc(alias = "run_in_executor")]
     #[doc(alias = "to_thread")]
     #[track_caller]
     pub fn spawn_blocking<T: Send + 'static>(&self, closure: impl FnOnce() -> T + Send + 'static) -> Task<T> {
-        open(self.check_open());
+        expect_open(self.check_open());
         match self.try_spawn_blocking(closure) {
             Ok(task) => task,
             Err(error) => panic!("{error}"),
         }
     }
 
-    /// As [`spawn_blocking`](LoopHandle::spawn_blocking), with an error where the closure cannot be run. The closure is
-    /// dropped then.
+    /// As [`spawn_blocking`](LoopHandle::spawn_blocking), but returns an error instead of a panic.
     ///
     /// # Errors
-    /// If the loop is closed; if it has no thread for such work and the operating system gives none; in a process that was
-    /// forked from the loop's.
+    /// If the loop is closed, if it has no thread for jobs and the operating system refuses to
+    /// start one, or if this process is a fork of the loop's. The closure is dropped.
     ///
     /// ```
     /// let event_loop = picot_loop::EventLoop::new()?;
@@ -59,7 +67,8 @@ impl LoopHandle {
     /// let sum = handle.try_spawn_blocking(|| 1 + 2)?;
     /// assert_eq!(event_loop.run_until_complete(sum)?.unwrap(), 3);
     /// event_loop.close();
-    /// assert!(handle.try_spawn_blocking(|| ()).unwrap_err().to_string().ends_with("takes no more blocking jobs"));
+    /// let error = handle.try_spawn_blocking(|| ()).unwrap_err();
+    /// assert!(error.to_string().ends_with("takes no more blocking jobs"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[track_caller]
@@ -70,13 +79,14 @@ impl LoopHandle {
         self.spawn_on(&self.inner.lanes.jobs, Location::caller(), closure)
     }
 
-    /// [`try_spawn_blocking`](LoopHandle::try_spawn_blocking) on the lane for name lookups, which has
-    /// [threads of its own](crate::Builder::lookup_threads), so that a resolver that hangs does not keep other jobs waiting.
-    /// Lookups whose tasks were dropped while they ran have their threads replaced, up to a bound. Closing the loop never
-    /// waits for them.
+    /// As [`try_spawn_blocking`](LoopHandle::try_spawn_blocking), on the lane for name lookups.
+    ///
+    /// It has [its own threads](crate::Builder::lookup_threads), so that a resolver that hangs does
+    /// not delay other jobs. The lane replaces the threads of abandoned lookups, up to a bound.
+    /// Closing the loop never waits for a lookup.
     ///
     /// # Errors
-    /// As for [`try_spawn_blocking`](LoopHandle::try_spawn_blocking).
+    /// As [`try_spawn_blocking`](LoopHandle::try_spawn_blocking).
     #[doc(hidden)]
     #[track_caller]
     pub fn spawn_lookup<T: Send + 'static>(
@@ -93,7 +103,7 @@ impl LoopHandle {
         place: Place,
         closure: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Task<T>, SubmitError> {
-        // Submitted here and not in the task's first poll: the job may start at once.
+        // Submitted here, not in the task's first poll, so that the job may start at once.
         let job = lane.submit_at(place, closure)?;
         Ok(self.spawn_at(place, None, async move {
             match job.await {

@@ -1,4 +1,4 @@
-//! What can be chosen when a loop is built.
+//! The builder: the options of a loop.
 
 use std::panic::Location;
 use std::rc::Rc;
@@ -15,22 +15,24 @@ use crate::time::clock::Clock;
 
 /// Options of a loop; made by [`EventLoop::builder`].
 ///
-/// | for | options |
-/// |---|---|
-/// | time | [`clock`](Builder::clock), [`io_grace`](Builder::io_grace) |
-/// | I/O | [`driver`](Builder::driver) |
-/// | threads | [`blocking_threads`](Builder::blocking_threads), [`lookup_threads`](Builder::lookup_threads) |
-/// | steps that take too long | [`slow_step_limit`](Builder::slow_step_limit), [`watchdog`](Builder::watchdog) |
-/// | deadlocks | [`error_on_deadlock`](Builder::error_on_deadlock), [`deadlock_delay`](Builder::deadlock_delay) |
-/// | figures | [`record_wake_latency`](Builder::record_wake_latency) |
-/// | tests of the order | [`shuffle_seed`](Builder::shuffle_seed) |
+/// The options, by purpose:
+/// - time: [`clock`](Self::clock), [`io_grace`](Self::io_grace)
+/// - I/O: [`driver`](Self::driver)
+/// - threads: [`blocking_threads`](Self::blocking_threads),
+///   [`lookup_threads`](Self::lookup_threads)
+/// - steps that take too long: [`slow_step_limit`](Self::slow_step_limit),
+///   [`watchdog`](Self::watchdog)
+/// - deadlocks: [`error_on_deadlock`](Self::error_on_deadlock),
+///   [`deadlock_delay`](Self::deadlock_delay)
+/// - figures: [`record_wake_latency`](Self::record_wake_latency)
+/// - tests of the order: [`shuffle_seed`](Self::shuffle_seed)
 ///
 /// ```
 /// use std::time::Duration;
 /// use picot_loop::EventLoop;
 ///
-/// let event_loop =
-///     EventLoop::builder().slow_step_limit(Duration::from_millis(20)).blocking_threads(4).build()?;
+/// let limit = Duration::from_millis(20);
+/// let event_loop = EventLoop::builder().slow_step_limit(limit).blocking_threads(4).build()?;
 /// # Ok::<(), picot_loop::LoopError>(())
 /// ```
 #[derive(Debug)]
@@ -49,7 +51,8 @@ impl Builder {
         self
     }
 
-    /// Sets the loop's clock, such as a [`VirtualClock`](crate::VirtualClock). The loop keeps a clone.
+    /// Sets the loop's clock, such as a [`VirtualClock`](crate::VirtualClock). The loop keeps a
+    /// clone.
     ///
     /// The default is the operating system's monotonic clock.
     ///
@@ -65,8 +68,8 @@ impl Builder {
         self.with(|options| options.clock = Some(Rc::new(clock.clone())))
     }
 
-    /// Sets the driver that waits for I/O: `poll(2)` in place of epoll, a driver that fails for tests, or
-    /// your own.
+    /// Sets the driver that waits for I/O: `poll(2)` instead of epoll, a failing driver for tests,
+    /// or your own.
     ///
     /// ```
     /// use picot_loop::EventLoop;
@@ -82,33 +85,35 @@ impl Builder {
 
     /// Reports each step (a poll of a task, or a callback) that takes `limit` or longer.
     ///
-    /// The default is 100 ms; `Duration::MAX` reports no step. The loop times steps by its coarse clock,
-    /// which on Linux is exact to a tick of the kernel: a few milliseconds.
+    /// The default is 100 ms; `Duration::MAX` reports no step. The loop times steps by its coarse
+    /// clock, which on Linux is exact to a tick of the kernel: a few milliseconds.
     ///
     /// ```
     /// use std::time::Duration;
     ///
-    /// let event_loop = picot_loop::EventLoop::builder().slow_step_limit(Duration::from_millis(20)).build()?;
+    /// let limit = Duration::from_millis(20);
+    /// let event_loop = picot_loop::EventLoop::builder().slow_step_limit(limit).build()?;
     /// # Ok::<(), picot_loop::LoopError>(())
     /// ```
     #[doc(alias = "slow_callback_duration")]
     pub fn slow_step_limit(self, limit: Duration) -> Builder {
-        self.with(|options| options.slow_step = limit)
+        self.with(|options| options.slow_step_limit = limit)
     }
 
     /// Makes a deadlock an error of [`run_until_complete`](EventLoop::run_until_complete):
     /// [`RunError::DeadEnd`](crate::RunError::DeadEnd).
     ///
-    /// A deadlock is a loop in which tasks are left, but nothing is ready, no timer is set, no task waits
-    /// for I/O and no blocking job is pending. Without this option, it is an error only where no other
-    /// thread exists that could wake a task; otherwise the loop reports it and waits on. `#[picot::test]`
-    /// sets this option.
+    /// A deadlock is a loop in which tasks are left, but nothing is ready, no timer is set, no task
+    /// waits for I/O and no blocking job is pending. Without this option, it is an error only where
+    /// no other thread exists that could wake a task; otherwise the loop reports it and waits on.
+    /// `#[picot::test]` sets this option.
     ///
     /// ```
     /// use std::time::Duration;
     /// use picot_loop::{EventLoop, RunError};
     ///
-    /// let event_loop = EventLoop::builder().error_on_deadlock().deadlock_delay(Duration::ZERO).build()?;
+    /// let strict = EventLoop::builder().error_on_deadlock().deadlock_delay(Duration::ZERO);
+    /// let event_loop = strict.build()?;
     /// # event_loop.handle().set_error_hook(|_| ());
     /// let pending = std::future::pending::<()>();
     /// assert_eq!(event_loop.run_until_complete(pending), Err(RunError::DeadEnd));
@@ -120,22 +125,24 @@ impl Builder {
 
     /// Sets how long, in real time, the loop waits for other threads before it reports a deadlock.
     ///
-    /// The default is 1 second. Where no other thread exists, the loop reports the deadlock at once.
+    /// The default is 1 second. Where no other thread exists, the loop reports the deadlock at
+    /// once.
     ///
     /// ```
     /// use std::time::Duration;
     ///
-    /// let event_loop = picot_loop::EventLoop::builder().deadlock_delay(Duration::from_secs(5)).build()?;
+    /// let delay = Duration::from_secs(5);
+    /// let event_loop = picot_loop::EventLoop::builder().deadlock_delay(delay).build()?;
     /// # Ok::<(), picot_loop::LoopError>(())
     /// ```
     pub fn deadlock_delay(self, delay: Duration) -> Builder {
-        self.with(|options| options.patience = delay)
+        self.with(|options| options.deadlock_delay = delay)
     }
 
-    /// Shuffles what is queued in each turn, by a sequence that only `seed` decides.
+    /// Shuffles the queue of each turn, by a sequence that depends only on `seed`.
     ///
-    /// Run a test with a few hundred seeds to find code that wrongly relies on an order among things that
-    /// become ready together. The same seed gives the same order again.
+    /// Run a test with a few hundred seeds to find code that wrongly relies on an order among
+    /// things that become ready together. The same seed gives the same order again.
     ///
     /// ```
     /// for seed in 0..10 {
@@ -148,10 +155,11 @@ impl Builder {
         self.with(|options| options.seed = Some(seed))
     }
 
-    /// Measures how long what a wait woke waits for its turn:
-    /// [`Snapshot::wake_to_run`](crate::Snapshot::wake_to_run).
+    /// Measures the time from the end of a wait until everything that it woke has run.
     ///
-    /// Off by default, because it reads the clock twice a turn.
+    /// [`Snapshot::wake_to_run`](crate::Snapshot::wake_to_run) shows it.
+    ///
+    /// Off by default, because it reads the clock twice per turn.
     ///
     /// ```
     /// let event_loop = picot_loop::EventLoop::builder().record_wake_latency().build()?;
@@ -163,26 +171,30 @@ impl Builder {
 
     /// Starts a thread that calls `hook` while a step runs longer than `limit`.
     ///
-    /// The thread calls `hook` once for such a step, between `limit` and twice `limit` after the step
-    /// began. [`slow_step_limit`](Builder::slow_step_limit) reports a step at its end, at nearly no cost.
-    /// The watchdog is for steps that may never end; it costs a thread, and two locks a step.
+    /// The thread calls `hook` once for such a step, between `limit` and twice `limit` after the
+    /// step began. [`slow_step_limit`](Builder::slow_step_limit) reports a step at its end, at
+    /// nearly no cost. The watchdog is for steps that may never end; it costs a thread, and two
+    /// locks per step.
     ///
     /// ```
     /// use std::time::Duration;
     /// use picot_loop::EventLoop;
     ///
-    /// let event_loop = EventLoop::builder().watchdog(Duration::from_secs(1), |stuck| eprintln!("{stuck}")).build()?;
+    /// let limit = Duration::from_secs(1);
+    /// let watched = EventLoop::builder().watchdog(limit, |stuck| eprintln!("{stuck}"));
+    /// let event_loop = watched.build()?;
     /// # Ok::<(), picot_loop::LoopError>(())
     /// ```
     ///
     /// # Panics
     /// If `limit` is zero.
     pub fn watchdog(self, limit: Duration, hook: impl FnMut(&Stuck) + Send + 'static) -> Builder {
-        assert!(!limit.is_zero(), "a watchdog needs a limit: every step takes longer than none");
+        assert!(!limit.is_zero(), "the watchdog's limit is zero, so every step would exceed it: pass a longer limit");
         self.with(|options| options.watchdog = Some(WatchdogOptions { limit, hook: Box::new(hook) }))
     }
 
-    /// Sets how long, in real time, a virtual clock waits for I/O before it jumps to the next deadline.
+    /// Sets how long, in real time, a virtual clock waits for I/O before it jumps to the next
+    /// deadline.
     ///
     /// The default is 10 ms. It matters only while a task waits for I/O under a clock that
     /// [is virtual](Clock::is_virtual).
@@ -192,11 +204,12 @@ impl Builder {
     /// use picot_loop::{EventLoop, VirtualClock};
     ///
     /// let clock = VirtualClock::new();
-    /// let event_loop = EventLoop::builder().clock(&clock).io_grace(Duration::from_millis(50)).build()?;
+    /// let grace = Duration::from_millis(50);
+    /// let event_loop = EventLoop::builder().clock(&clock).io_grace(grace).build()?;
     /// # Ok::<(), picot_loop::LoopError>(())
     /// ```
     pub fn io_grace(self, grace: Duration) -> Builder {
-        self.with(|options| options.grace = grace)
+        self.with(|options| options.io_grace = grace)
     }
 
     /// Sets the number of threads that [`spawn_blocking`](crate::spawn_blocking) may use.
@@ -217,7 +230,7 @@ impl Builder {
 
     /// Sets the number of threads for name lookups; the default is 4.
     ///
-    /// A lookup that was cancelled and still runs has its thread replaced, up to a bound.
+    /// The lane replaces the thread of a lookup that was cancelled and still runs, up to a bound.
     ///
     /// # Panics
     /// [`build`](Builder::build) panics if `threads` is 0.
@@ -233,22 +246,30 @@ impl Builder {
     /// Builds the loop on this thread.
     ///
     /// # Errors
-    /// As for [`EventLoop::new`].
+    /// As [`EventLoop::new`].
+    ///
+    /// ```
+    /// let event_loop = picot_loop::EventLoop::builder().build()?;
+    /// # Ok::<(), picot_loop::LoopError>(())
+    /// ```
     #[track_caller]
     pub fn build(self) -> Result<EventLoop, LoopError> {
         EventLoop::build(self.options, Location::caller())
     }
 
-    /// Builds a loop on this thread, runs it until `future` is done, and closes it: [`run`](crate::run) with options.
+    /// Builds a loop on this thread, runs it until `future` is done, and closes it.
+    ///
+    /// [`run`](crate::run) with options.
     ///
     /// # Panics
     /// As [`run`](crate::run).
     ///
     /// ```
+    /// use std::time::Duration;
     /// use picot_loop::{EventLoop, VirtualClock, sleep};
     ///
-    /// // No time passes.
-    /// EventLoop::builder().clock(&VirtualClock::new()).run(async { sleep(std::time::Duration::from_secs(3600)).await });
+    /// let virtual_time = EventLoop::builder().clock(&VirtualClock::new());
+    /// virtual_time.run(async { sleep(Duration::from_secs(3600)).await }); // takes no real time
     /// ```
     #[track_caller]
     pub fn run<F: IntoFuture>(self, future: F) -> F::Output {

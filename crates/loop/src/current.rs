@@ -1,7 +1,7 @@
-//! Which loop is this thread's.
+//! The current loop of this thread.
 //!
-//! The thread-local holds a handle. The loop itself is owned by its `EventLoop`, which clears the
-//! handle when it closes, also while unwinding. So the end of a thread-local drops no task.
+//! The thread-local holds a handle. The `EventLoop` owns the loop, and clears the handle when it
+//! closes, also while unwinding. So the destructor of a thread-local never drops a task.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -17,10 +17,18 @@ thread_local! {
 }
 
 impl LoopHandle {
-    /// This thread's loop.
+    /// Returns a handle of this thread's loop.
     ///
     /// # Panics
     /// If this thread has no loop.
+    ///
+    /// ```
+    /// use picot_loop::LoopHandle;
+    ///
+    /// picot_loop::run(async {
+    ///     LoopHandle::current().call_soon(|| println!("in the next turn"));
+    /// });
+    /// ```
     #[doc(alias = "get_running_loop")]
     #[doc(alias = "get_event_loop")]
     #[track_caller]
@@ -31,20 +39,34 @@ impl LoopHandle {
         }
     }
 
-    /// This thread's loop.
+    /// Returns a handle of this thread's loop, or an error if there is none.
     ///
     /// # Errors
-    /// [`LoopError::None`] if it has none; [`LoopError::Forked`] if it was built in the process that this one was forked from.
+    /// [`LoopError::None`] if this thread has no loop. [`LoopError::Forked`] if this process is a
+    /// fork of the one that built the loop.
+    ///
+    /// ```
+    /// use picot_loop::{LoopError, LoopHandle};
+    ///
+    /// assert!(matches!(LoopHandle::try_current(), Err(LoopError::None)));
+    /// ```
     pub fn try_current() -> Result<LoopHandle, LoopError> {
         let handle = current().ok_or(LoopError::None)?;
         if handle.inner.reactor.is_forked() { Err(LoopError::Forked) } else { Ok(handle) }
     }
 }
 
-/// Makes a task out of `future` on this thread's loop; see [`LoopHandle::spawn`].
+/// Spawns a task on this thread's loop; see [`LoopHandle::spawn`].
 ///
 /// # Panics
 /// If this thread has no loop.
+///
+/// ```
+/// # picot_loop::run(async {
+/// let task = picot_loop::spawn(async { 6 * 7 });
+/// assert_eq!(task.await.unwrap(), 42);
+/// # });
+/// ```
 #[doc(alias = "create_task")]
 #[track_caller]
 pub fn spawn<F: Future + 'static>(future: F) -> Task<F::Output> {
@@ -68,13 +90,14 @@ pub fn spawn_named<F: Future + 'static>(name: &str, future: F) -> Task<F::Output
     LoopHandle::current().spawn_named(name, future)
 }
 
-/// This thread's loop, if it has one. None while a thread ends.
+/// This thread's loop. `None` if there is none, or if the thread-local is destroyed already.
 pub(crate) fn current() -> Option<LoopHandle> {
     CURRENT.try_with(|current| current.borrow().clone()).unwrap_or(None)
 }
 
 /// Makes `handle` this thread's loop, or no loop.
 pub(crate) fn set_current(handle: Option<LoopHandle>) {
+    // Dropped after the borrow ends: it may be the last handle of a loop.
     let old = CURRENT.try_with(|current| current.replace(handle));
     drop(old);
 }

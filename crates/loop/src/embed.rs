@@ -1,4 +1,4 @@
-//! The loop as a guest: a host that has a loop of its own makes picot's turns, and waits in its stead.
+//! Embedding: a host with a loop of its own runs picot's turns, and waits in its place.
 
 #[cfg(unix)]
 use std::os::fd::BorrowedFd;
@@ -12,15 +12,24 @@ use crate::inner::Inner;
 use crate::turn::Limit;
 
 impl EventLoop {
-    /// Makes one turn: looks outside, waits there for at most `limit` if nothing is ready (`None`: for as long as it takes), and
-    /// runs what is queued. Returns the number of steps that ran.
+    /// Runs one turn, and returns the number of steps that ran.
     ///
-    /// A host that waits elsewhere passes a limit of zero. A [stop](LoopHandle::stop) from inside is for this turn only, which
-    /// it keeps from waiting. Under a virtual clock a turn in which the clock may have to jump past I/O that a task waits for takes
-    /// the [grace](crate::Builder::io_grace) of that, whatever the limit.
+    /// If nothing is ready, the turn waits for at most `limit`; `None` is no limit. A host that
+    /// waits by itself passes zero. A [stop](LoopHandle::stop) from inside ends with this turn.
+    /// Under a virtual clock, while a task waits for I/O, a turn may wait for the
+    /// [grace](crate::Builder::io_grace) whatever the limit.
     ///
     /// # Errors
-    /// As for [`run_forever`](EventLoop::run_forever).
+    /// As [`run_forever`](EventLoop::run_forever).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let event_loop = picot_loop::EventLoop::new()?;
+    /// event_loop.handle().call_soon(|| ());
+    /// assert_eq!(event_loop.turn(Some(Duration::ZERO)), Ok(1));
+    /// # Ok::<(), picot_loop::LoopError>(())
+    /// ```
     pub fn turn(&self, limit: Option<Duration>) -> Result<usize, RunError> {
         let _running = self.begin()?;
         let steps = self.inner.turn(None, limit);
@@ -28,15 +37,15 @@ impl EventLoop {
         Ok(steps)
     }
 
-    /// Returns for how long a host may wait: until the next thing to do that the loop knows of.
+    /// Returns how long a host may wait before the next turn; `None` is no limit.
     ///
-    /// `None` means without a limit. From this call to the next turn, whatever gives a turn something
-    /// to do makes the loop's [descriptor](EventLoop::backend_fd) readable: ready I/O, other threads,
-    /// and on the loop's own thread, where the host's callbacks run, a wake, a spawn, a callback, an
-    /// earlier timer or a stop. So call this before each wait.
+    /// Call this before each wait. Until the next turn, everything that needs a turn makes the
+    /// loop's [descriptor](EventLoop::backend_fd) readable: ready I/O, other threads, and also what
+    /// the host's callbacks do on the loop's own thread: a wake, a spawn, a callback, an earlier
+    /// timer or a stop.
     ///
-    /// A virtual clock does not wait: with one, this is zero where a timer is set. It is zero for a closed loop, too, whose next
-    /// turn is an error.
+    /// Under a virtual clock this is zero if a timer is set, because such a clock never waits. It
+    /// is also zero for a closed loop, whose next turn is an error.
     ///
     /// ```
     /// use std::time::Duration;
@@ -52,13 +61,16 @@ impl EventLoop {
         if inner.status.is_closed() {
             return Some(Duration::ZERO);
         }
-        inner.end_host_wait(); // asked anew without a turn in between
+        // In case this is called twice without a turn in between.
+        inner.end_host_wait();
         let until = match inner.limit() {
             Limit::Zero => return Some(Duration::ZERO),
             Limit::Deadline(_) if inner.clock.as_virtual().is_some() => return Some(Duration::ZERO),
             Limit::Deadline(deadline) => Some(deadline),
             Limit::After(_) | Limit::None => None,
         };
+        // From here on, the first push to a queue makes the descriptor readable. False: something
+        // is queued already.
         if !inner.executor.begin_guest_wait() {
             return Some(Duration::ZERO);
         }
@@ -66,11 +78,11 @@ impl EventLoop {
         until.map(|deadline| inner.until(deadline))
     }
 
-    /// Returns the descriptor that a host waits on. It is readable when I/O is ready, and when the
-    /// loop has something to do since [`next_timeout`](EventLoop::next_timeout) was called.
+    /// Returns the descriptor that a host waits on.
     ///
-    /// `None` where the platform's way to poll has no descriptor; there, let the loop wait in short
-    /// turns.
+    /// It is readable when I/O is ready, and when something was queued since
+    /// [`next_timeout`](EventLoop::next_timeout) was called. `None` if the platform's driver has no
+    /// descriptor; then let the loop wait in short turns.
     ///
     /// ```
     /// use picot_loop::EventLoop;
@@ -88,7 +100,7 @@ impl EventLoop {
 }
 
 impl Inner {
-    /// Ends what `next_timeout` has begun, if the host has not. Returns whether it had to.
+    /// Ends the wait that `next_timeout` began. Returns false if there was none.
     pub(crate) fn end_host_wait(&self) -> bool {
         let waited = self.status.end_host_wait();
         if waited {
@@ -97,26 +109,27 @@ impl Inner {
         waited
     }
 
-    /// Makes the descriptor readable if a host waits: a turn has something to do by now that is in
-    /// no queue.
-    pub(crate) fn ring_host(&self) {
+    /// Makes the descriptor readable if a host waits.
+    ///
+    /// For changes that need a turn but put nothing into a queue; a push wakes the host by itself.
+    pub(crate) fn wake_host(&self) {
         if self.status.host_waits() {
             self.reactor.wake_handle().wake();
         }
     }
 
-    /// As [`ring_host`](Inner::ring_host), for a timer that is set. Once a wait, and only if the
-    /// timer is due before the host's wait ends.
+    /// As [`wake_host`](Inner::wake_host), for a new timer. Only if it is due before the host's
+    /// wait ends, and once per wait.
     #[cold]
-    pub(crate) fn ring_host_for(&self, deadline: u64) {
+    pub(crate) fn wake_host_for_timer(&self, deadline: u64) {
         if self.status.ends_host_wait(deadline) {
             self.reactor.wake_handle().wake();
         }
     }
 
-    /// Stops the loop; a host's wait ends, because the next turn has to.
+    /// Stops the loop. Ends a host's wait, because the stop takes effect in the next turn.
     pub(crate) fn stop(&self) {
         self.is_stopping.set(true);
-        self.ring_host();
+        self.wake_host();
     }
 }

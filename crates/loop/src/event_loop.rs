@@ -1,4 +1,4 @@
-//! The loop as its owner uses it: build, run, stop, close.
+//! The loop for its owner: build, run, stop, close.
 
 use std::cell::Cell;
 use std::fmt;
@@ -18,9 +18,20 @@ use crate::handle::LoopHandle;
 use crate::inner::Inner;
 use crate::options::Options;
 
-/// An event loop: the one of the thread that built it.
+/// An event loop of the thread that built it.
 ///
 /// It is this thread's loop from the moment it is built until it is closed. Dropping it closes it.
+///
+/// ```
+/// use picot_loop::EventLoop;
+///
+/// let event_loop = EventLoop::new()?;
+/// let answer = event_loop.run_until_complete(async { 6 * 7 })?;
+/// assert_eq!(answer, 42);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// It is not `Send`:
 ///
 /// ```compile_fail
 /// fn send<T: Send>(_: T) {}
@@ -39,22 +50,35 @@ impl EventLoop {
     /// Builds a loop on this thread, with the defaults.
     ///
     /// # Errors
-    /// [`LoopError::Exists`] if the thread has a loop that is not closed; [`LoopError::Io`] if the operating system does not
-    /// give what a loop needs.
+    /// [`LoopError::Exists`] if the thread has a loop that is not closed. [`LoopError::Io`] if the
+    /// operating system refuses a resource.
+    ///
+    /// ```
+    /// use picot_loop::{EventLoop, LoopError};
+    ///
+    /// let event_loop = EventLoop::new()?;
+    /// assert!(matches!(EventLoop::new(), Err(LoopError::Exists { .. })));
+    /// # Ok::<(), LoopError>(())
+    /// ```
     #[doc(alias = "new_event_loop")]
     #[track_caller]
     pub fn new() -> Result<EventLoop, LoopError> {
         EventLoop::build(Options::new(), Location::caller())
     }
 
-    /// Options for a loop.
+    /// Returns the options of a loop, to set and then to [build](Builder::build).
+    ///
+    /// ```
+    /// let event_loop = picot_loop::EventLoop::builder().blocking_threads(2).build()?;
+    /// # Ok::<(), picot_loop::LoopError>(())
+    /// ```
     #[doc(alias = "loop_factory")]
     pub fn builder() -> Builder {
         Builder::new()
     }
 
     pub(crate) fn build(options: Options, built_at: Place) -> Result<EventLoop, LoopError> {
-        // A loop that a fork copied belongs to the parent process; this one may build its own.
+        // After a fork, the copied loop belongs to the parent process. The child may build its own.
         if let Some(existing) = current().filter(|existing| !existing.inner.reactor.is_forked()) {
             return Err(LoopError::Exists { built_at: existing.inner.built_at });
         }
@@ -64,28 +88,53 @@ impl EventLoop {
             inner.watchdog.replace(Some(Rc::new(Watchdog::start(options, &inner.reactor)?)));
             LoopHandle { inner: inner.clone() }.install_hooks(None);
         }
+        // From here on, the leaf crates find the loop as this thread's host.
         let host = picot_context::install(Rc::new(inner.executor.spawner().clone()));
         set_current(Some(LoopHandle { inner: inner.clone() }));
         Ok(EventLoop { inner, host: Cell::new(Some(host)) })
     }
 
-    /// The handle of this loop on its thread.
+    /// Returns a handle of this loop for its own thread.
+    ///
+    /// ```
+    /// let event_loop = picot_loop::EventLoop::new()?;
+    /// event_loop.handle().call_soon(|| println!("in the next turn"));
+    /// assert_eq!(event_loop.turn(None), Ok(1));
+    /// # Ok::<(), picot_loop::LoopError>(())
+    /// ```
     #[doc(alias = "get_loop")]
     pub fn handle(&self) -> LoopHandle {
         LoopHandle { inner: self.inner.clone() }
     }
 
-    /// Runs the loop until `future` is done, and returns its value. The future is a task as the others, by the name `main`;
-    /// it may borrow. Other tasks that are not done stay as they are, for the next run.
+    /// Runs the loop until `future` is done, and returns its value.
+    ///
+    /// The future runs as a task with the name `main`. It may borrow. Tasks that are not done stay
+    /// for the next run.
     ///
     /// # Errors
-    /// [`RunError::Stopped`] if the loop was [stopped](LoopHandle::stop) first. The future is dropped then; to go on with it
-    /// in a later run, pass `pin!(future).as_mut()`. [`RunError::DeadEnd`] if the loop cannot go on and no other thread exists
-    /// that could bring it on, or the builder says so. [`RunError::Closed`], [`RunError::Nested`] and [`RunError::Forked`] as
-    /// they say.
+    /// - [`RunError::Stopped`] if the loop was [stopped](LoopHandle::stop) first. The future is
+    ///   dropped then. To continue it in a later run, pass `pin!(future).as_mut()`.
+    /// - [`RunError::DeadEnd`] if the loop cannot go on, and no other thread exists that could wake
+    ///   a task or the builder [makes this an error](Builder::error_on_deadlock).
+    /// - [`RunError::Closed`], [`RunError::Nested`] and [`RunError::Forked`] as documented there.
     ///
     /// # Panics
     /// With the panic of the future.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use picot_loop::{EventLoop, sleep};
+    ///
+    /// let event_loop = EventLoop::new()?;
+    /// let text = String::from("borrowed");
+    /// let length = event_loop.run_until_complete(async {
+    ///     sleep(Duration::from_millis(1)).await;
+    ///     text.len()
+    /// })?;
+    /// assert_eq!(length, 8);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn run_until_complete<F: IntoFuture>(&self, future: F) -> Result<F::Output, RunError> {
         let _running = self.begin()?;
@@ -93,6 +142,7 @@ impl EventLoop {
         self.inner.stats.has_root.set(true);
         loop {
             let steps = self.inner.turn(Some(root.as_mut()), None);
+            // Before the stop: a future that ends in the turn of a stop has its value returned.
             if let Some(output) = root.as_mut().take_output() {
                 return Ok(output);
             }
@@ -100,7 +150,7 @@ impl EventLoop {
                 return Err(RunError::Stopped);
             }
             self.inner.check_process()?;
-            // If another thread has come at the last moment, it goes on.
+            // Steps ran: another thread has queued something since the dead end was found.
             if self.inner.stats.is_at_dead_end.take() && steps == 0 {
                 return Err(RunError::DeadEnd);
             }
@@ -110,7 +160,17 @@ impl EventLoop {
     /// Runs the loop until it is [stopped](LoopHandle::stop).
     ///
     /// # Errors
-    /// [`RunError::Closed`], [`RunError::Nested`] and [`RunError::Forked`] as they say.
+    /// [`RunError::Closed`], [`RunError::Nested`] and [`RunError::Forked`] as documented there.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let event_loop = picot_loop::EventLoop::new()?;
+    /// let handle = event_loop.handle();
+    /// event_loop.handle().call_later(Duration::from_millis(1), move || handle.stop());
+    /// event_loop.run_forever()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn run_forever(&self) -> Result<(), RunError> {
         let _running = self.begin()?;
         loop {
@@ -123,33 +183,59 @@ impl EventLoop {
     }
 
     /// Stops the loop; see [`LoopHandle::stop`].
+    ///
+    /// ```
+    /// let event_loop = picot_loop::EventLoop::new()?;
+    /// event_loop.stop();
+    /// event_loop.run_forever()?; // one turn
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn stop(&self) {
         self.inner.stop();
     }
 
-    /// Whether the loop runs, somewhere up this thread's stack.
+    /// Whether the loop is running. Then the caller is a callback or a task of the loop.
+    ///
+    /// ```
+    /// let event_loop = picot_loop::EventLoop::new()?;
+    /// assert!(!event_loop.is_running());
+    /// assert!(event_loop.run_until_complete(async { event_loop.is_running() })?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_running(&self) -> bool {
         self.inner.is_running.get()
     }
 
-    /// Closes the loop: drops everything that is left, on this thread, and says what that was. After that the thread may
-    /// have another loop, and everything that needs this one is an error. Closing twice is fine.
+    /// Closes the loop: drops everything that is left, on this thread, and reports what that was.
     ///
-    /// The order: callbacks of timers; then what is queued, callbacks and tasks, in its order; then the other tasks, in the
-    /// order in which they were spawned. With a task goes its blocking job, if that has not started; those that run are not
-    /// waited for. Sources close when their owners drop them.
+    /// After that the thread may have another loop. Using this one is an error. Closing twice is
+    /// fine.
+    ///
+    /// The order: callbacks of timers; then the queue, callbacks and tasks in its order; then the
+    /// other tasks, in the order in which they were spawned. Dropping a task abandons its blocking
+    /// job: one that has not started never runs, and one that runs is not waited for. Sources close
+    /// when their owners drop them.
     ///
     /// # Errors
-    /// [`RunError::Nested`] if it runs, somewhere up this thread's stack.
+    /// [`RunError::Nested`] if the loop is running, further up this thread's stack.
+    ///
+    /// ```
+    /// let event_loop = picot_loop::EventLoop::new()?;
+    /// drop(event_loop.handle().spawn(std::future::pending::<()>()));
+    /// let report = event_loop.close()?;
+    /// assert_eq!(report.tasks.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn close(&self) -> Result<CloseReport, RunError> {
         self.close_within(Duration::ZERO)
     }
 
-    /// [Closes](EventLoop::close) the loop, and waits for the blocking jobs that run, for at most `limit`. The report names those
-    /// that run on after it. Name lookups are not waited for.
+    /// [Closes](EventLoop::close) the loop, and waits up to `limit` for the blocking jobs that run.
+    ///
+    /// The report names the jobs that still run then. Name lookups are not waited for.
     ///
     /// # Errors
-    /// As for [`close`](EventLoop::close).
+    /// As [`close`](EventLoop::close).
     ///
     /// ```
     /// use std::time::Duration;
@@ -164,18 +250,21 @@ impl EventLoop {
         if self.is_running() {
             return Err(RunError::Nested);
         }
-        // What is dropped while it closes may close it again, and still has a host after that.
+        // A destructor that runs while the loop closes may call this again. The outer call keeps
+        // the host until it is over.
         if self.inner.status.close() {
             return Ok(CloseReport::default());
         }
-        // A foreign loop that waits learns of it by the error of its next turn.
-        self.inner.ring_host();
+        // Ends the wait of an embedding host: its next turn returns the error.
+        self.inner.wake_host();
+        // User code runs in here: destructors of tasks, callbacks and hooks.
         let report = close(&self.inner, limit);
+        // Last, because those destructors may still need the thread's host.
         drop(self.host.take());
         Ok(report)
     }
 
-    /// Marks the loop as running, until what this returns is dropped.
+    /// Marks the loop as running until the returned guard is dropped.
     pub(crate) fn begin(&self) -> Result<Running<'_>, RunError> {
         self.inner.check_process()?;
         if self.inner.status.is_closed() {
@@ -191,7 +280,7 @@ impl EventLoop {
 
 impl Drop for EventLoop {
     fn drop(&mut self) {
-        // Fails only while a run lasts, which borrows the loop: it cannot be dropped then.
+        // Fails only during a run, but a run borrows the loop, so it cannot be dropped then.
         let _ = self.close();
     }
 }
@@ -206,15 +295,17 @@ impl fmt::Debug for EventLoop {
     }
 }
 
-/// A run, which ends when this is dropped, also while unwinding. A stop is for one run.
+/// Marks a run. Dropping it ends the run, also while unwinding.
 pub(crate) struct Running<'a>(&'a Inner);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         if self.0.stats.has_root.replace(false) {
+            // The end of a run is a natural end of a peak.
             self.0.timers.borrow_mut().shrink();
         }
         self.0.is_running.set(false);
+        // A stop is for one run.
         self.0.is_stopping.set(false);
     }
 }
@@ -222,8 +313,8 @@ impl Drop for Running<'_> {
 /// Builds a loop on this thread, runs it until `future` is done, and closes it (asyncio's `run`).
 ///
 /// # Panics
-/// If this thread has a loop, or none can be built, or it is stopped before the future is done, or cannot go on. With the
-/// panic of the future.
+/// With the panic of the future. Also if this thread has a loop, if building one fails, if the loop is
+/// stopped before the future is done, or if it cannot go on.
 ///
 /// ```
 /// let answer = picot_loop::run(async { 6 * 7 });

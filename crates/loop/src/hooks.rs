@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use picot_context::Place;
 
+/// When a hook runs, relative to the event poll.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Moment {
     Idle,
@@ -15,9 +16,10 @@ pub(crate) enum Moment {
 #[derive(Default)]
 pub(crate) struct Hooks {
     all: RefCell<Vec<Hook>>,
-    /// The number of hooks, and of idle hooks among them: read in every turn.
+    /// The number of hooks. Cached, because every turn reads it.
     count: Cell<usize>,
-    idling: Cell<usize>,
+    /// The number of idle hooks among them.
+    idle_count: Cell<usize>,
     last_id: Cell<u64>,
 }
 
@@ -43,20 +45,20 @@ impl Hooks {
         let removed = all.iter().position(|hook| hook.id == id).map(|index| all.remove(index));
         drop(all);
         self.update_counts();
-        // Dropped last: a destructor of what it holds is foreign code and may add a hook.
+        // Dropped at the end, with no borrow live: its captures are user code and may add a hook.
         removed.is_some()
     }
 
     fn update_counts(&self) {
         let all = self.all.borrow();
         self.count.set(all.len());
-        self.idling.set(all.iter().filter(|hook| hook.moment == Moment::Idle).count());
+        self.idle_count.set(all.iter().filter(|hook| hook.moment == Moment::Idle).count());
     }
 
     /// Whether an idle hook keeps the loop from waiting.
     #[inline]
-    pub(crate) fn is_idling(&self) -> bool {
-        self.idling.get() != 0
+    pub(crate) fn has_idle_hook(&self) -> bool {
+        self.idle_count.get() != 0
     }
 
     #[inline]
@@ -64,8 +66,8 @@ impl Hooks {
         self.count.get() == 0
     }
 
-    /// Copies of the hooks of one kind.
-    pub(crate) fn of(&self, moment: Moment) -> Vec<Hook> {
+    /// Clones the hooks of one moment, because a hook may add or remove hooks while they run.
+    pub(crate) fn at(&self, moment: Moment) -> Vec<Hook> {
         self.all.borrow().iter().filter(|hook| hook.moment == moment).cloned().collect()
     }
 
@@ -73,7 +75,7 @@ impl Hooks {
         self.all.borrow().iter().any(|hook| hook.id == id)
     }
 
-    /// Takes all hooks out, for the caller to drop.
+    /// Takes all hooks out. The caller drops them, with no borrow live.
     pub(crate) fn take(&self) -> Vec<Hook> {
         let all = self.all.take();
         self.update_counts();

@@ -1,6 +1,6 @@
 //! The lanes: threads that run blocking jobs.
 //!
-//! Name lookups have a lane of their own. They cannot be cancelled, and a resolver that hangs must not
+//! Name lookups have their own lane. They cannot be cancelled, and a resolver that hangs must not
 //! delay other jobs.
 
 use std::task::Waker;
@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use picot_blocking::{ClosedLane, Lane};
 
-/// How many lookups that were given up and run on may have their threads replaced at a time: a silent name server answers
-/// none of them for half a minute, and must not keep names waiting that other sources know.
+/// The number of abandoned lookups whose threads are replaced. A silent name server answers none
+/// for half a minute, and must not delay names that other sources know. With four threads for
+/// lookups, this allows 32 threads in all.
 const LOOKUP_REPLACEMENTS: usize = 28;
 
 /// The loop's lanes. They start no thread before their first job.
@@ -19,7 +20,8 @@ pub(crate) struct Lanes {
 }
 
 impl Lanes {
-    /// Lanes that end a wait by `interrupt` when a job ends that has no task any more: what the loop waits for may have changed.
+    /// Makes lanes that wake `interrupt` when an abandoned job ends. No task is woken then, but the
+    /// loop may have waited for its end.
     pub(crate) fn new(threads_for_jobs: usize, threads_for_lookups: usize, interrupt: &Waker) -> Lanes {
         let lookups = Lane::with_waker("picot-lookup", threads_for_lookups, interrupt.clone());
         Lanes {
@@ -28,17 +30,20 @@ impl Lanes {
         }
     }
 
-    /// How many jobs are not over.
+    /// The number of jobs that are not over.
     pub(crate) fn pending(&self) -> usize {
         self.jobs.pending() + self.lookups.pending()
     }
 
-    /// How many threads there are, idle ones included.
+    /// The number of threads, idle ones included.
     pub(crate) fn threads(&self) -> usize {
         self.jobs.threads() + self.lookups.threads()
     }
 
-    /// Refuses new jobs, drops those that have not started, and waits for those that run; for lookups it does not wait.
+    /// Refuses new jobs, drops those that have not started, and waits up to `limit` for those that
+    /// run.
+    ///
+    /// Does not wait for lookups, which may hang.
     pub(crate) fn close(&self, limit: Duration) -> ClosedLane {
         let mut report = self.lookups.close();
         let mut jobs = self.jobs.close_within(limit);

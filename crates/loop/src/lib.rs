@@ -1,16 +1,18 @@
 #![doc = include_str!("../README.md")]
 //!
 //! # The turn
-//! 1. The timeout: zero if anything is ready, here or from other threads, or if the loop is stopping; else until the next
-//!    deadline, at most 24 hours; else none.
+//! 1. The timeout: zero if anything is ready, here or from other threads, or if the loop is
+//!    stopping; else until the next deadline, at most 24 hours; else none.
 //! 2. Wait for I/O.
 //! 3. Queue the tasks whose sources are ready.
 //! 4. Queue the timers that are due, by deadline, then by insertion.
-//! 5. Take what came from other threads, at most 512 items of it.
+//! 5. Take what came from other threads, at most 512 items.
 //! 6. Run exactly what is queued now. What that schedules waits for the next turn.
 //!
-//! Phases 2 to 4 are skipped together, and the clock is not read, while work is queued, fewer than 61 steps have run since
-//! they were last gone through (or fewer than fit into 50 µs or before the next timer, going by those before), and the coarse clock stands still.
+//! Phases 1 to 4 are the *event poll*. A turn skips it, and does not read the clock, while work is
+//! queued and the last event poll is recent: fewer than 61 steps have run since, or fewer than fit
+//! into 50 µs or before the next timer (estimated from the steps before), and the coarse clock has
+//! not ticked.
 #![forbid(unsafe_code)]
 
 mod blocking;

@@ -14,10 +14,10 @@ use crate::time::clock::{Clock, Timepiece};
 pub(crate) struct Options {
     pub(crate) clock: Option<Rc<dyn Clock>>,
     pub(crate) reactor: Option<Reactor>,
-    pub(crate) slow_step: Duration,
-    pub(crate) grace: Duration,
+    pub(crate) slow_step_limit: Duration,
+    pub(crate) io_grace: Duration,
     pub(crate) error_on_deadlock: bool,
-    pub(crate) patience: Duration,
+    pub(crate) deadlock_delay: Duration,
     pub(crate) blocking_threads: usize,
     pub(crate) lookup_threads: usize,
     pub(crate) seed: Option<u64>,
@@ -31,11 +31,11 @@ impl Options {
         Options {
             clock: None,
             reactor: None,
-            slow_step: Duration::from_millis(100),
-            grace: Duration::from_millis(10),
+            slow_step_limit: Duration::from_millis(100),
+            io_grace: Duration::from_millis(10),
             error_on_deadlock: false,
-            patience: Duration::from_secs(1),
-            // As Python's ThreadPoolExecutor: a few more than there are cores, because most jobs wait.
+            deadlock_delay: Duration::from_secs(1),
+            // As Python's ThreadPoolExecutor: more than the cores, because most jobs wait for I/O.
             blocking_threads: (cores + 4).min(32),
             // As many as libuv has for all of its work.
             lookup_threads: 4,
@@ -45,7 +45,7 @@ impl Options {
         }
     }
 
-    /// The reactor on the driver that was chosen, or on the platform's.
+    /// The reactor with the chosen driver, or with the platform's.
     pub(crate) fn reactor(&self) -> io::Result<Reactor> {
         self.reactor.clone().map_or_else(Reactor::new, Ok)
     }

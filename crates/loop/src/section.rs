@@ -1,16 +1,18 @@
-//! Blocking the loop in the open: the essay's "if need be block the whole loop". docs/guide/blocking-the-loop.md shows both ways.
+//! Sections that block the loop on purpose.
 //!
-//! Both suppress slow-step reports and the watchdog.
+//! Both kinds suppress slow-step reports and the watchdog. docs/guide/blocking-the-loop.md shows
+//! when to use which.
 
 use picot_executor::Exclusive;
 
 use crate::handle::LoopHandle;
 use crate::inner::Inner;
 
-/// Runs `f`, which blocks this thread's loop on purpose: the time that it takes is not held against its step, and the watchdog
-/// looks away. Off a loop it just runs `f`.
+/// Runs `f`, which may block this thread's loop without being reported.
 ///
-/// Whatever can run elsewhere should, by [`spawn_blocking`](crate::spawn_blocking).
+/// The time of `f` is not charged to its step, and the watchdog pauses. Without a loop, this only
+/// runs `f`. Prefer [`spawn_blocking`](crate::spawn_blocking) for work that can run on another
+/// thread.
 ///
 /// ```
 /// # let event_loop = picot_loop::EventLoop::new().unwrap();
@@ -26,15 +28,17 @@ pub fn blocking_section<R>(f: impl FnOnce() -> R) -> R {
     }
 }
 
-/// Enters an exclusive section of this thread's loop: from then on, until the guard that this gives is dropped, the calling
-/// task runs and nothing else does. What becomes ready meanwhile is held back in order, callbacks included; I/O, timers and wakes
+/// Enters an exclusive section: only the calling task runs until the returned guard is dropped.
+///
+/// Tasks and callbacks that become ready meanwhile are held back, in order. I/O, timers and wakes
 /// are still collected. See [`Exclusive`].
 ///
 /// # Panics
-/// If this thread has no loop. What is awaited panics if it is polled by anything but a task of the loop, such as by a callback.
+/// If this thread has no loop. The returned future panics if it is polled by anything but a task of
+/// the loop, such as a callback.
 ///
 /// # If dropped
-/// Before it has given its guard, nothing has happened; after that the section is the guard's.
+/// Before it has returned the guard, nothing happens. After that the guard decides.
 ///
 /// ```
 /// use picot_loop::{exclusive, run, spawn, yield_now};
@@ -42,7 +46,7 @@ pub fn blocking_section<R>(f: impl FnOnce() -> R) -> R {
 /// run(async {
 ///     let other = spawn(async { println!("after the section") });
 ///     let alone = exclusive().await;
-///     yield_now().await; // the other does not run here
+///     yield_now().await; // `other` does not run here
 ///     println!("in the section");
 ///     drop(alone);
 ///     other.await.unwrap();
@@ -57,19 +61,20 @@ impl Inner {
     fn blocking_section<R>(&self, f: impl FnOnce() -> R) -> R {
         struct Resume<'a> {
             inner: &'a Inner,
-            taken_before: u64,
+            elapsed_before: u64,
         }
         impl Drop for Resume<'_> {
             fn drop(&mut self) {
-                // As if the step had begun so much later.
-                self.inner.stats.coarse.set(self.inner.clock.coarse().saturating_sub(self.taken_before));
+                // As if the step had begun later, by the duration of `f`. Also while unwinding.
+                self.inner.stats.step_began_at.set(self.inner.clock.coarse().saturating_sub(self.elapsed_before));
             }
         }
-        let taken_before = self.clock.coarse().saturating_sub(self.stats.coarse.get());
-        let _resume = Resume { inner: self, taken_before };
+        let elapsed_before = self.clock.coarse().saturating_sub(self.stats.step_began_at.get());
+        let _resume = Resume { inner: self, elapsed_before };
+        // Cloned, because `f` is user code and may close the loop, which takes the watchdog.
         let watchdog = self.watchdog.borrow().clone();
         match watchdog {
-            Some(watchdog) => watchdog.look_away(f),
+            Some(watchdog) => watchdog.pause_while(f),
             None => f(),
         }
     }

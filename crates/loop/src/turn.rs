@@ -1,7 +1,7 @@
-//! The turn, as one function, and the parts that it consists of.
+//! The turn, as one function, and its phases.
 //!
-//! The invariant is the order of the phases, which the crate's documentation lists: what is outside is looked at first,
-//! and then exactly what is queued is run. Each phase queues; only the last one runs anything.
+//! The invariant is the order of the phases, which the crate's documentation lists: first poll for
+//! events, then run exactly what is queued. Phases 1 to 5 only queue; phase 6 runs.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -14,23 +14,27 @@ use crate::inner::Inner;
 use crate::time::clock::Clock;
 use crate::time::timers::Due;
 
-/// How many short steps may run before the loop looks outside again.
-const STEPS_BETWEEN_LOOKS: u32 = 61;
+/// The maximum number of steps between two event polls. A prime, as in tokio, so that it does not
+/// match the period of a program.
+const STEPS_BETWEEN_POLLS: u32 = 61;
 
-/// If they are longer, as many as fit into this time, in nanoseconds: a look that finds nothing takes less than a hundredth
-/// of it.
-const TIME_BETWEEN_LOOKS: u64 = 50_000;
+/// The time after which an event poll is due, in nanoseconds, if fewer steps have run by then. An
+/// event poll that finds nothing takes less than a hundredth of this.
+const TIME_BETWEEN_POLLS: u64 = 50_000;
 
-/// As many as fit before the next timer, if that is sooner; but into no less time than this, in which a look is not much.
-const TIME_BEFORE_TIMERS: u64 = 5_000;
+/// The same if a timer is due sooner: not less than this, so that near timers do not cause an event
+/// poll per step.
+const MIN_TIME_BETWEEN_POLLS: u64 = 5_000;
 
-/// How many timers may become due in one turn. After a long standstill the loop looks outside in between.
-const TIMERS_A_TURN: usize = 1024;
+/// The maximum number of timers that become due in one turn. After a long suspend, the loop then
+/// polls for I/O in between.
+const TIMERS_PER_TURN: usize = 1024;
 
-/// How long the thread rests after a failed wait, so that a wait which always fails does not spin.
-const REST: Duration = Duration::from_millis(10);
+/// How long the thread pauses after a failed wait, so that a wait that always fails does not spin.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(10);
 
-/// How long a wait may take. The reactor caps it at 24 hours (asyncio's `MAXIMUM_SELECT_TIMEOUT`).
+/// The maximum duration of a wait. The reactor caps it at 24 hours (asyncio's
+/// `MAXIMUM_SELECT_TIMEOUT`).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Limit {
     Zero,
@@ -41,7 +45,7 @@ pub(crate) enum Limit {
 }
 
 impl Limit {
-    /// A limit that the caller chose, or none.
+    /// Converts a limit from the caller; `None` is no limit.
     pub(crate) fn of(time: Option<Duration>) -> Limit {
         match time {
             Some(Duration::ZERO) => Limit::Zero,
@@ -52,29 +56,32 @@ impl Limit {
 }
 
 impl Inner {
-    /// One turn of the loop, whose wait takes no longer than `limit`. Returns the number of steps.
+    /// Runs one turn, which waits for at most `limit`. Returns the number of steps.
     pub(crate) fn turn(&self, root: Option<Pin<&mut dyn AnyRoot>>, limit: Option<Duration>) -> usize {
         let mut woken_at = None;
         let has_work = self.executor.has_work();
-        if !has_work || self.must_look() {
+        if !has_work || self.must_poll() {
+            // With an empty queue the loop sleeps, and the step count starts again after that.
             if has_work {
-                self.is_about_to_look();
+                self.plan_next_poll();
             }
+            // User code runs here and in phases 3, 4 and 6; no borrow is live.
             self.run_hooks_before_wait();
             // 1. How long to wait.
             // 2. Wait for I/O.
-            // 3. Queue the tasks whose sources are ready: the wait wakes them.
+            // 3. Queue the tasks whose sources are ready: `wait` wakes them.
             match self.clock.as_virtual() {
                 None => self.wait_for_next(limit),
                 Some(clock) => self.wait_virtually(clock, limit),
             }
             // 4. Queue the timers that are due.
             self.queue_due_timers();
-            self.has_looked();
+            self.end_event_poll();
             woken_at = self.record_wake_latency.then(|| self.clock.now());
             self.run_hooks_after_wait();
         }
-        // 5. Take what came from other threads, at most 512 items.
+        // 5. Take what came from other threads, at most 512 items. Also without an event poll, so
+        //    that other threads do not wait for one.
         self.executor.take_remote();
         // 6. Run exactly what is queued now.
         let steps = self.executor.run_batch_with(usize::MAX, root, |_| _ = self.after_step());
@@ -83,8 +90,8 @@ impl Inner {
         }
         // Reports of this turn go to the error hook at its end.
         if self.executor.deliver_reports() {
-            // The time of the error hook is not charged to the next step.
-            self.stats.coarse.set(self.clock.coarse());
+            // Restarts the step clock: the time of the error hook is not charged to the next step.
+            self.stats.step_began_at.set(self.clock.coarse());
         }
         self.count_turn(steps);
         steps
@@ -93,60 +100,63 @@ impl Inner {
     /// Resets the step clock, so that idle time before a run is not charged to a step.
     pub(crate) fn begin_run(&self) {
         let coarse = self.clock.coarse();
-        self.stats.coarse.set(coarse);
-        self.note_processor(coarse);
+        self.stats.step_began_at.set(coarse);
+        self.sample_cpu_time(coarse);
         self.stats.has_reported_dead_end.set(false);
         self.stats.is_at_dead_end.set(false);
         self.stats.had_other_threads.set(false);
-        self.stats.began_at.set(self.clock.now());
-        // After a foreign loop's wait the first turn looks outside whatever is queued, as after a
-        // wait of the loop's own: that also clears the descriptor, which may have been made readable.
-        let between = if self.end_host_wait() { 0 } else { STEPS_BETWEEN_LOOKS };
-        self.stats.steps_between_looks.set(between);
+        self.stats.steps_began_at.set(self.clock.now());
+        // After a wait of the embedding host, the first turn polls for events even if work is
+        // queued. This also clears the descriptor, which a wake may have made readable.
+        let between = if self.end_host_wait() { 0 } else { STEPS_BETWEEN_POLLS };
+        self.stats.steps_between_polls.set(between);
     }
 
-    /// An error in a process that was forked from the loop's.
+    /// Returns an error if this process is a fork of the loop's.
     pub(crate) fn check_process(&self) -> Result<(), RunError> {
         if self.reactor.is_forked() { Err(RunError::Forked) } else { Ok(()) }
     }
 
-    /// Whether the outside is to be looked at though something is queued, or the turn may go straight to that.
-    fn must_look(&self) -> bool {
+    /// Whether an event poll is due although work is queued.
+    fn must_poll(&self) -> bool {
+        // A stopping loop runs its last turn in full, as asyncio does.
         self.is_stopping.get()
-            || self.stats.steps.get() >= self.stats.steps_between_looks.get()
-            || self.stats.coarse.get() != self.stats.looked_at.get()
+            || self.stats.steps.get() >= self.stats.steps_between_polls.get()
+            || self.stats.step_began_at.get() != self.stats.polled_at.get()
     }
 
-    /// How many steps may run before the next look goes by how long they have taken up to this one. Not asked where nothing
-    /// is queued: then the loop falls asleep, and they begin anew after that.
-    fn is_about_to_look(&self) {
+    /// Sets the number of steps until the next event poll, from the duration of those before this
+    /// one.
+    fn plan_next_poll(&self) {
         let steps = self.stats.steps.get();
         if steps == 0 {
             return;
         }
+        // `max(1)`: the duration divides below.
         let now = self.clock.now();
-        let took = now.saturating_sub(self.stats.began_at.replace(now)).max(1);
+        let took = now.saturating_sub(self.stats.steps_began_at.replace(now)).max(1);
         let next = self.timers.borrow_mut().next_deadline();
         let fit = steps_that_fit(steps, took, next.map(|deadline| deadline.saturating_sub(now)));
-        self.stats.steps_between_looks.set(fit);
+        self.stats.steps_between_polls.set(fit);
     }
 
-    /// Resets the step count and the step clock, so that the wait is not charged to a step.
-    fn has_looked(&self) {
+    /// Restarts the step count and the step clock, so that the wait is not charged to a step.
+    fn end_event_poll(&self) {
         let coarse = self.clock.coarse();
         self.stats.steps.set(0);
-        self.stats.coarse.set(coarse);
-        self.stats.looked_at.set(coarse);
-        self.follow_processor(coarse);
+        self.stats.step_began_at.set(coarse);
+        self.stats.polled_at.set(coarse);
+        self.sample_cpu_time_if_due(coarse);
     }
 
-    pub(crate) fn has_something_to_do(&self) -> bool {
-        self.is_stopping.get() || self.executor.has_work() || self.executor.has_remote() || self.hooks.is_idling()
+    /// Whether the loop must not block in its next wait.
+    pub(crate) fn has_something_to_run(&self) -> bool {
+        self.is_stopping.get() || self.executor.has_work() || self.executor.has_remote() || self.hooks.has_idle_hook()
     }
 
-    /// How long the loop may wait, as far as it knows.
+    /// How long the loop may wait, from its own queue and timers.
     pub(crate) fn limit(&self) -> Limit {
-        if self.has_something_to_do() {
+        if self.has_something_to_run() {
             return Limit::Zero;
         }
         let mut timers = self.timers.borrow_mut();
@@ -156,7 +166,7 @@ impl Inner {
         timers.next_deadline().map_or(Limit::None, Limit::Deadline)
     }
 
-    /// Waits for I/O until the next thing is to be done, and for at most `limit`.
+    /// Waits for I/O until the next deadline, and for at most `limit`.
     fn wait_for_next(&self, limit: Option<Duration>) {
         let next = match self.limit() {
             Limit::Deadline(deadline) => Limit::Deadline(self.stats.batch.delay(deadline)),
@@ -178,9 +188,9 @@ impl Inner {
         Duration::from_nanos(deadline.saturating_sub(self.clock.now()))
     }
 
-    /// Before some of the sleeps, gives back the memory that a peak of timers has left. Not before each one, so that a
-    /// load which comes and goes with each turn pays for it rarely.
-    fn give_memory_back(&self) {
+    /// Releases the timers' memory after a peak, at every 64th blocking wait. Not at each one, so
+    /// that a load that comes and goes with each turn rarely pays for it.
+    fn shrink_timers_now_and_then(&self) {
         const SLEEPS: u8 = 64;
         let sleeps = self.stats.sleeps.get().wrapping_add(1);
         self.stats.sleeps.set(sleeps);
@@ -190,56 +200,64 @@ impl Inner {
     }
 
     /// Waits for I/O, and wakes the tasks whose sources are ready.
+    ///
+    /// The wakers are user code; the reactor calls them with no borrow live.
     pub(crate) fn wait(&self, limit: Limit) {
-        // Other threads may interrupt the wait only while it is announced. If one has come before, there is none.
+        // Other threads interrupt a wait only after it is announced here. `None` means that one has
+        // queued something before the announcement: then do not block.
         let asleep = if limit == Limit::Zero { None } else { self.executor.fall_asleep() };
         let limit = if asleep.is_some() { limit } else { Limit::Zero };
         if asleep.is_some() {
-            self.give_memory_back();
+            self.shrink_timers_now_and_then();
         }
         let since = if limit == Limit::Zero { None } else { Some(self.clock.now()) };
         let result = match (limit, since) {
             (Limit::After(time), _) => self.reactor.wait(Some(time)),
-            // The reactor does with it what it can at no further system call while the deadline stays the same.
+            // By deadline, so that the reactor sets its timer only if the deadline has changed.
             (Limit::Deadline(deadline), Some(now)) => self.reactor.wait_until(deadline, now),
             (Limit::None, _) => self.reactor.wait(None),
             (Limit::Zero | Limit::Deadline(_), _) => self.reactor.wait(Some(Duration::ZERO)),
         };
+        // Ends the announcement: from here on, wakes from other threads need no system call.
         drop(asleep);
         let slept = since.map(|since| {
             let now = self.clock.now();
-            self.stats.began_at.set(now);
+            self.stats.steps_began_at.set(now);
             now.saturating_sub(since)
         });
         self.count_wait(slept);
         if let Err(error) = result {
-            if !self.stats.has_failed.replace(true) {
+            // A series of failures is reported once.
+            if !self.stats.wait_has_failed.replace(true) {
                 self.report(Kind::Loop, Cause::Io(error));
             }
+            // Timers stay on time meanwhile; only I/O is affected.
             std::thread::park_timeout(match limit {
                 Limit::Zero => Duration::ZERO,
-                Limit::Deadline(deadline) => self.until(deadline).min(REST),
-                Limit::After(_) | Limit::None => REST,
+                Limit::Deadline(deadline) => self.until(deadline).min(PAUSE_AFTER_ERROR),
+                Limit::After(_) | Limit::None => PAUSE_AFTER_ERROR,
             });
         } else {
-            self.stats.has_failed.set(false);
+            self.stats.wait_has_failed.set(false);
         }
     }
 
-    /// The same under a virtual clock: instead of waiting for a deadline, it jumps there, if that can be the next thing to
-    /// happen.
+    /// As `wait_for_next` under a virtual clock: jumps to the next deadline instead of waiting for
+    /// it, if nothing else can happen before.
     fn wait_virtually(&self, clock: &dyn Clock, limit: Option<Duration>) {
         self.wait(Limit::Zero);
-        if self.has_something_to_do() || self.is_timer_due() {
+        if self.has_something_to_run() || self.is_timer_due() {
             return;
         }
+        // A blocking job takes real time. Its end wakes the loop.
         if self.lanes.pending() > 0 {
             return self.wait(Limit::of(limit));
         }
         if self.reactor.waiting() > 0 {
-            // All of it, whatever the limit: the clock must not jump past I/O that is on its way.
-            self.wait(Limit::of(Some(self.grace)));
-            if self.has_something_to_do() {
+            // The whole grace, whatever the limit: the clock must not jump past I/O that is about
+            // to arrive.
+            self.wait(Limit::of(Some(self.io_grace)));
+            if self.has_something_to_run() {
                 return;
             }
         }
@@ -256,21 +274,23 @@ impl Inner {
         next.is_some_and(|deadline| deadline <= self.clock.now())
     }
 
-    /// Queues what is due, by deadline, then by insertion. What is more than fits into a turn stays, in order, for the next.
+    /// Queues the timers that are due, by deadline, then by insertion. Those beyond the limit of a
+    /// turn stay in the wheel, in order.
     fn queue_due_timers(&self) {
         if self.timers.borrow().len() == 0 {
             return;
         }
-        // Taken out first, and queued second: a waker is foreign code and may insert timers.
+        // Taken out before they are queued: a waker is user code and may insert timers, so no
+        // borrow may be live then.
         let mut due = self.stats.due.take();
         let now = self.clock.now();
-        due.extend(self.timers.borrow_mut().expire(now).take(TIMERS_A_TURN));
+        due.extend(self.timers.borrow_mut().expire(now).take(TIMERS_PER_TURN));
         self.stats.batch.add(due.len(), now);
         for timer in due.drain(..) {
             match timer {
                 Due::Task(key) => self.executor.spawner().wake(key),
                 Due::Wake(waker) => self.contain(Kind::Waker, None, || waker.wake()),
-                // Refused only by a loop that is closed, which has no turns.
+                // Fails only on a closed loop, which runs no turns.
                 Due::Call(call) => _ = self.executor.spawner().schedule(call),
             }
         }
@@ -278,11 +298,14 @@ impl Inner {
     }
 }
 
-/// How many steps may run before the next look, going by `steps` that took so many nanoseconds, and by how long it is to the next
+/// The number of steps until the next event poll.
+///
+/// Estimated from the last `steps`, which took `took` nanoseconds, and the time until the next
 /// timer.
 fn steps_that_fit(steps: u32, took: u64, until_next_timer: Option<u64>) -> u32 {
-    let time = until_next_timer.map_or(TIME_BETWEEN_LOOKS, |until| until.clamp(TIME_BEFORE_TIMERS, TIME_BETWEEN_LOOKS));
-    (u64::from(steps) * time / took).clamp(1, STEPS_BETWEEN_LOOKS.into()) as u32
+    let time =
+        until_next_timer.map_or(TIME_BETWEEN_POLLS, |until| until.clamp(MIN_TIME_BETWEEN_POLLS, TIME_BETWEEN_POLLS));
+    (u64::from(steps) * time / took).clamp(1, STEPS_BETWEEN_POLLS.into()) as u32
 }
 
 #[cfg(test)]
@@ -290,15 +313,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn steps_between_looks_go_by_their_length_and_by_the_next_timer() {
-        // Of a microsecond each, and of ten.
+    fn steps_between_polls_follow_their_duration_and_the_next_timer() {
+        // Steps of one microsecond, and of ten.
         assert_eq!(steps_that_fit(20, 20_000, None), 50);
         assert_eq!(steps_that_fit(20, 200_000, None), 5);
         assert_eq!(steps_that_fit(20, 20_000, Some(u64::MAX)), 50, "a far timer changes nothing");
-        assert_eq!(steps_that_fit(20, 20_000, Some(30_000)), 30, "the look comes when the timer is due");
+        assert_eq!(steps_that_fit(20, 20_000, Some(30_000)), 30, "the event poll comes when the timer is due");
         assert_eq!(steps_that_fit(20, 200_000, Some(30_000)), 3);
-        assert_eq!(steps_that_fit(20, 20_000, Some(0)), 5, "many near timers do not make a look of each step");
-        assert_eq!(steps_that_fit(20, 20_000_000, Some(0)), 1, "at least one runs");
-        assert_eq!(steps_that_fit(61, 1, None), STEPS_BETWEEN_LOOKS, "and no more than this, however short");
+        assert_eq!(steps_that_fit(20, 20_000, Some(0)), 5, "near timers do not cause an event poll per step");
+        assert_eq!(steps_that_fit(20, 20_000_000, Some(0)), 1, "at least one step runs");
+        assert_eq!(steps_that_fit(61, 1, None), STEPS_BETWEEN_POLLS, "never more than the maximum");
     }
 }

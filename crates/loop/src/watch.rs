@@ -1,7 +1,9 @@
-//! Readers and writers: callbacks that run for as long as an I/O object is ready, asyncio's `add_reader` and `add_writer`.
+//! Readers and writers: callbacks that run while an I/O object is ready (asyncio's `add_reader` and
+//! `add_writer`).
 //!
-//! Each is a task of its own that holds its source, so the object stays open while it is watched. What is told is a level, as
-//! in asyncio, although sources know edges: after each call the operating system is asked whether the object is ready still.
+//! Each is a task that holds its source, so the object stays open while it is watched. As in
+//! asyncio, readers are level-triggered, although sources are edge-triggered: after each call, the
+//! task asks the operating system whether the object is still ready.
 
 use std::panic::Location;
 use std::rc::Rc;
@@ -9,16 +11,16 @@ use std::rc::Rc;
 use picot_context::{Cause, Kind, Origin, Place, Report, catch};
 use picot_reactor::{Direction, Pollable, Source};
 
-use crate::handle::{LoopHandle, open};
+use crate::handle::{LoopHandle, expect_open};
 use crate::time::sleep::yield_now;
 use crate::watches::Watches;
 
 impl LoopHandle {
-    /// Calls `call` once in each turn in which `source` can be read, until the reader is removed. It takes the place of the
-    /// source's reader before it, if there is one; a writer is another matter. The source is kept alive by this.
+    /// Calls `call` once per turn while `source` can be read, until the reader is removed.
     ///
-    /// The callback may use the source, or the object itself. If it reads nothing, it is called again in the next turn. If it
-    /// panics, that is reported, and it is called again all the same.
+    /// Replaces an earlier reader of the source; a writer is independent. The reader keeps the
+    /// source alive. The callback may use the source or the object itself. If it reads nothing, it
+    /// is called again in the next turn. If it panics, the panic is reported, and the reader stays.
     ///
     /// # Panics
     /// If the loop is closed.
@@ -51,22 +53,67 @@ impl LoopHandle {
         self.watch("reader", source, Direction::Read, Location::caller(), call);
     }
 
-    /// As [`add_reader`](LoopHandle::add_reader), for turns in which `source` can be written to. That is nearly always so; remove
-    /// the writer when there is nothing to write.
+    /// Calls `call` once per turn while `source` can be written to, until the writer is removed.
+    ///
+    /// Otherwise it is as [`add_reader`](LoopHandle::add_reader). A source can nearly always be
+    /// written to, so remove the writer when there is nothing to write.
     ///
     /// # Panics
     /// If the loop is closed.
+    ///
+    /// ```
+    /// use std::{io::Write, os::unix::net::UnixStream, rc::Rc};
+    /// use picot_loop::EventLoop;
+    ///
+    /// let event_loop = EventLoop::new().unwrap();
+    /// let (near, _far) = UnixStream::pair()?;
+    /// near.set_nonblocking(true)?;
+    /// let source = Rc::new(event_loop.handle().register(near)?);
+    /// let handle = event_loop.handle();
+    /// event_loop.handle().add_writer(&source, move |source| {
+    ///     source.get_ref().write_all(b"!").unwrap();
+    ///     handle.stop();
+    /// });
+    /// event_loop.run_forever().unwrap();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[track_caller]
     pub fn add_writer<T: Pollable + 'static>(&self, source: &Rc<Source<T>>, call: impl FnMut(&Source<T>) + 'static) {
         self.watch("writer", source, Direction::Write, Location::caller(), call);
     }
 
-    /// Removes the reader of `source`; it is not called any more. Returns whether there was one: not if the loop is closed.
+    /// Removes the reader of `source`. Returns false if there is none, or if the loop is closed.
+    ///
+    /// ```
+    /// use std::{os::unix::net::UnixStream, rc::Rc};
+    ///
+    /// # let event_loop = picot_loop::EventLoop::new().unwrap();
+    /// let (near, _far) = UnixStream::pair()?;
+    /// near.set_nonblocking(true)?;
+    /// let source = Rc::new(event_loop.handle().register(near)?);
+    /// event_loop.handle().add_reader(&source, |_| ());
+    /// assert!(event_loop.handle().remove_reader(&source));
+    /// assert!(!event_loop.handle().remove_reader(&source));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn remove_reader<T>(&self, source: &Rc<Source<T>>) -> bool {
         self.inner.watches.remove(Watches::key(source, Direction::Read))
     }
 
-    /// Removes the writer of `source`; it is not called any more. Returns whether there was one: not if the loop is closed.
+    /// Removes the writer of `source`. Returns false if there is none, or if the loop is closed.
+    ///
+    /// ```
+    /// use std::{os::unix::net::UnixStream, rc::Rc};
+    ///
+    /// # let event_loop = picot_loop::EventLoop::new().unwrap();
+    /// let (near, _far) = UnixStream::pair()?;
+    /// near.set_nonblocking(true)?;
+    /// let source = Rc::new(event_loop.handle().register(near)?);
+    /// event_loop.handle().add_writer(&source, |_| ());
+    /// assert!(event_loop.handle().remove_writer(&source));
+    /// assert!(!event_loop.handle().remove_writer(&source));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn remove_writer<T>(&self, source: &Rc<Source<T>>) -> bool {
         self.inner.watches.remove(Watches::key(source, Direction::Write))
     }
@@ -81,13 +128,13 @@ impl LoopHandle {
         call: impl FnMut(&Source<T>) + 'static,
     ) {
         let watching = watch(source.clone(), direction, place, call);
-        open(self.check_open());
+        expect_open(self.check_open());
         let task = self.spawn_at(place, Some(name), watching);
         self.inner.watches.set(Watches::key(source, direction), task);
     }
 }
 
-/// Calls `call` whenever the source is ready, until it is dropped or the operating system refuses to tell.
+/// Calls `call` while the source is ready, until this future is dropped or a check fails.
 async fn watch<T: Pollable>(
     source: Rc<Source<T>>,
     direction: Direction,
@@ -102,9 +149,11 @@ async fn watch<T: Pollable>(
     loop {
         match source.check(direction) {
             Ok(()) => {
+                // User code runs here. A panic is reported, and the watch goes on, as in asyncio.
                 if let Err(payload) = catch(|| call(&source)) {
                     report(Cause::Panic(payload));
                 }
+                // Once per turn, so that a source that stays ready does not starve the others.
                 yield_now().await;
             }
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {

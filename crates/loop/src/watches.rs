@@ -7,7 +7,8 @@ use std::rc::Rc;
 use picot_executor::Task;
 use picot_reactor::{Direction, Source};
 
-/// The watching tasks, by the address of the source that each of them holds, and the direction.
+/// The watching tasks, by direction and the address of the source. Each task holds its source, so
+/// the address is not reused while the entry exists.
 #[derive(Default)]
 pub(crate) struct Watches(RefCell<HashMap<(usize, Direction), Task<()>>>);
 
@@ -17,18 +18,19 @@ impl Watches {
     }
 
     pub(crate) fn set(&self, key: (usize, Direction), task: Task<()>) {
+        // Cancelled and dropped after the borrow ends: the callback's captures are user code.
         let old = self.0.borrow_mut().insert(key, task);
         if let Some(old) = old {
-            old.cancel("another one took its place");
+            old.cancel("another callback replaced it");
         }
     }
 
     pub(crate) fn remove(&self, key: (usize, Direction)) -> bool {
         let task = self.0.borrow_mut().remove(&key);
-        task.is_some_and(|task| task.cancel("it was removed"))
+        task.is_some_and(|task| task.cancel("the callback was removed"))
     }
 
-    /// Lets go of the tasks, which end with the loop.
+    /// Drops the handles. The tasks themselves end when the executor closes.
     pub(crate) fn clear(&self) {
         drop(self.0.take());
     }

@@ -1,4 +1,4 @@
-//! Dead ends of a loop whose process has no other thread, or has none any more. A program without a test harness, which would be
+//! Dead ends in a process without other threads. A program without a test harness, which would be
 //! another thread. Threads are counted on Linux only.
 
 use std::future::pending;
@@ -14,25 +14,25 @@ fn main() {
     if !cfg!(target_os = "linux") {
         return;
     }
-    // A tool that runs the test may have a thread of its own in this process, such as a profiler's or a sanitizer's. Then
-    // nothing here is alone.
+    // A tool, such as a profiler or a sanitizer, may have a thread in this process. Then the
+    // process is never alone.
     let threads = std::fs::read_dir("/proc/self/task").unwrap().count();
     if threads == 1 {
-        alone_a_dead_end_is_an_error_at_once();
-        a_dead_end_that_another_thread_has_ended_is_no_error_when_the_thread_is_gone();
-        a_dead_end_whose_other_thread_goes_away_is_an_error();
+        without_other_threads_a_dead_end_is_an_error_at_once();
+        a_dead_end_that_an_ended_thread_has_resolved_is_no_error();
+        a_dead_end_is_an_error_once_the_last_other_thread_has_ended();
     } else {
         println!("skipped: there are {} other threads", threads - 1);
     }
 }
 
-fn alone_a_dead_end_is_an_error_at_once() {
+fn without_other_threads_a_dead_end_is_an_error_at_once() {
     let event_loop = EventLoop::builder().deadlock_delay(Duration::MAX).build().unwrap();
     event_loop.handle().set_error_hook(|_| ());
     assert_eq!(event_loop.run_until_complete(pending::<()>()), Err(RunError::DeadEnd));
 }
 
-/// A loop at whose dead ends a thread is told to go on; and that thread, which first gets a waker.
+/// A loop whose dead end sends its waker to another thread, which then runs `then`.
 fn with_thread(then: impl FnOnce(Waker) + Send + 'static) -> (EventLoop, mpsc::Sender<Waker>, thread::JoinHandle<()>) {
     let event_loop = EventLoop::builder().deadlock_delay(Duration::ZERO).build().unwrap();
     let ((wakers, waker), (go, may_go)) = (mpsc::channel(), mpsc::channel());
@@ -45,7 +45,7 @@ fn with_thread(then: impl FnOnce(Waker) + Send + 'static) -> (EventLoop, mpsc::S
     (event_loop, wakers, thread)
 }
 
-fn a_dead_end_that_another_thread_has_ended_is_no_error_when_the_thread_is_gone() {
+fn a_dead_end_that_an_ended_thread_has_resolved_is_no_error() {
     let (event_loop, wakers, thread) = with_thread(Waker::wake);
     let mut is_first = true;
     let result = event_loop.run_until_complete(async {
@@ -65,7 +65,7 @@ fn a_dead_end_that_another_thread_has_ended_is_no_error_when_the_thread_is_gone(
     assert_eq!(result, Ok(7));
 }
 
-fn a_dead_end_whose_other_thread_goes_away_is_an_error() {
+fn a_dead_end_is_an_error_once_the_last_other_thread_has_ended() {
     let (event_loop, wakers, _thread) = with_thread(drop);
     let result = event_loop.run_until_complete(poll_fn(|cx| {
         wakers.send(cx.waker().clone()).unwrap();

@@ -1,4 +1,4 @@
-//! Memory that a peak has taken goes back. A binary of its own, for an allocator that counts.
+//! The loop releases the memory of a peak. A binary of its own, for a counting allocator.
 
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -9,9 +9,9 @@ use picot_testkit::alloc::{Counting, live_bytes};
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// A second test would run beside this one and allocate, too.
+/// The only test here: a second one would run beside it and allocate, too.
 #[test]
-fn memory_of_a_peak_of_timers_goes_back_at_the_end_of_a_run_and_while_it_sleeps() {
+fn memory_of_a_peak_of_timers_is_released_at_the_end_of_a_run_and_in_sleeps() {
     let event_loop = EventLoop::builder().clock(&VirtualClock::new()).build().unwrap();
     let second = Duration::from_secs(1);
     let run = |peak: fn()| {
@@ -40,8 +40,8 @@ fn memory_of_a_peak_of_timers_goes_back_at_the_end_of_a_run_and_while_it_sleeps(
         assert!(left < 132_000, "{left} bytes are left of a peak of {name}");
     }
 
-    // Within one run: one of 64 sleeps tries to give back, and the sleeping task itself may have taken a late place at
-    // first. A virtual clock never sleeps, so this needs a real one.
+    // Within one run: every 64th sleep shrinks, and the sleeping task itself may have a high index
+    // at first. A virtual clock never sleeps, so this needs a real one.
     drop(event_loop);
     let event_loop = EventLoop::new().unwrap();
     let left = event_loop.run_until_complete(async {

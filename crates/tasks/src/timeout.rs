@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use picot_context::{Escaped, Place};
-use picot_loop::Instant;
+use picot_loop::{Instant, LoopHandle};
 use pin_project_lite::pin_project;
 
 use crate::cancel::{CancelScope, Run};
@@ -139,7 +139,10 @@ impl<F: Future> Future for Timeout<F> {
         let this = self.project();
         let (duration, place) = (*this.duration, *this.place);
         // Only this future has the scope, so only the deadline cancels it.
-        this.run.poll(cx).map_err(|_| Elapsed { duration, place })
+        this.run.poll(cx).map_err(|_| {
+            let is_virtual = LoopHandle::try_current().is_ok_and(|handle| handle.has_virtual_clock());
+            Elapsed { duration, place, is_virtual }
+        })
     }
 }
 
@@ -184,6 +187,8 @@ pub struct Elapsed {
     /// `None` if the timeout was set for a point in time.
     duration: Option<Duration>,
     place: Place,
+    /// Whether the time passed on a virtual clock: then the program did not wait that long.
+    is_virtual: bool,
 }
 
 impl Elapsed {
@@ -205,6 +210,9 @@ impl fmt::Display for Elapsed {
         f.write_str("timed out")?;
         if let Some(duration) = self.duration {
             write!(f, " after {duration:?}")?;
+        }
+        if self.is_virtual {
+            f.write_str(" on the virtual clock")?;
         }
         write!(f, " (timeout set at {})", Escaped(self.place))
     }

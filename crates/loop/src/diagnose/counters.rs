@@ -1,14 +1,26 @@
-//! Figures about the loop, to be read from any thread.
+//! The loop's metrics, readable from any thread.
 //!
-//! One thread writes, so a counter is a load and a store, with no ordering and no read-modify-write: figures that are read
-//! together may be of different moments, a turn apart. Nothing here decides anything.
+//! Only the loop's thread writes. So a counter is a load and a store, without a read-modify-write
+//! and without an ordering: values that are read together may be a turn apart. No code decides
+//! anything by them.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// A window on a loop's figures; made by [`LoopHandle::metrics`](crate::LoopHandle::metrics). It may be sent to other threads, and outlive the loop.
+/// Access to a loop's metrics; made by [`LoopHandle::metrics`](crate::LoopHandle::metrics).
+///
+/// It may be sent to other threads, and may outlive the loop.
+///
+/// ```
+/// let event_loop = picot_loop::EventLoop::new()?;
+/// let metrics = event_loop.handle().metrics();
+/// event_loop.turn(Some(std::time::Duration::ZERO))?;
+/// let reader = std::thread::spawn(move || metrics.snapshot().turns);
+/// assert_eq!(reader.join().unwrap(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Default)]
 pub struct Metrics(Arc<Counters>);
 
@@ -29,7 +41,7 @@ struct Counters {
     wake_to_run: [AtomicU64; BUCKETS],
 }
 
-/// What exists at one moment.
+/// The values that describe one moment, unlike counters.
 pub(crate) struct Gauges {
     pub(crate) remote: usize,
     pub(crate) tasks: usize,
@@ -39,25 +51,32 @@ pub(crate) struct Gauges {
     pub(crate) blocking: usize,
 }
 
-/// The number of buckets. The last one holds what takes 35 minutes and longer.
+/// The number of buckets. The last one counts durations of 35 minutes and more.
 const BUCKETS: usize = 32;
 
-/// A loop's figures at one moment; made by [`Metrics::snapshot`].
+/// A loop's metrics at one moment; made by [`Metrics::snapshot`].
+///
+/// ```
+/// # let event_loop = picot_loop::EventLoop::new().unwrap();
+/// let snapshot = event_loop.handle().metrics().snapshot();
+/// println!("{} tasks, {} timers", snapshot.tasks, snapshot.timers);
+/// ```
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Snapshot {
     /// Turns since the loop was built.
     pub turns: u64,
-    /// Steps since then: polls of tasks and callbacks.
+    /// Steps since the loop was built: polls of tasks, and callbacks.
     pub steps: u64,
-    /// Waits since then: how often the loop has looked outside.
+    /// Waits since the loop was built, including those that did not block.
     pub waits: u64,
-    /// How long the loop has slept, altogether.
+    /// The total time for which the loop has been blocked in waits.
     pub asleep: Duration,
-    /// Steps that were queued at the end of the last turn, or when [`LoopHandle::metrics`](crate::LoopHandle::metrics) was last called, if that was later.
+    /// Steps that were queued at the end of the last turn, or at the last call of
+    /// [`LoopHandle::metrics`](crate::LoopHandle::metrics) if that was later.
     pub ready: u64,
-    /// What other threads had handed over and was not taken yet, at the last look outside, or at that call; likewise the
-    /// following.
+    /// Calls and tasks from other threads that the loop had not taken yet. This value and those
+    /// below are of the last wait, or of that call if it was later.
     pub remote: u64,
     /// Tasks that had not ended.
     pub tasks: u64,
@@ -65,22 +84,26 @@ pub struct Snapshot {
     pub timers: u64,
     /// I/O objects that were registered.
     pub sources: u64,
-    /// Wakers that waited for these.
+    /// Wakers that waited for an I/O object.
     pub waiting: u64,
     /// Blocking jobs that were not over.
     pub blocking: u64,
-    /// How many steps took how long, in microseconds by powers of two: the first number is of steps below 2 µs, the next of those
-    /// below 4 µs, and so on. As exact as the clock by which steps are timed, which on Linux ticks every few milliseconds: a
-    /// step that did not see a tick counts as one below 2 µs.
+    /// A histogram of the duration of steps, by powers of two.
+    ///
+    /// The first number counts steps below 2 µs, the next one those below 4 µs, and so on. It is as
+    /// exact as the coarse clock, which on Linux ticks every few milliseconds: a step without a
+    /// tick counts as one below 2 µs.
     pub step_times: [u64; BUCKETS],
-    /// How many turns took how long, in the same powers of two, from the end of a wait until all that it had woken had run: so
-    /// long the last of these waited, at the most, and the others less. Turns in which nothing ran do not count. All zero unless
-    /// the loop was built to [measure it](crate::Builder::record_wake_latency).
+    /// A histogram of the time from the end of a wait until everything that it woke has run.
+    ///
+    /// This is an upper bound of how long each woken step waited. The buckets are those of
+    /// `step_times`. Turns without a step do not count. All zero unless the loop was built to
+    /// [measure this](crate::Builder::record_wake_latency).
     pub wake_to_run: [u64; BUCKETS],
 }
 
 impl Metrics {
-    /// The figures as they are now.
+    /// Reads the current values.
     ///
     /// ```
     /// use picot_loop::{EventLoop, yield_now};
@@ -110,7 +133,8 @@ impl Metrics {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let mut times = step_times.each_ref().map(get);
         let steps = get(steps);
-        // Only those that the clock could see are counted one by one.
+        // The loop counts a step in a bucket only if the coarse clock ticked during it. All others
+        // belong to the first bucket.
         times[0] += steps.saturating_sub(times.iter().sum());
         Snapshot {
             turns: get(turns),
@@ -136,7 +160,7 @@ impl Metrics {
         add(&self.0.steps, steps as u64);
     }
 
-    /// Counts a wait, and the time that the loop slept in it.
+    /// Counts a wait, and the time for which the loop was blocked in it.
     #[inline]
     pub(crate) fn count_wait(&self, asleep: Option<u64>) {
         add(&self.0.waits, 1);
@@ -145,8 +169,8 @@ impl Metrics {
         }
     }
 
-    /// Whether another handle exists. Gauges are not written while none could be read.
-    pub(crate) fn is_read(&self) -> bool {
+    /// Whether a `Metrics` exists outside of the loop. Gauges are not written otherwise.
+    pub(crate) fn has_readers(&self) -> bool {
         Arc::strong_count(&self.0) > 1
     }
 
@@ -168,7 +192,7 @@ impl Metrics {
         add(&self.0.step_times[bucket(nanos)], 1);
     }
 
-    /// Counts a turn that ran what a wait had woken, `nanos` after the wait.
+    /// Counts a turn whose last woken step ended `nanos` after the wait.
     pub(crate) fn count_wake(&self, nanos: u64) {
         add(&self.0.wake_to_run[bucket(nanos)], 1);
     }
@@ -178,6 +202,7 @@ fn bucket(nanos: u64) -> usize {
     ((nanos / 1_000).max(1).ilog2() as usize).min(BUCKETS - 1)
 }
 
+// Not `fetch_add`: only the loop's thread writes, so no addition is lost. Relaxed: see the top.
 fn add(counter: &AtomicU64, number: u64) {
     counter.store(counter.load(Ordering::Relaxed) + number, Ordering::Relaxed);
 }

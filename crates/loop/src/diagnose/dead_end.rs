@@ -1,7 +1,8 @@
-//! Dead ends: a loop that has nothing to do, while nothing that it knows of could change that.
+//! Dead ends: the loop has tasks but nothing to do, and nothing that it knows of could change that.
 //!
-//! Another thread may still hold a waker. So where there is one, the loop is patient first, tells of it once a run, and waits
-//! on, for as long as there is one. This file says what a dead end is; which runs end with one, `EventLoop` says.
+//! Another thread may still hold a waker. So if the process has other threads, the loop first waits
+//! for the deadlock delay, then reports the dead end once per run, and waits on. This file detects
+//! and reports a dead end; `EventLoop` decides which runs end with an error.
 
 use std::time::Duration;
 
@@ -10,24 +11,26 @@ use picot_context::{Cause, Kind};
 use crate::inner::Inner;
 use crate::turn::Limit;
 
-/// After a dead end was told of, the threads are counted no more often than this.
-const REST: Duration = Duration::from_secs(1);
+/// After a dead end was reported, the loop counts threads at most this often: it reads a directory.
+const RECOUNT_AFTER: Duration = Duration::from_secs(1);
 
 impl Inner {
     /// Waits while nothing is ready and no timer is set.
     pub(crate) fn wait_without_deadline(&self) {
         let stats = &self.stats;
         if !self.may_be_dead_end() || (stats.has_reported_dead_end.get() && !stats.has_root.get()) {
+            // Reported already, and this run cannot end with an error: only an event helps.
             return self.wait(Limit::None);
         }
-        // Threads are counted once a run, and again whenever none of them has come for a while.
+        // Threads are counted once per run, and again after each delay without an event, so that a
+        // program that is woken from other threads does not pay for it at each wait.
         let is_alone = || !stats.had_other_threads.get() && self.is_alone();
         if !is_alone() {
             stats.had_other_threads.set(true);
-            let is_resting = stats.has_reported_dead_end.get() && !self.error_on_deadlock;
-            let patience = if is_resting { self.patience.max(REST) } else { self.patience };
-            self.wait(Limit::of(Some(patience)));
-            if self.has_something_to_do() || stats.has_failed.get() || !self.may_be_dead_end() {
+            let recounts_rarely = stats.has_reported_dead_end.get() && !self.error_on_deadlock;
+            let delay = if recounts_rarely { self.deadlock_delay.max(RECOUNT_AFTER) } else { self.deadlock_delay };
+            self.wait(Limit::of(Some(delay)));
+            if self.has_something_to_run() || stats.wait_has_failed.get() || !self.may_be_dead_end() {
                 return;
             }
             stats.had_other_threads.set(false);
@@ -39,19 +42,20 @@ impl Inner {
         }
     }
 
-    /// Whether tasks are left, and none of them waits for anything outside that the loop knows of.
+    /// Whether tasks are left, and no I/O and no blocking job is pending.
     fn may_be_dead_end(&self) -> bool {
         self.executor.spawner().task_count() != 0 && self.reactor.waiting() == 0 && self.lanes.pending() == 0
     }
 
-    /// Whether this process has no other thread that could bring anything. The watchdog and idle threads of lanes cannot.
+    /// Whether this process has no other thread that could wake a task. The watchdog and the idle
+    /// threads of the lanes cannot.
     fn is_alone(&self) -> bool {
         let own = 1 + self.lanes.threads() + usize::from(self.watchdog.borrow().is_some());
         threads_of_process().is_some_and(|threads| threads <= own)
     }
 }
 
-/// How many threads this process has, where that can be found out.
+/// The number of threads of this process, if the platform tells it.
 fn threads_of_process() -> Option<usize> {
     if cfg!(target_os = "linux") { Some(std::fs::read_dir("/proc/self/task").ok()?.count()) } else { None }
 }

@@ -1,4 +1,4 @@
-//! The program's hooks, and the watchdog's beside them.
+//! The program's hooks, combined with the watchdog's.
 
 use std::rc::Rc;
 
@@ -6,9 +6,9 @@ use picot_context::{Step, TaskInfo};
 use picot_executor::{Exit, Hooks};
 
 use crate::diagnose::watchdog::Watchdog;
-use crate::handle::{LoopHandle, open};
+use crate::handle::{LoopHandle, expect_open};
 
-/// The executor's hooks of a loop that has a watchdog: the watchdog's, and those of the program.
+/// The executor's hooks on a loop with a watchdog: the watchdog's, and then the program's.
 struct Watched {
     watchdog: Rc<Watchdog>,
     others: Option<Rc<dyn Hooks>>,
@@ -28,6 +28,7 @@ impl Hooks for Watched {
     }
 
     fn before_step(&self, step: Step) {
+        // First, so that the watchdog also times the program's hook.
         self.watchdog.begin_step(step);
         self.others(|others| others.before_step(step));
     }
@@ -56,18 +57,44 @@ impl Hooks for Watched {
 }
 
 impl LoopHandle {
-    /// Calls `hooks` for every task, every step and every wait, in place of the hooks set before.
+    /// Sets hooks that are called for every task, step and wait. Replaces earlier ones.
     ///
     /// # Panics
     /// If the loop is closed: the hooks would never be called.
+    ///
+    /// ```
+    /// use std::{cell::Cell, rc::Rc};
+    /// use picot_loop::{EventLoop, Hooks, Step};
+    ///
+    /// #[derive(Default)]
+    /// struct Steps(Cell<u32>);
+    ///
+    /// impl Hooks for Steps {
+    ///     fn after_step(&self, _: Step) {
+    ///         self.0.set(self.0.get() + 1);
+    ///     }
+    /// }
+    /// let event_loop = EventLoop::new()?;
+    /// let steps = Rc::new(Steps::default());
+    /// event_loop.handle().set_hooks(steps.clone());
+    /// event_loop.run_until_complete(async {})?;
+    /// assert_eq!(steps.0.get(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[doc(alias = "set_task_factory")]
     #[track_caller]
     pub fn set_hooks(&self, hooks: Rc<dyn Hooks>) {
-        open(self.check_not_ended());
+        expect_open(self.check_not_ended());
         self.install_hooks(Some(hooks));
     }
 
     /// Removes the hooks.
+    ///
+    /// ```
+    /// let event_loop = picot_loop::EventLoop::new()?;
+    /// event_loop.handle().reset_hooks();
+    /// # Ok::<(), picot_loop::LoopError>(())
+    /// ```
     pub fn reset_hooks(&self) {
         self.install_hooks(None);
     }

@@ -1,4 +1,4 @@
-//! When the loop's figures are brought up to date.
+//! When the loop updates its metrics.
 
 use crate::diagnose::counters::{Gauges, Metrics};
 use crate::handle::LoopHandle;
@@ -9,25 +9,25 @@ impl Inner {
     #[inline]
     pub(crate) fn count_turn(&self, steps: usize) {
         self.metrics.count_turn(steps);
-        if self.metrics.is_read() {
+        if self.metrics.has_readers() {
             self.metrics.set_ready(self.executor.ready());
         }
     }
 
-    /// Counts a wait, and the time that the loop slept in it.
+    /// Counts a wait, and the time for which the loop was blocked in it.
     #[inline]
     pub(crate) fn count_wait(&self, asleep: Option<u64>) {
         self.metrics.count_wait(asleep);
-        if self.metrics.is_read() {
+        if self.metrics.has_readers() {
             self.update_gauges();
         }
     }
 
-    /// Out of line, because most loops have no reader of their figures.
+    /// Out of line, because most loops have no reader of their metrics.
     #[inline(never)]
     fn update_gauges(&self) {
         self.metrics.set_gauges(&Gauges {
-            // Counting an inbox costs more than the rest of this, so an empty one is not counted.
+            // Counting the inbox costs more than all the rest, so an empty one is not counted.
             remote: if self.executor.has_remote() { self.executor.remote_len() } else { 0 },
             tasks: self.executor.spawner().task_count(),
             timers: self.timers.borrow().len(),
@@ -39,7 +39,7 @@ impl Inner {
 }
 
 impl LoopHandle {
-    /// Returns the loop's figures, to be read at any time and from any thread.
+    /// Returns access to the loop's metrics, for any thread and at any time.
     ///
     /// ```
     /// let event_loop = picot_loop::EventLoop::new().unwrap();

@@ -1,4 +1,4 @@
-//! What tells how the loop is doing: figures, the watchdog, slow steps, dead ends.
+//! Diagnosis: metrics, hooks, the watchdog, slow steps, and dead ends.
 
 pub(crate) mod counters;
 pub(crate) mod dead_end;

@@ -1,4 +1,4 @@
-//! Slow steps: timed by the coarse clock, and reported with the time that the thread ran.
+//! Slow steps: timed by the coarse clock, and reported with the processor time that they used.
 
 use std::time::Duration;
 
@@ -7,52 +7,61 @@ use picot_context::{Cause, Kind, Origin, Report, StepTime};
 use crate::inner::Inner;
 
 impl Inner {
-    /// Times the step that ends here, and reports it if it was slow. It is still the running one, and so has a name. Returns
-    /// whether the coarse clock has moved.
+    /// Times the step that ends here, and reports it if it was slow. Returns true if the coarse
+    /// clock has ticked during it.
+    ///
+    /// Called while the step is still the current one, so that the report has its name.
     #[inline]
     pub(crate) fn after_step(&self) -> bool {
         self.stats.steps.set(self.stats.steps.get() + 1);
         let now = self.clock.coarse();
-        let took = now.saturating_sub(self.stats.coarse.replace(now));
+        let took = now.saturating_sub(self.stats.step_began_at.replace(now));
         if took != 0 {
-            self.has_taken(took, now);
+            self.step_took_time(took, now);
         }
         took != 0
     }
 
-    /// A step that ends `now` has taken some time that the coarse clock could see.
+    /// Handles a step that ends at `now`, in which the coarse clock has ticked. Cold: most steps
+    /// are shorter than a tick.
     #[cold]
-    fn has_taken(&self, took: u64, now: u64) {
+    fn step_took_time(&self, took: u64, now: u64) {
         self.metrics.count_step(took);
-        // Printing a panic and its backtrace may take longer than the step: the panic is reported, and that is enough.
+        // The panic hook may take longer to print a backtrace than the step took. The panic itself
+        // is reported anyway.
         let has_panicked = picot_context::take_panicked().is_some_and(|step| Some(step) == picot_context::running());
-        // A virtual clock stands still: a step that moves it does not take the time that it skips.
+        // A step that advances a virtual clock does not take the time that it skips.
         let is_real = self.clock.as_virtual().is_none();
-        if took >= self.slow_step && is_real && !has_panicked && !self.executor.was_exclusive() {
+        if took >= self.slow_step_limit && is_real && !has_panicked && !self.executor.was_exclusive() {
             self.report_slow_step(took);
         }
-        self.follow_processor(now);
+        self.sample_cpu_time_if_due(now);
     }
 
     fn report_slow_step(&self, took: u64) {
         let origin = Origin::running().unwrap_or(Origin::new(Kind::Loop));
-        let ran =
-            self.clock.processor().map(|ran| Duration::from_nanos(ran.saturating_sub(self.stats.ran.get()).min(took)));
+        let ran = self
+            .clock
+            .thread_cpu_time()
+            .map(|ran| Duration::from_nanos(ran.saturating_sub(self.stats.cpu_time.get()).min(took)));
         let cause = Cause::SlowStep(StepTime::new(Duration::from_nanos(took), ran));
         self.executor.spawner().report(Report::new(origin, cause));
     }
 
-    /// Reads how long the thread has run, so that a slow step's part of that is known at its end. Not more often than four times
-    /// in each limit of slow steps, because it is a system call.
-    pub(crate) fn follow_processor(&self, coarse: u64) {
-        if coarse.saturating_sub(self.stats.ran_at.get()) >= self.slow_step / 4 {
-            self.note_processor(coarse);
+    /// Samples the processor time at most four times per slow-step limit, because it is a system
+    /// call.
+    ///
+    /// A report of a slow step needs a sample from before the step.
+    pub(crate) fn sample_cpu_time_if_due(&self, coarse: u64) {
+        if coarse.saturating_sub(self.stats.cpu_read_at.get()) >= self.slow_step_limit / 4 {
+            self.sample_cpu_time(coarse);
         }
     }
 
+    /// Samples the thread's processor time.
     #[cold]
-    pub(crate) fn note_processor(&self, coarse: u64) {
-        self.stats.ran_at.set(coarse);
-        self.stats.ran.set(self.clock.processor().unwrap_or(0));
+    pub(crate) fn sample_cpu_time(&self, coarse: u64) {
+        self.stats.cpu_read_at.set(coarse);
+        self.stats.cpu_time.set(self.clock.thread_cpu_time().unwrap_or(0));
     }
 }

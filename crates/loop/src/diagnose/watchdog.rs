@@ -1,8 +1,8 @@
 //! The watchdog: a thread that reports a step while the step still runs.
 //!
 //! It finds steps that never end, which no report at their end can. It costs a thread, and an
-//! uncontended lock at the beginning and the end of each step, so it runs only if the builder asks for
-//! it. It reports; it stops nothing.
+//! uncontended lock at the beginning and the end of each step, so it runs only if the builder asks
+//! for it. It reports; it stops nothing.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -14,9 +14,20 @@ use parking::{Parker, Unparker};
 use picot_context::{Place, Step, TaskId, TaskInfo, catch};
 use picot_reactor::Reactor;
 
-/// A step that has not ended; see [`Builder::watchdog`](crate::Builder::watchdog).
+/// A step that exceeds the watchdog's limit; see [`Builder::watchdog`](crate::Builder::watchdog).
 ///
-/// Displayed, it is a line for a log.
+/// Its `Display` is one line for a log.
+///
+/// ```
+/// use std::time::Duration;
+/// use picot_loop::{EventLoop, Stuck};
+///
+/// fn log(stuck: &Stuck) {
+///     eprintln!("{} exceeds {:?}: {stuck}", stuck.place, stuck.limit);
+/// }
+/// let event_loop = EventLoop::builder().watchdog(Duration::from_secs(1), log).build()?;
+/// # Ok::<(), picot_loop::LoopError>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Stuck {
@@ -26,7 +37,7 @@ pub struct Stuck {
     pub place: Place,
     /// The name of the loop's thread.
     pub thread: Option<String>,
-    /// The step has taken longer than this.
+    /// The watchdog's limit, which the step has exceeded.
     pub limit: Duration,
 }
 
@@ -36,7 +47,7 @@ impl fmt::Display for Stuck {
             Some(id) => write!(f, "{}", TaskInfo::new(id, None, self.place))?,
             None => write!(f, "the callback from {}", self.place)?,
         }
-        write!(f, " has kept the loop from everything else for more than {:.0?}, and does so still", self.limit)?;
+        write!(f, " has blocked the loop for more than {:.0?} and still runs", self.limit)?;
         match &self.thread {
             Some(thread) => write!(f, ", on the thread {thread:?}"),
             None => Ok(()),
@@ -46,7 +57,7 @@ impl fmt::Display for Stuck {
 
 type Hook = Box<dyn FnMut(&Stuck) + Send>;
 
-/// What a loop is to be built with.
+/// The builder's options for the watchdog.
 pub(crate) struct WatchdogOptions {
     pub(crate) limit: Duration,
     pub(crate) hook: Hook,
@@ -58,42 +69,44 @@ impl fmt::Debug for WatchdogOptions {
     }
 }
 
-/// The loop's side of it. Dropping it ends the thread.
+/// The loop's side of the watchdog. Dropping it ends the thread.
 pub(crate) struct Watchdog {
-    seen: Arc<Mutex<Seen>>,
-    /// Knows whether this is a process that was forked from the thread's, which may have held the lock in that moment.
+    shared: Arc<Mutex<Shared>>,
+    /// For `is_forked`: in a forked child the thread does not exist, and it may have held the lock
+    /// at the fork.
     reactor: Reactor,
     unparker: Unparker,
-    /// What was seen when each of the steps began that run now, one inside of the other: a task may be spawned eagerly.
+    /// A stack: what was published when each current step began. A step runs inside another one
+    /// when a task is spawned eagerly.
     outer: RefCell<Vec<Option<Step>>>,
-    /// Whether an exclusive section lasts, from which it looks away.
+    /// Whether an exclusive section lasts, in which no step is published.
     is_exclusive: Cell<bool>,
 }
 
-/// What the thread is to see.
+/// What the loop publishes to the watchdog's thread.
 #[derive(Default)]
-struct Seen {
-    /// The number of steps that have begun.
+struct Shared {
+    /// The number of steps that have begun: tells a long step from two short ones.
     number: u64,
     step: Option<Step>,
     is_over: bool,
 }
 
-fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
-    seen.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Watchdog {
-    /// Starts the thread, for a loop on this one.
+    /// Starts the watchdog's thread, for a loop on this thread.
     pub(crate) fn start(options: WatchdogOptions, reactor: &Reactor) -> std::io::Result<Watchdog> {
         let (parker, unparker) = parking::pair();
-        let seen = Arc::<Mutex<Seen>>::default();
-        let watched = seen.clone();
+        let shared = Arc::<Mutex<Shared>>::default();
+        let watched = shared.clone();
         let name = thread::current().name().map(str::to_string);
         let watch = move || watch(&watched, &parker, options, name);
         thread::Builder::new().name("picot-watchdog".into()).spawn(watch)?;
         Ok(Watchdog {
-            seen,
+            shared,
             reactor: reactor.clone(),
             unparker,
             outer: RefCell::default(),
@@ -101,17 +114,17 @@ impl Watchdog {
         })
     }
 
-    /// What the thread is to see; none in a forked child, where there is no such thread.
-    fn seen(&self) -> Option<MutexGuard<'_, Seen>> {
-        if self.reactor.is_forked() { None } else { Some(lock(&self.seen)) }
+    /// Locks the shared state. `None` in a forked child, where the thread does not exist.
+    fn shared(&self) -> Option<MutexGuard<'_, Shared>> {
+        if self.reactor.is_forked() { None } else { Some(lock(&self.shared)) }
     }
 
-    /// Shows a step, or none. Returns what was shown before.
+    /// Publishes a step, or none. Returns what was published before.
     fn set_step(&self, step: Option<Step>) -> Option<Step> {
         let step = step.filter(|_| !self.is_exclusive.get());
-        let mut seen = self.seen()?;
-        seen.number += u64::from(step.is_some());
-        std::mem::replace(&mut seen.step, step)
+        let mut shared = self.shared()?;
+        shared.number += u64::from(step.is_some());
+        std::mem::replace(&mut shared.step, step)
     }
 
     pub(crate) fn begin_step(&self, step: Step) {
@@ -129,46 +142,48 @@ impl Watchdog {
         self.set_step(picot_context::running());
     }
 
-    /// Looks away while `f` runs.
-    pub(crate) fn look_away<R>(&self, f: impl FnOnce() -> R) -> R {
-        struct Again<'a>(&'a Watchdog, Option<Step>);
-        impl Drop for Again<'_> {
+    /// Runs `f` while no step is published, so that the watchdog ignores its duration.
+    pub(crate) fn pause_while<R>(&self, f: impl FnOnce() -> R) -> R {
+        struct Restore<'a>(&'a Watchdog, Option<Step>);
+        impl Drop for Restore<'_> {
             fn drop(&mut self) {
                 self.0.set_step(self.1);
             }
         }
-        let step = self.seen().and_then(|mut seen| seen.step.take());
-        let _again = Again(self, step);
+        let step = self.shared().and_then(|mut shared| shared.step.take());
+        let _restore = Restore(self, step);
         f()
     }
 }
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        if let Some(mut seen) = self.seen() {
-            seen.is_over = true;
-            drop(seen);
+        if let Some(mut shared) = self.shared() {
+            shared.is_over = true;
+            drop(shared);
             self.unparker.unpark();
         }
     }
 }
 
-/// Looks once every `limit`. A step that is there twice has taken longer than that.
-fn watch(seen: &Mutex<Seen>, parker: &Parker, mut options: WatchdogOptions, thread: Option<String>) {
-    let (mut last, mut told) = (0, 0);
+/// The watchdog's thread: wakes up once per `limit`. A step that is published at two wake-ups in a
+/// row has taken longer than that.
+fn watch(shared: &Mutex<Shared>, parker: &Parker, mut options: WatchdogOptions, thread: Option<String>) {
+    let (mut last, mut reported) = (0, 0);
     loop {
         parker.park_timeout(options.limit);
-        let seen = lock(seen);
-        if seen.is_over {
+        let shared = lock(shared);
+        if shared.is_over {
             return;
         }
-        let (number, step) = (seen.number, seen.step);
-        drop(seen);
-        if let Some(step) = step.filter(|_| number == last && number != told) {
-            told = number;
+        let (number, step) = (shared.number, shared.step);
+        drop(shared);
+        if let Some(step) = step.filter(|_| number == last && number != reported) {
+            reported = number;
             let (task, place, limit) = (step.task_id(), step.place(), options.limit);
             let stuck = Stuck { task, place, thread: thread.clone(), limit };
-            // std's panic hook has printed a panic of the hook. The watchdog goes on with the next step.
+            // User code; the lock is released. std's panic hook prints a panic of it, and the
+            // watchdog goes on with the next step.
             let _ = catch(|| (options.hook)(&stuck));
         }
         last = if step.is_some() { number } else { 0 };

@@ -1,9 +1,9 @@
-//! Batches of timers: when timers come faster than the thread can wake up for each, the loop takes
-//! those that are close together in one wake-up.
+//! Batches of timers: if timers are due faster than the thread can wake up for each, one wake-up
+//! handles those that are close together.
 //!
 //! This is a leaky bucket. Each timer that was due adds a cost, which time pays off. A timer that
-//! comes alone finds the bucket empty and is never delayed. In a burst the debt grows up to a limit,
-//! and the next wait lasts until enough of it is paid.
+//! comes alone finds the bucket empty and is never delayed. In a burst the debt grows up to a
+//! limit, and the next wait lasts until enough of it is paid.
 
 use std::cell::Cell;
 
@@ -25,6 +25,8 @@ pub(crate) struct TimerBatch {
 impl TimerBatch {
     /// Adds the cost of `timers` timers that were due at the time `now`.
     pub(crate) fn add(&self, timers: usize, now: u64) {
+        // Debt that is paid by now does not count. Nor does debt beyond what the next wait may pay
+        // off: a burst must not delay timers that come long after it.
         let paid_at = self.paid_at.get().max(now).saturating_add(timers as u64 * COST);
         self.paid_at.set(paid_at.min(now.saturating_add(CREDIT + MAX_DELAY)));
     }

@@ -1,7 +1,7 @@
-//! Clocks: the only place of picot that reads the time.
+//! Clocks: the only file of picot that reads the time.
 //!
-//! A loop's time is a number of nanoseconds since its clock began. The coarse time is for measuring steps: it may lag by
-//! a few milliseconds, and costs a few nanoseconds.
+//! A loop's time is the number of nanoseconds since its clock began. The coarse time measures
+//! steps: it may lag by a few milliseconds, and costs a few nanoseconds to read.
 
 use std::cell::Cell;
 use std::fmt;
@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use picot_timers::saturating_nanos;
 
-/// A clock that a loop can be [built](crate::Builder::clock) with, in place of the operating system's monotonic one.
+/// A clock for a loop, set by [`Builder::clock`](crate::Builder::clock).
+///
+/// The default is the operating system's monotonic clock.
 ///
 /// ```
 /// use std::time::Duration;
@@ -27,31 +29,35 @@ use picot_timers::saturating_nanos;
 /// }
 /// # let clock = Fast(VirtualClock::new());
 /// # let event_loop = EventLoop::builder().clock(&clock).build().unwrap();
-/// # event_loop.handle().call_later(Duration::from_secs(2), { let handle = event_loop.handle(); move || handle.stop() });
+/// # let handle = event_loop.handle();
+/// # event_loop.handle().call_later(Duration::from_secs(2), move || handle.stop());
 /// # clock.0.advance(Duration::from_secs(1));
 /// # event_loop.run_forever().unwrap();
 /// ```
 pub trait Clock: fmt::Debug {
-    /// The time since the clock's own origin. It never goes back. The loop asks often: it should cost no more than a few
-    /// nanoseconds.
+    /// Returns the time since the clock's own origin. It must never go back.
+    ///
+    /// The loop calls this often, so it should take no more than a few nanoseconds.
     fn now(&self) -> Duration;
 
-    /// Whether time stands still until a test moves it, so that the loop has to [jump](Clock::jump) where it would have
-    /// waited.
+    /// Whether the clock stands still by itself. Then the loop [jumps](Clock::jump) to the next
+    /// deadline instead of waiting for it.
     fn is_virtual(&self) -> bool {
         false
     }
 
-    /// Moves a virtual clock to the time `to`, the next deadline. Never called of others, nor with a time that has passed.
+    /// Moves a virtual clock to the time `to`, the next deadline, which has not passed.
+    ///
+    /// The loop calls this only if [`is_virtual`](Clock::is_virtual) returns true.
     fn jump(&self, to: Duration) {
         let _ = to;
     }
 }
 
-/// The clock that a loop uses.
+/// The clock of a loop.
 #[derive(Debug)]
 pub(crate) enum Timepiece {
-    /// The common one, without a call through a table.
+    /// The common case, without a virtual call.
     Monotonic {
         origin: Origin,
     },
@@ -59,7 +65,7 @@ pub(crate) enum Timepiece {
 }
 
 impl Timepiece {
-    /// The operating system's monotonic clock, from now on.
+    /// The operating system's monotonic clock, starting at zero now.
     pub(crate) fn monotonic() -> Timepiece {
         Timepiece::Monotonic { origin: Origin::now() }
     }
@@ -72,7 +78,7 @@ impl Timepiece {
         }
     }
 
-    /// The clock, if it has to be moved.
+    /// The clock, if it is virtual.
     pub(crate) fn as_virtual(&self) -> Option<&dyn Clock> {
         match self {
             Timepiece::Monotonic { .. } => None,
@@ -80,7 +86,7 @@ impl Timepiece {
         }
     }
 
-    /// The time that steps are measured by. Its origin is not that of [`now`](Timepiece::now).
+    /// The time that measures steps. Its origin differs from that of [`now`](Timepiece::now).
     #[inline]
     pub(crate) fn coarse(&self) -> u64 {
         match self {
@@ -92,8 +98,10 @@ impl Timepiece {
         }
     }
 
-    /// How long this thread has run on a processor, if that is known and passes as this clock does. It costs a system call.
-    pub(crate) fn processor(&self) -> Option<u64> {
+    /// The processor time of this thread, if the platform has it and it passes as this clock does.
+    ///
+    /// It costs a system call.
+    pub(crate) fn thread_cpu_time(&self) -> Option<u64> {
         match self {
             #[cfg(target_os = "linux")]
             Timepiece::Monotonic { .. } => Some(nanos(rustix::time::ClockId::ThreadCPUTime)),
@@ -104,12 +112,12 @@ impl Timepiece {
     }
 }
 
-/// When a clock began.
+/// The time at which a clock began.
 #[cfg(target_os = "linux")]
 #[derive(Debug)]
 pub(crate) struct Origin(u64);
 
-/// The kernel's own numbers, because every sleep asks: less arithmetic than through std's.
+// Reads the kernel's clock directly: each sleep does it, and std's type costs more arithmetic.
 #[cfg(target_os = "linux")]
 impl Origin {
     fn now() -> Origin {
@@ -145,11 +153,12 @@ impl Origin {
     }
 }
 
-/// A clock for tests. Its time passes only by [`advance`](VirtualClock::advance), and by jumping to the next deadline when
-/// the loop has nothing else to do.
+/// A clock for tests: sleeps under it take no real time.
 ///
-/// It jumps when nothing is ready, no blocking job is pending and no I/O is there; while a task waits for I/O, only after
-/// that has not come for a while in real time ([`Builder::io_grace`](crate::Builder::io_grace)).
+/// Its time passes by [`advance`](VirtualClock::advance), and by jumps to the next deadline when
+/// the loop has nothing else to do: nothing is ready, no blocking job is pending, and no I/O has
+/// arrived. While a task waits for I/O, the loop first waits for it in real time, for the
+/// [`io_grace`](crate::Builder::io_grace).
 ///
 /// ```
 /// use std::time::Duration;
@@ -158,7 +167,7 @@ impl Origin {
 /// let clock = VirtualClock::new();
 /// let event_loop = EventLoop::builder().clock(&clock).build().unwrap();
 /// event_loop.run_until_complete(sleep(Duration::from_secs(3600))).unwrap();
-/// assert_eq!(clock.elapsed(), Duration::from_secs(3600)); // and no time has passed
+/// assert_eq!(clock.elapsed(), Duration::from_secs(3600)); // in no real time
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct VirtualClock {
@@ -166,17 +175,44 @@ pub struct VirtualClock {
 }
 
 impl VirtualClock {
-    /// A clock that stands at zero. Clones show the same time.
+    /// Makes a clock that stands at zero. Clones show the same time.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use picot_loop::VirtualClock;
+    ///
+    /// let clock = VirtualClock::new();
+    /// clock.clone().advance(Duration::from_secs(1));
+    /// assert_eq!(clock.elapsed(), Duration::from_secs(1));
+    /// ```
     pub fn new() -> VirtualClock {
         VirtualClock::default()
     }
 
-    /// Lets time pass. Timers that become due by it run in the loop's next turn. A step that calls this is no slow step.
+    /// Moves the clock forward. Timers that become due run in the loop's next turn.
+    ///
+    /// A step that calls this is not reported as slow.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use picot_loop::{EventLoop, VirtualClock};
+    ///
+    /// let clock = VirtualClock::new();
+    /// let event_loop = EventLoop::builder().clock(&clock).build()?;
+    /// event_loop.handle().call_later(Duration::from_secs(60), || println!("a minute later"));
+    /// clock.advance(Duration::from_secs(60));
+    /// assert_eq!(event_loop.turn(Some(Duration::ZERO)), Ok(1));
+    /// # Ok::<(), picot_loop::LoopError>(())
+    /// ```
     pub fn advance(&self, by: Duration) {
         self.nanos.set(self.nanos.get().saturating_add(saturating_nanos(by)));
     }
 
-    /// How much time has passed since the clock was made.
+    /// The clock's time since it was made.
+    ///
+    /// ```
+    /// assert!(picot_loop::VirtualClock::new().elapsed().is_zero());
+    /// ```
     pub fn elapsed(&self) -> Duration {
         Duration::from_nanos(self.nanos.get())
     }

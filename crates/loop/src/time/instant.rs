@@ -6,7 +6,20 @@ use std::time::Duration;
 
 use picot_timers::saturating_nanos;
 
-/// A time of a loop's clock. It is not std's: under a virtual clock, that one would not stand still.
+/// A time of a loop's clock.
+///
+/// It is a type of its own, because std's `Instant` does not stand still under a virtual clock.
+///
+/// ```
+/// use std::time::Duration;
+/// use picot_loop::{Instant, sleep_until};
+///
+/// # picot_loop::run(async {
+/// let start = Instant::now();
+/// sleep_until(start + Duration::from_millis(1)).await;
+/// assert!(start.elapsed() >= Duration::from_millis(1));
+/// # });
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(u64);
 
@@ -20,7 +33,7 @@ impl Instant {
     }
 }
 
-/// Later by a duration. The end of time is 584 years after the clock began; nothing is later than that.
+/// Adds a duration. Saturates 584 years after the clock began.
 impl Add<Duration> for Instant {
     type Output = Instant;
 
@@ -29,7 +42,7 @@ impl Add<Duration> for Instant {
     }
 }
 
-/// Earlier by a duration, but not before the clock began.
+/// Subtracts a duration. Saturates at the time when the clock began.
 impl Sub<Duration> for Instant {
     type Output = Instant;
 
@@ -38,7 +51,7 @@ impl Sub<Duration> for Instant {
     }
 }
 
-/// The time between two instants; zero if the other is later.
+/// The time since `other`; zero if `other` is later.
 impl Sub for Instant {
     type Output = Duration;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use picot_executor::WakeKey;
 use picot_timers::TimerKey;
 
-use crate::handle::{LoopHandle, open};
+use crate::handle::{LoopHandle, expect_open};
 use crate::time::instant::Instant;
 use crate::time::timers::{Due, Timers};
 
@@ -18,28 +18,55 @@ impl Instant {
     ///
     /// # Panics
     /// If this thread has no loop.
+    ///
+    /// ```
+    /// # picot_loop::run(async {
+    /// let deadline = picot_loop::Instant::now() + std::time::Duration::from_secs(1);
+    /// # });
+    /// ```
     #[track_caller]
     pub fn now() -> Instant {
         LoopHandle::current().now()
     }
 
-    /// How long ago this was, by the clock of this thread's loop; zero if it is yet to come.
+    /// The time since this instant, by the clock of this thread's loop; zero if it is in the
+    /// future.
     ///
     /// # Panics
     /// If this thread has no loop.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use picot_loop::{Instant, sleep};
+    ///
+    /// # picot_loop::run(async {
+    /// let start = Instant::now();
+    /// sleep(Duration::from_millis(1)).await;
+    /// assert!(start.elapsed() >= Duration::from_millis(1));
+    /// # });
+    /// ```
     #[track_caller]
     pub fn elapsed(self) -> Duration {
         Instant::now() - self
     }
 }
 
-/// Waits until `duration` has passed, and never less. A duration of zero lets everything else that is ready run once.
+/// Waits for at least `duration`. A duration of zero is a [`yield_now`].
 ///
 /// # Panics
 /// If this thread has no loop.
 ///
 /// # If dropped
 /// The timer is cancelled.
+///
+/// ```
+/// use std::time::Duration;
+/// use picot_loop::sleep;
+///
+/// # picot_loop::run(async {
+/// sleep(Duration::from_millis(1)).await;
+/// # });
+/// ```
 #[track_caller]
 pub fn sleep(duration: Duration) -> Sleep {
     let handle = LoopHandle::current();
@@ -47,14 +74,26 @@ pub fn sleep(duration: Duration) -> Sleep {
     Sleep { deadline: handle.now() + duration, handle, state }
 }
 
-/// Waits until the time `deadline`, and never less. If that has passed, it ends in a later turn all the same, in the order of
-/// the deadlines.
+/// Waits at least until the time `deadline`.
+///
+/// If that time has passed, the sleep still ends in a later turn, in the order of the deadlines.
 ///
 /// # Panics
 /// If this thread has no loop.
 ///
 /// # If dropped
 /// The timer is cancelled.
+///
+/// ```
+/// use std::time::Duration;
+/// use picot_loop::{Instant, sleep_until};
+///
+/// # picot_loop::run(async {
+/// let deadline = Instant::now() + Duration::from_millis(1);
+/// sleep_until(deadline).await;
+/// assert!(Instant::now() >= deadline);
+/// # });
+/// ```
 #[track_caller]
 pub fn sleep_until(deadline: Instant) -> Sleep {
     Sleep { deadline, handle: LoopHandle::current(), state: State::New }
@@ -62,7 +101,16 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 
 /// A sleep; made by [`sleep`] and [`sleep_until`].
 ///
-/// Its timer starts with the first poll, for the time that was set when it was made. It belongs to its loop's thread:
+/// Its deadline is set when it is made; its timer starts at the first poll.
+///
+/// ```
+/// # picot_loop::run(async {
+/// let nap = picot_loop::sleep(std::time::Duration::from_millis(1));
+/// nap.await;
+/// # });
+/// ```
+///
+/// It is not `Send`:
 ///
 /// ```compile_fail
 /// fn send<T: Send>(_: T) {}
@@ -77,25 +125,35 @@ pub struct Sleep {
 
 #[derive(Clone, Copy)]
 enum State {
-    /// There is nothing to wait for; the others get their turn.
+    /// A sleep of zero: yields once, without a timer.
     Yield,
     /// Not polled yet.
     New,
-    /// In the wheel, until it is due.
+    /// In the wheel, until it is due. The key is stale after that.
     Waiting(TimerKey),
     Done,
 }
 
 impl Sleep {
-    /// When it ends.
+    /// The time at which the sleep ends.
+    ///
+    /// ```
+    /// # picot_loop::run(async {
+    /// let end = picot_loop::Instant::now();
+    /// assert_eq!(picot_loop::sleep_until(end).deadline(), end);
+    /// # });
+    /// ```
     pub fn deadline(&self) -> Instant {
         self.deadline
     }
 
-    /// Moves the end, to an earlier time or a later one. A task that awaits it goes on waiting. Among equal deadlines it
-    /// counts as started now. A sleep that has ended, or was not polled yet, sleeps until then when it is next polled.
+    /// Moves the deadline, to an earlier or a later time.
     ///
-    /// For a timeout that is put off again and again, this is cheaper than another sleep.
+    /// A task that awaits the sleep keeps waiting. Among equal deadlines the sleep counts as
+    /// started now. A sleep that has ended, or that was not polled yet, starts again at its next
+    /// poll.
+    ///
+    /// For a timeout that is postponed again and again, this is cheaper than a new sleep.
     ///
     /// ```
     /// use std::time::Duration;
@@ -103,22 +161,22 @@ impl Sleep {
     ///
     /// # picot_loop::run(async {
     /// let mut idle = sleep(Duration::from_secs(60));
-    /// // … and when a message has come:
+    /// // … and when a message arrives:
     /// idle.reset(Instant::now() + Duration::from_secs(60));
     /// # });
     /// ```
     #[doc(alias = "reschedule")]
     pub fn reset(&mut self, deadline: Instant) {
-        // A later time, which is what a timeout is put off to, ends no wait too late.
+        // Only an earlier deadline can shorten a host's wait. A postponed timeout skips this.
         if deadline < self.deadline {
-            self.handle.inner.ring_host_for(deadline.nanos());
+            self.handle.inner.wake_host_for_timer(deadline.nanos());
         }
         self.deadline = deadline;
         let is_waiting = match self.state {
             State::Waiting(key) => self.timers().reset(key, deadline.nanos()),
             State::Yield | State::New | State::Done => false,
         };
-        // If it was due already, its waker is woken all the same, and finds that there is more to wait for.
+        // Due already, but not polled since: its task is woken, polls this sleep again, and waits.
         if !is_waiting {
             self.state = State::New;
         }
@@ -126,12 +184,12 @@ impl Sleep {
 }
 
 impl Sleep {
-    /// The time of the loop that it belongs to.
+    /// The time of the sleep's own loop.
     pub(crate) fn now(&self) -> Instant {
         self.handle.now()
     }
 
-    /// The running task's key, if that is who polls.
+    /// The running task's key, if `cx` has the running task's waker.
     fn wake_key(&self, cx: &Context<'_>) -> Option<WakeKey> {
         self.handle.inner.executor.spawner().wake_key(cx.waker())
     }
@@ -141,7 +199,7 @@ impl Sleep {
     }
 }
 
-/// How to wake the task that polls.
+/// What the wheel stores to wake the task that polls: its key if it has one, which needs no clone.
 fn due(own: Option<WakeKey>, cx: &Context<'_>) -> Due {
     own.map_or_else(|| Due::Wake(cx.waker().clone()), Due::Task)
 }
@@ -150,7 +208,7 @@ impl Future for Sleep {
     type Output = ();
 
     /// # Panics
-    /// If the loop is closed: the time would never come.
+    /// If the loop is closed: its time never comes.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         match this.state {
@@ -160,23 +218,28 @@ impl Future for Sleep {
                 return Poll::Pending;
             }
             State::New => {
-                open(this.handle.before_timer(this.deadline));
+                expect_open(this.handle.before_timer(this.deadline));
+                // User code may run here: `due` may clone a waker. The timers are not borrowed.
                 let due = due(this.wake_key(cx), cx);
                 let key = this.timers().insert(this.deadline.nanos(), due);
                 this.state = State::Waiting(key);
                 return Poll::Pending;
             }
             State::Waiting(key) => {
-                // The wheel takes out a timer that is due. While it holds this one, the last task to poll is woken.
+                // The wheel removes a timer when it is due. While this one is there, make sure that
+                // it wakes the task that polled last.
                 let own = this.wake_key(cx);
                 let wakes = this.timers().wakes(key, own, cx.waker());
                 let is_there = match wakes {
                     Some(false) => {
                         let new = due(own, cx);
-                        // Cloning a waker is foreign code, which may have made a turn: then the timer was due, and has woken the
-                        // waker before this one.
+                        // User code: cloning the waker may have run a turn. Then the timer was due,
+                        // and has woken the previous waker, so `replace` fails and the sleep is
+                        // done.
                         let replaced = this.timers().replace(key, new);
                         let is_there = replaced.is_ok();
+                        // User code: drops the old waker, or the new one. The timers are not
+                        // borrowed.
                         drop(replaced);
                         is_there
                     }
@@ -186,7 +249,8 @@ impl Future for Sleep {
                 if is_there {
                     return Poll::Pending;
                 }
-                open(this.handle.check_open());
+                // Closing removes all timers, too. Only a due timer may end the sleep.
+                expect_open(this.handle.check_open());
                 this.state = State::Done;
             }
             State::Done => {}
@@ -198,6 +262,7 @@ impl Future for Sleep {
 impl Drop for Sleep {
     fn drop(&mut self) {
         if let State::Waiting(key) = self.state {
+            // The borrow of the timers ends before the waker is dropped, which is user code.
             let due = self.timers().cancel(key);
             drop(due);
         }
@@ -210,15 +275,32 @@ impl fmt::Debug for Sleep {
     }
 }
 
-/// Lets everything else that is ready run once.
+/// Yields to the loop: everything else that is ready runs once.
 ///
 /// # If dropped
 /// Nothing happens.
+///
+/// ```
+/// # picot_loop::run(async {
+/// for n in 0..1_000_000_u32 {
+///     if n % 100_000 == 0 {
+///         picot_loop::yield_now().await; // keeps the loop responsive
+///     }
+/// }
+/// # });
+/// ```
 pub fn yield_now() -> YieldNow {
     YieldNow { has_yielded: false }
 }
 
 /// A yield; made by [`yield_now`].
+///
+/// ```
+/// # picot_loop::run(async {
+/// let turn: picot_loop::YieldNow = picot_loop::yield_now();
+/// turn.await;
+/// # });
+/// ```
 #[derive(Debug)]
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct YieldNow {

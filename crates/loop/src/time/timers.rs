@@ -1,7 +1,8 @@
-//! Timers: what the wheel holds.
+//! The timers of a loop: the wheel, and what each timer does.
 //!
-//! Most timers are sleeps that a task of the loop awaits itself. Such a task is woken by its key, so an entry of the wheel is
-//! small, and a sleep that is cancelled touches no reference count; whatever else there is to do stands aside.
+//! Most timers are sleeps that a task of the loop awaits itself. The wheel stores such a task's
+//! key, in eight bytes, so a cancelled sleep touches no reference count. Other actions are in a
+//! slab beside the wheel.
 
 use std::iter::FusedIterator;
 use std::task::Waker;
@@ -10,30 +11,33 @@ use picot_executor::{CallHandle, WakeKey};
 use picot_timers::{TimerKey, Wheel};
 use slab::Slab;
 
-/// What is to be done when a timer is due.
+/// What to do when a timer is due.
 pub(crate) enum Due {
-    /// A task of the loop's own, or its root, is to be woken.
+    /// Wake a task of this loop, or its root.
     Task(WakeKey),
     Wake(Waker),
     Call(CallHandle),
 }
 
-/// The same as the wheel holds it.
+/// A [`Due`] in the wheel.
 #[derive(Clone, Copy)]
 enum Entry {
     Task(WakeKey),
-    /// Anything else, by its number among what stands aside.
-    Aside(u32),
+    /// Anything else: its index in the slab.
+    Other(u32),
 }
 
+// The wheel's own limit: see its `Entry`.
 const _: () = assert!(size_of::<Entry>() == 8);
 
-/// All timers of a loop. Cloning and dropping a waker or a callback is foreign code: both go in and come out by value,
-/// so that this need not be borrowed then.
+/// All timers of a loop.
+///
+/// Cloning and dropping a waker or a callback is user code, and may use the timers. So they go in
+/// and come out by value, and the caller clones and drops them while the timers are not borrowed.
 #[derive(Default)]
 pub(crate) struct Timers {
     wheel: Wheel<Entry>,
-    aside: Slab<Due>,
+    others: Slab<Due>,
 }
 
 impl Timers {
@@ -47,12 +51,12 @@ impl Timers {
         self.wheel.insert(deadline, entry)
     }
 
-    /// What was to be done, if that stood aside, for the caller to drop.
+    /// Removes a timer. Returns its action, unless it is a key, for the caller to drop.
     #[inline]
     pub(crate) fn cancel(&mut self, key: TimerKey) -> Option<Due> {
         match self.wheel.cancel(key)? {
             Entry::Task(_) => None,
-            aside => Some(self.take(aside)),
+            other => Some(self.take(other)),
         }
     }
 
@@ -64,18 +68,20 @@ impl Timers {
         self.wheel.next_deadline()
     }
 
-    /// Whether the timer is there, and does as `waker` does, whose key is `own` if it is that of the running task.
+    /// Whether a timer wakes the same task as `waker`, or `None` if the timer is gone.
+    ///
+    /// `own` is the running task's key, if `waker` is that task's.
     pub(crate) fn wakes(&mut self, key: TimerKey, own: Option<WakeKey>, waker: &Waker) -> Option<bool> {
         Some(match self.wheel.get_mut(key)? {
             Entry::Task(task) => own == Some(*task),
-            Entry::Aside(number) => match &self.aside[*number as usize] {
+            Entry::Other(number) => match &self.others[*number as usize] {
                 Due::Wake(known) => known.will_wake(waker),
                 Due::Task(_) | Due::Call(_) => false,
             },
         })
     }
 
-    /// Has a timer do something else. Returns what it was to do, or `due` itself as an error if it is not there.
+    /// Replaces a timer's action. Returns the old one, or `due` as an error if the timer is gone.
     pub(crate) fn replace(&mut self, key: TimerKey, due: Due) -> Result<Due, Due> {
         if self.wheel.deadline(key).is_none() {
             return Err(due);
@@ -85,38 +91,39 @@ impl Timers {
         Ok(self.take(old.expect("the timer is in the wheel: looked up above")))
     }
 
-    /// Gives back memory of which less than a quarter is used; see [`Wheel::shrink`].
+    /// Releases memory if less than a quarter of it is used; see [`Wheel::shrink`].
     pub(crate) fn shrink(&mut self) {
-        /// Room for this many is kept: less is not worth the trouble.
+        /// This capacity is kept: about 12 KiB.
         const KEPT: usize = 512;
         self.wheel.shrink();
-        if self.aside.capacity() > KEPT && self.aside.len() < self.aside.capacity() / 4 {
-            self.aside.shrink_to_fit();
+        if self.others.capacity() > KEPT && self.others.len() < self.others.capacity() / 4 {
+            self.others.shrink_to_fit();
         }
     }
 
-    /// Takes out what is due; see [`Wheel::expire`].
+    /// Removes the timers that are due; see [`Wheel::expire`].
     pub(crate) fn expire(&mut self, now: u64) -> impl FusedIterator<Item = Due> {
-        let Timers { wheel, aside } = self;
-        wheel.expire(now).map(|entry| take(aside, entry))
+        let Timers { wheel, others } = self;
+        wheel.expire(now).map(|entry| take(others, entry))
     }
 
     fn put(&mut self, due: Due) -> Entry {
         match due {
             Due::Task(key) => Entry::Task(key),
-            // There are no more of them than there are timers, which the wheel counts by as many bits.
-            aside => Entry::Aside(self.aside.insert(aside) as u32),
+            // The cast is lossless: there are at most as many as timers, and the wheel holds fewer
+            // than 2^32.
+            other => Entry::Other(self.others.insert(other) as u32),
         }
     }
 
     fn take(&mut self, entry: Entry) -> Due {
-        take(&mut self.aside, entry)
+        take(&mut self.others, entry)
     }
 }
 
-fn take(aside: &mut Slab<Due>, entry: Entry) -> Due {
+fn take(others: &mut Slab<Due>, entry: Entry) -> Due {
     match entry {
         Entry::Task(key) => Due::Task(key),
-        Entry::Aside(number) => aside.remove(number as usize),
+        Entry::Other(number) => others.remove(number as usize),
     }
 }

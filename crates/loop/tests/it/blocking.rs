@@ -1,4 +1,4 @@
-//! Blocking jobs: elsewhere they run, here they end.
+//! Blocking jobs: they run on other threads, and end as tasks of the loop.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use picot_loop::{EventLoop, LoopHandle, SubmitError, spawn_blocking, yield_now};
 use crate::trace::{one_turn, quiet_panic};
 
 #[test]
-fn a_job_runs_on_another_thread_and_its_result_comes_to_the_loop() {
+fn a_job_runs_on_another_thread_and_its_task_returns_the_result() {
     let event_loop = EventLoop::new().unwrap();
     let here = thread::current().id();
     let there = event_loop
@@ -33,7 +33,7 @@ fn a_job_starts_whether_it_is_awaited_or_not() {
 }
 
 #[test]
-fn many_jobs_wait_for_their_turn_within_the_bound() {
+fn jobs_beyond_the_bound_wait_and_then_run() {
     let event_loop = EventLoop::builder().blocking_threads(2).build().unwrap();
     let sum: u64 = event_loop
         .run_until_complete(async {
@@ -49,7 +49,7 @@ fn many_jobs_wait_for_their_turn_within_the_bound() {
 }
 
 #[test]
-fn a_job_that_panics_is_a_task_that_panics() {
+fn a_panicking_job_makes_its_task_panic() {
     let event_loop = EventLoop::new().unwrap();
     let error = event_loop.run_until_complete(async {
         let job: picot_loop::Task<()> = spawn_blocking(|| quiet_panic("boom"));
@@ -60,7 +60,7 @@ fn a_job_that_panics_is_a_task_that_panics() {
 }
 
 #[test]
-fn cancelling_abandons_a_job_that_has_not_started_and_lets_the_others_be() {
+fn cancelling_abandons_a_waiting_job_and_no_other() {
     let event_loop = EventLoop::builder().blocking_threads(1).build().unwrap();
     let (end, ended) = mpsc::channel::<()>();
     let ran = Arc::new(AtomicBool::new(false));
@@ -80,7 +80,7 @@ fn cancelling_abandons_a_job_that_has_not_started_and_lets_the_others_be() {
 }
 
 #[test]
-fn a_job_that_runs_when_the_loop_is_closed_is_named_and_not_waited_for() {
+fn close_names_a_running_job_and_does_not_wait_for_it() {
     let event_loop = EventLoop::builder().blocking_threads(1).build().unwrap();
     let (started, has_started) = mpsc::channel();
     let (end, ended) = mpsc::channel::<()>();
@@ -100,7 +100,7 @@ fn a_job_that_runs_when_the_loop_is_closed_is_named_and_not_waited_for() {
     drop(end);
 }
 
-/// Ends a job, by the end of a channel, as soon as the loop is about to wait.
+/// Ends a job by dropping a sender, as soon as the loop is about to wait.
 struct EndsWhenWaiting(std::cell::Cell<Option<mpsc::Sender<()>>>);
 
 impl picot_loop::Hooks for EndsWhenWaiting {
@@ -109,7 +109,7 @@ impl picot_loop::Hooks for EndsWhenWaiting {
     }
 }
 
-/// Runs a job whose task is gone, and ends it while the loop waits.
+/// Abandons a running job, which ends while the loop waits.
 async fn abandon_a_running_job() {
     let (started, has_started) = mpsc::channel();
     let (end, ended) = mpsc::channel::<()>();
@@ -168,7 +168,7 @@ fn hanging_lookups(event_loop: &EventLoop) -> (Vec<mpsc::Sender<()>>, Vec<picot_
 }
 
 #[test]
-fn of_lookups_four_run_at_a_time_elsewhere_and_other_jobs_do_not_wait_for_them() {
+fn four_lookups_run_at_a_time_and_do_not_delay_other_jobs() {
     let event_loop = EventLoop::new().unwrap();
     let (mut senders, tasks) = hanging_lookups(&event_loop);
     let (sender, fifth) = mpsc::channel();
@@ -176,7 +176,7 @@ fn of_lookups_four_run_at_a_time_elsewhere_and_other_jobs_do_not_wait_for_them()
     event_loop
         .run_until_complete(async {
             spawn_blocking(|| ()).await.unwrap();
-            assert!(fifth.try_recv().is_err(), "a fifth waits for its turn");
+            assert!(fifth.try_recv().is_err(), "a fifth lookup has to wait");
             drop(senders.pop());
             waits.await.unwrap();
             fifth.recv().unwrap();
@@ -194,7 +194,7 @@ fn of_lookups_four_run_at_a_time_elsewhere_and_other_jobs_do_not_wait_for_them()
 }
 
 #[test]
-fn a_lookup_that_is_cancelled_before_its_turn_never_runs() {
+fn a_lookup_that_is_cancelled_before_it_starts_never_runs() {
     let event_loop = EventLoop::new().unwrap();
     let (senders, tasks) = hanging_lookups(&event_loop);
     let (sender, receiver) = mpsc::channel();
@@ -209,21 +209,21 @@ fn a_lookup_that_is_cancelled_before_its_turn_never_runs() {
             event_loop.handle().spawn_lookup(|| ()).unwrap().await.unwrap();
         })
         .unwrap();
-    assert!(receiver.try_recv().is_err(), "one behind it has run, and it has not");
+    assert!(receiver.try_recv().is_err(), "a later lookup has run, and the cancelled one has not");
 }
 
 #[test]
-fn lookups_that_hang_do_not_keep_the_loop_from_closing() {
+fn hanging_lookups_do_not_delay_close() {
     let event_loop = EventLoop::new().unwrap();
     let (senders, tasks) = hanging_lookups(&event_loop);
     let report = event_loop.close().unwrap();
-    assert_eq!(report.running_jobs.len(), 4, "named, and not waited for");
+    assert_eq!(report.running_jobs.len(), 4, "close names the lookups and does not wait for them");
     drop((senders, tasks));
 }
 
-/// Four lookups that were given up used to keep all later ones waiting, also those that need no name server.
+/// Four abandoned lookups used to delay all later ones, even those that need no name server.
 #[test]
-fn a_lookup_is_answered_while_as_many_as_have_threads_are_stuck_after_they_were_given_up() {
+fn a_lookup_is_answered_while_abandoned_ones_occupy_all_threads() {
     let event_loop = EventLoop::builder().lookup_threads(2).build().unwrap();
     let (answer, ended) = mpsc::channel::<()>();
     let ended = Arc::new(std::sync::Mutex::new(ended));
@@ -244,7 +244,7 @@ fn a_lookup_is_answered_while_as_many_as_have_threads_are_stuck_after_they_were_
 }
 
 #[test]
-fn a_closed_loop_refuses_blocking_work_by_an_error_and_at_once() {
+fn a_closed_loop_refuses_blocking_jobs_with_an_error_at_once() {
     let event_loop = EventLoop::new().unwrap();
     let handle = event_loop.handle();
     event_loop.close().unwrap();

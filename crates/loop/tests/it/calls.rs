@@ -8,7 +8,7 @@ use picot_loop::{EventLoop, LoopHandle, spawn};
 use crate::trace::{Trace, one_turn, virtual_loop};
 
 #[test]
-fn callbacks_run_in_registration_order_each_once() {
+fn callbacks_run_once_in_the_order_of_scheduling() {
     let (event_loop, trace, _clock) = virtual_loop();
     for n in 0..5 {
         event_loop.handle().call_soon(trace.adds(n));
@@ -19,7 +19,7 @@ fn callbacks_run_in_registration_order_each_once() {
 }
 
 #[test]
-fn a_callback_that_is_scheduled_by_a_running_one_is_still_queued_when_the_turn_ends() {
+fn a_callback_scheduled_by_a_running_one_waits_for_the_next_turn() {
     let (event_loop, trace, _clock) = virtual_loop();
     let inside = trace.clone();
     event_loop.handle().call_soon(move || {
@@ -58,7 +58,7 @@ fn a_call_from_another_thread_wakes_a_loop_that_waits() {
 }
 
 #[test]
-fn calls_of_both_kinds_from_the_own_thread_keep_one_order() {
+fn local_and_remote_calls_on_the_loops_own_thread_keep_one_order() {
     let event_loop = EventLoop::new().unwrap();
     let (handle, remote) = (event_loop.handle(), event_loop.handle().remote());
     let events = Arc::new(Mutex::new(Vec::new()));
@@ -76,7 +76,7 @@ fn calls_of_both_kinds_from_the_own_thread_keep_one_order() {
 }
 
 #[test]
-fn callbacks_tasks_and_timers_that_are_due_share_one_queue() {
+fn callbacks_tasks_and_due_timers_share_one_queue() {
     let (event_loop, trace, _clock) = virtual_loop();
     let handle = event_loop.handle();
     handle.call_soon(trace.adds("call"));
@@ -85,11 +85,11 @@ fn callbacks_tasks_and_timers_that_are_due_share_one_queue() {
     handle.call_later(std::time::Duration::ZERO, trace.adds("timer"));
     handle.call_soon(trace.adds("call again"));
     one_turn(&event_loop);
-    assert_eq!(trace.take(), ["call", "task", "call again", "timer"], "timers that are due are queued behind");
+    assert_eq!(trace.take(), ["call", "task", "call again", "timer"], "due timers are queued last");
 }
 
 #[test]
-fn a_callback_may_spawn_and_is_no_task_itself() {
+fn a_callback_may_spawn_and_is_not_a_task_itself() {
     let event_loop = EventLoop::new().unwrap();
     let trace = Trace::default();
     let inside = trace.clone();

@@ -1,4 +1,4 @@
-//! Closing: everything is dropped, in order; what comes after that is an error that says so.
+//! Closing: everything is dropped in order, and later requests fail with a clear error.
 
 use std::cell::Cell;
 use std::pin::pin;
@@ -38,7 +38,7 @@ fn after_close_every_request_fails_and_closing_again_is_fine() {
 }
 
 #[test]
-fn the_report_says_what_was_left() {
+fn the_report_lists_everything_that_was_left() {
     let (event_loop, trace, _clock) = virtual_loop();
     let handle = event_loop.handle();
     drop(handle.spawn_named("sleeper", sleep(Duration::from_secs(1))));
@@ -74,9 +74,9 @@ fn a_waiter_for_a_source_of_a_closed_loop_is_woken_and_gets_an_error() {
     let is_closed = |result: std::io::Result<()>| {
         result.is_err_and(|error| error.get_ref().is_some_and(|error| error.is::<Closed>()))
     };
-    let Poll::Ready(result) = waiting.poll(&mut cx) else { panic!("it is an error at once") };
+    let Poll::Ready(result) = waiting.poll(&mut cx) else { panic!("the wait does not end at once") };
     assert!(is_closed(result));
-    // Another loop does not change that.
+    // Also when the thread has another loop.
     let other = EventLoop::new().unwrap();
     assert!(is_closed(other.run_until_complete(source.writable()).unwrap()));
 }
@@ -101,7 +101,7 @@ fn timers_are_dropped_before_callbacks_and_callbacks_before_tasks() {
 }
 
 #[test]
-fn closing_drops_what_a_timers_callback_held_although_its_handle_is_kept() {
+fn closing_drops_a_timers_captures_even_if_its_handle_is_kept() {
     let (event_loop, trace, _clock) = virtual_loop();
     let held = trace.on_drop("dropped");
     let timer = event_loop.handle().call_later(Duration::from_secs(1), move || drop(held));
@@ -111,7 +111,7 @@ fn closing_drops_what_a_timers_callback_held_although_its_handle_is_kept() {
 }
 
 #[test]
-fn destructors_still_have_their_loop_while_it_closes_but_get_nothing_new_from_it() {
+fn destructors_find_their_closing_loop_but_can_schedule_nothing_on_it() {
     struct Asks(Trace);
     impl Drop for Asks {
         fn drop(&mut self) {
@@ -135,7 +135,7 @@ fn destructors_still_have_their_loop_while_it_closes_but_get_nothing_new_from_it
 }
 
 #[test]
-fn panics_of_destructors_are_reported_and_the_rest_is_dropped() {
+fn panicking_destructors_are_reported_and_the_rest_is_dropped() {
     struct Bomb;
     impl Drop for Bomb {
         fn drop(&mut self) {
@@ -163,7 +163,7 @@ fn panics_of_destructors_are_reported_and_the_rest_is_dropped() {
 }
 
 #[test]
-fn a_destructor_may_close_the_loop_that_is_just_closing() {
+fn a_destructor_may_close_the_closing_loop_again() {
     let event_loop = std::rc::Rc::new(EventLoop::new().unwrap());
     let trace = Trace::default();
     struct Closes(std::rc::Rc<EventLoop>, Trace);
@@ -182,13 +182,13 @@ fn a_destructor_may_close_the_loop_that_is_just_closing() {
     assert_eq!(
         trace.take(),
         ["0 true"],
-        "nothing is left for the second one, and the host stays until the first is done"
+        "the inner close has nothing left, and the host stays until the outer one is done"
     );
     assert!(picot_context::host().is_none() && LoopHandle::try_current().is_err());
 }
 
 #[test]
-fn an_error_hook_that_reports_again_while_the_loop_closes_ends() {
+fn an_error_hook_that_reports_during_close_is_not_called_for_ever() {
     struct Bomb;
     impl Drop for Bomb {
         fn drop(&mut self) {
@@ -200,7 +200,7 @@ fn an_error_hook_that_reports_again_while_the_loop_closes_ends() {
     let (counted, handle) = (calls.clone(), event_loop.handle());
     event_loop.handle().set_error_hook(move |report| {
         counted.set(counted.get() + 1);
-        assert!(counted.get() < 100, "the hook is called again for each report of its own");
+        assert!(counted.get() < 100, "the hook is called again for each of its own reports");
         handle.report(Report::panic(Origin::new(Kind::Loop), Payload::new(Box::new(report.to_string()))));
     });
     let bomb = Bomb;
@@ -210,10 +210,10 @@ fn an_error_hook_that_reports_again_while_the_loop_closes_ends() {
     }));
     one_turn(&event_loop);
     assert_eq!(calls.get(), 0);
-    // Twice by the hook: what a destructor panicked with, and what the hook said about that. The
-    // default prints the rest.
+    // Twice by the hook: for the destructor's panic, and for the hook's own report of it. The
+    // default hook prints the rest.
     assert_eq!(event_loop.close().unwrap().tasks.len(), 1);
     assert_eq!(calls.get(), 2);
     event_loop.handle().report(Report::panic(Origin::new(Kind::Loop), Payload::new(Box::new("after the close"))));
-    assert_eq!(calls.get(), 2, "a closed loop's hook is gone");
+    assert_eq!(calls.get(), 2, "a closed loop has no custom hook");
 }

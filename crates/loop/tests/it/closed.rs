@@ -1,4 +1,5 @@
-//! What belongs to a closed loop answers at once: with a panic or an error that says so, or with what is still true.
+//! Everything of a closed loop answers at once: with a panic, an error, or a value that still
+//! holds.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,18 +20,18 @@ use crate::trace::virtual_loop;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// How a method answers.
+/// How a method of a closed loop answers.
 #[derive(Debug, PartialEq)]
 enum Answer {
-    /// It panics, and the text says that the loop is closed.
+    /// It panics. The text says that the loop is closed.
     Panic,
-    /// It returns an error that says so.
+    /// It returns an error. The text says that the loop is closed.
     Error,
-    /// It returns what is still true of the closed loop, and has nothing to wait for.
+    /// It returns a value that holds for a closed loop, and does not wait.
     Value,
 }
 
-/// What a closed loop has left to ask.
+/// A closed loop, and every object that it has left.
 struct Left {
     event_loop: EventLoop,
     handle: LoopHandle,
@@ -84,14 +85,16 @@ fn refused<T, E: ToString>(result: Result<T, E>) -> Answer {
     Answer::Error
 }
 
-/// A task that the closed loop has ended at once. Its wait needs no loop.
+/// Checks that a closed loop has cancelled the task at once. Its join needs no loop.
 fn cancelled(task: picot_loop::Task<()>) -> Answer {
-    let Poll::Ready(Err(error)) = poll_once(pin!(task.into_future())) else { panic!("it has ended as cancelled") };
+    let Poll::Ready(Err(error)) = poll_once(pin!(task.into_future())) else {
+        panic!("the task has not ended as cancelled")
+    };
     assert_eq!(error.reason().unwrap().as_str(), "the loop that ran it was closed");
     Answer::Error
 }
 
-/// Calls `f`, which panics because the loop is closed.
+/// Checks that `f` panics because the loop is closed.
 fn panics<T>(f: impl FnOnce() -> T) -> Answer {
     let payload = catch_unwind(AssertUnwindSafe(f)).err().expect("it panics");
     assert_eq!(payload.downcast_ref::<String>(), Some(&Closed::new().to_string()));
@@ -105,7 +108,7 @@ fn value<T>(f: impl FnOnce() -> T) -> Answer {
 
 type Case = (&'static str, Answer, fn(&mut Left) -> Answer);
 
-/// Every public method, and how it answers.
+/// Every public method, with its expected answer.
 fn cases() -> Vec<Case> {
     use Answer::{Error, Panic, Value};
     vec![
@@ -118,7 +121,7 @@ fn cases() -> Vec<Case> {
         ("EventLoop::handle", Value, |left| value(|| left.event_loop.handle())),
         ("EventLoop::is_running", Value, |left| value(|| assert!(!left.event_loop.is_running()))),
         ("EventLoop::next_timeout", Value, |left| {
-            assert_eq!(left.event_loop.next_timeout(), Some(Duration::ZERO), "a host does not wait for it");
+            assert_eq!(left.event_loop.next_timeout(), Some(Duration::ZERO), "a host does not wait for a closed loop");
             Value
         }),
         ("EventLoop::run_forever", Error, |left| refused(left.event_loop.run_forever())),
@@ -146,6 +149,7 @@ fn cases() -> Vec<Case> {
         ("LoopHandle::call_later", Panic, |left| panics(|| left.handle.call_later(SECOND, || ()))),
         ("LoopHandle::call_soon", Panic, |left| panics(|| left.handle.call_soon(|| ()))),
         ("LoopHandle::end_inner_step", Value, |left| value(|| assert!(!left.handle.end_inner_step()))),
+        ("LoopHandle::has_virtual_clock", Value, |left| value(|| left.handle.has_virtual_clock())),
         ("LoopHandle::is_closed", Value, |left| value(|| assert!(left.handle.is_closed()))),
         ("LoopHandle::is_running", Value, |left| value(|| assert!(!left.handle.is_running()))),
         ("LoopHandle::metrics", Value, |left| value(|| left.handle.metrics())),
@@ -196,7 +200,7 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-/// The public methods in this crate's sources that take one of these types by reference.
+/// The public methods of these types, from this crate's sources.
 fn methods_of(types: &[&str]) -> Vec<String> {
     let mut methods = Vec::new();
     let mut paths = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
@@ -228,19 +232,19 @@ fn methods_of(types: &[&str]) -> Vec<String> {
 fn every_public_method_answers_at_once() {
     let expected: BTreeMap<_, _> = cases().into_iter().map(|(name, answer, _)| (name, answer)).collect();
     for (name, expected, ask) in cases() {
-        // `interval_at` and `sleep_until` need a loop: while `Left` is asked, the thread has another one.
+        // `interval_at` and `sleep_until` need a loop, so the thread has another one meanwhile.
         let mut left = Left::new();
         let _other = EventLoop::new().unwrap();
         assert_eq!(ask(&mut left), expected, "{name}");
     }
     let types = ["EventLoop", "Interval", "LoopHandle", "Metrics", "RemoteHandle", "Sleep", "TimerHandle", "TurnHook"];
     let missing: Vec<_> = methods_of(&types).into_iter().filter(|name| !expected.contains_key(&**name)).collect();
-    assert!(missing.is_empty(), "not asked: {missing:?}");
+    assert!(missing.is_empty(), "methods without a case: {missing:?}");
 }
 
 /// Counts how often it is woken.
 #[test]
-fn what_another_executor_waits_for_is_woken_when_the_loop_closes_and_panics() {
+fn close_wakes_waits_of_another_executor_which_then_panic() {
     let (event_loop, _trace, clock) = virtual_loop();
     clock.advance(SECOND);
     let (count, now) = (WakeCount::default(), Instant::now());
@@ -261,7 +265,7 @@ fn what_another_executor_waits_for_is_woken_when_the_loop_closes_and_panics() {
 }
 
 #[test]
-fn on_another_loop_it_is_an_error_at_once_whether_it_had_begun_or_not() {
+fn waits_of_a_closed_loop_fail_at_once_on_another_loop() {
     for has_begun in [false, true] {
         let first = EventLoop::new().unwrap();
         let mut sleeping = pin!(sleep(Duration::from_secs(3600)));
@@ -280,7 +284,7 @@ fn on_another_loop_it_is_an_error_at_once_whether_it_had_begun_or_not() {
 }
 
 #[test]
-fn waking_sleepers_at_close_changes_no_order_and_a_panic_in_it_is_contained() {
+fn waking_sleepers_at_close_keeps_the_order_and_contains_panics() {
     let (event_loop, trace, _clock) = virtual_loop();
     let mut foreign = sleep(SECOND);
     let waker = waker_fn(|| quiet_panic("in a waker"));
@@ -289,7 +293,7 @@ fn waking_sleepers_at_close_changes_no_order_and_a_panic_in_it_is_contained() {
         let held = trace.on_drop(name);
         drop(spawn(async move {
             let _held = held;
-            // Polled with a waker of its own, as a branch of a group is.
+            // Polled with its own waker, as a member of a combinator is.
             let mut sleep = pin!(sleep(SECOND));
             let waker = futures_lite::future::poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
             let wrapped = waker_fn(move || waker.wake_by_ref());

@@ -1,4 +1,4 @@
-//! A loop that cannot go on says so.
+//! Dead ends: when they are found, and what is reported.
 
 use std::cell::RefCell;
 use std::future::{pending, poll_fn};
@@ -12,12 +12,12 @@ use picot_loop::{Cause, EventLoop, RunError, VirtualClock, sleep, spawn};
 
 use crate::trace::{Trace, reports};
 
-fn failing(patience: Duration) -> EventLoop {
-    EventLoop::builder().error_on_deadlock().deadlock_delay(patience).build().unwrap()
+fn failing(delay: Duration) -> EventLoop {
+    EventLoop::builder().error_on_deadlock().deadlock_delay(delay).build().unwrap()
 }
 
 #[test]
-fn tasks_that_wait_for_each_other_are_an_error_and_a_report_that_lists_them() {
+fn tasks_that_wait_for_each_other_end_the_run_and_are_reported() {
     let event_loop = failing(Duration::ZERO);
     let seen = Rc::new(RefCell::new(Vec::new()));
     let hook = seen.clone();
@@ -34,13 +34,13 @@ fn tasks_that_wait_for_each_other_are_an_error_and_a_report_that_lists_them() {
     let seen = seen.take();
     assert_eq!(seen.len(), 2);
     assert_eq!(seen[0].task.given_name(), Some("main"));
-    assert_eq!(seen[0].waits_for.as_ref().unwrap().id(), seen[1].task.id(), "main waits for the other");
+    assert_eq!(seen[0].waits_for.as_ref().unwrap().id(), seen[1].task.id(), "main waits for the other task");
     assert_eq!(seen[1].task.place().line(), line);
-    assert!(seen[1].waits_for.is_none(), "what the other waits for is not known");
+    assert!(seen[1].waits_for.is_none(), "the other task waits for no known task");
 }
 
 #[test]
-fn it_is_told_once_a_run_and_the_loop_waits_on_where_another_thread_may_come() {
+fn with_other_threads_a_dead_end_is_reported_once_per_run_and_the_loop_waits_on() {
     let event_loop = EventLoop::builder().deadlock_delay(Duration::ZERO).build().unwrap();
     let reports = reports(&event_loop);
     let (sender, receiver) = mpsc::channel();
@@ -54,7 +54,7 @@ fn it_is_told_once_a_run_and_the_loop_waits_on_where_another_thread_may_come() {
         if polls == 3 {
             return Poll::Ready("woken");
         }
-        // The second time comes by itself, and leads to the same end again.
+        // The second wake comes by itself, and leads to the same dead end again.
         let waker = cx.waker().clone();
         if polls == 1 {
             sender.send(waker.clone()).unwrap();
@@ -71,7 +71,7 @@ fn it_is_told_once_a_run_and_the_loop_waits_on_where_another_thread_may_come() {
 }
 
 #[test]
-fn what_waits_for_a_timer_io_or_a_job_is_no_dead_end() {
+fn waiting_for_a_timer_io_or_a_job_is_no_dead_end() {
     let event_loop = failing(Duration::ZERO);
     let reports = reports(&event_loop);
     event_loop.run_until_complete(sleep(Duration::from_millis(1))).unwrap();
@@ -105,7 +105,7 @@ fn a_loop_without_tasks_may_wait_for_calls_from_other_threads() {
 }
 
 #[test]
-fn under_a_virtual_clock_it_is_found_after_the_last_timer() {
+fn under_a_virtual_clock_a_dead_end_is_found_after_the_last_timer() {
     let clock = VirtualClock::new();
     let event_loop =
         EventLoop::builder().clock(&clock).error_on_deadlock().deadlock_delay(Duration::ZERO).build().unwrap();

@@ -1,4 +1,4 @@
-//! Drivers that are not the platform's, and waits that fail.
+//! Custom drivers, and waits that fail.
 
 use std::cell::Cell;
 use std::io::{self, Read, Write};
@@ -14,14 +14,14 @@ use picot_reactor::driver::{BorrowedIo, Driver, Events, Key, Portable};
 use crate::reactor::connected;
 use crate::trace::reports;
 
-/// What the next waits do, and how many there were.
+/// Whether the next waits fail, and the number of waits so far.
 #[derive(Default)]
 struct Script {
     failures: Cell<usize>,
     waits: Cell<usize>,
 }
 
-/// Another driver, whose waits fail as often as the script says.
+/// Wraps a driver, and makes its waits fail as the script says.
 struct Failing<D>(D, Rc<Script>);
 
 impl<D: Driver> Driver for Failing<D> {
@@ -34,7 +34,7 @@ impl<D: Driver> Driver for Failing<D> {
     }
 
     unsafe fn add(&self, io: BorrowedIo<'_>, key: Key, interest: Readiness) -> io::Result<()> {
-        // SAFETY: Our caller promises what the inner driver asks for.
+        // SAFETY: Our caller upholds the contract of the inner driver.
         unsafe { self.0.add(io, key, interest) }
     }
 
@@ -65,7 +65,7 @@ impl<D: Driver> Driver for Failing<D> {
     }
 }
 
-/// Does the same on each of the platform's drivers, wrapped in one that fails.
+/// Runs a test on each of the platform's drivers, wrapped in a failing one.
 fn on_each(test: impl Fn(Box<dyn FnOnce(picot_loop::Builder) -> picot_loop::Builder>, Rc<Script>)) {
     let script = Rc::new(Script::default());
     let failing = Failing(Portable::new().unwrap(), script.clone());
@@ -79,7 +79,7 @@ fn on_each(test: impl Fn(Box<dyn FnOnce(picot_loop::Builder) -> picot_loop::Buil
 }
 
 #[test]
-fn a_loop_waits_by_the_driver_that_it_was_given() {
+fn a_loop_waits_by_the_driver_of_its_builder() {
     on_each(|driver, script| {
         let event_loop = driver(EventLoop::builder()).build().unwrap();
         let (source, mut peer) = connected();
@@ -100,10 +100,10 @@ fn a_loop_waits_by_the_driver_that_it_was_given() {
 }
 
 #[test]
-fn waits_that_fail_are_told_once_until_one_has_succeeded() {
+fn a_series_of_failed_waits_is_reported_once() {
     on_each(|driver, script| {
         let event_loop = driver(EventLoop::builder().clock(&VirtualClock::new())).build().unwrap();
-        let told = reports(&event_loop);
+        let texts = reports(&event_loop);
         event_loop
             .run_until_complete(async {
                 sleep(Duration::from_secs(1)).await;
@@ -116,20 +116,20 @@ fn waits_that_fail_are_told_once_until_one_has_succeeded() {
                 }
             })
             .unwrap();
-        let told = told.take();
-        assert_eq!(told.len(), 3, "{told:?}");
+        let texts = texts.take();
+        assert_eq!(texts.len(), 3, "{texts:?}");
         assert!(
-            told.iter().all(|text| text == "the loop met an error of the operating system: out of memory"),
-            "{told:?}"
+            texts.iter().all(|text| text == "the loop met an error of the operating system: out of memory"),
+            "{texts:?}"
         );
     });
 }
 
 #[test]
-fn while_waits_fail_the_loop_rests_in_between_and_timers_and_other_threads_are_served() {
+fn after_a_failed_wait_the_loop_pauses_and_still_serves_timers_and_threads() {
     on_each(|driver, script| {
         let event_loop = driver(EventLoop::builder()).build().unwrap();
-        let told = reports(&event_loop);
+        let texts = reports(&event_loop);
         script.failures.set(usize::MAX);
         let (turns, remote) = (Rc::new(Cell::new(0)), event_loop.handle().remote());
         event_loop
@@ -140,17 +140,17 @@ fn while_waits_fail_the_loop_rests_in_between_and_timers_and_other_threads_are_s
                 assert_eq!(called.join().unwrap().await.unwrap(), 7);
             })
             .unwrap();
-        // Five rests of 10 ms and one up to the deadline, and a few for what threads of the process leave to be taken.
+        // Five pauses of 10 ms, one up to the deadline, and a few that other threads end early.
         assert!(turns.get() <= 10, "{} waits in 55 ms", turns.get());
-        assert_eq!(told.take().len(), 1);
+        assert_eq!(texts.take().len(), 1);
     });
 }
 
 #[test]
-fn a_connection_goes_on_when_waits_succeed_again() {
+fn a_connection_works_again_once_waits_succeed() {
     on_each(|driver, script| {
         let event_loop = driver(EventLoop::builder()).build().unwrap();
-        let told = reports(&event_loop);
+        let texts = reports(&event_loop);
         let (source, mut peer) = connected();
         let received = Rc::new(Cell::new(0));
         event_loop
@@ -178,6 +178,6 @@ fn a_connection_goes_on_when_waits_succeed_again() {
                 reader.await.unwrap();
             })
             .unwrap();
-        assert_eq!(told.take().len(), 3);
+        assert_eq!(texts.take().len(), 3);
     });
 }

@@ -1,4 +1,4 @@
-//! The loop as a guest of another loop.
+//! Embedding: single turns of the loop, and how long a host may wait.
 
 use std::thread;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use picot_loop::{EventLoop, RunError};
 use crate::trace::{Trace, one_turn, virtual_loop};
 
 #[test]
-fn a_turn_runs_what_is_queued_and_says_how_much_that_was() {
+fn a_turn_runs_what_is_queued_and_returns_the_number_of_steps() {
     let event_loop = EventLoop::new().unwrap();
     let trace = Trace::default();
     event_loop.handle().call_soon(trace.adds("first"));
@@ -22,7 +22,7 @@ fn a_turn_runs_what_is_queued_and_says_how_much_that_was() {
 }
 
 #[test]
-fn a_turn_waits_no_longer_than_it_may() {
+fn a_turn_waits_no_longer_than_its_limit() {
     let event_loop = EventLoop::new().unwrap();
     event_loop.handle().call_later(Duration::from_secs(3600), || ());
     assert_eq!(event_loop.turn(Some(Duration::from_millis(1))), Ok(0));
@@ -39,7 +39,7 @@ fn a_turn_inside_of_a_turn_is_refused() {
 }
 
 #[test]
-fn the_timeout_is_that_of_the_next_thing_to_do() {
+fn the_timeout_lasts_until_the_next_timer_or_queued_item() {
     let event_loop = EventLoop::new().unwrap();
     assert_eq!(event_loop.next_timeout(), None);
     event_loop.handle().call_later(Duration::from_secs(3600), || ());
@@ -50,7 +50,7 @@ fn the_timeout_is_that_of_the_next_thing_to_do() {
 }
 
 #[test]
-fn under_a_virtual_clock_a_timer_is_nothing_to_wait_for() {
+fn under_a_virtual_clock_a_timer_makes_the_timeout_zero() {
     let (event_loop, trace, clock) = virtual_loop();
     assert_eq!(event_loop.next_timeout(), None);
     event_loop.handle().call_later(Duration::from_secs(3600), trace.adds("timer"));
@@ -60,17 +60,17 @@ fn under_a_virtual_clock_a_timer_is_nothing_to_wait_for() {
 }
 
 #[test]
-fn another_threads_call_is_seen_by_whoever_asks_for_the_timeout() {
+fn a_call_from_another_thread_makes_the_timeout_zero() {
     let event_loop = EventLoop::new().unwrap();
     let trace = Trace::default();
     for round in 0..3 {
         assert_eq!(event_loop.next_timeout(), None);
-        assert_eq!(event_loop.next_timeout(), None, "asking twice changes nothing");
+        assert_eq!(event_loop.next_timeout(), None, "a second call returns the same");
         let remote = event_loop.handle().remote();
         thread::spawn(move || remote.call_soon(|| ()).unwrap()).join().unwrap();
         assert_eq!(event_loop.next_timeout(), Some(Duration::ZERO));
         trace.add(round);
-        // One turn to learn of it, if the wait has to tell, and it runs in the same.
+        // One turn is enough: if the wait collects the call, it runs in the same turn.
         assert_eq!(event_loop.turn(None), Ok(1));
         one_turn(&event_loop);
     }

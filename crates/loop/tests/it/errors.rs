@@ -1,4 +1,4 @@
-//! The error hook: what it is told, and what happens when it fails itself.
+//! The error hook: what it receives, and what happens when it panics itself.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn the_hook_gets_the_error_and_its_origin_and_the_loop_goes_on() {
 }
 
 #[test]
-fn a_waited_for_panic_is_the_waiters() {
+fn a_panic_that_a_joiner_receives_is_not_reported() {
     let (event_loop, _trace, _clock) = virtual_loop();
     let reports = reports(&event_loop);
     let error = event_loop.run_until_complete(async { spawn(async { quiet_panic("task") }).await.unwrap_err() });
@@ -63,7 +63,7 @@ fn the_hook_runs_at_the_end_of_the_turn_and_may_use_the_loop() {
 }
 
 #[test]
-fn leaves_report_through_the_loop_as_their_host() {
+fn leaf_crates_report_through_the_loop_as_their_host() {
     let event_loop = EventLoop::new().unwrap();
     let trace = Trace::default();
     let inside = trace.clone();
@@ -105,7 +105,7 @@ fn the_hook_runs_in_the_context_of_what_failed() {
 }
 
 #[test]
-fn anybody_on_the_thread_may_report_and_ask_who_awaits_whom() {
+fn code_on_the_thread_may_report_and_list_waiting_tasks() {
     let (event_loop, trace, _clock) = virtual_loop();
     let reports = reports(&event_loop);
     let handle = event_loop.handle();

@@ -1,4 +1,4 @@
-//! Other threads that hand over faster than the loop runs: they keep it from nothing else, and can be told to wait.
+//! Floods from other threads: the rest of the loop stays on time, and senders can ask for a bound.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,12 +9,12 @@ use picot_loop::{EventLoop, sleep};
 
 use crate::trace::{PassingClock, Trace, one_turn};
 
-/// What the loop takes in one turn.
+/// The number of items that the loop takes per turn.
 const PER_TURN: usize = 512;
 
 #[test]
-fn a_timer_that_is_due_runs_in_the_next_turn_however_much_waits() {
-    // Each call takes a microsecond of a clock that stands still otherwise.
+fn a_due_timer_runs_in_the_next_turn_however_long_the_inbox() {
+    // Each call advances the clock by a microsecond; otherwise it stands still.
     let clock = PassingClock::default();
     let event_loop = EventLoop::builder().clock(&clock).build().unwrap();
     let handle = event_loop.handle();
@@ -50,7 +50,7 @@ fn sleeps_end_while_threads_flood_the_loop_without_a_bound() {
         .collect();
     let metrics = event_loop.handle().metrics();
     let counts = event_loop.run_until_complete(async {
-        // Until the flood has come.
+        // Until the flood has begun.
         while ran.load(Ordering::Relaxed) < 1_000 {
             sleep(Duration::from_millis(1)).await;
         }
@@ -62,12 +62,12 @@ fn sleeps_end_while_threads_flood_the_loop_without_a_bound() {
     is_over.store(true, Ordering::Relaxed);
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     let (turns, steps) = counts.unwrap();
-    // A turn runs what it took, the sleeper and little else.
+    // A turn runs the items that it took, the sleeper, and little else.
     assert!(steps <= (turns + 1) * (PER_TURN as u64 + 8), "{steps} steps in {turns} turns");
 }
 
 #[test]
-fn a_sender_can_ask_for_a_bound_and_a_stop_is_never_refused() {
+fn a_senders_limit_refuses_calls_but_never_a_stop() {
     let event_loop = EventLoop::new().unwrap();
     let remote = event_loop.handle().remote().with_limit(3);
     let sender = thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! A loop in a forked child: an error, not its parent's loop.
+//! A loop in a forked child: using it is an error, and the parent's loop is unaffected.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -17,7 +17,7 @@ thread_local! {
 }
 
 #[test]
-fn a_child_has_no_loop_until_it_builds_one_and_the_parents_goes_on() {
+fn a_forked_child_has_no_loop_until_it_builds_one() {
     let event_loop = Rc::new(EventLoop::new().unwrap());
     // The only handle, so that the child can close what it has inherited.
     LOOP.set(Some(event_loop));
@@ -30,7 +30,7 @@ fn a_child_has_no_loop_until_it_builds_one_and_the_parents_goes_on() {
             && inherited.turn(None) == Err(RunError::Forked);
         let own = EventLoop::new().ok()?;
         let runs = own.run_until_complete(async { picot_loop::spawn(async { 7 }).await.unwrap() }) == Ok(7);
-        // The end of the inherited loop does not touch its successor, nor what it has installed on the thread.
+        // Dropping the inherited loop leaves the child's own loop and its host in place.
         drop(inherited);
         let has_host = picot_context::host().is_some() && LoopHandle::try_current().is_ok();
         let runs_on = own.run_until_complete(async { picot_loop::spawn(async { 8 }).await.unwrap() }) == Ok(8);
@@ -38,8 +38,8 @@ fn a_child_has_no_loop_until_it_builds_one_and_the_parents_goes_on() {
         let is_clean = picot_context::host().is_none() && LoopHandle::try_current().is_err();
         (is_refused && runs && has_host && runs_on && is_clean).then_some(())
     };
-    // SAFETY: The closure uses memory of its own, system calls, and the allocator, which this process's other threads do not
-    // leave locked across a fork.
+    // SAFETY: The closure uses its own memory, system calls, and the allocator, which libc keeps
+    // usable across a fork.
     unsafe { command.pre_exec(move || check().ok_or(io::ErrorKind::Other.into())) };
     assert!(command.status().unwrap().success());
 
@@ -51,12 +51,13 @@ fn a_child_has_no_loop_until_it_builds_one_and_the_parents_goes_on() {
 }
 
 #[test]
-fn a_child_that_comes_back_into_its_parents_run_is_stopped_there() {
+fn a_child_that_forks_within_a_run_gets_an_error_from_that_run() {
     let event_loop = EventLoop::new().unwrap();
     let child = Rc::new(Cell::new(-1));
     let (forked, handle) = (child.clone(), event_loop.handle());
     event_loop.handle().call_soon(move || {
-        // SAFETY: The child uses memory of its own and system calls until it exits; see above of the allocator.
+        // SAFETY: The child uses its own memory and system calls until it exits; see above for the
+        // allocator.
         forked.set(unsafe { libc::fork() });
         handle.call_soon({
             let handle = handle.clone();
@@ -65,18 +66,18 @@ fn a_child_that_comes_back_into_its_parents_run_is_stopped_there() {
     });
     let result = event_loop.run_forever();
     if child.get() == 0 {
-        // SAFETY: Ends the child at once, without what would otherwise be done at the end of a test.
+        // SAFETY: Ends the child at once, without the test harness.
         unsafe { libc::_exit(if result == Err(RunError::Forked) { 0 } else { 1 }) };
     }
-    assert_eq!(result, Ok(()), "the parent goes on");
+    assert_eq!(result, Ok(()), "the parent's run goes on");
     let mut status = -1;
-    // SAFETY: The status is written to a variable of ours.
+    // SAFETY: The status is written to a local variable.
     assert_eq!(unsafe { libc::waitpid(child.get(), &mut status, 0) }, child.get());
     assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "the child's run has ended with the error");
 }
 
 #[test]
-fn a_child_closes_what_it_inherits_without_its_parents_threads_and_the_parent_loses_nothing() {
+fn a_forked_child_closes_its_copy_without_waiting_for_the_parents_threads() {
     let builder = EventLoop::builder().blocking_threads(1).watchdog(Duration::from_millis(1), |_| ());
     let event_loop = builder.build().unwrap();
     let (handle, trace) = (event_loop.handle(), Trace::default());
@@ -92,19 +93,20 @@ fn a_child_closes_what_it_inherits_without_its_parents_threads_and_the_parent_lo
     crate::trace::one_turn(&event_loop);
     begun.recv().unwrap();
     let everything = (event_loop, handle, timer, sleeper, running, queued);
-    // SAFETY: The child uses memory of its own and system calls until it exits; see above of the allocator.
+    // SAFETY: The child uses memory of its own and system calls until it exits; see above of the
+    // allocator.
     let child = unsafe { libc::fork() };
     if child == 0 {
-        // SAFETY: Kills the child if it waits for what is not there.
+        // SAFETY: Kills the child if it waits for a thread that does not exist there.
         unsafe { libc::alarm(20) };
         let (event_loop, ..) = &everything;
         let is_closed = event_loop.close_within(Duration::from_secs(3600)).is_ok();
         drop(everything);
-        // SAFETY: Ends the child at once, without what would otherwise be done at the end of a test.
+        // SAFETY: Ends the child at once, without the test harness.
         unsafe { libc::_exit(if is_closed { 0 } else { 1 }) };
     }
     let mut status = -1;
-    // SAFETY: The status is written to a variable of ours.
+    // SAFETY: The status is written to a local variable.
     assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
     assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "the child has waited: {status}");
 

@@ -1,4 +1,4 @@
-//! Callbacks around each look outside.
+//! Hooks of the turn, around each event poll.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -34,7 +34,7 @@ fn hooks_run_around_the_wait_and_before_what_is_queued() {
 }
 
 #[test]
-fn an_idle_hook_keeps_the_loop_from_waiting_and_the_virtual_clock_from_jumping() {
+fn an_idle_hook_prevents_waits_and_jumps_of_a_virtual_clock() {
     let (event_loop, trace, clock) = virtual_loop();
     let handle = event_loop.handle();
     let hook: Rc<RefCell<Option<TurnHook>>> = Rc::default();
@@ -54,7 +54,7 @@ fn an_idle_hook_keeps_the_loop_from_waiting_and_the_virtual_clock_from_jumping()
 }
 
 #[test]
-fn a_hook_that_panics_or_takes_long_is_reported_by_its_place_and_stays() {
+fn a_hook_that_panics_or_is_slow_is_reported_with_its_place_and_stays() {
     let (event_loop, clock) = passing_loop(Duration::from_millis(100));
     let reports = reports(&event_loop);
     let handle = event_loop.handle();
@@ -89,7 +89,7 @@ impl Drop for Bomb {
 }
 
 #[test]
-fn a_hook_that_removes_itself_and_panics_in_its_drop_is_reported_and_the_turn_goes_on() {
+fn a_panic_in_the_drop_of_a_removed_hook_is_reported_and_the_turn_goes_on() {
     let (event_loop, trace, _clock) = virtual_loop();
     let reports = reports(&event_loop);
     let handle = event_loop.handle();
@@ -111,7 +111,7 @@ fn a_hook_that_removes_itself_and_panics_in_its_drop_is_reported_and_the_turn_go
 }
 
 #[test]
-fn closing_goes_on_past_hooks_that_panic_when_they_are_dropped() {
+fn a_panic_in_the_drop_of_a_hook_does_not_stop_close() {
     struct Tool(Bomb);
     impl picot_loop::Hooks for Tool {}
     let (event_loop, trace, _clock) = virtual_loop();

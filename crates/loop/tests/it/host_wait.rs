@@ -1,5 +1,5 @@
-//! A host waits on the loop's descriptor. Whatever gives a turn something to do makes it readable, also
-//! from the loop's own thread: the host's callbacks run there while the loop does not.
+//! A host waits on the loop's descriptor. Everything that needs a turn makes it readable, also from
+//! the loop's own thread: the host's callbacks run there while the loop does not.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -18,14 +18,14 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Whether a host's wait would end at once. `None` where the platform has no descriptor to wait on.
+/// Whether a host's wait would end at once. `None` if the platform has no descriptor.
 fn is_readable(event_loop: &EventLoop) -> Option<bool> {
     let descriptor = event_loop.backend_fd()?;
     let mut waits = [PollFd::new(&descriptor, PollFlags::IN)];
     Some(poll(&mut waits, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() == 1)
 }
 
-/// Makes turns, as a host does, until there is nothing to do.
+/// Runs turns, as a host does, until nothing is left to do.
 fn settle(event_loop: &EventLoop) {
     loop {
         let steps = event_loop.turn(Some(Duration::ZERO)).unwrap();
@@ -35,12 +35,12 @@ fn settle(event_loop: &EventLoop) {
     }
 }
 
-/// What a host's callback does.
+/// A host's callback.
 type Callback = Box<dyn FnOnce()>;
 
 type Way = (&'static str, fn(&LoopHandle) -> Callback);
 
-/// Each way in which a callback gives the loop something to do: prepares the loop, and returns the
+/// Each way in which a host's callback can cause a turn: prepares the loop, and returns the
 /// callback.
 const WAYS: &[Way] = &[
     ("wakes a task", |handle| {
@@ -69,7 +69,7 @@ const WAYS: &[Way] = &[
     }),
     ("cancels a task", |handle| {
         let task = handle.spawn(std::future::pending::<()>());
-        Box::new(move || assert!(task.cancel("it is in the way")))
+        Box::new(move || assert!(task.cancel("for the test")))
     }),
     ("schedules a callback", |handle| {
         let handle = handle.clone();
@@ -122,7 +122,7 @@ const WAYS: &[Way] = &[
         }));
         Box::new(move || drop(guard.take().unwrap()))
     }),
-    ("drops a task whose error nothing has taken", |handle| {
+    ("drops a task whose error was not taken", |handle| {
         let task = handle.spawn(async { Err::<(), _>(std::io::Error::other("the host drops this")) });
         Box::new(move || drop(task))
     }),
@@ -155,7 +155,7 @@ const WAYS: &[Way] = &[
 ];
 
 #[test]
-fn each_way_to_give_a_turn_something_to_do_makes_the_descriptor_readable_once() {
+fn each_cause_of_a_turn_makes_the_descriptor_readable_once() {
     for (way, prepare) in WAYS {
         let event_loop = EventLoop::new().unwrap();
         event_loop.handle().set_error_hook(|_| ());
@@ -173,7 +173,7 @@ fn each_way_to_give_a_turn_something_to_do_makes_the_descriptor_readable_once() 
 }
 
 #[test]
-fn a_host_that_waits_for_nothing_is_not_woken() {
+fn an_idle_host_is_not_woken() {
     let event_loop = EventLoop::new().unwrap();
     event_loop.handle().call_later(HOUR, || ());
     for _ in 0..10 {
@@ -194,9 +194,9 @@ fn a_timer_makes_the_descriptor_readable_only_if_it_is_due_before_the_hosts_wait
         return;
     }
     handle.call_later(3 * HOUR, || ());
-    assert_eq!(is_readable(&event_loop), Some(false), "the host wakes in time for this one");
+    assert_eq!(is_readable(&event_loop), Some(false), "the host's wait ends before this timer");
     handle.call_later(HOUR, || ());
-    assert_eq!(is_readable(&event_loop), Some(true), "and too late for this one");
+    assert_eq!(is_readable(&event_loop), Some(true), "this timer is due before the host's wait ends");
     assert_eq!(event_loop.turn(Some(Duration::ZERO)), Ok(0));
     assert!(event_loop.next_timeout() <= Some(HOUR));
     assert_eq!(is_readable(&event_loop), Some(false));
@@ -211,7 +211,7 @@ fn a_timer_makes_the_descriptor_readable_only_if_it_is_due_before_the_hosts_wait
 }
 
 #[test]
-fn what_is_queued_outside_of_a_hosts_wait_does_not_make_the_descriptor_readable() {
+fn pushes_outside_of_a_hosts_wait_do_not_make_the_descriptor_readable() {
     let event_loop = EventLoop::new().unwrap();
     let handle = event_loop.handle();
     handle.call_soon(|| ());
@@ -227,7 +227,7 @@ fn what_is_queued_outside_of_a_hosts_wait_does_not_make_the_descriptor_readable(
 }
 
 #[test]
-fn a_host_learns_that_the_loop_was_closed_in_its_wait() {
+fn closing_the_loop_ends_a_hosts_wait() {
     let event_loop = Rc::new(EventLoop::new().unwrap());
     assert_eq!(event_loop.next_timeout(), None);
     event_loop.close().unwrap();
@@ -249,7 +249,7 @@ fn an_idle_hook_ends_a_hosts_wait() {
 }
 
 #[test]
-fn what_wakes_a_host_keeps_its_order() {
+fn pushes_that_wake_a_host_keep_their_order() {
     let event_loop = EventLoop::new().unwrap();
     let order = crate::trace::Trace::default();
     for round in 0..3 {

@@ -1,4 +1,4 @@
-//! Intervals: on a grid that does not drift, with a choice for the ticks that were missed.
+//! Intervals: a grid that does not drift, and the choices for missed ticks.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use crate::trace::virtual_loop;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The seconds at which five ticks were set and taken: two on time, and the others after the task was busy from 1 s to
-/// 4.25 s.
+/// The seconds at which five ticks were set and taken: two on time, the others after the task was
+/// busy from 1 s to 4.25 s.
 fn ticks(missed: MissedTick) -> Vec<(f64, f64)> {
     let (event_loop, _trace, clock) = virtual_loop();
     event_loop
@@ -30,7 +30,7 @@ fn ticks(missed: MissedTick) -> Vec<(f64, f64)> {
 }
 
 #[test]
-fn missed_ticks_come_in_a_burst_unless_chosen_otherwise() {
+fn missed_ticks_come_in_a_burst_by_default() {
     let expected = [(0.0, 0.0), (1.0, 1.0), (2.0, 4.25), (3.0, 4.25), (4.0, 4.25), (5.0, 5.0)];
     assert_eq!(ticks(MissedTick::Burst), expected);
     assert_eq!(MissedTick::default(), MissedTick::Burst);
@@ -48,7 +48,7 @@ fn missed_ticks_are_skipped_and_the_grid_moves() {
 }
 
 #[test]
-fn being_a_little_late_moves_no_grid() {
+fn a_tick_that_is_a_little_late_does_not_move_the_grid() {
     for missed in [MissedTick::Burst, MissedTick::Skip, MissedTick::Delay] {
         let (event_loop, _trace, clock) = virtual_loop();
         event_loop
@@ -66,7 +66,7 @@ fn being_a_little_late_moves_no_grid() {
 }
 
 #[test]
-fn a_tick_that_was_not_waited_for_to_the_end_is_not_lost() {
+fn a_dropped_wait_loses_no_tick() {
     let (event_loop, _trace, clock) = virtual_loop();
     event_loop
         .run_until_complete(async {
@@ -82,7 +82,7 @@ fn a_tick_that_was_not_waited_for_to_the_end_is_not_lost() {
 }
 
 #[test]
-fn a_reset_starts_the_grid_anew() {
+fn a_reset_restarts_the_grid() {
     let (event_loop, _trace, clock) = virtual_loop();
     event_loop
         .run_until_complete(async {
@@ -100,7 +100,7 @@ fn a_reset_starts_the_grid_anew() {
 }
 
 #[test]
-fn a_period_without_end_ticks_once() {
+fn the_longest_period_ticks_once() {
     for missed in [MissedTick::Burst, MissedTick::Skip, MissedTick::Delay] {
         let (event_loop, _trace, _clock) = virtual_loop();
         event_loop
@@ -117,7 +117,7 @@ fn a_period_without_end_ticks_once() {
 
 #[test]
 #[should_panic(expected = "an interval needs a period above zero")]
-fn a_period_of_zero_says_so() {
+fn a_period_of_zero_is_refused() {
     let (_event_loop, _trace, _clock) = virtual_loop();
     drop(interval(Duration::ZERO));
 }

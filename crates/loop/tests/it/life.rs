@@ -1,4 +1,4 @@
-//! A loop's life: built once a thread, run, stopped, run again, closed.
+//! The life of a loop: built, run, stopped, run again, closed; one per thread.
 
 use std::pin::pin;
 use std::rc::Rc;
@@ -22,7 +22,7 @@ fn a_second_loop_on_a_thread_is_an_error_that_names_the_first() {
 }
 
 #[test]
-fn the_loop_is_its_threads_from_building_to_closing() {
+fn a_loop_is_current_from_its_build_to_its_close() {
     assert!(matches!(LoopHandle::try_current(), Err(LoopError::None)));
     let event_loop = EventLoop::new().unwrap();
     assert!(LoopHandle::try_current().is_ok());
@@ -31,12 +31,12 @@ fn the_loop_is_its_threads_from_building_to_closing() {
     assert!(LoopHandle::try_current().is_err());
     let second = EventLoop::new().unwrap();
     drop(event_loop);
-    assert!(LoopHandle::try_current().is_ok(), "the end of a closed loop does not touch its successor");
+    assert!(LoopHandle::try_current().is_ok(), "dropping a closed loop leaves its successor in place");
     drop(second);
 }
 
 #[test]
-fn a_loop_that_a_panic_has_unwound_past_leaves_its_thread_free() {
+fn a_panic_that_unwinds_a_loop_leaves_its_thread_free() {
     let trace = Trace::default();
     let dropped = trace.on_drop("task dropped");
     let unwound = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -56,10 +56,10 @@ fn a_loop_that_a_panic_has_unwound_past_leaves_its_thread_free() {
     assert_eq!(picot_loop::run(async { 1 }), 1);
 }
 
-/// Destructors of thread-locals run when everything else of the thread has ended, in an order that the program cannot choose. Two of them
-/// stand around the loop's own.
+/// Destructors of thread-locals run at the end of the thread, in an unspecified order. One is
+/// registered before the loop's own thread-local, and one after it.
 #[test]
-fn what_belongs_to_a_loop_may_be_used_and_dropped_by_thread_locals_at_the_end_of_the_thread() {
+fn destructors_of_thread_locals_may_use_and_drop_objects_of_a_loop() {
     struct Late {
         handle: LoopHandle,
         pending: picot_loop::Task<()>,
@@ -110,12 +110,12 @@ fn what_belongs_to_a_loop_may_be_used_and_dropped_by_thread_locals_at_the_end_of
 
 #[test]
 #[should_panic(expected = "this thread has no event loop: call this from inside of `picot::run(…)`")]
-fn spawning_off_a_loop_says_what_to_do() {
+fn the_error_of_a_spawn_without_a_loop_says_what_to_do() {
     drop(spawn(async {}));
 }
 
 #[test]
-fn running_it_from_inside_is_refused_and_the_outer_run_goes_on() {
+fn a_nested_run_is_refused_and_the_outer_run_goes_on() {
     let event_loop = Rc::new(EventLoop::new().unwrap());
     let inner = event_loop.clone();
     let errors = event_loop.run_until_complete(async move {
@@ -151,7 +151,7 @@ fn stopping_before_the_run_makes_one_turn() {
 }
 
 #[test]
-fn what_is_scheduled_in_the_turn_of_the_stop_stays_for_the_next_run() {
+fn callbacks_scheduled_in_the_turn_of_a_stop_wait_for_the_next_run() {
     let (event_loop, trace, _clock) = virtual_loop();
     let (handle, inside) = (event_loop.handle(), trace.clone());
     event_loop.handle().call_soon(move || {
@@ -168,7 +168,7 @@ fn what_is_scheduled_in_the_turn_of_the_stop_stays_for_the_next_run() {
 }
 
 #[test]
-fn a_run_that_is_stopped_early_is_an_error_and_the_future_can_go_on_later() {
+fn a_stopped_run_is_an_error_and_its_future_can_continue_later() {
     let (event_loop, trace, _clock) = virtual_loop();
     let handle = event_loop.handle();
     let mut future = pin!(async {
@@ -188,7 +188,7 @@ fn a_run_that_is_stopped_early_is_an_error_and_the_future_can_go_on_later() {
 }
 
 #[test]
-fn a_run_that_is_stopped_while_its_future_is_ready_leaves_nothing_that_later_runs_would_stumble_over() {
+fn a_run_stopped_while_its_future_is_queued_leaves_later_runs_intact() {
     let event_loop = EventLoop::new().unwrap();
     let handle = event_loop.handle();
     let result = event_loop.run_until_complete(async {
@@ -196,7 +196,7 @@ fn a_run_that_is_stopped_while_its_future_is_ready_leaves_nothing_that_later_run
         yield_now().await;
     });
     assert_eq!(result, Err(RunError::Stopped));
-    // What is left in the queue of the future that was dropped comes up in a turn that has none.
+    // The queue still has an item of the dropped future; this turn has no root.
     one_turn(&event_loop);
     assert_eq!(event_loop.run_until_complete(async { 7 }), Ok(7));
 }
@@ -222,7 +222,7 @@ fn the_future_may_borrow_and_other_tasks_stay_for_the_next_run() {
 }
 
 #[test]
-fn the_root_is_a_task_by_the_name_of_main() {
+fn the_root_is_a_task_named_main() {
     let event_loop = EventLoop::new().unwrap();
     let line = line!() + 2;
     let (task, tasks) = event_loop
@@ -234,7 +234,7 @@ fn the_root_is_a_task_by_the_name_of_main() {
 }
 
 #[test]
-fn run_forever_ends_by_a_stop_from_another_thread() {
+fn a_stop_from_another_thread_ends_run_forever() {
     let event_loop = EventLoop::new().unwrap();
     let remote = event_loop.handle().remote();
     let thread = std::thread::spawn(move || remote.stop().unwrap());
@@ -244,7 +244,7 @@ fn run_forever_ends_by_a_stop_from_another_thread() {
 
 #[test]
 fn a_loop_does_not_wait_for_reports() {
-    // A held-back report is delivered although nothing else would make another turn.
+    // A report is delivered although nothing else causes another turn.
     let event_loop = EventLoop::new().unwrap();
     let reports = reports(&event_loop);
     let mut task = event_loop.handle().spawn(async {

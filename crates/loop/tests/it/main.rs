@@ -1,5 +1,5 @@
-//! The loop's behaviour. Where time passes, it is virtual; where another thread takes part, it is a real one. Everything runs
-//! on the portable reactor path as well, under `--cfg polling_test_poll_backend`.
+//! The loop's behaviour, with virtual time and real threads. All tests also run on the portable
+//! reactor path, under `--cfg polling_test_poll_backend`.
 
 mod blocking;
 mod calls;

@@ -1,4 +1,4 @@
-//! Figures about the loop.
+//! The loop's metrics.
 
 use std::thread;
 use std::time::Duration;
@@ -27,7 +27,7 @@ fn turns_steps_and_waits_are_counted() {
 }
 
 #[test]
-fn what_is_there_is_counted_at_each_look() {
+fn gauges_are_updated_at_each_event_poll() {
     let (event_loop, _trace, _clock) = virtual_loop();
     let handle = event_loop.handle();
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -37,7 +37,7 @@ fn what_is_there_is_counted_at_each_look() {
     handle.call_later(Duration::from_secs(1), || ());
     one_turn(&event_loop);
     let there = |seen: &Snapshot| (seen.tasks, seen.timers, seen.sources, seen.waiting, seen.blocking);
-    // This is the first reader, so the gauges are of this moment.
+    // The first reader updates the gauges now.
     let metrics = handle.metrics();
     assert_eq!(there(&metrics.snapshot()), (1, 1, 1, 1, 0));
 
@@ -47,11 +47,11 @@ fn what_is_there_is_counted_at_each_look() {
     assert_eq!((metrics.snapshot().remote, there(&metrics.snapshot())), (0, (1, 1, 1, 1, 0)));
     one_turn(&event_loop);
     assert_eq!((metrics.snapshot().remote, there(&metrics.snapshot())), (1, (1, 2, 1, 1, 0)));
-    assert_eq!(handle.metrics().snapshot().remote, 0, "it was taken after the look");
+    assert_eq!(handle.metrics().snapshot().remote, 0, "the turn took it after the event poll");
 }
 
 #[test]
-fn steps_are_sorted_by_the_time_that_they_took() {
+fn the_histogram_counts_steps_by_their_duration() {
     let (event_loop, _trace, clock) = virtual_loop();
     event_loop.handle().set_error_hook(|_| ());
     event_loop
@@ -68,7 +68,7 @@ fn steps_are_sorted_by_the_time_that_they_took() {
 }
 
 #[test]
-fn how_long_the_woken_wait_is_measured_where_it_was_asked_for() {
+fn wake_latency_is_recorded_only_if_the_builder_asks() {
     for asked in [true, false] {
         let clock = VirtualClock::new();
         let mut builder = EventLoop::builder().clock(&clock).slow_step_limit(Duration::MAX);
@@ -84,13 +84,13 @@ fn how_long_the_woken_wait_is_measured_where_it_was_asked_for() {
         one_turn(&event_loop);
         let seen = event_loop.handle().metrics().snapshot().wake_to_run;
         let found: Vec<_> = seen.iter().enumerate().filter(|(_, count)| **count != 0).collect();
-        // Nine microseconds in the one turn in which anything ran.
+        // Nine microseconds, in the one turn that ran steps.
         assert_eq!(found, if asked { vec![(3, &1)] } else { vec![] });
     }
 }
 
 #[test]
-fn another_thread_reads_them_and_sleep_is_measured() {
+fn another_thread_can_read_metrics_and_sleep_is_counted() {
     let event_loop = EventLoop::new().unwrap();
     let metrics = event_loop.handle().metrics();
     event_loop.run_until_complete(sleep(Duration::from_millis(50))).unwrap();

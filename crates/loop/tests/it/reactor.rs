@@ -1,4 +1,4 @@
-//! I/O in the turn: registered sources wake tasks, and a busy queue does not keep them from it.
+//! I/O in the turn: registered sources wake tasks, also while the queue is busy.
 
 use std::cell::Cell;
 use std::io::{Read, Write};
@@ -46,9 +46,9 @@ fn a_task_waits_for_a_socket() {
     thread.join().unwrap();
 }
 
-/// A task that always has work must starve neither a socket, nor a timer, nor another thread.
+/// A task that is always ready must not starve a socket, a timer, or another thread.
 #[test]
-fn io_timers_and_other_threads_get_their_turn_beside_a_task_that_never_rests() {
+fn a_task_that_is_always_ready_starves_no_io_timer_or_thread() {
     let event_loop = EventLoop::new().unwrap();
     let (source, mut peer) = connected();
     let remote = event_loop.handle().remote();
@@ -77,9 +77,9 @@ fn io_timers_and_other_threads_get_their_turn_beside_a_task_that_never_rests() {
         .unwrap();
 }
 
-/// Its peer's data is all there, so it never has to wait; only the budget lets others run in between.
+/// All data has arrived, so the reader never waits. Only the budget makes it yield.
 #[test]
-fn a_task_that_waits_for_what_is_ready_already_lets_the_others_run() {
+fn a_task_whose_io_is_always_ready_lets_others_run() {
     let event_loop = EventLoop::new().unwrap();
     let (source, mut peer) = connected();
     peer.write_all(&[0; 16 * 1_000]).unwrap();
@@ -109,7 +109,7 @@ fn a_task_that_waits_for_what_is_ready_already_lets_the_others_run() {
 }
 
 #[test]
-fn a_task_that_was_dropped_by_its_loop_deregisters_its_sources() {
+fn a_task_dropped_at_close_deregisters_its_sources() {
     let event_loop = EventLoop::new().unwrap();
     let (source, _peer) = connected();
     drop(event_loop.handle().spawn(async move { source.readable().await }));

@@ -1,4 +1,5 @@
-//! The exclusive section in a loop: I/O and timers are collected in it and held, and the loop sleeps in it as it does elsewhere.
+//! The exclusive section in a loop: I/O and timers are collected and held back, and the loop still
+//! sleeps.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -25,7 +26,7 @@ async fn read_byte(source: &Source<TcpStream>) -> char {
 }
 
 #[test]
-fn timers_and_io_of_others_are_collected_in_a_section_and_run_in_order_after_it() {
+fn timers_and_io_of_other_tasks_are_held_in_a_section_and_run_after_it() {
     let (event_loop, trace, clock) = virtual_loop();
     event_loop
         .run_until_complete(async {
@@ -45,12 +46,12 @@ fn timers_and_io_of_others_are_collected_in_a_section_and_run_in_order_after_it(
                 assert_eq!(read_byte(&others).await, 'o');
                 ran();
             });
-            // Both wait before the section begins.
+            // Both are waiting before the section begins.
             picot_loop::yield_now().await;
             let alone = exclusive().await;
             sleep(3 * SECOND).await;
             event("slept in the section")();
-            assert_eq!(alone.held(), 2, "the task and the call whose time has come");
+            assert_eq!(alone.held(), 2, "the task and the call that are due");
             to_others.write_all(b"o").unwrap();
             to_own.write_all(b"m").unwrap();
             assert_eq!(read_byte(&own).await, 'm');
@@ -77,12 +78,12 @@ fn timers_and_io_of_others_are_collected_in_a_section_and_run_in_order_after_it(
             "what became ready later at 4s",
         ]
     );
-    assert!(run.turns < 20, "{} turns: it went from event to event", run.turns);
+    assert!(run.turns < 20, "{} turns: the loop did not sleep between events", run.turns);
 }
 
 #[test]
-fn the_loop_sleeps_in_a_section_though_others_are_ready() {
-    /// Tells the thread that the loop is about to wait.
+fn the_loop_sleeps_in_a_section_while_other_tasks_are_ready() {
+    /// Signals the thread when the loop is about to wait.
     struct Parks(mpsc::Sender<()>);
     impl Hooks for Parks {
         fn park(&self) {
@@ -104,20 +105,20 @@ fn the_loop_sleeps_in_a_section_though_others_are_ready() {
             let before = held.metrics().snapshot().turns;
             held.set_hooks(Rc::new(Parks(parks)));
             let thread = std::thread::spawn(move || {
-                // A loop that spins never parks; it would do so for ever without what comes after the limit.
+                // A loop that spins never parks. The limit keeps the test from hanging then.
                 let parked = has_parked.recv_timeout(20 * SECOND);
                 to_own.write_all(b"m").unwrap();
                 parked.is_ok()
             });
             assert_eq!(read_byte(&own).await, 'm');
             let turns = held.metrics().snapshot().turns - before;
-            assert!(thread.join().unwrap(), "it never slept");
+            assert!(thread.join().unwrap(), "the loop never slept");
             assert_eq!((alone.held(), ran.get()), (1, false));
             drop(alone);
             (turns, ran)
         })
         .unwrap();
-    assert!(turns <= 3, "{turns} turns in the section: the one that began it, the wait, and that which ends it");
+    assert!(turns <= 3, "{turns} turns in the section: its begin, the wait, and its end");
     event_loop.turn(Some(Duration::ZERO)).unwrap();
     assert!(ran.get());
 }

@@ -1,4 +1,4 @@
-//! Who stalls the loop: a slow step is reported, once, by its name and place.
+//! Slow steps: each is reported once, with its name and place.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ fn slow_loop(limit_millis: u64) -> (EventLoop, Trace, PassingClock) {
 }
 
 #[test]
-fn a_callback_that_takes_long_is_reported_once_by_its_place() {
+fn a_slow_callback_is_reported_once_with_its_place() {
     let (event_loop, reports, clock) = slow_loop(20);
     let line = line!() + 1;
     event_loop.handle().call_soon(move || clock.advance(Duration::from_millis(50)));
@@ -29,7 +29,7 @@ fn a_callback_that_takes_long_is_reported_once_by_its_place() {
 }
 
 #[test]
-fn a_poll_that_takes_long_is_reported_by_the_tasks_name_and_place() {
+fn a_slow_poll_is_reported_with_the_tasks_name_and_place() {
     let (event_loop, reports, clock) = slow_loop(20);
     let task = event_loop.handle().spawn_named("sorter", async move {
         yield_now().await;
@@ -52,7 +52,7 @@ fn the_root_is_reported_as_main() {
 }
 
 #[test]
-fn what_is_faster_than_the_limit_is_not_reported() {
+fn a_step_below_the_limit_is_not_reported() {
     let (event_loop, reports, clock) = slow_loop(20);
     event_loop
         .run_until_complete(async move {
@@ -66,8 +66,8 @@ fn what_is_faster_than_the_limit_is_not_reported() {
 }
 
 #[test]
-fn no_step_is_to_blame_for_what_passes_between_runs_or_in_a_wait() {
-    /// Time passes in each wait.
+fn time_between_runs_and_in_waits_is_charged_to_no_step() {
+    /// Moves the clock in each wait.
     struct Waits(PassingClock);
     impl Hooks for Waits {
         fn park(&self) {
@@ -85,7 +85,7 @@ fn no_step_is_to_blame_for_what_passes_between_runs_or_in_a_wait() {
 }
 
 #[test]
-fn real_time_that_a_callback_spends_is_noticed() {
+fn a_slow_step_is_detected_by_the_real_clock() {
     let event_loop = EventLoop::builder().slow_step_limit(Duration::from_millis(20)).build().unwrap();
     let took = Trace::default();
     let inside = took.clone();
@@ -94,7 +94,7 @@ fn real_time_that_a_callback_spends_is_noticed() {
         ref other => panic!("{other}"),
     });
     event_loop.handle().call_soon(|| {
-        #[expect(clippy::disallowed_methods, reason = "this is what blocks the loop")]
+        #[expect(clippy::disallowed_methods, reason = "this blocks the loop")]
         std::thread::sleep(Duration::from_millis(50));
     });
     one_turn(&event_loop);
@@ -105,7 +105,7 @@ fn real_time_that_a_callback_spends_is_noticed() {
 }
 
 #[test]
-fn deliberate_blocking_is_not_reported_and_the_rest_of_its_step_is() {
+fn a_blocking_section_is_not_reported_but_the_rest_of_its_step_is() {
     let (event_loop, reports, clock) = slow_loop(20);
     let time = clock.clone();
     event_loop.handle().call_soon(move || {
@@ -128,7 +128,7 @@ fn deliberate_blocking_is_not_reported_and_the_rest_of_its_step_is() {
     one_turn(&event_loop);
     let texts = reports.take();
     assert!(texts.len() == 1 && texts[0].contains("for 20ms"), "{texts:?}");
-    assert_eq!(blocking_section(|| 8), 8, "off a step and off a loop it just runs");
+    assert_eq!(blocking_section(|| 8), 8, "without a step and a loop, it only runs the closure");
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn a_seed_decides_the_order_of_a_turn() {
 }
 
 #[test]
-fn no_step_is_to_blame_for_the_time_that_the_error_hook_takes() {
+fn the_time_of_the_error_hook_is_charged_to_no_step() {
     let (event_loop, _reports, clock) = slow_loop(20);
     let reports = Trace::default();
     let seen = reports.clone();
@@ -184,7 +184,7 @@ fn no_step_is_to_blame_for_the_time_that_the_error_hook_takes() {
 }
 
 #[test]
-fn a_section_that_begins_and_ends_within_a_step_excuses_that_step_and_no_other() {
+fn a_section_within_one_step_excuses_only_that_step() {
     let (event_loop, reports, clock) = slow_loop(20);
     event_loop
         .run_until_complete(async {
@@ -201,7 +201,7 @@ fn a_section_that_begins_and_ends_within_a_step_excuses_that_step_and_no_other()
 }
 
 #[test]
-fn time_that_a_virtual_clock_is_moved_by_is_no_steps() {
+fn advancing_a_virtual_clock_makes_no_step_slow() {
     let (event_loop, trace, clock) = virtual_loop();
     let reports = reports(&event_loop);
     event_loop.handle().call_later(Duration::from_secs(2), trace.adds("timer"));
@@ -211,14 +211,14 @@ fn time_that_a_virtual_clock_is_moved_by_is_no_steps() {
     });
     event_loop.run_until_complete(async { clock.advance(Duration::from_secs(3600)) }).unwrap();
     one_turn(&event_loop);
-    assert_eq!(trace.take(), ["timer"], "the loop has seen that time has passed");
+    assert_eq!(trace.take(), ["timer"], "the timer is due after the advance");
     assert!(reports.take().is_empty());
 }
 
 #[test]
-fn a_step_that_panicked_is_not_slow_and_the_next_of_the_same_task_may_be() {
+fn a_panicking_step_is_not_reported_as_slow_but_the_next_one_may_be() {
     let (event_loop, reports, clock) = slow_loop(20);
-    // std's hook prints a backtrace, say, which takes long.
+    // As if std's panic hook took long to print a backtrace.
     let panics = |clock: &PassingClock| {
         clock.advance(Duration::from_secs(1));
         quiet_panic("the panic")
@@ -241,7 +241,7 @@ fn a_step_that_panicked_is_not_slow_and_the_next_of_the_same_task_may_be() {
     assert!(slow.len() == 1 && slow[0].contains("for 2s"), "{texts:?}");
 }
 
-/// How long this thread has run on a processor.
+/// The processor time of this thread.
 #[cfg(target_os = "linux")]
 fn processor() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
@@ -250,7 +250,7 @@ fn processor() -> Duration {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_slow_step_says_for_how_long_it_ran_and_is_given_advice_only_if_it_did() {
+fn the_report_has_the_processor_time_and_advises_only_if_the_step_used_it() {
     let limit = Duration::from_millis(40);
     let event_loop = EventLoop::builder().slow_step_limit(limit).build().unwrap();
     let handle = event_loop.handle();
@@ -258,17 +258,17 @@ fn a_slow_step_says_for_how_long_it_ran_and_is_given_advice_only_if_it_did() {
     let inside = reports.clone();
     handle.set_error_hook(move |report| {
         let Cause::SlowStep(time) = report.cause else { panic!("{report}") };
-        let ran = time.ran.expect("Linux says so");
+        let ran = time.ran.expect("Linux has a clock for this");
         assert!(time.took >= limit && ran <= time.took, "{time:?}");
         inside.add(format!("{} {}", time.has_used_processor(), report.cause.to_string().contains("; move the work")));
     });
-    // What ran before a step, in others too short to be seen, is not that step's.
+    // Processor time of earlier short steps is not charged to a later one.
     let run_for = |time| {
         let until = processor() + time;
         while processor() < until {}
     };
     let wait = move || {
-        #[expect(clippy::disallowed_methods, reason = "this is what keeps the loop from everything else")]
+        #[expect(clippy::disallowed_methods, reason = "this blocks the loop")]
         std::thread::sleep(limit * 2);
     };
     event_loop
@@ -282,7 +282,7 @@ fn a_slow_step_says_for_how_long_it_ran_and_is_given_advice_only_if_it_did() {
         })
         .unwrap();
     let texts = reports.take();
-    // A busy machine may have kept one of the short steps from a processor, too.
+    // On a busy machine, one of the short steps may have been preempted, too.
     assert!(!texts.is_empty() && texts.iter().all(|text| text == "false false"), "{texts:?}");
     event_loop
         .run_until_complete(async {
@@ -292,6 +292,6 @@ fn a_slow_step_says_for_how_long_it_ran_and_is_given_advice_only_if_it_did() {
         .unwrap();
     let texts = reports.take();
     assert_eq!(texts.len(), 1);
-    // On a machine that gave this thread a processor for less than half of the time, it is not to blame.
+    // If the machine ran this thread for less than half of the time, the report gives no advice.
     assert!(texts[0] == "true true" || texts[0] == "false false", "{texts:?}");
 }

@@ -1,6 +1,8 @@
-//! Reports on a standard error that takes none: they are lost, and everything else goes on.
+//! Reports on a standard error that cannot be written to: they are lost, and everything else goes
+//! on.
 //!
-//! Standard error belongs to the process, so each case is a child process: this test program, which runs one test of this file.
+//! Standard error belongs to the process, so each case is a child process: this test program,
+//! running one test of this file.
 
 use std::env;
 use std::fs::File;
@@ -12,7 +14,7 @@ use std::time::Duration;
 
 use picot_loop::{Cause, EventLoop, Kind, Origin, Report, sleep, spawn};
 
-/// Names the case to the child.
+/// The environment variable that passes the case to the child.
 const CASE: &str = "PICOT_TEST_STDERR";
 
 #[test]
@@ -20,13 +22,14 @@ const CASE: &str = "PICOT_TEST_STDERR";
 fn the_child() {
     let Ok(case) = env::var(CASE) else { return };
     if case == "closed" {
-        // SAFETY: Nothing in this process relies on the descriptor; std ignores errors of standard error.
+        // SAFETY: No object of this process owns the descriptor; std ignores errors of standard
+        // error.
         assert_eq!(unsafe { libc::close(libc::STDERR_FILENO) }, 0);
     }
     let event_loop = EventLoop::builder().slow_step_limit(Duration::from_nanos(1)).build().unwrap();
     let handle = event_loop.handle();
     let mut expected = 0;
-    // First the default hook, then one that panics itself.
+    // First the default hook, then a hook that panics itself.
     for round in 0..2 {
         for _ in 0..10 {
             handle.call_soon(|| panic!("in a callback"));
@@ -40,7 +43,7 @@ fn the_child() {
             expected += 1;
         }
         if round == 0 {
-            handle.set_error_hook(|report| panic!("the hook was told: {report}"));
+            handle.set_error_hook(|report| panic!("the hook received: {report}"));
         }
     }
     event_loop.close().unwrap();
@@ -48,7 +51,7 @@ fn the_child() {
     println!("went on {expected} times");
 }
 
-/// What the child writes to standard output, with this as its standard error.
+/// The child's standard output, with `stderr` as its standard error.
 fn child(case: &str, stderr: impl Into<Stdio>) -> String {
     let output = Command::new(env::current_exe().unwrap())
         .args(["--exact", "stderr::the_child", "--ignored", "--nocapture"])
@@ -61,30 +64,30 @@ fn child(case: &str, stderr: impl Into<Stdio>) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A socket, as standard error, and its other end.
+/// A socket to use as standard error, and its other end.
 fn socket() -> (OwnedFd, UnixStream) {
     let (near, far) = UnixStream::pair().unwrap();
     (near.into(), far)
 }
 
 #[test]
-fn a_standard_error_that_is_closed_full_or_unread_stops_nothing() {
+fn a_closed_full_or_unread_standard_error_stops_nothing() {
     let went_on = |output: String| assert!(output.contains("went on 20 times"), "{output}");
     went_on(child("closed", Stdio::null()));
 
-    // A write is `EPIPE`.
+    // A write fails with `EPIPE`.
     let (unread, far) = socket();
     drop(far);
     went_on(child("unread", unread));
 
-    // A write is `EAGAIN`: the flag belongs to what both processes have open.
+    // A write fails with `EAGAIN`: both processes share the open file and its flag.
     let (full, _far) = socket();
     let mut near = UnixStream::from(full.try_clone().unwrap());
     near.set_nonblocking(true).unwrap();
     while near.write(&[b'x'; 4096]).is_ok() {}
     went_on(child("full", full));
 
-    // A write is `ENOSPC`.
+    // A write fails with `ENOSPC`.
     if let Ok(disk) = File::options().write(true).open("/dev/full") {
         went_on(child("no space", disk));
     }

@@ -1,4 +1,4 @@
-//! Timers and sleeps: never early, in order, cancelled for good.
+//! Timers and sleeps: never early, in order, and cancelled at once.
 
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
@@ -14,7 +14,7 @@ use crate::trace::{one_turn, virtual_loop};
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
-fn timers_run_in_the_order_of_their_deadlines_and_then_of_their_scheduling() {
+fn timers_run_by_deadline_and_then_by_scheduling() {
     let (event_loop, trace, _clock) = virtual_loop();
     let handle = event_loop.handle();
     let start = handle.now();
@@ -27,7 +27,7 @@ fn timers_run_in_the_order_of_their_deadlines_and_then_of_their_scheduling() {
 }
 
 #[test]
-fn timers_that_are_overdue_run_in_the_next_turn_and_still_in_order() {
+fn overdue_timers_run_in_the_next_turn_in_order() {
     let (event_loop, trace, clock) = virtual_loop();
     let handle = event_loop.handle();
     let start = handle.now();
@@ -52,9 +52,9 @@ fn a_timer_is_never_early() {
     assert_eq!(trace.take(), ["fired"]);
 }
 
-/// However slow the machine is, it can only be fewer waits.
+/// A slow machine makes fewer waits, never more.
 #[test]
-fn a_crowd_of_timers_takes_few_waits() {
+fn a_burst_of_timers_takes_few_waits() {
     let event_loop = EventLoop::new().unwrap();
     let handle = event_loop.handle();
     let start = handle.now();
@@ -99,7 +99,7 @@ fn cancelling_a_timer_drops_its_callback_at_once() {
 }
 
 #[test]
-fn a_timer_that_a_callback_of_the_same_turn_cancels_does_not_run() {
+fn a_due_timer_cancelled_in_the_same_turn_does_not_run() {
     let (event_loop, trace, clock) = virtual_loop();
     let handle = event_loop.handle();
     let (later, when) = (trace.adds("cancelled"), handle.now() + SECOND);
@@ -129,7 +129,7 @@ fn a_hundred_thousand_cancelled_timers_leave_nothing() {
     assert!(trace.take().is_empty());
     event_loop.run_until_complete(sleep(2 * SECOND)).unwrap();
     assert_eq!(trace.take(), ["kept"]);
-    assert_eq!(handle.now() - start, 2 * SECOND, "the clock did not stop at the cancelled deadline");
+    assert_eq!(handle.now() - start, 2 * SECOND, "the clock does not stop at the cancelled deadline");
     assert_eq!(event_loop.close().unwrap().timers, 0);
 }
 
@@ -144,7 +144,7 @@ fn the_longest_delay_is_accepted() {
 }
 
 #[test]
-fn sleeping_for_no_time_lets_what_is_queued_run_once() {
+fn a_sleep_of_zero_lets_queued_items_run_once() {
     let (event_loop, trace, _clock) = virtual_loop();
     event_loop
         .run_until_complete(async {
@@ -164,7 +164,7 @@ fn sleeping_for_no_time_lets_what_is_queued_run_once() {
 }
 
 #[test]
-fn sleeps_that_are_overdue_end_in_the_order_of_their_deadlines() {
+fn overdue_sleeps_end_in_the_order_of_their_deadlines() {
     let (event_loop, trace, clock) = virtual_loop();
     let start = event_loop.handle().now();
     clock.advance(10 * SECOND);
@@ -224,7 +224,7 @@ fn ten_thousand_sleepers_wake_in_the_order_of_their_deadlines() {
         .run_until_complete(async {
             let mut tasks = Vec::new();
             for n in 0..10_000_u64 {
-                // Scattered, and no two equal.
+                // In scattered order; no two are equal.
                 let micros = n * 7_919 % 10_007;
                 let order = order.clone();
                 tasks.push(spawn(async move {
@@ -243,7 +243,7 @@ fn ten_thousand_sleepers_wake_in_the_order_of_their_deadlines() {
 
 #[test]
 fn fifty_thousand_short_sleeps_all_end() {
-    // Enough of them to meet every relation of a deadline to the wait; a lost one would hang.
+    // Enough of them to hit every relation of a deadline to the wait. A lost one would hang.
     let event_loop = EventLoop::new().unwrap();
     event_loop
         .run_until_complete(async {
@@ -265,7 +265,7 @@ fn fifty_thousand_short_sleeps_all_end() {
 
 #[test]
 #[should_panic(expected = "the loop is closed")]
-fn a_sleep_that_outlives_its_loop_says_so() {
+fn polling_a_sleep_of_a_closed_loop_panics() {
     let event_loop = EventLoop::new().unwrap();
     let sleeping = sleep(SECOND);
     drop(event_loop);
@@ -283,7 +283,7 @@ fn instants_saturate() {
 }
 
 #[test]
-fn a_sleep_that_is_reset_ends_at_its_new_time_and_wakes_who_waits() {
+fn a_reset_sleep_ends_at_its_new_deadline() {
     for (new, expected) in [(5, 5), (1, 1), (0, 1)] {
         let (event_loop, _trace, clock) = virtual_loop();
         event_loop
@@ -303,7 +303,7 @@ fn a_sleep_that_is_reset_ends_at_its_new_time_and_wakes_who_waits() {
 }
 
 #[test]
-fn a_sleep_that_is_reset_while_a_task_waits_for_it_needs_no_poll() {
+fn resetting_an_awaited_sleep_needs_no_poll() {
     let (event_loop, trace, clock) = virtual_loop();
     let sleeping = Rc::new(RefCell::new(sleep(SECOND)));
     let (inside, polls) = (sleeping.clone(), trace.clone());
@@ -325,12 +325,12 @@ fn a_sleep_that_is_reset_while_a_task_waits_for_it_needs_no_poll() {
 }
 
 #[test]
-fn a_sleep_that_is_reset_when_it_is_due_but_not_polled_yet_goes_on() {
+fn a_due_sleep_that_is_reset_before_its_poll_keeps_waiting() {
     let (event_loop, trace, clock) = virtual_loop();
     let handle = event_loop.handle();
     let sleeping = Rc::new(RefCell::new(sleep(SECOND)));
     let putting_off = sleeping.clone();
-    // Due together with the sleep, and before it.
+    // Due together with the sleep, and first in order.
     handle.call_later(SECOND, move || putting_off.borrow_mut().reset(Instant::now() + SECOND));
     let task = handle.spawn(std::future::poll_fn(move |cx| Pin::new(&mut *sleeping.borrow_mut()).poll(cx)));
     one_turn(&event_loop);
@@ -342,7 +342,7 @@ fn a_sleep_that_is_reset_when_it_is_due_but_not_polled_yet_goes_on() {
 }
 
 #[test]
-fn a_sleep_that_has_ended_or_not_begun_can_be_reset_as_well() {
+fn an_ended_or_unpolled_sleep_can_be_reset() {
     let (event_loop, _trace, clock) = virtual_loop();
     event_loop
         .run_until_complete(async {
@@ -360,13 +360,13 @@ fn a_sleep_that_has_ended_or_not_begun_can_be_reset_as_well() {
 }
 
 #[test]
-fn a_sleep_is_first_registered_when_it_is_first_polled() {
+fn a_sleep_starts_its_timer_at_its_first_poll() {
     let (event_loop, _trace, clock) = virtual_loop();
     let never_polled: Vec<Sleep> =
         event_loop.run_until_complete(async { (1..10).map(|n| sleep(n * SECOND)).collect() }).unwrap();
     event_loop.run_until_complete(sleep(100 * SECOND)).unwrap();
     assert_eq!(clock.elapsed(), 100 * SECOND);
-    // Their times have passed; each still takes its turn.
+    // Their deadlines have passed; each still waits for a turn.
     event_loop
         .run_until_complete(async {
             for sleep in never_polled {
@@ -378,7 +378,7 @@ fn a_sleep_is_first_registered_when_it_is_first_polled() {
 }
 
 #[test]
-fn after_a_long_standstill_timers_come_in_order_with_turns_in_between() {
+fn after_a_long_suspend_timers_run_in_order_over_several_turns() {
     let (event_loop, trace, clock) = virtual_loop();
     let handle = event_loop.handle();
     let order = Rc::new(RefCell::new(Vec::new()));
@@ -390,7 +390,7 @@ fn after_a_long_standstill_timers_come_in_order_with_turns_in_between() {
     one_turn(&event_loop);
     let first = order.borrow().len();
     assert!((1..=1_024).contains(&first), "{first} in one turn");
-    // What comes now is not behind all of them.
+    // A new callback does not wait for all of them.
     handle.call_soon(trace.adds("a callback"));
     one_turn(&event_loop);
     assert_eq!(trace.take(), ["a callback"]);
@@ -402,7 +402,7 @@ fn after_a_long_standstill_timers_come_in_order_with_turns_in_between() {
 }
 
 #[test]
-fn a_timer_without_delay_that_schedules_itself_runs_once_a_turn() {
+fn a_timer_without_delay_that_reschedules_itself_runs_once_per_turn() {
     fn again(handle: LoopHandle, runs: Rc<Cell<u32>>) {
         runs.set(runs.get() + 1);
         let inside = handle.clone();
@@ -418,7 +418,7 @@ fn a_timer_without_delay_that_schedules_itself_runs_once_a_turn() {
 }
 
 #[test]
-fn a_delay_counts_from_the_call_and_not_from_the_begin_of_the_turn() {
+fn a_delay_counts_from_the_call_not_from_the_start_of_the_turn() {
     let (event_loop, trace, clock) = virtual_loop();
     let (handle, inside) = (event_loop.handle(), clock.clone());
     let fired = trace.adds("fired");
@@ -452,7 +452,7 @@ fn short_sleeps_are_on_time_at_any_uptime_beside_a_very_long_one() {
 }
 
 #[test]
-fn a_waker_whose_drop_uses_the_timers_may_be_dropped_by_them() {
+fn the_drop_of_a_sleeps_waker_may_use_the_timers() {
     thread_local!(static DROPS: Cell<u32> = const { Cell::new(0) });
     struct Counts;
     impl Wake for Counts {
@@ -468,7 +468,7 @@ fn a_waker_whose_drop_uses_the_timers_may_be_dropped_by_them() {
     let mut sleeping = Box::pin(sleep(3600 * SECOND));
     for round in 0..3 {
         let waker = Waker::from(Arc::new(Counts));
-        // Takes the place of the one before, which is dropped then.
+        // Replaces the earlier waker, which is dropped then.
         assert!(sleeping.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
         drop(waker);
         assert_eq!(DROPS.get(), round);
@@ -478,7 +478,7 @@ fn a_waker_whose_drop_uses_the_timers_may_be_dropped_by_them() {
 }
 
 #[test]
-fn a_sleepers_waker_that_panics_is_reported_and_keeps_no_other_from_being_woken() {
+fn a_panicking_waker_of_a_sleep_is_reported_and_the_others_are_woken() {
     let (event_loop, trace, clock) = virtual_loop();
     let reports = crate::trace::reports(&event_loop);
     event_loop.handle().call_later(SECOND, trace.adds("before"));
@@ -493,9 +493,10 @@ fn a_sleepers_waker_that_panics_is_reported_and_keeps_no_other_from_being_woken(
     assert!(Pin::new(&mut sleeping).poll(&mut Context::from_waker(Waker::noop())).is_ready());
 }
 
-/// The loop waits without a limit when another thread asks for the timer: were it not interrupted, this would hang.
+/// The loop waits without a limit when another thread sets the timer. Without an interrupt, this
+/// would hang.
 #[test]
-fn a_timer_that_another_thread_asks_for_ends_a_wait_that_had_no_deadline() {
+fn a_timer_set_by_another_thread_ends_a_wait_without_a_deadline() {
     let event_loop = EventLoop::new().unwrap();
     let handle = event_loop.handle();
     let (parked, may_ask) = std::sync::mpsc::channel();
@@ -514,12 +515,12 @@ fn a_timer_that_another_thread_asks_for_ends_a_wait_that_had_no_deadline() {
 }
 
 #[test]
-fn what_is_dropped_cancelled_or_moved_is_in_the_wheel_no_more_with_its_deadline_still_ahead() {
+fn dropped_cancelled_and_moved_timers_leave_the_wheel_at_once() {
     let (event_loop, _trace, clock) = virtual_loop();
     let handle = event_loop.handle();
     let metrics = handle.metrics();
     let timers = || {
-        // They are counted at a wait: what the first turn has begun or dropped, at that of the second.
+        // The gauge is updated at a wait, so the second turn counts the effects of the first.
         one_turn(&event_loop);
         one_turn(&event_loop);
         metrics.snapshot().timers
@@ -547,5 +548,5 @@ fn what_is_dropped_cancelled_or_moved_is_in_the_wheel_no_more_with_its_deadline_
 
     assert!(kept.cancel());
     assert_eq!(timers(), 0);
-    assert_eq!(clock.elapsed(), Duration::ZERO, "no deadline has come");
+    assert_eq!(clock.elapsed(), Duration::ZERO, "no deadline has passed");
 }

@@ -1,18 +1,19 @@
-//! What the tests share: a list of events, and loops.
+//! Shared by the tests: a trace of events, clocks, and loops.
 
 use std::time::Duration;
 
 use picot_loop::{Clock, EventLoop, VirtualClock};
 pub(crate) use picot_testkit::{Trace, quiet_panic};
 
-/// A loop under a virtual clock, a trace, and the clock.
+/// A loop under a virtual clock, with a trace and the clock.
 pub(crate) fn virtual_loop() -> (EventLoop, Trace, VirtualClock) {
     let clock = VirtualClock::new();
     let event_loop = EventLoop::builder().clock(&clock).build().unwrap();
     (event_loop, Trace::default(), clock)
 }
 
-/// A clock that a test moves, and that the loop takes for one whose time passes by itself: what a step moves it by, it took.
+/// A clock that the test moves, but that is not virtual to the loop: a step that moves it has taken
+/// that time.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PassingClock(VirtualClock);
 
@@ -28,7 +29,7 @@ impl Clock for PassingClock {
     }
 }
 
-/// A loop under a clock that passes, and the clock.
+/// A loop under a `PassingClock`, and the clock.
 pub(crate) fn passing_loop(slow_step: Duration) -> (EventLoop, PassingClock) {
     let clock = PassingClock::default();
     (EventLoop::builder().clock(&clock).slow_step_limit(slow_step).build().unwrap(), clock)

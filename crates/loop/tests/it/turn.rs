@@ -1,4 +1,4 @@
-//! The turn: what comes in which order, and how much of it.
+//! The turn: the order of its phases, and how much each handles.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ fn a_turn_runs_exactly_what_was_queued() {
 }
 
 #[test]
-fn timers_that_a_due_timer_starts_wait_for_the_next_turn() {
+fn timers_set_by_a_due_timer_wait_for_the_next_turn() {
     let (event_loop, trace, clock) = virtual_loop();
     let (handle, inside) = (event_loop.handle(), trace.clone());
     event_loop.handle().call_later(Duration::from_secs(1), move || {
@@ -41,7 +41,7 @@ fn timers_that_a_due_timer_starts_wait_for_the_next_turn() {
 }
 
 #[test]
-fn what_came_from_other_threads_is_queued_behind_timers() {
+fn calls_from_other_threads_are_queued_behind_timers() {
     let (event_loop, trace, clock) = virtual_loop();
     let handle = event_loop.handle();
     handle.call_later(Duration::from_secs(1), trace.adds("timer"));
@@ -64,7 +64,7 @@ fn what_came_from_other_threads_is_queued_behind_timers() {
 }
 
 #[test]
-fn siblings_that_wait_for_each_other_make_progress_in_turn() {
+fn tasks_that_yield_to_each_other_alternate() {
     let event_loop = EventLoop::new().unwrap();
     let trace = Trace::default();
     event_loop
@@ -91,9 +91,10 @@ fn siblings_that_wait_for_each_other_make_progress_in_turn() {
     assert_eq!(trace.take(), ["0", "1", "2"]);
 }
 
-/// Such steps are each as long as the outside may go unseen, so it is looked at in each turn as soon as that is known.
+/// Each step is as long as the maximum time between event polls, so the loop soon polls in each
+/// turn.
 #[test]
-fn the_outside_is_looked_at_more_often_when_steps_are_long() {
+fn long_steps_make_event_polls_more_frequent() {
     let event_loop = EventLoop::new().unwrap();
     let metrics = event_loop.handle().metrics();
     event_loop

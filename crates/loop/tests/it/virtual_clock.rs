@@ -13,7 +13,7 @@ use crate::trace::virtual_loop;
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[test]
-fn it_jumps_to_the_next_deadline_and_no_further() {
+fn the_clock_jumps_to_the_next_deadline_and_no_further() {
     let (event_loop, trace, clock) = virtual_loop();
     event_loop
         .run_until_complete(async {
@@ -27,7 +27,7 @@ fn it_jumps_to_the_next_deadline_and_no_further() {
 }
 
 #[test]
-fn it_stands_still_while_anything_is_ready() {
+fn the_clock_stands_still_while_anything_is_ready() {
     let (event_loop, _trace, clock) = virtual_loop();
     let later = event_loop.handle().call_later(HOUR, || unreachable!());
     event_loop
@@ -42,7 +42,7 @@ fn it_stands_still_while_anything_is_ready() {
 }
 
 #[test]
-fn it_does_not_jump_while_a_blocking_job_is_pending() {
+fn the_clock_does_not_jump_while_a_blocking_job_is_pending() {
     let (event_loop, trace, clock) = virtual_loop();
     let (end, ended) = mpsc::channel::<()>();
     let timer = event_loop.handle().call_later(HOUR, || unreachable!("the clock jumped"));
@@ -51,7 +51,7 @@ fn it_does_not_jump_while_a_blocking_job_is_pending() {
         .run_until_complete(async {
             let job = spawn_blocking(move || ended.recv().is_err());
             yield_now().await;
-            // Ends the job from outside, when the loop waits for it.
+            // Ends the job from another thread, once the loop waits for it.
             std::thread::spawn(move || drop(end));
             assert!(job.await.unwrap());
             trace.add(inside.elapsed().as_secs());
@@ -62,7 +62,7 @@ fn it_does_not_jump_while_a_blocking_job_is_pending() {
 }
 
 #[test]
-fn it_waits_in_real_time_for_io_that_is_on_its_way() {
+fn the_clock_waits_in_real_time_for_io_that_is_about_to_arrive() {
     let (event_loop, trace, clock) = virtual_loop();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -87,7 +87,7 @@ fn it_waits_in_real_time_for_io_that_is_on_its_way() {
 }
 
 #[test]
-fn it_jumps_past_io_that_does_not_come() {
+fn the_clock_jumps_past_io_that_does_not_arrive() {
     let (event_loop, _trace, clock) = virtual_loop();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
@@ -103,7 +103,7 @@ fn it_jumps_past_io_that_does_not_come() {
 }
 
 #[test]
-fn advancing_it_makes_timers_due() {
+fn advancing_the_clock_makes_timers_due() {
     let (event_loop, trace, clock) = virtual_loop();
     event_loop.handle().call_later(HOUR, trace.adds("an hour"));
     event_loop.handle().call_later(2 * HOUR, trace.adds("two hours"));
@@ -113,7 +113,7 @@ fn advancing_it_makes_timers_due() {
 }
 
 #[test]
-fn a_turn_with_a_limit_does_not_jump_past_io_that_is_on_its_way() {
+fn a_turn_with_a_limit_does_not_jump_past_io_that_is_about_to_arrive() {
     let grace = Duration::from_secs(20);
     let clock = picot_loop::VirtualClock::new();
     let event_loop = picot_loop::EventLoop::builder().clock(&clock).io_grace(grace).build().unwrap();
@@ -125,7 +125,7 @@ fn a_turn_with_a_limit_does_not_jump_past_io_that_is_on_its_way() {
     event_loop.turn(Some(Duration::ZERO)).unwrap();
     event_loop.handle().call_later(HOUR, || ());
 
-    /// Has the datagram sent when the loop is about to wait.
+    /// Sends the datagram when the loop is about to wait.
     struct Sends(std::net::SocketAddr);
     impl picot_loop::Hooks for Sends {
         fn park(&self) {
@@ -145,7 +145,7 @@ fn a_clock_may_use_the_loop() {
     impl picot_loop::Clock for Busy {
         fn now(&self) -> Duration {
             if !self.0.replace(true) {
-                // Asks for the time, and puts something into the wheel.
+                // Reads the time, and adds a timer to the wheel.
                 let _ = LoopHandle::try_current().map(|handle| handle.call_later(HOUR, || ()).cancel());
                 self.0.set(false);
             }

@@ -1,4 +1,5 @@
-//! Wakers are foreign code: their clone, wake and drop may do anything, and no wait of the loop is lost by that.
+//! Wakers are user code: their clone, wake and drop may do anything, and still no wake of the loop
+//! is lost.
 
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
@@ -27,48 +28,49 @@ thread_local! {
     static WAKES: Cell<u32> = const { Cell::new(0) };
 }
 
-/// A waker has come to this moment. Calls what waits for it, once.
-fn comes(moment: Moment) {
+/// Called by each waker at this moment. Runs the action that is set for the moment, once.
+fn at_moment(moment: Moment) {
     let call = CALL.with_borrow_mut(|call| call.take_if(|(when, _)| *when == moment));
     if let Some((_, call)) = call {
         call();
     }
 }
 
-/// What the wakers point to, which tells them apart.
+/// The data of the wakers, which tells them apart.
 static ONE: u8 = 1;
 static OTHER: u8 = 2;
 
 fn wake(data: *const ()) {
-    // Only the latest waker that a future was polled with has to be woken.
+    // Only the waker of the last poll has to be woken.
     if data == ptr::from_ref(&ONE).cast() {
         WAKES.set(WAKES.get() + 1);
     }
-    comes(Moment::Wake);
+    at_moment(Moment::Wake);
 }
 
 static TABLE: RawWakerVTable = RawWakerVTable::new(
     |data| {
-        comes(Moment::Clone);
+        at_moment(Moment::Clone);
         RawWaker::new(data, &TABLE)
     },
     wake,
     wake,
-    |_| comes(Moment::Drop),
+    |_| at_moment(Moment::Drop),
 );
 
-/// A waker that calls back. Two of them with different bytes do not wake the same.
+/// A waker that calls `at_moment`. Two of them with different bytes are not equal.
 fn waker(byte: &'static u8) -> Waker {
-    // SAFETY: The functions of the table do not use what the pointer points to, and no test hands the waker to a thread.
+    // SAFETY: The functions of the vtable do not dereference the pointer, and no test sends the
+    // waker to another thread.
     unsafe { Waker::from_raw(RawWaker::new(ptr::from_ref(byte).cast(), &TABLE)) }
 }
 
 type Made = Pin<Box<dyn Future<Output = ()>>>;
 
-/// A kind of wait, by its name, and how to begin one.
+/// A kind of wait: its name, and a function that starts one.
 type Wait = (&'static str, fn() -> Made);
 
-/// What waits for the loop's time or for something that a turn brings.
+/// Waits for the loop's time or for the effect of a turn.
 fn waits() -> [Wait; 5] {
     [
         ("sleep", || Box::pin(sleep(SECOND))),
@@ -90,17 +92,17 @@ fn waits() -> [Wait; 5] {
     ]
 }
 
-/// Makes what is waited for happen.
+/// Makes the awaited event happen.
 fn passes(event_loop: &EventLoop, clock: &picot_loop::VirtualClock) {
     clock.advance(2 * SECOND);
     for _ in 0..3 {
-        // Refused in a wake, which is a part of a turn.
+        // Refused within a wake, which is part of a turn.
         _ = event_loop.turn(Some(Duration::ZERO));
     }
 }
 
 #[test]
-fn what_comes_while_a_waker_is_cloned_woken_or_dropped_is_not_lost() {
+fn an_event_during_the_clone_wake_or_drop_of_a_waker_is_not_lost() {
     for (name, make) in waits() {
         for moment in [Moment::Clone, Moment::Wake, Moment::Drop] {
             for is_polled_before in [false, true] {
@@ -119,7 +121,7 @@ fn what_comes_while_a_waker_is_cloned_woken_or_dropped_is_not_lost() {
                 if future.as_mut().poll(&mut cx) == Poll::Ready(()) {
                     continue;
                 }
-                // What was to happen has happened in the poll, or does now, which may be in the middle of a wake.
+                // The event happened during the poll, or happens now, maybe within a wake.
                 if WAKES.get() == 0 {
                     if moment == Moment::Wake {
                         clock.advance(2 * SECOND);
@@ -147,7 +149,7 @@ fn a_blocking_job_that_ends_while_a_waker_is_cloned_is_not_lost() {
         Moment::Clone,
         Box::new(move || {
             release.send(7).unwrap();
-            // The job's end wakes its task, which a turn with a long limit waits for.
+            // The end of the job wakes its task. A turn with a long limit waits for that.
             again.turn(Some(Duration::from_secs(60))).unwrap();
         }),
     )));
@@ -156,7 +158,7 @@ fn a_blocking_job_that_ends_while_a_waker_is_cloned_is_not_lost() {
     let mut cx = Context::from_waker(&waker);
     let first = job.as_mut().poll(&mut cx);
     if first.is_pending() {
-        assert_ne!(WAKES.get(), 0, "its end has come in the poll");
+        assert_ne!(WAKES.get(), 0, "the job ended during the poll");
         assert!(matches!(job.as_mut().poll(&mut cx), Poll::Ready(Ok(7))));
     }
 }

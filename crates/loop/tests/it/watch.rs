@@ -1,4 +1,4 @@
-//! Readers and writers.
+//! Readers and writers: callbacks that run while an I/O object is ready.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,7 +9,7 @@ use picot_loop::{EventLoop, LoopHandle, Source};
 
 use crate::trace::{Trace, quiet_panic, reports};
 
-/// A registered end of a connection, and the other end, which blocks.
+/// A registered end of a connection, and the other end in blocking mode.
 fn watched(handle: &LoopHandle) -> (Rc<Source<TcpStream>>, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let far = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -26,7 +26,7 @@ fn run(event_loop: &EventLoop) {
 }
 
 #[test]
-fn a_reader_is_called_once_a_turn_for_as_long_as_there_is_something_to_read() {
+fn a_reader_is_called_once_per_turn_while_its_source_is_readable() {
     let event_loop = EventLoop::new().unwrap();
     let handle = event_loop.handle();
     let (source, mut far) = watched(&handle);
@@ -34,10 +34,10 @@ fn a_reader_is_called_once_a_turn_for_as_long_as_there_is_something_to_read() {
     let (seen, stop) = (trace.clone(), handle.clone());
     handle.add_reader(&source, move |source| {
         let mut byte = [0];
-        // Past the source, which does not learn of it.
+        // Reads from the object directly, so the source does not know.
         match source.get_ref().read(&mut byte) {
             Ok(1) => seen.add(byte[0] as char),
-            other => panic!("{other:?}: it is called only if there is something"),
+            other => panic!("{other:?}: called without data"),
         }
         if byte == *b"c" {
             stop.stop();
@@ -47,7 +47,7 @@ fn a_reader_is_called_once_a_turn_for_as_long_as_there_is_something_to_read() {
     run(&event_loop);
     assert_eq!(trace.take(), ["a", "b", "c"]);
 
-    // Everything is read; it is called again when more comes, and for the end.
+    // All is read. The reader is called again for more data and for the end.
     far.write_all(b"c").unwrap();
     run(&event_loop);
     assert_eq!(trace.take(), ["c"]);
@@ -62,7 +62,7 @@ fn a_reader_is_called_once_a_turn_for_as_long_as_there_is_something_to_read() {
 }
 
 #[test]
-fn adding_again_takes_the_place_of_the_reader_and_keeps_the_writer() {
+fn adding_a_reader_again_replaces_it_and_keeps_the_writer() {
     let event_loop = EventLoop::new().unwrap();
     let handle = event_loop.handle();
     let (source, mut far) = watched(&handle);
@@ -87,14 +87,14 @@ fn adding_again_takes_the_place_of_the_reader_and_keeps_the_writer() {
     assert_eq!(events, ["the first reader is dropped", "the second reader", "writable"]);
     assert!(handle.remove_reader(&source));
     assert!(!handle.remove_reader(&source) && !handle.remove_writer(&source));
-    // The watching tasks have let go of the source: it can be taken apart.
+    // The watching tasks have dropped the source, so this is the last reference.
     event_loop.stop();
     event_loop.run_forever().unwrap();
     assert!(Rc::try_unwrap(source).is_ok());
 }
 
 #[test]
-fn a_reader_that_was_removed_by_a_callback_of_the_same_turn_is_not_called() {
+fn a_reader_removed_in_the_same_turn_is_not_called() {
     let event_loop = EventLoop::new().unwrap();
     let handle = event_loop.handle();
     let (source, mut far) = watched(&handle);
@@ -104,7 +104,7 @@ fn a_reader_that_was_removed_by_a_callback_of_the_same_turn_is_not_called() {
     }
     let (remove, removed) = (handle.clone(), source.clone());
     handle.call_soon(move || assert!(remove.remove_reader(&removed)));
-    handle.add_reader(&source, |_| panic!("it was removed"));
+    handle.add_reader(&source, |_| panic!("a removed reader was called"));
     let reports = reports(&event_loop);
     for _ in 0..3 {
         event_loop.turn(Some(Duration::ZERO)).unwrap();
@@ -114,7 +114,7 @@ fn a_reader_that_was_removed_by_a_callback_of_the_same_turn_is_not_called() {
 }
 
 #[test]
-fn a_reader_that_panics_is_reported_by_its_place_and_stays() {
+fn a_panicking_reader_is_reported_with_its_place_and_stays() {
     let event_loop = EventLoop::new().unwrap();
     let handle = event_loop.handle();
     let reports = reports(&event_loop);
@@ -138,7 +138,7 @@ fn a_reader_that_panics_is_reported_by_its_place_and_stays() {
 }
 
 #[test]
-fn after_close_removing_says_no_and_adding_is_an_error() {
+fn on_a_closed_loop_removing_returns_false_and_adding_panics() {
     let event_loop = EventLoop::new().unwrap();
     let handle = event_loop.handle();
     let (source, _far) = watched(&handle);
@@ -148,5 +148,5 @@ fn after_close_removing_says_no_and_adding_is_an_error() {
     assert!(!handle.remove_reader(&source) && !handle.remove_writer(&source));
     let added = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| handle.add_reader(&source, |_| ())));
     assert!(added.unwrap_err().downcast_ref::<String>().unwrap().contains("the loop is closed"));
-    assert!(Rc::try_unwrap(source).is_ok(), "closing has dropped the watching tasks");
+    assert!(Rc::try_unwrap(source).is_ok(), "close has dropped the watching tasks");
 }

@@ -1,4 +1,4 @@
-//! The watchdog tells of a step while it runs.
+//! The watchdog reports a step while it still runs.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -20,33 +20,33 @@ fn watched() -> (EventLoop, mpsc::Receiver<Stuck>) {
 }
 
 #[test]
-fn a_step_that_is_stuck_is_told_of_once_by_its_place_and_while_it_runs() {
-    let (event_loop, told) = watched();
+fn a_stuck_step_is_reported_once_with_its_place_while_it_runs() {
+    let (event_loop, reports) = watched();
     let line = line!() + 1;
     event_loop.handle().call_soon(move || {
-        // It ends only when it was told of.
-        let stuck = told.recv_timeout(Duration::from_secs(60)).unwrap();
+        // The step ends only after it was reported.
+        let stuck = reports.recv_timeout(Duration::from_secs(60)).unwrap();
         assert_eq!((stuck.place.line(), stuck.task, stuck.limit), (line, None, LIMIT));
         let text = stuck.to_string();
-        assert!(text.contains(&format!("watchdog.rs:{line}:")) && text.contains("does so still"), "{text}");
-        assert!(told.recv_timeout(4 * LIMIT).is_err(), "once a step");
+        assert!(text.contains(&format!("watchdog.rs:{line}:")) && text.contains("still runs"), "{text}");
+        assert!(reports.recv_timeout(4 * LIMIT).is_err(), "reported twice");
     });
     assert_eq!(event_loop.turn(None), Ok(1));
 }
 
 #[test]
-fn it_looks_away_from_deliberate_blocking_and_from_waits() {
-    let (event_loop, told) = watched();
+fn blocking_sections_and_waits_are_not_watched() {
+    let (event_loop, reports) = watched();
     event_loop.run_until_complete(picot_loop::sleep(4 * LIMIT)).unwrap();
     event_loop.handle().call_soon(move || {
-        blocking_section(|| assert!(told.recv_timeout(4 * LIMIT).is_err()));
-        assert!(told.recv_timeout(Duration::from_secs(60)).is_ok(), "after the section it looks again");
+        blocking_section(|| assert!(reports.recv_timeout(4 * LIMIT).is_err()));
+        assert!(reports.recv_timeout(Duration::from_secs(60)).is_ok(), "a stuck step after the section is reported");
     });
     assert_eq!(event_loop.turn(None), Ok(1));
 }
 
 #[test]
-fn hooks_of_the_program_are_called_beside_it() {
+fn hooks_of_the_program_are_called_beside_the_watchdog() {
     struct Steps(RefCell<Vec<u32>>);
     impl Hooks for Steps {
         fn before_step(&self, step: Step) {
@@ -66,39 +66,39 @@ fn hooks_of_the_program_are_called_beside_it() {
 }
 
 #[test]
-#[should_panic(expected = "a watchdog needs a limit")]
+#[should_panic(expected = "the watchdog's limit is zero")]
 fn a_watchdog_without_a_limit_is_refused() {
     let _ = EventLoop::builder().watchdog(Duration::ZERO, |_| ());
 }
 
 #[test]
-fn it_looks_away_from_an_exclusive_section_also_within_one_step() {
-    let (event_loop, told) = watched();
+fn exclusive_sections_are_not_watched() {
+    let (event_loop, reports) = watched();
     let result = event_loop.run_until_complete(async {
         let alone = picot_loop::exclusive().await;
-        assert!(told.recv_timeout(4 * LIMIT).is_err(), "in the step that enters");
+        assert!(reports.recv_timeout(4 * LIMIT).is_err(), "reported in the step that enters the section");
         picot_loop::yield_now().await;
-        assert!(told.recv_timeout(4 * LIMIT).is_err(), "in the next one");
+        assert!(reports.recv_timeout(4 * LIMIT).is_err(), "reported in a step within the section");
         drop(alone);
-        assert!(told.recv_timeout(Duration::from_secs(60)).is_ok(), "after the section it looks again");
+        assert!(reports.recv_timeout(Duration::from_secs(60)).is_ok(), "a stuck step after the section is reported");
     });
     assert_eq!(result, Ok(()));
 }
 
 #[test]
 fn a_step_in_which_a_task_was_spawned_eagerly_is_watched_to_its_end() {
-    let (event_loop, told) = watched();
+    let (event_loop, reports) = watched();
     let (handle, line) = (event_loop.handle(), line!() + 1);
     event_loop.handle().call_soon(move || {
         drop(handle.build_task().eager().spawn(async {}));
-        assert_eq!(told.recv_timeout(Duration::from_secs(60)).unwrap().place.line(), line);
+        assert_eq!(reports.recv_timeout(Duration::from_secs(60)).unwrap().place.line(), line);
     });
     assert_eq!(event_loop.turn(None), Ok(1));
 }
 
 #[test]
-fn a_watchdog_whose_hook_panics_watches_on() {
-    let (sender, told) = mpsc::channel();
+fn a_panicking_hook_does_not_stop_the_watchdog() {
+    let (sender, reports) = mpsc::channel();
     let event_loop = EventLoop::builder()
         .slow_step_limit(Duration::MAX)
         .watchdog(LIMIT, move |_| {
@@ -108,7 +108,7 @@ fn a_watchdog_whose_hook_panics_watches_on() {
         .build()
         .unwrap();
     for _ in 0..2 {
-        let told = &told;
-        event_loop.run_until_complete(async { told.recv_timeout(Duration::from_secs(60)).unwrap() }).unwrap();
+        let reports = &reports;
+        event_loop.run_until_complete(async { reports.recv_timeout(Duration::from_secs(60)).unwrap() }).unwrap();
     }
 }

@@ -37,6 +37,23 @@ fn it_passes_exactly_at_the_deadline() {
 }
 
 #[test]
+fn the_error_names_a_virtual_clock_and_no_other() {
+    let texts = || async {
+        let after = timeout(millis(1), pending::<()>()).await.unwrap_err();
+        let at = timeout_at(Instant::now(), pending::<()>()).await.unwrap_err();
+        (after.to_string(), at.to_string())
+    };
+    run(move |_| async move {
+        let (after, at) = texts().await;
+        assert!(after.starts_with("timed out after 1ms on the virtual clock (timeout set at "), "{after}");
+        assert!(at.starts_with("timed out on the virtual clock (timeout set at "), "{at}");
+    });
+    let (after, at) = picot_loop::run(texts());
+    assert!(after.starts_with("timed out after 1ms (timeout set at "), "{after}");
+    assert!(at.starts_with("timed out (timeout set at "), "{at}");
+}
+
+#[test]
 fn a_result_that_comes_in_the_turn_of_the_deadline_wins() {
     run(|_| async {
         let (gate, deadline) = (Gate::default(), Instant::now() + millis(5));
