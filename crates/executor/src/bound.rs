@@ -1,7 +1,7 @@
 //! A value that only its own thread can reach, inside an allocation that all threads share.
 //!
 //! The invariant: references to the value exist only on its thread, and it is dropped there or
-//! leaked. No other file vouches for thread-bound data in a shared allocation.
+//! leaked. No other file argues for thread-bound data in a shared allocation.
 
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
@@ -55,6 +55,8 @@ impl<T> Bound<T> {
 }
 
 impl<T> Drop for Bound<T> {
+    // The value is leaked if this thread is not its owner, because its destructor must not run
+    // here.
     fn drop(&mut self) {
         if self.get().is_some() {
             // SAFETY: This is the drop of the owner, so nothing uses the value afterwards.

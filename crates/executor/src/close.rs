@@ -40,12 +40,12 @@ const YIELDS: usize = 100_000;
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct ClosedTasks {
-    /// The tasks that had not ended, in the order in which they were spawned. Their futures have been dropped. A
-    /// [`Root`](crate::Root) is not among them: it is its caller's to drop.
+    /// The tasks that had not ended, in spawn order. Their futures have been dropped. A
+    /// [`Root`](crate::Root) is not among them, because its caller drops it.
     pub tasks: Vec<TaskInfo>,
-    /// How many callbacks had not run. They have been dropped.
+    /// The number of callbacks that had not run. They have been dropped.
     pub callbacks: usize,
-    /// How many tasks had to be leaked, because a thread was stopped in the middle of waking them.
+    /// The number of tasks that had to be leaked, because a thread stopped in the middle of a wake.
     pub leaked: usize,
 }
 
@@ -65,10 +65,12 @@ impl ClosedTasks {
 #[track_caller]
 pub(crate) fn close(shared: &Arc<Shared>, local: &Local) -> ClosedTasks {
     let mut report = ClosedTasks::default();
+    // A second close has nothing to do, and must not count anything again.
     if local.phase.get() == Phase::Closed {
         return report;
     }
     assert!(!local.running.get(), "a step cannot close the executor that runs it; let it end first, or stop the loop");
+    // From here on spawns and calls are refused, so that destructors cannot keep the close going.
     local.phase.set(Phase::Closing);
     let _running = FlagGuard::new(&local.running);
     // Ends a section, so that what it holds back is dropped with the rest.
@@ -78,13 +80,15 @@ pub(crate) fn close(shared: &Arc<Shared>, local: &Local) -> ClosedTasks {
     shared.inbox.drain(YIELDS, &mut Closing { shared, local, report: &mut report });
     local.phase.set(Phase::Closed);
     shared.drop_spare(local);
-    // Counted last, because a task that came at the last moment was dropped above.
+    // Counted after the drain: a task that arrived late was dropped there.
     report.leaked = local.table.borrow().owned_len();
-    // A root that its caller still has is not polled any more.
+    // If its caller still has a root, no later batch polls it.
     local.root.end();
-    // Wakers may keep `Shared` alive for long and on any thread, so it keeps no memory of its own.
+    // Wakers may keep `Shared` alive for a long time and on any thread, so it keeps no memory of
+    // its own.
     local.queue.free();
     local.held.free();
+    // The table keeps the entries of leaked tasks, to which late wakes on this thread may refer.
     if report.leaked == 0 {
         drop(local.table.take());
     } else {
@@ -92,11 +96,12 @@ pub(crate) fn close(shared: &Arc<Shared>, local: &Local) -> ClosedTasks {
     }
     if local.reports.any() {
         local.reports.deliver();
-        // Twice, for the reports that were held back: their joiners have been dropped.
+        // Delivered twice, because the first delivery holds back panics that a joiner may claim.
+        // Those joiners have been dropped.
         local.reports.deliver();
     }
-    // Both hooks are foreign code, also in their drops. The custom hook is gone by then, so panics
-    // here go to the default hook.
+    // Both hooks are foreign code, also in their destructors. The custom hook is gone by now, so
+    // panics here go to the default hook.
     local.reports.set_hook(None);
     local.extras.set_hooks(None, &local.reports);
     local.reports.deliver_last();
@@ -111,7 +116,7 @@ struct Closing<'a> {
 }
 
 impl Drain<RemoteItem> for Closing<'_> {
-    /// Makes the task that another thread has requested, so that its waiter hears of its end and
+    /// Makes the task that another thread has requested, so that its waiter receives an outcome and
     /// the report counts it.
     fn accept(&mut self, item: RemoteItem) {
         match item {
@@ -130,10 +135,11 @@ impl Drain<RemoteItem> for Closing<'_> {
     }
 }
 
-/// Wakes the joiners of leaked tasks, which would wait for ever otherwise. They ask again and get
+/// Wakes the joiners of leaked tasks, which would wait for ever otherwise. They poll again and get
 /// an error.
 fn end_waits_for_leaked(local: &Local) {
     let joiners = local.table.borrow_mut().take_joiners();
+    // User code may run here, in a foreign waker; the table is not borrowed.
     for joiner in joiners {
         local.wake_joiner(joiner);
     }
@@ -163,7 +169,8 @@ fn drop_item(local: &Local, item: Item<Ready>, report: &mut ClosedTasks) {
         }
         Item::Call(call) => {
             report.callbacks += usize::from(call.is_pending());
-            // Cancelled rather than dropped: a remaining handle must not keep the captures alive.
+            // Cancelled rather than dropped, because a remaining handle would keep the captured
+            // values alive.
             call.cancel_with(|discard| local.contain(discard));
         }
         // The caller of the root drops it.

@@ -11,7 +11,8 @@ use picot_context::{Escaped, Payload, TaskId, TaskInfo};
 ///
 /// ```
 /// let executor = picot_executor::Executor::new();
-/// let (first, second) = (executor.spawn(std::future::pending::<()>()), executor.spawn(std::future::pending::<()>()));
+/// let spawn = || executor.spawn(std::future::pending::<()>());
+/// let (first, second) = (spawn(), spawn());
 /// first.cancel("a text that stands in the program");
 /// second.cancel(format!("or one that was made for {}", second.id()));
 /// let reason = executor.block_on(async { second.await.unwrap_err().reason().cloned() });
@@ -63,9 +64,10 @@ impl fmt::Display for CancelReason {
     }
 }
 
-/// Why waiting for a task gave no value: it was cancelled, or it panicked, or it waited for itself.
+/// Why waiting for a task returned no value: it was cancelled, it panicked, or it waited for
+/// itself.
 ///
-/// It is one pointer wide, so that a result that carries it is not wider than its value needs.
+/// It is one pointer wide, so that a result with it is no wider than its value needs.
 ///
 /// ```
 /// let executor = picot_executor::Executor::new();
@@ -92,13 +94,14 @@ impl JoinError {
         JoinError(Box::new(Inner { task, cause }))
     }
 
-    /// The error of a task that was cancelled; for those who run tasks inside of ours, such as scopes.
+    /// The error of a cancelled task, for crates that run tasks inside of tasks, such as scopes.
     ///
     /// ```
     /// use picot_executor::{Executor, JoinError, TaskInfo};
     ///
     /// let executor = Executor::new();
-    /// let child = TaskInfo::new(executor.spawner().allocate_id(), Some("child"), std::panic::Location::caller());
+    /// let (id, place) = (executor.spawner().allocate_id(), std::panic::Location::caller());
+    /// let child = TaskInfo::new(id, Some("child"), place);
     /// let error = JoinError::cancelled(child, "its scope has ended".into());
     /// assert_eq!(error.reason().unwrap().as_str(), "its scope has ended");
     /// ```
@@ -106,13 +109,14 @@ impl JoinError {
         JoinError::new(task, Cause::Cancelled(reason))
     }
 
-    /// The error of a task that panicked; as [`cancelled`](JoinError::cancelled).
+    /// The error of a task that panicked; see [`cancelled`](JoinError::cancelled).
     ///
     /// ```
     /// use picot_executor::{Executor, JoinError, TaskInfo};
     ///
     /// let executor = Executor::new();
-    /// let child = TaskInfo::new(executor.spawner().allocate_id(), Some("child"), std::panic::Location::caller());
+    /// let (id, place) = (executor.spawner().allocate_id(), std::panic::Location::caller());
+    /// let child = TaskInfo::new(id, Some("child"), place);
     /// let payload = picot_context::catch(|| panic!("boom")).unwrap_err();
     /// assert!(JoinError::panicked(child, payload).is_panic());
     /// ```
@@ -120,13 +124,14 @@ impl JoinError {
         JoinError::new(task, Cause::Panicked(payload))
     }
 
-    /// The error of a task that waits for itself; as [`cancelled`](JoinError::cancelled).
+    /// The error of a task that waits for itself; see [`cancelled`](JoinError::cancelled).
     ///
     /// ```
     /// use picot_executor::{Executor, JoinError, TaskInfo};
     ///
     /// let executor = Executor::new();
-    /// let child = TaskInfo::new(executor.spawner().allocate_id(), Some("child"), std::panic::Location::caller());
+    /// let (id, place) = (executor.spawner().allocate_id(), std::panic::Location::caller());
+    /// let child = TaskInfo::new(id, Some("child"), place);
     /// let error = JoinError::itself(child);
     /// assert!(error.to_string().ends_with("waits for itself, which would never end"));
     /// assert!(!error.is_cancelled() && !error.is_panic());
@@ -135,7 +140,7 @@ impl JoinError {
         JoinError::new(task, Cause::Itself)
     }
 
-    /// Claims a panic, so that it needs no report any more.
+    /// Claims a panic, so that it is not reported.
     pub(crate) fn claim(&self) {
         if let Cause::Panicked(payload) = &self.0.cause {
             payload.claim();
@@ -187,16 +192,18 @@ impl JoinError {
         }
     }
 
-    /// What the task panicked with, to be passed to [`std::panic::resume_unwind`]; the error itself if it did not panic.
+    /// The payload of the panic, for [`std::panic::resume_unwind`]. Returns the error itself if the
+    /// task did not panic.
     ///
-    /// If the error hook has taken the payload out of its report, a text that says so stands in for it.
+    /// If the error hook has taken the payload out of its report, the payload is a text that says
+    /// so.
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
     /// let task = executor.spawn(async { std::panic::panic_any(404) });
     /// let error = executor.block_on(async { task.await.unwrap_err() });
     /// match error.into_panic() {
-    ///     Ok(payload) => assert_eq!(payload.downcast_ref(), Some(&404)), // or `std::panic::resume_unwind(payload)`
+    ///     Ok(payload) => assert_eq!(payload.downcast_ref(), Some(&404)),
     ///     Err(error) => unreachable!("it did not panic: {error}"),
     /// }
     /// ```
@@ -221,7 +228,7 @@ impl JoinError {
         self.0.task.id()
     }
 
-    /// The name of the task, if it was given one.
+    /// The name of the task, if it has one.
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
@@ -258,7 +265,7 @@ pub(crate) fn unclaimed<T: 'static>(value: T) -> Option<picot_context::Cause> {
     value.and_then(picot_context::unclaimed)
 }
 
-/// Why [`RemoteTask::wait`](crate::RemoteTask::wait) gave no value.
+/// Why [`RemoteTask::wait`](crate::RemoteTask::wait) returned no value.
 ///
 /// ```
 /// use std::time::Duration;
@@ -275,9 +282,9 @@ pub(crate) fn unclaimed<T: 'static>(value: T) -> Option<picot_context::Cause> {
 pub enum WaitError {
     /// The task was cancelled, or it panicked.
     Join(JoinError),
-    /// The limit has passed. The task runs on.
+    /// The limit has passed. The task continues.
     TimedOut,
-    /// The task runs on the very thread that would wait, so it would never end.
+    /// The task runs on the thread that would wait, so the wait would never end.
     OwnThread,
 }
 
@@ -285,7 +292,7 @@ impl fmt::Display for WaitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             WaitError::Join(error) => error.fmt(f),
-            WaitError::TimedOut => f.write_str("the task has not ended within the limit; it runs on"),
+            WaitError::TimedOut => f.write_str("the task has not ended within the limit; it continues"),
             WaitError::OwnThread => {
                 f.write_str("the task runs on this thread, which must not block for it; await it there instead")
             }
@@ -320,3 +327,23 @@ impl fmt::Debug for JoinError {
 }
 
 impl std::error::Error for JoinError {}
+
+/// An error of the kind [`Other`](std::io::ErrorKind::Other) with the [`JoinError`] inside, so that
+/// `task.await?` works in a function that returns an [`io::Result`](std::io::Result).
+///
+/// ```
+/// use std::io;
+/// use picot_executor::{Executor, JoinError};
+///
+/// let executor = Executor::new();
+/// let task = executor.spawn(std::future::pending::<()>());
+/// task.cancel("not needed any more");
+/// let outcome: io::Result<()> = executor.block_on(async { Ok(task.await?) });
+/// let error = outcome.unwrap_err().downcast::<JoinError>().unwrap();
+/// assert!(error.is_cancelled());
+/// ```
+impl From<JoinError> for std::io::Error {
+    fn from(error: JoinError) -> std::io::Error {
+        std::io::Error::other(error)
+    }
+}

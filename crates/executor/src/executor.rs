@@ -1,7 +1,7 @@
 //! The executor: owns the queue and runs it, one step at a time.
 //!
-//! It has no policy: how often to check other threads, and when and how long to sleep, is up to its
-//! driver. [`Executor::block_on`] is the one driver that comes with it.
+//! It has no policy: its driver decides how often to check other threads, and when and how long to
+//! sleep. [`Executor::block_on`] is the one driver in this crate.
 
 use std::fmt;
 use std::panic::{Location, RefUnwindSafe};
@@ -48,8 +48,18 @@ pub struct Executor {
 impl RefUnwindSafe for Executor {}
 
 impl Executor {
-    /// How much of what other threads have handed over is taken at a time, by
-    /// [`take_remote`](Executor::take_remote).
+    /// The most items that [`take_remote`](Executor::take_remote) takes in one call.
+    ///
+    /// ```
+    /// use picot_executor::Executor;
+    ///
+    /// let executor = Executor::new();
+    /// let remote = executor.remote();
+    /// let push = move || (0..=Executor::PER_TAKE).for_each(|_| remote.call_soon(|| ()).unwrap());
+    /// std::thread::spawn(push).join().unwrap();
+    /// assert_eq!(executor.take_remote(), Executor::PER_TAKE);
+    /// assert!(executor.has_remote(), "one item is left");
+    /// ```
     pub const PER_TAKE: usize = 512;
 
     /// An executor that sleeps by parking its thread, in [`block_on`](Executor::block_on).
@@ -63,8 +73,9 @@ impl Executor {
         Executor { spawner: Spawner::new(Shared::new(unparker.into())), parker: Some(parker) }
     }
 
-    /// An executor for a loop that sleeps elsewhere, such as in a reactor. `interrupt` must end that sleep, from any
-    /// thread; it is woken only between [`fall_asleep`](Executor::fall_asleep) and the end of what that returns.
+    /// An executor for a loop that sleeps elsewhere, such as in a reactor. `interrupt` must end
+    /// that sleep, from any thread. It is woken only between [`fall_asleep`](Executor::fall_asleep)
+    /// and the drop of the value that it returns.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -82,7 +93,8 @@ impl Executor {
     ///
     /// let executor = Executor::with_interrupt(Arc::new(Unpark(thread::current())).into());
     /// let remote = executor.remote();
-    /// let other = thread::spawn(move || drop(remote.spawn(|| async { println!("from another thread") })));
+    /// let spawn = move || drop(remote.spawn(|| async { println!("from another thread") }));
+    /// let other = thread::spawn(spawn);
     /// while executor.run_until_stalled() == 0 {
     ///     if let Some(_asleep) = executor.fall_asleep() {
     ///         thread::park(); // whatever this loop waits by
@@ -122,14 +134,15 @@ impl Executor {
     /// ```
     /// let executor = picot_executor::Executor::new();
     /// let remote = executor.remote();
-    /// std::thread::spawn(move || remote.call_soon(|| println!("on the executor's thread"))).join().unwrap().unwrap();
+    /// let call = || println!("on the executor's thread");
+    /// std::thread::spawn(move || remote.call_soon(call)).join().unwrap().unwrap();
     /// assert_eq!(executor.run_until_stalled(), 1);
     /// ```
     pub fn remote(&self) -> Remote {
         self.spawner.remote()
     }
 
-    /// Makes a task out of `future` and queues it; see [`Spawner::spawn`].
+    /// Makes a task from `future` and queues it; see [`Spawner::spawn`].
     ///
     /// ```
     /// use std::rc::Rc;
@@ -186,7 +199,7 @@ impl Executor {
         open(self.spawner.call_soon(call))
     }
 
-    /// Runs the task or callback that is first in the queue. Returns whether there was one.
+    /// Runs the first task or callback of the queue. Returns whether there was one.
     ///
     /// # Panics
     /// If called from inside of a step, or while a [`Root`] lives.
@@ -202,8 +215,8 @@ impl Executor {
         self.run_batch(1) == 1
     }
 
-    /// Runs what is in the queue now, and at most `max` of it. What that schedules stays for the next call. Returns the
-    /// number of items.
+    /// Runs the items that are queued now, at most `max`. Items that they schedule wait for the
+    /// next call. Returns the number of items that ran.
     ///
     /// # Panics
     /// As for [`step`](Executor::step).
@@ -221,8 +234,8 @@ impl Executor {
         self.run_batch_with(max, None, |_| ())
     }
 
-    /// Runs batch after batch, looks for what came from other threads in between, and delivers reports, until nothing is
-    /// left to do. Returns the number of items.
+    /// Runs batches, takes items from other threads in between, and delivers reports, until nothing
+    /// is left to do. Returns the number of items that ran.
     ///
     /// # Panics
     /// As for [`step`](Executor::step).
@@ -246,15 +259,15 @@ impl Executor {
         }
     }
 
-    /// Runs `future` and everything else until it is done; sleeps while there is nothing to do. The future is a task as
-    /// the others, by the name `main`. Its panic resumes here.
+    /// Runs `future` and everything else until it is done, and sleeps while there is nothing to do.
+    /// The future is a task with the name `main`. Its panic resumes here.
     ///
     /// # Panics
     /// - With the panic of the future.
     /// - If called from inside of a step of this executor, or while a [`Root`] lives.
-    /// - If the executor was closed, or is closed meanwhile, by a hook.
-    /// - If the executor was made [`with_interrupt`](Executor::with_interrupt): then the loop that it was made for drives
-    ///   it.
+    /// - If the executor is closed, or if a hook closes it meanwhile.
+    /// - If the executor was made [`with_interrupt`](Executor::with_interrupt): then its loop
+    ///   drives it.
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
@@ -273,7 +286,7 @@ impl Executor {
         loop {
             self.take_remote();
             {
-                // Runs batch after batch while there is nothing else to do in between.
+                // One batch after the other, while there is nothing else to do in between.
                 let _running = FlagGuard::new(&local.running);
                 let steps = Steps::new();
                 loop {
@@ -299,7 +312,8 @@ impl Executor {
         }
     }
 
-    /// Prepares `future` to be what the executor is run for, and queues it. There is one root at a time.
+    /// Prepares `future` as the future that the executor runs for, and queues it. There is one root
+    /// at a time.
     ///
     /// # Panics
     /// If there is one already, from inside of a step, or if the executor was closed.
@@ -325,12 +339,12 @@ impl Executor {
         Root::new(self.shared(), future, place)
     }
 
-    /// [`run_batch`](Executor::run_batch) for loops: polls `root` when its turn comes, and calls `after` at the end of each
-    /// step, while it is still the [current](picot_context::running) one.
+    /// [`run_batch`](Executor::run_batch) for loops: polls `root` in its turn, and calls `after` at
+    /// the end of each step, while that step is still the [current](picot_context::running) one.
     ///
     /// # Panics
-    /// If called from inside of a step, or without the root while one lives. With the panic of `after`: then the rest of the
-    /// batch is left for the next.
+    /// If called from inside of a step, or without the root while one lives. A panic of `after` is
+    /// passed on; the rest of the batch stays for the next one.
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
@@ -362,8 +376,8 @@ impl Executor {
         run_queued(local, max, root, &Steps::new(), &mut after)
     }
 
-    /// How much is queued. What other threads have handed over and was not taken yet does not count, and neither does what
-    /// an [exclusive section](Spawner::exclusive) holds back.
+    /// The number of queued items. Items of other threads that were not taken yet do not count, and
+    /// neither do those that an [exclusive section](Spawner::exclusive) holds back.
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
@@ -380,7 +394,7 @@ impl Executor {
         local.queue.len()
     }
 
-    /// Whether there is anything to do on this thread: something queued, or a report to deliver.
+    /// Whether there is anything to do on this thread: a queued item, or a report to deliver.
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
@@ -393,7 +407,8 @@ impl Executor {
         self.ready() != 0 || self.local().reports.any()
     }
 
-    /// Whether an [exclusive section](Spawner::exclusive) lasts, or has ended in the step that runs now or has run last.
+    /// Whether an [exclusive section](Spawner::exclusive) is active, or has ended in the current or
+    /// the last step.
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
@@ -410,7 +425,7 @@ impl Executor {
         self.local().uses(extra::SECTION | extra::SECTION_ENDED)
     }
 
-    /// Whether another thread has handed something over that was not taken yet.
+    /// Whether another thread has pushed an item that was not taken yet.
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
@@ -423,24 +438,25 @@ impl Executor {
         self.shared().inbox.is_notified()
     }
 
-    /// How much other threads have handed over that was not taken yet.
+    /// The number of items from other threads that were not taken yet.
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
     /// let remote = executor.remote();
-    /// std::thread::spawn(move || (0..3).for_each(|_| remote.call_soon(|| ()).unwrap())).join().unwrap();
+    /// let push = move || (0..3).for_each(|_| remote.call_soon(|| ()).unwrap());
+    /// std::thread::spawn(push).join().unwrap();
     /// assert_eq!(executor.remote_len(), 3);
     /// ```
     pub fn remote_len(&self) -> usize {
         self.shared().inbox.len()
     }
 
-    /// Queues what other threads have handed over by now, and at most
-    /// [`PER_TAKE`](Executor::PER_TAKE) of it. Returns how much that was. Costs a plain load if it
-    /// is nothing.
+    /// Queues the items that other threads have pushed by now, at most
+    /// [`PER_TAKE`](Executor::PER_TAKE). Returns their number. Costs one plain load if there are
+    /// none.
     ///
-    /// What is left stays for the next turn, and [`has_remote`](Executor::has_remote) says so:
-    /// other threads that hand over faster than this one runs keep it from nothing else.
+    /// The rest stays for the next turn, and [`has_remote`](Executor::has_remote) stays true. So
+    /// threads that push faster than this one runs do not block anything else.
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
@@ -458,11 +474,12 @@ impl Executor {
         self.shared().inbox.take(Executor::PER_TAKE, |item| self.shared().accept(local, item))
     }
 
-    /// Hands the reports of this turn to the error hook; to be called at the end of a turn. Returns whether there were any.
+    /// Delivers the reports of this turn to the error hook. Call it at the end of a turn. Returns
+    /// whether there were any.
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
-    /// executor.spawner().set_error_hook(|report| assert!(report.to_string().contains("panicked with \"boom\"")));
+    /// executor.spawner().set_error_hook(|report| assert!(report.to_string().contains("boom")));
     /// executor.call_soon(|| panic!("boom"));
     /// executor.run_batch(usize::MAX);
     /// assert!(executor.deliver_reports());
@@ -477,10 +494,11 @@ impl Executor {
         any
     }
 
-    /// Announces that the thread is about to wait. From then on other threads interrupt it, until what this returns is
-    /// dropped. `None` if they have handed something over already: then take that and do not wait.
+    /// Announces that the thread is about to wait. From then on other threads interrupt it, until
+    /// the returned value is dropped. Returns `None` if they have pushed an item already; take it
+    /// instead of waiting.
     ///
-    /// If what this returns is forgotten, the first of them still interrupts, for nothing.
+    /// If the returned value is leaked, the next push still interrupts, without need.
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
@@ -504,14 +522,15 @@ impl Executor {
         self.shared().inbox.fall_asleep().then_some(Asleep { executor: self })
     }
 
-    /// Announces that a foreign loop waits in this executor's place. Returns whether it may wait.
+    /// Announces that a foreign loop waits instead of this executor. Returns whether it may wait.
     ///
-    /// Until [`end_guest_wait`](Executor::end_guest_wait), the [interrupt](Executor::with_interrupt)
-    /// is called for whatever gives the executor something to do: by other threads, as around
-    /// [`fall_asleep`](Executor::fall_asleep), and on this thread by the first item that is queued
-    /// and the first report. `false` if there is something to do already; then nothing is announced.
+    /// Until [`end_guest_wait`](Executor::end_guest_wait), the
+    /// [interrupt](Executor::with_interrupt) is called when the executor gets something to do: by
+    /// other threads, as around [`fall_asleep`](Executor::fall_asleep), and on this thread for the
+    /// first queued item and the first report. Returns `false` if there is something to do already;
+    /// then nothing is announced.
     ///
-    /// The interrupt must only end the wait: it must not call the executor.
+    /// The interrupt must only end the wait; it must not call the executor.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -550,8 +569,19 @@ impl Executor {
         true
     }
 
-    /// Ends what [`begin_guest_wait`](Executor::begin_guest_wait) has announced: the executor is
-    /// about to run.
+    /// Ends the wait that [`begin_guest_wait`](Executor::begin_guest_wait) announced: the executor
+    /// is about to run.
+    ///
+    /// ```
+    /// use std::task::Waker;
+    /// use picot_executor::Executor;
+    ///
+    /// let executor = Executor::with_interrupt(Waker::noop().clone());
+    /// assert!(executor.begin_guest_wait(), "there is nothing to do");
+    /// // Here the foreign loop waits.
+    /// executor.end_guest_wait();
+    /// assert_eq!(executor.run_until_stalled(), 0);
+    /// ```
     pub fn end_guest_wait(&self) {
         let local = self.local();
         local.reports.arm(None);
@@ -559,9 +589,10 @@ impl Executor {
         drop(Asleep { executor: self });
     }
 
-    /// Shuffles each batch by a sequence that only the seed decides, or no longer shuffles: the same seed and the same
-    /// program give the same order again. Whatever wrongly relies on an order among things that became ready together is
-    /// found by running it with a few hundred seeds. [`step`](Executor::step) then picks anything that is queued.
+    /// Shuffles each batch by a sequence that depends on the seed alone; `None` ends that. The same
+    /// seed and the same program give the same order again. Code that wrongly relies on an order
+    /// among items that became ready together fails under some of a few hundred seeds.
+    /// [`step`](Executor::step) then picks any queued item.
     ///
     /// ```
     /// use std::{cell::RefCell, rc::Rc};
@@ -587,15 +618,15 @@ impl Executor {
         extras.random.set_seed(seed.unwrap_or(0));
     }
 
-    /// Closes the executor: refuses what is new, and drops all tasks and callbacks that are left.
+    /// Closes the executor: refuses new items, and drops all tasks and callbacks that are left.
     ///
-    /// Callbacks are dropped without running. Each task's future is dropped in a step of its own:
-    /// first the queued ones, in the order of the queue, then the others in spawn order. Their
-    /// destructors may wake, cancel and spawn; a task that they spawn ends at once. Waiters
-    /// elsewhere get a cancellation.
+    /// Callbacks are dropped without running. The future of each task is dropped in a step of its
+    /// own: first those in the queue, in its order, then the others in spawn order. Their
+    /// destructors may wake, cancel and spawn; a task that they spawn ends at once. Waiters on
+    /// other threads and executors get a cancellation.
     ///
-    /// Wakers may be used after that, anywhere; they do nothing. Closing twice is fine. A [`Root`] that still lives is not
-    /// polled any more, and stays its caller's to drop.
+    /// Wakers may be used after that, on any thread; they do nothing. Closing twice has no effect.
+    /// A [`Root`] that still lives is not polled any more, and its caller drops it.
     ///
     /// # Panics
     /// If called from inside of a step.
@@ -643,7 +674,8 @@ impl fmt::Debug for Executor {
     }
 }
 
-/// The time in which other threads interrupt the executor's wait; see [`Executor::fall_asleep`].
+/// The time in which other threads interrupt the wait of the executor; see
+/// [`Executor::fall_asleep`].
 ///
 /// ```
 /// let executor = picot_executor::Executor::new();

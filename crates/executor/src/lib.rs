@@ -5,14 +5,15 @@
 //! thread, a [`Remote`] its handle on other threads, a [`Task`] the handle of a task, and a
 //! [`CallHandle`] the handle of a callback.
 //!
-//! They share one allocation in two halves. The thread's own half (the run queue, the table of
-//! tasks) has no lock and no atomic operation; only the inbox half is visible to other threads. A
-//! waker compares thread ids to find out on which side it is.
+//! They share one allocation in two halves. The half of the executor's own thread (the run queue,
+//! the table of tasks) has no lock and no atomic operation; only the inbox half is visible to other
+//! threads. A waker compares thread ids to find its side.
 //!
 //! # Driving it
-//! [`Executor::block_on`] runs until a future is done and sleeps in between. A loop that sleeps elsewhere uses the parts:
-//! [`take_remote`](Executor::take_remote), [`run_batch`](Executor::run_batch),
-//! [`deliver_reports`](Executor::deliver_reports), and [`fall_asleep`](Executor::fall_asleep) around its wait.
+//! [`Executor::block_on`] runs until a future is done, and sleeps in between. A loop that sleeps
+//! elsewhere uses the parts: [`take_remote`](Executor::take_remote),
+//! [`run_batch`](Executor::run_batch), [`deliver_reports`](Executor::deliver_reports), and
+//! [`fall_asleep`](Executor::fall_asleep) around its wait.
 
 mod bound;
 mod close;

@@ -195,6 +195,7 @@ impl Local {
         }
         if let Some(details) = details.and_then(|details| details.details) {
             // Clears the values only. The name may still appear in a report of this step.
+            // The task has left the table, so a hook or a destructor below sees it as ended.
             self.contain(|| details.clear_locals());
         }
     }

@@ -24,8 +24,8 @@ use crate::task::meta::Ready;
 use crate::task::state::flag;
 use crate::task::wake_key::WakeKey;
 
-/// Makes tasks and callbacks on the executor's thread. It may outlive the executor: then tasks end
-/// at once, and calls are refused.
+/// Makes tasks and callbacks on the executor's thread. It may outlive the executor: then new tasks
+/// end at once, and calls are refused.
 ///
 /// As a [`Host`] it lets promises and other leaves run on an executor that is used alone.
 ///
@@ -64,7 +64,8 @@ impl Spawner {
         unsafe { self.shared.local.get_here() }
     }
 
-    /// Makes a task out of `future` and queues it. It is polled in a later turn, never inside of this function.
+    /// Makes a task from `future` and queues it. It is polled in a later turn, never inside of this
+    /// function.
     ///
     /// A closed executor drops the future at once, in a step of its own. The task has then ended as
     /// cancelled, with the reason that the loop was closed.
@@ -152,20 +153,23 @@ impl Spawner {
         task
     }
 
-    /// Keeps everything but the calling task from running, for as long as the guard lives that this gives: the way to
-    /// block the entire loop in the open, for a piece of work whose steps must not be interleaved with anything.
+    /// Begins an exclusive section: while its guard lives, only the calling task runs. It blocks
+    /// the entire loop openly, for work whose steps must not be interleaved with anything.
     ///
-    /// - Whatever else becomes ready, callbacks included, is held back in order, does not count as
-    ///   [ready](crate::Executor::ready), and runs after the section, before what became ready later.
-    /// - I/O, timers and what other threads hand over are still collected.
-    /// - A held task that is cancelled ends after the section. One that is waited for by the section's own task would never
-    ///   end: that is told to the error hook, once a section.
-    /// - The section ends when its guard is dropped, and when its task ends, whatever became of the guard. Its task may enter
-    ///   again; then the last guard counts.
-    /// - A step in which a task that it has spawned [eagerly](TaskBuilder::eager) enters goes on to its end. If it would enter
-    ///   itself, it waits until that section is over.
+    /// - Other items that become ready, callbacks included, are held back in order. They do not
+    ///   count as [ready](crate::Executor::ready), and run after the section, before items that
+    ///   become ready later.
+    /// - I/O, timers and items from other threads are still collected.
+    /// - A held task that is cancelled ends after the section. The section's own task must not wait
+    ///   for a held task, because neither would continue: the error hook gets a report, once for
+    ///   each section and task.
+    /// - The section ends when its guard is dropped, and at the latest when its task ends. Its task
+    ///   may enter again; then the last guard counts.
+    /// - If an [eager](TaskBuilder::eager) task enters inside a step of the task that spawned it,
+    ///   that step continues to its end. If that task enters too, it waits for the end of the
+    ///   section.
     ///
-    /// What is awaited panics if it is polled by anything but a task of this executor; see [`Exclusive`].
+    /// The future panics if anything but a task of this executor polls it; see [`Exclusive`].
     ///
     /// ```
     /// use std::{cell::Cell, rc::Rc};
@@ -199,7 +203,7 @@ impl Spawner {
         Exclusive::new(self.shared.clone())
     }
 
-    /// Sets the hooks, in place of those before. They are dropped at close.
+    /// Sets the hooks, and replaces earlier ones. They are dropped at close.
     ///
     /// ```
     /// use std::rc::Rc;
@@ -244,7 +248,7 @@ impl Spawner {
         self.local().extras.set_hooks(None, &self.local().reports);
     }
 
-    /// Runs `call` in a later turn, in one order with the tasks that are queued (asyncio's `call_soon`).
+    /// Runs `call` in a later turn, in one order with the queued tasks (asyncio's `call_soon`).
     ///
     /// # Errors
     /// [`Closed`] if the executor is closed; the call is dropped.
@@ -264,7 +268,8 @@ impl Spawner {
         Ok(call)
     }
 
-    /// Queues a callback that was made before, such as that of a timer which is due. A second time does nothing.
+    /// Queues a callback that was made before, for example that of a due timer. A second call has
+    /// no effect.
     ///
     /// # Errors
     /// [`Closed`] if the executor is closed.
@@ -309,7 +314,8 @@ impl Spawner {
     ///
     /// let executor = Executor::new();
     /// let spawner = executor.spawner();
-    /// let child = TaskInfo::new(spawner.allocate_id(), Some("child"), std::panic::Location::caller());
+    /// let (id, place) = (spawner.allocate_id(), std::panic::Location::caller());
+    /// let child = TaskInfo::new(id, Some("child"), place);
     /// spawner.tell_hooks(|hooks| hooks.spawned(&child));
     /// ```
     pub fn tell_hooks(&self, tell: impl FnOnce(&dyn Hooks)) {
@@ -319,7 +325,7 @@ impl Spawner {
         }
     }
 
-    /// The tasks that have not ended, in the order in which they were spawned (asyncio's `all_tasks`).
+    /// The tasks that have not ended, in spawn order (asyncio's `all_tasks`).
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
@@ -334,7 +340,7 @@ impl Spawner {
         self.local().table.borrow().infos()
     }
 
-    /// How many tasks have not ended.
+    /// The number of tasks that have not ended.
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
@@ -347,8 +353,8 @@ impl Spawner {
         self.local().table.borrow().len()
     }
 
-    /// The tasks that have not ended, in the order in which they were spawned, each with the task whose end it awaits, if it
-    /// does so itself and not through a combinator.
+    /// The tasks that have not ended, in spawn order, each with the task whose end it awaits, if it
+    /// awaits that directly and not through a combinator.
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
@@ -364,9 +370,10 @@ impl Spawner {
         self.local().table.borrow().waiting()
     }
 
-    /// The key of the task whose step runs, if that is what `waker` wakes. To wake it by its key later is the same, and
-    /// costs less than to keep the waker: no atomic operation for its clone and its drop. Where this is `None`, keep the waker:
-    /// as with [`Waker::will_wake`], that may happen although it is the task's own.
+    /// The key of the current task, if `waker` wakes that task. Waking by key has the same effect
+    /// and costs less than keeping the waker: no atomic operation for a clone and a drop. If this
+    /// is `None`, keep the waker. As with [`Waker::will_wake`], `None` is possible even for a waker
+    /// of the task.
     ///
     /// ```
     /// use std::task::{Poll, Waker};
@@ -385,7 +392,7 @@ impl Spawner {
         local.table.borrow_mut().wake_key(slot, waker, &local.first)
     }
 
-    /// Wakes a task of this executor, as its waker does. Nothing happens if it has ended.
+    /// Wakes a task of this executor, as its waker does. Has no effect if the task has ended.
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
@@ -440,8 +447,8 @@ impl Spawner {
     }
 
     /// Sets the error hook, which gets the reports of a turn at its end. Without one, each report
-    /// is a line on standard error. The hook may call anything; if it panics, the default takes
-    /// over for that report.
+    /// is a line on standard error. The hook may call anything. If it panics, the default hook
+    /// handles that report.
     ///
     /// ```
     /// use std::{cell::RefCell, rc::Rc};
@@ -459,7 +466,7 @@ impl Spawner {
         self.local().reports.set_hook(Some(Rc::new(hook)));
     }
 
-    /// Puts the default error hook back.
+    /// Restores the default error hook.
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
@@ -479,7 +486,8 @@ impl Spawner {
     /// use picot_context::{Kind, Origin, Report, catch};
     ///
     /// let executor = picot_executor::Executor::new();
-    /// executor.spawner().set_error_hook(|report| assert_eq!(report.to_string(), "the loop panicked with \"odd\""));
+    /// let expected = "the loop panicked with \"odd\"";
+    /// executor.spawner().set_error_hook(move |report| assert_eq!(report.to_string(), expected));
     /// if let Err(payload) = catch(|| panic!("odd")) {
     ///     executor.spawner().report(Report::panic(Origin::new(Kind::Loop), payload));
     /// }
@@ -541,7 +549,7 @@ pub struct TaskBuilder<'a> {
 }
 
 impl TaskBuilder<'_> {
-    /// Names the task, for reports. A task without a name is called by its number.
+    /// Names the task, for reports. A task without a name is reported by its number.
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
@@ -567,12 +575,13 @@ impl TaskBuilder<'_> {
         TaskBuilder { place: Some(place), ..self }
     }
 
-    /// Polls the task once before `spawn` returns, inside of whatever runs then (asyncio's `eager_task_factory`). A task
-    /// that never suspends is then finished, without a round through the queue; any other goes on in its turns.
+    /// Polls the task once before `spawn` returns, inside the current step (asyncio's
+    /// `eager_task_factory`). A task that never suspends is then finished without a round through
+    /// the queue; others continue in their turns.
     ///
-    /// This gives up the promise that a task does not run inside of the function that spawns it, so nothing that the task
-    /// touches may be borrowed there. While an [exclusive section](Spawner::exclusive) lasts, the task is queued as any
-    /// other.
+    /// The task then runs inside of the function that spawns it, so nothing that it touches may be
+    /// borrowed there. While an [exclusive section](Spawner::exclusive) is active, the task is
+    /// queued like any other.
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
@@ -610,7 +619,8 @@ impl TaskBuilder<'_> {
     /// ```
     /// let executor = picot_executor::Executor::new();
     /// executor.spawner().set_error_hook(|report| unreachable!("{report}"));
-    /// drop(executor.spawner().build_task().ignore_errors().spawn(async { Err::<(), _>("the cache is cold") }));
+    /// let builder = executor.spawner().build_task().ignore_errors();
+    /// drop(builder.spawn(async { Err::<(), _>("the cache is cold") }));
     /// executor.run_until_stalled();
     /// ```
     pub fn ignore_errors(self) -> Self {
@@ -623,7 +633,8 @@ impl TaskBuilder<'_> {
     /// let executor = picot_executor::Executor::new();
     /// let builder = executor.spawner().build_task().name("late");
     /// executor.close();
-    /// assert!(builder.spawn(async { unreachable!() }).is_finished(), "cancelled, as the executor is closed");
+    /// let task = builder.spawn(async { unreachable!() });
+    /// assert!(task.is_finished(), "cancelled, because the executor is closed");
     /// ```
     #[track_caller]
     pub fn spawn<F>(self, future: F) -> Task<F::Output>

@@ -1,6 +1,6 @@
-//! A global allocator that calls back: at each allocation and each release it wakes a task, as one
-//! that feeds a profiler or a memory limit may. The executor is in the middle of something then,
-//! such as growing its queue.
+//! A global allocator that calls back: at each allocation and each release it wakes a task, as an
+//! allocator for a profiler or a memory limit may. The executor is then in the middle of an
+//! operation, such as growing its queue.
 
 #![cfg(not(loom))]
 
@@ -17,7 +17,7 @@ thread_local! {
     static WAKES: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Wakes the task, unless that is what allocates.
+/// Wakes the task, except for allocations of the wake itself.
 fn call_back() {
     let _ = CALLED_BACK.try_with(|waker| {
         if let Ok(mut waker) = waker.try_borrow_mut() {
@@ -31,24 +31,24 @@ fn call_back() {
 
 struct Waking;
 
-// SAFETY: Every call is passed on to the system's allocator as it came, before or after a wake that
+// SAFETY: Every call is passed on unchanged to the system's allocator, before or after a wake that
 // touches no block.
 unsafe impl GlobalAlloc for Waking {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         call_back();
-        // SAFETY: The caller's contract is the same.
+        // SAFETY: The contract of the caller is the same.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: The caller's contract is the same.
+        // SAFETY: The contract of the caller is the same.
         unsafe { System.dealloc(pointer, layout) }
         call_back();
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         call_back();
-        // SAFETY: The caller's contract is the same.
+        // SAFETY: The contract of the caller is the same.
         unsafe { System.realloc(pointer, layout, size) }
     }
 }
@@ -57,10 +57,10 @@ unsafe impl GlobalAlloc for Waking {
 static ALLOCATOR: Waking = Waking;
 
 /// Tasks, callbacks and roots are queued by the thousand, and the queue shrinks in between, while
-/// the allocator wakes a task that is queued by that each time. Each runs once and in order, and no
+/// the allocator wakes a task each time, which queues it. Each item runs once and in order, and no
 /// wake is lost.
 #[test]
-fn whatever_an_allocation_wakes_runs_and_takes_nothing_from_what_was_about_to_be_queued() {
+fn tasks_that_an_allocation_wakes_run_and_no_queued_item_is_lost() {
     let executor = Executor::new();
     let polls = Rc::new(Cell::new(0));
     let count = polls.clone();
@@ -84,7 +84,7 @@ fn whatever_an_allocation_wakes_runs_and_takes_nothing_from_what_was_about_to_be
         executor.block_on(async {});
         assert!(order.borrow().iter().copied().eq(0..6000), "round {round}");
         assert!(polls.get() > before, "round {round}: the wake was not lost");
-        // Waits, so that memory is given back.
+        // Sleeps, so that memory is freed.
         (0..200).for_each(|_| drop(executor.fall_asleep()));
         assert_eq!(executor.spawner().task_count(), 1);
     }

@@ -3,8 +3,8 @@
 
 use picot_context::{Step, TaskInfo};
 
-/// Watches an executor; see [`Spawner::set_hooks`](crate::Spawner::set_hooks). All methods do nothing unless they are
-/// replaced.
+/// Watches an executor; see [`Spawner::set_hooks`](crate::Spawner::set_hooks). By default all
+/// methods do nothing.
 ///
 /// They run on the executor's thread, with none of its borrows live, so they may call anything
 /// except what runs or closes the executor. Only `park` and `unpark` may do that, because all
@@ -57,8 +57,8 @@ pub trait Hooks {
         let _ = task;
     }
 
-    /// A step begins: a task's future is about to be polled, or to be dropped if it was cancelled, or a callback is about to
-    /// run. It is the [current](picot_context::running) one.
+    /// A step begins: a task's future is about to be polled, or dropped if the task was cancelled,
+    /// or a callback is about to run. It is the [current](picot_context::running) step.
     ///
     /// ```
     /// use picot_executor::{Hooks, Step};
@@ -140,7 +140,8 @@ pub trait Hooks {
     /// impl Hooks for Trace {
     ///     fn exclusive(&self, lasts: bool) {
     ///         let task = picot_context::current().map(|task| task.to_string());
-    ///         println!("{} {}", task.as_deref().unwrap_or("the loop"), if lasts { "holds all others back" } else { "lets go" });
+    ///         let state = if lasts { "begins" } else { "ends" };
+    ///         println!("{}: the section {state}", task.as_deref().unwrap_or("the loop"));
     ///     }
     /// }
     /// ```
@@ -148,7 +149,7 @@ pub trait Hooks {
         let _ = lasts;
     }
 
-    /// The thread is about to wait. If this queues something, it will not.
+    /// The thread is about to wait. If this queues an item, the thread does not wait.
     ///
     /// ```
     /// use std::{cell::Cell, rc::Rc};

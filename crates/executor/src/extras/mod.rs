@@ -1,6 +1,7 @@
-//! What most executors never use: hooks, a shuffled order, an exclusive section.
+//! Features that most executors never use: hooks, a shuffled order, an exclusive section.
 //!
-//! One word of bits says whether any of it is in use. While it is zero, a step pays one branch for all of them.
+//! One word of bits records which of them are in use. While it is zero, a step pays one branch for
+//! all of them.
 
 pub(crate) mod hooks;
 pub(crate) mod reports;
@@ -62,6 +63,7 @@ impl Extras {
     /// Calls one of the hooks, if there are any.
     #[cold]
     pub(crate) fn hook(&self, reports: &Reports, call: impl FnOnce(&dyn Hooks)) {
+        // Cloned, so that no borrow is live while the hook runs: it may replace the hooks.
         let hooks = self.hooks.borrow().clone();
         let Some(hooks) = hooks else { return };
         contain_hook(reports, || call(&*hooks));

@@ -1,11 +1,10 @@
-//! Reports: queued where something went wrong, and delivered to the error hook at the end of the
-//! turn.
+//! Reports: queued where an error happened, and delivered to the error hook at the end of the turn.
 //!
 //! A task's panic goes to its joiner instead. If there was a joiner when the task ended, the report
 //! is held back for one more turn, in which the joiner runs and claims it.
 //!
-//! The hook runs in the context of what went wrong, as asyncio's handler does: that step is the current one, and its
-//! task-locals are visible.
+//! The hook runs in the context of the error, as asyncio's handler does: its step is the current
+//! one, and its task-locals are visible.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -22,16 +21,16 @@ pub(crate) struct Reports {
     pending: RefCell<Vec<Pending>>,
     /// Whether `pending` holds anything. Checked every turn.
     any: Cell<bool>,
-    /// Whether a delivery runs further up the stack. What the hook reports meanwhile waits for the
-    /// end of it.
+    /// Whether a delivery runs further up the stack. Reports that the hook makes meanwhile wait for
+    /// its end.
     delivers: Cell<bool>,
     hook: RefCell<Option<Hook>>,
-    /// What the next report calls, once: a foreign loop waits in the executor's place, and the
-    /// report is delivered by a turn.
+    /// The waker that the next report calls, once: a foreign loop waits instead of the executor,
+    /// and a turn must deliver the report.
     armed: Cell<Option<Waker>>,
 }
 
-/// The step in which something went wrong, if it was one, and a snapshot of its locals.
+/// The step of the error, if there was one, and a snapshot of its task-locals.
 #[derive(Clone)]
 pub(crate) struct Scene {
     step: Option<Step>,
@@ -39,7 +38,7 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// That of what runs now.
+    /// The scene of the current step.
     pub(crate) fn now() -> Scene {
         Scene { step: picot_context::running(), details: picot_context::inherited(None) }
     }
@@ -62,7 +61,7 @@ impl Reports {
         self.put(Pending { report: Report::panic(Origin::task(task), payload), scene, held_back: awaited });
     }
 
-    /// A task has left an error that nothing takes.
+    /// Reports an error that a task returned and that no waiter took.
     pub(crate) fn unclaimed(&self, task: TaskInfo, cause: Cause) {
         self.push(Report::new(Origin::task(task), cause));
     }
@@ -84,7 +83,7 @@ impl Reports {
         }
     }
 
-    /// Sets what the next report calls, or nothing.
+    /// Sets the waker that the next report calls, or removes it.
     pub(crate) fn arm(&self, waker: Option<Waker>) {
         let old = self.armed.replace(waker);
         drop(old);
@@ -100,8 +99,8 @@ impl Reports {
         discard(old);
     }
 
-    /// Hands to the hook what is not held back. What the hook itself reports stays for the next
-    /// time.
+    /// Delivers the reports that are not held back to the hook. Reports that the hook makes stay
+    /// for the next delivery.
     ///
     /// No panic comes out of this: each piece of foreign code (the hook, the texts and the drops of
     /// errors, of locals and of the hook) runs in a `catch` of its own, and no `catch` holds a
@@ -113,6 +112,7 @@ impl Reports {
         }
         let _delivers = FlagGuard::new(&self.delivers);
         self.any.set(false);
+        // Taken out first, so that the hook can report and no borrow is live while it runs.
         for Pending { report, scene, held_back } in self.pending.take() {
             if held_back && !is_settled(&report) {
                 self.put(Pending { report, scene, held_back: false });
@@ -146,8 +146,8 @@ impl Reports {
         discard(report);
     }
 
-    /// Delivers the reports of a closed executor at once, because no turn will. What the hook
-    /// reports meanwhile is printed: delivering it to the hook might never end.
+    /// Delivers the reports of a closed executor at once, because no turn will. Reports that the
+    /// hook makes meanwhile are printed, because delivering them to the hook might never end.
     pub(crate) fn deliver_last(&self) {
         self.deliver();
         if self.delivers.get() {

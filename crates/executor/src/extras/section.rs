@@ -50,7 +50,7 @@ impl Local {
         self.held.len()
     }
 
-    /// Whether that task is in a section.
+    /// Whether that task holds the section.
     pub(crate) fn is_holder(&self, task: TaskId) -> bool {
         self.uses(extra::SECTION) && self.extras.section.holder.get() == Some(task)
     }
@@ -59,6 +59,7 @@ impl Local {
     #[cold]
     pub(crate) fn end_section(&self) {
         let lasted = self.extras.section.holder.take().is_some();
+        // All of the state is cleared before the hook below runs, which is foreign code.
         self.extras.section.guards.set(0);
         self.extras.section.reported.take();
         self.extras.set(extra::SECTION, false);
@@ -88,7 +89,7 @@ impl Local {
 /// Enters an exclusive section; made by [`Spawner::exclusive`](crate::Spawner::exclusive).
 ///
 /// # If dropped
-/// Before it has given its guard, nothing has happened; after that the section is the guard's.
+/// Before it has returned its guard, nothing has happened; after that the guard ends the section.
 ///
 /// # Panics
 /// If it is polled by anything but a live task of the executor, such as a callback: no task could
@@ -146,11 +147,11 @@ impl fmt::Debug for Exclusive {
     }
 }
 
-/// Keeps everything but one task from running; see [`Spawner::exclusive`](crate::Spawner::exclusive).
+/// Holds an exclusive section; see [`Spawner::exclusive`](crate::Spawner::exclusive).
 ///
 /// # If dropped
-/// The section ends, unless its task has another guard of it. Nothing happens if it has ended before, with its task. If it is
-/// forgotten, its task ends the section.
+/// The section ends, unless its task has another guard. Has no effect if the section has ended
+/// before, with its task. If the guard is leaked, the end of its task ends the section.
 ///
 /// ```
 /// let executor = picot_executor::Executor::new();
@@ -167,12 +168,12 @@ impl fmt::Debug for Exclusive {
 pub struct ExclusiveGuard {
     shared: Arc<Shared>,
     number: u64,
-    /// It speaks of one thread.
+    /// Makes the type `!Send` and `!Sync`.
     _thread: PhantomData<*const ()>,
 }
 
 impl ExclusiveGuard {
-    /// How much has become ready and is held back until the section ends.
+    /// The number of items that are held back until the section ends.
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();

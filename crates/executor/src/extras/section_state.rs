@@ -1,10 +1,10 @@
-//! Which exclusive section lasts, if one does.
+//! Which exclusive section is active, if any.
 
 use std::cell::{Cell, RefCell};
 
 use picot_context::TaskId;
 
-/// The exclusive section that lasts, if one does.
+/// The exclusive section that is active, if any.
 #[derive(Default)]
 pub(crate) struct SectionState {
     pub(crate) holder: Cell<Option<TaskId>>,
@@ -17,7 +17,7 @@ pub(crate) struct SectionState {
 }
 
 impl SectionState {
-    /// Enters a section. Returns its number, or `None` if another task is in one.
+    /// Enters a section. Returns its number, or `None` if another task holds one.
     pub(crate) fn enter(&self, task: TaskId) -> Option<u64> {
         match self.holder.get() {
             None => {

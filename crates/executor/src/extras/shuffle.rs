@@ -1,4 +1,4 @@
-//! A shuffled run order, which only a seed decides.
+//! A shuffled run order, which depends on a seed alone.
 
 use std::cell::Cell;
 

@@ -1,7 +1,7 @@
 //! The executor seen from other threads.
 //!
-//! Each item either runs on the executor's thread, or comes back in the error, or is dropped on
-//! that thread at close and counted in its report. No item is lost silently.
+//! Each item either runs on the executor's thread, or returns to its sender in the error, or is
+//! dropped on that thread at close and counted in its report. No item is lost silently.
 
 use std::fmt;
 use std::panic::Location;
@@ -23,7 +23,8 @@ use crate::shared::Shared;
 /// let threads: Vec<_> = (1..=3)
 ///     .map(|n| {
 ///         let remote = remote.clone();
-///         std::thread::spawn(move || drop(remote.spawn(move || async move { println!("from thread {n}") })))
+///         let make = move || async move { println!("from {n}") };
+///         std::thread::spawn(move || drop(remote.spawn(make)))
 ///     })
 ///     .collect();
 /// threads.into_iter().for_each(|thread| thread.join().unwrap());
@@ -41,9 +42,9 @@ impl Remote {
         Remote { shared, limit: usize::MAX }
     }
 
-    /// How much other threads have handed over, by any handle, that the executor has not taken yet.
-    /// It takes at most [`PER_TAKE`](crate::Executor::PER_TAKE) a turn. A sender that reads a
-    /// number which grows is faster than the executor.
+    /// The number of items from other threads, through any handle, that the executor has not taken
+    /// yet. It takes at most [`PER_TAKE`](crate::Executor::PER_TAKE) in each turn. If the number
+    /// keeps growing, the senders are faster than the executor.
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
@@ -62,9 +63,9 @@ impl Remote {
     /// more: back-pressure for senders that may be faster than the executor. Its clones have the
     /// same limit, and other handles keep their own.
     ///
-    /// Wakes are never refused, and neither is what is called on the executor's own thread, which
-    /// is queued there at once. Threads that call at the same moment may exceed the limit, each by
-    /// one.
+    /// Wakes are never refused. Calls on the executor's own thread are never refused either,
+    /// because they go to its queue at once. Threads that call at the same moment may exceed the
+    /// limit, each by one.
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
@@ -84,12 +85,13 @@ impl Remote {
         self.limit != usize::MAX && self.backlog() >= self.limit
     }
 
-    /// Runs `call` on the executor's thread in a later turn, and wakes that thread if it sleeps. Calls from one thread
-    /// keep their order. On the executor's own thread this is the same as its `call_soon`, in one order with it.
+    /// Runs `call` on the executor's thread in a later turn, and wakes that thread if it sleeps.
+    /// Calls from one thread keep their order. On the executor's own thread this equals its
+    /// `call_soon`.
     ///
     /// # Errors
-    /// [`Refused`] with the call, if the executor is closed, or as much as the handle's
-    /// [limit](Remote::with_limit) waits.
+    /// [`Refused`] with the call, if the executor is closed, or if the [limit](Remote::with_limit)
+    /// of the handle is reached.
     ///
     /// ```
     /// use picot_executor::Executor;
@@ -97,7 +99,8 @@ impl Remote {
     /// let executor = Executor::new();
     /// let remote = executor.remote();
     /// let (sender, receiver) = std::sync::mpsc::channel();
-    /// std::thread::spawn(move || remote.call_soon(move || sender.send("hello").unwrap())).join().unwrap().unwrap();
+    /// let call = move || sender.send("hello").unwrap();
+    /// std::thread::spawn(move || remote.call_soon(call)).join().unwrap().unwrap();
     /// executor.run_until_stalled();
     /// assert_eq!(receiver.recv(), Ok("hello"));
     /// ```
@@ -117,20 +120,20 @@ impl Remote {
         }
         self.shared.hand_over(RemoteItem::Call(place, Box::new(call))).map_err(|item| match item {
             RemoteItem::Call(_, call) => Refused { call, is_full: false },
-            _ => unreachable!("a refused push gives back what was pushed"),
+            _ => unreachable!("a refused push returns the pushed item"),
         })
     }
 
-    /// Makes a task on the executor's thread: `make` is called there, in the task's first step, and what it makes is the
-    /// task's future, which need not be `Send` and never leaves that thread. The handle works on any thread. Spawns and
-    /// calls from one thread keep their order. Task-locals do not cross threads: the task starts with none, or on the
-    /// executor's own thread as any that is spawned there.
+    /// Makes a task on the executor's thread. `make` is called there, in the first step of the
+    /// task, and returns the task's future, which need not be `Send` and never leaves that thread.
+    /// The handle works on any thread. Spawns and calls from one thread keep their order.
+    /// Task-locals do not cross threads: the task starts with none; on the executor's own thread it
+    /// inherits them as usual.
     ///
     /// # Errors
-    /// [`Refused`] with `make`, if the executor is closed, or as much as the handle's
-    /// [limit](Remote::with_limit) waits. If it is closed later, the task is dropped on its thread
-    /// and counted in the [`ClosedTasks`](crate::ClosedTasks), and its waiter gets a
-    /// cancellation.
+    /// [`Refused`] with `make`, if the executor is closed, or if the [limit](Remote::with_limit) of
+    /// the handle is reached. If the executor is closed later, the task is dropped on its thread
+    /// and counted in the [`ClosedTasks`](crate::ClosedTasks), and its waiter gets a cancellation.
     ///
     /// ```
     /// use std::rc::Rc;
@@ -168,10 +171,10 @@ impl Remote {
             None => match self.shared.hand_over(RemoteItem::Spawn(request)) {
                 Ok(()) => return Ok(task),
                 Err(RemoteItem::Spawn(request)) => request,
-                Err(_) => unreachable!("a refused push gives back what was pushed"),
+                Err(_) => unreachable!("a refused push returns the pushed item"),
             },
         };
-        let make = refused.into_make().downcast().expect("a refused push gives back what was pushed");
+        let make = refused.into_make().downcast().expect("a refused push returns the pushed item");
         Err(Refused { call: *make, is_full: false })
     }
 }
@@ -182,8 +185,7 @@ impl fmt::Debug for Remote {
     }
 }
 
-/// A call, or the making of a task, that an executor did not take: it is closed, or too much waits
-/// there.
+/// A call or a spawn that an executor refused, because it is closed or its backlog is full.
 ///
 /// ```
 /// let executor = picot_executor::Executor::new();
@@ -199,20 +201,20 @@ pub struct Refused<C = Box<dyn FnOnce() + Send>> {
 }
 
 impl<C> Refused<C> {
-    /// Whether it was refused because as much as the handle's [limit](Remote::with_limit) waits;
-    /// try again later. Otherwise the executor is closed.
+    /// Whether the [limit](Remote::with_limit) of the handle was reached; try again later.
+    /// Otherwise the executor is closed.
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
     /// let remote = executor.remote().with_limit(0);
     /// executor.close();
-    /// assert!(!remote.call_soon(|| ()).unwrap_err().is_full(), "it is closed, so it never will take it");
+    /// assert!(!remote.call_soon(|| ()).unwrap_err().is_full(), "it is closed");
     /// ```
     pub fn is_full(&self) -> bool {
         self.is_full
     }
 
-    /// The closure, to be run elsewhere or dropped.
+    /// The closure, for the caller to run elsewhere or to drop.
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();

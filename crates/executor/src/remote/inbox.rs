@@ -5,11 +5,12 @@
 //!
 //! - A pusher pushes first, and swaps NOTIFIED in second. If it replaced ASLEEP, it interrupts the
 //!   sleep; otherwise the owner will check before it sleeps, or another pusher has interrupted it.
-//! - The owner goes to sleep by exchanging AWAKE for ASLEEP. If it finds NOTIFIED instead, it does not sleep.
+//! - The owner goes to sleep by exchanging AWAKE for ASLEEP. If it finds NOTIFIED instead, it does
+//!   not sleep.
 //! - The owner swaps AWAKE in *before* it takes from the queue, so a later push notifies again.
 //!
 //! All three are read-modify-write operations on one variable, so they have one order, and each
-//! sees what came before it: either the owner finds NOTIFIED and the item is visible to it, or the
+//! sees the writes before it: either the owner finds NOTIFIED and the item is visible to it, or the
 //! pusher finds ASLEEP and interrupts. With a separate load and store in place of any of them, both
 //! could miss each other. The model at the end of this file checks that.
 
@@ -46,20 +47,22 @@ impl<T> Inbox<T> {
     /// The item, if the inbox is closed.
     pub(crate) fn push(&self, item: T) -> Result<bool, T> {
         match self.queue.push(item) {
+            // Release publishes the pushed item to the owner. Acquire orders the interrupt after
+            // all that the owner did before it fell asleep.
             Ok(()) => Ok(self.state.swap(NOTIFIED, Ordering::AcqRel) == ASLEEP),
             Err(PushError::Closed(item)) => Err(item),
             Err(PushError::Full(_)) => unreachable!("the inbox is unbounded"),
         }
     }
 
-    /// Whether an item was pushed that the owner has not checked. A relaxed load suffices: the
-    /// owner asks every turn, and `take` synchronizes.
+    /// Whether an item was pushed that the owner has not checked. A relaxed load is enough, because
+    /// the owner asks in every turn and `take` synchronizes.
     #[inline]
     pub(crate) fn is_notified(&self) -> bool {
         self.state.load(Ordering::Relaxed) == NOTIFIED
     }
 
-    /// How much is in it now.
+    /// The number of items in it.
     pub(crate) fn len(&self) -> usize {
         self.queue.len()
     }
@@ -89,6 +92,8 @@ impl<T> Inbox<T> {
     /// Goes to sleep, or stays asleep. Returns whether the owner may wait now; `false` means that
     /// there is something to take.
     pub(crate) fn fall_asleep(&self) -> bool {
+        // Stronger orders than needed: the `take` that follows synchronizes with the pushers. They cost
+        // nothing beside the exchange, which happens once a sleep.
         let result = self.state.compare_exchange(AWAKE, ASLEEP, Ordering::AcqRel, Ordering::Acquire);
         matches!(result, Ok(_) | Err(ASLEEP))
     }
@@ -101,6 +106,7 @@ impl<T> Inbox<T> {
 
     /// Refuses pushes from now on. Items that are inside can still be taken.
     fn close(&self) {
+        // Pushes in progress may still succeed; `drain` takes once more afterwards.
         self.queue.close();
     }
 
@@ -129,9 +135,9 @@ pub(crate) trait Drain<T> {
     fn run(&mut self) -> bool;
 }
 
-/// Keeps an item that may be pushed often in the inbox at most once. A second push is left out: the
-/// owner [clears](Sent::clear) this before it acts on the first, so it sees what came before the
-/// second too.
+/// Keeps an item that may be pushed often in the inbox at most once. A second push is skipped. The
+/// owner [clears](Sent::clear) the mark before it acts on the first push, so it also sees the
+/// writes before the second.
 pub(crate) struct Sent(AtomicBool);
 
 impl Sent {
@@ -144,8 +150,8 @@ impl Sent {
         !self.0.swap(true, Ordering::AcqRel)
     }
 
-    /// Clears the mark, when the item has come out: the next mark pushes again. A swap, not a
-    /// store: it acquires what was written by threads whose push was left out.
+    /// Clears the mark when the item has been taken, so that the next mark pushes again. A swap,
+    /// not a store: it acquires the writes of threads whose push was skipped.
     pub(crate) fn clear(&self) {
         self.0.swap(false, Ordering::AcqRel);
     }
@@ -156,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_pushed_while_the_owner_takes_waits_for_the_next_time() {
+    fn items_pushed_during_a_take_wait_for_the_next_one() {
         let inbox = Inbox::new();
         assert!((0..3).all(|n| inbox.push(n) == Ok(false)));
         let take = || {
@@ -173,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_behind_a_bound_keeps_the_inbox_notified() {
+    fn items_left_behind_a_bound_keep_the_inbox_notified() {
         let inbox = Inbox::new();
         assert!((0..7).all(|n| inbox.push(n) == Ok(false)));
         let mut got = Vec::new();
@@ -215,8 +221,8 @@ mod model {
         }
     }
 
-    /// Stands for an eventfd that is registered for edges and never read, as the reactor's is: nothing in it orders
-    /// memory, so the state alone must.
+    /// Stands for an eventfd that is registered for edges and never read, as the reactor's is:
+    /// nothing in it orders memory, so the state alone must.
     #[derive(Default)]
     struct SilentAlarm(AtomicBool);
 
@@ -233,7 +239,8 @@ mod model {
         }
     }
 
-    /// The owner sleeps, wakes up by an alarm that orders nothing, and finds what was pushed before it rang.
+    /// The owner sleeps, wakes up by an alarm that orders nothing, and finds what was pushed before
+    /// it rang.
     #[test]
     fn no_wake_is_lost_by_an_alarm_that_is_no_barrier() {
         loom::model(|| {
@@ -259,8 +266,8 @@ mod model {
         });
     }
 
-    /// The owner works and sleeps as the loop does, until what it waits for is there. `work` gets the inbox when there is something
-    /// to look at.
+    /// The owner works and sleeps as the loop does, until `is_done`. `work` gets the inbox when there
+    /// is something to take.
     fn work_and_sleep<T>(inbox: &Inbox<T>, alarm: &Alarm, is_done: impl Fn() -> bool, mut work: impl FnMut(&Inbox<T>)) {
         while !is_done() {
             if inbox.is_notified() {
@@ -315,8 +322,8 @@ mod model {
         model.check(|| owner_gets_everything(2, usize::MAX));
     }
 
-    /// One push is left behind the bound, and another comes while the owner notifies itself of
-    /// that.
+    /// One item is left behind the bound, and another push happens while the owner notifies itself
+    /// of that.
     #[test]
     fn no_wake_is_lost_behind_a_bound() {
         let mut model = loom::model::Builder::new();
@@ -325,7 +332,7 @@ mod model {
     }
 
     #[test]
-    fn a_push_at_close_is_taken_or_given_back() {
+    fn a_push_at_close_is_taken_or_returned() {
         loom::model(|| {
             let inbox = Arc::new(Inbox::new());
             let pusher = thread::spawn({
@@ -340,8 +347,9 @@ mod model {
         });
     }
 
-    /// A task as `async-task` keeps it, as far as waking goes: it is idle, or marked as queued or about to be, or has ended.
-    /// The waker that sets the mark is the one that pushes; see `schedule`.
+    /// A task as `async-task` keeps it, as far as waking goes: it is idle, or marked as queued or
+    /// about to be, or has ended. The waker that sets the mark is the one that pushes; see
+    /// `schedule`.
     #[derive(Default)]
     struct Task(AtomicU8);
 
@@ -385,8 +393,9 @@ mod model {
         }
     }
 
-    /// Threads wake a task while its executor closes, with a bound of `yields`. The future is dropped once and by the owner, or
-    /// it is leaked and counted; a push is refused only then, and taken otherwise. Returns how many were leaked.
+    /// Threads wake a task while its executor closes, with a bound of `yields`. The future is
+    /// dropped once and by the owner, or it is leaked and counted; a push is refused only then, and
+    /// taken otherwise. Returns how many were leaked.
     fn close_under_fire(wakers: usize, yields: usize) -> usize {
         let inbox = Arc::new(Inbox::new());
         let task = Arc::new(Task::default());
@@ -426,8 +435,8 @@ mod model {
         model.check(|| _ = close_under_fire(2, 1));
     }
 
-    /// Threads wake one root, each after it has written what the root waits for. The root is polled until it has seen all, by
-    /// an owner that sleeps in between; the inbox never holds it twice.
+    /// Threads wake one root, each after it has written what the root waits for. The root is polled
+    /// until it has seen all, by an owner that sleeps in between; the inbox never holds it twice.
     fn root_is_polled_after_every_wake(wakers: usize) {
         let inbox = Arc::new(Inbox::new());
         let alarm = Arc::new(Alarm::default());

@@ -22,8 +22,8 @@ pub(crate) enum RemoteItem {
     Report(RemoteCall),
 }
 
-/// Something that acts on the executor's thread once the inbox has carried it there: a root that was
-/// woken, or a task that is to be cancelled.
+/// An object that acts on the executor's thread when the inbox delivers it: a root that was woken,
+/// or a task that is to be cancelled.
 pub(crate) trait Delivery: Send + Sync {
     fn arrive(self: Arc<Self>);
 }

@@ -1,4 +1,4 @@
-//! The way in from other threads: the inbox, its handle, and tasks that others have spawned.
+//! Access from other threads: the inbox, its handle, and tasks that other threads have spawned.
 
 pub(crate) mod handle;
 pub(crate) mod inbox;

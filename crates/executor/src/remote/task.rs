@@ -1,4 +1,5 @@
-//! A task seen from other threads: its future stays on the executor's thread, its outcome travels.
+//! A task seen from other threads: its future stays on the executor's thread, and its outcome
+//! moves.
 //!
 //! The invariant: values that are not `Send` (the future and the task's handle) are made, used and
 //! dropped on the executor's thread only. The closure that makes the future, and the outcome, cross
@@ -28,18 +29,20 @@ use crate::task::make::make_task;
 ///
 /// The rules are those of [`Task`]:
 /// - Dropping the handle detaches the task.
-/// - `task.await` waits for its end and takes the handle; dropping that wait unfinished cancels the task.
-/// - `(&mut task).await` only watches, and so does [`wait`](RemoteTask::wait), which blocks its thread.
-/// - Waiting for oneself is an error, in whichever way.
+/// - `task.await` waits for its end and takes the handle. Dropping that wait unfinished cancels the
+///   task.
+/// - `(&mut task).await` only watches, and so does [`wait`](RemoteTask::wait), which blocks its
+///   thread.
+/// - A task that waits for itself gets an error.
 ///
-/// A panic of the task goes to the joiner that waits when it happens. If there is none, the error
-/// hook gets a report, and a later wait still gets the payload.
+/// A panic of the task goes to the joiner that waits when it happens. Without one, the error hook
+/// gets a report, and a later wait still gets the payload.
 ///
 /// # If dropped
-/// The task runs on. An outcome that has arrived is dropped with it. An `Err` in it goes to the
-/// error hook, unless the handle was told to [`ignore_errors`](RemoteTask::ignore_errors). So does
-/// a panic in its drop on the executor's thread; on any other thread that goes to the thread's
-/// host, or to standard error.
+/// The task continues. An outcome that has arrived is dropped with the handle. An `Err` in it goes
+/// to the error hook, unless [`ignore_errors`](RemoteTask::ignore_errors) was called. A panic in
+/// its destructor goes to the error hook on the executor's thread; on another thread it goes to
+/// that thread's host, or to standard error.
 ///
 /// ```
 /// use picot_executor::Executor;
@@ -50,7 +53,8 @@ use crate::task::make::make_task;
 ///     // The same handle blocks a plain thread, and is awaited by a task of another executor.
 ///     let mut blocked = remote.spawn(|| async { 1 }).unwrap();
 ///     let awaited = remote.spawn(|| async { 2 }).unwrap();
-///     let sum = blocked.wait(None).unwrap() + Executor::new().block_on(async { awaited.await.unwrap() });
+///     let awaited = Executor::new().block_on(async { awaited.await.unwrap() });
+///     let sum = blocked.wait(None).unwrap() + awaited;
 ///     there.0.send(sum).unwrap();
 /// });
 /// while !thread.is_finished() {
@@ -64,15 +68,15 @@ pub struct RemoteTask<T> {
     shared: Arc<Shared>,
 }
 
-/// Where the outcome arrives.
+/// The place to which the outcome is delivered.
 struct Mailbox<T> {
     state: Mutex<State<T>>,
     /// Notified when the outcome arrives, for threads that block.
     arrived: Condvar,
     /// The task, on the executor's thread, until it has ended.
     home: OnceLock<Bound<Cell<Option<Task<T>>>>>,
-    /// Drops a value that nothing takes, which is a report if it is an `Err`. A pointer made where
-    /// `T` is known to be `'static` and `Send`, as the drop of a handle cannot ask for that.
+    /// Drops a value that no waiter takes, and reports it if it is an `Err`. A pointer made where
+    /// `T` is known to be `'static` and `Send`, because the drop of a handle cannot require that.
     abandon: fn(&Arc<Shared>, TaskInfo, T),
 }
 
@@ -84,25 +88,26 @@ struct State<T> {
     outcome: Option<Result<T, JoinError>>,
     has_ended: bool,
     waker: Option<Waker>,
-    /// Whether a thread blocks.
+    /// Whether a thread blocks for it.
     is_waited: bool,
     is_abandoned: bool,
-    /// Why the task is to be cancelled, if it is.
+    /// The reason of the requested cancellation, if there is one.
     cancel: Option<CancelReason>,
-    /// Which task it is, from its start on.
+    /// The description of the task, from its start on.
     info: Option<TaskInfo>,
     ignores_errors: bool,
 }
 
 impl<T> Mailbox<T> {
     fn state(&self) -> MutexGuard<'_, State<T>> {
-        // Nothing in here panics while the lock is held.
+        // No code panics while the lock is held.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<T: Send + 'static> Mailbox<T> {
-    /// Sends the outcome on its way. Runs on the executor's thread, after the task's last step.
+    /// Delivers the outcome to the handle. Runs on the executor's thread, after the last step of
+    /// the task.
     fn deliver(self: &Arc<Self>) {
         let Some(mut task) = self.home.get().and_then(Bound::get).and_then(Cell::take) else { return };
         let shared = task.owner().clone();
@@ -123,10 +128,11 @@ impl<T: Send + 'static> Mailbox<T> {
             if let (Err(error), true) = (&outcome, state.is_waited || state.waker.is_some()) {
                 error.claim();
             }
-            // Abandoned in between, at the latest.
+            // Abandoned since the first check, so the outcome is dropped here.
             let refused = if state.is_abandoned { Some(outcome) } else { state.outcome.replace(outcome) };
             (state.waker.take(), refused.map(|outcome| state.unclaimed(outcome)))
         };
+        // User code may run below, in the waker; the lock is released.
         self.arrived.notify_all();
         let Some(local) = shared.local.get() else { return };
         if let Some(waker) = waker {
@@ -167,8 +173,8 @@ impl<T> Unclaimed<T> {
     }
 }
 
-/// Drops a value that `task` has left. If it is an `Err`, its executor reports it, on its own
-/// thread; once that is closed, this thread does.
+/// Drops a value that `task` has returned. If it is an `Err`, its executor reports it, on its own
+/// thread; if that is closed, this thread does.
 fn abandon<T: Send + 'static>(shared: &Arc<Shared>, task: TaskInfo, value: T) {
     if !is_err(&value) {
         return drop(value);
@@ -281,10 +287,10 @@ where
 
 pin_project! {
     /// The future of a task that another thread has spawned: calls `make` at its first poll, and
-    /// then is what that made.
+    /// then polls the future that `make` returned.
     ///
-    /// It is polled in place, not awaited by an `async` block: a panic in its poll would unwind
-    /// through such a block, which drops the future then, and a second panic in that drop aborts
+    /// It is polled in place, not awaited by an `async` block. A panic in its poll would unwind
+    /// through such a block, which then drops the future, and a second panic in that drop aborts
     /// the process.
     #[project = Projected]
     #[project_replace = Replaced]
@@ -302,7 +308,7 @@ impl<M: FnOnce() -> F, F: Future> Future for Making<M, F> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         if let Projected::Make { .. } = self.as_mut().project() {
             let Replaced::Make { make } = self.as_mut().project_replace(Making::Between) else {
-                unreachable!("it was looked at in the line above")
+                unreachable!("the variant was checked in the line above")
             };
             let future = make();
             self.set(Making::Made { future });
@@ -315,13 +321,15 @@ impl<M: FnOnce() -> F, F: Future> Future for Making<M, F> {
 }
 
 impl<T> RemoteTask<T> {
-    /// Lets the task return an `Err` that nothing takes: it is dropped without a report; see
+    /// Lets the task return an `Err` that no waiter takes: it is dropped without a report; see
     /// [`Task::ignore_errors`].
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
     /// executor.spawner().set_error_hook(|report| unreachable!("{report}"));
-    /// drop(executor.remote().spawn(|| async { Err::<(), _>("no listener is left") }).unwrap().ignore_errors());
+    /// let fail = || async { Err::<(), _>("no listener is left") };
+    /// let task = executor.remote().spawn(fail).unwrap();
+    /// drop(task.ignore_errors());
     /// executor.run_until_stalled();
     /// ```
     pub fn ignore_errors(self) -> RemoteTask<T> {
@@ -342,13 +350,14 @@ impl<T> RemoteTask<T> {
         self.mailbox.state().has_ended
     }
 
-    /// Blocks this thread until the task has ended, or for as long as the limit says, and gives its value. On a thread of
-    /// another executor this blocks that executor, too.
+    /// Blocks this thread until the task has ended, at most for `limit`, and returns its value. On
+    /// a thread of another executor this blocks that executor, too.
     ///
     /// # Errors
-    /// - [`WaitError::TimedOut`]: it has not ended within the limit. It runs on; [`cancel`](RemoteTask::cancel) it if it is
-    ///   not wanted any more, and wait again to hear of its end.
-    /// - [`WaitError::OwnThread`]: this is the thread that the task runs on, so it would never end. Await it there.
+    /// - [`WaitError::TimedOut`]: it has not ended within the limit. It continues; call
+    ///   [`cancel`](RemoteTask::cancel) to stop it, and wait again for its end.
+    /// - [`WaitError::OwnThread`]: the task runs on this thread, so it would never end. Await it
+    ///   there.
     /// - [`WaitError::Join`]: it was cancelled, or it panicked.
     ///
     /// # Panics
@@ -399,7 +408,7 @@ impl<T> RemoteTask<T> {
         outcome.inspect_err(JoinError::claim).map_err(WaitError::Join)
     }
 
-    /// Drops the previous waker; a panic in its destructor must not reach the current waiter.
+    /// Drops the previous waker. A panic in its destructor must not reach the current waiter.
     fn drop_waker(&self, waker: Waker) {
         match self.shared.local.get() {
             Some(local) => local.drop_waker(waker),
@@ -453,7 +462,7 @@ impl<T> RemoteTask<T> {
 }
 
 impl<T: Send + 'static> RemoteTask<T> {
-    /// Asks for the task to be cancelled, and says whether it still could be: `false` if it is known to have ended. Its
+    /// Requests the cancellation of the task. Returns `false` if it is known to have ended. Its
     /// future is dropped on the executor's thread, soon; see [`Task::cancel`].
     ///
     /// ```
@@ -509,10 +518,10 @@ impl<T> Drop for RemoteTask<T> {
     }
 }
 
-/// Watches the task: gives its outcome, once.
+/// Watches the task: returns its outcome, once.
 ///
 /// # If dropped
-/// Nothing happens; the task runs on, and can be waited for again.
+/// Nothing happens; the task continues, and can be awaited again.
 ///
 /// # Panics
 /// If the outcome was taken already.
@@ -550,7 +559,7 @@ impl<T> fmt::Debug for RemoteTask<T> {
     }
 }
 
-/// Waits for a task on another thread: what `task.await` makes of a [`RemoteTask`].
+/// Waits for a task on another thread; made by `task.await` on a [`RemoteTask`].
 ///
 /// # If dropped
 /// The task is cancelled, if it has not ended.
@@ -570,8 +579,8 @@ impl<T> fmt::Debug for RemoteTask<T> {
 #[must_use = "dropping this cancels the task"]
 pub struct RemoteJoin<T: Send + 'static> {
     task: RemoteTask<T>,
-    /// Whether it has given an outcome, or the error of a task that waits for itself: then its drop
-    /// cancels nothing.
+    /// Whether it has returned an outcome, or the error of a task that waits for itself. Then its
+    /// drop cancels nothing.
     is_over: bool,
 }
 

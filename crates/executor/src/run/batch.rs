@@ -30,6 +30,7 @@ pub(crate) fn run_queued(
     if local.uses(extra::SHUFFLE) {
         local.extras.random.shuffle(&local.queue, count);
     }
+    // Counted to report only the items that ran.
     let mut held = 0;
     for done in 0..count {
         // The queue runs dry early only if an exclusive section began in this batch.
@@ -43,8 +44,8 @@ pub(crate) fn run_queued(
     count - held
 }
 
-/// The root for one item. By value, so that it passes in registers: a reference to the variable would
-/// keep it in memory, written anew in each batch.
+/// The root for one item. By value, so that it passes in registers: a reference to the variable
+/// would keep it in memory, written again in each batch.
 #[inline]
 fn reborrow<'a>(root: &'a mut Option<Pin<&mut dyn AnyRoot>>) -> Option<Pin<&'a mut dyn AnyRoot>> {
     match root {
@@ -88,7 +89,7 @@ pub(crate) fn run_item<const WATCHED: bool>(
     match item {
         Item::Task(task) => run_task::<WATCHED>(local, task, steps, after),
         Item::Call(call) => run_call::<WATCHED>(local, &call, steps, after),
-        // The item may be that of an earlier root, which is gone.
+        // The item may belong to an earlier root, which is gone.
         Item::Root if !local.root.dequeue() => {}
         Item::Root => {
             if let Some(root) = root {
@@ -115,6 +116,7 @@ fn run_call<const WATCHED: bool>(local: &Local, call: &CallHandle, steps: &Steps
     let step = Step::callback(call.place());
     steps.begin(step, details);
     before::<WATCHED>(local, step);
+    // User code runs here, contained; no borrow is live.
     local.contain(|| call.invoke());
     if call.has_details() {
         local.contain(|| call.clear_locals());
@@ -131,6 +133,7 @@ fn run_root<const WATCHED: bool>(
 ) {
     let (step, details) = root.as_mut().step();
     steps.begin(step, details);
+    // Set while the root is polled, so that it counts as the current task.
     let _polled = FlagGuard::new(&local.root.is_polled);
     before::<WATCHED>(local, step);
     root.poll_step();
@@ -152,9 +155,10 @@ fn ended<const WATCHED: bool>(local: &Local, step: Step, after: &mut impl FnMut(
     after(step);
 }
 
-/// Polls a new task at once, inside the step that runs, whose state is restored afterwards.
+/// Polls a new task at once, inside the current step, whose state is restored afterwards.
 pub(crate) fn run_inside(local: &Local, task: Ready) {
     let _running = FlagGuard::new(&local.running);
+    // The outer step may have ended its task already, with a joiner that is yet to be woken.
     let outer = (local.ended.take(), local.joiner.take());
     let steps = Steps::new();
     if local.uses(extra::HOOKS) {

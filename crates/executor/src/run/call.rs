@@ -10,9 +10,9 @@ use std::rc::Rc;
 
 use picot_context::{Details, Kind, Origin, Place, contain};
 
-/// A callback that was scheduled, or is to be; asyncio's `Handle`.
+/// A callback that was or will be scheduled (asyncio's `Handle`).
 ///
-/// Dropping the handle does nothing: the callback runs all the same.
+/// Dropping the handle has no effect: the callback still runs.
 ///
 /// ```
 /// let executor = picot_executor::Executor::new();
@@ -81,8 +81,8 @@ impl<F> Drop for Callback<F> {
 }
 
 impl CallHandle {
-    /// A callback that is not scheduled yet; [`Spawner::schedule`](crate::Spawner::schedule) does that. It runs with the
-    /// task-locals that are current now, and is reported under the caller's place.
+    /// A callback that is not scheduled yet; [`Spawner::schedule`](crate::Spawner::schedule) does
+    /// that. It runs with the current task-locals, and is reported under the caller's place.
     ///
     /// ```
     /// use picot_executor::{CallHandle, Executor};
@@ -122,9 +122,9 @@ impl CallHandle {
         CallHandle(Rc::new(Callback { common, call: Cell::new(Some(call)) }))
     }
 
-    /// Keeps the callback from running and drops it, at once. Returns whether that was still
-    /// possible: not if it has run or runs, nor a second time. A panic in the drop goes to the
-    /// thread's [host](picot_context::host).
+    /// Prevents the callback from running and drops it, at once. Returns `false` if it has run,
+    /// runs now, or was cancelled before. A panic in the drop goes to the thread's
+    /// [host](picot_context::host).
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
@@ -145,6 +145,7 @@ impl CallHandle {
         if state.get() != State::Pending {
             return false;
         }
+        // Set before the drops, which are foreign code and may call this again.
         state.set(State::Cancelled);
         contain(&|| self.0.discard());
         contain(&|| self.clear_locals());

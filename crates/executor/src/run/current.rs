@@ -1,9 +1,9 @@
 //! The task whose step runs on this thread.
 //!
-//! A pointer here leads a future to its own metadata, so that no task has to hold it.
+//! A pointer here leads a future to its own metadata, so that no task has to store it.
 //!
-//! The invariant: the pointer's task has not ended. Each step replaces the pointer, the last step
-//! of a task clears it, and code that runs steps inside a step restores it, also by unwinding.
+//! The invariant: the task of the pointer has not ended. Each step replaces the pointer, the last
+//! step of a task clears it, and code that runs steps inside a step restores it, also by unwinding.
 
 use std::cell::Cell;
 use std::ptr::NonNull;

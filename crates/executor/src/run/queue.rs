@@ -21,13 +21,10 @@ pub(crate) enum Item<T> {
 /// A slot is one word, and nearly always holds a task. A `None` slot stands for the first of
 /// `others`.
 ///
-/// The slots are two rows. One grows at its end while items are taken from the other; when that is
-/// used up they swap. So neither a push nor a pop has to wrap around.
-///
-/// The places are two rows. One grows at its end while the other is taken from; when that is used up they change roles. So
-/// neither a push nor a pop has to wrap around anything.
+/// The slots are two rows. One grows at its end while items are taken from the other. When that is
+/// used up, they swap. So neither a push nor a pop has to wrap around.
 pub(crate) struct Queue<T> {
-    /// The row that items are taken from, and how many were taken.
+    /// The row from which items are taken, and how many were taken.
     front: UnsafeCell<Vec<Option<T>>>,
     taken: Cell<usize>,
     /// The row that grows.
@@ -41,8 +38,8 @@ pub(crate) struct Queue<T> {
 struct Armed<T> {
     /// Ends the foreign loop's wait.
     waker: Waker,
-    /// The back row, taken away: without room, the next push meets its cold path, which calls the
-    /// waker. So arming adds no branch to a push.
+    /// The back row, taken away: the next push finds no room and takes its cold path, which calls
+    /// the waker. So arming adds no branch to a push.
     row: Vec<Option<T>>,
 }
 
@@ -65,14 +62,14 @@ impl<T> Queue<T> {
 
     /// Makes the next push call `waker`, once. The queue must be empty.
     pub(crate) fn arm(&self, waker: Waker) {
-        debug_assert_eq!(self.len(), 0, "what is queued already would call nothing");
+        debug_assert_eq!(self.len(), 0, "an item that is queued already would not call the waker");
         // SAFETY: As in `push_place`.
         let row = unsafe { std::mem::take(&mut *self.back.get()) };
         let old = self.armed.replace(Some(Armed { waker, row }));
         drop(old);
     }
 
-    /// Puts the back row in its place again. Returns the waker if no push has called it.
+    /// Puts the back row back. Returns the waker if no push has called it.
     pub(crate) fn disarm(&self) -> Option<Waker> {
         let Armed { waker, mut row } = self.armed.take()?;
         // SAFETY: As in `push_place`. The reference ends before `row` is dropped.
@@ -229,7 +226,7 @@ impl<T> Queue<T> {
             std::ptr::swap(self.back.get(), other.back.get());
             std::ptr::swap(self.others.get(), other.others.get());
         }
-        // Items that come this way are queued without a push.
+        // Items that arrive this way are queued without a push.
         match armed {
             Some(waker) if self.len() == 0 => self.arm(waker),
             Some(waker) => waker.wake(),
@@ -288,7 +285,7 @@ impl<T> Queue<T> {
         drop(used_up);
     }
 
-    /// Frees what an executor that is closed no longer needs: the queue is empty.
+    /// Frees the memory that a closed executor no longer needs. The queue is empty.
     pub(crate) fn free(&self) {
         debug_assert_eq!(self.len(), 0);
         self.taken.set(0);
@@ -306,8 +303,8 @@ impl<T> Queue<T> {
     }
 }
 
-/// The number of slots of each row, and of the table, that are never freed: freeing less saves too
-/// little to pay for it.
+/// The number of slots of each row, and of the table, that are never freed, because freeing so
+/// little does not pay.
 pub(crate) const KEPT: usize = 512;
 
 /// Whether memory for `capacity` items should shrink while it holds `len`. With a quarter as the

@@ -1,5 +1,5 @@
-//! The root: the future that the executor runs for. It is pinned on its caller's stack, and is a
-//! task otherwise.
+//! The root: the future that the executor runs for. It is pinned on its caller's stack, and is
+//! otherwise a task.
 //!
 //! It is queued like any task, and has an id, the name `main` and a place. Its waker may be used on
 //! any thread and at any time; the waker of an earlier root does nothing. The executor does not own
@@ -63,11 +63,12 @@ impl Wake for RootWaker {
 }
 
 pin_project! {
-    /// A future that an executor is run for; made by [`Executor::root`](crate::Executor::root), for loops on top of it.
+    /// A future that an executor runs for; made by [`Executor::root`](crate::Executor::root), for
+    /// loops on top of it.
     ///
     /// # If dropped
-    /// The future is dropped, in the caller's context, and with it an output that was not taken; a
-    /// panic in either goes to the error hook. If the root stands in the queue, it is passed over
+    /// The future is dropped, in the caller's context, and with it an output that was not taken. A
+    /// panic in either goes to the error hook. If the root is in the queue, its item is skipped
     /// there.
     ///
     /// ```
@@ -91,8 +92,8 @@ pin_project! {
     impl<F: Future> PinnedDrop for Root<F> {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
-            // One at a time: the root may be dropped by a panic, and two panics that meet abort the
-            // process.
+            // Each drop is contained by itself: the root may be dropped by an unwinding panic, and
+            // two panics that meet abort the process.
             this.guard.contain(|| this.future.set(None));
             let output = this.output.take();
             this.guard.contain(move || drop(output));

@@ -47,6 +47,7 @@ impl<F: Future + 'static> Future for Body<F> {
         // place.
         let future = unsafe { &mut self.get_unchecked_mut().future };
         let flags = meta.flags();
+        // A cancel is noticed here only, so the future is always dropped in a step of its task.
         let end = if flags & flag::CANCELLED != 0 {
             End::Cancelled
         } else {
@@ -168,6 +169,7 @@ fn finish_with_notice<T>(meta: &Meta, end: End<T>, dropped: Result<(), Payload>)
     let scene = Scene::now();
     let reason = local.table.borrow_mut().take_reason(meta);
     local.end_task(meta);
+    // Read before the hook, which is foreign code and may end other tasks.
     let awaited = local.ended.get();
     if local.uses(extra::HOOKS) {
         local.hook(|hooks| hooks.exited(&info, end.exit()));
@@ -198,5 +200,5 @@ impl<T> End<T> {
     }
 }
 
-/// What a task leaves for its handle; `None` if there was none when it ended.
+/// The outcome that a task leaves for its handle; `None` if there was no handle when it ended.
 pub(crate) type Outcome<T> = Option<Result<T, JoinError>>;

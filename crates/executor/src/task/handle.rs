@@ -23,16 +23,17 @@ use crate::task::table::Joiner;
 
 /// A task that was spawned.
 ///
-/// - Dropping the handle detaches the task: it runs on.
-/// - `task.await` waits for its end and takes the handle. Dropping that wait unfinished cancels the task, so a timeout or
-///   a lost race takes it along (as asyncio's `await task`).
-/// - `(&mut task).await` only watches: dropping it does nothing.
-/// - A task that awaits itself gets an error at once, and goes on; its handle is gone then.
-/// - [`cancel`](Task::cancel) asks for its end, [`cancel_and_wait`](Task::cancel_and_wait) also waits for it.
+/// - Dropping the handle detaches the task: it continues.
+/// - `task.await` waits for its end and takes the handle. Dropping that wait unfinished cancels the
+///   task, so a timeout or a lost race cancels it, too (as asyncio's `await task`).
+/// - `(&mut task).await` only watches: dropping it has no effect.
+/// - A task that awaits itself gets an error at once, and continues without its handle.
+/// - [`cancel`](Task::cancel) requests its end; [`cancel_and_wait`](Task::cancel_and_wait) also
+///   waits for it.
 /// - [`cancel_on_drop`](Task::cancel_on_drop) makes a handle whose drop cancels, awaited or not.
 ///
-/// The outcome can be taken once. What is left of a handle after `(&mut task).await` has given it is
-/// [finished](Task::is_finished), and cannot be waited for again.
+/// The outcome can be taken once. After `(&mut task).await` has returned it, the handle is
+/// [finished](Task::is_finished), and cannot be awaited again.
 ///
 /// # Panics and errors of the task
 /// A panic goes to the caller that waits when it happens. If none waits, the error hook gets a
@@ -40,13 +41,13 @@ use crate::task::table::Joiner;
 /// and then awaited.
 ///
 /// An `Err` that the task returns is a value like any other. If its outcome is dropped without
-/// having been taken, because the handle was dropped before the end or after it, the error hook
-/// gets one report of it ([`Cause::Unclaimed`](picot_context::Cause::Unclaimed)).
-/// [`ignore_errors`](Task::ignore_errors) says that this is meant.
+/// having been taken, because the handle was dropped before or after the end, the error hook gets
+/// one report of it ([`Cause::Unclaimed`](picot_context::Cause::Unclaimed)).
+/// [`ignore_errors`](Task::ignore_errors) turns that report off.
 ///
 /// # If dropped
-/// The task runs on. If it has ended, its outcome is dropped here; an `Err` in it, or a panic in
-/// its drop, goes to the error hook.
+/// The task continues. If it has ended, its outcome is dropped here; an `Err` in it, or a panic in
+/// its destructor, goes to the error hook.
 ///
 /// ```
 /// use picot_executor::Executor;
@@ -110,7 +111,7 @@ impl<T> Task<T> {
         self.meta().id
     }
 
-    /// The name that was given to the task, while it has not ended; after that [`JoinError::name`] knows it.
+    /// The name of the task, until it has ended; after that [`JoinError::name`] has it.
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
@@ -182,7 +183,7 @@ impl<T> Task<T> {
     /// cancelled, and its outcome if it had ended before, by a value or a panic.
     ///
     /// # If dropped
-    /// The task is cancelled all the same.
+    /// The task is still cancelled.
     ///
     /// ```
     /// use std::cell::Cell;
@@ -212,7 +213,8 @@ impl<T> Task<T> {
         CancelAndWait { task: self }
     }
 
-    /// A handle whose drop cancels the task, whether it was awaited or not: for tasks that must not outlive their owner.
+    /// A handle whose drop cancels the task, awaited or not, for tasks that must not outlive their
+    /// owner.
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
@@ -226,8 +228,8 @@ impl<T> Task<T> {
         self.into_future()
     }
 
-    /// Lets the task return an `Err` that nothing takes: it is dropped without a report. A panic is
-    /// reported all the same, and a wait gets the outcome as before.
+    /// Lets the task return an `Err` that no waiter takes: it is dropped without a report. A panic
+    /// is still reported, and a wait gets the outcome as before.
     ///
     /// # Panics
     /// If the outcome was taken already.
@@ -256,7 +258,8 @@ impl<T> Task<T> {
         Poll::Ready(self.take_outcome_with(cx).inspect_err(JoinError::claim))
     }
 
-    /// Detaches a task that waits for itself. It has its error, and the wait ends without a cancel.
+    /// Detaches a task that waits for itself. It has returned its error, and the wait ends without
+    /// a cancel.
     #[cold]
     fn let_go(&mut self) {
         if let Some(handle) = self.handle.take() {
@@ -265,7 +268,7 @@ impl<T> Task<T> {
         }
     }
 
-    /// Polls without claiming a panic: the caller has yet to deliver it.
+    /// Polls without claiming a panic, because the caller has yet to deliver it.
     pub(crate) fn poll_join_with(&mut self, waker: &Waker) -> Poll<Result<T, JoinError>> {
         if self.handle().is_finished() {
             return Poll::Ready(self.take_outcome());
@@ -301,7 +304,7 @@ impl<T> Task<T> {
     }
 
     /// Takes the outcome of a task that is finished. Finished means completed, because the executor
-    /// drops no runnable; so the poll does not look at `cx`.
+    /// drops no runnable; so the poll does not use `cx`.
     #[inline(always)]
     fn take_outcome_with(&mut self, cx: &mut Context<'_>) -> Result<T, JoinError> {
         let mut handle = self.handle.take().expect("the outcome of this task was taken already");
@@ -313,11 +316,11 @@ impl<T> Task<T> {
         outcome.expect("a task that has a handle leaves its outcome")
     }
 
-    /// Wakes `waker` when the task has ended, or at once if it has. It takes the place of the one
-    /// that waited before, as a poll of the handle does.
+    /// Wakes `waker` when the task has ended, or at once if it has. It replaces the previous
+    /// waiter, as a poll of the handle does.
     ///
-    /// This is for sets of tasks that are waited for later: they hear of the ends in the order in
-    /// which they come.
+    /// This is for sets of tasks that are awaited later: they learn of the ends in the order in
+    /// which they happen.
     ///
     /// # Panics
     /// If the outcome was taken already.
@@ -364,7 +367,8 @@ impl Meta {
     fn register(&self, waker: &Waker) -> Poll<JoinError> {
         let local = self.local();
         if self.is(flag::ENDED) {
-            // The last step of the task is not over: a value that it drops or polls is the caller.
+            // The last step of the task has not returned yet: the caller is a value that it drops
+            // or polls.
             waker.wake_by_ref();
             return Poll::Pending;
         }
@@ -386,7 +390,7 @@ impl Meta {
             drop(table);
             let joiner = Joiner::Other(waker.clone());
             if self.is(flag::ENDED) {
-                // The clone has run the executor, and the task has ended in it.
+                // The clone has run the executor, and the task has ended meanwhile.
                 waker.wake_by_ref();
                 return Poll::Pending;
             }
@@ -419,7 +423,7 @@ impl<T> Drop for Task<T> {
 #[cold]
 fn drop_outcome<T>(task: &mut Task<T>) {
     let meta = task.meta();
-    // The name was in the table, and is gone with its entry.
+    // The name was in the table, and its entry is gone.
     let info = TaskInfo::new(meta.id, None, meta.place);
     let ignores_errors = meta.is(flag::IGNORES_ERRORS);
     let (shared, unclaimed) = (task.owner().clone(), task.unclaimed);
@@ -440,10 +444,10 @@ fn drop_outcome<T>(task: &mut Task<T>) {
     local.deliver_if_closed();
 }
 
-/// Watches the task: gives its outcome, once.
+/// Watches the task: returns its outcome, once.
 ///
 /// # If dropped
-/// Nothing happens; the task runs on, and can be waited for again.
+/// Nothing happens; the task continues, and can be awaited again.
 ///
 /// # Panics
 /// If the outcome was taken already.
@@ -490,9 +494,9 @@ impl<T> fmt::Debug for Task<T> {
     }
 }
 
-/// A handle that cancels its task when dropped, and waits for it when awaited. `task.await` and
-/// [`cancel_on_drop`](Task::cancel_on_drop) make it. It derefs to [`Task`] for the methods that
-/// need no ownership.
+/// A handle that cancels its task when dropped, and waits for it when awaited; made by `task.await`
+/// and [`cancel_on_drop`](Task::cancel_on_drop). It derefs to [`Task`] for the methods that need no
+/// ownership.
 ///
 /// # If dropped
 /// The task is cancelled, if it has not ended.
@@ -551,7 +555,7 @@ impl<T> Drop for Join<T> {
 /// Waits until a cancelled task has ended; see [`Task::cancel_and_wait`].
 ///
 /// # If dropped
-/// The task is cancelled all the same: the cancellation was requested when this was made.
+/// The task is still cancelled: the cancellation was requested when this was made.
 ///
 /// # Panics
 /// If polled again after completion.

@@ -13,7 +13,7 @@ use crate::task::handle::Task;
 use crate::task::meta::{Meta, Owner, Ready, schedule};
 use crate::task::state::TaskState;
 
-/// Makes a task, which the caller is to queue. `shared` must be the executor of `local`.
+/// Makes a task, which the caller then queues. `shared` must be the executor of `local`.
 #[inline]
 pub(crate) fn make_task<F>(
     shared: &Arc<Shared>,
@@ -35,7 +35,8 @@ where
     //   the executor takes from the inbox, on this thread. A runnable that the closed inbox refuses
     //   is leaked, not dropped.
     // - The future is `'static`, and borrows nothing of the metadata.
-    // - `schedule` is a plain function: `Send`, `Sync` and `'static`, so wakers may be used and dropped anywhere.
+    // - `schedule` is a plain function: `Send`, `Sync` and `'static`, so wakers may be used and
+    // dropped anywhere.
     let (runnable, handle) =
         unsafe { async_task::Builder::new().metadata(meta).spawn_unchecked(|_| Body::new(future), schedule) };
     let ready = Ready::new(runnable);

@@ -1,4 +1,4 @@
-//! What `async-task` stores beside each task, and what a wake does.
+//! The metadata that `async-task` stores beside each task, and the action of a wake.
 
 use std::mem::ManuallyDrop;
 use std::ops::Deref;

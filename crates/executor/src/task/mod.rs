@@ -1,4 +1,4 @@
-//! Tasks: the handle, the metadata, the future that is run, and the table of all.
+//! Tasks: the handle, the metadata, the future that runs, and the table of all tasks.
 
 pub(crate) mod body;
 pub(crate) mod handle;

@@ -1,4 +1,5 @@
-//! One allocation a task, none a wake or a join, also between threads: counted by an allocator that counts, for each thread.
+//! A task is one allocation; a wake and a join are none, even between threads. Measured by an
+//! allocator that counts for each thread.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -16,7 +17,7 @@ use crate::trace::{Gate, yield_now};
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// An executor whose queue and table have their size, also for those who wait.
+/// An executor whose queue and table have grown, also the table's rare state.
 fn grown() -> Executor {
     let executor = Executor::new();
     let mut tasks: Vec<_> = (0..if cfg!(miri) { 100 } else { 512 }).map(|_| executor.spawn(yield_now())).collect();
@@ -43,7 +44,7 @@ fn a_task_is_one_allocation_and_a_wake_is_none() {
     drop(task);
 }
 
-/// A future of exactly `SIZE` bytes, that is done at once.
+/// A future of exactly `SIZE` bytes that completes at once.
 struct Sized<const SIZE: usize>([u8; SIZE]);
 
 impl<const SIZE: usize> Future for Sized<SIZE> {
@@ -55,18 +56,18 @@ impl<const SIZE: usize> Future for Sized<SIZE> {
 }
 
 #[test]
-fn a_future_of_just_below_two_kibibytes_is_in_its_task_and_a_greater_one_has_a_box() {
+fn a_future_below_two_kibibytes_is_inside_its_task_and_a_larger_one_is_boxed() {
     let executor = grown();
-    // So a task keeps nothing beside its future that would count for `async-task`.
+    // The task stores nothing else beside its future that counts for the limit of `async-task`.
     assert_eq!(allocations(|| drop(executor.spawn(Sized([0; 2047])))), 1);
     assert_eq!(allocations(|| drop(executor.spawn(Sized([0; 2048])))), 2);
     executor.run_until_stalled();
 }
 
-/// How many items stand in one block of the inbox.
+/// The number of items in one block of the inbox.
 const BLOCK: usize = 31;
 
-/// Tasks that were polled and wait, with their wakers.
+/// Tasks that were polled and are pending, with their wakers.
 fn waiting(executor: &Executor, count: usize) -> (Vec<Task<()>>, Vec<Waker>) {
     let wakers = Rc::new(RefCell::new(Vec::new()));
     let tasks = (0..count).map(|_| {
@@ -86,7 +87,7 @@ fn waiting(executor: &Executor, count: usize) -> (Vec<Task<()>>, Vec<Waker>) {
 }
 
 #[test]
-fn a_wake_from_another_thread_is_a_place_in_a_block_there_and_nothing_at_home() {
+fn a_wake_from_another_thread_allocates_only_inbox_blocks_and_only_there() {
     const TASKS: usize = if cfg!(miri) { 2 * BLOCK } else { 10 * BLOCK };
     let executor = grown();
     let (tasks, wakers) = waiting(&executor, TASKS);
@@ -96,17 +97,17 @@ fn a_wake_from_another_thread_is_a_place_in_a_block_there_and_nothing_at_home() 
         (blocks, again, wakers)
     });
     let (blocks, again, wakers) = there.join().unwrap();
-    // The first block may be there, and the next one is made ahead.
+    // The first block may exist already, and the next one is allocated ahead.
     assert!((TASKS / BLOCK - 1..=TASKS / BLOCK + 1).contains(&blocks), "{blocks} allocations");
-    assert_eq!(again, 0, "who is queued is not queued again");
+    assert_eq!(again, 0, "a queued task is not queued again");
     assert_eq!(allocations(|| assert_eq!(executor.run_until_stalled(), TASKS)), 0);
     assert!(tasks.iter().all(Task::is_finished));
     let late = thread::spawn(move || allocations(|| wakers.into_iter().for_each(Waker::wake)));
-    assert_eq!(late.join().unwrap(), 0, "who has ended is not queued either");
+    assert_eq!(late.join().unwrap(), 0, "an ended task is not queued either");
 }
 
 #[test]
-fn waiting_for_a_task_is_no_allocation_whoever_waits() {
+fn waiting_for_a_task_allocates_nothing_for_any_kind_of_waiter() {
     let executor = grown();
     let flag = Gate::default();
     let raised = flag.clone();
@@ -131,10 +132,10 @@ fn waiting_for_a_task_is_no_allocation_whoever_waits() {
 }
 
 #[test]
-fn a_task_from_another_thread_is_a_request_a_mailbox_and_the_task() {
+fn a_task_from_another_thread_allocates_a_request_a_mailbox_and_the_task() {
     let executor = grown();
     let remote = executor.remote();
-    // The inbox gets its first block.
+    // The inbox allocates its first block.
     let first = remote.clone();
     thread::spawn(move || first.call_soon(|| ()).unwrap()).join().unwrap();
     assert_eq!(executor.run_until_stalled(), 1);
@@ -156,10 +157,10 @@ fn a_task_from_another_thread_is_a_request_a_mailbox_and_the_task() {
     assert_eq!((thread.join().unwrap(), here), ((2, 0), 1));
 }
 
-/// What a peak leaves, however it was made and however it ended: a run that ends, or a loop that
-/// sleeps now and then.
+/// The memory that a peak leaves, however it was made and however it ended: by the end of a run, or
+/// in a loop that sleeps from time to time.
 #[test]
-fn a_peak_of_tasks_and_callbacks_gives_its_memory_back() {
+fn memory_of_a_peak_of_tasks_and_callbacks_is_freed() {
     const PEAK: usize = 10_000;
     type Peak = (&'static str, fn(&Executor));
     let peaks: [Peak; 5] = [
@@ -182,7 +183,7 @@ fn a_peak_of_tasks_and_callbacks_gives_its_memory_back() {
             (0..PEAK).for_each(|_| drop(executor.call_soon(|| ())));
             executor.run_until_stalled();
         }),
-        ("what an exclusive section holds", |executor| {
+        ("items that an exclusive section holds", |executor| {
             let spawner = executor.spawner().clone();
             executor.block_on(async {
                 let alone = spawner.exclusive().await;
@@ -191,7 +192,7 @@ fn a_peak_of_tasks_and_callbacks_gives_its_memory_back() {
             });
             executor.run_until_stalled();
         }),
-        ("what another thread hands over", |executor| {
+        ("items from another thread", |executor| {
             let remote = executor.remote();
             thread::spawn(move || (0..PEAK).for_each(|_| remote.call_soon(|| ()).unwrap())).join().unwrap();
             executor.run_until_stalled();
@@ -202,16 +203,16 @@ fn a_peak_of_tasks_and_callbacks_gives_its_memory_back() {
         executor.run_until_stalled();
         let before = held_bytes();
         peak(&executor);
-        // The loop goes on, and waits now and then.
+        // The loop continues, and sleeps from time to time.
         (0..64).for_each(|_| drop(executor.fall_asleep()));
         let kept = held_bytes() - before;
-        // What another thread allocates is counted there, and freed here.
+        // Allocations of another thread are counted there, and freed here.
         assert!(kept < 100_000, "{what}: {kept} bytes are kept");
     }
 }
 
 #[test]
-fn a_load_that_comes_and_goes_with_each_turn_does_not_allocate_for_its_queue() {
+fn a_load_that_comes_and_goes_in_each_turn_does_not_allocate_for_its_queue() {
     let executor = grown();
     let wakers: Rc<RefCell<Vec<Waker>>> = Rc::default();
     for _ in 0..400 {

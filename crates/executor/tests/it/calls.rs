@@ -7,7 +7,7 @@ use picot_executor::{CallHandle, Executor};
 use crate::trace::Trace;
 
 #[test]
-fn a_cancelled_callback_never_runs_and_twice_is_harmless() {
+fn a_cancelled_callback_never_runs_and_a_second_cancel_has_no_effect() {
     let (executor, trace) = (Executor::new(), Trace::default());
     let inside = trace.clone();
     let call = executor.call_soon(move || inside.add("ran"));
@@ -19,7 +19,7 @@ fn a_cancelled_callback_never_runs_and_twice_is_harmless() {
 }
 
 #[test]
-fn cancelling_releases_what_the_callback_held_at_once() {
+fn cancelling_a_callback_drops_its_captures_at_once() {
     let executor = Executor::new();
     let held = Rc::new(());
     let inside = held.clone();
@@ -30,7 +30,7 @@ fn cancelling_releases_what_the_callback_held_at_once() {
 }
 
 #[test]
-fn a_callback_cannot_cancel_itself_while_it_runs_and_dropping_the_handle_does_nothing() {
+fn a_running_callback_cannot_cancel_itself_and_dropping_the_handle_has_no_effect() {
     let (executor, trace) = (Executor::new(), Trace::default());
     let own = Rc::new(std::cell::OnceCell::<CallHandle>::new());
     let (inside, inner) = (trace.clone(), own.clone());

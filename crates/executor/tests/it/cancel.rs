@@ -1,4 +1,5 @@
-//! Cancelling: at a step boundary, on the executor's thread, and nothing can swallow it.
+//! Cancelling takes effect at a step boundary, on the executor's thread, and a task cannot refuse
+//! it.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -10,7 +11,7 @@ use picot_executor::{Executor, Spawner, Task};
 use crate::trace::{Gate, Trace, yield_now};
 
 #[test]
-fn cancel_says_true_while_pending_and_the_future_is_dropped_at_the_next_step() {
+fn cancel_returns_true_while_pending_and_the_future_is_dropped_at_the_next_step() {
     let (executor, trace) = (Executor::new(), Trace::default());
     let dropped = trace.on_drop("dropped");
     let task = executor.spawn(async move {
@@ -47,7 +48,7 @@ fn a_task_that_is_cancelled_before_its_first_step_never_runs() {
 }
 
 #[test]
-fn a_task_that_cancels_itself_in_its_first_step_ends_though_it_waits_for_nothing() {
+fn a_task_that_cancels_itself_in_its_first_step_ends_without_a_wake() {
     let (executor, trace) = (Executor::new(), Trace::default());
     let handle = Rc::new(RefCell::new(None::<Task<()>>));
     let (dropped, own) = (trace.on_drop("dropped"), handle.clone());
@@ -65,7 +66,7 @@ fn a_task_that_cancels_itself_in_its_first_step_ends_though_it_waits_for_nothing
 }
 
 #[test]
-fn cancelling_reaches_the_innermost_wait_and_the_child_that_is_awaited() {
+fn cancelling_drops_the_innermost_wait_and_cancels_the_awaited_child() {
     let (executor, trace) = (Rc::new(Executor::new()), Trace::default());
     let (inner, spawner) = (trace.clone(), executor.spawner().clone());
     let parent = executor.spawn(async move {
@@ -100,7 +101,7 @@ fn cancelling_the_awaited_task_ends_the_wait_with_the_reason() {
 }
 
 #[test]
-fn cancelled_waits_for_the_destructor_and_gives_a_value_that_was_there() {
+fn cancel_and_wait_waits_for_the_destructor_and_returns_an_existing_value() {
     let (executor, trace) = (Rc::new(Executor::new()), Trace::default());
     let spawner = executor.spawner().clone();
     executor.block_on(async {
@@ -121,7 +122,7 @@ fn cancelled_waits_for_the_destructor_and_gives_a_value_that_was_there() {
 }
 
 #[test]
-fn a_task_that_waits_for_its_own_cancellation_is_told_that_it_waits_for_itself_and_is_cancelled() {
+fn a_task_that_awaits_its_own_cancellation_gets_an_error_and_is_cancelled() {
     let (executor, trace) = (Executor::new(), Trace::default());
     let handle = Rc::new(RefCell::new(None::<Task<()>>));
     let (own, inside) = (handle.clone(), trace.clone());
@@ -156,7 +157,7 @@ fn a_task_that_returns_from_the_poll_in_which_it_was_cancelled_keeps_its_value()
 }
 
 #[test]
-fn a_destructor_may_wake_cancel_and_spawn() {
+fn a_destructor_can_wake_cancel_and_spawn() {
     struct Busy(Spawner, Option<Task<()>>, Vec<Waker>, Trace);
     impl Drop for Busy {
         fn drop(&mut self) {
@@ -167,7 +168,7 @@ fn a_destructor_may_wake_cancel_and_spawn() {
             self.3.add("destructor");
         }
     }
-    /// Adds its name at each poll, and never ends.
+    /// Records its name at each poll, and never ends.
     fn polled(trace: &Trace, name: &'static str) -> impl Future<Output = ()> + use<> {
         let trace = trace.clone();
         poll_fn(move |cx| {
@@ -191,7 +192,7 @@ fn a_destructor_may_wake_cancel_and_spawn() {
     let task = executor.spawn(async move {
         let mut busy = Busy(spawner, Some(sibling), Vec::new(), inside.clone());
         futures_lite::future::poll_once(polled(&inside, "busy")).await;
-        // Those of the two others, and its own.
+        // The wakers of the two other tasks, and its own.
         busy.2 = WAKERS.take();
         std::future::pending::<()>().await;
     });
@@ -204,7 +205,7 @@ fn a_destructor_may_wake_cancel_and_spawn() {
 }
 
 #[test]
-fn a_handle_that_cancels_on_drop_does_so_awaited_or_not() {
+fn a_handle_that_cancels_on_drop_cancels_awaited_or_not() {
     let (executor, trace) = (Executor::new(), Trace::default());
     for waits in [false, true] {
         let dropped = trace.on_drop("dropped");

@@ -1,4 +1,5 @@
-//! Closing: everything is dropped on the thread, in order, and counted; what comes later is refused.
+//! Closing drops everything on the executor's thread, in order, and counts it; later items are
+//! refused.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -80,10 +81,10 @@ fn after_close_calls_are_refused_and_tasks_have_ended_as_cancelled() {
 }
 
 #[test]
-fn destructors_may_spawn_wake_and_cancel_while_it_closes() {
+fn destructors_can_spawn_wake_and_cancel_during_a_close() {
     /// The handles and wakers of all tasks.
     type All = Rc<RefCell<Vec<(Task<()>, Waker)>>>;
-    /// Does to each of them, itself included, what a destructor may.
+    /// Wakes, cancels and spawns in its destructor, for all tasks including itself.
     struct Busy(&'static str, Spawner, All, Trace);
     impl Drop for Busy {
         fn drop(&mut self) {
@@ -128,7 +129,7 @@ fn destructors_may_spawn_wake_and_cancel_while_it_closes() {
 }
 
 #[test]
-fn a_destructor_that_panics_while_it_closes_is_reported_and_the_rest_is_dropped() {
+fn a_destructor_that_panics_during_a_close_is_reported_and_the_rest_is_dropped() {
     let (executor, trace) = (Executor::new(), Trace::default());
     let reports = reports(&executor);
     let bomb = Bomb("in close");
@@ -149,7 +150,7 @@ fn a_destructor_that_panics_while_it_closes_is_reported_and_the_rest_is_dropped(
 }
 
 #[test]
-fn whoever_waits_from_elsewhere_gets_a_cancellation() {
+fn waiters_on_another_executor_get_a_cancellation() {
     let (inner, outer) = (Executor::new(), Executor::new());
     let task = inner.spawn(std::future::pending::<()>());
     let waiter = outer.spawn(async move { task.await.unwrap_err().to_string() });
@@ -190,7 +191,7 @@ fn a_step_cannot_close_its_executor() {
 }
 
 #[test]
-fn a_root_that_lives_is_its_callers_to_drop_and_counts_neither_as_a_task_nor_as_leaked() {
+fn a_living_root_is_dropped_by_its_caller_and_is_not_counted() {
     for polled in [false, true] {
         let (executor, trace) = (Executor::new(), Trace::default());
         let (held, waker) = (trace.on_drop("root dropped"), Rc::new(RefCell::new(None)));
@@ -218,7 +219,7 @@ fn a_root_that_lives_is_its_callers_to_drop_and_counts_neither_as_a_task_nor_as_
             assert!(!executor.has_work(), "it is not polled any more");
         }
         assert_eq!(executor.run_batch_with(1, Some(root.as_mut()), |_| ()), 0);
-        assert_eq!(executor.run_batch(1), 0, "nor does it stand in the way");
+        assert_eq!(executor.run_batch(1), 0, "nor does it block other items");
         drop(executor);
         drop(root);
         assert_eq!(trace.take(), ["root dropped"]);
@@ -227,10 +228,10 @@ fn a_root_that_lives_is_its_callers_to_drop_and_counts_neither_as_a_task_nor_as_
 }
 
 #[test]
-fn a_closed_executor_runs_no_root_and_says_so() {
+fn running_a_root_on_a_closed_executor_panics_with_the_cause() {
     let executor = Executor::new();
     let place = Location::caller();
-    // Its place in the queue outlives it.
+    // Its item in the queue outlives it.
     drop(executor.root(place, async {}));
     executor.close();
     let message = |f: &dyn Fn()| picot_context::catch(f).unwrap_err().message().unwrap();
@@ -239,7 +240,7 @@ fn a_closed_executor_runs_no_root_and_says_so() {
 }
 
 #[test]
-fn a_hook_that_closes_it_ends_the_run_by_a_panic_not_by_a_hang() {
+fn a_hook_that_closes_the_executor_ends_the_run_with_a_panic() {
     struct ClosesAt(&'static str, Weak<Executor>, Trace);
     impl ClosesAt {
         fn close(&self, at: &'static str) {
@@ -276,7 +277,7 @@ fn a_hook_that_closes_it_ends_the_run_by_a_panic_not_by_a_hang() {
                         return Poll::Ready(());
                     }
                     wakes += 1;
-                    // Ends the sleep, if there is one, for nothing.
+                    // Ends the sleep, if there is one, without need.
                     let waker = cx.waker().clone();
                     std::thread::spawn(move || waker.wake());
                     Poll::Pending
@@ -291,7 +292,7 @@ fn a_hook_that_closes_it_ends_the_run_by_a_panic_not_by_a_hang() {
 }
 
 #[test]
-fn wakers_outlive_it() {
+fn wakers_can_outlive_the_executor() {
     let executor = Executor::new();
     let waker = executor.block_on(poll_fn(|cx| Poll::Ready(cx.waker().clone())));
     let task_waker = Rc::new(RefCell::new(None));
@@ -314,7 +315,7 @@ fn wakers_outlive_it() {
 }
 
 #[test]
-fn close_releases_what_a_callback_held_although_its_handle_is_kept() {
+fn close_drops_the_captures_of_a_callback_whose_handle_is_kept() {
     let (executor, trace) = (Executor::new(), Trace::default());
     let held = trace.on_drop("released");
     let call = executor.call_soon(move || drop(held));
@@ -324,8 +325,8 @@ fn close_releases_what_a_callback_held_although_its_handle_is_kept() {
 }
 
 #[test]
-fn rounds_of_destructors_end_and_each_is_refused() {
-    /// Each drop tries to spawn and to call with another of its kind inside.
+fn spawns_and_calls_of_destructors_are_refused_so_that_the_close_ends() {
+    /// Each drop tries to spawn and to call with another value of its kind inside.
     struct Again(picot_executor::Spawner, Trace, u32);
     impl Drop for Again {
         fn drop(&mut self) {
@@ -348,9 +349,10 @@ fn rounds_of_destructors_end_and_each_is_refused() {
     assert_eq!(trace.take(), ["1 refused: true", "2 refused: true", "3 refused: true"]);
 }
 
-/// Once it has begun to close, or to make a task, it is in the middle of something: then it cannot be closed from inside.
+/// During a close or a spawn the executor is in the middle of an operation, so it cannot be closed
+/// from inside.
 #[test]
-fn a_hook_cannot_close_it_in_the_middle_of_a_close_or_of_a_spawn() {
+fn a_hook_cannot_close_the_executor_during_a_close_or_a_spawn() {
     struct Closes(Weak<Executor>, Trace);
     impl Closes {
         fn close(&self, when: &str) {
@@ -388,7 +390,7 @@ fn a_hook_cannot_close_it_in_the_middle_of_a_close_or_of_a_spawn() {
 }
 
 #[test]
-fn what_is_reported_after_it_is_told_at_once_as_no_turn_comes_any_more() {
+fn reports_after_the_close_are_delivered_at_once() {
     let executor = Executor::new();
     let local = executor.spawn(async { Bomb("late") });
     let remote = executor.remote().spawn(|| async { Bomb("late") }).unwrap();
@@ -406,16 +408,16 @@ fn what_is_reported_after_it_is_told_at_once_as_no_turn_comes_any_more() {
 }
 
 #[test]
-fn what_it_drops_is_dropped_in_its_own_step_with_its_name_and_its_locals() {
+fn close_drops_each_future_in_its_own_step_with_its_name_and_its_locals() {
     picot_context::task_local! {
         static USER: &'static str;
     }
-    /// Says at its drop in what it is dropped.
+    /// Records the step in which it is dropped.
     struct Says(Trace);
     impl Drop for Says {
         fn drop(&mut self) {
             let task = picot_context::current().map(|task| task.given_name().unwrap_or("?").to_string());
-            self.0.add(format!("{} for {}", task.as_deref().unwrap_or("no task"), USER.get().unwrap_or("nobody")));
+            self.0.add(format!("{} for {}", task.as_deref().unwrap_or("no task"), USER.get().unwrap_or("no user")));
         }
     }
     let (executor, trace) = (Executor::new(), Trace::default());
@@ -431,12 +433,12 @@ fn what_it_drops_is_dropped_in_its_own_step_with_its_name_and_its_locals() {
     let says = Says(trace.clone());
     drop(executor.spawner().spawn_named("never polled", async move { drop(says) }));
     executor.close();
-    assert_eq!(trace.take(), ["never polled for nobody", "first for ada", "second for grace"]);
+    assert_eq!(trace.take(), ["never polled for no user", "first for ada", "second for grace"]);
 }
 
-/// The task keeps the waker that keeps the task.
+/// The task keeps the waker that keeps the task alive.
 #[test]
-fn a_future_that_holds_its_own_waker_is_dropped_all_the_same() {
+fn a_future_that_holds_its_own_waker_is_dropped_at_close() {
     let (executor, trace) = (Executor::new(), Trace::default());
     let dropped = trace.on_drop("dropped");
     drop(executor.spawn(async move {

@@ -1,5 +1,5 @@
-//! Foreign code that panics twice, and foreign code around the reports of that: the process lives,
-//! the others run, and each panic is one report.
+//! Foreign code that panics twice, and foreign code around the reports of those panics: the process
+//! survives, the others run, and each panic is reported once.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -10,7 +10,7 @@ use picot_executor::{Executor, Hooks, Step, Task};
 
 use crate::trace::{Bomb, Trace, quiet_panic, reports, yield_now};
 
-/// Panics in its poll, from the given one on, and in its drop.
+/// Panics in its poll, from the given one on, and in its destructor.
 struct Both(u32);
 
 impl Future for Both {
@@ -32,7 +32,7 @@ impl Drop for Both {
     }
 }
 
-/// Each way by which a future gets into the executor, and each moment at which it panics.
+/// Each way to pass a future to the executor, and each moment at which it panics.
 #[test]
 fn a_future_that_panics_in_its_poll_and_in_its_drop_ends_its_own_task_only() {
     type Way = (&'static str, fn(&Executor, u32) -> Option<Task<()>>);
@@ -70,7 +70,7 @@ fn a_future_that_panics_in_its_poll_and_in_its_drop_ends_its_own_task_only() {
                 }
                 drop(task);
                 let texts = reports.take();
-                // One from another thread that is closed before it is made has no future.
+                // A task from another thread that is closed before it was made has no future.
                 let made = !closes || what != "a remote task" && what != "a remote task from home";
                 let polled = !closes || what == "an eager task" && polls == 0;
                 let expected = usize::from(made) + usize::from(polled);
@@ -81,7 +81,7 @@ fn a_future_that_panics_in_its_poll_and_in_its_drop_ends_its_own_task_only() {
 }
 
 #[test]
-fn a_root_that_panics_twice_gives_its_caller_the_first() {
+fn the_caller_of_a_root_that_panics_twice_gets_the_first_panic() {
     let executor = Executor::new();
     let reports = reports(&executor);
     let payload = picot_context::catch(|| executor.block_on(Both(1))).unwrap_err();
@@ -89,7 +89,7 @@ fn a_root_that_panics_twice_gives_its_caller_the_first() {
     executor.run_until_stalled();
     assert_eq!(reports.take().len(), 1, "and the second is a report");
 
-    // One that a panic drops before it has ended.
+    // A root that a panic drops before it has ended.
     let payload = picot_context::catch(|| {
         let _root = std::pin::pin!(executor.root(std::panic::Location::caller(), Both(9)));
         quiet_panic("around it");
@@ -104,9 +104,9 @@ picot_context::task_local! {
     static OTHER: Bomb;
 }
 
-/// Hooks, locals and closures that panic in their drops, each beside something else that panics.
+/// Hooks, locals and closures that panic in their destructors, each beside another panic.
 #[test]
-fn what_panics_in_its_drop_beside_another_panic_does_no_harm() {
+fn a_panicking_destructor_beside_another_panic_is_contained() {
     struct Faulty(#[allow(dead_code, reason = "it is there to be dropped")] Bomb);
     impl Hooks for Faulty {
         fn before_step(&self, _: Step) {
@@ -117,8 +117,8 @@ fn what_panics_in_its_drop_beside_another_panic_does_no_harm() {
     let trace = reports(&executor);
     let spawner = executor.spawner().clone();
 
-    // A callback whose local panics when its own panic is over, and one whose closure and locals
-    // panic when it is cancelled.
+    // A callback whose local panics after its own panic, and one whose closure and locals panic
+    // when it is cancelled.
     let inside = spawner.clone();
     executor.call_soon(move || {
         LOCAL.set(Bomb("an inherited local"));
@@ -136,7 +136,7 @@ fn what_panics_in_its_drop_beside_another_panic_does_no_harm() {
         assert_eq!(texts.iter().filter(|text| text.ends_with(&format!("with {expected:?}"))).count(), 1, "{texts:?}");
     }
 
-    // Hooks that panic and are replaced by themselves.
+    // Hooks that panic, and that replace themselves.
     spawner.set_hooks(Rc::new(Faulty(Bomb("the hooks"))));
     executor.call_soon(|| ());
     executor.run_until_stalled();
@@ -145,8 +145,8 @@ fn what_panics_in_its_drop_beside_another_panic_does_no_harm() {
     let texts = trace.take();
     assert!(texts.iter().any(|text| text == "Hook: a hook panicked with \"the hooks\""), "{texts:?}");
 
-    // An error hook that panics, replaces itself, sets a local that panics in its drop, and panics
-    // in its own.
+    // An error hook that panics, replaces itself, sets a local that panics in its destructor, and
+    // panics in its own.
     let bomb = Bomb("the error hook");
     spawner.set_error_hook({
         let spawner = spawner.clone();
@@ -166,7 +166,7 @@ fn what_panics_in_its_drop_beside_another_panic_does_no_harm() {
     drop(_guard);
 }
 
-/// An error whose `Display`, `Debug` and drop fail as its bits say.
+/// An error whose `Display`, `Debug` and destructor fail as its bits say.
 struct Evil {
     text: u8,
     drops: bool,
@@ -203,8 +203,8 @@ impl Drop for Evil {
 
 impl std::error::Error for Evil {}
 
-/// Every kind of report by every way in which its printing can fail: the run goes on, and a report
-/// behind it comes.
+/// Each kind of report with each way in which its printing can fail: the run continues, and the
+/// next report is delivered.
 #[test]
 fn no_report_can_end_a_run_or_lose_another() {
     type Make = fn(Evil) -> Cause;
@@ -226,7 +226,7 @@ fn no_report_can_end_a_run_or_lose_another() {
             Cause::SlowStep(picot_context::StepTime::new(std::time::Duration::from_millis(7), None))
         },
     ];
-    /// What is done with a report before it is dropped.
+    /// The action on a report before it is dropped.
     type Hook = fn(&Executor, &Trace);
     let hooks: [Hook; 6] = [
         |executor, _| executor.spawner().reset_error_hook(),
@@ -301,7 +301,7 @@ fn no_report_can_end_a_run_or_lose_another() {
     }
 }
 
-/// As `Evil`, for what must cross threads by its bounds.
+/// Like `Evil`, for values that must be `Send`.
 #[derive(Debug)]
 struct SendEvil(Evil);
 
@@ -314,7 +314,7 @@ impl std::fmt::Display for SendEvil {
 impl std::error::Error for SendEvil {}
 
 /// It would recurse on a closed executor, where each report is delivered at once, and never end on
-/// one that closes.
+/// one that is closing.
 #[test]
 fn an_error_hook_that_always_reports_again_ends_with_the_executor() {
     let executor = Executor::new();

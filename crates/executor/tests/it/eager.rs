@@ -1,4 +1,4 @@
-//! Eager spawns: the first step inside of `spawn`, everything else as ever.
+//! Eager spawns: the first step runs inside of `spawn`, and everything else is unchanged.
 
 use std::rc::Rc;
 
@@ -21,7 +21,7 @@ fn a_body_that_does_not_suspend_is_done_when_spawn_returns() {
 }
 
 #[test]
-fn a_body_that_suspends_goes_on_in_its_turns_as_the_same_task() {
+fn a_body_that_suspends_continues_in_its_turns_as_the_same_task() {
     let (executor, trace) = (Rc::new(Executor::new()), Trace::default());
     let spawner = executor.spawner().clone();
     let note = |trace: &Trace, what: &str| {
@@ -47,11 +47,11 @@ fn a_body_that_suspends_goes_on_in_its_turns_as_the_same_task() {
 }
 
 #[test]
-fn the_step_around_it_keeps_its_identity_its_budget_and_its_waiters() {
+fn the_outer_step_keeps_its_identity_its_budget_and_its_waiters() {
     let executor = Rc::new(Executor::new());
     let spawner = executor.spawner().clone();
     let (flag, trace) = (Gate::default(), Trace::default());
-    // Spawns eagerly from a destructor, when its own end and its joiner's wake are on their way.
+    // Spawns eagerly from a destructor, while its own end and the wake of its joiner are pending.
     struct SpawnsInDrop(picot_executor::Spawner, Trace);
     impl Drop for SpawnsInDrop {
         fn drop(&mut self) {
@@ -89,24 +89,24 @@ fn the_step_around_it_keeps_its_identity_its_budget_and_its_waiters() {
 }
 
 #[test]
-fn a_panic_in_the_first_step_stays_there() {
+fn a_panic_in_the_first_step_does_not_reach_the_spawner() {
     let (executor, trace) = (Executor::new(), Trace::default());
     let reports = reports(&executor);
     let spawner = executor.spawner().clone();
     let inside = trace.clone();
     executor.call_soon(move || {
         drop(spawner.build_task().eager().spawn(async { quiet_panic("eager") }));
-        inside.add("the callback goes on");
+        inside.add("the callback continues");
     });
     executor.run_until_stalled();
-    assert_eq!(trace.take(), ["the callback goes on"]);
+    assert_eq!(trace.take(), ["the callback continues"]);
     let texts = reports.take();
     assert_eq!(texts.len(), 1);
     assert!(texts[0].starts_with("Task: ") && texts[0].contains("\"eager\""), "{}", texts[0]);
 }
 
 #[test]
-fn eager_tasks_may_nest_and_cannot_run_the_executor() {
+fn eager_tasks_can_nest_and_cannot_run_the_executor() {
     let executor = Rc::new(Executor::new());
     let spawner = executor.spawner().clone();
     let inner = executor.clone();
@@ -120,7 +120,7 @@ fn eager_tasks_may_nest_and_cannot_run_the_executor() {
 }
 
 #[test]
-fn a_closed_executor_refuses_them_and_polls_nothing() {
+fn a_closed_executor_refuses_eager_tasks_and_polls_nothing() {
     let (executor, trace) = (Executor::new(), Trace::default());
     executor.close();
     let inside = trace.clone();

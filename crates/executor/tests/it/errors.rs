@@ -1,17 +1,18 @@
 //! An `Err` that a task returns is taken, or ignored on purpose, or reported: once, with the task
 //! and its place.
 
+use std::io;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::thread;
 
 use picot_executor::{Executor, JoinError, RemoteTask, Task};
 
-use crate::trace::{Trace, reports, yield_now};
+use crate::trace::{Trace, quiet_panic, reports, yield_now};
 
 type Failed = Result<(), &'static str>;
 
-/// The reports of one loss, with the place shortened to its line.
+/// The reports of one lost error, with the source location shortened to its line.
 fn reported(reports: &Trace, id: u64, line: u32) -> Vec<String> {
     let place = format!("task {id} (spawned at {}:{line}:", file!());
     let texts = reports.take();
@@ -76,7 +77,7 @@ fn an_error_that_nothing_takes_is_reported_once_however_it_is_lost() {
             drop(executor.spawner().build_task().eager().spawn(async { Failed::Err("disk full") }));
         }),
         ("the executor is closed before the handle is dropped", 0, |executor| {
-            // The line goes to standard error: the hook is gone with the close.
+            // This line goes to standard error, because the close has removed the hook.
             let task = spawn(executor);
             executor.run_until_stalled();
             executor.close();
@@ -175,7 +176,7 @@ fn the_report_names_the_task_its_place_and_the_error() {
     let texts = reports.take();
     assert!(texts.len() == 1 && texts[0].contains("a value of type ") && texts[0].contains("::Own, "), "{texts:?}");
 
-    // What another task has ended with is an error of the waiter's, if that returns it.
+    // An error of another task is an error of the waiter, if the waiter returns it.
     let child = executor.spawn(std::future::pending::<()>());
     child.cancel("too slow");
     drop(executor.spawn(async move { Result::<(), JoinError>::Err(child.await.unwrap_err()) }));
@@ -185,7 +186,7 @@ fn the_report_names_the_task_its_place_and_the_error() {
 }
 
 #[test]
-fn values_that_are_no_errors_are_dropped_in_silence() {
+fn values_that_are_not_errors_are_dropped_without_a_report() {
     let executor = Executor::new();
     let reports = reports(&executor);
     drop(executor.spawn(async { Failed::Ok(()) }));
@@ -196,4 +197,26 @@ fn values_that_are_no_errors_are_dropped_in_silence() {
     drop(cancelled);
     executor.run_until_stalled();
     assert!(reports.take().is_empty());
+}
+
+#[test]
+fn a_join_error_becomes_an_io_error_that_contains_it() {
+    let executor = Executor::new();
+    let reports = reports(&executor);
+    let cancelled = executor.spawn_named("cancelled", std::future::pending::<()>());
+    cancelled.cancel("not needed any more");
+    let panics = executor.spawn(async { quiet_panic("boom") });
+    let (cancelled, panics): (io::Result<()>, io::Result<()>) = executor.block_on(async {
+        let wait = async |task: Task<()>| Ok(task.await?);
+        (wait(cancelled).await, wait(panics).await)
+    });
+    for (error, text) in [(cancelled, "was cancelled: not needed any more"), (panics, "panicked with \"boom\"")] {
+        let error = error.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Other);
+        assert!(error.to_string().ends_with(text), "{error}");
+        let inner = error.downcast::<JoinError>().unwrap();
+        assert_eq!(inner.is_panic(), text.starts_with("panicked"));
+        assert!(inner.to_string().ends_with(text));
+    }
+    assert_eq!(reports.take(), [] as [String; 0], "the waits have claimed the panic");
 }

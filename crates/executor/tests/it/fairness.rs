@@ -1,4 +1,4 @@
-//! Fairness both ways: a flood on one side does not starve the other.
+//! Fairness in both directions: a flood on one side does not starve the other.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -12,7 +12,7 @@ use picot_executor::Executor;
 
 use crate::trace::yield_now;
 
-/// Tasks that are always ready. Each counts the steps of all.
+/// Tasks that are always ready. Each adds to one count of steps.
 fn flood(executor: &Executor, tasks: usize) -> Rc<Cell<usize>> {
     let steps = Rc::new(Cell::new(0));
     for _ in 0..tasks {
@@ -28,7 +28,7 @@ fn flood(executor: &Executor, tasks: usize) -> Rc<Cell<usize>> {
 }
 
 #[test]
-fn under_local_load_what_comes_from_other_threads_waits_for_one_batch_at_most() {
+fn under_local_load_items_from_other_threads_wait_for_one_batch_at_most() {
     const TASKS: usize = 61;
     let executor = Executor::new();
     let steps = flood(&executor, TASKS);
@@ -86,7 +86,7 @@ fn a_flood_from_other_threads_does_not_starve_the_tasks_here() {
 
 #[test]
 fn tasks_that_wake_themselves_or_each_other_do_not_starve_another() {
-    /// Two tasks, of which each wakes the other whenever it runs.
+    /// Two tasks that wake each other in every step.
     fn ping_pong(executor: &Executor) {
         let wakers: Rc<RefCell<[Option<Waker>; 2]>> = Rc::default();
         for own in 0..2 {
@@ -105,7 +105,7 @@ fn tasks_that_wake_themselves_or_each_other_do_not_starve_another() {
         let executor = Executor::new();
         if flooding == 0 {
             ping_pong(&executor);
-            // The first runs when the other has no waker yet.
+            // In the first step the other task has no waker yet.
             assert_eq!(executor.run_batch(usize::MAX), 2);
         } else {
             flood(&executor, flooding);
@@ -125,10 +125,10 @@ fn tasks_that_wake_themselves_or_each_other_do_not_starve_another() {
     }
 }
 
-/// Whatever another thread hands over (calls, spawns, wakes, cancels), a turn takes a bounded
-/// number of it, in order.
+/// Of items from other threads (calls, spawns, wakes, cancels), one turn takes a bounded number, in
+/// order.
 #[test]
-fn a_turn_takes_a_bounded_number_of_what_other_threads_hand_over() {
+fn a_turn_takes_a_bounded_number_of_items_from_other_threads() {
     const COUNT: usize = Executor::PER_TAKE + 1;
     let executor = Executor::new();
     let wakers: Rc<RefCell<Vec<Waker>>> = Rc::default();
@@ -163,7 +163,7 @@ fn a_turn_takes_a_bounded_number_of_what_other_threads_hand_over() {
 }
 
 #[test]
-fn a_handle_with_a_limit_refuses_what_is_above_it_and_gives_it_back() {
+fn a_handle_with_a_limit_refuses_calls_above_it_and_returns_them() {
     let executor = Executor::new();
     let (all, few) = (executor.remote(), executor.remote().with_limit(2));
     let sender = thread::spawn({
@@ -189,7 +189,7 @@ fn a_handle_with_a_limit_refuses_what_is_above_it_and_gives_it_back() {
 /// Each future of the crate that can complete at once, awaited in a loop by a task that has nothing
 /// else to suspend for: a heartbeat beside it has its turns.
 #[test]
-fn what_completes_at_once_spends_the_budget() {
+fn futures_that_complete_at_once_spend_the_budget() {
     use std::pin::Pin;
 
     use picot_executor::Spawner;
@@ -207,7 +207,7 @@ fn what_completes_at_once_spends_the_budget() {
         ("a remote wait", |spawner| {
             Box::pin(async {
                 let task = spawner.remote().spawn(|| async {}).unwrap();
-                // Its first await may suspend; what follows is at once.
+                // Its first await may suspend; the later ones complete at once.
                 while !task.is_finished() {
                     yield_now().await;
                 }

@@ -1,4 +1,4 @@
-//! Hooks and the seed: what tools see, in which order, and what shaking the order does.
+//! Hooks and the seed: the events that tools see, their order, and the effect of a shuffled order.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -39,7 +39,7 @@ impl Hooks for Watch {
 }
 
 #[test]
-fn a_task_is_seen_from_its_spawn_to_its_exit() {
+fn hooks_see_a_task_from_its_spawn_to_its_exit() {
     let (executor, trace) = (Executor::new(), Trace::default());
     executor.spawner().set_hooks(Rc::new(Watch(trace.clone())));
     drop(executor.spawner().spawn_named("fetch", yield_now()));
@@ -65,7 +65,7 @@ fn a_task_is_seen_from_its_spawn_to_its_exit() {
 }
 
 #[test]
-fn every_way_to_end_is_told_once_and_so_are_eager_tasks_and_the_root() {
+fn hooks_see_every_way_to_end_once_also_of_eager_tasks_and_the_root() {
     let (executor, trace) = (Rc::new(Executor::new()), Trace::default());
     executor.spawner().set_hooks(Rc::new(Watch(trace.clone())));
     executor.spawner().set_error_hook(|_| ());
@@ -94,7 +94,7 @@ fn every_way_to_end_is_told_once_and_so_are_eager_tasks_and_the_root() {
 }
 
 #[test]
-fn park_and_unpark_stand_around_every_wait() {
+fn park_and_unpark_surround_every_wait() {
     let (executor, trace) = (Executor::new(), Trace::default());
     executor.spawner().set_hooks(Rc::new(Watch(trace.clone())));
     let (sender, receiver) = std::sync::mpsc::channel::<std::task::Waker>();
@@ -135,7 +135,7 @@ fn a_park_hook_that_queues_something_keeps_the_thread_awake() {
 }
 
 #[test]
-fn a_hook_that_panics_is_reported_and_hooks_may_call_anything() {
+fn a_hook_that_panics_is_reported_and_hooks_can_call_anything() {
     struct Wild(Spawner, Cell<u32>);
     impl Hooks for Wild {
         fn before_step(&self, _: Step) {

@@ -1,4 +1,4 @@
-//! Waiting for a task: taking it, watching it, letting go of it.
+//! Waiting for a task: by taking it, by watching it, and by detaching it.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -11,7 +11,7 @@ use picot_executor::{Executor, Task};
 use crate::trace::{Bomb, Gate, Trace, yield_now};
 
 #[test]
-fn waiting_gives_the_value_whether_before_or_after_the_end() {
+fn waiting_returns_the_value_before_and_after_the_end() {
     let executor = Executor::new();
     let early = executor.spawn(async { 1 });
     let late = executor.spawn(async { 2 });
@@ -60,7 +60,7 @@ fn dropping_a_wait_cancels_the_task() {
 }
 
 #[test]
-fn dropping_a_watch_does_nothing_and_it_can_be_watched_again() {
+fn dropping_a_watch_has_no_effect_and_the_task_can_be_watched_again() {
     let executor = Executor::new();
     let flag = Gate::default();
     let mut task = executor.spawn({
@@ -81,7 +81,7 @@ fn dropping_a_watch_does_nothing_and_it_can_be_watched_again() {
 }
 
 #[test]
-fn a_new_waiter_takes_the_place_of_the_old_one() {
+fn a_new_waiter_replaces_the_old_one() {
     let executor = Rc::new(Executor::new());
     let flag = Gate::default();
     let task = Rc::new(RefCell::new(executor.spawn({
@@ -102,7 +102,7 @@ fn a_new_waiter_takes_the_place_of_the_old_one() {
 }
 
 #[test]
-fn waiting_for_oneself_is_an_error_not_a_hang() {
+fn a_task_that_waits_for_itself_gets_an_error() {
     for (first_step, takes_handle) in [(true, false), (false, false), (true, true), (false, true)] {
         let (executor, trace) = (Executor::new(), Trace::default());
         let handle = Rc::new(RefCell::new(None::<Task<()>>));
@@ -126,7 +126,7 @@ fn waiting_for_oneself_is_an_error_not_a_hang() {
 }
 
 #[test]
-fn a_value_whose_drop_panics_does_no_harm_when_nobody_takes_it() {
+fn a_value_whose_drop_panics_is_contained_when_no_waiter_takes_it() {
     let executor = Executor::new();
     drop(executor.spawn(async { Bomb("bomb") }));
     let kept = executor.spawn(async { Bomb("bomb") });
@@ -135,7 +135,7 @@ fn a_value_whose_drop_panics_does_no_harm_when_nobody_takes_it() {
     assert_eq!(executor.block_on(async { 1 }), 1);
 }
 
-/// A waker whose clone runs the executor: in it the task ends that is about to be waited for.
+/// A waker whose clone runs the executor. In that clone, the task ends that is about to be awaited.
 #[test]
 fn a_task_that_ends_while_its_joiners_waker_is_cloned_wakes_that_joiner() {
     use std::task::{RawWaker, RawWakerVTable, Waker};
@@ -158,13 +158,13 @@ fn a_task_that_ends_while_its_joiners_waker_is_cloned_wakes_that_joiner() {
     let executor = Rc::new(Executor::new());
     let mut task = executor.spawn(async { 6 });
     EXECUTOR.set(Some(executor.clone()));
-    // SAFETY: None of the functions looks at the pointer.
+    // SAFETY: None of the functions dereferences the pointer.
     let waker = unsafe { Waker::from_raw(RawWaker::new(std::ptr::null(), &VTABLE)) };
     let mut cx = std::task::Context::from_waker(&waker);
     assert!(Pin::new(&mut &mut task).poll(&mut cx).is_pending());
     assert!(task.is_finished());
     assert_eq!(WAKES.take(), 1);
-    // Nor does whoever waits stand in the way of the task that gets the slot.
+    // The ended waiter does not block the task that gets its slot.
     let heir = executor.spawn(yield_now());
     executor.run_until_stalled();
     assert!(heir.is_finished() && WAKES.take() == 0);
@@ -172,7 +172,7 @@ fn a_task_that_ends_while_its_joiners_waker_is_cloned_wakes_that_joiner() {
 }
 
 #[test]
-fn whoever_polls_again_with_the_same_waker_does_not_have_it_cloned_again() {
+fn a_second_poll_with_the_same_waker_does_not_clone_it() {
     use std::task::{Context, RawWaker, RawWakerVTable, Waker};
     thread_local! {
         static CLONES: Cell<u32> = const { Cell::new(0) };
@@ -182,7 +182,7 @@ fn whoever_polls_again_with_the_same_waker_does_not_have_it_cloned_again() {
         RawWaker::new(std::ptr::null(), &VTABLE)
     }
     static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, |_| (), |_| (), |_| ());
-    // SAFETY: None of the functions looks at the pointer.
+    // SAFETY: None of the functions dereferences the pointer.
     let waker = unsafe { Waker::from_raw(RawWaker::new(std::ptr::null(), &VTABLE)) };
     let mut cx = Context::from_waker(&waker);
 

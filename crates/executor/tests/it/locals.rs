@@ -1,4 +1,5 @@
-//! Task-locals: inherited as they were at the spawn, kept between steps, never shared by accident.
+//! Task-locals are inherited as they were at the spawn, kept between steps, and never shared by
+//! accident.
 
 use std::rc::Rc;
 
@@ -34,7 +35,7 @@ fn a_hundred_tasks_keep_their_locals_apart() {
 }
 
 #[test]
-fn children_and_callbacks_start_with_a_snapshot_and_do_not_leak_back() {
+fn children_and_callbacks_start_with_a_snapshot_and_do_not_change_their_parent() {
     let (executor, trace) = (Rc::new(Executor::new()), Trace::default());
     let (inside, spawner) = (trace.clone(), executor.spawner().clone());
     executor.block_on(async move {
@@ -80,7 +81,7 @@ fn the_budget_is_full_at_each_step() {
 }
 
 #[test]
-fn a_set_that_is_shared_on_purpose_is_seen_from_both_sides_and_by_nobody_else() {
+fn locals_that_are_shared_on_purpose_are_visible_to_exactly_both_tasks() {
     let (executor, trace) = (Rc::new(Executor::new()), Trace::default());
     let (inside, spawner) = (trace.clone(), executor.spawner().clone());
     executor.block_on(async move {
@@ -116,9 +117,9 @@ fn a_task_that_shares_an_empty_set_fills_it_for_its_parent() {
     assert_eq!(NUMBER.get(), None);
 }
 
-/// What comes from another thread was not spawned by whatever happens to run the executor that takes it.
+/// A task from another thread was not spawned by the code that happens to run the executor.
 #[test]
-fn what_another_thread_spawns_and_schedules_starts_with_none_and_on_the_own_thread_with_a_snapshot() {
+fn items_from_another_thread_start_without_locals_and_those_of_the_own_thread_with_a_snapshot() {
     let (inner, outer) = (Executor::new(), Executor::new());
     let (sender, receiver) = std::sync::mpsc::channel();
     let note = |what: &'static str| {
@@ -134,7 +135,7 @@ fn what_another_thread_spawns_and_schedules_starts_with_none_and_on_the_own_thre
     })
     .join()
     .unwrap();
-    // It is taken inside of a task of another executor, which has locals.
+    // The inbox is drained inside of a task of another executor, which has locals.
     let (task, call) = (note("own task"), note("own call"));
     outer.block_on(async {
         NUMBER.set(7);

@@ -1,4 +1,5 @@
-//! The executor's behaviour, theme by theme. Each test records what happens as a list of events and compares the list.
+//! The behaviour of the executor, by topic. Each test records events in a list and compares the
+//! list.
 
 // The models under loom are in the library; nothing here runs under it.
 #![cfg(not(loom))]

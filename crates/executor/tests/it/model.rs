@@ -1,5 +1,6 @@
-//! Random programs against a model: one FIFO, a batch at a time; a section sets aside, and puts back in front; what
-//! is cancelled is dropped in its turn, and takes along what it waits for; a root that is gone leaves a place behind.
+//! Random programs against a model: one FIFO, a batch at a time. A section sets items aside and
+//! puts them back in front; a cancelled task is dropped in its turn, and cancels the task that it
+//! waits for; a dropped root leaves its item in the queue.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -13,16 +14,16 @@ use picot_executor::{Executor, Root, Spawner, Task};
 
 use crate::trace::{OnDrop, Trace, quiet_panic};
 
-/// What a task does, one after the other.
+/// The actions of a task, in order.
 #[derive(Clone, Copy, Debug)]
 enum Do {
-    /// Is pending, and woken.
+    /// Is pending and wakes itself.
     Yield,
-    /// Is pending until somebody wakes it.
+    /// Is pending until another action wakes it.
     Sleep,
     Wake(usize),
     Cancel(usize),
-    /// Takes the handle of another task, if that is there, and waits for its end.
+    /// Takes the handle of another task, if there is one, and waits for its end.
     Await(usize),
     Panic,
     Call,
@@ -30,7 +31,7 @@ enum Do {
     Exit,
 }
 
-/// What happens from outside.
+/// An event outside of the tasks.
 #[derive(Clone, Debug)]
 enum Event {
     Spawn { script: Vec<Do>, eager: bool },
@@ -40,7 +41,7 @@ enum Event {
     Batch(usize),
 }
 
-/// Vigna's SplitMix64: a seed makes the same program each time.
+/// Vigna's SplitMix64: a seed produces the same program each time.
 struct Random(u64);
 
 impl Random {
@@ -83,7 +84,7 @@ impl Random {
     }
 }
 
-/// A place in the queue. Tasks and roots have one row of numbers.
+/// An item of the queue. Tasks and roots share one sequence of numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Item {
     Task(usize),
@@ -131,7 +132,7 @@ impl Model {
         if task.is_root {
             self.queue.push_back(Item::Root(number));
         } else if self.running != Some(number) {
-            // One that is woken in its own step is queued at the end of that.
+            // A task that is woken in its own step is queued at the end of the step.
             self.queue.push_back(Item::Task(number));
         }
     }
@@ -151,13 +152,13 @@ impl Model {
         let Some(holder) = self.holder else { return false };
         match item {
             Item::Task(number) => number != holder,
-            // Of whichever root it was.
+            // The item of any root, present or past.
             Item::Root(_) => self.root != Some(holder),
             Item::Call => true,
         }
     }
 
-    /// How much may run now.
+    /// The number of items that may run now.
     fn ready(&mut self) -> usize {
         for item in std::mem::take(&mut self.queue) {
             let row = if self.must_hold(item) { &mut self.held } else { &mut self.queue };
@@ -175,7 +176,7 @@ impl Model {
     }
 
     fn end(&mut self, number: usize) {
-        // What it waits for goes along.
+        // The task that it waits for is cancelled with it.
         if let Some(other) = self.tasks[number].waits_for.take() {
             self.cancel(other);
         }
@@ -297,7 +298,7 @@ impl Model {
     }
 }
 
-/// What the tasks of the executor share.
+/// The state that the tasks of the executor share.
 struct World {
     spawner: Spawner,
     trace: Trace,
@@ -371,7 +372,7 @@ async fn run(world: Rc<World>, number: usize, is_root: bool, script: Vec<Do>, _d
     }
 }
 
-/// Plays the program that a seed makes, here and in the model, and compares all that can be seen.
+/// Runs the program of a seed, here and in the model, and compares all visible results.
 fn play(seed: u64) {
     let mut random = Random(seed);
     let events: Vec<_> = (0..40).map(|_| random.event()).collect();
@@ -408,7 +409,7 @@ fn play(seed: u64) {
                     model.cancel(*number);
                 }
             }
-            Event::Do(_) => unreachable!("those are a task's"),
+            Event::Do(_) => unreachable!("these are actions of tasks"),
             Event::Begin(_) if root.is_some() => {}
             Event::Begin(script) => {
                 let number = world.new_number();
@@ -441,7 +442,7 @@ fn play(seed: u64) {
 }
 
 #[test]
-fn every_program_of_tasks_sections_cancels_and_roots_does_what_the_model_does() {
+fn every_program_of_tasks_sections_cancels_and_roots_matches_the_model() {
     for seed in 0..if cfg!(miri) { 20 } else { 5000 } {
         play(seed);
     }

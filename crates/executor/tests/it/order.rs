@@ -1,4 +1,5 @@
-//! One FIFO: tasks, callbacks and the root run in the order in which they became ready, a batch at a time.
+//! One FIFO: tasks, callbacks and the root run in the order in which they became ready, one batch
+//! at a time.
 
 use std::rc::Rc;
 
@@ -19,7 +20,7 @@ fn soon_callbacks_run_in_registration_order_each_once() {
 }
 
 #[test]
-fn what_a_running_callback_schedules_waits_for_the_next_batch() {
+fn items_that_a_running_callback_schedules_wait_for_the_next_batch() {
     let (executor, trace) = (Rc::new(Executor::new()), Trace::default());
     let (inner, spawner) = (trace.clone(), executor.spawner().clone());
     executor.call_soon(move || {
@@ -56,7 +57,7 @@ fn tasks_callbacks_and_the_root_share_one_queue() {
 }
 
 #[test]
-fn a_task_that_wakes_itself_goes_behind_the_others() {
+fn a_task_that_wakes_itself_is_queued_behind_the_others() {
     let (executor, trace) = (Executor::new(), Trace::default());
     for name in ["a", "b", "c"] {
         let trace = trace.clone();
@@ -104,7 +105,7 @@ fn a_spawned_task_does_not_run_before_spawn_returns() {
 }
 
 #[test]
-fn a_batch_runs_at_most_what_it_is_told() {
+fn a_batch_runs_at_most_its_maximum() {
     let executor = Executor::new();
     for _ in 0..5 {
         executor.call_soon(|| ());
@@ -120,21 +121,21 @@ fn a_root_that_was_dropped_leaves_nothing_behind() {
     let place = std::panic::Location::caller();
     drop(executor.root(place, yield_now()));
     assert_eq!(executor.spawner().tasks().len(), 0);
-    // Its place in the queue is still there; the next root is not confused by it.
+    // Its item is still in the queue, and must not be taken for that of the next root.
     assert_eq!(executor.block_on(async { 1 }), 1);
     assert_eq!(executor.run_until_stalled(), 0);
 }
 
 #[test]
 #[should_panic(expected = "runs already")]
-fn running_it_from_inside_is_refused() {
+fn running_the_executor_from_inside_is_refused() {
     let executor = Rc::new(Executor::new());
     let inner = executor.clone();
     executor.block_on(async move { inner.block_on(async {}) });
 }
 
 #[test]
-fn the_outer_run_goes_on_after_an_inner_one_was_refused() {
+fn the_outer_run_continues_after_an_inner_run_was_refused() {
     let executor = Rc::new(Executor::new());
     let inner = executor.clone();
     let refused = executor.block_on(async move {
@@ -193,7 +194,7 @@ fn the_task_list_holds_exactly_the_unfinished_tasks() {
         spawner.tasks().iter().map(|task| task.given_name().map(str::to_string)).collect::<Vec<_>>()
     });
     assert_eq!(names, [Some("waits".to_string()), Some("main".to_string())]);
-    // Another executor of the thread has a list of its own.
+    // Another executor of the thread has its own list.
     let other = Executor::new();
     let own = other.spawner().spawn_named("other's", std::future::pending::<()>());
     let count = executor.spawner().task_count();
@@ -205,7 +206,7 @@ fn the_task_list_holds_exactly_the_unfinished_tasks() {
 }
 
 #[test]
-fn a_root_that_was_dropped_in_the_queue_is_passed_over_by_a_run_without_a_root() {
+fn a_run_without_a_root_skips_the_item_of_a_dropped_root() {
     let executor = Executor::new();
     drop(executor.root(std::panic::Location::caller(), yield_now()));
     assert_eq!(executor.run_until_stalled(), 1);
@@ -214,7 +215,7 @@ fn a_root_that_was_dropped_in_the_queue_is_passed_over_by_a_run_without_a_root()
 
 #[test]
 #[should_panic(expected = "run the batch with it")]
-fn a_batch_without_the_root_that_lives_is_refused() {
+fn a_batch_without_the_living_root_is_refused() {
     let executor = Executor::new();
     let _root = executor.root(std::panic::Location::caller(), yield_now());
     executor.run_batch_with(1, None, |_| ());

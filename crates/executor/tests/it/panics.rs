@@ -1,4 +1,5 @@
-//! A panic ends its own task or callback, and is told to exactly one: whoever waits, or else the error hook.
+//! A panic ends its own task or callback, and is delivered exactly once: to the waiter, or else to
+//! the error hook.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,7 +27,7 @@ fn a_panic_in_a_task_goes_to_its_joiner_and_not_to_the_hook() {
 }
 
 #[test]
-fn a_panic_that_nobody_waits_for_is_reported_once_at_the_end_of_its_turn_and_can_still_be_joined() {
+fn a_panic_without_a_waiter_is_reported_once_at_the_end_of_its_turn_and_can_still_be_awaited() {
     let executor = Executor::new();
     let reports = reports(&executor);
     let task = executor.spawner().spawn_named("fetch", async { quiet_panic("boom") });
@@ -47,14 +48,14 @@ fn a_panic_that_nobody_waits_for_is_reported_once_at_the_end_of_its_turn_and_can
 }
 
 #[test]
-fn a_panic_whose_waiter_does_not_take_it_is_reported_one_turn_later() {
+fn a_panic_that_its_waiter_does_not_take_is_reported_one_turn_later() {
     let executor = Executor::new();
     let reports = reports(&executor);
     let mut task: picot_executor::Task<()> = executor.spawn(async {
         yield_now().await;
         quiet_panic("boom")
     });
-    // Watches once, and then loses interest.
+    // Watches once, and then drops the watch.
     executor.block_on(async {
         assert!(futures_lite::future::poll_once(&mut task).await.is_none());
     });
@@ -63,7 +64,7 @@ fn a_panic_whose_waiter_does_not_take_it_is_reported_one_turn_later() {
 }
 
 #[test]
-fn siblings_of_a_panicking_task_or_callback_go_on() {
+fn siblings_of_a_panicking_task_or_callback_continue() {
     let (executor, trace) = (Executor::new(), Trace::default());
     let reports = reports(&executor);
     drop(executor.spawn(async { quiet_panic("task") }));
@@ -81,7 +82,7 @@ fn siblings_of_a_panicking_task_or_callback_go_on() {
 }
 
 #[test]
-fn a_panic_in_the_drop_of_a_future_is_reported_and_the_outcome_stands() {
+fn a_panic_in_the_drop_of_a_future_is_reported_and_the_outcome_is_kept() {
     struct DropsBomb(Bomb, bool);
     impl Future for DropsBomb {
         type Output = i32;
@@ -105,7 +106,7 @@ fn a_panic_in_the_drop_of_a_future_is_reported_and_the_outcome_stands() {
 }
 
 #[test]
-fn a_panic_in_the_poll_and_in_the_drop_of_one_future_makes_an_error_and_a_report() {
+fn panics_in_the_poll_and_in_the_drop_of_one_future_are_an_error_and_a_report() {
     struct Both;
     impl Future for Both {
         type Output = ();
@@ -126,7 +127,7 @@ fn a_panic_in_the_poll_and_in_the_drop_of_one_future_makes_an_error_and_a_report
     executor.run_until_stalled();
     assert_eq!(reports.take().len(), 1);
 
-    // The root's caller is its joiner.
+    // The caller of the root is its joiner.
     let payload = picot_context::catch(|| executor.block_on(Both)).unwrap_err();
     assert_eq!(payload.message().as_deref(), Some("in poll"));
     let texts = reports.take();
@@ -188,7 +189,7 @@ fn a_payload_that_panics_when_it_is_dropped_is_contained() {
 
 /// A value whose drop panics.
 #[test]
-fn a_panic_in_the_drop_of_an_output_that_nobody_takes_is_reported_with_its_task() {
+fn a_panic_in_the_drop_of_an_unclaimed_output_is_reported_with_its_task() {
     let executor = Executor::new();
     let reports = reports(&executor);
     drop(executor.spawner().spawn_named("detached", async { Bomb("detached output") }));
@@ -206,7 +207,7 @@ fn a_panic_in_the_drop_of_an_output_that_nobody_takes_is_reported_with_its_task(
 }
 
 #[test]
-fn an_output_that_is_dropped_after_close_still_panics_into_a_report_only() {
+fn a_panic_in_an_output_that_is_dropped_after_close_is_only_reported() {
     let executor = Executor::new();
     let kept = executor.spawn(async { Bomb("after close") });
     executor.run_until_stalled();
@@ -237,7 +238,7 @@ fn an_old_joiners_waker_that_panics_in_its_drop_is_reported_and_does_not_end_the
     let reports = reports(&executor);
     let mut task = executor.spawn(yield_now());
     assert!(Pin::new(&mut &mut task).poll(&mut Context::from_waker(&angry())).is_pending());
-    // Takes the place of the first, whose waker is dropped inside of this one's poll.
+    // Replaces the first waiter, whose waker is dropped inside of this poll.
     let joiner = executor.spawn(async move { task.await.map(|()| 3).unwrap() });
     executor.run_until_stalled();
     let texts = reports.take();
@@ -246,7 +247,7 @@ fn an_old_joiners_waker_that_panics_in_its_drop_is_reported_and_does_not_end_the
 }
 
 #[test]
-fn so_is_that_of_a_remote_task_at_home_and_elsewhere_it_is_contained() {
+fn an_old_waker_of_a_remote_task_that_panics_in_its_drop_is_reported_at_home_and_contained_elsewhere() {
     let executor = Executor::new();
     let reports = reports(&executor);
     for at_home in [true, false] {
@@ -267,21 +268,21 @@ fn so_is_that_of_a_remote_task_at_home_and_elsewhere_it_is_contained() {
 }
 
 #[test]
-fn a_joiners_waker_that_panics_in_its_clone_ends_its_own_poll_and_the_joiner_before_stays() {
+fn a_joiners_waker_that_panics_in_its_clone_ends_its_own_poll_and_the_earlier_joiner_stays() {
     use std::task::{RawWaker, RawWakerVTable};
-    // Its clone panics; what else is done with it does nothing.
+    // Its clone panics; its other functions do nothing.
     static VTABLE: RawWakerVTable = RawWakerVTable::new(|_| quiet_panic("waker clone"), |_| (), |_| (), |_| ());
     let executor = Executor::new();
     let reports = reports(&executor);
     let mut task = executor.spawn(yield_now());
     let count = WakeCount::default();
     assert!(Pin::new(&mut &mut task).poll(&mut Context::from_waker(&count.waker())).is_pending());
-    // SAFETY: None of the functions looks at the pointer.
+    // SAFETY: None of the functions dereferences the pointer.
     let angry = unsafe { Waker::from_raw(RawWaker::new(std::ptr::null(), &VTABLE)) };
     let payload = picot_context::catch(|| _ = Pin::new(&mut &mut task).poll(&mut Context::from_waker(&angry)));
     assert_eq!(payload.unwrap_err().message().as_deref(), Some("waker clone"));
     assert_eq!(executor.run_until_stalled(), 2);
-    assert_eq!(count.get(), 1, "who waited before is told of the end");
+    assert_eq!(count.get(), 1, "the earlier waiter is woken at the end");
     assert!(task.is_finished() && reports.take().is_empty());
 }
 
@@ -290,10 +291,11 @@ picot_context::task_local! {
 }
 
 #[test]
-fn locals_that_panic_when_they_are_dropped_are_reported_and_everything_else_runs() {
+fn locals_that_panic_in_their_drop_are_reported_and_everything_else_runs() {
     let (executor, trace) = (Executor::new(), Trace::default());
     let reports = reports(&executor);
-    // Inherited by a child, made in the last step, made in an earlier step, made in a callback, kept by a cancelled call.
+    // Inherited by a child, made in the last step, made in an earlier step, made in a callback,
+    // kept by a cancelled call.
     let spawner = executor.spawner().clone();
     drop(executor.spawner().spawn_named("parent", async move {
         BOMB.set(Bomb("shared with the child"));
@@ -323,12 +325,12 @@ fn locals_that_panic_when_they_are_dropped_are_reported_and_everything_else_runs
 }
 
 #[test]
-fn what_a_last_step_drops_cannot_reach_another_task_by_the_slot_it_has_left() {
+fn values_dropped_in_a_last_step_cannot_reach_another_task_through_the_freed_slot() {
     use picot_executor::{Spawner, Task};
     use std::cell::RefCell;
     use std::rc::Rc;
 
-    /// Cancels, names and waits for the very task that is ending, when a new one may be in its slot.
+    /// Cancels, names and awaits the very task that is ending, when a new task may be in its slot.
     #[derive(Clone)]
     struct Meddles(Rc<RefCell<Option<Task<()>>>>, Spawner, Trace);
     impl Drop for Meddles {
@@ -363,9 +365,10 @@ fn what_a_last_step_drops_cannot_reach_another_task_by_the_slot_it_has_left() {
     assert!(executor.spawner().tasks().is_empty());
 }
 
-/// In one batch, or in one close, many are to be woken: a waker that panics must not take the wakes of the rest along.
+/// In one batch, or in one close, many joiners are to be woken: a waker that panics must not
+/// prevent the wakes of the others.
 #[test]
-fn joiners_wakers_that_panic_keep_no_other_from_its_wake() {
+fn joiners_wakers_that_panic_do_not_prevent_the_wakes_of_others() {
     /// Counts its wakes, and panics in each.
     #[derive(Default)]
     struct Angry(AtomicUsize);
@@ -396,10 +399,11 @@ fn joiners_wakers_that_panic_keep_no_other_from_its_wake() {
 }
 
 #[test]
-fn a_panic_of_who_is_called_after_a_step_is_the_drivers_and_takes_no_wake_along() {
+fn a_panic_of_the_callback_after_a_step_reaches_the_driver_and_loses_no_wake() {
     let executor = Executor::new();
     let reports = reports(&executor);
-    // The child ends in its second step, with the parent waiting. Another task ends next, and has a joiner, too.
+    // The child ends in its second step, with the parent waiting. Another task with a joiner ends
+    // next.
     let child = executor.spawn(yield_now());
     let parent = executor.spawn(async move { child.await.unwrap() });
     let other = executor.spawn(yield_now());

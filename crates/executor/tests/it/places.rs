@@ -1,11 +1,11 @@
-//! Where something was spawned or scheduled is told by the line of whoever called, through every way in.
+//! The source location of a spawn or a schedule is the line of the caller, through every entry.
 
 use std::panic::Location;
 use std::rc::Rc;
 
 use picot_executor::{CallHandle, Executor, Place, Step};
 
-/// The places of the steps that are queued, by line, and whether each is a task's.
+/// The source locations of the queued steps, by line, and whether each is a task's.
 fn lines(executor: &Executor) -> Vec<(u32, bool)> {
     let mut lines = Vec::new();
     let note = |step: Step| {
@@ -18,7 +18,7 @@ fn lines(executor: &Executor) -> Vec<(u32, bool)> {
 }
 
 #[test]
-fn every_way_to_spawn_and_to_schedule_tells_the_line_of_its_caller() {
+fn every_spawn_and_schedule_records_the_line_of_its_caller() {
     let executor = Executor::new();
     let (spawner, remote, line) = (executor.spawner().clone(), executor.remote(), line!());
     drop(executor.spawn(async {}));
@@ -35,7 +35,7 @@ fn every_way_to_spawn_and_to_schedule_tells_the_line_of_its_caller() {
 }
 
 #[test]
-fn from_another_thread_it_is_the_line_there() {
+fn a_spawn_from_another_thread_records_the_line_there() {
     let executor = Executor::new();
     let remote = executor.remote();
     let thread = std::thread::spawn(move || {
@@ -49,7 +49,7 @@ fn from_another_thread_it_is_the_line_there() {
 }
 
 #[test]
-fn an_eager_task_and_the_root_have_theirs_and_their_handles_and_errors_tell_them() {
+fn handles_and_errors_of_eager_tasks_and_the_root_have_their_lines() {
     let executor = Rc::new(Executor::new());
     let spawner = executor.spawner().clone();
     let here = || picot_context::running().unwrap().place().line();
@@ -65,7 +65,7 @@ fn an_eager_task_and_the_root_have_theirs_and_their_handles_and_errors_tell_them
 }
 
 #[test]
-fn a_place_that_is_given_stands_for_the_callers() {
+fn an_explicit_place_replaces_the_callers() {
     #[track_caller]
     fn on_behalf(run: impl FnOnce(Place)) -> u32 {
         run(Location::caller());
@@ -83,17 +83,17 @@ fn a_place_that_is_given_stands_for_the_callers() {
     assert_eq!(found, expected);
 }
 
-/// Each public function that panics, by what its caller has done wrong.
+/// Each public function that panics for a mistake of its caller.
 #[test]
-fn every_panic_points_at_the_line_of_its_caller() {
+fn every_panic_is_at_the_line_of_its_caller() {
     use std::cell::{Cell, RefCell};
     use std::pin::pin;
     use std::task::Waker;
     thread_local! {
         static PLACE: Cell<Option<(&'static str, u32)>> = const { Cell::new(None) };
     }
-    // The hook is the process's: this thread has a place to ask for, and the panics of all others
-    // go to the one before.
+    // The panic hook belongs to the process: this thread has a place to record, and the panics of
+    // all other threads go to the previous hook.
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| match PLACE.get() {
         Some(_) => {
@@ -122,7 +122,7 @@ fn every_panic_points_at_the_line_of_its_caller() {
     running.run_until_stalled();
     remote.wait(None).unwrap();
     let remote = RefCell::new(remote);
-    // Inside of a step of its own.
+    // Inside of one of its own steps.
     let step: Rc<RefCell<Vec<(&str, u32)>>> = Rc::default();
     let (inside, places) = (running.clone(), step.clone());
     let first_step = line!() + 2;

@@ -1,5 +1,5 @@
-//! What a test can only watch from outside: crashes of runtimes, and what the default error hook prints. Each scene runs as a
-//! process of its own, which must end well.
+//! Behaviour that only another process can observe: crashes of runtimes, and the output of the
+//! default error hook. Each scene runs as a process of its own, which must end well.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,11 +8,11 @@ use picot_executor::Executor;
 
 use crate::trace::{quiet_panic, yield_now};
 
-/// Set in the child: which of the scenes it is to play.
+/// Set in the child: the scene that it plays.
 const SCENE: &str = "PICOT_EXECUTOR_SCENE";
 
-/// Runs the test of this name again as a child, in which it plays its scene. Returns what the child has written, on standard
-/// output and standard error; nothing if this is the child.
+/// Runs the test of this name again as a child, in which it plays its scene. Returns the child's
+/// standard output and standard error; `None` if this is the child.
 fn played(scene: &str) -> Option<(String, String)> {
     if std::env::var_os(SCENE).is_some_and(|found| found == scene) {
         return None;
@@ -28,10 +28,10 @@ fn played(scene: &str) -> Option<(String, String)> {
     Some((out.into_owned(), err.into_owned()))
 }
 
-/// How many destructors have run, in the child.
+/// The number of destructors that have run, in the child.
 static DROPS: AtomicUsize = AtomicUsize::new(0);
 
-/// Ends the process when it is dropped away from home.
+/// Ends the process when it is dropped on another thread.
 struct Home(std::thread::ThreadId);
 
 impl Drop for Home {
@@ -43,8 +43,8 @@ impl Drop for Home {
     }
 }
 
-/// `async_task::spawn_local` aborts here: the last waker of a task is woken, and dropped, on another thread when the queue
-/// is gone.
+/// `async_task::spawn_local` aborts here: the last waker of a task is woken, and dropped, on
+/// another thread after the queue is gone.
 #[test]
 #[cfg_attr(miri, ignore = "Miri cannot start processes")]
 fn wakers_that_outlive_the_executor_are_woken_and_dropped_elsewhere() {
@@ -79,7 +79,7 @@ fn wakers_that_outlive_the_executor_are_woken_and_dropped_elsewhere() {
         }
         executor.run_until_stalled();
         drop(sender);
-        // The futures hold senders: closing drops them, and lets the thread go on to wake.
+        // The futures hold senders: closing drops them, so that the thread continues and wakes.
         assert_eq!(executor.close().tasks.len(), 100);
         drop(executor);
         let _ = closed.send(());
@@ -92,13 +92,13 @@ thread_local! {
     static EXECUTOR: std::cell::RefCell<Option<Executor>> = const { std::cell::RefCell::new(None) };
 }
 
-/// An executor that is left in a thread-local when its thread panics: its tasks' destructors run
-/// during the thread's end, touch a thread-local that is gone, and panic. A second panic there
-/// would abort. What they touch is the thread-local that is being destroyed, so the order in which
-/// a platform destroys several does not matter.
+/// An executor that is left in a thread-local when its thread panics: the destructors of its tasks
+/// run while the thread ends, touch a thread-local that is gone, and panic. A second panic there
+/// would abort. They touch the thread-local that is being destroyed, so the order in which a
+/// platform destroys several does not matter.
 #[test]
 #[cfg_attr(miri, ignore = "Miri cannot start processes")]
-fn an_executor_that_dies_with_its_thread_contains_what_its_tasks_do_then() {
+fn an_executor_that_is_dropped_with_its_thread_contains_the_panics_of_its_tasks() {
     struct TouchesOther;
     impl Drop for TouchesOther {
         fn drop(&mut self) {
@@ -110,7 +110,7 @@ fn an_executor_that_dies_with_its_thread_contains_what_its_tasks_do_then() {
     picot_context::task_local! {
         static LOCAL: TouchesOther;
     }
-    if let Some((out, err)) = played("an_executor_that_dies_with_its_thread_contains_what_its_tasks_do_then") {
+    if let Some((out, err)) = played("an_executor_that_is_dropped_with_its_thread_contains_the_panics_of_its_tasks") {
         // Of three tasks, each with one in its future and one as its local, and of a callback.
         assert!(out.contains("7 dropped"), "{out}");
         let reports = err.lines().filter(|line| line.starts_with("picot: ") && line.contains("cannot access a Thread"));
@@ -142,10 +142,11 @@ fn an_executor_that_dies_with_its_thread_contains_what_its_tasks_do_then() {
     println!("{} dropped", DROPS.load(Ordering::Relaxed));
 }
 
-/// A second panic in the middle of an unwinding aborts the process, unless it is caught before it meets the first.
+/// A second panic during an unwinding aborts the process, unless it is caught before it meets the
+/// first.
 #[test]
 #[cfg_attr(miri, ignore = "Miri cannot start processes")]
-fn an_executor_that_is_dropped_by_a_panic_contains_those_of_its_tasks() {
+fn an_executor_that_is_dropped_by_a_panic_contains_the_panics_of_its_tasks() {
     struct Bomb;
     impl Drop for Bomb {
         fn drop(&mut self) {
@@ -154,7 +155,7 @@ fn an_executor_that_is_dropped_by_a_panic_contains_those_of_its_tasks() {
             quiet_panic("in the middle of another");
         }
     }
-    if let Some((out, err)) = played("an_executor_that_is_dropped_by_a_panic_contains_those_of_its_tasks") {
+    if let Some((out, err)) = played("an_executor_that_is_dropped_by_a_panic_contains_the_panics_of_its_tasks") {
         assert!(out.contains("4 dropped"), "{out}");
         let reports =
             err.lines().filter(|line| line.starts_with("picot: ") && line.contains("in the middle of another"));
@@ -181,18 +182,18 @@ fn an_executor_that_is_dropped_by_a_panic_contains_those_of_its_tasks() {
     println!("{} dropped", DROPS.load(Ordering::Relaxed));
 }
 
-/// Standard error may be closed, full, or a pipe that is full or has no reader: each line is lost
-/// then, and the run goes on.
+/// Standard error may be closed, full, or a pipe that is full or has no reader: then each line is
+/// lost, and the run continues.
 #[cfg(unix)]
 #[test]
 #[cfg_attr(miri, ignore = "Miri cannot start processes")]
-fn a_standard_error_that_takes_nothing_ends_no_run() {
+fn a_standard_error_that_accepts_nothing_ends_no_run() {
     use std::io::Write;
     use std::os::fd::OwnedFd;
     use std::os::unix::net::UnixStream;
     use std::process::Stdio;
 
-    const NAME: &str = "a_standard_error_that_takes_nothing_ends_no_run";
+    const NAME: &str = "a_standard_error_that_accepts_nothing_ends_no_run";
     if std::env::var_os(SCENE).is_some_and(|found| found == NAME) {
         let executor = Executor::new();
         let long = "long ".repeat(10_000);
@@ -237,15 +238,16 @@ fn a_standard_error_that_takes_nothing_ends_no_run() {
     }
 }
 
-/// What the default hook says can only be read by another process.
+/// Only another process can read the output of the default hook.
 #[test]
 #[cfg_attr(miri, ignore = "Miri cannot start processes")]
-fn without_an_error_hook_and_when_that_panics_a_line_a_report_is_printed() {
-    if let Some((_, err)) = played("without_an_error_hook_and_when_that_panics_a_line_a_report_is_printed") {
+fn without_an_error_hook_or_after_its_panic_each_report_is_printed_as_a_line() {
+    if let Some((_, err)) = played("without_an_error_hook_or_after_its_panic_each_report_is_printed_as_a_line") {
         let lines: Vec<_> = err.lines().filter_map(|line| line.strip_prefix("picot: ")).collect();
         let [no_hook, told, hook, reset] = &lines[..] else { panic!("four lines: {err}") };
         let place = "crates/executor/tests/it/process.rs:";
-        for (line, what) in [(no_hook, "no hook"), (told, "what the hook was told"), (reset, "hook taken away")] {
+        for (line, what) in [(no_hook, "no hook"), (told, "the report that the hook received"), (reset, "hook removed")]
+        {
             assert!(line.starts_with("the callback from ") && line.replace('\\', "/").contains(place), "{line}");
             assert!(line.ends_with(&format!("panicked with {what:?}")), "{line}");
         }
@@ -259,8 +261,8 @@ fn without_an_error_hook_and_when_that_panics_a_line_a_report_is_printed() {
     };
     panics("no hook");
     executor.spawner().set_error_hook(|_| quiet_panic("hook"));
-    panics("what the hook was told");
+    panics("the report that the hook received");
     executor.spawner().reset_error_hook();
-    panics("hook taken away");
+    panics("hook removed");
     assert_eq!(executor.block_on(async { 4 }), 4);
 }

@@ -1,4 +1,5 @@
-//! Tasks that other threads spawn: made, run and dropped at home; cancelled, awaited and waited for from anywhere.
+//! Tasks that other threads spawn: made, run and dropped on the executor's thread; cancelled and
+//! awaited from any thread.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -15,7 +16,7 @@ use crate::trace::{Bomb, Trace, quiet_panic, reports, yield_now};
 const fn assert_send_sync<T: Send + Sync>() {}
 const _: () = assert_send_sync::<RemoteTask<String>>();
 
-/// Notes when it is dropped, and insists on the thread on which that is.
+/// Records its drop, and checks the thread of it.
 struct Home(thread::ThreadId, Arc<AtomicUsize>);
 
 impl Home {
@@ -31,7 +32,7 @@ impl Drop for Home {
     }
 }
 
-/// Runs the executor until the thread has ended, and gives what it returned.
+/// Runs the executor until the thread has ended, and returns the result of the thread.
 fn drive<T>(executor: &Executor, thread: thread::JoinHandle<T>) -> T {
     while !thread.is_finished() {
         executor.run_until_stalled();
@@ -42,7 +43,7 @@ fn drive<T>(executor: &Executor, thread: thread::JoinHandle<T>) -> T {
 }
 
 #[test]
-fn the_future_is_made_and_dropped_at_home_and_its_value_crosses() {
+fn the_future_is_made_and_dropped_on_the_executors_thread_and_its_value_moves() {
     let executor = Executor::new();
     let (remote, drops) = (executor.remote(), Arc::new(AtomicUsize::new(0)));
     let (home, counted) = (thread::current().id(), drops.clone());
@@ -68,7 +69,7 @@ fn the_future_is_made_and_dropped_at_home_and_its_value_crosses() {
 }
 
 #[test]
-fn a_limit_that_passes_leaves_it_running_and_cancelling_then_reaches_both_sides() {
+fn after_the_limit_the_task_continues_and_a_cancel_reaches_both_sides() {
     let executor = Executor::new();
     let (remote, drops) = (executor.remote(), Arc::new(AtomicUsize::new(0)));
     let counted = drops.clone();
@@ -97,7 +98,7 @@ fn a_limit_that_passes_leaves_it_running_and_cancelling_then_reaches_both_sides(
 }
 
 #[test]
-fn one_that_is_cancelled_before_its_first_step_never_makes_its_future() {
+fn a_remote_task_that_is_cancelled_before_its_first_step_never_makes_its_future() {
     let executor = Executor::new();
     let (remote, made) = (executor.remote(), Arc::new(AtomicBool::new(false)));
     let flag = made.clone();
@@ -115,7 +116,7 @@ fn one_that_is_cancelled_before_its_first_step_never_makes_its_future() {
 }
 
 #[test]
-fn it_can_be_awaited_on_another_executor_and_dropping_that_wait_cancels() {
+fn a_remote_task_can_be_awaited_on_another_executor_and_dropping_that_wait_cancels() {
     let (here, drops) = (Executor::new(), Arc::new(AtomicUsize::new(0)));
     let (remote, counted) = (here.remote(), drops.clone());
     let (started, has_started) = mpsc::channel();
@@ -134,7 +135,7 @@ fn it_can_be_awaited_on_another_executor_and_dropping_that_wait_cancels() {
                 })
                 .unwrap();
             has_started.recv().unwrap();
-            // Watched first, which does nothing when dropped.
+            // Watched first, which has no effect when dropped.
             assert!(futures_lite::future::poll_once(&mut watched).await.is_none());
             assert!(futures_lite::future::poll_once(&mut watched).await.is_none());
             drop(watched.into_future());
@@ -157,17 +158,18 @@ fn dropping_the_handle_detaches() {
 }
 
 #[test]
-fn a_panic_that_nobody_waits_for_goes_to_the_hook_and_to_whoever_waits_later() {
+fn a_panic_without_a_waiter_goes_to_the_hook_and_to_a_later_waiter() {
     let executor = Executor::new();
     let reports = reports(&executor);
     let remote = executor.remote();
-    // Who waits in time is told instead of the hook: `src/remote_task.rs` tests that, where it can be seen who blocks.
-    let mut task: RemoteTask<()> = remote.spawn(|| async { quiet_panic("nobody waits yet") }).unwrap();
+    // A waiter that is there in time gets the panic instead of the hook: a unit test in
+    // `src/remote/task.rs` covers that, where it can see which thread blocks.
+    let mut task: RemoteTask<()> = remote.spawn(|| async { quiet_panic("no waiter yet") }).unwrap();
     executor.run_until_stalled();
     assert_eq!(reports.take().len(), 1);
     let waited = thread::spawn(move || task.wait(None)).join().unwrap();
     let Err(WaitError::Join(error)) = waited else { panic!("it panicked") };
-    assert_eq!(error.into_panic().unwrap().downcast_ref(), Some(&"nobody waits yet"));
+    assert_eq!(error.into_panic().unwrap().downcast_ref(), Some(&"no waiter yet"));
 
     let task = remote.spawn(|| async { quiet_panic("detached") }).unwrap();
     drop::<RemoteTask<()>>(task);
@@ -177,14 +179,14 @@ fn a_panic_that_nobody_waits_for_goes_to_the_hook_and_to_whoever_waits_later() {
     // Making the future is a part of the task, too.
     let task = remote.spawn(|| -> std::future::Ready<()> { quiet_panic("in make") }).unwrap();
     executor.run_until_stalled();
-    assert_eq!(reports.take().len(), 1, "nobody waited when it happened");
+    assert_eq!(reports.take().len(), 1, "there was no waiter when it happened");
     assert!(executor.block_on(async { task.await.unwrap_err() }).is_panic(), "and a later wait gets it all the same");
     executor.run_until_stalled();
     assert!(reports.take().is_empty());
 }
 
 #[test]
-fn whoever_awaits_it_claims_the_panic() {
+fn a_waiter_claims_the_panic() {
     let (executor, other) = (Executor::new(), Executor::new());
     let reports = reports(&executor);
     let task = executor.remote().spawn(|| async { quiet_panic("claimed") }).unwrap();
@@ -200,16 +202,16 @@ fn whoever_awaits_it_claims_the_panic() {
 }
 
 #[test]
-fn a_thread_cannot_block_for_its_own_task() {
+fn a_thread_cannot_block_for_a_task_of_its_own() {
     let executor = Executor::new();
     let mut task = executor.remote().spawn(|| async { 5 }).unwrap();
     assert!(matches!(task.wait(None), Err(WaitError::OwnThread)));
     executor.run_until_stalled();
-    assert_eq!(task.wait(None).unwrap(), 5, "what has ended needs no waiting");
+    assert_eq!(task.wait(None).unwrap(), 5, "an ended task needs no wait");
 }
 
 #[test]
-fn waiting_for_oneself_is_an_error_not_a_hang() {
+fn a_task_that_waits_for_itself_gets_an_error() {
     let executor = Executor::new();
     let (handle, own) = mpsc::channel::<RemoteTask<()>>();
     let (event, events) = mpsc::channel();
@@ -223,7 +225,7 @@ fn waiting_for_oneself_is_an_error_not_a_hang() {
         yield_now().await;
         event.send("goes on".to_string()).unwrap();
     });
-    // It is there before the first step.
+    // The handle exists before the first step.
     handle.send(task.unwrap()).unwrap();
     executor.run_until_stalled();
     let events: Vec<_> = events.try_iter().collect();
@@ -238,7 +240,7 @@ fn waiting_for_oneself_is_an_error_not_a_hang() {
 }
 
 #[test]
-fn in_an_exclusive_section_spawning_one_is_no_wait_and_awaiting_it_is_reported() {
+fn in_an_exclusive_section_a_remote_spawn_does_not_wait_and_awaiting_it_is_reported() {
     let executor = Executor::new();
     let reports = reports(&executor);
     let (remote, spawner) = (executor.remote(), executor.spawner().clone());
@@ -257,7 +259,7 @@ fn in_an_exclusive_section_spawning_one_is_no_wait_and_awaiting_it_is_reported()
 }
 
 #[test]
-fn on_its_own_thread_it_stands_in_one_order_with_local_spawns() {
+fn a_remote_spawn_on_the_own_thread_is_in_one_order_with_local_spawns() {
     let (executor, trace) = (Executor::new(), Trace::default());
     let (sender, receiver) = mpsc::channel();
     let note = |name: &'static str| {
@@ -275,7 +277,7 @@ fn on_its_own_thread_it_stands_in_one_order_with_local_spawns() {
 }
 
 #[test]
-fn a_closed_executor_gives_the_closure_back() {
+fn a_closed_executor_returns_the_closure() {
     let executor = Executor::new();
     let remote = executor.remote();
     executor.close();
@@ -287,7 +289,7 @@ fn a_closed_executor_gives_the_closure_back() {
 }
 
 #[test]
-fn closing_ends_the_wait_of_another_thread_and_counts_what_never_started() {
+fn closing_ends_the_wait_of_another_thread_and_counts_tasks_that_never_started() {
     let executor = Executor::new();
     let (remote, drops) = (executor.remote(), Arc::new(AtomicUsize::new(0)));
     let counted = drops.clone();
@@ -313,7 +315,7 @@ fn closing_ends_the_wait_of_another_thread_and_counts_what_never_started() {
 }
 
 #[test]
-fn a_local_task_may_wait_for_those_of_another_executor_while_both_run() {
+fn a_local_task_can_wait_for_tasks_of_another_executor_while_both_run() {
     let (sender, receiver) = mpsc::channel();
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = stop.clone();
@@ -339,10 +341,10 @@ fn a_local_task_may_wait_for_those_of_another_executor_while_both_run() {
     other.join().unwrap();
 }
 
-/// A panic in the drop of a value is reported: at home by the executor, elsewhere by the thread's
-/// host.
+/// A panic in the drop of a value is reported: on the executor's thread by the executor, elsewhere
+/// by the thread's host.
 #[test]
-fn an_outcome_that_panics_when_its_handle_is_dropped_is_reported_where_that_is() {
+fn an_outcome_that_panics_when_its_handle_is_dropped_is_reported_on_that_thread() {
     let executor = Executor::new();
     let reports = reports(&executor);
     let [at_home, elsewhere] = [(); 2].map(|()| executor.remote().spawn(|| async { Bomb("bomb") }).unwrap());
@@ -360,9 +362,9 @@ fn an_outcome_that_panics_when_its_handle_is_dropped_is_reported_where_that_is()
     assert!(reports.take().is_empty());
 }
 
-/// Whoever is woken may be told so in the middle of a lock of its own, and asks the task at once.
+/// A waker may run while its owner holds a lock, and then query the task at once.
 #[test]
-fn a_waker_may_take_the_outcome_when_it_is_woken() {
+fn a_waker_can_take_the_outcome_in_its_wake() {
     #[derive(Default)]
     struct Takes(Mutex<Option<RemoteTask<i32>>>, AtomicI32);
     impl Wake for Takes {

@@ -8,7 +8,8 @@ use picot_executor::{ExclusiveGuard, Executor};
 
 use crate::trace::{Gate, Trace, quiet_panic, reports, yield_now};
 
-/// An executor, a trace, and a task that adds its name at each of its steps until the executor is closed.
+/// An executor, a trace, and a task that records its name in each step until the executor is
+/// closed.
 fn with_ticker(name: &'static str) -> (Rc<Executor>, Trace) {
     let (executor, trace) = (Rc::new(Executor::new()), Trace::default());
     let inside = trace.clone();
@@ -22,7 +23,7 @@ fn with_ticker(name: &'static str) -> (Rc<Executor>, Trace) {
 }
 
 #[test]
-fn only_its_task_is_polled_until_the_guard_is_dropped() {
+fn only_the_sections_task_is_polled_until_the_guard_is_dropped() {
     let (executor, trace) = with_ticker("other");
     let spawner = executor.spawner().clone();
     let inside = trace.clone();
@@ -40,12 +41,12 @@ fn only_its_task_is_polled_until_the_guard_is_dropped() {
     assert_eq!(
         trace.take(),
         ["other", "other", "section 0", "section 1", "section 2", "released", "other"],
-        "the other one has become ready before the section's task, and stands in front of it"
+        "the other task became ready before the section's task, and is ahead of it"
     );
 }
 
 #[test]
-fn what_is_held_runs_afterwards_in_the_order_in_which_it_became_ready() {
+fn held_items_run_afterwards_in_the_order_in_which_they_became_ready() {
     let (executor, trace) = (Rc::new(Executor::new()), Trace::default());
     let (spawner, inside, flag) = (executor.spawner().clone(), trace.clone(), Gate::default());
     drop(executor.spawn({
@@ -75,7 +76,7 @@ fn what_is_held_runs_afterwards_in_the_order_in_which_it_became_ready() {
         }));
         yield_now().await;
         assert!(cancelled.cancel());
-        assert_eq!((guard.held(), counting.ready()), (6, 0), "what is held does not count as ready");
+        assert_eq!((guard.held(), counting.ready()), (6, 0), "held items do not count as ready");
         drop(guard);
         assert_eq!(counting.ready(), 6);
         spawner.call_soon(event("after the section")).unwrap();
@@ -89,7 +90,7 @@ fn what_is_held_runs_afterwards_in_the_order_in_which_it_became_ready() {
 }
 
 #[test]
-fn what_was_behind_it_in_the_batch_is_held_too_and_does_not_count_as_run() {
+fn later_items_of_the_batch_are_held_and_do_not_count_as_run() {
     let (executor, trace) = (Rc::new(Executor::new()), Trace::default());
     let (spawner, inside, flag) = (executor.spawner().clone(), trace.clone(), Gate::default());
     let release = flag.clone();
@@ -114,7 +115,7 @@ fn what_was_behind_it_in_the_batch_is_held_too_and_does_not_count_as_run() {
 
 #[test]
 #[cfg_attr(miri, ignore = "it leaks a guard on purpose, which Miri reports")]
-fn cancelling_its_task_releases_and_so_does_the_end_of_a_task_that_leaked_its_guard() {
+fn a_section_ends_with_the_cancel_of_its_task_and_with_the_end_of_a_task_that_leaked_its_guard() {
     let (executor, trace) = with_ticker("tick");
     let spawner = executor.spawner().clone();
     let held = executor.spawn(async move {
@@ -151,7 +152,7 @@ fn cancelling_its_task_releases_and_so_does_the_end_of_a_task_that_leaked_its_gu
 }
 
 #[test]
-fn a_guard_that_outlives_its_section_ends_no_later_one() {
+fn a_guard_that_outlives_its_section_does_not_end_a_later_one() {
     let (executor, trace) = with_ticker("tick");
     let kept: Rc<RefCell<Option<ExclusiveGuard>>> = Rc::default();
     let (spawner, keep) = (executor.spawner().clone(), kept.clone());
@@ -170,7 +171,7 @@ fn a_guard_that_outlives_its_section_ends_no_later_one() {
 }
 
 #[test]
-fn its_task_may_enter_again_and_the_last_guard_counts() {
+fn the_sections_task_can_enter_again_and_the_last_guard_counts() {
     let (executor, trace) = with_ticker("tick");
     let spawner = executor.spawner().clone();
     let inside = trace.clone();
@@ -272,7 +273,7 @@ fn a_finished_task_can_be_waited_for_inside() {
 }
 
 #[test]
-fn what_comes_from_other_threads_is_collected_and_held() {
+fn items_from_other_threads_are_collected_and_held() {
     let (executor, trace) = with_ticker("tick");
     let (spawner, remote) = (executor.spawner().clone(), executor.remote());
     let (sender, receiver) = mpsc::channel();
@@ -292,7 +293,7 @@ fn what_comes_from_other_threads_is_collected_and_held() {
 }
 
 #[test]
-fn the_root_may_hold_it_and_a_wake_from_another_thread_reaches_the_holder() {
+fn the_root_can_hold_a_section_and_a_wake_from_another_thread_reaches_the_holder() {
     let (executor, trace) = with_ticker("tick");
     let spawner = executor.spawner().clone();
     let (sender, receiver) = mpsc::channel::<std::task::Waker>();
@@ -333,7 +334,7 @@ fn an_eager_spawn_inside_is_queued_and_held() {
 }
 
 #[test]
-fn closing_ends_it_and_drops_what_was_held() {
+fn closing_ends_the_section_and_drops_held_items() {
     let (executor, trace) = (Rc::new(Executor::new()), Trace::default());
     let spawner = executor.spawner().clone();
     let dropped = trace.on_drop("call dropped");
@@ -363,12 +364,12 @@ fn a_callback_cannot_enter() {
 }
 
 #[test]
-fn who_would_enter_while_another_section_lasts_waits_for_its_end() {
+fn entering_during_another_section_waits_for_its_end() {
     let (executor, trace) = (Rc::new(Executor::new()), Trace::default());
     let reports = reports(&executor);
     let (spawner, inside) = (executor.spawner().clone(), trace.clone());
     executor.block_on(async move {
-        // It enters inside of its parent's step, which goes on to its end all the same.
+        // It enters inside of its parent's step, which continues to its end.
         let (child_spawner, child_trace) = (spawner.clone(), inside.clone());
         let child = spawner.build_task().eager().spawn(async move {
             let _guard = child_spawner.exclusive().await;
@@ -394,8 +395,8 @@ fn who_would_enter_while_another_section_lasts_waits_for_its_end() {
 }
 
 #[test]
-fn what_a_task_drops_after_its_end_cannot_enter() {
-    /// Enters when it is dropped, and leaves the guard where nobody drops it.
+fn values_that_a_task_drops_after_its_end_cannot_enter() {
+    /// Enters when it is dropped, and stores the guard where it is never dropped.
     struct Enters(picot_executor::Spawner, Rc<RefCell<Option<ExclusiveGuard>>>);
     impl Drop for Enters {
         fn drop(&mut self) {
@@ -416,10 +417,10 @@ fn what_a_task_drops_after_its_end_cannot_enter() {
     assert!(reports.take()[0].contains("spawn one that awaits `exclusive`"));
     trace.take();
     executor.run_batch(9);
-    assert_eq!(trace.take(), ["tick"], "nobody is held");
+    assert_eq!(trace.take(), ["tick"], "no task is held");
 }
 
-/// Tells of sections, and who is the current task then.
+/// Records sections, and the current task at that time.
 struct Sections(Trace);
 
 impl picot_executor::Hooks for Sections {
@@ -430,7 +431,7 @@ impl picot_executor::Hooks for Sections {
 }
 
 #[test]
-fn a_hook_is_told_of_each_section_once_however_it_begins_and_ends() {
+fn hooks_see_each_section_once_however_it_begins_and_ends() {
     let (executor, trace) = (Rc::new(Executor::new()), Trace::default());
     executor.spawner().set_hooks(Rc::new(Sections(trace.clone())));
     let named = |name: &str| executor.spawner().build_task().name(name);
@@ -448,7 +449,7 @@ fn a_hook_is_told_of_each_section_once_however_it_begins_and_ends() {
     executor.run_until_stalled();
     assert_eq!(trace.take(), ["begins twice", "still", "ends twice", "over"]);
 
-    // By the end of its task, whose guard is somewhere else; that guard's own drop ends nothing.
+    // By the end of its task, whose guard is stored elsewhere; the drop of that guard ends nothing.
     let kept = Rc::new(RefCell::new(None));
     let (spawner, keep) = (executor.spawner().clone(), kept.clone());
     drop(named("ends").spawn(async move { *keep.borrow_mut() = Some(spawner.exclusive().await) }));
@@ -456,7 +457,7 @@ fn a_hook_is_told_of_each_section_once_however_it_begins_and_ends() {
     drop::<Option<ExclusiveGuard>>(kept.take());
     assert_eq!(trace.take(), ["begins ends", "ends ends"]);
 
-    // By a cancellation, in its task's last step.
+    // By a cancellation, in the last step of its task.
     let spawner = executor.spawner().clone();
     let task = named("cancelled").spawn(async move {
         let _guard = spawner.exclusive().await;
@@ -478,7 +479,7 @@ fn a_hook_is_told_of_each_section_once_however_it_begins_and_ends() {
     executor.close();
     assert_eq!(trace.take(), ["begins closed", "ends outside", "dropped"]);
 
-    // And where there was none, of none.
+    // And without a section, no event.
     let other = Executor::new();
     other.spawner().set_hooks(Rc::new(Sections(trace.clone())));
     other.block_on(yield_now());

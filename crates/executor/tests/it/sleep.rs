@@ -1,4 +1,4 @@
-//! Sleep that somebody else does: an interrupt only where it is needed, and never one too few.
+//! A loop that sleeps elsewhere gets an interrupt exactly when it needs one.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -14,7 +14,7 @@ use picot_testkit::WakeCount;
 
 const MANY: usize = if cfg!(miri) { 20 } else { 1000 };
 
-/// An executor with a task that is pending, and all ways to reach it from another thread.
+/// An executor with a pending task, and all ways to reach it from another thread.
 struct Scene {
     executor: Executor,
     interrupts: WakeCount,
@@ -38,8 +38,8 @@ impl Scene {
         Scene { executor, interrupts, task, polls }
     }
 
-    /// Another thread wakes the task and hands over a call and the making of a task, so many times. Returns how many
-    /// interrupts there were in all since the beginning.
+    /// Another thread wakes the task, pushes a call, and spawns a task, `times` times each. Returns
+    /// the total number of interrupts since the beginning.
     fn push(&self, times: usize) -> usize {
         let (task, remote) = (self.task.clone(), self.executor.remote());
         let pushes = move || {
@@ -53,7 +53,7 @@ impl Scene {
         self.interrupts.get()
     }
 
-    /// Looks at what was pushed. Returns how much that was, and how often the task was polled for it.
+    /// Takes the pushed items. Returns their number, and the number of polls of the task.
     fn look(&self) -> (usize, usize) {
         let before = self.polls.load(Ordering::Relaxed);
         let taken = std::iter::from_fn(|| Some(self.executor.take_remote()).filter(|taken| *taken != 0)).sum();
@@ -71,24 +71,24 @@ fn an_owner_that_is_awake_is_never_interrupted() {
 }
 
 #[test]
-fn one_that_sleeps_is_interrupted_once_whatever_comes_and_not_after_it_has_woken_up() {
+fn a_sleeping_owner_is_interrupted_once_and_not_after_it_has_woken_up() {
     let scene = Scene::new();
     for round in 1..4 {
         let asleep = scene.executor.fall_asleep().expect("nothing has come yet");
         assert_eq!(scene.push(MANY), round);
         assert!(scene.executor.has_remote());
         drop(asleep);
-        assert_eq!(scene.push(1), round, "awake, and about to look");
+        assert_eq!(scene.push(1), round, "awake, and about to take");
         assert_eq!(scene.look().1, 1);
-        assert_eq!(scene.push(1), round, "awake, and it has looked");
-        assert!(scene.executor.fall_asleep().is_none(), "what came in between is to be looked at first");
+        assert_eq!(scene.push(1), round, "awake, and it has taken all items");
+        assert!(scene.executor.fall_asleep().is_none(), "items that arrived in between must be taken first");
         assert_eq!(scene.push(1), round);
         assert_eq!(scene.look().1, 1);
     }
 }
 
 #[test]
-fn a_sleep_that_nobody_has_interrupted_ends_as_well() {
+fn a_sleep_without_an_interrupt_ends() {
     let scene = Scene::new();
     drop(scene.executor.fall_asleep().unwrap());
     assert!(!scene.executor.has_remote());
@@ -96,23 +96,23 @@ fn a_sleep_that_nobody_has_interrupted_ends_as_well() {
 }
 
 #[test]
-fn a_sleep_whose_end_is_forgotten_costs_one_interrupt_for_nothing_and_loses_nothing() {
+fn a_sleep_whose_guard_is_leaked_costs_one_needless_interrupt_and_loses_nothing() {
     let scene = Scene::new();
     std::mem::forget(scene.executor.fall_asleep().unwrap());
     assert_eq!(scene.push(MANY), 1);
     assert_eq!(scene.look().1, 1);
-    assert_eq!(scene.push(MANY), 1, "it has looked, so it is awake");
+    assert_eq!(scene.push(MANY), 1, "it has taken all items, so it is awake");
     scene.look();
 
     std::mem::forget(scene.executor.fall_asleep().unwrap());
-    let asleep = scene.executor.fall_asleep().expect("it may go on sleeping");
+    let asleep = scene.executor.fall_asleep().expect("it may continue to sleep");
     assert_eq!(scene.push(MANY), 2);
     drop(asleep);
     assert_eq!(scene.look().1, 1);
 }
 
 #[test]
-fn what_happens_on_its_own_thread_interrupts_nothing_although_it_sleeps() {
+fn items_of_the_own_thread_do_not_interrupt() {
     let scene = Scene::new();
     let asleep = scene.executor.fall_asleep().unwrap();
     scene.task.wake_by_ref();
@@ -124,12 +124,12 @@ fn what_happens_on_its_own_thread_interrupts_nothing_although_it_sleeps() {
 
 #[test]
 #[should_panic(expected = "the loop that this executor was made for drives it")]
-fn it_cannot_block_itself() {
+fn an_executor_with_an_interrupt_cannot_block_on_a_future() {
     Scene::new().executor.block_on(async {});
 }
 
 #[test]
-fn a_guests_interrupt_comes_once_for_what_its_own_thread_queues_and_for_a_report() {
+fn a_guest_wait_is_interrupted_once_for_the_first_local_item_and_for_a_report() {
     let scene = Scene::new();
     let interrupts = || scene.interrupts.get();
     let begin = || assert!(scene.executor.begin_guest_wait(), "there is nothing to do");
@@ -140,7 +140,7 @@ fn a_guests_interrupt_comes_once_for_what_its_own_thread_queues_and_for_a_report
     scene.task.wake_by_ref();
     (0..MANY).for_each(|_| drop(scene.executor.call_soon(|| ())));
     assert_eq!(interrupts(), 1);
-    assert!(!scene.executor.begin_guest_wait(), "what is queued is to be run first");
+    assert!(!scene.executor.begin_guest_wait(), "queued items must run first");
     scene.executor.end_guest_wait();
     assert_eq!(scene.executor.run_batch(usize::MAX), 1 + MANY);
 
@@ -164,7 +164,7 @@ fn a_guests_interrupt_comes_once_for_what_its_own_thread_queues_and_for_a_report
 }
 
 #[test]
-fn a_section_that_ends_in_a_guests_wait_interrupts_it_only_for_what_it_held_back() {
+fn a_section_that_ends_in_a_guest_wait_interrupts_it_only_for_held_items() {
     for held in [0, 1, 30] {
         let scene = Scene::new();
         let guard = Rc::new(Cell::new(None));
@@ -177,12 +177,12 @@ fn a_section_that_ends_in_a_guests_wait_interrupts_it_only_for_what_it_held_back
         (0..held).for_each(|_| drop(scene.executor.call_soon(|| ())));
         scene.executor.run_until_stalled();
 
-        assert!(scene.executor.begin_guest_wait(), "all that is queued is held back");
+        assert!(scene.executor.begin_guest_wait(), "all queued items are held back");
         drop(guard.take());
         assert_eq!(scene.interrupts.get(), usize::from(held != 0), "{held} held back");
         if held == 0 {
             drop(scene.executor.call_soon(|| ()));
-            assert_eq!(scene.interrupts.get(), 1, "the wait goes on until something comes");
+            assert_eq!(scene.interrupts.get(), 1, "the wait continues until an item arrives");
         }
         scene.executor.end_guest_wait();
         assert_eq!(scene.executor.run_until_stalled(), held.max(1));
@@ -190,7 +190,7 @@ fn a_section_that_ends_in_a_guests_wait_interrupts_it_only_for_what_it_held_back
 }
 
 #[test]
-fn an_executor_that_closes_in_a_guests_wait_drops_what_comes() {
+fn an_executor_that_closes_in_a_guest_wait_drops_later_items() {
     let scene = Scene::new();
     assert!(scene.executor.begin_guest_wait());
     drop(scene.executor.call_soon(|| unreachable!()));

@@ -1,4 +1,4 @@
-//! Other threads: they wake, they call, they come too late. A future never leaves its thread.
+//! Other threads wake, call and arrive too late, and a future never leaves its thread.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -67,7 +67,7 @@ fn the_root_is_woken_from_another_thread() {
 }
 
 #[test]
-fn calls_from_another_thread_keep_their_order_and_so_do_those_from_the_own_thread() {
+fn calls_from_another_thread_and_from_the_own_thread_keep_their_order() {
     let executor = Executor::new();
     let remote = executor.remote();
     let numbers = Arc::new(Mutex::new(Vec::new()));
@@ -94,11 +94,11 @@ fn calls_from_another_thread_keep_their_order_and_so_do_those_from_the_own_threa
     let (inside, seen) = (trace.clone(), count.clone());
     executor.call_soon(move || inside.add(seen.load(Ordering::Relaxed)));
     executor.run_until_stalled();
-    assert_eq!(trace.take(), ["local", "1"], "the remote call of the own thread stands between the two");
+    assert_eq!(trace.take(), ["local", "1"], "the remote call of the own thread is between the two");
 }
 
 #[test]
-fn calls_that_come_before_close_are_dropped_on_the_thread_and_counted() {
+fn calls_that_arrive_before_close_are_dropped_on_the_executors_thread_and_counted() {
     struct HomeCheck(thread::ThreadId, Arc<AtomicUsize>);
     impl Drop for HomeCheck {
         fn drop(&mut self) {
@@ -115,8 +115,9 @@ fn calls_that_come_before_close_are_dropped_on_the_thread_and_counted() {
     assert_eq!((report.callbacks, dropped.load(Ordering::Relaxed)), (1, 1));
 }
 
-/// Several threads wake a number of tasks as fast as they can. Every wake must lead to a poll that begins after it: each
-/// thread writes how often it has woken a task, and the task's last poll must have seen every last count.
+/// Several threads wake a number of tasks as fast as they can. Every wake must lead to a poll that
+/// begins after it: each thread writes how often it has woken a task, and the last poll of the task
+/// must have seen every last count.
 #[test]
 fn every_wake_leads_to_a_poll_that_begins_after_it() {
     const THREADS: usize = 4;
@@ -156,7 +157,8 @@ fn every_wake_leads_to_a_poll_that_begins_after_it() {
             })
         })
         .collect();
-    // If a last wake were lost, this would hang: each task needs a poll after the last wake of every thread.
+    // If a last wake were lost, this would hang: each task needs a poll after the last wake of
+    // every thread.
     executor.block_on(async {
         for task in tasks {
             task.await.unwrap();
@@ -168,10 +170,11 @@ fn every_wake_leads_to_a_poll_that_begins_after_it() {
     assert!(polls.get() <= (THREADS * TASKS) as u64 * WAKES + TASKS as u64, "no poll without a wake");
 }
 
-/// Wakes and calls from other threads go on while the executor closes, and after it. The futures are dropped at home, and
-/// every call has run, or was dropped and counted, or came back.
+/// Wakes and calls from other threads continue while the executor closes, and after it. The futures
+/// are dropped on the executor's thread, and every call has run, or was dropped and counted, or was
+/// returned.
 #[test]
-fn closing_under_fire_loses_nothing_and_drops_everything_at_home() {
+fn closing_under_load_loses_nothing_and_drops_everything_on_the_executors_thread() {
     struct Home(thread::ThreadId, Arc<AtomicUsize>);
     impl Drop for Home {
         fn drop(&mut self) {
@@ -231,12 +234,12 @@ fn closing_under_fire_loses_nothing_and_drops_everything_at_home() {
     }
 }
 
-/// The books of a storm: by thread and task, the number of the last wake that the thread has made, written before it wakes;
-/// and the highest number that the last poll has found, written at its beginning.
+/// The records of a storm: for each thread and task, the number of the thread's last wake, written
+/// before that wake; and the highest number that the last poll has found, written at its beginning.
 struct Storm {
     sent: Vec<AtomicU64>,
     seen: Vec<AtomicU64>,
-    /// By task: that its future has been dropped.
+    /// For each task: whether its future has been dropped.
     ended: Vec<AtomicBool>,
     closed: AtomicBool,
     made: AtomicU64,
@@ -246,9 +249,9 @@ struct Storm {
 impl Storm {
     const THREADS: usize = 3;
     const TASKS: usize = 16;
-    /// How many wakes are made, at least, before the executor closes.
+    /// The number of wakes, at least, before the executor closes.
     const WAKES: u64 = if cfg!(miri) { 300 } else { 2_000_000 };
-    /// How many bursts each thread makes after that.
+    /// The number of bursts that each thread makes after that.
     const BURSTS_AFTER_CLOSE: usize = if cfg!(miri) { 2 } else { 100 };
 
     fn new() -> Storm {
@@ -258,9 +261,10 @@ impl Storm {
         Storm { sent: numbers(), seen: numbers(), ended, closed, made, threads: AtomicUsize::new(Storm::THREADS) }
     }
 
-    /// One thread: makes bursts of wakes, of all tasks, and waits after each until its last wake of each task has led to a
-    /// poll that began after it, or the task has ended. It goes on for a while when the executor is closed. Returns how many
-    /// of its wakes have led to a poll and how many came too late, each told by itself.
+    /// One thread: makes bursts of wakes of all tasks, and waits after each until its last wake of
+    /// each task has led to a poll that began after it, or the task has ended. It continues for a
+    /// while after the executor is closed. Returns how many of its wakes have led to a poll, and
+    /// how many came too late.
     fn blow(&self, thread: usize, wakers: &[Waker], root: &Waker) -> (u64, u64) {
         let (mut answered, mut late) = (0, 0);
         let mut open: Vec<VecDeque<u64>> = vec![VecDeque::new(); Storm::TASKS];
@@ -285,7 +289,7 @@ impl Storm {
             let mut yields = 0;
             for (task, open) in open.iter_mut().enumerate() {
                 while let Some(first) = open.front() {
-                    // In this order: what it had seen when it ended is final.
+                    // In this order, because the record of an ended task is final.
                     let ended = self.ended[task].load(Ordering::Acquire);
                     if *first <= self.seen[thread * Storm::TASKS + task].load(Ordering::Relaxed) {
                         answered += 1;
@@ -305,7 +309,7 @@ impl Storm {
     }
 }
 
-/// Says that the future is gone. Its thread is the executor's, or the test ends here.
+/// Records that the future is dropped, and checks that the thread is the executor's.
 struct Ends(Arc<Storm>, usize, thread::ThreadId);
 
 impl Drop for Ends {
@@ -315,7 +319,8 @@ impl Drop for Ends {
     }
 }
 
-/// Says that the thread is gone, also by a panic, so that the executor does not wait for more of its wakes.
+/// Records that the thread has ended, also by a panic, so that the executor does not wait for more
+/// of its wakes.
 struct Leaves(Arc<Storm>, Waker);
 
 impl Drop for Leaves {
@@ -325,11 +330,11 @@ impl Drop for Leaves {
     }
 }
 
-/// Several threads wake tasks and the root as fast as they can, millions of times, while tasks are polled, end, and the
-/// executor sleeps, and in the middle of it all closes. The threads say of each wake whether it has led to a poll; the tasks
-/// count by themselves, and the sums agree.
+/// Several threads wake tasks and the root as fast as they can, millions of times, while tasks are
+/// polled, end, and the executor sleeps, and closes in the middle. The threads record for each wake
+/// whether it has led to a poll; the tasks count as well, and the sums must agree.
 #[test]
-fn in_a_storm_every_wake_leads_to_a_poll_that_begins_after_it_or_comes_too_late() {
+fn in_a_storm_every_wake_leads_to_a_later_poll_or_is_too_late() {
     const THREADS: usize = Storm::THREADS;
     const TASKS: usize = Storm::TASKS;
     for watched in [false, true] {
@@ -356,7 +361,7 @@ fn in_a_storm_every_wake_leads_to_a_poll_that_begins_after_it_or_comes_too_late(
                         storm.seen[thread * TASKS + task].store(found, Ordering::Relaxed);
                         *last = found;
                     }
-                    // Half of them end on the way, under the wakes of all threads.
+                    // Half of the tasks end on the way, under the wakes of all threads.
                     let ends = task % 2 == 0 && storm.made.load(Ordering::Relaxed) >= Storm::WAKES / 2;
                     if ends { Poll::Ready(()) } else { Poll::Pending }
                 })
@@ -378,7 +383,7 @@ fn in_a_storm_every_wake_leads_to_a_poll_that_begins_after_it_or_comes_too_late(
                 storm.made.load(Ordering::Relaxed) < Storm::WAKES && storm.threads.load(Ordering::Relaxed) == THREADS;
             if blows { Poll::Pending } else { Poll::Ready(()) }
         }));
-        // All of them are at it, and go on for a while.
+        // All threads have begun, and continue for a while.
         let report = executor.close();
         storm.closed.store(true, Ordering::Relaxed);
         assert!(storm.ended.iter().all(|ended| ended.load(Ordering::Relaxed)), "all were dropped");
@@ -389,7 +394,7 @@ fn in_a_storm_every_wake_leads_to_a_poll_that_begins_after_it_or_comes_too_late(
         assert_eq!(
             answered.get() + late,
             made,
-            "the sums agree: those that the tasks have seen, and those that were late"
+            "the sums agree: the wakes that the tasks have seen, and those that were late"
         );
         assert_eq!(answered_there, answered.get());
         assert!(
@@ -411,10 +416,11 @@ impl Hooks for Naps {
     }
 }
 
-/// A million wakes that begin before the executor closes and go on long after it is gone: none does anything, none is lost
-/// to another thread, and every future is dropped at home.
+/// A million wakes that begin before the executor closes and continue long after it is gone: none
+/// has an effect, none moves a future to another thread, and every future is dropped on the
+/// executor's thread.
 #[test]
-fn a_million_wakes_during_and_after_close_do_nothing() {
+fn a_million_wakes_during_and_after_close_have_no_effect() {
     const THREADS: usize = 2;
     const TASKS: usize = 100;
     const ROUNDS: usize = if cfg!(miri) { 2 } else { 5_000 };

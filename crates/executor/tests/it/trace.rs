@@ -1,4 +1,4 @@
-//! What the tests share: test helpers of all crates, and the reports of an executor.
+//! Helpers of the tests: those of all crates, and the reports of an executor.
 
 pub(crate) use picot_testkit::{Bomb, Gate, OnDrop, Trace, quiet_panic, yield_now};
 

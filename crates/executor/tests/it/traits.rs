@@ -1,5 +1,5 @@
-//! Which of the public types may be sent to other threads, shared between them, moved while pinned, and kept through a caught
-//! panic: as a table, so that none changes unnoticed.
+//! Which public types are `Send`, `Sync`, `Unpin` and unwind safe, as a table, so that no change
+//! goes unnoticed.
 
 use std::cell::Cell;
 use std::marker::PhantomPinned;
@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use picot_executor::*;
 use picot_testkit::implements;
 
-/// A future that is none of it.
+/// A future that has none of these traits.
 struct Local(#[expect(dead_code, reason = "for its traits")] Rc<Cell<()>>, PhantomPinned);
 
 impl Future for Local {
@@ -35,7 +35,7 @@ macro_rules! table {
 }
 
 #[test]
-fn the_table_of_auto_traits_is_this() {
+fn the_auto_traits_of_public_types_are_these() {
     /// Send, Sync, Unpin, and both of UnwindSafe and RefUnwindSafe.
     const HERE: [bool; 4] = [false, false, true, true];
     const ANYWHERE: [bool; 4] = [true, true, true, true];
@@ -50,7 +50,7 @@ fn the_table_of_auto_traits_is_this() {
         Asleep<'static>: HERE,
         Exclusive: HERE,
         ExclusiveGuard: HERE,
-        // The future is inside of it, and where it is polled anything may be half done.
+        // The future is inside of it, and a panic may leave anything half done where it is polled.
         Root<Local>: [false, false, false, false],
         Root<std::future::Ready<()>>: [false, false, true, false],
         Remote: ANYWHERE,

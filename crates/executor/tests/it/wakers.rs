@@ -1,4 +1,4 @@
-//! What a wake is: a push and a flag. It polls nobody and drops nothing, whoever calls it, and wherever.
+//! A wake is a push and a flag: it polls no task and drops nothing, on any thread.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -26,9 +26,10 @@ fn waiting(executor: &Executor, mut each_poll: impl FnMut() + 'static) -> Waker 
     waker.take().unwrap()
 }
 
-/// Libraries wake while they hold their own locks. A wake that polled its task would lock the same lock again.
+/// Libraries wake while they hold their own locks. A wake that polled its task would lock the same
+/// lock again.
 #[test]
-fn a_wake_polls_nobody_so_its_caller_may_hold_what_the_task_needs() {
+fn a_wake_polls_no_task_so_its_caller_can_hold_a_lock_that_the_task_needs() {
     let executor = Executor::new();
     let polls = Rc::new(RefCell::new(0));
     let counted = polls.clone();
@@ -42,7 +43,7 @@ fn a_wake_polls_nobody_so_its_caller_may_hold_what_the_task_needs() {
         executor.run_until_stalled();
     }
 
-    // The same of another thread, whose wake must not reach for the future either.
+    // The same on another thread, whose wake must not touch the future either.
     let polls = Arc::new(Mutex::new(0));
     let counted = polls.clone();
     let waker = waiting(&executor, move || *counted.lock().unwrap() += 1);
@@ -82,9 +83,9 @@ fn the_wake_of_a_cancelled_task_and_the_drop_of_its_last_waker_drop_no_future() 
     assert_eq!(trace.take(), ["woken", "future dropped"]);
 }
 
-/// Which executor a waker belongs to is its task's matter, not that of whoever runs on the thread where it is called.
+/// A waker reaches the executor of its task, not the executor that runs on the thread of the wake.
 #[test]
-fn a_wake_goes_to_the_executor_of_its_task_whichever_runs_and_on_whichever_thread() {
+fn a_wake_goes_to_the_executor_of_its_task_from_any_executor_and_any_thread() {
     let (here, there) = (Executor::new(), Executor::new());
     let polls = Arc::new(AtomicUsize::new(0));
     let counted = polls.clone();
@@ -106,7 +107,7 @@ fn a_wake_goes_to_the_executor_of_its_task_whichever_runs_and_on_whichever_threa
 }
 
 #[test]
-fn any_number_of_wakes_and_calls_from_other_threads_find_room_while_nothing_runs() {
+fn any_number_of_wakes_and_calls_from_other_threads_fit_while_nothing_runs() {
     const EACH: usize = if cfg!(miri) { 100 } else { 100_000 };
     let executor = Executor::new();
     let polls = Rc::new(RefCell::new(0));
@@ -114,7 +115,8 @@ fn any_number_of_wakes_and_calls_from_other_threads_find_room_while_nothing_runs
     let waker = waiting(&executor, move || *counted.borrow_mut() += 1);
     let (remote, calls) = (executor.remote(), Arc::new(AtomicUsize::new(0)));
     let counted = calls.clone();
-    // Nobody takes anything out until this thread has ended: a queue with a bound would keep it for ever.
+    // The executor takes nothing until this thread has ended: a bounded queue would block the
+    // thread for ever.
     thread::spawn(move || {
         for _ in 0..EACH {
             let counted = counted.clone();
@@ -132,7 +134,7 @@ thread_local! {
     static SPAWNER: RefCell<Option<Spawner>> = const { RefCell::new(None) };
 }
 
-/// Does to the executor of this thread what code of a user might.
+/// Uses the executor of this thread as user code may.
 fn use_executor() -> usize {
     SPAWNER.with_borrow(|spawner| {
         let spawner = spawner.as_ref().unwrap();
@@ -144,7 +146,7 @@ fn use_executor() -> usize {
 }
 
 #[test]
-fn a_joiners_waker_may_use_the_executor_when_it_wakes_and_when_it_is_dropped() {
+fn a_joiners_waker_can_use_the_executor_in_its_wake_and_in_its_drop() {
     static WAKES: AtomicUsize = AtomicUsize::new(0);
     static DROPS: AtomicUsize = AtomicUsize::new(0);
     struct Busy;
@@ -165,7 +167,7 @@ fn a_joiners_waker_may_use_the_executor_when_it_wakes_and_when_it_is_dropped() {
     SPAWNER.set(Some(executor.spawner().clone()));
     let mut task = executor.spawn(async { 1 });
     let mut poll_with = |waker: Waker| Pin::new(&mut &mut task).poll(&mut Context::from_waker(&waker)).is_pending();
-    // The second takes the place of the first, which is dropped by that.
+    // The second replaces the first, which is dropped by that.
     assert!(poll_with(Arc::new(Busy).into()));
     assert!(poll_with(Arc::new(Busy).into()));
     assert_eq!((WAKES.load(Ordering::Relaxed), DROPS.load(Ordering::Relaxed)), (0, 1));
@@ -175,7 +177,7 @@ fn a_joiners_waker_may_use_the_executor_when_it_wakes_and_when_it_is_dropped() {
     SPAWNER.set(None);
 }
 
-/// Waits once, and leaves the key of the running task.
+/// Waits once, and returns the key of the running task.
 async fn key_of_this_task(spawner: &picot_executor::Spawner, wrapped: bool) -> Option<picot_executor::WakeKey> {
     std::future::poll_fn(|cx| {
         let key = if wrapped { spawner.wake_key(std::task::Waker::noop()) } else { spawner.wake_key(cx.waker()) };
@@ -186,7 +188,7 @@ async fn key_of_this_task(spawner: &picot_executor::Spawner, wrapped: bool) -> O
 
 #[test]
 #[cfg_attr(miri, ignore = "a waker is known by its vtable, of which Miri makes several on purpose")]
-fn a_key_wakes_its_task_in_any_step_and_nobody_after_its_end() {
+fn a_key_wakes_its_task_in_any_step_and_no_task_after_its_end() {
     use std::cell::Cell;
     use std::rc::Rc;
 
@@ -224,14 +226,14 @@ fn a_key_wakes_its_task_in_any_step_and_nobody_after_its_end() {
     let heir = executor.spawn(std::future::pending::<()>());
     executor.run_until_stalled();
     spawner.wake(key.get().unwrap());
-    assert_eq!(executor.run_until_stalled(), 0, "the key of one that has ended wakes nobody");
+    assert_eq!(executor.run_until_stalled(), 0, "the key of an ended task wakes no task");
     drop(heir);
     assert_eq!(spawner.wake_key(std::task::Waker::noop()), None, "no task runs");
 }
 
 #[test]
 #[cfg_attr(miri, ignore = "a waker is known by its vtable, of which Miri makes several on purpose")]
-fn a_key_names_the_root_too_and_an_eager_task_inside_of_a_step() {
+fn a_key_can_identify_the_root_and_an_eager_task_inside_of_a_step() {
     let executor = picot_executor::Executor::new();
     let spawner = executor.spawner().clone();
     executor.block_on(async {
@@ -293,8 +295,7 @@ mod calling_back {
 
     /// A waker that counts in `wakes`.
     pub(super) fn waker(wakes: &'static AtomicUsize) -> Waker {
-        // SAFETY: The pointer is that of a static counter, and the functions take it for nothing
-        // else.
+        // SAFETY: The pointer is that of a static counter, and the functions use it only as such.
         unsafe { Waker::from_raw(RawWaker::new(std::ptr::from_ref(wakes).cast(), &VTABLE)) }
     }
 
@@ -306,21 +307,21 @@ mod calling_back {
     }
 
     unsafe fn wake(wakes: *const ()) {
-        // SAFETY: As our caller's.
+        // SAFETY: The contract of the caller is the same.
         unsafe { wake_by_ref(wakes) }
         fire(Moment::Drop);
     }
 
     unsafe fn wake_by_ref(wakes: *const ()) {
-        // SAFETY: Each of these wakers is made of a counter.
+        // SAFETY: Each of these wakers has the pointer of a counter.
         unsafe { &*wakes.cast::<AtomicUsize>() }.fetch_add(1, Ordering::Relaxed);
         fire(Moment::Wake);
     }
 }
 
-/// Each future of the crate, polled with a waker that ends what is awaited, or closes the executor,
-/// while it is cloned, woken, or dropped because another takes its place: the last waker is woken,
-/// and the next poll gives the outcome.
+/// Each future of the crate, polled with a waker that completes the awaited object, or closes the
+/// executor, while it is cloned, woken, or dropped because another replaces it: the last waker is
+/// woken, and the next poll returns the outcome.
 #[test]
 fn no_wake_is_lost_to_a_waker_that_calls_back() {
     use calling_back::{Moment, arm, is_armed, waker};
@@ -384,7 +385,7 @@ fn no_wake_is_lost_to_a_waker_that_calls_back() {
                         }
                     });
                     if future.as_mut().poll(&mut Context::from_waker(&new)).is_ready() {
-                        // It has looked again after the clone.
+                        // It has checked again after the clone.
                         assert!(
                             moment == Moment::Clone && what.contains("remote") || what.contains("another"),
                             "{scene}"
@@ -392,7 +393,7 @@ fn no_wake_is_lost_to_a_waker_that_calls_back() {
                         continue;
                     }
                     if is_armed() {
-                        // Nothing has called back yet: the end of the task will, or never.
+                        // No callback has run yet: the end of the task runs it, or never.
                         executor.step();
                         executor.run_until_stalled();
                     }
