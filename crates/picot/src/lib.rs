@@ -58,6 +58,28 @@ pub mod process {
     pub use picot_process::*;
 }
 
+/// The trait `Stream` and its extension, as `futures-lite` has them.
+///
+/// [`AsCompleted`](task::AsCompleted), [`JoinSet`], [`net::Incoming`] and [`net::Lines`] are streams.
+///
+/// ```
+/// use std::time::Duration;
+/// use picot::stream::StreamExt;
+///
+/// picot::run(async {
+///     let sleep = |millis| async move {
+///         picot::sleep(Duration::from_millis(millis)).await;
+///         millis
+///     };
+///     let ended: Vec<u64> = picot::as_completed([sleep(2), sleep(1)]).map(|(_, millis)| millis).collect().await;
+///     assert_eq!(ended, [1, 2], "in the order of their ends");
+/// });
+/// ```
+pub mod stream {
+    #[doc(inline)]
+    pub use futures_lite::stream::{Stream, StreamExt};
+}
+
 /// Locks, events, semaphores, barriers and queues for the tasks of one loop.
 pub mod sync {
     #[doc(inline)]
