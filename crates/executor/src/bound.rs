@@ -43,6 +43,22 @@ impl<T> Bound<T> {
         (HERE.get() == Some(self.owner)).then_some(&*self.value)
     }
 
+    /// The value, if this is its thread.
+    pub(crate) fn get_mut(&mut self) -> Option<&mut T> {
+        (HERE.get() == Some(self.owner)).then_some(&mut *self.value)
+    }
+
+    /// Takes the value out, if this is its thread.
+    pub(crate) fn into_inner(mut self) -> Result<T, Bound<T>> {
+        if self.get().is_none() {
+            return Err(self);
+        }
+        // SAFETY: It is not used afterwards, because `self` is forgotten in the next line.
+        let value = unsafe { ManuallyDrop::take(&mut self.value) };
+        std::mem::forget(self);
+        Ok(value)
+    }
+
     /// The value, without the check of the thread.
     ///
     /// # Safety

@@ -61,7 +61,7 @@ pub use picot_context::{
     task_local,
 };
 pub use picot_executor::{
-    CallHandle, CancelAndWait, CancelReason, Exclusive, ExclusiveGuard, Exit, Hooks, Join, JoinError, Refused,
+    CallHandle, CancelAndWait, CancelReason, Exclusive, ExclusiveGuard, Exit, Hooks, Join, JoinError, Local, Refused,
     RemoteJoin, RemoteTask, Step, Task, TaskBuilder, WaitError,
 };
 pub use picot_reactor::{Direction, Pollable, Source};

@@ -93,7 +93,7 @@ pub mod sync {
 pub mod task {
     #[doc(inline)]
     pub use picot_loop::{
-        CancelAndWait, CancelReason, Exclusive, ExclusiveGuard, Join, JoinError, RemoteJoin, RemoteTask, Task,
+        CancelAndWait, CancelReason, Exclusive, ExclusiveGuard, Join, JoinError, Local, RemoteJoin, RemoteTask, Task,
         TaskBuilder, TaskId, TaskInfo, WaitError, YieldNow, current, spawn, spawn_blocking, spawn_named, yield_now,
     };
     #[doc(inline)]

@@ -14,6 +14,7 @@ mod errors;
 mod fairness;
 mod hooks;
 mod join;
+mod local_value;
 mod locals;
 mod model;
 mod order;
