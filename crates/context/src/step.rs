@@ -611,6 +611,13 @@ mod tests {
     }
 
     #[test]
+    fn a_name_cannot_forge_a_line() {
+        let id = TaskId::new(NonZeroU64::MIN);
+        let task = TaskInfo::new(id, Some("fetch\r\npicot: all is well"), Location::caller());
+        assert!(task.to_string().starts_with("fetch\\r\\npicot: all is well (task 1, spawned at "), "{task}");
+    }
+
+    #[test]
     fn steps_nest_and_restore() {
         assert!(running().is_none());
         let outer = enter(Step::task(id(1), Location::caller()), None);

@@ -182,6 +182,8 @@ fn drop_item(local: &Local, item: Item<Ready>, report: &mut ClosedTasks) {
 mod tests {
     use std::rc::Rc;
 
+    use picot_testkit::WakeCount;
+
     use super::*;
     use crate::executor::Executor;
 
@@ -197,8 +199,13 @@ mod tests {
         let waiter = other.spawn(async move { task.await.unwrap_err().to_string() });
         other.run_until_stalled();
         let Some(Item::Task(held_task)) = executor.spawner().local().queue.pop() else { panic!("it is queued") };
+        let unwatched = executor.spawn(async {});
+        let Some(Item::Task(_never_pushed)) = executor.spawner().local().queue.pop() else { panic!("it is queued") };
         let report = executor.close();
-        assert_eq!((report.tasks.len(), report.leaked), (1, 1));
+        assert_eq!((report.tasks.len(), report.leaked), (2, 2));
+        let wakes = WakeCount::default();
+        unwatched.wake_at_end(&wakes.waker());
+        assert_eq!(wakes.get(), 1, "a wait that begins after the close learns of it at once");
         let text = other.block_on(async { waiter.await.unwrap() });
         assert!(text.contains("could not be dropped"), "{text}");
         // The thread goes on, elsewhere: what it pushes comes back, and is leaked there.

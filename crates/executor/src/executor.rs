@@ -511,7 +511,10 @@ impl Executor {
     /// ```
     pub fn fall_asleep(&self) -> Option<Asleep<'_>> {
         let local = self.local();
-        local.rest();
+        // To free memory calls the allocator, which is foreign code and may have woken a task.
+        if local.rest() && self.has_work() {
+            return None;
+        }
         if local.uses(extra::HOOKS) {
             local.hook(|hooks| hooks.park());
             // Made before the check, so that `unpark` follows `park` whatever the result is.
@@ -558,10 +561,6 @@ impl Executor {
             return false;
         }
         let Some(asleep) = self.fall_asleep() else { return false };
-        // The hooks, which are foreign code, may have queued something.
-        if self.has_work() {
-            return false;
-        }
         std::mem::forget(asleep); // `end_guest_wait` wakes up
         let (local, interrupt) = (self.local(), &self.shared().interrupt);
         local.reports.arm(Some(interrupt.clone()));

@@ -218,15 +218,17 @@ impl Local {
     }
 
     /// Calls [`shrink`](Local::shrink) every `RESTS`th time. A load that comes and goes each turn
-    /// would otherwise free and allocate in each turn.
+    /// would otherwise free and allocate in each turn. Returns whether this call was such a one.
     #[inline]
-    pub(crate) fn rest(&self) {
+    pub(crate) fn rest(&self) -> bool {
         const RESTS: u8 = 64;
         let rests = self.rests.get().wrapping_add(1);
         self.rests.set(rests);
-        if rests % RESTS == 0 {
+        let shrinks = rests % RESTS == 0;
+        if shrinks {
             self.shrink();
         }
+        shrinks
     }
 
     /// Calls a waker of foreign code. A panic in it is reported.

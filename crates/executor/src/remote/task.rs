@@ -111,14 +111,6 @@ impl<T: Send + 'static> Mailbox<T> {
     fn deliver(self: &Arc<Self>) {
         let Some(mut task) = self.home.get().and_then(Bound::get).and_then(Cell::take) else { return };
         let shared = task.owner().clone();
-        let (is_abandoned, ignores_errors) = {
-            let state = self.state();
-            (state.is_abandoned, state.ignores_errors)
-        };
-        if is_abandoned {
-            // Ends like a task without a handle: its outcome is dropped, and its panic is reported.
-            return drop(if ignores_errors { task.ignore_errors() } else { task });
-        }
         let Poll::Ready(outcome) = task.poll_join_with(&Waker::from(self.clone())) else {
             return self.home.get().and_then(Bound::get).map_or((), |home| home.set(Some(task)));
         };

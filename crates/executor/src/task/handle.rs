@@ -403,6 +403,21 @@ impl Meta {
         }
         Poll::Pending
     }
+
+    /// Drops the waker of a joiner whose handle is dropped: it waits no more, and its task may live
+    /// as long as its waker.
+    #[cold]
+    fn forget_joiner(&self) {
+        // The slot of a task that has ended may be another's.
+        if self.is(flag::ENDED) {
+            return;
+        }
+        let local = self.local();
+        let joiner = local.table.borrow_mut().rare_state(self).joiner.take();
+        if let Some(Joiner::Other(waker)) = joiner {
+            local.drop_waker(waker);
+        }
+    }
 }
 
 impl<T> Drop for Task<T> {
@@ -410,9 +425,13 @@ impl<T> Drop for Task<T> {
     /// reported.
     fn drop(&mut self) {
         let Some(handle) = self.handle.as_ref() else { return };
-        handle.metadata().set(flag::DETACHED);
+        let meta = handle.metadata();
+        meta.set(flag::DETACHED);
         if (std::mem::needs_drop::<T>() || may_be_err::<T>()) && handle.is_finished() {
             return drop_outcome(self);
+        }
+        if meta.is(flag::HAS_RARE_STATE) {
+            meta.forget_joiner();
         }
         if let Some(handle) = self.handle.take() {
             handle.detach();
@@ -447,7 +466,8 @@ fn drop_outcome<T>(task: &mut Task<T>) {
 /// Watches the task: returns its outcome, once.
 ///
 /// # If dropped
-/// Nothing happens; the task continues, and can be awaited again.
+/// Nothing happens; the task continues, and can be awaited again. The waker of the last poll stays
+/// until another one replaces it, the task ends, or the handle is dropped.
 ///
 /// # Panics
 /// If the outcome was taken already.

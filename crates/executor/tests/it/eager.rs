@@ -1,8 +1,9 @@
 //! Eager spawns: the first step runs inside of `spawn`, and everything else is unchanged.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
-use picot_executor::Executor;
+use picot_executor::{Executor, Spawner, Task};
 
 use crate::trace::{Gate, Trace, quiet_panic, reports, yield_now};
 
@@ -46,33 +47,44 @@ fn a_body_that_suspends_continues_in_its_turns_as_the_same_task() {
     assert_eq!(trace.take(), ["before in Some(\"child\")", "spawned in Some(\"main\")", "after in Some(\"child\")"]);
 }
 
+picot_context::task_local! {
+    static HELD: SpawnsInDrop;
+}
+
+/// Spawns an eager task in its destructor.
+struct SpawnsInDrop(Spawner, Trace);
+
+impl Drop for SpawnsInDrop {
+    fn drop(&mut self) {
+        let trace = self.1.clone();
+        drop(self.0.build_task().eager().spawn(async move { trace.add("from the destructor") }));
+    }
+}
+
 #[test]
 fn the_outer_step_keeps_its_identity_its_budget_and_its_waiters() {
     let executor = Rc::new(Executor::new());
     let spawner = executor.spawner().clone();
     let (flag, trace) = (Gate::default(), Trace::default());
-    // Spawns eagerly from a destructor, while its own end and the wake of its joiner are pending.
-    struct SpawnsInDrop(picot_executor::Spawner, Trace);
-    impl Drop for SpawnsInDrop {
-        fn drop(&mut self) {
-            let trace = self.1.clone();
-            drop(self.0.build_task().eager().spawn(async move { trace.add("from the destructor") }));
-        }
-    }
-    let output = SpawnsInDrop(spawner.clone(), trace.clone());
+    // A local is dropped in the last step, when the joiner's wake is on its way.
+    let local = SpawnsInDrop(spawner.clone(), trace.clone());
     let task = executor.spawn({
         let flag = flag.clone();
         async move {
-            picot_context::budget::spend();
+            HELD.set(local);
             flag.wait().await;
-            output
         }
     });
     executor.run_until_stalled();
+    let joined = executor.spawn({
+        let trace = trace.clone();
+        async move { trace.add(task.await.is_ok()) }
+    });
+    executor.run_until_stalled();
     flag.open();
-    let joined = executor.block_on(async move { task.await.is_ok() });
-    assert!(joined);
-    assert_eq!(trace.take(), ["from the destructor"]);
+    executor.run_until_stalled();
+    assert!(joined.is_finished(), "the joiner was woken");
+    assert_eq!(trace.take(), ["from the destructor", "true"]);
 
     executor.block_on(async move {
         let main = picot_context::current().unwrap().id();
@@ -86,6 +98,25 @@ fn the_outer_step_keeps_its_identity_its_budget_and_its_waiters() {
         assert!(!child.await.unwrap(), "a step of its own has a budget of its own");
         assert_eq!(picot_context::current().unwrap().id(), main);
     });
+}
+
+/// After an eager spawn a task still finds its own metadata: it may enter a section, and a wait for
+/// itself is an error.
+#[test]
+fn the_outer_step_belongs_to_its_task_again() {
+    let executor = Rc::new(Executor::new());
+    let (spawner, own) = (executor.spawner().clone(), Rc::new(Cell::new(None)));
+    let (handle, trace): (Rc<Cell<Option<Task<()>>>>, _) = (own.clone(), Trace::default());
+    let inside = trace.clone();
+    own.set(Some(executor.spawn(async move {
+        drop(spawner.build_task().eager().spawn(async {}));
+        drop(spawner.exclusive().await);
+        inside.add("left the section");
+        let error = handle.take().unwrap().await.unwrap_err();
+        inside.add(error.to_string().contains("waits for itself"));
+    })));
+    executor.run_until_stalled();
+    assert_eq!(trace.take(), ["left the section", "true"]);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::thread;
 
+use picot_context::ManualHost;
 use picot_executor::{Executor, JoinError, RemoteTask, Task};
 
 use crate::trace::{Trace, quiet_panic, reports, yield_now};
@@ -157,6 +158,24 @@ fn an_error_that_nothing_takes_is_reported_once_however_it_is_lost() {
     }
 }
 
+/// The executor can no longer take the report, so it goes where reports of that thread go.
+#[test]
+fn an_error_that_is_dropped_on_another_thread_after_close_is_reported_there() {
+    let executor = Executor::new();
+    let reports = reports(&executor);
+    let task = spawn_remote(&executor);
+    executor.run_until_stalled();
+    executor.close();
+    let elsewhere = thread::spawn(move || {
+        let (host, _guard) = ManualHost::installed();
+        drop(task);
+        host.take_reports().iter().map(ToString::to_string).collect::<Vec<_>>()
+    });
+    let texts = elsewhere.join().unwrap();
+    assert!(texts.len() == 1 && texts[0].starts_with("task 1 (spawned at ") && texts[0].ends_with(LOST), "{texts:?}");
+    assert!(reports.take().is_empty());
+}
+
 #[test]
 fn the_report_names_the_task_its_place_and_the_error() {
     let executor = Executor::new();
@@ -176,13 +195,14 @@ fn the_report_names_the_task_its_place_and_the_error() {
     let texts = reports.take();
     assert!(texts.len() == 1 && texts[0].contains("a value of type ") && texts[0].contains("::Own, "), "{texts:?}");
 
-    // An error of another task is an error of the waiter, if the waiter returns it.
-    let child = executor.spawn(std::future::pending::<()>());
-    child.cancel("too slow");
+    // What another task has ended with is an error of the waiter's, if that returns it.
+    let child = executor.spawn_named("a\nchild", std::future::pending::<()>());
+    child.cancel("too\nslow");
     drop(executor.spawn(async move { Result::<(), JoinError>::Err(child.await.unwrap_err()) }));
     executor.run_until_stalled();
     let texts = reports.take();
-    assert!(texts.len() == 1 && texts[0].contains("was cancelled: too slow; await it"), "{texts:?}");
+    assert!(texts.len() == 1 && texts[0].contains("was cancelled: too\\nslow; await it"), "{texts:?}");
+    assert!(texts[0].contains("taken: a\\nchild (task "), "{texts:?}");
 }
 
 #[test]
@@ -219,4 +239,14 @@ fn a_join_error_becomes_an_io_error_that_contains_it() {
         assert!(inner.to_string().ends_with(text));
     }
     assert_eq!(reports.take(), [] as [String; 0], "the waits have claimed the panic");
+}
+
+#[test]
+fn no_text_of_others_breaks_the_line_of_an_error() {
+    let executor = Executor::new();
+    let task = executor.spawn_named("a\nname", std::future::pending::<()>());
+    task.cancel("a reason\nof a peer");
+    let text = executor.block_on(async { task.await.unwrap_err() }).to_string();
+    assert!(text.starts_with("a\\nname (task 1, spawned at "), "{text}");
+    assert!(text.ends_with("was cancelled: a reason\\nof a peer"), "{text}");
 }

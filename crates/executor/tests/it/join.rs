@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use picot_executor::{Executor, Task};
+use picot_testkit::WakeCount;
 
 use crate::trace::{Bomb, Gate, Trace, yield_now};
 
@@ -198,4 +199,53 @@ fn a_second_poll_with_the_same_waker_does_not_clone_it() {
     }
     assert_eq!(CLONES.take(), 1);
     drop((local, remote));
+}
+
+/// A waker may keep its task's memory, so a waiter that is gone leaves none at what it waited for.
+#[test]
+fn a_handle_that_is_dropped_leaves_no_waker_at_its_task() {
+    type Drops = (&'static str, fn(Task<()>, &WakeCount));
+    fn poll_by<F: Future + Unpin>(mut future: F, count: &WakeCount) {
+        assert!(count.poll(|cx| Pin::new(&mut future).poll(cx)).is_pending());
+    }
+    let ways: [Drops; 4] = [
+        ("a watch", |mut task, count| poll_by(&mut task, count)),
+        ("a wait", |task, count| poll_by(task.into_future(), count)),
+        ("a cancellation", |task, count| poll_by(task.cancel_and_wait("the test drops the wait"), count)),
+        ("a set's member", |task, count| task.wake_at_end(&count.waker())),
+    ];
+    for (what, drops) in ways {
+        for is_started in [false, true] {
+            let (executor, count, gate) = (Executor::new(), WakeCount::default(), Gate::default());
+            let inside = gate.clone();
+            let task = executor.spawn(async move { inside.wait().await });
+            if is_started {
+                executor.run_until_stalled();
+            }
+            drops(task, &count);
+            assert_eq!(count.holders(), 1, "{what}: the waker is dropped with the handle");
+            gate.open();
+            executor.run_until_stalled();
+            assert_eq!((count.get(), executor.spawner().task_count()), (0, 0), "{what}");
+        }
+    }
+}
+
+/// A watch ends without a trace of its own: the handle is still there, and with it the waker of the
+/// last poll. On the same executor that is a key, which keeps nothing alive.
+#[test]
+fn a_watch_that_is_dropped_keeps_no_task_of_the_same_executor() {
+    let (executor, gate) = (Executor::new(), Gate::default());
+    let (inside, held) = (gate.clone(), Rc::new(()));
+    let task = Rc::new(RefCell::new(executor.spawn(async move { inside.wait().await })));
+    let (watched, alive) = (task.clone(), held.clone());
+    let watcher = executor.spawn(async move {
+        let _alive = alive;
+        let watch = poll_fn(|cx| Pin::new(&mut &mut *watched.borrow_mut()).poll(cx).map(drop));
+        futures_lite::future::or(watch, yield_now()).await;
+    });
+    executor.run_until_stalled();
+    assert!(watcher.is_finished() && Rc::strong_count(&held) == 1);
+    gate.open();
+    assert_eq!(executor.run_until_stalled(), 1, "the task that was watched, and no other");
 }

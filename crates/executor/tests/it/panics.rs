@@ -332,20 +332,23 @@ fn values_dropped_in_a_last_step_cannot_reach_another_task_through_the_freed_slo
 
     /// Cancels, names and awaits the very task that is ending, when a new task may be in its slot.
     #[derive(Clone)]
-    struct Meddles(Rc<RefCell<Option<Task<()>>>>, Spawner, Trace);
+    struct Meddles(Rc<RefCell<Option<Task<()>>>>, Spawner, Trace, WakeCount);
     impl Drop for Meddles {
         fn drop(&mut self) {
             let Some(task) = self.0.take() else { return };
             let trace = self.2.clone();
-            drop(self.1.spawn_named("next", async move {
+            let next = self.1.spawn_named("next", async move {
                 yield_now().await;
                 trace.add("next ran");
-            }));
+            });
+            next.wake_at_end(&self.3.waker());
             self.2.add(format!("{} {} {:?}", task.is_finished(), task.cancel("late"), task.name()));
             let mut task = task;
             let waker = Waker::noop();
             let poll = Pin::new(&mut &mut task).poll(&mut Context::from_waker(waker));
             self.2.add(format!("{}", matches!(poll, Poll::Ready(Err(error)) if error.to_string().contains("itself"))));
+            drop(task);
+            *self.0.borrow_mut() = Some(next);
         }
     }
     picot_context::task_local! {
@@ -354,13 +357,15 @@ fn values_dropped_in_a_last_step_cannot_reach_another_task_through_the_freed_slo
     let (executor, trace) = (Executor::new(), Trace::default());
     let reports = reports(&executor);
     let own = Rc::new(RefCell::new(None));
-    let meddles = Meddles(own.clone(), executor.spawner().clone(), trace.clone());
+    let wakes = WakeCount::default();
+    let meddles = Meddles(own.clone(), executor.spawner().clone(), trace.clone(), wakes.clone());
     *own.borrow_mut() = Some(executor.spawn(async move {
         MEDDLES.set(meddles);
         yield_now().await;
     }));
     executor.run_until_stalled();
     assert_eq!(trace.take(), ["true false None", "true", "next ran"]);
+    assert_eq!(wakes.get(), 1, "the one that waits for the next task is still known");
     assert!(reports.take().is_empty());
     assert!(executor.spawner().tasks().is_empty());
 }

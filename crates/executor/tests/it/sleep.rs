@@ -9,8 +9,10 @@ use std::task::{Poll, Waker};
 use std::thread;
 
 use picot_context::{Cause, Kind, Origin, Report};
-use picot_executor::Executor;
+use picot_executor::{Executor, Hooks, Spawner};
 use picot_testkit::WakeCount;
+
+use crate::trace::Trace;
 
 const MANY: usize = if cfg!(miri) { 20 } else { 1000 };
 
@@ -160,7 +162,35 @@ fn a_guest_wait_is_interrupted_once_for_the_first_local_item_and_for_a_report() 
     scene.executor.end_guest_wait();
     drop(scene.executor.call_soon(|| ()));
     report();
-    assert_eq!(interrupts(), 3, "after the wait nothing interrupts");
+    assert_eq!(scene.push(MANY), 3, "after the wait nothing interrupts, from other threads neither");
+}
+
+/// The hooks of a guest's wait come in pairs, and what they queue comes before the wait.
+#[test]
+fn the_hooks_of_a_guests_wait_stand_around_it() {
+    struct Parks(Spawner, Trace, Cell<bool>);
+    impl Hooks for Parks {
+        fn park(&self) {
+            self.1.add("park");
+            if self.2.take() {
+                drop(self.0.call_soon(|| ()));
+            }
+        }
+
+        fn unpark(&self) {
+            self.1.add("unpark");
+        }
+    }
+    let (scene, trace) = (Scene::new(), Trace::default());
+    let spawner = scene.executor.spawner();
+    spawner.set_hooks(Rc::new(Parks(spawner.clone(), trace.clone(), Cell::new(true))));
+    assert!(!scene.executor.begin_guest_wait(), "the hook has queued something");
+    assert_eq!((trace.take().join(" "), scene.executor.run_until_stalled()), ("park unpark".to_string(), 1));
+    assert!(scene.executor.begin_guest_wait());
+    assert_eq!(trace.take(), ["park"]);
+    scene.executor.end_guest_wait();
+    assert_eq!(trace.take(), ["unpark"]);
+    assert_eq!(scene.interrupts.get(), 0);
 }
 
 #[test]
