@@ -21,6 +21,7 @@ use pin_project_lite::pin_project;
 use crate::contained::{self, Contained};
 use crate::cooperate::{Gate, is_spent};
 use crate::request::{CancelRequest, CancelToken, wake};
+use crate::visits::{Number, visit};
 
 /// A scope whose work can be cancelled as a whole (trio's `CancelScope`; what asyncio's `timeout`
 /// is made of).
@@ -76,7 +77,7 @@ struct Inner {
     /// Wakes the task that polls the run.
     runner: Cell<Option<Waker>>,
     /// The next outer scope, and the number of this scope among its children.
-    parent: RefCell<Option<(CancelScope, u64)>>,
+    parent: RefCell<Option<(CancelScope, Number)>>,
     children: RefCell<Children>,
 }
 
@@ -84,8 +85,8 @@ struct Inner {
 /// removed entries.
 #[derive(Default)]
 struct Children {
-    scopes: BTreeMap<u64, Weak<Inner>>,
-    last: u64,
+    scopes: BTreeMap<Number, Weak<Inner>>,
+    last: Number,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -447,7 +448,7 @@ impl CancelScope {
 
     /// Iterates over this scope and the outer ones, from the inside out.
     fn chain(&self) -> impl Iterator<Item = CancelScope> + use<> {
-        std::iter::successors(Some(self.clone()), CancelScope::parent)
+        std::iter::successors(Some(self.clone()), CancelScope::parent).inspect(|_| visit())
     }
 
     fn is_own(&self) -> bool {
@@ -484,6 +485,7 @@ impl CancelScope {
         let mut scopes = vec![self.clone()];
         let mut next = 0;
         while let Some(scope) = scopes.get(next) {
+            visit();
             let children: Vec<_> = scope.inner.children.borrow().scopes.values().filter_map(Weak::upgrade).collect();
             scopes.extend(children.into_iter().map(|inner| CancelScope { inner }));
             next += 1;
@@ -556,8 +558,7 @@ impl CancelScope {
         self.unlink();
         if let Some(outer) = outer {
             let mut children = outer.inner.children.borrow_mut();
-            children.last += 1;
-            let number = children.last;
+            let number = children.last.next();
             children.scopes.insert(number, Rc::downgrade(&self.inner));
             drop(children);
             let request = outer.request_info();
@@ -598,6 +599,7 @@ impl CancelScope {
 /// Updates `is_stopped_above` of each scope. `scopes` must list outer scopes before inner ones.
 fn refresh(scopes: &[CancelScope]) {
     for scope in scopes {
+        visit();
         let is_stopped = |parent: CancelScope| parent.inner.is_stopped_above.get() || parent.is_stopping();
         scope.inner.is_stopped_above.set(scope.parent().is_some_and(is_stopped));
     }

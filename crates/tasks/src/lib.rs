@@ -32,6 +32,7 @@ mod shield;
 mod start;
 mod supervised;
 mod timeout;
+mod visits;
 
 pub use cancel::{CancelError, CancelScope, RescheduleError, Run, effective_deadline};
 pub use child::{Child, ChildJoin};

@@ -10,6 +10,7 @@ use std::task::Waker;
 use slab::Slab;
 
 use crate::ready_list::{Key, ReadyList};
+use crate::visits::visit;
 
 /// The maximum of members that one poll of the owner polls. If more are ready, the owner first lets
 /// the rest of the loop run: 32 keeps the cost of a turn's overhead per member small, and a turn
@@ -92,6 +93,7 @@ impl<T> MemberSet<T> {
     #[inline]
     pub(crate) fn take(&mut self) -> Option<Taken<T>> {
         loop {
+            visit();
             let key = self.ready.pop()?;
             // The member may be taken out already, if its own poll polls the set again.
             if let Some((value, waker)) = self.members[key.index as usize].inside.take() {

@@ -15,6 +15,8 @@ use std::thread::{self, ThreadId};
 
 use slab::Slab;
 
+use crate::visits::visit;
+
 /// Identifies a member: the index of its slot, and its generation, which tells it from earlier
 /// members in that slot. Generations start at 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +55,7 @@ impl LocalQueue {
     /// Queues a member unless it is queued or gone.
     #[inline]
     fn push(&mut self, key: Key) {
+        visit();
         let (generation, is_queued) = &mut self.slots[key.index as usize];
         if *generation == key.generation && !std::mem::replace(is_queued, true) {
             self.ready.push_back(key);

@@ -11,6 +11,8 @@ use std::task::{Context, Poll, Waker, ready};
 use picot_context::{Escaped, Kind, Origin, Place, TaskInfo, budget, contain};
 use picot_loop::CancelReason;
 
+use crate::visits::Number;
+
 /// A request to cancel: its reason, the task that made it, and where.
 ///
 /// ```
@@ -132,8 +134,8 @@ struct TokenState {
 /// and it frees its memory.
 #[derive(Default)]
 struct Waiters {
-    wakers: BTreeMap<u64, Waker>,
-    last: u64,
+    wakers: BTreeMap<Number, Waker>,
+    last: Number,
 }
 
 impl CancelToken {
@@ -248,7 +250,7 @@ pub(crate) fn wake(waker: Waker) {
 pub struct TokenCancelled {
     state: Rc<TokenState>,
     /// The number among the waits.
-    key: Option<u64>,
+    key: Option<Number>,
 }
 
 impl TokenCancelled {
@@ -275,8 +277,7 @@ impl Future for TokenCancelled {
             return Poll::Ready(request);
         }
         let mut waiting = self.state.waiting.borrow_mut();
-        let key = self.key.unwrap_or(waiting.last + 1);
-        waiting.last = waiting.last.max(key);
+        let key = self.key.unwrap_or_else(|| waiting.last.next());
         let old = waiting.wakers.insert(key, waker);
         drop(waiting);
         self.key = Some(key);

@@ -25,6 +25,7 @@ use crate::member_set::{MemberSet, POLLS_PER_STEP, Taken};
 use crate::ready_list::ReadyList;
 use crate::request::{CancelRequest, CancelToken, wake};
 use crate::start::{Start, Started};
+use crate::visits::visit;
 
 /// Runs `body` with a [`Scope`] to spawn children, and waits until the body and all children have
 /// ended (asyncio's `TaskGroup`, trio's nursery).
@@ -573,9 +574,12 @@ impl<'env, E> Inner<'env, E> {
             self.token.peek().map_or(CancelReason::from("its scope has failed"), |request| request.reason().clone());
         let wakers: Vec<_> = {
             let members = self.members.borrow();
-            let is_swept = |member: &Member<'env, E>| match member {
-                Member::Body => true,
-                Member::Child(job) => job.record().sweep(&reason),
+            let is_swept = |member: &Member<'env, E>| {
+                visit();
+                match member {
+                    Member::Body => true,
+                    Member::Child(job) => job.record().sweep(&reason),
+                }
             };
             members.wakers().filter(|(member, _)| is_swept(member)).map(|(_, waker)| waker.clone()).collect()
         };

@@ -15,6 +15,7 @@ use crate::contained;
 use crate::cooperate::{Gate, is_spent};
 use crate::member_set::{MemberSet, Taken};
 use crate::ready_list::Key;
+use crate::visits::visit;
 
 /// A set of the loop's tasks (tokio's `JoinSet`; what asyncio passes to `wait`).
 ///
@@ -383,6 +384,7 @@ impl<T> JoinSet<T> {
     }
 
     fn poll_task(&mut self, mut taken: Taken<(TaskId, Task<T>)>) {
+        visit();
         let (id, task) = &mut taken.value;
         match Pin::new(&mut &mut *task).poll(&mut Context::from_waker(&taken.waker)) {
             Poll::Pending => self.members.put_back(taken),

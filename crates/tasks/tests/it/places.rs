@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use picot_executor::Executor;
 use picot_loop::{EventLoop, Instant, VirtualClock};
 use picot_tasks::{
     CancelScope, JoinSet, Scope, move_on_after, move_on_at, race, race_staggered, scope, shield, supervised, timeout,
@@ -68,17 +69,18 @@ fn what_needs_a_loop_says_where_it_was_called_without_one() {
     points_here(|| _ = JoinSet::new().spawn(pending::<()>()));
 
     let event_loop = EventLoop::builder().clock(&VirtualClock::new()).build().unwrap();
-    let (now, mut set) = event_loop.run_until_complete(async {
-        (Instant::now(), [picot_loop::spawn(pending::<()>())].into_iter().collect::<JoinSet<_>>())
-    }).unwrap();
+    let now = event_loop.run_until_complete(async { Instant::now() }).unwrap();
     drop(event_loop);
     names_this(timeout_at(now, pending::<()>()));
     names_this(move_on_at(now, pending::<()>()));
     names_this(CancelScope::with_deadline(now).run(pending::<()>()));
     names_this(race_staggered([pending::<Result<(), ()>>()], ms));
     names_this(race([] as [std::future::Ready<()>; 0]));
-    // A closed loop ends its tasks, so that the wait does not come to its limit.
-    drop(set.wait_all().limit(ms));
+    // A closed loop ends its tasks, so that a wait for them does not come to its limit. An executor
+    // without a loop runs its tasks all the same.
+    let executor = Executor::new();
+    let mut set: JoinSet<()> = [executor.spawn(pending())].into_iter().collect();
+    names_this(set.wait_all().limit(ms));
     let untouched = timeout(None, ready(1));
     assert!(pin!(untouched).poll(&mut Context::from_waker(Waker::noop())).is_ready(), "without a deadline it needs none");
 }

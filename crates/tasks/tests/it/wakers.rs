@@ -176,13 +176,13 @@ fn cases() -> Vec<(&'static str, Case)> {
         while started.borrow().is_none() {
             assert!(all.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         }
-        let future = slot.take().unwrap();
-        let keep = all;
-        Case {
-            future,
-            inside: Box::new(move || started.take().unwrap().ready(())),
-            later: Box::new(move || drop(keep)),
-        }
+        let start = slot.take().unwrap();
+        // The scope lives as long as the start: its end would end the start, too.
+        let future = Box::pin(async move {
+            let _all = all;
+            start.await;
+        });
+        Case { future, inside: Box::new(move || started.take().unwrap().ready(())), later: Box::new(|| ()) }
     };
     let many = |first: Door, second: Door| {
         (0..20).map(move |n| {
