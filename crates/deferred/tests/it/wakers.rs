@@ -210,3 +210,32 @@ fn a_waker_that_panics_in_its_clone_wake_or_drop_harms_no_other_waiter() {
         assert_eq!(host.take_reports().len(), 1, "{moment:?}");
     }
 }
+
+/// The drop of a waker that a poll replaces, and of one whose clone has settled what it waits for.
+#[test]
+fn a_waker_that_panics_when_it_is_replaced_or_not_needed_is_reported() {
+    for is_replaced in [true, false] {
+        let (host, _guard) = ManualHost::installed();
+        let deferred = Deferred::new();
+        let mut wait = deferred.promise().into_future();
+        let wakers = [0, 1].map(|_| waker(Arc::default()));
+        let mut poll = |number: usize| Pin::new(&mut wait).poll(&mut Context::from_waker(&wakers[number]));
+        let panic: fn() = || std::panic::resume_unwind(Box::new("in the waker"));
+        let panics = move || Some((Moment::Drop, 0, Box::new(panic) as Action));
+        if is_replaced {
+            assert!(poll(0).is_pending());
+            ACTION.set(panics());
+            assert!(poll(1).is_pending());
+            deferred.resolve(1);
+        } else {
+            let inner = deferred.clone();
+            let settles = move || {
+                inner.resolve(1);
+                ACTION.set(panics());
+            };
+            ACTION.set(Some((Moment::Clone, 0, Box::new(settles))));
+        }
+        assert_eq!(poll(1), Poll::Ready(Ok(1)));
+        assert_eq!(host.take_reports().len(), 1, "replaced: {is_replaced}");
+    }
+}
