@@ -360,10 +360,8 @@ impl<T, O: Order<T>> Queue<T, O> {
     #[doc(alias = "full")]
     pub fn is_full(&self) -> bool {
         // The items count for themselves: the room of a closed queue is open, so that no `put`
-        // waits.
-        self.capacity.is_some_and(|capacity| self.len() >= capacity)
-            || self.room.available() == 0
-            || !self.room.waiters.is_empty()
+        // waits. Room that a notified `put` has yet to use is taken.
+        self.capacity.is_some_and(|capacity| self.len() >= capacity) || self.room.available() == 0
     }
 
     /// Returns the most items that the queue takes; `None` without bounds.

@@ -5,12 +5,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::num::NonZeroU64;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
-use picot_context::{Kind, ManualHost, budget};
+use picot_context::{Kind, ManualHost, Step, TaskId, budget, enter};
 use picot_sync::{Barrier, Condvar, Event, Mutex, Queue, Semaphore, oneshot, waiting, watch};
 
 use crate::hands::{Hand, Tasks, yield_now};
@@ -256,22 +257,24 @@ enum Moment {
     Drop,
 }
 
-/// What a waker does at a moment of its life.
+/// What a waker does at moments of its life.
 #[derive(Default)]
 struct Hooks {
-    hook: RefCell<Option<(Moment, Fulfil)>>,
+    hooks: RefCell<Vec<(Moment, Fulfil)>>,
     called: Cell<u32>,
     wakes: Cell<u32>,
 }
 
 impl Hooks {
     fn set(&self, moment: Moment, hook: Fulfil) {
-        *self.hook.borrow_mut() = Some((moment, hook));
+        self.hooks.borrow_mut().push((moment, hook));
     }
 
-    /// Calls the hook, which is called once.
+    /// Calls a hook, which is called once.
     fn call(&self, moment: Moment) {
-        let hook = self.hook.borrow_mut().take_if(|(at, _)| *at == moment);
+        let mut hooks = self.hooks.borrow_mut();
+        let hook = hooks.iter().position(|(at, _)| *at == moment).map(|index| hooks.remove(index));
+        drop(hooks);
         if let Some((_, hook)) = hook {
             self.called.set(self.called.get() + 1);
             hook();
@@ -392,6 +395,25 @@ fn a_panic_in_a_waker_reaches_no_waiter_and_loses_nothing() {
         }));
         assert_eq!(unwound.unwrap_err().downcast_ref(), Some(&"outside"), "{}", entry.name);
         assert_eq!(host.take_reports().len(), 1, "{}", entry.name);
+
+        // A clone that brings about what is awaited is not needed, and its drop panics. With the
+        // budget spent, the wait is in line already and ends at a later poll.
+        for is_spent in [false, true] {
+            let hooks = Rc::new(Hooks::default());
+            HOOKS.set(hooks.clone());
+            let (mut future, fulfil) = (entry.waits)();
+            hooks.set(Moment::Clone, fulfil.clone());
+            hooks.set(Moment::Drop, Rc::new(|| resume_unwind(Box::new("in a waker"))));
+            let step = Step::task(TaskId::new(NonZeroU64::MIN), Location::caller());
+            let entered = enter(step, None);
+            (0..if is_spent { budget::PER_STEP } else { 0 }).for_each(|_| budget::spend());
+            let has_ended = poll(&mut future, 1).is_ready();
+            drop(entered);
+            assert!(has_ended || ends(&mut future, &hooks, 0), "{}", entry.name);
+            drop(future);
+            let reports = host.take_reports();
+            assert!(reports.iter().all(|report| report.origin.kind == Kind::Waker), "{}", entry.name);
+        }
 
         // A clone that panics is the poll's panic; the next poll finds all as it was.
         let hooks = Rc::new(Hooks::default());

@@ -204,6 +204,21 @@ fn the_last_comes_first() {
 }
 
 #[test]
+fn a_queue_is_full_while_its_items_or_those_to_be_put_next_take_its_room() {
+    let queue = Queue::new(1);
+    queue.try_put(1).unwrap();
+    let mut put = Hand::pending(queue.put(2));
+    assert_eq!(queue.try_get(), Ok(1));
+    assert!(queue.is_full() && queue.is_empty(), "the room is that of the `put` that was notified");
+    assert_eq!(queue.try_put(3), Err(TryPutError::Full { item: 3, capacity: 1 }));
+    put.ready().unwrap();
+    queue.close();
+    assert!(queue.is_full(), "a closed queue still holds its items");
+    assert_eq!(now(queue.get()), Some(2));
+    assert!(!queue.is_full());
+}
+
+#[test]
 fn in_one_without_bounds_nobody_waits_for_room() {
     let queue = Queue::unbounded();
     (0..1000).for_each(|n| now(queue.put(n)).unwrap());
