@@ -286,8 +286,7 @@ impl Ready<'_> {
         old.into_iter().for_each(drop_contained);
         state.arm(inner)?;
         // What was called on the way is foreign, and may have brought the event before this was in
-        // its place.
-        inner.check()?;
+        // its place. If it has closed the reactor, that has woken this.
         if state.is_known_ready(self.direction) { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use picot_context::Closed;
-use picot_reactor::{Direction, Readiness, ReadyList, Source};
+use picot_reactor::{Direction, Reactor, Readiness, ReadyList, Source};
 
 use crate::drivers::drivers;
 use crate::support::{WakeCount, fill, pair, reactor, registered, wait_until, waker_fn};
@@ -51,12 +51,11 @@ fn every_waiter_is_woken_and_every_operation_is_an_error() {
                 assert!(counts[2].poll(|cx| future.as_mut().poll(cx)).is_pending());
                 futures.push(future);
             }
-            let other = reactor.clone();
-            if drops_the_handle {
-                drop((reactor, other));
-            } else {
-                reactor.close();
-                reactor.close();
+            let kept = (!drops_the_handle).then(|| reactor.clone());
+            drop(reactor);
+            if let Some(other) = &kept {
+                other.close();
+                other.close();
                 assert!(other.is_closed());
                 assert_eq!((other.sources(), other.waiting()), (0, 1), "the list's owner waits until its source goes");
                 assert!(is_closed(other.wait(None)));
@@ -67,6 +66,7 @@ fn every_waiter_is_woken_and_every_operation_is_an_error() {
             assert!(owner.poll(|cx| list.poll_take(cx, &mut tokens)).is_ready());
             assert_eq!(tokens.last(), Some(&7));
             peer.write_all(b"x").unwrap();
+            let waiting = kept.as_ref().map(Reactor::waiting);
             for source in [&source, &listed, &fresh] {
                 source.assume_ready(Direction::Read);
                 for direction in directions {
@@ -79,6 +79,7 @@ fn every_waiter_is_woken_and_every_operation_is_an_error() {
                     assert!(is_closed(source.check(direction)));
                 }
             }
+            assert_eq!(kept.as_ref().map(Reactor::waiting), waiting, "what has failed at once waits for nothing");
             for future in &mut futures {
                 assert!(is_closed_at_once(owner.poll(|cx| future.as_mut().poll(cx))));
             }
