@@ -114,4 +114,19 @@ mod tests {
         assert_eq!(told.borrow().len(), 1);
         assert!(told.borrow()[0].contains("bomb"), "{told:?}");
     }
+
+    #[test]
+    fn a_wait_that_is_dropped_leaves_no_waker() {
+        let (signal, count) = (Signal::default(), WakeCount::default());
+        let mut waits: Vec<_> = (0..3).map(|_| signal.until(|| false)).collect();
+        waits.iter_mut().for_each(|wait| assert!(count.poll(|cx| Pin::new(wait).poll(cx)).is_pending()));
+        drop(waits.remove(1));
+        assert_eq!((count.holders(), signal.waiters.borrow().len()), (3, 2));
+        signal.notify();
+        // The number of a wait of an earlier round may be another's by now.
+        let mut other = signal.until(|| false);
+        assert!(count.poll(|cx| Pin::new(&mut other).poll(cx)).is_pending());
+        drop(waits);
+        assert_eq!((count.holders(), count.get()), (2, 2));
+    }
 }

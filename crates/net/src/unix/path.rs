@@ -4,16 +4,21 @@
 //! A path outlives its process unless it is removed. As in asyncio since Python 3.13, a socket
 //! removes its path at its end, unless another socket has taken that meanwhile, and a socket that a
 //! process left behind is replaced. Before that, the kernel is asked whether a process still has
-//! it: two servers that were started by mistake would take each other's path otherwise.
+//! it: two servers that were started by mistake would take each other's path otherwise. The question
+//! and the removal are two system calls, so a lock on the folder holds them together: otherwise a
+//! second server could remove the socket that a first one has bound in between.
 
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{self, Path, PathBuf};
 use std::process;
+use std::thread;
+use std::time::Duration;
 
+use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -59,12 +64,34 @@ pub(crate) fn bind(path: &Path, kind: Type) -> io::Result<(Socket, Option<OwnedP
     match socket.bind(&address) {
         // An abstract name ends with its socket, so none is left behind.
         Err(error) if error.kind() == io::ErrorKind::AddrInUse && address.as_pathname().is_some() => {
+            let _lock = lock_folder(path)?;
             make_room(path, &address)?;
             socket.bind(&address)?;
         }
         bound => bound?,
     }
     Ok((socket, OwnedPath::new(path)))
+}
+
+/// Locks the folder of `path` against other sockets of this crate that replace one there, also those
+/// of other processes, until what this returns is dropped. `None` if the folder cannot be opened for
+/// reading, or is on a file system without locks.
+///
+/// # Errors
+/// If another process holds the lock for long. It needs some microseconds, so it was stopped, or it
+/// locks the folder on purpose. Blocking would hand the loop over to it.
+fn lock_folder(path: &Path) -> io::Result<Option<File>> {
+    const TRIES: u32 = 100;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let Ok(folder) = File::open(folder) else { return Ok(None) };
+    for _ in 0..TRIES {
+        match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(Some(folder)),
+            Err(Errno::WOULDBLOCK | Errno::INTR) => thread::park_timeout(Duration::from_millis(1)),
+            Err(_) => return Ok(None),
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::AddrInUse, "another process keeps the folder locked, so none can be replaced"))
 }
 
 /// Removes a socket that a process left at `path`. An error says what is there otherwise.
@@ -154,4 +181,57 @@ impl Drop for OwnedPath {
 fn file_id(path: &Path) -> Option<(u64, u64)> {
     let metadata = fs::symlink_metadata(path).ok()?;
     Some((metadata.dev(), metadata.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use picot_testkit::Folder;
+
+    use super::*;
+
+    /// A path at which a process has left its socket.
+    fn left_behind(folder: &Folder) -> PathBuf {
+        let path = folder.path().join("socket");
+        bind(&path, Type::STREAM).unwrap().1.unwrap().leave();
+        path
+    }
+
+    #[test]
+    fn what_was_left_behind_is_not_replaced_while_another_replaces_it() {
+        let folder = Folder::new("net-path-locked");
+        let path = left_behind(&folder);
+        let before = file_id(&path).unwrap();
+        let lock = lock_folder(&path).unwrap().unwrap();
+        let error = bind(&path, Type::STREAM).unwrap_err();
+        assert!(error.to_string().contains("another process keeps the folder locked"), "{error}");
+        assert_eq!(file_id(&path), Some(before));
+        drop(lock);
+        let (_socket, owned) = bind(&path, Type::STREAM).unwrap();
+        assert_eq!(owned.unwrap().id, file_id(&path));
+    }
+
+    /// Of several that bind at once, one gets the path, and the others the error that it is there.
+    #[test]
+    fn servers_that_start_at_once_do_not_take_each_others_path() {
+        for round in 0..50 {
+            let folder = Folder::new(&format!("net-path-race-{round}"));
+            let path = left_behind(&folder);
+            let (sender, results) = mpsc::channel();
+            thread::scope(|scope| {
+                for _ in 0..4 {
+                    let (sender, path) = (sender.clone(), &path);
+                    scope.spawn(move || sender.send(bind(path, Type::STREAM)).unwrap());
+                }
+            });
+            drop(sender);
+            let (bound, refused): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
+            assert_eq!((bound.len(), refused.len()), (1, 3), "round {round}");
+            assert!(has_owner(&address(&path).unwrap()).unwrap(), "round {round}: the path is that of the first");
+            for error in refused.into_iter().filter_map(Result::err) {
+                assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "round {round}: {error}");
+            }
+        }
+    }
 }

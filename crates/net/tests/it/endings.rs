@@ -2,12 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
 
 use futures_lite::AsyncReadExt;
 use futures_lite::future::poll_once;
 use picot_loop::{EventLoop, LoopHandle, spawn};
 use picot_net::{BufferedProtocol, Connections, Eof, Protocol, TcpStream, Transport};
+use picot_testkit::WakeCount;
 
 use crate::trace::{Trace, connected, rest, seen, soon};
 use crate::{pair, run};
@@ -554,6 +556,31 @@ fn a_connection_that_is_added_after_its_loop_was_closed_is_closed() {
     // A wait for the end returns at once.
     let waiting = futures_lite::future::zip(transport.closed(), connections.wait_empty());
     assert!(futures_lite::future::block_on(poll_once(waiting)).is_some());
+}
+
+#[test]
+fn a_loop_that_closes_ends_the_waits_for_its_connections() {
+    let event_loop = EventLoop::new().unwrap();
+    let (connections, transport, _client) = event_loop
+        .run_until_complete(async {
+            let (client, server) = pair().await?;
+            let connections = Connections::new()?;
+            let transport = connections.adopt(server, Trace::default());
+            io::Result::Ok((connections, transport, client.into_std()))
+        })
+        .unwrap()
+        .unwrap();
+    let counts = [WakeCount::default(), WakeCount::default()];
+    let mut waits: [Pin<Box<dyn Future<Output = ()>>>; 2] =
+        [Box::pin(connections.wait_empty()), Box::pin(transport.closed())];
+    for (wait, count) in waits.iter_mut().zip(&counts) {
+        assert!(count.poll(|cx| wait.as_mut().poll(cx)).is_pending());
+    }
+    event_loop.close().unwrap();
+    for (wait, count) in waits.iter_mut().zip(&counts) {
+        assert_eq!(count.get(), 1);
+        assert!(count.poll(|cx| wait.as_mut().poll(cx)).is_ready());
+    }
 }
 
 #[test]

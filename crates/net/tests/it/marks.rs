@@ -316,11 +316,6 @@ macro_rules! is_readable_after_a_short_read {
 /// sockets that this crate made.
 #[test]
 fn a_short_read_is_trusted_for_plain_tcp_that_this_crate_made() {
-    // poll(2) is level-triggered and reports a level on every request; there the reactor decides
-    // alone.
-    if cfg!(polling_test_poll_backend) {
-        return;
-    }
     run(async {
         for (kind, is_trusted) in [("accepted", true), ("connected", true), ("handed in", false)] {
             let (stream, peer) = tcp_of(kind).await?;

@@ -4,6 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use futures_lite::future::{block_on, poll_once};
 use futures_lite::{AsyncRead, AsyncReadExt, AsyncWriteExt, StreamExt};
-use picot_loop::{Instant, spawn, yield_now};
+use picot_loop::{EventLoop, Instant, spawn, yield_now};
 use picot_net::{
     ConnectOptions, Connections, Reader, Resolve, Resolving, Server, TcpListener, TcpStream, UdpSocket, Writer, duplex,
     lookup,
@@ -502,5 +503,41 @@ struct Flag(std::sync::atomic::AtomicBool);
 impl std::task::Wake for Flag {
     fn wake(self: std::sync::Arc<Self>) {
         self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+/// Outside of a run, a waker may make turns of the loop, in which the wait is fulfilled.
+#[test]
+fn a_turn_that_a_waker_makes_is_not_lost_to_a_wait_for_an_empty_set() {
+    for call in [Call::Clone, Call::Drop] {
+        let event_loop = Rc::new(EventLoop::new().unwrap());
+        let (connections, _peer) = event_loop
+            .run_until_complete(async {
+                let (peer, stream) = pair().await?;
+                let connections = Rc::new(Connections::new()?);
+                connections.adopt(stream, Trace::default());
+                yield_now().await;
+                io::Result::Ok((connections, peer.into_std()))
+            })
+            .unwrap()
+            .unwrap();
+        let (inside, set) = (event_loop.clone(), connections.clone());
+        let turns = move || {
+            set.abort_all();
+            while !set.is_empty() {
+                inside.turn(Some(Duration::ZERO)).unwrap();
+            }
+        };
+        HOOK.set(Some((call, Box::new(turns))));
+        WAKES.set(0);
+        let mut wait = Box::pin(connections.wait_empty());
+        // A waker that is dropped is one that the wait has cloned.
+        let mut poll = |number| {
+            let waker = ManuallyDrop::new(waker(number));
+            wait.as_mut().poll(&mut Context::from_waker(&waker)).is_ready()
+        };
+        let is_over = poll(0) || (call == Call::Drop && poll(1));
+        assert!(connections.is_empty(), "{call:?}: the waker has acted");
+        assert!(is_over || (WAKES.get() > 0 && poll(2)), "{call:?}: the wake is lost");
     }
 }
