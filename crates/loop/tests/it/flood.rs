@@ -54,9 +54,10 @@ fn sleeps_end_while_threads_flood_the_loop_without_a_bound() {
         while ran.load(Ordering::Relaxed) < 1_000 {
             sleep(Duration::from_millis(1)).await;
         }
-        let before = metrics.snapshot();
+        let (before, ran_before) = (metrics.snapshot(), ran.load(Ordering::Relaxed));
         sleep(Duration::from_millis(5)).await;
         let after = metrics.snapshot();
+        assert!(ran.load(Ordering::Relaxed) > ran_before, "the flood goes on");
         (after.turns - before.turns, after.steps - before.steps)
     });
     is_over.store(true, Ordering::Relaxed);

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use picot_deferred::Deferred;
 use picot_loop::{
-    Cause, EventLoop, Instant, Kind, LoopHandle, Origin, Report, exclusive, sleep, sleep_until, yield_now,
+    Cause, EventLoop, Hooks, Instant, Kind, LoopHandle, Origin, Report, exclusive, sleep, sleep_until, yield_now,
 };
 use picot_sync::{Mutex, Queue};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -182,6 +182,32 @@ fn an_idle_host_is_not_woken() {
     }
     assert_eq!(event_loop.turn(Some(Duration::ZERO)), Ok(0));
     assert_ne!(is_readable(&event_loop), Some(true), "a turn without steps wakes no host");
+}
+
+/// A host may ask several times before it waits. That is one wait.
+#[test]
+fn a_host_that_asks_again_begins_its_wait_anew() {
+    struct Parks(Rc<Cell<i32>>);
+    impl Hooks for Parks {
+        fn park(&self) {
+            self.0.set(self.0.get() + 1);
+        }
+
+        fn unpark(&self) {
+            self.0.set(self.0.get() - 1);
+        }
+    }
+    let event_loop = EventLoop::new().unwrap();
+    let parked = Rc::new(Cell::new(0));
+    event_loop.handle().set_hooks(Rc::new(Parks(parked.clone())));
+    for _ in 0..3 {
+        assert_eq!(event_loop.next_timeout(), None);
+        assert_eq!(parked.get(), 1);
+    }
+    event_loop.handle().call_soon(|| ());
+    assert_ne!(is_readable(&event_loop), Some(false));
+    assert_eq!(event_loop.turn(Some(Duration::ZERO)), Ok(1));
+    assert_eq!(parked.get(), 0);
 }
 
 #[test]
