@@ -65,7 +65,7 @@ fn dependencies_point_downwards_and_leaves_do_not_know_each_other() {
         ("macros", &[]),
         ("net", &["context", "loop", "reactor"]),
         ("picot", &["deferred", "loop", "macros", "net", "process", "sync", "tasks"]),
-        ("process", &["context", "loop", "net", "reactor"]),
+        ("process", &["context", "loop", "net", "reactor", "tasks"]),
         ("reactor", &["context"]),
         ("sync", &["context"]),
         ("tasks", &["context", "loop"]),

@@ -20,7 +20,7 @@ use picot::net::{
     UdpOptions, UdpSocket, UnixDatagram, UnixListener, UnixStream, Writer, connect_protocol, duplex, lookup,
     open_connection, open_unix_connection, start_server,
 };
-use picot::process::pipe;
+use picot::process::{pipe, stdin, stdout};
 use picot::sync::{Barrier, Condvar, Event, Mutex, Queue, Semaphore, oneshot, watch};
 use picot::task::{JoinSet, as_completed, gather, gather_settled, race, race_staggered, scope, shield, supervised};
 use picot::task::{Scope, Supervisor};
@@ -748,6 +748,19 @@ fn of_process() -> Vec<Entry> {
             drop(reader);
             while beat.goes_on() {
                 writer.closed().await.unwrap();
+            }
+        }),
+        // What the standard input is depends on where the tests run; without bytes, that is all the same.
+        at_once!("process::Stdin::read", |beat| {
+            let mut stdin = stdin().unwrap();
+            while beat.goes_on() {
+                stdin.read(&mut []).await.unwrap();
+            }
+        }),
+        at_once!("process::write_all", |beat| {
+            let mut stdout = stdout().unwrap();
+            while beat.goes_on() {
+                stdout.write_all(b"").await.unwrap();
             }
         }),
     ]

@@ -36,6 +36,7 @@ struct State {
     /// Whether the handler does what the default would do. `None` if the default was not the
     /// disposition before.
     does_default: Option<Arc<AtomicBool>>,
+    is_ignored: bool,
 }
 
 /// The dispositions belong to the process, and so does this.
@@ -103,7 +104,7 @@ impl State {
                 flag::register_conditional_shutdown(raw, raw.saturating_add(128), Arc::clone(flag))?;
             }
         }
-        Ok(State { registrations: 0, does_default })
+        Ok(State { registrations: 0, does_default, is_ignored: previous == Previous::Ignored })
     }
 
     fn set_default(&self, value: bool) {
@@ -126,6 +127,14 @@ fn check(signal: Signal) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, format!("cannot listen to {signal}: {why}")))
 }
 
+/// Returns whether the process ignored `signal` before this crate listened to it.
+pub(crate) fn is_ignored(signal: Signal) -> bool {
+    match states().get(&signal) {
+        Some(state) => state.is_ignored,
+        None => previous(signal) == Previous::Ignored,
+    }
+}
+
 /// Reads the disposition of a signal.
 ///
 /// The system call for it needs unsafe code. Linux shows the same in a file. Elsewhere, and without
@@ -142,5 +151,37 @@ fn previous(signal: Signal) -> Previous {
         (_, Some(true)) => Previous::Handled,
         (None, None) if signal == Signal::PIPE => Previous::Ignored,
         _ => Previous::Default,
+    }
+}
+
+/// Has the first arrival of any of `signals` put the default of all of them in force, inside of the
+/// handler: the second ends the process even if the loop is stuck.
+///
+/// Each of them must have a registration. Dropping the guard ends it.
+pub(crate) fn default_after_first(signals: &[Signal]) -> io::Result<DefaultAfterFirst> {
+    let states = states();
+    let mut guard = DefaultAfterFirst { signals: signals.to_vec(), actions: Vec::new() };
+    for signal in signals {
+        for other in signals.iter().filter_map(|other| states.get(other)?.does_default.as_ref()) {
+            // After the action that reads the flag: that one was registered with the state.
+            guard.actions.push(flag::register(signal.as_raw(), Arc::clone(other))?);
+        }
+    }
+    Ok(guard)
+}
+
+/// Made by [`default_after_first`].
+pub(crate) struct DefaultAfterFirst {
+    signals: Vec<Signal>,
+    actions: Vec<SigId>,
+}
+
+impl Drop for DefaultAfterFirst {
+    fn drop(&mut self) {
+        self.actions.drain(..).for_each(|action| _ = unregister(action));
+        let states = states();
+        for state in self.signals.iter().filter_map(|signal| states.get(signal)) {
+            state.set_default(state.registrations == 0);
+        }
     }
 }

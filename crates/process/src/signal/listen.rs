@@ -62,7 +62,7 @@ pub fn signals(signals: impl IntoIterator<Item = Signal>) -> io::Result<Signals>
 ///
 /// It listens from its first poll to its end. After it, a second Ctrl-C ends the process, unless
 /// another listener is left. To run a program that ends well on Ctrl-C, see
-/// `#[picot::main(interrupt)]`.
+/// [`Interrupt`](crate::Interrupt).
 ///
 /// # Errors
 /// As for [`signal()`].
@@ -198,9 +198,10 @@ mod unix {
                 return Poll::Ready(item);
             }
             // A waker may run user code in its clone and its drop, so nothing is borrowed meanwhile.
-            let waker = cx.waker().clone();
-            let old = self.inbox.waker.replace(Some(waker));
-            drop(old);
+            let known = self.inbox.waker.take();
+            let waker = known.filter(|known| known.will_wake(cx.waker()));
+            let waker = waker.unwrap_or_else(|| cx.waker().clone());
+            self.inbox.waker.replace(Some(waker));
             // That code may have closed the loop.
             self.inbox.take().map_or(Poll::Pending, Poll::Ready)
         }

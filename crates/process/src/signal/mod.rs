@@ -1,7 +1,7 @@
 //! Signals of the operating system.
 
 #[cfg(unix)]
-mod disposition;
+pub(crate) mod disposition;
 mod handler;
 #[cfg(unix)]
 mod hub;

@@ -2,7 +2,9 @@
 //! on the portable reactor path as well, under `--cfg polling_test_poll_backend`.
 #![cfg(unix)]
 
+mod interrupt;
 mod pipes;
 mod program;
 mod run;
 mod signals;
+mod stdio;

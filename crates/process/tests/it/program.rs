@@ -7,7 +7,9 @@ use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{self, Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Once};
 use std::thread;
 use std::time::Duration;
 
@@ -45,12 +47,13 @@ pub(crate) fn start_after<F: FnOnce()>(script: &str, body: F) -> Program {
     start_by(body, |command| {
         let mut shell = Command::new("sh");
         shell.args(["-c", &format!("{script}; exec \"$@\""), "sh"]).arg(command.get_program()).args(command.get_args());
+        shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         shell
     })
 }
 
-/// As [`start`], by another command.
-fn start_by<F: FnOnce()>(body: F, change: impl FnOnce(Command) -> Command) -> Program {
+/// As [`start`], with changes to the command, whose streams are pipes.
+pub(crate) fn start_by<F: FnOnce()>(body: F, change: impl FnOnce(Command) -> Command) -> Program {
     let name = type_name::<F>();
     let name = name.split_once("::").expect("a path").1;
     let name = name.split("::{{closure}}").next().expect("a first part");
@@ -58,11 +61,11 @@ fn start_by<F: FnOnce()>(body: F, change: impl FnOnce(Command) -> Command) -> Pr
         body();
         process::exit(0);
     }
+    let_programs_be_interrupted();
     let mut command = Command::new(env::current_exe().unwrap());
     command.args(["--exact", name, "--nocapture", "--test-threads=1"]);
-    let mut command = change(command);
-    command.env(VARIABLE, name);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = change(command).env(VARIABLE, name).spawn().unwrap();
     let (sender, lines) = mpsc::channel();
     // On a thread, so that waiting for a line has an end.
     let stdout = BufReader::new(child.stdout.take().unwrap());
@@ -76,6 +79,16 @@ fn start_by<F: FnOnce()>(body: F, change: impl FnOnce(Command) -> Command) -> Pr
         }
     });
     Program { child, lines }
+}
+
+/// Gives the programs the default for `SIGINT`, which a shell ignores for its jobs in the background:
+/// a signal that has a handler here has the default again in programs that are executed.
+fn let_programs_be_interrupted() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let always = Arc::new(AtomicBool::new(true));
+        signal_hook::flag::register_conditional_default(Signal::INT.as_raw(), always).unwrap();
+    });
 }
 
 /// A program that runs beside its test, and is killed with it.

@@ -110,12 +110,12 @@ fn the_default_returns_with_the_last_listener_of_all_loops_and_not_before() {
                 assert_eq!(stream.recv().await, Some(Signal::TERM));
             });
         });
+        other.wait(); // it listens
         picot_loop::run(async {
             let (one, two) = (signal(Signal::TERM).unwrap(), signal(Signal::TERM).unwrap());
             drop(one);
             drop(two);
         });
-        other.wait();
         raise(Raw::TERM);
         thread.join().unwrap();
         wait_for_the_end();
