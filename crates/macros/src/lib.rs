@@ -17,11 +17,45 @@ use syn::{ItemFn, parse_macro_input};
 /// }
 /// ```
 ///
+/// With `interrupt`, the program ends well on Ctrl-C: the body is dropped, so that destructors run,
+/// and the process exits with status 130; a second Ctrl-C ends it in the default way. A function
+/// with a parameter gets a `picot::task::CancelToken`, which notifies it, and may go on to clean
+/// up. The details are those of `picot::process::Interrupt`.
+///
+/// ```
+/// use picot::task::CancelToken;
+///
+/// #[picot::main(interrupt)]
+/// async fn main(interrupt: CancelToken) {
+///     let work = async { println!("works, until Ctrl-C is pressed") };
+///     let interrupted = async { println!("ends: {}", interrupt.cancelled().await) };
+///     picot::race((work, interrupted)).await;
+///     println!("cleans up");
+/// }
+/// ```
+///
+/// Arguments, separated by commas:
+/// - `interrupt`: end well on Ctrl-C (`SIGINT`).
+/// - `terminate`: with `interrupt`, do the same on `SIGTERM`; the status is 143.
+/// - `grace = …`: with `interrupt`, the time to clean up; a `Duration`, 5 s unless set.
+///
 /// For a loop with options, build an `EventLoop` in a plain `fn main`.
+///
+/// Without `interrupt`, there is no token, and the other arguments mean nothing:
+///
+/// ```compile_fail
+/// #[picot::main]
+/// async fn main(interrupt: picot::task::CancelToken) {}
+/// ```
+///
+/// ```compile_fail
+/// #[picot::main(terminate)]
+/// async fn main() {}
+/// ```
 #[proc_macro_attribute]
 pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let function = parse_macro_input!(item as ItemFn);
-    match expand(&arguments.into(), function) {
+    match expand_main(arguments.into(), function) {
         Ok(tokens) => tokens.into(),
         Err(error) => error.into_compile_error().into(),
     }
@@ -65,21 +99,39 @@ pub fn test(arguments: TokenStream, item: TokenStream) -> TokenStream {
     }
 }
 
-fn expand(arguments: &proc_macro2::TokenStream, function: ItemFn) -> syn::Result<proc_macro2::TokenStream> {
+fn expand_main(arguments: proc_macro2::TokenStream, function: ItemFn) -> syn::Result<proc_macro2::TokenStream> {
     let ItemFn { attrs, vis, mut sig, block } = function;
-    if !arguments.is_empty() {
-        let message = "`#[picot::main]` takes no arguments; for options, build an `EventLoop` in a plain `fn main`";
-        return Err(syn::Error::new(arguments.span(), message));
-    }
+    let place = arguments.span();
+    let MainArguments { interrupt, terminate, grace } = syn::parse2(arguments)?;
     make_sync(&mut sig, "`#[picot::main]` is for an `async fn`")?;
-    if !sig.inputs.is_empty() {
-        return Err(syn::Error::new(sig.inputs.span(), "a `main` function has no parameters"));
+    if !interrupt && (terminate || grace.is_some()) {
+        let message = "`terminate` and `grace` are options of `interrupt`: write `#[picot::main(interrupt, …)]`";
+        return Err(syn::Error::new(place, message));
     }
+    let mut parameters = std::mem::take(&mut sig.inputs).into_iter();
+    let token = match (parameters.next(), parameters.next()) {
+        (None, _) => None,
+        (Some(syn::FnArg::Typed(parameter)), None) if interrupt => Some(parameter),
+        (Some(parameter), _) => {
+            let message = "a `main` function has no parameters; with `#[picot::main(interrupt)]` it may have one, which \
+                           gets the token that notifies it";
+            return Err(syn::Error::new(parameter.span(), message));
+        }
+    };
     // Spanned at the body, so that the place of the root task is where the program's own code is.
-    Ok(quote_spanned! { block.span() =>
+    let span = block.span();
+    let options = terminate.then(|| quote_spanned!(span => .terminate()));
+    let grace = grace.map(|time| quote_spanned!(time.span() => .grace(#time)));
+    let options = quote_spanned!(span => ::picot::process::Interrupt::new() #options #grace);
+    let body = match token {
+        None if !interrupt => quote_spanned!(span => ::picot::run(async #block)),
+        None => quote_spanned!(span => #options.run(async #block)),
+        Some(token) => quote_spanned!(span => #options.run_with(|#token| async move #block)),
+    };
+    Ok(quote_spanned! { span =>
         #(#attrs)*
         #vis #sig {
-            ::picot::run(async #block)
+            #body
         }
     })
 }
@@ -118,6 +170,39 @@ fn expand_test(arguments: proc_macro2::TokenStream, function: ItemFn) -> syn::Re
             #body
         }
     })
+}
+
+/// The arguments of `#[picot::main]`.
+#[derive(Default)]
+struct MainArguments {
+    interrupt: bool,
+    terminate: bool,
+    grace: Option<syn::Expr>,
+}
+
+impl syn::parse::Parse for MainArguments {
+    fn parse(input: syn::parse::ParseStream<'_>) -> syn::Result<MainArguments> {
+        let mut arguments = MainArguments::default();
+        while !input.is_empty() {
+            let name: syn::Ident = input.parse()?;
+            if name == "interrupt" {
+                arguments.interrupt = true;
+            } else if name == "terminate" {
+                arguments.terminate = true;
+            } else if name == "grace" {
+                input.parse::<syn::Token![=]>()?;
+                arguments.grace = Some(input.parse()?);
+            } else {
+                let message = "`#[picot::main]` knows the arguments `interrupt`, `terminate` and `grace`; for options of \
+                               the loop, build an `EventLoop` in a plain `fn main`";
+                return Err(syn::Error::new(name.span(), message));
+            }
+            if !input.is_empty() {
+                input.parse::<syn::Token![,]>()?;
+            }
+        }
+        Ok(arguments)
+    }
 }
 
 /// The arguments of `#[picot::test]`.
