@@ -3,17 +3,24 @@
 //! Usage: `chat serve ADDR` for the server, whose first line says where it listens; `chat join ADDR
 //! NAME` for a client, which sends what comes on standard input, line by line, and prints the lines
 //! of the others, with control characters escaped.
+//!
+//! Both end well on Ctrl-C: the server says so to the guests and lets them read it, the client says
+//! that it goes. A second Ctrl-C ends them at once.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::env;
-use std::io::{self, BufRead};
+use std::future::pending;
+use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::time::Duration;
 
 use picot::net::{Protocol, Server, Transport, open_connection};
-use picot::{spawn, spawn_blocking};
+use picot::process::stdin;
+use picot::race;
+use picot::task::CancelToken;
 use picot_context::Escaped;
 
 /// The maximum length of a line in bytes; a guest that sends more without a line end is
@@ -23,6 +30,9 @@ const LINE_MAX: usize = 4096;
 /// How many bytes may wait for a guest that does not read. With more it is disconnected, to limit
 /// the memory.
 const BEHIND_MAX: usize = 1 << 20;
+
+/// How long the guests may take to read the last lines when the server ends.
+const DRAIN: Duration = Duration::from_secs(5);
 
 /// The guests that are connected.
 #[derive(Clone, Default)]
@@ -39,6 +49,11 @@ impl Room {
                 let _ = guest.write(line);
             }
         }
+    }
+
+    /// Closes all connections, each when its guest has got all lines.
+    fn close(&self) {
+        self.0.borrow().values().for_each(Transport::close);
     }
 }
 
@@ -76,13 +91,14 @@ impl Protocol for Guest {
     }
 }
 
-#[picot::main]
-async fn main() -> ExitCode {
+// More time than the guests have: what they do not read by then is given up by the server itself.
+#[picot::main(interrupt, terminate, grace = DRAIN * 2)]
+async fn main(interrupt: CancelToken) -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match arguments[..] {
-        ["serve", address] => serve(address).await,
-        ["join", address, name] => join(address, name).await,
+        ["serve", address] => serve(address, &interrupt).await,
+        ["join", address, name] => join(address, name, &interrupt).await,
         _ => {
             eprintln!("usage: chat serve ADDR | chat join ADDR NAME");
             return ExitCode::FAILURE;
@@ -95,32 +111,51 @@ async fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-async fn serve(address: &str) -> io::Result<()> {
+async fn serve(address: &str, interrupt: &CancelToken) -> io::Result<()> {
     let room = Room::default();
-    let guest = move || Guest { room: room.clone(), address: None, line: Vec::new() };
+    let guest = {
+        let room = room.clone();
+        move || Guest { room: room.clone(), address: None, line: Vec::new() }
+    };
     let server = Server::builder().bind(address).await?.serve_protocol(guest)?;
     println!("listening at {}", server.local_addrs()[0]);
-    server.serve_forever().await
+    let interrupted = async {
+        interrupt.cancelled().await;
+        Ok(())
+    };
+    race((server.serve_forever(), interrupted)).await?;
+    room.say(None, b"the chat is closing\n");
+    room.close();
+    match server.shutdown(DRAIN).await {
+        0 => println!("closed"),
+        late => println!("closed; {late} guests have not read the last lines"),
+    }
+    Ok(())
 }
 
-async fn join(address: &str, name: &str) -> io::Result<()> {
+async fn join(address: &str, name: &str, interrupt: &CancelToken) -> io::Result<()> {
     let (mut reader, mut writer) = open_connection(address).await?;
-    writer.write_all(format!("{name} has come\n").as_bytes()).await?;
-    let listening = spawn(async move {
+    let talking = async {
+        writer.write_all(format!("{name} has come\n").as_bytes()).await?;
+        let mut lines = stdin()?.lines();
+        let interrupted = || async {
+            interrupt.cancelled().await;
+            None
+        };
+        while let Some(line) = race((lines.next(), interrupted())).await.transpose()? {
+            writer.write_all(format!("{name}: {line}\n").as_bytes()).await?;
+        }
+        writer.write_all(format!("{name} has gone\n").as_bytes()).await?;
+        writer.close().await?;
+        // The server closes the connection when it has read the end.
+        pending().await
+    };
+    let listening = async {
         while let Some(line) = reader.read_line().await? {
             // Unescaped control characters of another guest could rewrite this terminal.
             println!("{}", Escaped(line));
         }
         io::Result::Ok(())
-    });
-    // Reading standard input blocks, so a thread does it.
-    while let Some(line) =
-        spawn_blocking(|| io::stdin().lock().lines().next().transpose()).await.map_err(io::Error::other)??
-    {
-        writer.write_all(format!("{name}: {line}\n").as_bytes()).await?;
-    }
-    writer.write_all(format!("{name} has gone\n").as_bytes()).await?;
-    writer.close().await?;
-    // The server closes the connection when it has read the end.
-    listening.await.map_err(io::Error::other)?
+    };
+    race((talking, listening)).await
 }

@@ -2,6 +2,8 @@
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
+#[cfg(unix)]
+use std::process::Command;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -107,6 +109,63 @@ fn a_guest_who_does_not_listen_is_left_out_of_the_chat_when_a_mebibyte_waits_for
     }
     assert!(total < 5_000 * line.len(), "{total}");
     hears.write_all(b"bye\n").unwrap();
+}
+
+/// Sends a signal, such as `-INT`, to an example.
+#[cfg(unix)]
+fn signal(running: &Running, signal: &str) {
+    let kill = Command::new("kill").args([signal, &running.child.id().to_string()]).status();
+    assert!(kill.unwrap().success());
+}
+
+/// Gives the examples the default for `SIGINT`, which a shell ignores for its jobs in the background:
+/// a signal that has had a listener here has the default again in programs that are executed.
+#[cfg(unix)]
+fn let_examples_be_interrupted() {
+    use picot::process::{Signal, signal};
+
+    picot::run(async { drop(signal(Signal::INT).unwrap()) });
+}
+
+#[cfg(unix)]
+#[test]
+fn on_ctrl_c_the_chat_says_so_and_lets_its_guests_read_it() {
+    let_examples_be_interrupted();
+    for name in ["-INT", "-TERM"] {
+        let (mut chat, address) = server("chat", &["serve", "127.0.0.1:0"]);
+        let mut guest = TcpStream::connect(&address).unwrap();
+        let mut lines = BufReader::new(guest.try_clone().unwrap()).lines().map(Result::unwrap);
+        let mut command = example("chat");
+        command.args(["join", &address, "ann"]).stdin(Stdio::piped());
+        let mut ann = Running::start(command);
+        assert_eq!(lines.next().unwrap(), "ann has come");
+        guest.write_all(b"hello\n").unwrap();
+        assert_eq!(ann.line(), "hello");
+        signal(&chat, name);
+        assert_eq!(lines.next().unwrap(), "the chat is closing");
+        assert_eq!(lines.next(), None, "an end, and no reset");
+        assert_eq!((ann.line(), ann.line()), ("the chat is closing".into(), String::new()));
+        assert!(ann.child.wait().unwrap().success(), "it ends although its input goes on");
+        assert_eq!(chat.line(), "closed");
+        assert_eq!(chat.child.wait().unwrap().code(), Some(0), "the program chooses its status");
+        assert!(TcpStream::connect(&address).is_err());
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_client_of_the_chat_says_on_ctrl_c_that_it_goes() {
+    let_examples_be_interrupted();
+    let (_chat, address) = server("chat", &["serve", "127.0.0.1:0"]);
+    let guest = TcpStream::connect(&address).unwrap();
+    let mut lines = BufReader::new(guest.try_clone().unwrap()).lines().map(Result::unwrap);
+    let mut command = example("chat");
+    command.args(["join", &address, "ann"]).stdin(Stdio::piped());
+    let mut ann = Running::start(command);
+    assert_eq!(lines.next().unwrap(), "ann has come");
+    signal(&ann, "-INT");
+    assert_eq!(lines.next().unwrap(), "ann has gone");
+    assert!(ann.child.wait().unwrap().success());
 }
 
 /// Sends a request and gives what comes back until the server closes.
