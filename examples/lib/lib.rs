@@ -37,6 +37,7 @@ mod documentation {
         Benchmarks: "docs/benchmarks.md";
         GuideBlocking: "docs/guide/blocking-the-loop.md";
         GuideConnections: "docs/guide/connections.md";
+        GuideProcesses: "docs/guide/processes.md";
         DesignBlocking: "docs/design/blocking.md";
         DesignContext: "docs/design/context.md";
         DesignDeferred: "docs/design/deferred.md";
