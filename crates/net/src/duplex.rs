@@ -60,8 +60,8 @@ pub trait Receive {
     fn poll_receive_vectored(&self, cx: &mut Context<'_>, buffers: &mut [IoSliceMut<'_>]) -> Poll<io::Result<usize>>;
 }
 
-/// The writing direction of a stream. [`WriteAll`](crate::WriteAll) and the writing traits are built
-/// on it.
+/// The writing direction of a stream. [`WriteAll`](crate::WriteAll) and the writing traits are
+/// built on it.
 #[doc(hidden)]
 pub trait Transmit {
     #[doc(hidden)]
@@ -275,8 +275,8 @@ macro_rules! __readable {
 }
 
 /// Implements the writing traits for a type, by the [`Transmit`] that it holds. Flushing does
-/// nothing, because written bytes are in the kernel. Closing does what the last argument says, with a
-/// mutable reference to the value.
+/// nothing, because written bytes are in the kernel. Closing does what the last argument says, with
+/// a mutable reference to the value.
 ///
 /// Exported as `__readable` is.
 #[doc(hidden)]

@@ -4,13 +4,13 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use crate::signal::Signal;
+use crate::signal::Condition;
 
 /// The descriptors that were closed on one thread, as a count that can be awaited.
 #[derive(Default)]
 pub(crate) struct Freed {
     count: Cell<u64>,
-    signal: Signal,
+    signal: Condition,
 }
 
 thread_local! {

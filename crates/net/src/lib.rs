@@ -24,8 +24,6 @@ mod read_error;
 mod reader;
 mod report;
 mod resolve;
-#[doc(hidden)]
-pub mod seam;
 mod send_file;
 mod server;
 mod signal;
@@ -69,3 +67,18 @@ pub use udp::UdpSocket;
 #[cfg(unix)]
 pub use unix::{UnixDatagram, UnixListener, UnixStream};
 pub use writer::Writer;
+
+/// What `picot-process` shares with the streams. Not for other crates: any release may change it.
+///
+/// A pipe is one direction of a stream. It implements `Receive` or `Transmit`; the macros
+/// `__readable` and `__writable` and the futures [`Read`] and [`WriteAll`] do the rest, as for
+/// sockets. The protocol of a child process keeps its unsent bytes as those of connections do.
+#[doc(hidden)]
+pub mod seam {
+    pub use crate::duplex::{Receive, SLICES, Transmit};
+    pub use crate::open::open_loop;
+    pub use crate::operation::{poll_call, poll_nothing};
+    pub use crate::operation_error::About;
+    pub use crate::protocol::Outgoing;
+    pub use crate::signal::Condition;
+}

@@ -14,22 +14,22 @@ use crate::report::report;
 
 /// The waiters. Dropping a wait removes it.
 #[derive(Debug, Default)]
-pub struct Signal {
+pub struct Condition {
     waiters: RefCell<Slab<Waker>>,
     /// The number of notifications. A notification removes all waiters, so a key is valid for one
     /// round.
     round: Cell<u64>,
 }
 
-/// Waits for a condition. Made by [`Signal::until`].
+/// Waits for a condition. Made by [`Condition::until`].
 struct Until<'a, C> {
-    signal: &'a Signal,
+    signal: &'a Condition,
     condition: C,
     /// The round in which the wait was added to the waiters, and its key there.
     entry: Option<(u64, usize)>,
 }
 
-impl Signal {
+impl Condition {
     /// Waits until `condition` holds.
     pub fn until(&self, condition: impl Fn() -> bool + Unpin) -> impl Future<Output = ()> + Unpin {
         Until { signal: self, condition, entry: None }
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_waker_that_panics_is_reported_and_the_others_are_woken() {
-        let (signal, count, told) = (Signal::default(), WakeCount::default(), Rc::new(RefCell::new(Vec::new())));
+        let (signal, count, told) = (Condition::default(), WakeCount::default(), Rc::new(RefCell::new(Vec::new())));
         picot_loop::run(async {
             let notes = told.clone();
             picot_loop::LoopHandle::current().set_error_hook(move |report| notes.borrow_mut().push(report.to_string()));
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_wait_that_is_dropped_leaves_no_waker() {
-        let (signal, count) = (Signal::default(), WakeCount::default());
+        let (signal, count) = (Condition::default(), WakeCount::default());
         let mut waits: Vec<_> = (0..3).map(|_| signal.until(|| false)).collect();
         waits.iter_mut().for_each(|wait| assert!(count.poll(|cx| Pin::new(wait).poll(cx)).is_pending()));
         drop(waits.remove(1));

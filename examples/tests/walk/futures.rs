@@ -20,7 +20,7 @@ use picot::net::{
     UdpOptions, UdpSocket, UnixDatagram, UnixListener, UnixStream, Writer, connect_protocol, duplex, lookup,
     open_connection, open_unix_connection, start_server,
 };
-use picot::process::{pipe, stdin, stdout};
+use picot::process::{Command, SubprocessProtocol, SubprocessTransport, pipe, stdin, stdout};
 use picot::sync::{Barrier, Condvar, Event, Mutex, Queue, Semaphore, oneshot, watch};
 use picot::task::{JoinSet, as_completed, gather, gather_settled, race, race_staggered, scope, shield, supervised};
 use picot::task::{Scope, Supervisor};
@@ -763,5 +763,26 @@ fn of_process() -> Vec<Entry> {
                 stdout.write_all(b"").await.unwrap();
             }
         }),
+        at_once!("process::Child::wait", |beat| {
+            let child = Command::new("true").spawn().unwrap();
+            while beat.goes_on() {
+                assert!(child.wait().await.unwrap().success());
+            }
+        }),
+        at_once!("process::SubprocessTransport::closed", |beat| {
+            struct Quiet;
+            impl SubprocessProtocol for Quiet {
+                fn pipe_data(&mut self, _: &SubprocessTransport, _: i32, _: &[u8]) {}
+            }
+            let transport = Command::new("true").spawn_protocol(Quiet).unwrap();
+            while beat.goes_on() {
+                transport.closed().await;
+            }
+        }),
+        waits(
+            "process::Command::status process::Command::output process::Child::wait_with_output \
+             process::Child::communicate",
+            "each waits for the end of a child of its own",
+        ),
     ]
 }

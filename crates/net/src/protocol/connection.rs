@@ -26,7 +26,7 @@ use super::transport::Transport;
 use crate::duplex::unless_ended;
 use crate::freed::CountWhenClosed;
 use crate::report::{connection_name, report_as};
-use crate::signal::Signal;
+use crate::signal::Condition;
 use crate::stream::TcpStream;
 use crate::transfer::{receive, send, send_vectored};
 #[cfg(unix)]
@@ -68,7 +68,7 @@ struct RareState {
     /// The error that ends the connection.
     error: Option<io::Error>,
     /// Notified when the connection has ended. `None` while no task waits for that.
-    ending: Option<Rc<Signal>>,
+    ending: Option<Rc<Condition>>,
 }
 
 impl RareState {
@@ -407,7 +407,7 @@ impl Connection {
     }
 
     /// The signal that is notified when the connection has ended.
-    pub(super) fn ending(&self) -> Rc<Signal> {
+    pub(super) fn ending(&self) -> Rc<Condition> {
         self.change_extra(|extra| extra.ending.get_or_insert_default().clone())
     }
 

@@ -25,7 +25,7 @@ use super::transport::Transport;
 use super::{BufferedProtocol, Protocol};
 use crate::address::Address;
 use crate::open::open_loop;
-use crate::signal::Signal;
+use crate::signal::Condition;
 use crate::stream::TcpStream;
 #[cfg(unix)]
 use crate::unix::UnixStream;
@@ -106,7 +106,7 @@ struct Set {
     /// The loop is closed, so no task serves the connections any more.
     is_closed: Cell<bool>,
     /// Notified when a connection has ended.
-    changed: Rc<Signal>,
+    changed: Rc<Condition>,
 }
 
 /// Slots that were taken from the ready list. The first `served` of them had their turn. Kept
@@ -452,7 +452,7 @@ impl Connections {
     }
 
     /// The signal that is notified whenever a connection has ended.
-    pub(crate) fn changed(&self) -> Rc<Signal> {
+    pub(crate) fn changed(&self) -> Rc<Condition> {
         self.handle.0.changed.clone()
     }
 }

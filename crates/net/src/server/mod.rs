@@ -24,7 +24,7 @@ use crate::limit::within;
 use crate::operation_error::About;
 use crate::protocol::Connections;
 use crate::report::report;
-use crate::signal::Signal;
+use crate::signal::Condition;
 
 pub use builder::ServerBuilder;
 pub use listen::Listener;
@@ -78,7 +78,7 @@ struct Shared {
     handle: LoopHandle,
     /// Notified when a client, a listener or the server ends. Shared with `connections`, if there
     /// are any.
-    changed: Rc<Signal>,
+    changed: Rc<Condition>,
     acceptors: RefCell<Vec<Task<()>>>,
     /// How many listeners are still open.
     listening: Cell<usize>,

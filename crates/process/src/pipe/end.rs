@@ -29,8 +29,8 @@ enum Before {
     NonBlocking,
     /// Blocking, and shared with other descriptors or processes for all that is known.
     Blocking,
-    /// This crate made the descriptor, and it has this description alone. So its mode matters only if
-    /// the descriptor lives on.
+    /// This crate made the descriptor, and it has this description alone. So its mode matters only
+    /// if the descriptor lives on.
     Own,
 }
 
@@ -42,6 +42,13 @@ impl End {
         source.assume_ready(Direction::Read);
         source.assume_ready(Direction::Write);
         Ok(End { source: Some(source), before: Before::Own, name })
+    }
+
+    /// Registers this process's end of a child's pipe. The child has the other end, so no other
+    /// process shares the mode of this one.
+    pub(crate) fn of_child(handle: &LoopHandle, fd: OwnedFd, name: &'static str) -> io::Result<End> {
+        ioctl_fionbio(&fd, true)?;
+        End::new(handle, fd, name)
     }
 
     /// Takes over any descriptor that works as a pipe and is open for `direction`.

@@ -1,8 +1,8 @@
 //! Pipes: one direction of a stream each, over a descriptor that the caller owns.
 //!
 //! A pipe is what its kernel calls one, and everything else with the same behaviour: FIFOs,
-//! character devices and sockets. It shares the code of `picot-net`'s streams: an end of a pipe only
-//! says how it moves bytes.
+//! character devices and sockets. It shares the code of `picot-net`'s streams: an end of a pipe
+//! only says how it moves bytes.
 //!
 //! Non-blocking mode belongs to the open file description, which other descriptors and other
 //! processes may share. So the mode that was there is restored when the end is dropped or converted

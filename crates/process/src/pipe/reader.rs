@@ -11,13 +11,13 @@ use picot_reactor::{Direction, Source};
 
 use super::End;
 
-/// The reading end of a pipe, or what works as one: a FIFO, a character device such as a terminal or
-/// a serial line, or a socket. On this thread's loop.
+/// The reading end of a pipe, or what works as one: a FIFO, a character device such as a terminal
+/// or a serial line, or a socket. On this thread's loop.
 ///
 /// [`read`](PipeReader::read) needs no trait. For everything else, it implements `AsyncRead` of
-/// `futures-io`, also for `&PipeReader`, and [`Reader`](picot_net::Reader) reads lines from it. With
-/// the feature `tokio-io` it implements tokio's trait, too. Several tasks can wait for bytes; all of
-/// them are woken, and each byte goes to one.
+/// `futures-io`, also for `&PipeReader`, and [`Reader`](picot_net::Reader) reads lines from it.
+/// With the feature `tokio-io` it implements tokio's trait, too. Several tasks can wait for bytes;
+/// all of them are woken, and each byte goes to one.
 ///
 /// The end of the stream is read when the last writer has gone.
 ///
@@ -50,14 +50,14 @@ impl PipeReader {
     }
 
     /// Takes over a descriptor that is open for reading: an [`OwnedFd`], a [`File`](std::fs::File)
-    /// of a FIFO or of a character device, a [`ChildStdout`](std::process::ChildStdout), or a socket
-    /// of std. It is put into non-blocking mode; dropping or converting the reader restores the mode
-    /// that was there.
+    /// of a FIFO or of a character device, a [`ChildStdout`](std::process::ChildStdout), or a
+    /// socket of std. It is put into non-blocking mode; dropping or converting the reader restores
+    /// the mode that was there.
     ///
     /// The mode belongs to the open file description, which duplicates of the descriptor share. So
-    /// take over one of the duplicates at a time: the first reader that is dropped restores the mode
-    /// for all of them, and the others would block their loop. What other processes share, such as a
-    /// terminal, is better opened anew.
+    /// take over one of the duplicates at a time: the first reader that is dropped restores the
+    /// mode for all of them, and the others would block their loop. What other processes share,
+    /// such as a terminal, is better opened anew.
     ///
     /// # Errors
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a regular file or a directory, which no
@@ -98,8 +98,9 @@ impl PipeReader {
     ///     let (reader, writer) = pipe()?;
     ///     writer.write_all(b"for a child").await?;
     ///     drop(writer);
-    ///     let mut child = Command::new("wc").stdin(reader.into_fd()).stdout(Stdio::null()).spawn()?;
-    ///     assert!(child.wait()?.success());
+    ///     let mut wc = Command::new("wc");
+    ///     let status = wc.stdin(reader.into_fd()).stdout(Stdio::null()).status()?;
+    ///     assert!(status.success());
     ///     std::io::Result::Ok(())
     /// })
     /// .unwrap();

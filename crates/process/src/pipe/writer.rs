@@ -11,21 +11,21 @@ use picot_reactor::{Direction, Source};
 
 use super::end::{End, closed};
 
-/// The writing end of a pipe, or what works as one: a FIFO, a character device such as a terminal or
-/// a serial line, or a socket. On this thread's loop.
+/// The writing end of a pipe, or what works as one: a FIFO, a character device such as a terminal
+/// or a serial line, or a socket. On this thread's loop.
 ///
-/// [`write_all`](PipeWriter::write_all) needs no trait, and takes a shared reference. For everything
-/// else, it implements `AsyncWrite` of `futures-io`, and [`Writer`](picot_net::Writer) collects
-/// pieces for it. With the feature `tokio-io` it implements tokio's trait, too. Several tasks can
-/// write; what each writes may be cut by the others.
+/// [`write_all`](PipeWriter::write_all) needs no trait, and takes a shared reference. For
+/// everything else, it implements `AsyncWrite` of `futures-io`, and [`Writer`](picot_net::Writer)
+/// collects pieces for it. With the feature `tokio-io` it implements tokio's trait, too. Several
+/// tasks can write; what each writes may be cut by the others.
 ///
-/// Dropping or closing the writer closes the descriptor. The reader then reads the end of the stream,
-/// unless another descriptor of the pipe is still open for writing.
+/// Dropping or closing the writer closes the descriptor. The reader then reads the end of the
+/// stream, unless another descriptor of the pipe is still open for writing.
 ///
-/// Writing to a pipe whose last reader has gone is a [`BrokenPipe`](io::ErrorKind::BrokenPipe) error,
-/// and [`closed`](PipeWriter::closed) waits for that. The kernel raises `SIGPIPE` as well, which
-/// programs in Rust ignore. In a host that is not written in Rust and has not ignored the signal, it
-/// ends the process: pipes, unlike sockets, have no flag against it.
+/// Writing to a pipe whose last reader has gone is a [`BrokenPipe`](io::ErrorKind::BrokenPipe)
+/// error, and [`closed`](PipeWriter::closed) waits for that. The kernel raises `SIGPIPE` as well,
+/// which programs in Rust ignore. In a host that is not written in Rust and has not ignored the
+/// signal, it ends the process: pipes, unlike sockets, have no flag against it.
 ///
 /// ```
 /// use picot_process::pipe;
@@ -53,14 +53,14 @@ impl PipeWriter {
     }
 
     /// Takes over a descriptor that is open for writing: an [`OwnedFd`], a [`File`](std::fs::File)
-    /// of a FIFO or of a character device, a [`ChildStdin`](std::process::ChildStdin), or a socket of
-    /// std. It is put into non-blocking mode; dropping, closing or converting the writer restores the
-    /// mode that was there. [`PipeReader::from_fd`](crate::PipeReader::from_fd) says what this means
-    /// for duplicates.
+    /// of a FIFO or of a character device, a [`ChildStdin`](std::process::ChildStdin), or a socket
+    /// of std. It is put into non-blocking mode; dropping, closing or converting the writer
+    /// restores the mode that was there. [`PipeReader::from_fd`](crate::PipeReader::from_fd) says
+    /// what this means for duplicates.
     ///
     /// # Errors
-    /// As for [`PipeReader::from_fd`](crate::PipeReader::from_fd), and if the descriptor is open for
-    /// reading only.
+    /// As for [`PipeReader::from_fd`](crate::PipeReader::from_fd), and if the descriptor is open
+    /// for reading only.
     ///
     /// ```
     /// use picot_process::{PipeReader, PipeWriter};

@@ -405,8 +405,8 @@ fn ends_that_a_forked_child_drops_keep_their_mode_in_the_parent() {
             drop(ENDS.take().ok_or(ErrorKind::NotFound)?);
             Ok(())
         };
-        // SAFETY: The closure makes system calls, and uses the allocator, which this process's other
-        // threads do not leave locked across a fork.
+        // SAFETY: The closure makes system calls, and uses the allocator, which this process's
+        // other threads do not leave locked across a fork.
         unsafe { command.pre_exec(child) };
         assert!(command.status()?.success());
         assert!(!is_blocking(&copies.0) && !is_blocking(&copies.1));

@@ -1,0 +1,404 @@
+//! How a child is started: std's `Command`, on the loop.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{self, ExitStatus, Output, Stdio};
+use std::time::Duration;
+
+use picot_loop::LoopHandle;
+use picot_net::seam::{About, open_loop};
+use rustix::process::Pid;
+
+use crate::child::Child;
+use crate::pipe::{End, PipeReader, PipeWriter};
+use crate::process::{Process, Watch, collect_orphans};
+
+/// Starts child processes: [`std::process::Command`], whose methods it has, with an end that the
+/// loop waits for.
+///
+/// [`status`](Command::status) runs a child, [`output`](Command::output) collects what it writes,
+/// and [`spawn`](Command::spawn) returns a [`Child`] to talk to. It converts from a command of std,
+/// and [`as_std_mut`](Command::as_std_mut) has the options that this type has no method for.
+///
+/// Starting a child takes the thread for as long as the operating system needs to load the program,
+/// which is about a millisecond. Nothing else blocks.
+///
+/// ```
+/// use picot_process::Command;
+///
+/// # #[cfg(unix)]
+/// picot_loop::run(async {
+///     let output = Command::new("echo").arg("hello").output().await?;
+///     assert!(output.status.success());
+///     assert_eq!(output.stdout, b"hello\n");
+///     std::io::Result::Ok(())
+/// })
+/// .unwrap();
+/// ```
+#[doc(alias = "create_subprocess_exec")]
+#[doc(alias = "subprocess_exec")]
+pub struct Command {
+    std: process::Command,
+    /// Whether this type has set the child's stdin, stdout and stderr.
+    is_set: [bool; 3],
+    options: Options,
+}
+
+/// What a child keeps of its command.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Options {
+    pub(crate) kill_on_drop: bool,
+    pub(crate) drain_limit: Option<Duration>,
+    sigchld: bool,
+}
+
+impl Command {
+    /// Makes a command that runs `program`, which is searched for in `PATH` unless it contains a
+    /// slash.
+    ///
+    /// It has no arguments, and inherits the environment, the working directory, and stdin, stdout
+    /// and stderr, where a method of this type does not say otherwise.
+    pub fn new(program: impl AsRef<OsStr>) -> Command {
+        process::Command::new(program).into()
+    }
+
+    /// Makes a command that passes `script` to the shell, `sh -c`.
+    ///
+    /// Never build the script from text that comes from outside: use [`new`](Command::new) and
+    /// [`arg`](Command::arg), which need no quoting, or pass the text as an argument of the shell.
+    ///
+    /// ```
+    /// use picot_process::Command;
+    ///
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let mut command = Command::shell("echo \"$1\" | tr a-z A-Z");
+    ///     let output = command.arg("hello; rm *").output().await?;
+    ///     assert_eq!(output.stdout, b"HELLO; RM *\n");
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
+    #[doc(alias = "create_subprocess_shell")]
+    #[doc(alias = "subprocess_shell")]
+    pub fn shell(script: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("sh");
+        // The shell takes the argument after the script as its own name.
+        command.arg("-c").arg(script).arg("sh");
+        command
+    }
+
+    /// Adds an argument.
+    pub fn arg(&mut self, arg: impl AsRef<OsStr>) -> &mut Command {
+        self.with(|std| std.arg(arg))
+    }
+
+    /// Adds arguments.
+    pub fn args(&mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> &mut Command {
+        self.with(|std| std.args(args))
+    }
+
+    /// Sets a variable of the child's environment.
+    pub fn env(&mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> &mut Command {
+        self.with(|std| std.env(key, value))
+    }
+
+    /// Sets variables of the child's environment.
+    pub fn envs(
+        &mut self,
+        variables: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>,
+    ) -> &mut Command {
+        self.with(|std| std.envs(variables))
+    }
+
+    /// Removes a variable from the child's environment.
+    pub fn env_remove(&mut self, key: impl AsRef<OsStr>) -> &mut Command {
+        self.with(|std| std.env_remove(key))
+    }
+
+    /// Removes all variables from the child's environment. Those that are set later stay.
+    pub fn env_clear(&mut self) -> &mut Command {
+        self.with(process::Command::env_clear)
+    }
+
+    /// Sets the child's working directory.
+    pub fn current_dir(&mut self, directory: impl AsRef<Path>) -> &mut Command {
+        self.with(|std| std.current_dir(directory))
+    }
+
+    /// Sets the child's stdin: a [`Stdio`], such as [`Stdio::piped`], or a descriptor or file. The
+    /// default is to inherit it, and for [`output`](Command::output) none.
+    pub fn stdin(&mut self, stdin: impl Into<Stdio>) -> &mut Command {
+        self.is_set[0] = true;
+        self.with(|std| std.stdin(stdin))
+    }
+
+    /// Sets the child's stdout. The default is to inherit it, and for [`output`](Command::output)
+    /// to collect it.
+    pub fn stdout(&mut self, stdout: impl Into<Stdio>) -> &mut Command {
+        self.is_set[1] = true;
+        self.with(|std| std.stdout(stdout))
+    }
+
+    /// Sets the child's stderr. The default is to inherit it, and for [`output`](Command::output)
+    /// to collect it.
+    pub fn stderr(&mut self, stderr: impl Into<Stdio>) -> &mut Command {
+        self.is_set[2] = true;
+        self.with(|std| std.stderr(stderr))
+    }
+
+    /// Sets the name that the program sees as its own.
+    pub fn arg0(&mut self, arg: impl AsRef<OsStr>) -> &mut Command {
+        self.with(|std| std.arg0(arg))
+    }
+
+    /// Sets the child's user.
+    pub fn uid(&mut self, id: u32) -> &mut Command {
+        self.with(|std| std.uid(id))
+    }
+
+    /// Sets the child's group.
+    pub fn gid(&mut self, id: u32) -> &mut Command {
+        self.with(|std| std.gid(id))
+    }
+
+    /// Puts the child into a process group: 0 is a new one, with the number of the child. A
+    /// terminal sends Ctrl-C to its foreground group only, so a child in a group of its own does
+    /// not get it.
+    pub fn process_group(&mut self, group: i32) -> &mut Command {
+        self.with(|std| std.process_group(group))
+    }
+
+    /// Sets whether dropping the [`Child`] kills the process, if it still runs. The default is
+    /// `false`: it runs on.
+    ///
+    /// It holds for [`output`](Command::output) and [`status`](Command::status), too, whose futures
+    /// own the child: a timeout kills it then.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use futures_lite::FutureExt;
+    /// use picot_process::Command;
+    ///
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let mut sleep = Command::new("sleep");
+    ///     let sleep = sleep.arg("3600").kill_on_drop(true);
+    ///     let limit = async {
+    ///         picot_loop::sleep(Duration::from_millis(10)).await;
+    ///         Err(std::io::ErrorKind::TimedOut.into())
+    ///     };
+    ///     // The loser of the race is dropped, and its child is killed.
+    ///     assert!(sleep.status().or(limit).await.is_err());
+    /// });
+    /// ```
+    pub fn kill_on_drop(&mut self, kill: bool) -> &mut Command {
+        self.options.kill_on_drop = kill;
+        self
+    }
+
+    /// Limits how long [`output`](Command::output), [`Child::wait_with_output`] and
+    /// [`Child::communicate`] go on to read after the child has ended. They return what was read.
+    ///
+    /// Without a limit they read to the end of the pipes, as those of std. That end comes when the
+    /// last process has closed them, and a child may have started others that keep them open.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use picot_process::Command;
+    ///
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     // The shell ends at once. What runs in the background keeps its stdout for a second.
+    ///     let mut command = Command::shell("echo started; sleep 1 &");
+    ///     let output = command.drain_limit(Duration::from_millis(10)).output().await?;
+    ///     assert_eq!(output.stdout, b"started\n");
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
+    pub fn drain_limit(&mut self, limit: Duration) -> &mut Command {
+        self.options.drain_limit = Some(limit);
+        self
+    }
+
+    /// Notices the child's end by `SIGCHLD`, also where the system has a better way.
+    ///
+    /// The better way is a descriptor of the process (a pidfd), on Linux since 5.3. It is used
+    /// where it can be had. With `SIGCHLD`, each end of a child makes every wait look for its own.
+    pub fn watch_by_sigchld(&mut self) -> &mut Command {
+        self.options.sigchld = true;
+        self
+    }
+
+    /// The command of std: its getters, and what is set so far.
+    pub fn as_std(&self) -> &process::Command {
+        &self.std
+    }
+
+    /// The command of std, for options that this type has no method for, such as `pre_exec`. Set
+    /// stdin, stdout and stderr by this type's methods: [`output`](Command::output) replaces
+    /// others.
+    pub fn as_std_mut(&mut self) -> &mut process::Command {
+        &mut self.std
+    }
+
+    /// Starts the program, on this thread's loop.
+    ///
+    /// # Errors
+    /// The operating system's error, with the program: that it does not exist, is a directory, or
+    /// must not be run; that the arguments are too long; that a limit is reached. If it is the
+    /// working directory that is missing, the error says so. Also if this thread has no loop, or it
+    /// is closed. After an error no process and no descriptor is left.
+    ///
+    /// ```
+    /// use picot_process::Command;
+    ///
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let error = Command::new("no-such-program").spawn().unwrap_err();
+    ///     let text = error.to_string();
+    ///     assert!(text.starts_with("cannot start `no-such-program`: No such file or directory"));
+    /// });
+    /// ```
+    pub fn spawn(&mut self) -> io::Result<Child> {
+        let mut start = || {
+            let handle = open_loop()?;
+            collect_orphans();
+            let mut std = self.std.spawn().map_err(|error| self.explain(error))?;
+            self.watch(&handle, &mut std).inspect_err(|_| {
+                // It ends at once, so the wait is short. An error here has no better place than the
+                // first one.
+                let _ = std.kill();
+                let _ = std.wait();
+            })
+        };
+        let result = start();
+        result.about(format_args!("start `{}`", self.program()))
+    }
+
+    /// Runs the program to its end, and returns its status. What it writes goes where its command
+    /// says, which is where this process writes unless it was set. Pipes are closed.
+    ///
+    /// # Errors
+    /// As for [`spawn`](Command::spawn) and [`Child::wait`].
+    ///
+    /// # If dropped
+    /// Before the first poll, nothing was started. After it, the child runs on, or is killed with
+    /// [`kill_on_drop`](Command::kill_on_drop).
+    ///
+    /// ```
+    /// use picot_process::Command;
+    ///
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     assert_eq!(Command::shell("exit 7").status().await?.code(), Some(7));
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
+    pub async fn status(&mut self) -> io::Result<ExitStatus> {
+        let mut child = self.spawn()?;
+        // A child that reads or writes a pipe that is not served would never end.
+        drop((child.stdin.take(), child.stdout.take(), child.stderr.take()));
+        child.wait().await
+    }
+
+    /// Runs the program to its end, and returns its status and what it wrote to stdout and stderr.
+    ///
+    /// stdout and stderr are collected, and stdin is empty, unless a method of this type has set
+    /// them. An example is at [`Command`].
+    ///
+    /// # Errors
+    /// As for [`spawn`](Command::spawn) and [`Child::wait_with_output`].
+    ///
+    /// # If dropped
+    /// As for [`status`](Command::status).
+    pub async fn output(&mut self) -> io::Result<Output> {
+        let [stdin, stdout, stderr] = self.is_set;
+        if !stdin {
+            self.std.stdin(Stdio::null());
+        }
+        if !stdout {
+            self.std.stdout(Stdio::piped());
+        }
+        if !stderr {
+            self.std.stderr(Stdio::piped());
+        }
+        let child = self.spawn();
+        // The next call of another method finds the defaults.
+        if !stdin {
+            self.std.stdin(Stdio::inherit());
+        }
+        if !stdout {
+            self.std.stdout(Stdio::inherit());
+        }
+        if !stderr {
+            self.std.stderr(Stdio::inherit());
+        }
+        child?.wait_with_output().await
+    }
+
+    fn with(&mut self, set: impl FnOnce(&mut process::Command) -> &mut process::Command) -> &mut Command {
+        set(&mut self.std);
+        self
+    }
+
+    fn program(&self) -> Box<str> {
+        self.std.get_program().to_string_lossy().into()
+    }
+
+    /// Puts a child that has just been started onto the loop.
+    fn watch(&self, handle: &LoopHandle, std: &mut process::Child) -> io::Result<Child> {
+        let pid = Pid::from_child(std);
+        let watch = if self.options.sigchld { Watch::Sigchld } else { Watch::new(handle, pid)? };
+        let stdin = std.stdin.take().map(OwnedFd::from);
+        let stdout = std.stdout.take().map(OwnedFd::from);
+        let stderr = std.stderr.take().map(OwnedFd::from);
+        let end = |fd, name| End::of_child(handle, fd, name);
+        let stdin = stdin.map(|fd| end(fd, "the child's stdin")).transpose()?;
+        let stdout = stdout.map(|fd| end(fd, "the child's stdout")).transpose()?;
+        let stderr = stderr.map(|fd| end(fd, "the child's stderr")).transpose()?;
+        Ok(Child::new(
+            Process::new(pid, self.program(), watch),
+            stdin.map(PipeWriter::new),
+            [stdout, stderr].map(|end| end.map(PipeReader::new)),
+            self.options,
+        ))
+    }
+
+    /// Names what is missing. The kernel's error is the same for a missing program and for a
+    /// missing working directory.
+    #[cold]
+    fn explain(&self, error: io::Error) -> io::Error {
+        if let Some(directory) = self.std.get_current_dir().filter(|directory| !directory.is_dir()) {
+            return error.about(format_args!("enter the working directory `{}`", directory.display()));
+        }
+        let program = Path::new(self.std.get_program());
+        // A name without a slash is searched for in `PATH`.
+        if program.components().count() > 1 && program.is_dir() {
+            return error.about(format_args!("run a directory"));
+        }
+        error
+    }
+}
+
+impl From<process::Command> for Command {
+    fn from(std: process::Command) -> Command {
+        Command { std, is_set: [false; 3], options: Options::default() }
+    }
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Command")
+            .field("std", &self.std)
+            .field("kill_on_drop", &self.options.kill_on_drop)
+            .field("drain_limit", &self.options.drain_limit)
+            .finish_non_exhaustive()
+    }
+}
