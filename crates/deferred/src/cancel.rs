@@ -1,7 +1,7 @@
 //! Cancelling a promise: the canceller runs, the promise is rejected as cancelled, and what it
 //! waited for is released.
 //!
-//! The cancel goes upwards as far as nothing else waits for what is there: cancelling
+//! The cancel travels upwards as long as nothing else waits for the promise there: cancelling
 //! `fetch().then(parse)` cancels the fetch. It works through a list and does not recurse, so the
 //! length of the chain and the depth of groups cost no stack.
 

@@ -1,4 +1,4 @@
-//! What all groups share: the members, the count of those that are pending, and how a group ends.
+//! The common part of all groups: the members, the count of pending ones, and the end of a group.
 //!
 //! A group knows its members by index and counts the pending ones. So each settling of a member
 //! takes the same time, however many members there are, and allocates nothing.
@@ -15,7 +15,7 @@ use crate::rejection::Rejection;
 use crate::state::{Callback, MemberObserver, Outcome, Shared, State};
 use crate::upstream::{GROUP_NUMBER, ReleaseList, Upstream};
 
-/// The members of a group, whatever their types. Dropping them deregisters the group.
+/// The members of a group, of any types. Dropping them deregisters the group.
 pub(crate) trait Members: 'static {
     fn count(&self) -> usize;
 
@@ -34,7 +34,7 @@ pub(crate) trait Members: 'static {
     fn release(self, list: &mut ReleaseList);
 }
 
-/// The state of a member, whatever its types.
+/// The state of a member, of any types.
 pub(crate) trait Observed {
     /// Calls `group` when this is settled; at once if it is settled already.
     fn observe(self: Rc<Self>, number: u64, group: Rc<dyn MemberObserver>, index: usize);

@@ -1,4 +1,4 @@
-//! A queue whose entries have growing numbers. It holds what waits for a settling.
+//! A queue whose entries have growing numbers. It holds the callbacks and waiters of a settling.
 //!
 //! The first entry lies in place, because most promises have one; the second one allocates. An
 //! entry is found by its number without a walk. Removing one leaves a hole; holes are closed when
@@ -15,7 +15,7 @@ pub(crate) enum NumberedQueue<T> {
     Many(Box<Many<T>>),
 }
 
-/// What was once two entries or more. It has at least one entry that is not a hole.
+/// A queue that has had two entries or more. At least one of its entries is not a hole.
 pub(crate) struct Many<T> {
     /// In the order of their numbers. `None` is a hole: its entry was removed.
     entries: VecDeque<(u64, Option<T>)>,

@@ -109,7 +109,7 @@ impl<P: 'static> Progress<P> {
         }
     }
 
-    /// Drops the last notification, when no promise is left that could ask for it.
+    /// Drops the last notification, when no promise is left that could read it.
     pub(crate) fn forget(&self, contain: impl Fn(Option<Place>, Contained<'_>)) {
         discard(None, self.last.take(), contain);
     }

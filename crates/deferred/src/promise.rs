@@ -13,7 +13,7 @@ use picot_context::Place;
 use crate::rejection::Rejection;
 use crate::state::{Callback, Shared, State};
 
-/// What a [`Deferred`](crate::Deferred) will be settled with. Clones are handles of the same
+/// The future outcome of a [`Deferred`](crate::Deferred). Clones are handles of the same
 /// promise.
 ///
 /// A promise cannot be settled by itself. Awaiting it returns a `Result<T, Rejection<E>>`. The

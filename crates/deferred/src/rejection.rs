@@ -21,7 +21,7 @@ use picot_context::Escaped;
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Rejection<E> {
-    /// It was rejected with this error. All that look at the promise share it, so an error need not
+    /// It was rejected with this error. All observers of the promise share it, so an error need not
     /// be `Clone`; in an `Arc` and not an `Rc`, so that a rejection may go to another thread as an
     /// error of `std` does.
     Error(Arc<E>),
@@ -95,7 +95,7 @@ fn text_of(error: &dyn Any) -> Option<String> {
         .or_else(|| error.downcast_ref::<std::rc::Rc<dyn Error>>().map(text))
 }
 
-// Not derived: that would ask for `E: Clone`.
+// Not derived: that would require `E: Clone`.
 impl<E> Clone for Rejection<E> {
     fn clone(&self) -> Self {
         match self {

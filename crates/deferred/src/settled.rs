@@ -46,7 +46,7 @@ impl<T: 'static, E: 'static> Promise<T, E> {
     /// host runs the future.
     ///
     /// If the future panics, the panic is reported and the promise is rejected as
-    /// [panicked](Rejection::Panicked). Dropping the promise lets the future run on;
+    /// [panicked](Rejection::Panicked). Dropping the promise lets the future continue;
     /// [`cancel`](Promise::cancel) drops the future at its next step.
     ///
     /// # Panics
@@ -167,7 +167,7 @@ impl<T: Clone + 'static, E: 'static, P: 'static> Promise<T, E, P> {
     /// The outcome of a promise that is settled.
     pub(crate) fn into_outcome(self) -> Outcome<T, E> {
         let shared = self.shared.clone();
-        // Before the outcome is asked for: without this handle, it may be movable.
+        // Before the outcome is read: without this handle, it may be movable.
         drop(self);
         shared.into_outcome()
     }

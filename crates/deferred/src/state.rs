@@ -1,4 +1,5 @@
-//! The state that a deferred and its promises share: the outcome, and what runs when it is there.
+//! The state that a deferred and its promises share: the outcome, and the callbacks that wait for
+//! it.
 //!
 //! Settling follows jQuery's order: the state changes, then handlers are scheduled and waiters are
 //! woken, then callbacks run in the order in which they were added. A callback that is added
@@ -42,7 +43,7 @@ pub(crate) type Outcome<T, E> = Result<T, Rejection<E>>;
 
 type Call<T, E> = dyn FnOnce(Result<&T, &Rejection<E>>);
 
-/// What runs inside the settling.
+/// A callback that runs inside the settling.
 pub(crate) enum Callback<T, E> {
     /// A callback of the user.
     Call {
@@ -61,7 +62,7 @@ pub(crate) trait MemberObserver {
     fn member_settled(&self, index: usize, is_rejected: bool);
 }
 
-/// What runs after the settling, in a later turn.
+/// A callback that runs after the settling, in a later turn.
 pub(crate) enum Later {
     /// A handler, with the place where it was added.
     Handler(Place, Box<dyn FnOnce()>),
@@ -81,7 +82,7 @@ pub(crate) struct Shared<T: 'static, E: 'static, P: 'static> {
     callbacks: RefCell<NumberedQueue<Callback<T, E>>>,
     /// As `callbacks`.
     pub(crate) later: RefCell<NumberedQueue<Later>>,
-    /// The last number that was given to an entry of either queue.
+    /// The number of the last entry of either queue.
     last_number: Cell<u64>,
     /// How many entries of `later` are handlers.
     handler_count: Cell<u32>,
@@ -93,18 +94,18 @@ pub(crate) struct Shared<T: 'static, E: 'static, P: 'static> {
     /// or cancelled before.
     pub(crate) claim_count: Cell<u32>,
     /// Whether a group with this as a member was settled without it. The group then handles a later
-    /// rejection, unless a promise is left that may be asked.
+    /// rejection, unless a promise is left that can read it.
     pub(crate) is_covered_by_group: Cell<bool>,
     /// Whether the rejection was reported.
     pub(crate) is_reported: Cell<bool>,
-    /// Whether a promise was ever made, so that something may wait.
+    /// Whether a promise was ever made, so that a task may wait.
     pub(crate) is_promised: Cell<bool>,
     /// How many deferreds can still settle this.
     pub(crate) deferred_count: Cell<u32>,
     /// How many promises of this exist.
     pub(crate) promise_count: Cell<u32>,
-    /// What this waits for, and the number under which that knows this. Weak, because the upstream
-    /// owns this by the handler or group that settles it.
+    /// The source of this, and the number of this in the source. Weak, because the source owns this
+    /// by the handler or group that settles it.
     pub(crate) upstream: Cell<Option<(Weak<dyn Upstream>, u64)>>,
     extra: OnceCell<Box<Extra<T, E, P>>>,
     pub(crate) host: Rc<dyn Host>,
@@ -115,7 +116,7 @@ pub(crate) struct Shared<T: 'static, E: 'static, P: 'static> {
 /// The parts that few states need, in a box of their own to keep the others small.
 pub(crate) struct Extra<T: 'static, E: 'static, P: 'static> {
     pub(crate) progress: Progress<P>,
-    /// What [`Deferred::on_cancel`](crate::Deferred::on_cancel) has set, and where.
+    /// The canceller of [`Deferred::on_cancel`](crate::Deferred::on_cancel), and where it was set.
     pub(crate) canceller: RefCell<Option<PlacedCanceller<T, E, P>>>,
 }
 
@@ -193,8 +194,8 @@ impl<T: 'static, E: 'static, P: 'static> Shared<T, E, P> {
     fn after_settling(self: &Rc<Self>) {
         self.upstream.take();
         if let Some(extra) = self.extra() {
-            // No notification is accepted any more, and there is nothing left to cancel, so what
-            // these hold is released. Their drops are user code.
+            // No notification is accepted any more, and nothing is left to cancel, so both are
+            // released. Their destructors are user code.
             let canceller = extra.canceller.take();
             self.contain(Kind::Promise, self.place, || drop(canceller));
             extra.progress.close(|place, call| self.contain(Kind::Promise, place.unwrap_or(self.place), call));
@@ -323,7 +324,7 @@ impl<T: 'static, E: 'static, P: 'static> Shared<T, E, P> {
         self.is_firing.set(false);
     }
 
-    /// Runs foreign code. A panic of it is reported and goes no further.
+    /// Runs foreign code. A panic of it is reported, and does not continue.
     pub(crate) fn contain(&self, kind: Kind, place: Place, f: impl FnOnce()) {
         if let Err(payload) = catch(f) {
             self.host.report(Report::panic(Origin::new(kind).at(place), payload));

@@ -1,4 +1,4 @@
-//! What runs in a later turn: handlers that make a further promise, and asyncio's done-callbacks.
+//! Callbacks of a later turn: handlers that make a further promise, and asyncio's done-callbacks.
 //!
 //! If a handler returns a promise, one more handler adopts it, and is scheduled as every handler
 //! is. So a chain of adoptions takes turns and no stack, however long it is.
@@ -49,7 +49,7 @@ pub(crate) mod sealed {
     use super::*;
 
     pub trait Sealed<T: 'static, E: 'static> {
-        /// Settles `downstream` with what `map` makes of this outcome, as soon as there is one.
+        /// Settles `downstream` with the result of `map` for this outcome, as soon as there is one.
         #[expect(private_interfaces, reason = "only this crate calls it")]
         fn settle<U: 'static>(
             self,
@@ -115,7 +115,8 @@ impl<T: Clone + 'static, E: 'static, P: 'static> Promise<T, E, P> {
     /// ```
     /// # let (host, _guard) = picot_deferred::ManualHost::installed();
     /// let deferred = picot_deferred::Deferred::<i32, String>::new();
-    /// let next = deferred.promise().then(|n| if n > 0 { Ok(n + 1) } else { Err("not positive".into()) });
+    /// let positive = |n| if n > 0 { Ok(n + 1) } else { Err("not positive".into()) };
+    /// let next = deferred.promise().then(positive);
     /// deferred.resolve(1);
     /// # host.run_until_stalled();
     /// next.done(|n| assert_eq!(*n, 2));
@@ -137,7 +138,10 @@ impl<T: Clone + 'static, E: 'static, P: 'static> Promise<T, E, P> {
     /// ```
     /// # let (host, _guard) = picot_deferred::ManualHost::installed();
     /// let deferred = picot_deferred::Deferred::<i32, String>::new();
-    /// let next = deferred.promise().catch(|rejection| if rejection.error().is_some() { Ok(0) } else { Err("gone".into()) });
+    /// let next = deferred.promise().catch(|rejection| match rejection.error() {
+    ///     Some(_) => Ok(0),
+    ///     None => Err("gone".into()),
+    /// });
     /// deferred.reject("no".into());
     /// # host.run_until_stalled();
     /// next.done(|n| assert_eq!(*n, 0));
@@ -150,7 +154,7 @@ impl<T: Clone + 'static, E: 'static, P: 'static> Promise<T, E, P> {
         })
     }
 
-    /// Calls `f` in a later turn than the settling, whatever the outcome, and returns a promise of
+    /// Calls `f` in a later turn than the settling, for any outcome, and returns a promise of
     /// the same outcome.
     ///
     /// The new promise is settled when what `f` returns is resolved. If that is rejected, or `f`
@@ -294,7 +298,7 @@ impl<T: 'static, E: 'static> Downstream<T, E> {
         self.deferred.settle(Err(Rejection::Panicked));
     }
 
-    /// Settles it as soon as `promise` is settled, with what `map` makes of the outcome.
+    /// Settles it as soon as `promise` is settled, with the result of `map` for the outcome.
     fn adopt<V: Clone + 'static>(
         &self,
         promise: Promise<V, E>,

@@ -28,7 +28,7 @@ impl<T: 'static, E: 'static, P: 'static> Shared<T, E, P> {
         let Some(Err(rejection)) = self.outcome() else { return false };
         let needs_report = match rejection {
             Rejection::Error(_) | Rejection::Cycle => true,
-            // The panic was reported already; the caller of a cancel knows of it.
+            // A panic was reported already, and the caller of a cancel knows that it cancelled.
             Rejection::Panicked | Rejection::Cancelled => false,
             // Without a promise nothing could wait, so nothing misses the outcome.
             Rejection::Abandoned => self.is_promised.get(),

@@ -1,5 +1,5 @@
-//! The link from a promise to what it waits for. A cancel travels along it, from a promise up to
-//! the work that nothing else waits for.
+//! The link from a promise to its sources. A cancel travels along it, from a promise up to the work
+//! that nothing else waits for.
 
 use std::rc::Rc;
 
@@ -10,7 +10,7 @@ pub(crate) type ReleaseList = Vec<(Rc<dyn Upstream>, u64)>;
 /// The number under which a group knows its promise. The numbers of handlers are larger.
 pub(crate) const GROUP_NUMBER: u64 = 0;
 
-/// What a promise waits for: another promise, or the members of a group.
+/// The source of a promise: another promise, or the members of a group.
 pub(crate) trait Upstream {
     /// Ends the wait with this number. If nothing else waits, cancels this as well, and appends
     /// what it waits for to `list`.

@@ -1,6 +1,6 @@
 //! Waiting for several: jQuery's `$.when`, and the other groups that JavaScript's promises have.
 //!
-//! A group does not change its members: those that it does not wait for any more go on.
+//! A group does not change its members: those that it does not wait for any more continue.
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -22,7 +22,10 @@ use crate::upstream::ReleaseList;
 /// use std::future::ready;
 /// use picot_deferred::{Awaited, when};
 ///
-/// fn twice<A: Awaited<Value = i32, Error = String> + Clone>(one: A) -> impl Awaited<Value = (i32, i32), Error = String> {
+/// fn twice<A>(one: A) -> impl Awaited<Value = (i32, i32), Error = String>
+/// where
+///     A: Awaited<Value = i32, Error = String> + Clone,
+/// {
 ///     when((one.clone(), one))
 /// }
 ///
@@ -97,7 +100,7 @@ where
 /// use picot_deferred::{Group, Promise};
 ///
 /// fn report<G: Group>(group: G) {
-///     group.when().always(|outcome| println!("{}", if outcome.is_ok() { "done" } else { "failed" }));
+///     group.when().always(|outcome| println!("resolved: {}", outcome.is_ok()));
 /// }
 ///
 /// # let (_host, _guard) = picot_deferred::ManualHost::installed();
@@ -142,8 +145,8 @@ pub trait Group {
 /// Waits for all members of a tuple, and returns a promise of the tuple of their values.
 ///
 /// The promise is resolved inside the call that resolves the last member; at once if all are
-/// resolved already. It is rejected with the first rejection, and the other members go on. A single
-/// promise makes a new promise of its outcome. (jQuery's `$.when`; asyncio's `gather`.)
+/// resolved already. It is rejected with the first rejection, and the other members continue. A
+/// single promise makes a new promise of its outcome. (jQuery's `$.when`; asyncio's `gather`.)
 ///
 /// # Panics
 /// If this thread has no host.
@@ -153,7 +156,8 @@ pub trait Group {
 ///
 /// # let (host, _guard) = picot_deferred::ManualHost::installed();
 /// let deferred = Deferred::<i32, String>::new();
-/// when((deferred.promise(), async { Ok("text") })).done(|(number, text)| println!("{number}, {text}"));
+/// let both = when((deferred.promise(), async { Ok("text") }));
+/// both.done(|(number, text)| println!("{number}, {text}"));
 /// deferred.resolve(1);
 /// # host.run_until_stalled();
 /// ```

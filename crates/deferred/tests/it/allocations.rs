@@ -24,7 +24,7 @@ fn a_deferred_with_its_promise_is_one_allocation_and_settling_is_none() {
 }
 
 #[test]
-fn a_callback_is_one_and_one_that_holds_nothing_is_none() {
+fn a_callback_is_one_allocation_and_one_without_captures_is_none() {
     let (_host, _guard) = ManualHost::installed();
     let deferred = Deferred::new();
     let promise = deferred.promise();
@@ -35,10 +35,10 @@ fn a_callback_is_one_and_one_that_holds_nothing_is_none() {
 }
 
 #[test]
-fn a_then_is_its_promise_and_its_handler() {
+fn a_then_allocates_its_promise_and_its_handler() {
     let (host, _guard) = ManualHost::installed();
     let deferred = Deferred::new();
-    // The host's queue grows to its size first.
+    // The queue of the host grows first.
     drop(deferred.promise().then(Ok));
     deferred.resolve(1);
     host.run_until_stalled();
@@ -49,7 +49,7 @@ fn a_then_is_its_promise_and_its_handler() {
         deferred.resolve(1);
         host.run_until_stalled();
     });
-    assert_eq!(count, 0, "the handler is handed to the host as it is");
+    assert_eq!(count, 0, "the handler is passed to the host without another box");
     assert_eq!(next.outcome(), Some(Ok(&2)));
 }
 
@@ -68,7 +68,7 @@ fn a_group_allocates_the_same_for_ten_members_as_for_ten_thousand() {
 }
 
 #[test]
-fn a_promise_that_is_settled_is_one() {
+fn a_settled_promise_is_one_allocation() {
     let (_host, _guard) = ManualHost::installed();
     assert_eq!(allocations(|| drop(Promise::<i32, ()>::settled(Ok(1)))), 1);
 }

@@ -1,4 +1,5 @@
-//! An await that completes at once spends the budget: a loop of them lets other tasks run.
+//! An await that completes at once spends the budget, so that a loop over such awaits lets other
+//! tasks run.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -9,7 +10,7 @@ use picot_deferred::{Promise, Rejection, when, when_race};
 type P = Promise<i32, &'static str>;
 
 #[test]
-fn a_loop_of_awaits_of_what_is_settled_lets_other_tasks_run() {
+fn a_loop_over_awaits_of_settled_promises_lets_other_tasks_run() {
     let make: [fn() -> P; 4] = [
         || P::settled(Ok(1)),
         || P::settled(Err(Rejection::Cancelled)),

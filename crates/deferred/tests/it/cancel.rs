@@ -1,4 +1,4 @@
-//! Cancelling: by a call, or because nothing waits any more.
+//! Cancelling by a call, or because nothing waits any more.
 
 use std::cell::Cell;
 use std::pin::pin;
@@ -10,7 +10,7 @@ use picot_deferred::{Promise, Rejection, State, when, when_all, when_race};
 
 use crate::trace::{Deferred, Trace};
 
-/// A deferred that notes its cancelling.
+/// A deferred that records its cancelling.
 fn watched(trace: &Trace, name: &'static str) -> Deferred {
     let (deferred, inside) = (Deferred::new(), trace.clone());
     deferred.on_cancel(move |_| inside.add(format!("cancel {name}")));
@@ -18,7 +18,7 @@ fn watched(trace: &Trace, name: &'static str) -> Deferred {
 }
 
 #[test]
-fn cancel_on_pending_is_true_and_rejects_and_afterwards_false() {
+fn cancel_returns_true_while_pending_and_false_afterwards() {
     let (_host, _guard) = ManualHost::installed();
     let (trace, deferred) = (Trace::default(), Deferred::new());
     let promise = deferred.promise();
@@ -48,7 +48,7 @@ fn an_await_returns_the_cancel() {
 }
 
 #[test]
-fn the_canceller_runs_once_before_the_rejection_and_may_settle() {
+fn the_canceller_runs_once_before_the_rejection_and_can_settle() {
     let (_host, _guard) = ManualHost::installed();
     let (trace, deferred) = (Trace::default(), Deferred::new());
     let inside = trace.clone();
@@ -75,7 +75,7 @@ fn a_canceller_that_panics_is_reported_and_the_promise_is_cancelled() {
 }
 
 #[test]
-fn a_canceller_is_dropped_when_it_is_settled_and_a_second_replaces_the_first() {
+fn settling_drops_the_canceller_and_a_second_canceller_replaces_the_first() {
     let (_host, _guard) = ManualHost::installed();
     let held = Rc::new(());
     let hold = || {
@@ -93,7 +93,7 @@ fn a_canceller_is_dropped_when_it_is_settled_and_a_second_replaces_the_first() {
 }
 
 #[test]
-fn the_last_promise_dropped_cancels_where_there_is_a_canceller() {
+fn dropping_the_last_promise_cancels_if_there_is_a_canceller() {
     let (_host, _guard) = ManualHost::installed();
     let trace = Trace::default();
     let deferred = watched(&trace, "it");
@@ -101,7 +101,7 @@ fn the_last_promise_dropped_cancels_where_there_is_a_canceller() {
     drop(one);
     assert_eq!(deferred.state(), State::Pending);
     drop(other.into_future());
-    assert_eq!(trace.take(), ["cancel it"], "a future that waits is as good as a promise");
+    assert_eq!(trace.take(), ["cancel it"], "a pending future counts as a promise");
     assert_eq!(deferred.state(), State::Rejected);
 
     let plain = Deferred::new();
@@ -110,7 +110,7 @@ fn the_last_promise_dropped_cancels_where_there_is_a_canceller() {
 }
 
 #[test]
-fn callbacks_and_handlers_wait_as_a_promise_does() {
+fn callbacks_and_handlers_count_as_waiters() {
     let (host, _guard) = ManualHost::installed();
     let trace = Trace::default();
     let (one, other, third) = (watched(&trace, "one"), watched(&trace, "other"), watched(&trace, "third"));
@@ -139,14 +139,14 @@ fn a_handler_whose_promise_was_cancelled_never_runs() {
     let kept = deferred.promise().then(note("kept"));
     assert!(before.cancel());
     deferred.resolve(1);
-    assert!(after.cancel(), "it is scheduled, and has not run");
+    assert!(after.cancel(), "its handler is scheduled, and has not run");
     host.run_until_stalled();
     assert_eq!(trace.take(), ["kept"]);
     assert_eq!(kept.outcome(), Some(Ok(&1)));
 }
 
 #[test]
-fn a_cancel_goes_up_the_chain_as_far_as_nothing_else_waits() {
+fn a_cancel_travels_up_the_chain_as_long_as_nothing_else_waits() {
     let (host, _guard) = ManualHost::installed();
     let trace = Trace::default();
     let deferred = watched(&trace, "work");
@@ -163,7 +163,7 @@ fn a_cancel_goes_up_the_chain_as_far_as_nothing_else_waits() {
 }
 
 #[test]
-fn a_cancel_reaches_the_promise_that_was_adopted() {
+fn a_cancel_reaches_the_adopted_promise() {
     let (host, _guard) = ManualHost::installed();
     let trace = Trace::default();
     let inner = watched(&trace, "inner");
@@ -207,7 +207,7 @@ fn the_future_of_a_spawned_promise_is_dropped_at_its_next_step() {
         Ok(())
     }));
     host.run_until_stalled();
-    assert_eq!(trace.take(), ["ran"], "a promise that is dropped lets its future run on");
+    assert_eq!(trace.take(), ["ran"], "a dropped promise lets its future continue");
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn cancelling_a_group_cancels_the_members_that_nothing_else_waits_for() {
 }
 
 #[test]
-fn a_race_cancels_the_losers_that_can_be() {
+fn a_race_cancels_the_losers_with_a_canceller() {
     let (_host, _guard) = ManualHost::installed();
     let trace = Trace::default();
     let (winner, loser, kept) = (watched(&trace, "winner"), watched(&trace, "loser"), watched(&trace, "kept"));
@@ -269,7 +269,7 @@ fn a_canceller_of_a_loser_cannot_take_the_outcome_from_the_race() {
 }
 
 #[test]
-fn a_long_chain_is_cancelled_without_the_stack() {
+fn cancelling_a_long_chain_uses_no_stack() {
     let (_host, _guard) = ManualHost::installed();
     let trace = Trace::default();
     let deferred = watched(&trace, "work");

@@ -1,4 +1,4 @@
-//! Cases of jQuery's own tests and of the Promises/A+ suite that no other file here holds. The
+//! Cases of jQuery's own tests and of the Promises/A+ suite that are in no other file here. The
 //! table in `docs/reference/deferred-conformance.md` names the test of each case.
 
 use std::cell::RefCell;
@@ -101,7 +101,7 @@ fn a_panic_in_a_handler_is_reported_with_its_place_even_if_recovered_and_errors_
 }
 
 #[test]
-fn every_pair_of_members_settles_as_its_parts_say() {
+fn every_pair_of_members_settles_by_its_parts() {
     const KINDS: [&str; 7] = ["value", "resolved", "rejected", "later resolved", "later rejected", "future", "failing"];
     for first in KINDS {
         for second in KINDS {
@@ -153,7 +153,7 @@ fn when_always_makes_a_new_promise() {
 }
 
 #[test]
-fn notifications_of_members_do_not_touch_the_group() {
+fn notifications_of_members_do_not_reach_the_group() {
     let (_host, _guard) = ManualHost::installed();
     let trace = Trace::default();
     let member = |notified: i32, value: i32| {
@@ -167,7 +167,7 @@ fn notifications_of_members_do_not_touch_the_group() {
 }
 
 #[test]
-fn a_group_of_what_is_settled_is_settled_before_when_returns() {
+fn a_group_of_settled_members_is_settled_before_when_returns() {
     let (_host, _guard) = ManualHost::installed();
     let trace = Trace::default();
     let (good, bad) = (P::settled(Ok(1)), P::settled(Err(Rejection::from("no"))));
@@ -189,7 +189,7 @@ fn a_group_of_what_is_settled_is_settled_before_when_returns() {
 }
 
 #[test]
-fn a_settled_promise_never_changes_whatever_is_called() {
+fn no_call_changes_a_settled_promise() {
     let (host, _guard) = ManualHost::installed();
     for is_resolved in [true, false] {
         for delays in [[false, false], [false, true], [true, true]] {
@@ -298,7 +298,7 @@ fn is_called(kind: &str, is_resolved: bool) -> bool {
 }
 
 #[test]
-fn no_handler_of_any_kind_runs_inside_of_the_settling_nor_inside_of_what_adds_it() {
+fn no_handler_runs_inside_of_the_settling_or_of_the_call_that_adds_it() {
     for (kind, add) in KINDS {
         for is_resolved in [true, false] {
             for is_late in [false, true] {
@@ -379,7 +379,7 @@ fn a_handler_that_is_added_by_a_handler_runs_after_that_has_returned() {
 }
 
 #[test]
-fn handlers_run_in_their_order_whatever_one_of_them_does_and_each_has_its_own_chain() {
+fn handlers_run_in_order_despite_failures_and_each_has_its_own_chain() {
     let (host, _guard) = ManualHost::installed();
     for is_resolved in [true, false] {
         let (deferred, trace) = (Deferred::new(), Trace::default());
@@ -434,7 +434,7 @@ fn a_handler_of_any_kind_that_returns_its_own_promise_is_rejected() {
 }
 
 #[test]
-fn a_returned_promise_is_adopted_from_either_handler_whichever_way_and_whenever_it_goes() {
+fn a_returned_promise_is_adopted_from_either_handler_however_and_whenever_it_settles() {
     let (host, _guard) = ManualHost::installed();
     for from_catch in [false, true] {
         for is_resolved in [true, false] {
@@ -458,7 +458,7 @@ fn a_returned_promise_is_adopted_from_either_handler_whichever_way_and_whenever_
                     assert_eq!(outer.state(), State::Pending, "not inside of the settling");
                     host.run_until_stalled();
                 }
-                // What has been adopted stays, whatever is tried later.
+                // An adoption is final, whatever is called later.
                 assert!(!inner.resolve(8) && !inner.reject("later"));
                 host.run_until_stalled();
                 let expected = if is_resolved { Ok(&7) } else { Err(&Rejection::from("inner")) };
@@ -470,7 +470,7 @@ fn a_returned_promise_is_adopted_from_either_handler_whichever_way_and_whenever_
 }
 
 #[test]
-fn a_future_is_adopted_as_a_promise_that_is_spawned() {
+fn a_spawned_future_is_adopted_as_a_promise() {
     let (host, _guard) = ManualHost::installed();
     let adopted = P::settled(Ok(1)).then(|n| Promise::spawn(async move { Ok(n + 1) }));
     let failed = P::settled(Ok(1)).then(|_| Promise::<i32, _>::spawn(async { Err("no") }));

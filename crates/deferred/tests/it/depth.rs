@@ -1,5 +1,5 @@
-//! No chain costs stack: each of these runs on 256 KiB, and is a million links long, or a tenth of
-//! that without optimization, where a link that cost three bytes of stack would still be too much.
+//! No chain uses stack: each of these runs on 256 KiB, and is a million links long, or a tenth of
+//! that without optimization, where even three bytes of stack for each link would be too much.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -78,7 +78,7 @@ const LINKS: [(&str, Link); 6] = [
 ];
 
 #[test]
-fn groups_and_callbacks_that_settle_the_next() {
+fn groups_and_callbacks_that_settle_the_next_use_no_stack() {
     for (name, link) in LINKS {
         on_a_small_stack(move |_| {
             let (first, last) = chain(link);
@@ -89,7 +89,7 @@ fn groups_and_callbacks_that_settle_the_next() {
 }
 
 #[test]
-fn rejections_that_pass_through() {
+fn passed_on_rejections_use_no_stack() {
     on_a_small_stack(|_| {
         let (first, last) = chain(|last| {
             by_callback(last, |last, next| {
@@ -102,7 +102,7 @@ fn rejections_that_pass_through() {
 }
 
 #[test]
-fn chains_that_are_dropped_from_either_end() {
+fn dropping_chains_from_either_end_uses_no_stack() {
     for (name, link) in LINKS {
         for first_goes_first in [true, false] {
             on_a_small_stack(move |_| {
@@ -120,7 +120,7 @@ fn chains_that_are_dropped_from_either_end() {
 }
 
 #[test]
-fn chains_that_are_cancelled() {
+fn cancelling_chains_uses_no_stack() {
     for link in [|last: &P| when_race([last.clone()]), |last: &P| last.then(Ok), |last: &P| when_race([last.then(Ok)])]
     {
         on_a_small_stack(move |_| {
@@ -132,7 +132,7 @@ fn chains_that_are_cancelled() {
 }
 
 #[test]
-fn cancellers_that_cancel_or_drop_the_next_promise() {
+fn cancellers_that_cancel_or_drop_the_next_promise_use_no_stack() {
     for is_dropped in [false, true] {
         on_a_small_stack(move |_| {
             let all: Vec<_> = (0..LONG).map(|_| Deferred::new()).collect();
@@ -155,7 +155,7 @@ fn cancellers_that_cancel_or_drop_the_next_promise() {
 }
 
 #[test]
-fn cancellers_that_hold_the_next_deferred() {
+fn cancellers_that_hold_the_next_deferred_use_no_stack() {
     on_a_small_stack(|_| {
         let first = Deferred::new();
         let mut last = first.clone();
@@ -173,7 +173,7 @@ fn cancellers_that_hold_the_next_deferred() {
 }
 
 #[test]
-fn removed_callbacks_that_hold_the_next_deferred() {
+fn removed_callbacks_that_hold_the_next_deferred_use_no_stack() {
     on_a_small_stack(|host| {
         let first = Deferred::new();
         let mut last = first.clone();
@@ -194,7 +194,7 @@ fn removed_callbacks_that_hold_the_next_deferred() {
 }
 
 #[test]
-fn progress_that_is_passed_on() {
+fn passed_on_progress_uses_no_stack() {
     on_a_small_stack(|_| {
         type Notifying = picot_deferred::Deferred<(), (), usize>;
         let first = Notifying::with_progress();
@@ -210,13 +210,13 @@ fn progress_that_is_passed_on() {
         last.promise().progress(move |n| inside.set(*n));
         first.notify(0);
         assert_eq!(count.get(), LONG);
-        // The callbacks hold the chain, and go with the settling of the first.
+        // The callbacks hold the chain, and the settling of the first drops them.
         first.resolve(());
     });
 }
 
 #[test]
-fn values_that_hold_the_next_promise() {
+fn values_that_hold_the_next_promise_use_no_stack() {
     #[derive(Clone)]
     struct Node(#[expect(dead_code, reason = "held for its drop")] Option<Promise<Node, ()>>);
     on_a_small_stack(|_| {
@@ -229,7 +229,7 @@ fn values_that_hold_the_next_promise() {
 }
 
 #[test]
-fn adoptions_and_handlers_over_a_host_that_closes() {
+fn adoptions_and_handlers_of_a_closing_host_use_no_stack() {
     on_a_small_stack(|host| {
         let (first, last) = chain(|last| {
             let adopted = last.clone();
@@ -249,7 +249,7 @@ fn adoptions_and_handlers_over_a_host_that_closes() {
 }
 
 #[test]
-fn up_to_sixteen_settle_inside_of_each_other_and_the_rest_behind_the_callback_of_the_sixteenth() {
+fn sixteen_settlings_nest_and_deeper_ones_run_after_the_callback_of_the_sixteenth() {
     let (_host, _guard) = ManualHost::installed();
     let trace = crate::trace::Trace::default();
     let all: Vec<_> = (0..20).map(|_| Deferred::new()).collect();

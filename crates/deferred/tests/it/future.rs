@@ -1,4 +1,4 @@
-//! Promises and futures: awaiting the one, making the one from the other.
+//! Promises and futures: awaiting promises, and making promises of futures.
 
 use std::pin::pin;
 use std::task::{Context, Poll};
@@ -10,7 +10,7 @@ use picot_testkit::WakeCount;
 use crate::trace::{Deferred, Trace};
 
 #[test]
-fn awaiting_gives_the_outcome_and_a_settled_promise_does_not_suspend() {
+fn awaiting_returns_the_outcome_and_a_settled_promise_does_not_suspend() {
     let (host, _guard) = ManualHost::installed();
     let (deferred, trace) = (Deferred::new(), Trace::default());
     let (promise, inside) = (deferred.promise(), trace.clone());

@@ -1,4 +1,4 @@
-//! Deferreds and promises on a host that is driven by hand, so that every turn is seen.
+//! Deferreds and promises on a host that the tests drive by hand, so that they see every turn.
 
 // The models under loom are in the library; nothing here runs under it.
 #![cfg(not(loom))]

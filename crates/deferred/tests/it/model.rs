@@ -1,5 +1,5 @@
-//! Any series of operations does what a model says that knows only the rules: the first settles,
-//! callbacks run at once and in order, handlers run by turns and in order.
+//! Any series of operations matches a model of the rules: the first settling wins, callbacks run at
+//! once and in order, and handlers run in later turns and in order.
 
 use picot_context::ManualHost;
 use picot_deferred::CallbackId;
@@ -17,7 +17,7 @@ enum Operation {
     Always,
     Then,
     OnSettled,
-    /// The callback of `OnSettled` that was added as the nth, if there is one.
+    /// The nth callback of `OnSettled`, if there is one.
     Remove(usize),
     Turn,
 }
@@ -37,7 +37,7 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
-/// What is registered, by its number: it is noted with the outcome.
+/// A registered callback, by its number, which is recorded with the outcome.
 #[derive(Clone, Copy, PartialEq)]
 enum Wants {
     Values,
@@ -90,11 +90,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 4 } else { 512 }, failure_persistence: None, ..Default::default() })]
 
     #[test]
-    fn a_promise_does_what_its_model_says(operations in proptest::collection::vec(operation(), 0..24)) {
+    fn a_promise_matches_its_model(operations in proptest::collection::vec(operation(), 0..24)) {
         let (host, _guard) = ManualHost::installed();
         let (deferred, trace, mut model) = (Deferred::new(), Trace::default(), Model::default());
         let promise = deferred.promise();
-        // Handles the rejection, so that no check of it is in the queue.
+        // Handles the rejection, so that no check of it is queued.
         promise.fail(|_| {});
         let mut ids: Vec<(usize, CallbackId)> = Vec::new();
         let mut next_promises = Vec::new();

@@ -1,4 +1,4 @@
-//! What runs at once and what is scheduled, and in which order.
+//! Which callbacks run at once and which are scheduled, and their order.
 
 use picot_context::ManualHost;
 

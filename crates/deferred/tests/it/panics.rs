@@ -1,4 +1,4 @@
-//! A callback that panics is reported with its place, and keeps no other from running.
+//! A callback that panics is reported with its source location, and the others still run.
 
 use picot_context::ManualHost;
 
@@ -9,7 +9,7 @@ fn boom(_: &i32) {
 }
 
 #[test]
-fn a_panicking_callback_keeps_neither_callbacks_nor_handlers_from_running() {
+fn other_callbacks_and_handlers_run_after_a_panicking_callback() {
     let (host, _guard) = ManualHost::installed();
     let (deferred, trace) = (Deferred::new(), Trace::default());
     let promise = deferred.promise();
@@ -45,7 +45,7 @@ fn a_panicking_handler_rejects_the_next_promise() {
 }
 
 #[test]
-fn a_panicking_progress_callback_keeps_no_other_from_running() {
+fn other_progress_callbacks_run_after_a_panicking_one() {
     let (host, _guard) = ManualHost::installed();
     let deferred = picot_deferred::Deferred::<(), (), i32>::with_progress();
     let trace = Trace::default();
@@ -58,7 +58,7 @@ fn a_panicking_progress_callback_keeps_no_other_from_running() {
 }
 
 #[test]
-fn a_value_that_panics_in_its_drop_is_reported_wherever_its_last_handle_goes() {
+fn a_value_that_panics_in_its_drop_is_reported_wherever_its_last_handle_is_dropped() {
     #[derive(Debug)]
     struct Bomb;
     impl Drop for Bomb {

@@ -1,4 +1,4 @@
-//! Each panic and each report points at the caller's line.
+//! Each panic and each report has the line of the caller.
 
 use std::cell::Cell;
 use std::panic::{Location, catch_unwind, resume_unwind, set_hook, take_hook};
@@ -32,7 +32,7 @@ fn line_of_the_panic(f: fn()) -> Option<u32> {
 }
 
 #[test]
-fn what_needs_a_host_panics_at_the_callers_line_without_one() {
+fn functions_that_need_a_host_panic_at_the_callers_line_without_one() {
     let first = line!() + 2;
     let calls: [fn(); 14] = [
         || drop(Deferred::new()),
@@ -53,7 +53,7 @@ fn what_needs_a_host_panics_at_the_callers_line_without_one() {
     for (line, call) in (first..).zip(calls) {
         assert_eq!(line_of_the_panic(call), Some(line));
     }
-    // A group of promises panics there, too, where the thread has lost its host meanwhile.
+    // A group of promises panics there as well, if the thread has lost its host meanwhile.
     let (host, guard) = ManualHost::installed();
     let promise = P::settled(Ok(1));
     drop(guard);
@@ -78,7 +78,7 @@ fn text() -> &'static str {
 }
 
 #[test]
-fn a_panic_of_what_was_registered_is_reported_with_the_line_where_it_was() {
+fn a_panic_of_a_callback_is_reported_with_the_line_of_its_registration() {
     let first = line!() + 2;
     let calls: [fn(&Notifying); 9] = [
         |deferred| _ = deferred.promise().done(|_| boom()),

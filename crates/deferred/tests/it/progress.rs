@@ -53,7 +53,7 @@ fn a_callback_that_is_added_late_gets_the_last_notification_also_after_the_settl
 }
 
 #[test]
-fn a_notification_by_a_callback_waits_until_the_others_have_had_the_one_before() {
+fn a_notification_by_a_callback_waits_until_the_others_received_the_previous_one() {
     let (_host, _guard) = ManualHost::installed();
     let (deferred, trace) = (Rc::new(Deferred::with_progress()), Trace::default());
     let (inside, same) = (trace.clone(), deferred.clone());
@@ -104,7 +104,7 @@ fn a_settling_by_a_callback_keeps_the_current_notification_and_drops_queued_ones
 }
 
 #[test]
-fn a_callback_that_is_added_while_a_late_one_is_called_gets_the_same_behind_it() {
+fn a_callback_added_during_a_late_call_gets_the_same_notification_after_it() {
     for is_settled in [false, true] {
         let (_host, _guard) = ManualHost::installed();
         let (deferred, trace) = (Deferred::with_progress(), Trace::default());
@@ -140,7 +140,7 @@ fn callbacks_are_dropped_at_the_settling_also_from_inside_of_one() {
 }
 
 #[test]
-fn a_value_or_callback_that_panics_in_its_drop_stops_nothing() {
+fn a_value_or_callback_that_panics_in_its_drop_is_contained() {
     struct Fragile(i32, Rc<Cell<u32>>);
     impl Drop for Fragile {
         fn drop(&mut self) {
@@ -157,7 +157,7 @@ fn a_value_or_callback_that_panics_in_its_drop_stops_nothing() {
         let _captured = &captured;
         inside.add(value.0);
         if value.0 == 3 {
-            // These are dropped by the settling, before they were sent.
+            // The settling drops these before they were sent.
             same.notify(Fragile(4, count.clone()));
             same.notify(Fragile(5, count.clone()));
             same.resolve(());

@@ -1,5 +1,5 @@
-//! What registers deregisters: after each kind of end, the members of a group and the sources of a
-//! chain have the callbacks that they had before.
+//! Each registration is undone: after each kind of end, the members of a group and the sources of a
+//! chain have only the callbacks that they had before.
 
 use std::pin::pin;
 use std::task::{Context, Waker};
@@ -11,7 +11,7 @@ use crate::trace::Deferred;
 
 type P = Promise<i32, &'static str>;
 
-/// A group's promise, whatever its types.
+/// The promise of a group, of any types.
 trait Ends {
     fn cancel(&self);
     fn listen(&self);
@@ -101,7 +101,7 @@ fn a_group_leaves_nothing_at_its_members_however_it_ends() {
             let (host, _guard) = ManualHost::installed();
             let deferreds = [Deferred::new(), Deferred::new(), Deferred::new()];
             let members = deferreds.each_ref().map(Deferred::promise);
-            // The members have waiters of their own, before the group's and behind.
+            // The members have waiters of their own, before and after the group's.
             members.iter().for_each(|member| _ = member.done(|_| {}).on_settled(|_| {}));
             let group = combine(members.clone());
             members.iter().for_each(|member| _ = member.done(|_| {}));
@@ -115,7 +115,7 @@ fn a_group_leaves_nothing_at_its_members_however_it_ends() {
 }
 
 #[test]
-fn a_group_that_is_settled_while_it_is_kept_leaves_nothing_at_the_others() {
+fn a_settled_group_leaves_nothing_at_the_other_members() {
     let (_host, _guard) = ManualHost::installed();
     type Settle = fn(&Deferred);
     let settle: [(Combine, Settle); 6] = [
@@ -138,7 +138,7 @@ fn a_group_that_is_settled_while_it_is_kept_leaves_nothing_at_the_others() {
 }
 
 #[test]
-fn a_race_per_round_against_one_promise_that_stays_keeps_nothing() {
+fn repeated_races_against_one_pending_promise_keep_nothing() {
     let (_host, _guard) = ManualHost::installed();
     let stop = Deferred::new();
     let stopped = stop.promise();
@@ -154,7 +154,7 @@ fn a_race_per_round_against_one_promise_that_stays_keeps_nothing() {
 }
 
 #[test]
-fn chains_awaits_and_resolvers_leave_nothing_at_what_they_waited_for() {
+fn chains_awaits_and_resolvers_leave_nothing_at_their_sources() {
     let (host, _guard) = ManualHost::installed();
     let deferred = Deferred::new();
     let promise = deferred.promise();

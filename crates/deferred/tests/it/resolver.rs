@@ -1,4 +1,5 @@
-//! Settling from another thread: delivered on the host's thread, and never lost in silence.
+//! Settling from another thread: the outcome is delivered on the host's thread, and is never lost
+//! silently.
 
 use std::sync::mpsc;
 use std::thread;
@@ -9,7 +10,7 @@ use picot_deferred::{Rejection, State};
 use crate::trace::{Deferred, Trace};
 
 #[test]
-fn what_another_thread_sends_is_delivered_by_the_host() {
+fn the_host_delivers_outcomes_of_other_threads() {
     let (host, _guard) = ManualHost::installed();
     let trace = Trace::default();
     let (one, other) = (Deferred::new(), Deferred::new());
@@ -30,7 +31,7 @@ fn what_another_thread_sends_is_delivered_by_the_host() {
 }
 
 #[test]
-fn it_may_be_sent_before_the_host_has_looked() {
+fn an_outcome_can_be_sent_before_the_host_runs() {
     let (host, _guard) = ManualHost::installed();
     let deferred = Deferred::new();
     let resolver = deferred.resolver();
@@ -54,7 +55,7 @@ fn a_resolver_dropped_on_another_thread_abandons() {
 }
 
 #[test]
-fn a_value_that_comes_too_late_is_returned() {
+fn a_late_value_is_returned() {
     let (host, _guard) = ManualHost::installed();
     let deferred = Deferred::new();
     let (late, later) = (deferred.resolver(), deferred.resolver());
@@ -65,12 +66,12 @@ fn a_value_that_comes_too_late_is_returned() {
     assert!(late.is_closed());
     assert_eq!(late.resolve(1), Err(1));
     assert_eq!(later.reject("no"), Err("no"));
-    assert_eq!(Deferred::new().resolver().resolve(2), Ok(()), "the host has not been told yet");
+    assert_eq!(Deferred::new().resolver().resolve(2), Ok(()), "the host has not run yet");
 }
 
 /// The promise is cancelled after the other thread has sent its value and before the delivery.
 #[test]
-fn a_promise_that_is_cancelled_while_its_value_is_on_the_way_stays_cancelled() {
+fn a_promise_that_is_cancelled_before_the_delivery_stays_cancelled() {
     let (host, _guard) = ManualHost::installed();
     let trace = Trace::default();
     let deferred = picot_deferred::Deferred::<std::sync::Arc<()>, ()>::new();
@@ -94,7 +95,7 @@ fn a_promise_that_is_cancelled_while_its_value_is_on_the_way_stays_cancelled() {
 }
 
 #[test]
-fn a_value_for_a_closed_host_comes_back_and_one_on_its_way_is_dropped_there() {
+fn a_value_for_a_closed_host_is_returned_and_a_sent_one_is_dropped_there() {
     let (host, _guard) = ManualHost::installed();
     let deferred = picot_deferred::Deferred::<std::sync::Arc<()>, ()>::new();
     let value = std::sync::Arc::new(());
@@ -107,7 +108,7 @@ fn a_value_for_a_closed_host_comes_back_and_one_on_its_way_is_dropped_there() {
 }
 
 #[test]
-fn many_threads_settle_in_the_order_of_their_sending() {
+fn many_threads_settle_in_the_order_of_their_sends() {
     let (host, _guard) = ManualHost::installed();
     let trace = Trace::default();
     let (sender, receiver) = mpsc::channel();

@@ -32,7 +32,7 @@ fn a_callback_on_a_settled_promise_is_scheduled_too() {
 }
 
 #[test]
-fn they_stand_in_one_order_with_then() {
+fn scheduled_callbacks_are_in_one_order_with_then() {
     let (host, _guard) = ManualHost::installed();
     let (deferred, trace) = (Deferred::new(), Trace::default());
     let promise = deferred.promise();
@@ -49,7 +49,7 @@ fn they_stand_in_one_order_with_then() {
 }
 
 #[test]
-fn removing_reports_how_many_there_were() {
+fn remove_returns_how_many_callbacks_there_were() {
     let (host, _guard) = ManualHost::installed();
     let (deferred, trace) = (Deferred::new(), Trace::default());
     let promise = deferred.promise();
@@ -66,7 +66,7 @@ fn removing_reports_how_many_there_were() {
 }
 
 #[test]
-fn one_that_is_scheduled_or_another_promises_cannot_be_removed() {
+fn a_scheduled_callback_and_one_of_another_promise_cannot_be_removed() {
     let (host, _guard) = ManualHost::installed();
     let (one, other, trace) = (Deferred::new(), Deferred::new(), Trace::default());
     let id = one.promise().on_settled(trace.outcome("one"));
@@ -80,7 +80,7 @@ fn one_that_is_scheduled_or_another_promises_cannot_be_removed() {
 }
 
 #[test]
-fn what_a_removed_callback_holds_is_let_go_and_may_use_the_promise() {
+fn removing_a_callback_drops_its_captures_which_can_use_the_promise() {
     struct Adds(picot_deferred::Promise<i32, &'static str>, Trace);
     impl Drop for Adds {
         fn drop(&mut self) {
@@ -98,7 +98,7 @@ fn what_a_removed_callback_holds_is_let_go_and_may_use_the_promise() {
 }
 
 #[test]
-fn a_panicking_one_is_reported_and_keeps_no_other_from_running() {
+fn a_panicking_scheduled_callback_is_reported_and_the_others_run() {
     let (host, _guard) = ManualHost::installed();
     let (deferred, trace) = (Deferred::new(), Trace::default());
     let promise = deferred.promise();

@@ -1,4 +1,4 @@
-//! Settling: once, by the first; the state first, the callbacks after it.
+//! Settling happens once, by the first call; the state changes first, the callbacks run after it.
 
 use std::rc::Rc;
 
@@ -8,7 +8,7 @@ use picot_deferred::{Promise, Rejection, State};
 use crate::trace::{Deferred, Trace};
 
 #[test]
-fn a_new_one_is_pending_and_the_initializer_runs_inside_the_constructor() {
+fn a_new_deferred_is_pending_and_the_initializer_runs_inside_the_constructor() {
     let (_host, _guard) = ManualHost::installed();
     assert_eq!(Deferred::new().state(), State::Pending);
     let trace = Trace::default();
@@ -88,7 +88,7 @@ fn the_state_has_changed_when_callbacks_run() {
 }
 
 #[test]
-fn the_last_deferred_dropped_unsettled_abandons_the_promise() {
+fn dropping_the_last_unsettled_deferred_abandons_the_promise() {
     let (_host, _guard) = ManualHost::installed();
     let (deferred, trace) = (Deferred::new(), Trace::default());
     let promise = deferred.promise();
@@ -125,7 +125,7 @@ fn without_a_host_the_error_says_what_to_do() {
 }
 
 #[test]
-fn a_host_of_its_own_needs_none_on_the_thread() {
+fn a_deferred_with_its_own_host_needs_none_on_the_thread() {
     let host = Rc::new(ManualHost::new());
     let deferred = picot_deferred::Deferred::<i32, ()>::on(host.clone());
     let trace = Trace::default();

@@ -10,7 +10,7 @@ use picot_deferred::{Deferred, ManualHost, Promise, Rejection, when, when_all, w
 
 type P = Promise<i32, io::Error>;
 
-/// Polls the wait for `promise`, which must be over.
+/// Polls the wait for `promise`, which must have ended.
 fn outcome<T: Clone>(promise: Promise<T, io::Error>) -> Result<T, Rejection<io::Error>> {
     match pin!(promise.into_future()).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(outcome) => outcome,
@@ -65,7 +65,7 @@ fn awaits_handlers_and_groups_get_the_same_error() {
 }
 
 #[test]
-fn an_error_that_panics_in_its_drop_is_reported_and_stops_nothing() {
+fn an_error_that_panics_in_its_drop_is_contained_and_reported() {
     struct Bad;
     impl Drop for Bad {
         fn drop(&mut self) {

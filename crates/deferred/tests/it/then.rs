@@ -1,4 +1,4 @@
-//! Chains: values are mapped, rejections pass by, promises are adopted.
+//! Chains: values are mapped, rejections are passed on, promises are adopted.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -9,7 +9,7 @@ use picot_deferred::{Promise, Rejection, State};
 use crate::trace::{Deferred, Trace};
 
 #[test]
-fn a_handler_maps_the_value_and_may_reject() {
+fn a_handler_maps_the_value_and_can_reject() {
     let (host, _guard) = ManualHost::installed();
     let (deferred, trace) = (Deferred::new(), Trace::default());
     let first = deferred.promise().then(|n| Ok(n + 1));
@@ -22,7 +22,7 @@ fn a_handler_maps_the_value_and_may_reject() {
 }
 
 #[test]
-fn a_rejection_passes_by_the_handler() {
+fn a_rejection_skips_the_handler() {
     let (host, _guard) = ManualHost::installed();
     let (deferred, trace) = (Deferred::new(), Trace::default());
     let handler = trace.clone();
@@ -71,10 +71,10 @@ fn a_handler_that_returns_its_own_promise_is_rejected_and_does_not_hang() {
     assert_eq!(trace.take(), ["fail Cycle"]);
 }
 
-/// How long a chain is that would not fit on a stack.
+/// The length of a chain that would not fit on a stack.
 const LONG: usize = if cfg!(miri) { 200 } else { 1_000_000 };
 
-/// A chain in which each promise has adopted the one before, and the first of which is pending.
+/// A chain in which each promise has adopted the previous one, and the first is pending.
 fn adoptions(host: &ManualHost, first: &Deferred) -> Promise<i32, &'static str> {
     let mut promise = first.promise();
     for _ in 0..LONG {
@@ -97,7 +97,7 @@ fn a_chain_of_a_million_adoptions_does_not_use_the_stack() {
 }
 
 #[test]
-fn a_chain_of_a_million_adoptions_is_dropped_without_the_stack() {
+fn dropping_a_chain_of_a_million_adoptions_does_not_use_the_stack() {
     for close in [false, true] {
         let (host, _guard) = ManualHost::installed();
         let (first, trace) = (Deferred::new(), Trace::default());
@@ -170,7 +170,7 @@ fn the_only_consumer_gets_the_value_itself_and_others_get_clones() {
 }
 
 #[test]
-fn catch_recovers_and_a_value_passes_by() {
+fn catch_recovers_and_a_value_skips_it() {
     let (host, _guard) = ManualHost::installed();
     let (deferred, other, trace) = (Deferred::new(), Deferred::new(), Trace::default());
     let inside = trace.clone();
@@ -189,7 +189,7 @@ fn catch_recovers_and_a_value_passes_by() {
 }
 
 #[test]
-fn catch_may_reject_anew_adopt_or_pass_on_what_is_no_error() {
+fn catch_can_reject_again_adopt_or_pass_on_other_rejections() {
     let (host, _guard) = ManualHost::installed();
     let (deferred, trace) = (Deferred::new(), Trace::default());
     let promise = deferred.promise();
@@ -220,7 +220,7 @@ fn catch_may_reject_anew_adopt_or_pass_on_what_is_no_error() {
 }
 
 #[test]
-fn finally_passes_the_outcome_on_unless_it_fails_itself() {
+fn finally_passes_the_outcome_on_unless_it_fails() {
     let (host, _guard) = ManualHost::installed();
     let (good, bad, trace) = (Deferred::new(), Deferred::new(), Trace::default());
     let note = || {

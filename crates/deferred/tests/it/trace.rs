@@ -12,7 +12,7 @@ impl Trace {
         self.0.borrow_mut().push(format!("{event:?}").replace(['"', '\\'], ""));
     }
 
-    /// A callback that adds an event, with what it is called with.
+    /// A callback that records an event with its argument.
     pub(crate) fn note<T: Debug + ?Sized>(&self, name: &'static str) -> impl FnOnce(&T) + 'static {
         let trace = self.clone();
         move |value| trace.add(format!("{name} {value:?}"))
@@ -24,7 +24,7 @@ impl Trace {
         move |value| trace.add(format!("{name} {value:?}"))
     }
 
-    /// The events so far, which are forgotten.
+    /// Returns the events so far, and removes them.
     pub(crate) fn take(&self) -> Vec<String> {
         self.0.take()
     }

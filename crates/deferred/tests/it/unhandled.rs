@@ -1,5 +1,5 @@
-//! An unhandled rejection is reported in the next turn, once, with the place where the promise was
-//! made.
+//! An unhandled rejection is reported in the next turn, once, with the source location where the
+//! promise was made.
 
 use std::panic::Location;
 use std::pin::pin;
@@ -23,7 +23,7 @@ fn lines(host: &ManualHost, reason: &str) -> Vec<u32> {
 }
 
 #[test]
-fn it_is_reported_in_the_next_turn_once_with_the_place_where_it_was_made() {
+fn an_unhandled_rejection_is_reported_once_in_the_next_turn_with_the_place_of_its_promise() {
     let (host, _guard) = ManualHost::installed();
     let deferred = Deferred::new();
     let made = line!() - 1;
@@ -38,7 +38,7 @@ fn it_is_reported_in_the_next_turn_once_with_the_place_where_it_was_made() {
 }
 
 #[test]
-fn it_is_quiet_if_it_is_handled_before_or_in_the_same_turn() {
+fn a_rejection_handled_before_or_in_the_same_turn_is_not_reported() {
     let (host, _guard) = ManualHost::installed();
     let handle: [fn(&Promise<i32, &'static str>); 7] = [
         |promise| _ = promise.fail(|_| {}),
@@ -59,13 +59,13 @@ fn it_is_quiet_if_it_is_handled_before_or_in_the_same_turn() {
     }
     let deferred = Deferred::new();
     deferred.reject("no");
-    assert!(deferred.promise().outcome().unwrap().is_err(), "to look at it is to know it");
+    assert!(deferred.promise().outcome().unwrap().is_err(), "reading the outcome handles it");
     host.run_until_stalled();
     assert!(host.take_reports().is_empty());
 }
 
 #[test]
-fn handled_late_is_not_reported_twice_nor_where_it_is_passed_on() {
+fn a_rejection_handled_late_is_not_reported_again() {
     let (host, _guard) = ManualHost::installed();
     let (deferred, trace) = (Deferred::new(), Trace::default());
     let promise = deferred.promise();
@@ -160,7 +160,7 @@ fn an_error_without_display_is_named_by_its_type() {
 }
 
 #[test]
-fn a_closed_host_reports_nothing_any_more() {
+fn a_closed_host_reports_nothing() {
     let (host, _guard) = ManualHost::installed();
     let deferred = Deferred::new();
     let _next = deferred.promise().then(Ok);
@@ -174,7 +174,7 @@ type P = Promise<i32, &'static str>;
 
 type Register = fn(&P);
 
-/// What registers and is gone again before it has seen the rejection.
+/// Registrations that are removed before they have seen the rejection.
 const REGISTERED_IN_VAIN: [(&str, Register); 14] = [
     ("only `done`", |promise| _ = promise.done(|_| {})),
     ("a callback removed", |promise| _ = promise.remove([promise.on_settled(|_| {})])),
@@ -208,11 +208,11 @@ fn pending() -> P {
 }
 
 #[test]
-fn what_registers_and_goes_before_it_has_seen_the_rejection_handles_nothing() {
+fn a_registration_that_is_removed_before_the_rejection_handles_nothing() {
     for (name, register) in REGISTERED_IN_VAIN {
         for is_rejected_before in [false, true] {
-            // What is scheduled cannot be removed, and a group that the rejection settles answers
-            // for it.
+            // A scheduled callback cannot be removed, and a group that the rejection settles
+            // answers for it.
             if is_rejected_before && matches!(name, "a callback removed" | "`when` cancelled" | "`when_all` cancelled")
             {
                 continue;
@@ -236,7 +236,7 @@ fn what_registers_and_goes_before_it_has_seen_the_rejection_handles_nothing() {
 }
 
 #[test]
-fn one_that_goes_while_another_stays_changes_nothing() {
+fn a_removed_registration_beside_a_remaining_one_changes_nothing() {
     for (name, register) in REGISTERED_IN_VAIN {
         for is_rejected_before in [false, true] {
             let (host, _guard) = ManualHost::installed();
@@ -263,7 +263,7 @@ fn one_that_goes_while_another_stays_changes_nothing() {
 }
 
 #[test]
-fn a_handler_that_is_cancelled_between_the_settling_and_its_turn_has_seen_nothing() {
+fn a_handler_that_is_cancelled_between_the_settling_and_its_turn_handles_nothing() {
     let (host, _guard) = ManualHost::installed();
     let deferred = Deferred::new();
     let made = line!() - 1;
@@ -274,7 +274,7 @@ fn a_handler_that_is_cancelled_between_the_settling_and_its_turn_has_seen_nothin
     host.run_until_stalled();
     assert_eq!(lines(&host, "no"), [made]);
 
-    // The same where a promise that is adopted is rejected.
+    // The same if an adopted promise is rejected.
     let inner = Deferred::new();
     let made = line!() - 1;
     let adopted = inner.promise();
@@ -285,7 +285,7 @@ fn a_handler_that_is_cancelled_between_the_settling_and_its_turn_has_seen_nothin
     host.run_until_stalled();
     assert_eq!(lines(&host, "no"), [made]);
 
-    // And where `finally` waits to pass it on.
+    // And if `finally` waits to pass it on.
     let deferred = Deferred::new();
     let made = line!() - 1;
     let gate = picot_deferred::Deferred::<(), &'static str>::new();
@@ -342,7 +342,7 @@ fn a_group_answers_for_members_that_outlive_it_unless_a_promise_of_them_is_kept(
 }
 
 #[test]
-fn one_that_was_reported_is_still_there_for_an_await() {
+fn a_reported_rejection_is_still_returned_by_an_await() {
     let (host, _guard) = ManualHost::installed();
     let deferred = Deferred::new();
     let promise = deferred.promise();
@@ -357,7 +357,7 @@ fn one_that_was_reported_is_still_there_for_an_await() {
 }
 
 #[test]
-fn an_error_whose_display_panics_or_breaks_lines_is_reported_all_the_same() {
+fn an_error_whose_display_panics_or_has_line_breaks_is_reported() {
     #[derive(Debug)]
     struct Evil;
     impl std::fmt::Display for Evil {

@@ -1,5 +1,5 @@
-//! A waker is foreign code also in its `clone` and `drop`: whatever it does there to what is
-//! awaited, no wake-up is lost.
+//! A waker is foreign code in its `clone` and `drop`, too: no wake-up is lost when that code acts
+//! on the awaited promise.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -24,7 +24,7 @@ enum Moment {
 type Action = Box<dyn FnOnce()>;
 
 thread_local! {
-    /// What the wakers of this thread do, when, and how many such moments pass before.
+    /// The action of this thread's wakers, its moment, and how many such moments pass before.
     static ACTION: RefCell<Option<(Moment, u32, Action)>> = const { RefCell::new(None) };
 }
 
@@ -46,16 +46,16 @@ fn act(moment: Moment) {
 
 static TABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, release);
 
-/// A waker that sets the flag. Each clone is another allocation, so that no clone `will_wake` as
-/// the other.
+/// A waker that sets the flag. Each clone is a separate allocation, so that no clone equals another
+/// by `will_wake`.
 fn waker(flag: Arc<AtomicBool>) -> Waker {
     let data = Box::into_raw(Box::new(flag)).cast_const().cast();
-    // SAFETY: The data is a box of its own, which `release` and `wake` free once.
+    // SAFETY: The data is a separate box, which `release` and `wake` free once.
     unsafe { Waker::from_raw(RawWaker::new(data, &TABLE)) }
 }
 
 fn flag<'a>(data: *const ()) -> &'a Arc<AtomicBool> {
-    // SAFETY: Called only with the data of a waker that is alive, which `waker` has made.
+    // SAFETY: Called only with the data of a live waker that `waker` has made.
     unsafe { &*data.cast() }
 }
 
@@ -85,7 +85,7 @@ unsafe fn release(data: *const ()) {
 
 type Task = Pin<Box<dyn Future<Output = ()>>>;
 
-/// A host that hands out its tasks, to be polled with any waker.
+/// A host that returns its tasks, so that a test polls them with any waker.
 #[derive(Default)]
 struct Tasks(RefCell<Vec<Task>>, Rc<ManualHost>);
 
@@ -104,7 +104,7 @@ impl Host for Tasks {
     }
 }
 
-/// Makes a future of this crate that waits for `deferred`, and a copy of which the action gets.
+/// Makes a future of this crate that waits for `deferred`, which the action gets as well.
 type Make = fn(&Deferred, &Tasks) -> Task;
 
 const FUTURES: [(&str, Make); 4] = [
@@ -117,7 +117,7 @@ const FUTURES: [(&str, Make); 4] = [
         Box::pin(async move { _ = group.await })
     }),
     ("spawn", |deferred, tasks| {
-        // The future never ends: only the cancel of its promise, which the settling leads to, ends
+        // The future never ends: only the cancel of its promise, which the settling causes, ends
         // its task.
         let spawned = Promise::<i32, &'static str>::spawn(poll_fn(|_| Poll::Pending));
         deferred.promise().always(move |_| _ = spawned.cancel());
@@ -156,7 +156,7 @@ fn a_waker_that_settles_in_its_clone_its_drop_or_its_wake_loses_no_wake_up() {
                     let woken = Arc::new(AtomicBool::new(true));
                     let is_done = Cell::new(false);
                     for _ in 0..8 {
-                        // Each poll has another waker, so that waiters are replaced.
+                        // Each poll has a different waker, so that waiters are replaced.
                         let waker = waker(woken.clone());
                         woken.store(false, Ordering::Relaxed);
                         is_done.set(future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
@@ -173,7 +173,7 @@ fn a_waker_that_settles_in_its_clone_its_drop_or_its_wake_loses_no_wake_up() {
                     let left = ACTION.take();
                     acted += usize::from(left.is_none());
                     assert!(left.is_some() || is_done.get(), "{name}, {way} in {moment:?} after {passes}");
-                    // What has not been settled by a waker is settled now, and wakes.
+                    // If no waker has settled it, it is settled now, and wakes.
                     if left.is_some() {
                         woken.store(false, Ordering::Relaxed);
                         settle(&deferred);
@@ -187,7 +187,7 @@ fn a_waker_that_settles_in_its_clone_its_drop_or_its_wake_loses_no_wake_up() {
 }
 
 #[test]
-fn a_waker_that_panics_in_its_clone_wake_or_drop_harms_no_other_waiter() {
+fn a_waker_that_panics_in_its_clone_wake_or_drop_does_not_affect_other_waiters() {
     for moment in [Moment::Wake, Moment::Drop] {
         let (host, _guard) = ManualHost::installed();
         let deferred = Deferred::new();

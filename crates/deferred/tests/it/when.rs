@@ -1,4 +1,4 @@
-//! Groups: values in the order of the members, the first rejection, and nothing in between.
+//! Groups: values in the order of the members, the first rejection, and no other results.
 
 use std::future::ready;
 
@@ -8,7 +8,7 @@ use picot_deferred::{Promise, Rejection, State, when, when_all, when_any, when_r
 use crate::trace::{Deferred, Trace};
 
 #[test]
-fn values_come_in_the_order_of_the_members_not_of_completion() {
+fn values_are_in_the_order_of_the_members_and_not_of_completion() {
     let (_host, _guard) = ManualHost::installed();
     let (a, b, c, trace) = (Deferred::new(), Deferred::new(), Deferred::new(), Trace::default());
     when((a.promise(), b.promise(), c.promise())).done(trace.note("when"));
@@ -20,7 +20,7 @@ fn values_come_in_the_order_of_the_members_not_of_completion() {
 }
 
 #[test]
-fn the_first_rejection_is_the_groups_and_the_others_go_on() {
+fn the_first_rejection_rejects_the_group_and_the_others_continue() {
     let (_host, _guard) = ManualHost::installed();
     let (a, b, c, trace) = (Deferred::new(), Deferred::new(), Deferred::new(), Trace::default());
     when_all([a.promise(), b.promise(), c.promise()]).always(trace.outcome("when"));
@@ -63,7 +63,7 @@ fn promises_futures_and_values_mix() {
 }
 
 #[test]
-fn a_member_may_be_named_several_times() {
+fn a_member_can_be_passed_several_times() {
     let (_host, _guard) = ManualHost::installed();
     let (deferred, trace) = (Deferred::new(), Trace::default());
     let promise = deferred.promise();
@@ -119,7 +119,7 @@ fn a_promise_alone_makes_a_new_promise_of_its_outcome() {
     deferred.resolve(1);
     assert_eq!(trace.take(), ["when 1"]);
 
-    // The same of one that is or will be rejected.
+    // The same for a promise that is or will be rejected.
     for is_late in [false, true] {
         let deferred = Deferred::new();
         if !is_late {
@@ -133,7 +133,7 @@ fn a_promise_alone_makes_a_new_promise_of_its_outcome() {
 }
 
 #[test]
-fn a_tuple_is_rejected_by_the_first_rejection_wherever_it_stands() {
+fn a_tuple_is_rejected_by_the_first_rejection_at_any_position() {
     let (_host, _guard) = ManualHost::installed();
     for rejected in 0..3 {
         let (members, trace) = ([Deferred::new(), Deferred::new(), Deferred::new()], Trace::default());
@@ -146,7 +146,7 @@ fn a_tuple_is_rejected_by_the_first_rejection_wherever_it_stands() {
 }
 
 #[test]
-fn of_members_that_are_rejected_already_the_first_in_order_counts() {
+fn of_members_that_are_already_rejected_the_first_in_order_counts() {
     let (_host, _guard) = ManualHost::installed();
     let (pending, a, b, trace) = (Deferred::new(), Deferred::new(), Deferred::new(), Trace::default());
     b.reject("b");
@@ -157,7 +157,7 @@ fn of_members_that_are_rejected_already_the_first_in_order_counts() {
 }
 
 #[test]
-fn the_outcomes_of_all_come_in_order_when_all_are_settled() {
+fn when_settled_returns_all_outcomes_in_order() {
     let (_host, _guard) = ManualHost::installed();
     let (a, b, c, trace) = (Deferred::new(), Deferred::new(), Deferred::new(), Trace::default());
     when_settled([a.promise(), b.promise(), c.promise()]).done(trace.note("settled"));
@@ -169,7 +169,7 @@ fn the_outcomes_of_all_come_in_order_when_all_are_settled() {
 }
 
 #[test]
-fn any_is_the_first_value_or_all_rejections_in_order() {
+fn when_any_returns_the_first_value_or_all_rejections_in_order() {
     let (_host, _guard) = ManualHost::installed();
     let (a, b, trace) = (Deferred::new(), Deferred::new(), Trace::default());
     when_any([a.promise(), b.promise()]).done(trace.note("any"));
@@ -186,7 +186,7 @@ fn any_is_the_first_value_or_all_rejections_in_order() {
 }
 
 #[test]
-fn a_race_is_settled_by_the_first_either_way() {
+fn a_race_settles_with_the_first_outcome_of_either_kind() {
     let (_host, _guard) = ManualHost::installed();
     for settle in [|deferred: &Deferred| deferred.resolve(1), |deferred: &Deferred| deferred.reject("no")] {
         let (a, b, trace) = (Deferred::new(), Deferred::new(), Trace::default());
@@ -209,7 +209,7 @@ fn groups_without_members_are_settled_from_the_start() {
 }
 
 #[test]
-fn a_group_that_is_settled_lets_its_members_go() {
+fn a_settled_group_drops_its_members() {
     let (_host, _guard) = ManualHost::installed();
     let held = std::rc::Rc::new(());
     let (a, b) = (picot_deferred::Deferred::new(), picot_deferred::Deferred::new());
