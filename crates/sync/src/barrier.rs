@@ -13,7 +13,7 @@ use crate::dump::Waiter;
 use crate::wait_list::{Left, Ticket, WaitList};
 use crate::wake::wake_all;
 
-/// What a waiter is given when the barrier breaks; otherwise it is given its index.
+/// The grant of a waiter when the barrier breaks; otherwise the grant is its index.
 const BROKEN: usize = usize::MAX;
 
 /// Releases tasks once a fixed number of them has arrived, again and again (asyncio's `Barrier`).
@@ -32,7 +32,7 @@ const BROKEN: usize = usize::MAX;
 /// ```
 pub struct Barrier {
     parties: usize,
-    /// How many tasks of the last round have yet to go on.
+    /// The number of tasks of the last round that have yet to continue.
     draining: Cell<usize>,
     is_broken: Cell<bool>,
     waiters: WaitList,
@@ -57,14 +57,14 @@ impl Barrier {
     /// Waits until `parties` tasks have arrived, and returns this task's index in its round.
     ///
     /// The indices follow the order of arrival. Each from 0 to `parties - 1` occurs once, so the
-    /// task with index 0 can do what has to be done once.
+    /// task with index 0 can do the work that must be done once.
     ///
     /// # Errors
     /// [`Broken`] if the barrier is broken, or is broken or reset during the wait.
     ///
     /// # If dropped
     /// The task has not arrived, and another has to arrive in its place. If its round has begun
-    /// already, the others go on without it.
+    /// already, the others continue without it.
     ///
     /// ```
     /// # futures_lite::future::block_on(async {
@@ -96,7 +96,7 @@ impl Barrier {
 
     /// Fails every wait of now and makes a broken barrier usable again.
     ///
-    /// Tasks whose round has begun go on.
+    /// Tasks whose round has begun continue.
     ///
     /// ```
     /// let barrier = picot_sync::Barrier::new(2);
@@ -155,7 +155,7 @@ impl Barrier {
         completes
     }
 
-    /// Counts a task of the round that goes on.
+    /// Counts a task of the round that continues.
     fn go_on(&self) {
         self.draining.set(self.draining.get() - 1);
         if self.draining.get() == 0 && self.waiters.len() >= self.parties {

@@ -16,7 +16,7 @@ use crate::mutex::{Lock, Mutex, MutexGuard};
 use crate::wait_list::{Left, Ticket, WaitList};
 use crate::wake::{wake, wake_all};
 
-/// What a waiter is given: whether its notification was for one waiter, and has to reach one.
+/// The grant of a waiter: whether its notification was for one waiter, and must reach one.
 const FOR_ONE: usize = 1;
 const FOR_ALL: usize = 0;
 
@@ -101,7 +101,7 @@ impl Condvar {
         WaitWhile { condvar: self, place: Location::caller(), condition, guard: Some(guard), wait: None }
     }
 
-    /// Notifies the first waiter, which goes on once it has the lock. Without a waiter, does
+    /// Notifies the first waiter, which continues once it has the lock. Without a waiter, does
     /// nothing.
     ///
     /// Unlike asyncio's, it does not need the lock: the value that a waiter checks is inside the
@@ -127,7 +127,7 @@ impl Condvar {
         wake_all((0..count).filter_map(|_| self.waiters.notify_first(FOR_ONE)).collect());
     }
 
-    /// Notifies every waiter of now. Each goes on once it has the lock.
+    /// Notifies all present waiters. Each continues once it has the lock.
     ///
     /// ```
     /// picot_sync::Condvar::new().notify_all();

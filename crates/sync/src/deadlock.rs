@@ -45,7 +45,7 @@ impl Who {
     }
 }
 
-/// The task that holds a lock, and where it asked for it.
+/// The task that holds a lock, and the source location where it requested the lock.
 #[derive(Clone, Copy)]
 pub(crate) struct Holder {
     pub(crate) who: Who,
@@ -109,7 +109,7 @@ fn own_lock(task: TaskId) -> Option<LockWait> {
         .ok()?
 }
 
-/// Notes that `who` waits for a lock, and reports the circle that this closes, if any.
+/// Records that `who` waits for a lock, and reports the circle that this closes, if any.
 #[cold]
 pub(crate) fn begin(who: Who, waiter: u32, place: Place, lock: Seen, made: Place) -> EdgeKey {
     let key = EdgeKey(who, waiter);

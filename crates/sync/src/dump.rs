@@ -20,7 +20,7 @@ pub struct Waiter {
     pub what: &'static str,
     /// Where the primitive was made.
     pub made: Place,
-    /// The task that waits; `None` under an executor that does not say what runs.
+    /// The task that waits; `None` under an executor that does not report the running task.
     pub task: Option<TaskInfo>,
     /// Where the task called the operation.
     pub place: Place,

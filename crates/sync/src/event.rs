@@ -55,7 +55,7 @@ impl Event {
         wake_all(self.waiters.notify_all(1));
     }
 
-    /// Clears the flag. Tasks that waited when it was set go on all the same.
+    /// Clears the flag. Tasks that waited when it was set still continue.
     ///
     /// ```
     /// let event = picot_sync::Event::new();

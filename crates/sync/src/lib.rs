@@ -6,7 +6,7 @@
 //!
 //! # Rules that all of them keep
 //! - **First come, first served**, counted from a future's first poll.
-//! - **A dropped wait loses nothing.** What a waiter was given and has not used goes to the next
+//! - **A dropped wait loses nothing.** A grant that a waiter has not used goes to the next
 //!   one.
 //! - **Foreign code runs outside.** Wakers and values are called and dropped with no borrow live.
 //! - **Fair to other tasks.** Each completed operation spends one unit of its step's
@@ -15,11 +15,11 @@
 //!   by [`std::mem::forget`]: a leaked place in line blocks the waiters behind it.
 #![doc = include_str!("../README.md")]
 //!
-//! # What is where
-//! - One at a time: [`Mutex`], [`MutexGuard`]. So many at a time: [`Semaphore`], [`Permit`].
+//! # Contents
+//! - One at a time: [`Mutex`], [`MutexGuard`]. At most n at a time: [`Semaphore`], [`Permit`].
 //! - Waiter for something to happen: [`Event`], [`Condvar`], [`Barrier`].
 //! - Handing over: [`Queue`], [`PriorityQueue`], [`LifoQueue`], [`oneshot`], [`watch`].
-//! - Who waits: [`waiting`], [`Waiter`].
+//! - The list of waiters: [`waiting`], [`Waiter`].
 //!
 //! # What holds for all
 //! - **First come, first served**, counted from a future's first poll.

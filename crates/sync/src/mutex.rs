@@ -35,8 +35,8 @@ use crate::wake::wake;
 /// Branches of one `join!` or `select!` cannot be told apart. So a task that waits for a lock that
 /// it holds itself is not reported at once: another of its branches may hold the lock and release
 /// it. If the loop comes to a dead end, its report names the task, the lock and where the task took
-/// it. A circle through a task with branches may open again when another branch goes on. Circles of
-/// more than 64 tasks are not found.
+/// it. A circle through a task with branches may open again when another branch continues. Circles
+/// of more than 64 tasks are not found.
 ///
 /// ```
 /// # futures_lite::future::block_on(async {
@@ -205,7 +205,7 @@ impl<T: ?Sized> Mutex<T> {
         self.lock.holder.get().is_some()
     }
 
-    /// Returns the task that holds the lock, and where it asked for the lock.
+    /// Returns the task that holds the lock, and the source location where it requested the lock.
     ///
     /// The task is `None` under an executor that does not say which task runs.
     ///

@@ -15,7 +15,7 @@ use crate::wake::wake_all;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Both ends are there, and nothing was sent.
+    /// Both ends exist, and nothing was sent.
     Open,
     /// The sender has ended: the value, if it sent one, lies there until it is taken.
     Ended,

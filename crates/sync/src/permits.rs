@@ -47,15 +47,15 @@ impl Permits {
         self.present.get() != 0
     }
 
-    /// Takes `asked`, if as many are there and no earlier waiter would be overtaken. Zero permits
-    /// can always be taken.
+    /// Takes `asked`, if as many are available and no earlier waiter would be overtaken. Zero
+    /// permits can always be taken.
     #[inline]
     pub(crate) fn try_take(&self, asked: usize) -> bool {
         self.try_take_if(asked, || !self.has_waiters() || asked == 0 || self.is_open.get())
     }
 
-    /// Takes `asked`, if as many are there beyond what waiters in line ask for. WaitList that have
-    /// their permits and have not run yet do not count, as with asyncio's `get_nowait` and
+    /// Takes `asked`, if as many are available beyond the requests of waiters in line. Waiters that
+    /// have their permits and have not run yet do not count, as with asyncio's `get_nowait` and
     /// `put_nowait`.
     #[inline]
     pub(crate) fn try_take_spare(&self, asked: usize) -> bool {
@@ -78,6 +78,7 @@ impl Permits {
     pub(crate) fn poll_take(&self, waiter: &mut Ticket, asked: usize, cx: &mut Context<'_>) -> Poll<()> {
         if waiter.is_in_line() {
             ready!(self.waiters.collect(waiter, cx));
+            // Only now: until it has run, a newcomer must not overtake it.
             self.present.set(self.present.get() - 1);
             return Poll::Ready(());
         }
@@ -117,8 +118,9 @@ impl Permits {
                 return;
             }
             let Some(notified) = self.waiters.notify_first_if(|asked| asked <= available) else { return };
+            // Subtracted before the wake, so that no other task takes these permits first.
             self.available.set(available - notified.asked);
-            // A waker may do anything, so what is available is read anew after it.
+            // A waker may do anything, so the available number is read again after it.
             wake(notified.waker);
         }
     }
@@ -144,6 +146,7 @@ impl Permits {
     #[cold]
     fn abandon_line(&self, waiter: &mut Ticket) {
         self.present.set(self.present.get() - 1);
+        // A waiter that leaves may have blocked smaller requests behind it.
         match self.waiters.leave(waiter) {
             Left::Outside => {}
             Left::Waiting => self.distribute(),

@@ -156,7 +156,7 @@ impl<T, O: Order<T>> Queue<T, O> {
     /// Puts an item in, for which room has been taken.
     #[inline]
     fn insert(&self, item: T) {
-        // If the item's comparison panics, the item is in all the same, and has to be counted.
+        // If the item's comparison panics, the item is still in the queue, and must be counted.
         let on_panic = OnPanic(|| self.inserted());
         self.items.borrow_mut().push(item);
         std::mem::forget(on_panic);
@@ -165,6 +165,7 @@ impl<T, O: Order<T>> Queue<T, O> {
 
     #[inline]
     fn inserted(&self) {
+        // Counted before the wake: a consumer that it runs may finish the item at once.
         self.unfinished.begin();
         self.ready.give(1);
     }
@@ -244,6 +245,8 @@ impl<T, O: Order<T>> Queue<T, O> {
             self.removed();
             self.unfinished.done(1);
         });
+        // A comparison of items is user code, which runs while the items are borrowed: it must not use
+        // this queue.
         let item = self.items.borrow_mut().pop();
         std::mem::forget(on_panic);
         if item.is_some() {
@@ -437,12 +440,24 @@ macro_rules! in_order {
             ///
             /// # Panics
             /// If `capacity` is 0.
+            ///
+            /// ```
+            #[doc = concat!("let queue = picot_sync::", stringify!($name), "::new(1);")]
+            /// assert!(queue.try_put("first").is_ok());
+            /// assert!(queue.try_put("second").is_err(), "full");
+            /// ```
             #[track_caller]
             pub fn new(capacity: usize) -> Self {
                 Self(Queue::with_capacity(Some(capacity), Location::caller()))
             }
 
             /// Makes a queue in which no `put` waits for room.
+            ///
+            /// ```
+            #[doc = concat!("let queue = picot_sync::", stringify!($name), "::unbounded();")]
+            /// (0..1_000).for_each(|n| queue.try_put(n).unwrap());
+            /// assert_eq!(queue.len(), 1_000);
+            /// ```
             #[track_caller]
             pub fn unbounded() -> Self {
                 Self(Queue::with_capacity(None, Location::caller()))

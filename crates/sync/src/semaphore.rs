@@ -178,7 +178,7 @@ impl Semaphore {
         self.permits.try_take(count).then(|| Permit { semaphore: Handle::Borrowed(self), count })
     }
 
-    /// Adds `count` permits, and gives them to the waiters.
+    /// Adds `count` permits, and grants them to the waiters.
     ///
     /// Dropped permits come back by themselves. This is for new permits, and for permits that were
     /// [forgotten](Permit::forget).

@@ -139,6 +139,7 @@ impl Arena {
     #[inline(always)]
     fn release(&mut self, key: u32) -> Running {
         self.used -= 1;
+        // Only with no waiter left, because the nodes of waiters cannot move.
         if self.nodes.capacity() > KEPT && self.used == 0 {
             return self.release_last(key);
         }
@@ -238,7 +239,7 @@ pub(crate) enum Left {
 }
 
 /// A waiter that was just notified. The caller wakes it once no borrow is live.
-#[must_use = "who is notified has to be woken"]
+#[must_use = "a notified waiter must be woken"]
 pub(crate) struct Notified {
     pub(crate) waker: Waker,
     pub(crate) asked: usize,
@@ -321,6 +322,7 @@ impl WaitList {
         mut at_once: impl FnMut() -> Option<usize>,
         entered: impl FnOnce(),
     ) -> Poll<usize> {
+        // Without budget the waiter still joins the line, so that its turn does not depend on the step.
         let may_complete = budget::poll_left(cx).is_ready();
         if may_complete {
             if let Some(given) = at_once() {
@@ -350,6 +352,7 @@ impl WaitList {
             budget::spend();
             return Poll::Ready(given);
         }
+        // The line is joined after the clone and the second check, so no notification was missed.
         self.enter(waiter, asked, waker);
         if let Some(given) = given {
             // It has its turn now, and completes in the next step; `poll_left` has woken it.
@@ -394,6 +397,7 @@ impl WaitList {
         let node = arena.node(waiter.key);
         if let Some(waker) = &node.waker {
             let is_same = waker.will_wake(cx.waker());
+            // The borrow ends before the clone below, which is foreign code.
             drop(arena);
             if !is_same {
                 self.change_waker(waiter.key, cx.waker().clone());
@@ -404,6 +408,7 @@ impl WaitList {
         let running = arena.release(waiter.key);
         drop(arena);
         waiter.key = NONE;
+        // Dropped after the borrow: it may be the last reference to task-locals, which are user values.
         drop(running);
         budget::spend();
         Poll::Ready(amount)
@@ -450,11 +455,13 @@ impl WaitList {
         if key == NONE { None } else { self.take_first(&mut self.arena(), key, given) }
     }
 
-    /// Notifies every waiter of now. Waits that begin while the caller wakes them are not notified.
+    /// Notifies all present waiters. Waits that begin while the caller wakes them are not notified.
     pub(crate) fn notify_all(&self, given: usize) -> Vec<Waker> {
         let mut wakers = Vec::with_capacity(self.len());
         if !self.is_empty() {
             let mut arena = self.arena();
+            // The whole line is taken at once, so a wait that begins while the caller wakes these joins
+            // a new line.
             let mut at = self.head.replace(NONE);
             self.tail.set(NONE);
             self.len.set(0);
@@ -507,11 +514,13 @@ impl WaitList {
         let key = std::mem::replace(&mut waiter.key, NONE);
         let mut arena = self.arena();
         let node = arena.node(key);
+        // A notified node is in no list; one that waits must be unlinked.
         let (left, waker) = match node.waker {
             None => (Left::Notified(node.amount), None),
             Some(_) => (Left::Waiting, self.take_out(&mut arena, key, 0)),
         };
         let running = arena.release(key);
+        // Both are foreign values, so no borrow is live while they are dropped.
         drop(arena);
         discard(waker);
         drop(running);

@@ -1,4 +1,4 @@
-//! No allocation a wait: counted by an allocator that counts.
+//! A wait does not allocate, as measured by a counting allocator.
 
 use std::pin::pin;
 use std::task::{Context, Waker};
@@ -10,7 +10,7 @@ use picot_testkit::alloc::{Counting, allocations};
 static ALLOCATOR: Counting = Counting;
 
 #[test]
-fn once_somebody_has_waited_on_the_thread_a_wait_allocates_nothing() {
+fn after_the_first_wait_on_a_thread_a_wait_allocates_nothing() {
     let (mutex, semaphore, queue) = (Mutex::new(()), Semaphore::new(1), Queue::new(1));
     let mut cx = Context::from_waker(Waker::noop());
     let mut round = || {

@@ -6,7 +6,7 @@ use picot_sync::{Barrier, Broken};
 use crate::hands::{Hand, Tasks, Trace, now};
 
 #[test]
-fn each_of_a_round_gets_an_index_of_its_own_by_arrival_round_after_round() {
+fn each_task_of_a_round_gets_its_own_index_by_arrival() {
     let (barrier, trace) = (Barrier::new(3), Trace::default());
     let mut tasks = Tasks::default();
     for name in ["a", "b", "c"] {
@@ -24,11 +24,11 @@ fn each_of_a_round_gets_an_index_of_its_own_by_arrival_round_after_round() {
 }
 
 #[test]
-fn whoever_comes_while_a_round_drains_waits_for_the_next() {
+fn tasks_that_arrive_while_a_round_drains_wait_for_the_next() {
     let barrier = Barrier::new(2);
     let mut first = Hand::pending(barrier.wait());
     assert_eq!(now(barrier.wait()), Ok(1));
-    // The first has yet to go on, so two more are no round yet.
+    // The first has yet to continue, so two more do not complete a round.
     let (mut third, mut fourth) = (Hand::pending(barrier.wait()), Hand::pending(barrier.wait()));
     assert_eq!((third.wakes(), fourth.wakes()), (0, 0));
     assert_eq!(first.ready(), Ok(0));
@@ -37,7 +37,7 @@ fn whoever_comes_while_a_round_drains_waits_for_the_next() {
 }
 
 #[test]
-fn one_of_a_round_that_is_dropped_does_not_hold_up_the_next() {
+fn a_dropped_task_of_a_round_does_not_block_the_next_round() {
     let barrier = Barrier::new(2);
     let first = Hand::pending(barrier.wait());
     assert_eq!(now(barrier.wait()), Ok(1));
@@ -47,7 +47,7 @@ fn one_of_a_round_that_is_dropped_does_not_hold_up_the_next() {
 }
 
 #[test]
-fn who_is_dropped_has_not_come() {
+fn a_dropped_task_does_not_count_as_arrived() {
     let barrier = Barrier::new(2);
     drop(Hand::pending(barrier.wait()));
     let mut first = Hand::pending(barrier.wait());
@@ -55,7 +55,7 @@ fn who_is_dropped_has_not_come() {
 }
 
 #[test]
-fn resetting_breaks_those_who_wait_and_leaves_it_usable() {
+fn a_reset_breaks_the_waits_and_leaves_the_barrier_usable() {
     let barrier = Barrier::new(2);
     let mut first = Hand::pending(barrier.wait());
     barrier.reset();
@@ -77,7 +77,7 @@ fn a_broken_barrier_stays_broken_until_it_is_reset() {
 }
 
 #[test]
-fn a_reset_takes_nothing_from_those_whose_round_has_begun() {
+fn a_reset_does_not_affect_tasks_whose_round_has_begun() {
     let barrier = Barrier::new(2);
     let mut first = Hand::pending(barrier.wait());
     assert_eq!(now(barrier.wait()), Ok(1));
@@ -86,7 +86,7 @@ fn a_reset_takes_nothing_from_those_whose_round_has_begun() {
 }
 
 #[test]
-fn alone_one_never_waits_but_for_its_budget() {
+fn a_barrier_of_one_waits_only_for_the_budget() {
     let barrier = Barrier::new(1);
     let entered = enter(Step::callback(std::panic::Location::caller()), None);
     for _ in 0..budget::PER_STEP {
@@ -99,6 +99,6 @@ fn alone_one_never_waits_but_for_its_budget() {
 
 #[test]
 #[should_panic(expected = "at least one task")]
-fn one_for_nobody_is_refused() {
+fn a_barrier_of_zero_is_refused() {
     let _ = Barrier::new(0);
 }

@@ -1,4 +1,4 @@
-//! Waiting until something about a locked value has changed.
+//! Waiting until a locked value has changed.
 
 use picot_sync::{Condvar, Mutex};
 
@@ -16,7 +16,7 @@ fn the_lock_is_released_while_it_waits_and_held_when_it_returns() {
 }
 
 #[test]
-fn notify_wakes_so_many_in_order_each_after_it_has_the_lock_again() {
+fn notify_wakes_n_waiters_in_order_each_after_it_has_the_lock_again() {
     let (mutex, condvar, trace) = (Mutex::new(()), Condvar::new(), Trace::default());
     let mut tasks = Tasks::default();
     for name in ["a", "b", "c", "d"] {
@@ -83,7 +83,7 @@ fn a_notified_waiter_that_is_dropped_while_it_waits_for_the_lock_passes_the_noti
 }
 
 #[test]
-fn who_is_dropped_after_a_notification_of_all_wakes_nobody_who_came_later() {
+fn a_waiter_dropped_after_notify_all_wakes_no_later_waiter() {
     let (mutex, condvar) = (Mutex::new(()), Condvar::new());
     let first = Hand::pending(condvar.wait(now(mutex.lock())));
     condvar.notify_all();
@@ -100,7 +100,7 @@ fn a_wait_that_is_dropped_unpolled_unlocks() {
 }
 
 #[test]
-fn wait_while_looks_again_after_each_notification() {
+fn wait_while_checks_again_after_each_notification() {
     let (mutex, condvar) = (Mutex::new(0), Condvar::new());
     let mut wait = Hand::pending(condvar.wait_while(now(mutex.lock()), |value| *value < 2));
     for value in [1, 2] {
@@ -111,5 +111,5 @@ fn wait_while_looks_again_after_each_notification() {
             (_, poll) => assert!(poll.is_ready()),
         }
     }
-    assert_eq!(*now(condvar.wait_while(now(mutex.lock()), |value| *value < 2)), 2, "it does not suspend for nothing");
+    assert_eq!(*now(condvar.wait_while(now(mutex.lock()), |value| *value < 2)), 2, "it does not suspend needlessly");
 }

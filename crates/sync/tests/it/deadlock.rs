@@ -24,7 +24,7 @@ fn names(circle: &[LockWait]) -> Vec<&str> {
 }
 
 #[test]
-fn two_that_wait_for_each_other_are_named_while_the_rest_goes_on() {
+fn two_tasks_that_wait_for_each_other_are_named_while_the_rest_continues() {
     let (host, _guard) = ManualHost::installed();
     let (forks, spoons) = (Mutex::new(()), Mutex::new(()));
     let made = line!() - 1;
@@ -81,7 +81,7 @@ async fn both(one: impl Future<Output = ()>, two: impl Future<Output = ()>) {
 }
 
 #[test]
-fn branches_of_one_task_that_wait_for_each_others_locks_are_no_circle() {
+fn branches_of_one_task_that_wait_for_each_others_locks_are_not_a_circle() {
     let (host, _guard) = ManualHost::installed();
     let (one, two, three) = (Mutex::new(0), Mutex::new(0), Mutex::new(0));
     let holds = |first, second| async move {
@@ -90,7 +90,8 @@ fn branches_of_one_task_that_wait_for_each_others_locks_are_no_circle() {
         *first += 1;
     };
     let mut tasks = Tasks::default();
-    // A lock that is free, one taken without waiting, and with a second lock held, so that circles are looked for.
+    // A lock that is free, one taken without waiting, and one taken while a second lock is held, so
+    // that circles are searched.
     tasks.spawn("branches", async {
         both(async { holds(one.lock().await, None).await }, async { *one.lock().await += 1 }).await;
         both(async { holds(one.try_lock().unwrap(), None).await }, async { *one.lock().await += 1 }).await;
@@ -107,7 +108,7 @@ fn branches_of_one_task_that_wait_for_each_others_locks_are_no_circle() {
 }
 
 #[test]
-fn a_lock_that_was_taken_without_waiting_belongs_to_the_circle_too() {
+fn a_lock_taken_without_waiting_is_part_of_the_circle() {
     let (host, _guard) = ManualHost::installed();
     let (one, two) = (Mutex::new(()), Mutex::new(()));
     let mut tasks = Tasks::default();
@@ -122,9 +123,10 @@ fn a_lock_that_was_taken_without_waiting_belongs_to_the_circle_too() {
     assert_eq!(names(&circle(&host).1), ["back", "there"]);
 }
 
-/// Each task holds a lock and waits for its predecessor's: a search that followed the chain to its end would be quadratic.
+/// Each task holds a lock and waits for its predecessor's. A search that followed the chain to its
+/// end would be quadratic.
 #[test]
-fn a_long_chain_of_locks_costs_no_search_to_its_end() {
+fn a_long_chain_of_locks_is_not_searched_to_its_end() {
     let (host, _guard) = ManualHost::installed();
     const LENGTH: usize = 20_000;
     let locks: Vec<_> = (0..LENGTH).map(|_| Mutex::new(())).collect();
@@ -145,7 +147,7 @@ fn a_long_chain_of_locks_costs_no_search_to_its_end() {
 }
 
 #[test]
-fn a_long_circle_is_told_in_its_order_and_not_before_it_is_closed() {
+fn a_long_circle_is_reported_in_its_order_when_it_closes() {
     let (host, _guard) = ManualHost::installed();
     let locks: Vec<_> = (0..5).map(|_| Mutex::new(())).collect();
     let mut tasks = Tasks::default();
@@ -164,7 +166,7 @@ fn a_long_circle_is_told_in_its_order_and_not_before_it_is_closed() {
 }
 
 #[test]
-fn the_holder_is_whoever_the_lock_was_handed_to() {
+fn the_holder_is_the_task_that_the_lock_was_handed_to() {
     let (host, _guard) = ManualHost::installed();
     let (one, two) = (Mutex::new(()), Mutex::new(()));
     let mut tasks = Tasks::default();
@@ -188,7 +190,7 @@ fn the_holder_is_whoever_the_lock_was_handed_to() {
 }
 
 #[test]
-fn waiting_in_a_line_that_moves_is_no_circle() {
+fn waiting_in_a_moving_line_is_not_a_circle() {
     let (host, _guard) = ManualHost::installed();
     let locks = [Mutex::new(()), Mutex::new(()), Mutex::new(())];
     let mut tasks = Tasks::default();
@@ -214,7 +216,7 @@ fn waiting_in_a_line_that_moves_is_no_circle() {
 }
 
 #[test]
-fn a_wait_that_was_dropped_or_has_ended_is_no_part_of_a_circle() {
+fn a_dropped_or_ended_wait_is_not_part_of_a_circle() {
     let (host, _guard) = ManualHost::installed();
     let (one, two) = (Mutex::new(()), Mutex::new(()));
     let mut tasks = Tasks::default();
@@ -242,7 +244,7 @@ fn a_wait_that_was_dropped_or_has_ended_is_no_part_of_a_circle() {
 }
 
 #[test]
-fn a_condition_that_gives_up_its_lock_is_no_circle_and_taking_it_again_may_be_one() {
+fn a_condition_that_releases_its_lock_is_not_a_circle_and_taking_it_again_can_be_one() {
     let (host, _guard) = ManualHost::installed();
     let (mutex, other, condvar) = (Mutex::new(()), Mutex::new(()), Condvar::new());
     let mut tasks = Tasks::default();
@@ -263,7 +265,7 @@ fn a_condition_that_gives_up_its_lock_is_no_circle_and_taking_it_again_may_be_on
 }
 
 #[test]
-fn without_an_executor_that_says_what_runs_tasks_are_told_apart_by_their_wakers() {
+fn without_a_known_running_task_tasks_are_identified_by_their_wakers() {
     let (host, _guard) = ManualHost::installed();
     let (one, two) = (Rc::new(Mutex::new(())), Rc::new(Mutex::new(())));
     let both = |first: &Rc<Mutex<()>>, second: &Rc<Mutex<()>>| {

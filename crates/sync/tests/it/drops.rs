@@ -1,9 +1,9 @@
-//! Every task of every scenario is dropped before every step, and nothing is lost by it.
+//! Every task of every scenario is dropped before every step, and nothing is lost.
 //!
-//! A scenario is a handful of tasks on one primitive that all end if nobody is dropped. The harness runs it again and again:
-//! for each task and each step it drops that task before that step, whether it is waiting, or has been notified and not
-//! been polled since, or has not begun. Then all others have to end, nobody may be left in any line, and the scenario looks
-//! whether everything has been given back.
+//! A scenario is a few tasks on one primitive that all end if none is dropped. The harness runs it
+//! repeatedly: for each task and each step it drops that task before that step, whether it is
+//! waiting, or has been notified and not been polled since, or has not begun. Then all others must
+//! end, no waiter may be left in any line, and the scenario checks that everything was returned.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -12,7 +12,8 @@ use picot_sync::{Barrier, Condvar, Event, LifoQueue, Mutex, PriorityQueue, Queue
 
 use crate::hands::{Tasks, yield_now};
 
-/// Looks at what is left, when all but the dropped task have ended; it gets the dropped one's index.
+/// Checks the state after all but the dropped task have ended; it gets the index of the dropped
+/// one.
 type Check = Box<dyn Fn(usize)>;
 
 fn drop_everywhere(scenario: impl Fn(&mut Tasks<'static>) -> Check) -> usize {
@@ -84,7 +85,7 @@ fn event() {
             let event = event.clone();
             tasks.spawn("waits", async move { event.wait().await });
         }
-        // Two who set it, of which one may be dropped.
+        // Two tasks that set it, of which one may be dropped.
         for _ in 0..2 {
             let event = event.clone();
             tasks.spawn("sets", async move {
@@ -109,7 +110,8 @@ fn condvar_notified_one_by_one() {
                 yield_now().await;
             });
         }
-        // One notification a token: each has to reach somebody. Whoever is dropped here is made up for by the spare.
+        // One notification for each token: each must reach a waiter. The spare task replaces a
+        // dropped one.
         for _ in 0..4 {
             let shared = shared.clone();
             tasks.spawn("gives", async move {
@@ -162,7 +164,7 @@ fn barrier() {
                 }
             });
         }
-        // Lets go whoever is left without another.
+        // Releases a task that is left without a partner.
         tasks.spawn("closes", {
             let barrier = barrier.clone();
             async move {
@@ -219,7 +221,7 @@ macro_rules! queue_scenario {
                 for _ in 0..2 {
                     let queue = queue.clone();
                     tasks.spawn("closes", async move {
-                        // Long enough for all of it; then all has been got, too.
+                        // Long enough for all items to be put and taken.
                         for _ in 0..40 {
                             yield_now().await;
                         }
@@ -228,7 +230,7 @@ macro_rules! queue_scenario {
                     });
                 }
                 Box::new(move |_| {
-                    // An item that a dropped task had got was got.
+                    // An item that a dropped task had taken counts as taken.
                     assert_eq!((put.get(), queue.len(), queue.unfinished()), (got.get(), 0, 0));
                 })
             });
@@ -256,7 +258,7 @@ fn oneshot_channel() {
     });
     drop_everywhere(|tasks| {
         let (sender, receiver) = oneshot::channel::<()>();
-        tasks.spawn("looks whether it is wanted", async move { sender.closed().await });
+        tasks.spawn("checks whether the receiver still waits", async move { sender.closed().await });
         tasks.spawn("leaves", async move {
             yield_now().await;
             drop(receiver);

@@ -1,11 +1,11 @@
-//! Who waits is seen from outside, with names and places.
+//! The list of waiters has their names and source locations.
 
 use picot_sync::{Barrier, Condvar, Event, Mutex, Queue, Semaphore, oneshot, waiting, watch};
 
 use crate::hands::{Hand, Tasks, now};
 
 #[test]
-fn everybody_who_waits_is_listed_with_task_and_place() {
+fn every_waiter_is_listed_with_task_and_place() {
     let mutex = Mutex::new(());
     let made = line!() - 1;
     let _guard = mutex.try_lock().unwrap();
@@ -29,7 +29,7 @@ fn everybody_who_waits_is_listed_with_task_and_place() {
 }
 
 #[test]
-fn every_wait_has_a_name_and_the_longest_comes_first() {
+fn every_kind_of_wait_has_a_name_and_the_longest_wait_is_first() {
     let (mutex, condvar, event, barrier) = (Mutex::new(()), Condvar::new(), Event::new(), Barrier::new(2));
     let (semaphore, full, empty) = (Semaphore::new(0), Queue::new(1), Queue::<()>::new(1));
     let (sender, receiver) = oneshot::channel::<()>();

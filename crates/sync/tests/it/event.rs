@@ -5,7 +5,7 @@ use picot_sync::Event;
 use crate::hands::{Hand, now};
 
 #[test]
-fn setting_lets_everybody_go_on_who_waits_and_clearing_takes_nothing_back() {
+fn setting_releases_all_waiters_and_clearing_does_not_affect_them() {
     let event = Event::new();
     let mut waits = [Hand::pending(event.wait()), Hand::pending(event.wait())];
     event.set();
@@ -19,7 +19,7 @@ fn setting_lets_everybody_go_on_who_waits_and_clearing_takes_nothing_back() {
 }
 
 #[test]
-fn waiting_for_what_is_set_does_not_suspend() {
+fn waiting_for_a_set_event_does_not_suspend() {
     let event = Event::default();
     event.set();
     event.set();
@@ -38,7 +38,7 @@ fn a_wait_that_is_dropped_is_not_woken() {
 }
 
 #[test]
-fn an_event_that_is_cleared_while_the_budget_of_a_step_is_spent_was_set_all_the_same() {
+fn an_event_that_is_cleared_while_the_budget_is_spent_was_still_set() {
     use picot_context::{Step, budget, enter};
     let event = Event::new();
     event.set();

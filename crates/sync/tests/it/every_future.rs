@@ -1,7 +1,8 @@
-//! What holds for every future of this crate, walked by one list.
+//! Properties of every future of this crate, checked over one list.
 //!
-//! Each entry makes a future that waits, with what ends the wait, and one that never waits. A new future has to be added to
-//! the list: the last test reads the sources and fails otherwise.
+//! Each entry makes a future that waits, with an action that ends the wait, and one that never
+//! waits. A new future must be added to the list: the last test reads the sources and fails
+//! otherwise.
 
 use std::cell::{Cell, RefCell};
 use std::fs;
@@ -20,16 +21,16 @@ type Anything = Pin<Box<dyn Future<Output = ()>>>;
 type Fulfil = Rc<dyn Fn()>;
 
 struct Entry {
-    /// The type that implements `Future`; after a colon, which case of it.
+    /// The type that implements `Future`, and after a colon the case.
     name: &'static str,
-    /// A future that waits, and what ends the wait. Ending it twice does no harm.
+    /// A future that waits, and the action that ends the wait. A second action has no effect.
     waits: fn() -> (Anything, Fulfil),
-    /// Awaits, for ever, what completes at once; it calls [`count`] each time.
+    /// Awaits, for ever, an operation that completes at once; it calls [`count`] each time.
     hogs: fn() -> Anything,
 }
 
-/// An entry: a value that both halves share, how it is waited on, how that wait is ended; a value on which waiting completes
-/// at once, and how it is waited on.
+/// An entry: a value that both halves share, the wait on it, and the end of that wait; then a value
+/// on which waiting completes at once, and the wait on that.
 macro_rules! entry {
     ($name:expr, $state:expr, |$s:ident| $wait:expr, |$t:ident| $fulfil:expr, $ready:expr, |$r:ident| $at_once:expr) => {
         Entry {
@@ -60,7 +61,8 @@ macro_rules! entry {
 
 type Guard = Cell<Option<picot_sync::MutexGuard<'static, i32>>>;
 
-/// A lock, and the guard that holds it until it is taken out. The lock is leaked, as a guard borrows it.
+/// A lock, and the guard that holds it until it is taken out. The lock is leaked, because a guard
+/// borrows it.
 fn held() -> (&'static Mutex<i32>, Guard) {
     let mutex: &'static Mutex<i32> = Box::leak(Box::new(Mutex::new(0)));
     (mutex, Cell::new(mutex.try_lock()))
@@ -90,7 +92,7 @@ fn set() -> Event {
     event
 }
 
-/// A receiver of a value that never changes any more.
+/// A receiver of a value that does not change any more.
 fn ended() -> RefCell<watch::Receiver<i32>> {
     RefCell::new(watch::channel(0).1)
 }
@@ -128,7 +130,7 @@ fn all() -> Vec<Entry> {
             (Mutex::new(0), Condvar::new()),
             |s| s.1.wait(s.0.try_lock().unwrap()).await,
             |t| t.1.notify_one(),
-            // A wait always suspends, so this is about taking the lock again.
+            // A wait always suspends, so this entry is about taking the lock again.
             (Mutex::new(0), Condvar::new()),
             |r| {
                 let mut wait = std::pin::pin!(r.1.wait(r.0.lock().await));
@@ -220,14 +222,15 @@ thread_local! {
     static COUNT: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Counts completions since the last heartbeat. A task that hogs its thread would never end, so it panics.
+/// Counts completions since the last heartbeat. A task that occupies its thread would never end, so
+/// it panics.
 fn count() {
     COUNT.set(COUNT.get() + 1);
     assert!(COUNT.get() <= budget::PER_STEP, "more operations have completed in a step than its budget has");
 }
 
 #[test]
-fn an_operation_that_completes_at_once_lets_others_run_all_the_same() {
+fn an_operation_that_completes_at_once_lets_other_tasks_run() {
     for entry in all() {
         let beats = Rc::new(Cell::new(0));
         let mut tasks = Tasks::default();
@@ -257,7 +260,7 @@ enum Moment {
     Drop,
 }
 
-/// What a waker does at moments of its life.
+/// The actions of a waker, by moment.
 #[derive(Default)]
 struct Hooks {
     hooks: RefCell<Vec<(Moment, Fulfil)>>,
@@ -270,7 +273,7 @@ impl Hooks {
         self.hooks.borrow_mut().push((moment, hook));
     }
 
-    /// Calls a hook, which is called once.
+    /// Calls the hook, at most once.
     fn call(&self, moment: Moment) {
         let mut hooks = self.hooks.borrow_mut();
         let hook = hooks.iter().position(|(at, _)| *at == moment).map(|index| hooks.remove(index));
@@ -290,7 +293,8 @@ fn hooks() -> Rc<Hooks> {
     HOOKS.with_borrow(Rc::clone)
 }
 
-/// Wakers of one thread that call its hooks. The pointer tells two of them apart and is never followed.
+/// Wakers of one thread that call its hooks. The pointer only distinguishes two of them and is
+/// never dereferenced.
 static HOOKED: RawWakerVTable = RawWakerVTable::new(
     |pointer| {
         hooks().call(Moment::Clone);
@@ -311,7 +315,7 @@ static HOOKED: RawWakerVTable = RawWakerVTable::new(
 
 fn hooked(number: usize) -> Waker {
     let pointer = std::ptr::without_provenance(number);
-    // SAFETY: The functions use no pointer, so they hold for any, and the test uses the waker on one thread.
+    // SAFETY: The functions dereference no pointer, and the test uses the waker on one thread.
     unsafe { Waker::from_raw(RawWaker::new(pointer, &HOOKED)) }
 }
 
@@ -320,7 +324,7 @@ fn poll(future: &mut Anything, waker: usize) -> Poll<()> {
     future.as_mut().poll(&mut Context::from_waker(&waker))
 }
 
-/// Polls for as long as it was woken since the poll before; whether it has ended then.
+/// Polls as long as it was woken since the previous poll. Returns whether it has ended then.
 fn ends(future: &mut Anything, hooks: &Hooks, mut polled_at: u32) -> bool {
     while hooks.wakes.get() > polled_at {
         polled_at = hooks.wakes.get();
@@ -332,7 +336,7 @@ fn ends(future: &mut Anything, hooks: &Hooks, mut polled_at: u32) -> bool {
 }
 
 #[test]
-fn what_a_waker_brings_about_while_it_is_cloned_woken_or_dropped_is_not_missed() {
+fn an_event_that_a_waker_causes_in_its_clone_wake_or_drop_is_not_missed() {
     for entry in all() {
         for moment in [Moment::Clone, Moment::Wake, Moment::Drop] {
             let hooks = Rc::new(Hooks::default());
@@ -345,7 +349,7 @@ fn what_a_waker_brings_about_while_it_is_cloned_woken_or_dropped_is_not_missed()
                 fulfil();
             }
             if !has_ended && moment == Moment::Drop {
-                // Another waker takes the place of the first, which is dropped.
+                // Another waker replaces the first, which is dropped.
                 let before = hooks.wakes.get();
                 has_ended = poll(&mut future, 2).is_ready() || ends(&mut future, &hooks, before);
             }
@@ -355,7 +359,7 @@ fn what_a_waker_brings_about_while_it_is_cloned_woken_or_dropped_is_not_missed()
             drop(future);
             assert!(waiting().is_empty(), "{}", entry.name);
         }
-        // The next poll's clone, while it is in line already.
+        // The clone of the next poll, while the waiter is in line already.
         let hooks = Rc::new(Hooks::default());
         HOOKS.set(hooks.clone());
         let (mut future, fulfil) = (entry.waits)();
@@ -385,7 +389,8 @@ fn a_panic_in_a_waker_reaches_no_waiter_and_loses_nothing() {
             assert_eq!(reports.len(), 1, "{} at {moment:?}", entry.name);
             assert_eq!(reports[0].origin.kind, Kind::Waker);
         }
-        // Dropped while it waits, and its waker panics: also while another panic unwinds, which would abort.
+        // Dropped while it waits, with a waker that panics: also while another panic unwinds, which
+        // would abort.
         let (mut future, _fulfil) = (entry.waits)();
         assert!(poll(&mut future, 1).is_pending());
         hooks().set(Moment::Drop, Rc::new(|| resume_unwind(Box::new("in a waker"))));
@@ -396,8 +401,8 @@ fn a_panic_in_a_waker_reaches_no_waiter_and_loses_nothing() {
         assert_eq!(unwound.unwrap_err().downcast_ref(), Some(&"outside"), "{}", entry.name);
         assert_eq!(host.take_reports().len(), 1, "{}", entry.name);
 
-        // A clone that brings about what is awaited is not needed, and its drop panics. With the
-        // budget spent, the wait is in line already and ends at a later poll.
+        // A clone that fulfils the wait is not needed, and its drop panics. With the budget spent,
+        // the wait is already in the queue and ends at a later poll.
         for is_spent in [false, true] {
             let hooks = Rc::new(Hooks::default());
             HOOKS.set(hooks.clone());
@@ -415,7 +420,7 @@ fn a_panic_in_a_waker_reaches_no_waiter_and_loses_nothing() {
             assert!(reports.iter().all(|report| report.origin.kind == Kind::Waker), "{}", entry.name);
         }
 
-        // A clone that panics is the poll's panic; the next poll finds all as it was.
+        // A panic of a clone is a panic of the poll; the next poll finds the state unchanged.
         let hooks = Rc::new(Hooks::default());
         HOOKS.set(hooks.clone());
         let (mut future, fulfil) = (entry.waits)();
@@ -427,7 +432,8 @@ fn a_panic_in_a_waker_reaches_no_waiter_and_loses_nothing() {
     }
 }
 
-/// Whether a wait ends by its value, or is dropped unpolled, in line, or notified: its list is as it was before.
+/// A wait that ends by its value, or is dropped unpolled, in line, or notified, leaves its list as
+/// it was before.
 #[test]
 fn a_wait_leaves_nothing_behind_however_it_ends() {
     for entry in all() {
@@ -455,7 +461,8 @@ fn a_wait_leaves_nothing_behind_however_it_ends() {
     }
 }
 
-/// Waits on one primitive, 100 000 of them, dropped in three orders. Were a line searched, this would take hours.
+/// 100 000 waits on one primitive, dropped in three orders. If a line were searched, this would
+/// take hours.
 #[test]
 fn dropping_any_number_of_waits_in_any_order_is_linear() {
     const WAITS: usize = if cfg!(miri) { 100 } else { 100_000 };
@@ -482,7 +489,8 @@ fn dropping_any_number_of_waits_in_any_order_is_linear() {
             for wait in waits.iter_mut().flatten() {
                 assert!(wait.as_mut().poll(&mut cx).is_pending());
             }
-            // A step that has no divisor in common with the number visits each once: forward, in reverse, or scattered.
+            // A step that is coprime to the number visits each once: forward, in reverse, or
+            // scattered.
             let mut at = 0;
             for _ in 0..WAITS {
                 assert!(waits[at].take().is_some());
@@ -494,7 +502,7 @@ fn dropping_any_number_of_waits_in_any_order_is_linear() {
 }
 
 #[test]
-fn the_list_holds_every_future_of_the_crate() {
+fn the_list_has_every_future_of_the_crate() {
     let mut there: Vec<String> = Vec::new();
     for file in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).unwrap() {
         let text = fs::read_to_string(file.unwrap().path()).unwrap();

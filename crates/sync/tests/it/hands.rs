@@ -1,4 +1,5 @@
-//! What the tests poll with: single futures in the hand, and a small executor whose steps are counted.
+//! Helpers of the tests: single futures that are polled by hand, and a small executor that counts
+//! its steps.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
@@ -12,7 +13,7 @@ use picot_context::{Place, Step, TaskId, enter, inherited};
 pub(crate) use picot_testkit::{Trace, yield_now};
 use picot_testkit::{WakeCount, poll_once};
 
-/// A future that is polled when the test says so.
+/// A future that the test polls.
 pub(crate) struct Hand<'a, T> {
     future: Pin<Box<dyn Future<Output = T> + 'a>>,
     count: WakeCount,
@@ -36,7 +37,7 @@ impl<'a, T> Hand<'a, T> {
         self.future.as_mut().poll(&mut Context::from_waker(&self.waker))
     }
 
-    /// The output of a future that has to be ready.
+    /// The output of a future that must be ready.
     pub(crate) fn ready(&mut self) -> T {
         match self.poll() {
             Poll::Ready(value) => value,
@@ -79,7 +80,8 @@ impl Wake for Enqueue {
     }
 }
 
-/// Tasks in one FIFO, each with an id, a name and a budget, as picot's executor has them. Their futures may borrow.
+/// Tasks in one FIFO, each with an id, a name and a budget, as in picot's executor. Their futures
+/// may borrow.
 #[derive(Default)]
 pub(crate) struct Tasks<'a> {
     slots: Vec<Slot<'a>>,
@@ -97,7 +99,7 @@ impl<'a> Tasks<'a> {
         index
     }
 
-    /// Polls the first that was woken. Returns whether there was one.
+    /// Polls the first woken task. Returns whether there was one.
     pub(crate) fn step(&mut self) -> bool {
         let next = self.queue.lock().unwrap().pop_front();
         let Some(index) = next else { return false };
@@ -119,7 +121,7 @@ impl<'a> Tasks<'a> {
         f(slot);
     }
 
-    /// Steps until nobody is woken any more. Returns the number of steps.
+    /// Steps until no task is woken. Returns the number of steps.
     pub(crate) fn run(&mut self) -> usize {
         std::iter::from_fn(|| self.step().then_some(())).count()
     }
@@ -135,7 +137,7 @@ impl<'a> Tasks<'a> {
         self.slots.len()
     }
 
-    /// The names of those that have not ended.
+    /// The names of the tasks that have not ended.
     pub(crate) fn left(&self) -> Vec<&'static str> {
         self.slots.iter().filter(|slot| slot.future.is_some()).map(|slot| slot.name).collect()
     }

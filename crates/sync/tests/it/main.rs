@@ -1,4 +1,4 @@
-//! The primitives of picot-sync, polled by hand, so that every step and every wake is seen.
+//! The primitives of picot-sync, polled by hand, so that the tests see every step and every wake.
 
 mod allocations;
 mod barrier;

@@ -1,7 +1,8 @@
-//! Each primitive behaves as a model of a few lines, whatever is done to it in whatever order.
+//! Each primitive matches a model of a few lines, under any operations in any order.
 //!
-//! The models know nothing of wakers or lists. After every operation they say which futures have been given what they wait
-//! for: exactly those must have been woken since, and be ready when they are polled.
+//! The models contain no wakers and no lists. After every operation they state which futures have
+//! been granted what they wait for: exactly those must have been woken since, and be ready when
+//! they are polled.
 
 use std::collections::VecDeque;
 use std::task::Poll;
@@ -12,13 +13,13 @@ use proptest::sample::Index;
 
 use crate::hands::Hand;
 
-/// A future in the hand, with its number in the model.
+/// A future, with its number in the model.
 struct Numbered<'a, T> {
     number: usize,
     hand: Hand<'a, T>,
 }
 
-/// Takes one of those out by a random index.
+/// Removes an element by a random index.
 fn take<T>(list: &mut Vec<T>, index: &Index) -> Option<T> {
     if list.is_empty() { None } else { Some(list.remove(index.index(list.len()))) }
 }
@@ -44,11 +45,11 @@ fn permit_op() -> impl Strategy<Value = PermitOp> {
     ]
 }
 
-/// Permits, and a line of those who ask for some.
+/// Permits, and a line of requests.
 struct PermitModel {
     available: usize,
     line: VecDeque<(usize, usize)>,
-    /// Given and not collected.
+    /// Granted and not collected.
     given: Vec<(usize, usize)>,
 }
 
@@ -65,7 +66,7 @@ impl PermitModel {
     }
 
     fn try_take(&mut self, asked: usize) -> bool {
-        // Those that were given something wait until they go on.
+        // Waiters with a grant count as waiting until they run.
         let takes = asked == 0 || self.line.is_empty() && self.given.is_empty() && asked <= self.available;
         self.available -= if takes { asked } else { 0 };
         takes
@@ -198,7 +199,7 @@ fn queue_op() -> impl Strategy<Value = QueueOp> {
     ]
 }
 
-/// A list of items, and two lines; `next` says which item of the list comes out first.
+/// A list of items, and two lines; `next` returns the index of the item that is taken next.
 struct QueueModel {
     items: Vec<u8>,
     next: fn(&[u8]) -> usize,
@@ -206,7 +207,7 @@ struct QueueModel {
     is_closed: bool,
     putting: VecDeque<usize>,
     getting: VecDeque<usize>,
-    /// Room, or an item, given and not collected; or an end that was told.
+    /// Room or an item, granted and not collected; or a notified end.
     may_put: Vec<usize>,
     may_get: Vec<usize>,
     told_the_end: Vec<usize>,
@@ -383,11 +384,7 @@ fn queue_follows_the_model<O: picot_sync::Order<u8>>(
             .map(|(put, _)| (put.number, put.hand.wakes()))
             .chain(gets.iter().map(|get| (get.number, get.hand.wakes())))
         {
-            assert_eq!(
-                wait.1,
-                usize::from(model.is_notified(wait.0)),
-                "woken if and only if there is something for it"
-            );
+            assert_eq!(wait.1, usize::from(model.is_notified(wait.0)), "woken if and only if it has a grant");
         }
     }
 }
@@ -437,10 +434,10 @@ fn event_op() -> impl Strategy<Value = EventOp> {
 
 proptest! {
     #[test]
-    fn an_event_is_a_flag_and_those_who_came_before_it_was_set(ops in prop::collection::vec(event_op(), 1..100)) {
+    fn an_event_is_a_flag_and_the_waiters_from_before_it_was_set(ops in prop::collection::vec(event_op(), 1..100)) {
         let event = Event::new();
         let mut is_set = false;
-        // Each with whether it was set since.
+        // Each with whether the event was set since.
         let mut waits: Vec<(Hand<'_, ()>, bool)> = Vec::new();
         for op in ops {
             match op {
@@ -475,12 +472,12 @@ proptest! {
     }
 
     #[test]
-    fn a_condvar_is_a_line_of_which_notifications_take_the_first(
+    fn a_condvar_is_a_line_whose_first_waiters_notifications_take(
         ops in prop::collection::vec((0..5u8, any::<Index>()), 1..100),
     ) {
         let (mutex, condvar) = (Mutex::new(()), Condvar::new());
         let mut line: Vec<Numbered<'_, _>> = Vec::new();
-        // Notified, each with whether it has to pass that on.
+        // Notified, each with whether it must pass the notification on.
         let mut notified: Vec<(Numbered<'_, _>, bool)> = Vec::new();
         for (number, (op, index)) in ops.into_iter().enumerate() {
             match op {
@@ -520,13 +517,13 @@ proptest! {
     }
 
     #[test]
-    fn a_barrier_is_a_line_of_which_each_round_takes_as_many(
+    fn a_barrier_is_a_line_from_which_each_round_takes_a_fixed_number(
         ops in prop::collection::vec((0..7u8, any::<Index>()), 1..150),
         parties in 1..5usize,
     ) {
         let barrier = Barrier::new(parties);
         let mut line: Vec<Numbered<'_, Result<usize, Broken>>> = Vec::new();
-        // Of the round that drains, or broken, each with what it will return.
+        // Waiters of the round that drains, or broken ones, each with its result.
         let mut draining: Vec<(Numbered<'_, _>, usize)> = Vec::new();
         let mut broken: Vec<Numbered<'_, _>> = Vec::new();
         let mut is_broken = false;
@@ -586,7 +583,7 @@ proptest! {
                     sender.send(version);
                 }
                 1 => {
-                    // A wait during which there is a change, dropped before it runs.
+                    // A wait during which the value changes, dropped before it runs.
                     let is_new = seen[which] != version;
                     let mut wait = Hand::new(receivers[which].changed());
                     let poll = wait.poll();

@@ -1,4 +1,4 @@
-//! One holder at a time, in the order of asking.
+//! One holder at a time, in the order of the requests.
 
 use picot_context::{ManualHost, Step, TaskId, budget, enter};
 use picot_sync::Mutex;
@@ -6,7 +6,7 @@ use picot_sync::Mutex;
 use crate::hands::{Hand, Tasks, Trace, now, yield_now};
 
 #[test]
-fn the_lock_goes_to_whoever_asked_first() {
+fn the_lock_goes_to_the_first_request() {
     let (mutex, trace) = (Mutex::new(0), Trace::default());
     let mut tasks = Tasks::default();
     for name in ["a", "b", "c"] {
@@ -26,7 +26,7 @@ fn the_lock_goes_to_whoever_asked_first() {
 }
 
 #[test]
-fn nobody_comes_between_an_unlock_and_the_first_in_line() {
+fn no_task_gets_the_lock_between_an_unlock_and_the_first_in_line() {
     let mutex = Mutex::new(());
     let guard = mutex.try_lock().unwrap();
     let mut first = Hand::pending(mutex.lock());
@@ -42,7 +42,7 @@ fn nobody_comes_between_an_unlock_and_the_first_in_line() {
 }
 
 #[test]
-fn a_waiter_that_is_dropped_leaves_the_line_and_hands_over_what_it_has_got() {
+fn a_dropped_waiter_leaves_the_line_and_passes_its_lock_on() {
     let mutex = Mutex::new(());
     let guard = mutex.try_lock().unwrap();
     let (first, second, mut third) =
@@ -69,7 +69,7 @@ fn a_guard_that_is_dropped_by_a_panic_unlocks() {
 }
 
 #[test]
-fn the_value_is_there_for_whoever_owns_the_mutex() {
+fn the_owner_of_the_mutex_can_reach_the_value() {
     let mut mutex = Mutex::from(vec![1]);
     mutex.get_mut().push(2);
     assert_eq!(format!("{mutex:?}"), "Mutex { value: [1, 2], waiting: 0 }");
@@ -83,13 +83,13 @@ fn the_value_is_there_for_whoever_owns_the_mutex() {
 }
 
 #[test]
-fn it_may_hold_what_has_no_size() {
+fn a_mutex_can_hold_an_unsized_value() {
     let mutex: Box<Mutex<dyn std::fmt::Debug>> = Box::new(Mutex::new(7));
     assert_eq!(format!("{:?}", now(mutex.lock())), "7");
 }
 
 #[test]
-fn a_task_that_locks_again_and_again_stops_when_its_budget_is_spent_and_keeps_its_place() {
+fn a_task_that_locks_repeatedly_stops_when_its_budget_is_spent_and_keeps_its_place() {
     let (host, _guard) = ManualHost::installed();
     let mutex = Mutex::new(());
     let id = TaskId::new(1.try_into().unwrap());
@@ -98,7 +98,7 @@ fn a_task_that_locks_again_and_again_stops_when_its_budget_is_spent_and_keeps_it
         drop(now(mutex.lock()));
     }
     let mut poor = Hand::pending(mutex.lock());
-    assert!(poor.wakes() >= 1, "who is stopped by the budget is woken to go on");
+    assert!(poor.wakes() >= 1, "a task that the budget stops is woken to continue");
     assert!(mutex.is_locked(), "it was its turn");
     drop(entered);
     let late = Hand::pending(mutex.lock());
@@ -108,7 +108,7 @@ fn a_task_that_locks_again_and_again_stops_when_its_budget_is_spent_and_keeps_it
 }
 
 #[test]
-fn a_value_that_locks_its_own_mutex_while_it_is_shown_does_no_harm() {
+fn a_value_that_locks_its_own_mutex_in_its_debug_is_fine() {
     struct Curious(std::cell::Cell<Option<&'static Mutex<Curious>>>);
     impl std::fmt::Debug for Curious {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -7,7 +7,7 @@ use picot_sync::oneshot::{Dropped, TryRecvError, channel};
 use crate::hands::{Hand, now};
 
 #[test]
-fn what_is_sent_is_received_once() {
+fn a_sent_value_is_received_once() {
     let (sender, receiver) = channel();
     let mut receiver = Hand::pending(receiver);
     sender.send(7).unwrap();
@@ -19,7 +19,7 @@ fn what_is_sent_is_received_once() {
 }
 
 #[test]
-fn a_sender_that_is_dropped_lets_the_receiver_know() {
+fn dropping_the_sender_ends_the_receiver() {
     let (sender, receiver) = channel::<()>();
     let mut receiver = Hand::pending(receiver);
     drop(sender);
@@ -27,7 +27,7 @@ fn a_sender_that_is_dropped_lets_the_receiver_know() {
 }
 
 #[test]
-fn a_receiver_that_is_dropped_gives_the_value_back_and_lets_the_sender_know() {
+fn dropping_the_receiver_returns_the_value_and_notifies_the_sender() {
     let (sender, receiver) = channel();
     let mut closed = Hand::pending(sender.closed());
     drop(receiver);
@@ -38,7 +38,7 @@ fn a_receiver_that_is_dropped_gives_the_value_back_and_lets_the_sender_know() {
 }
 
 #[test]
-fn whoever_stops_waiting_can_ask_again() {
+fn a_receiver_can_wait_again_after_a_dropped_wait() {
     let (sender, mut receiver) = channel();
     drop(Hand::pending(&mut receiver));
     assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
@@ -48,7 +48,7 @@ fn whoever_stops_waiting_can_ask_again() {
 }
 
 #[test]
-fn a_value_that_nobody_takes_is_dropped_with_the_receiver() {
+fn a_value_that_is_not_taken_is_dropped_with_the_receiver() {
     let value = Rc::new(());
     let (sender, receiver) = channel();
     sender.send(value.clone()).unwrap();

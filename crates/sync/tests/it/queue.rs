@@ -1,4 +1,4 @@
-//! Items on their way from those who put to those who get.
+//! Queues: items from producers to consumers.
 
 use std::rc::Rc;
 
@@ -15,7 +15,7 @@ fn put_waits_while_it_is_full_and_items_come_out_in_order() {
     let (mut third, mut fourth) = (Hand::pending(queue.put(3)), Hand::pending(queue.put(4)));
     assert_eq!(now(queue.get()), Some(1));
     assert_eq!((third.wakes(), fourth.wakes(), queue.len()), (1, 0, 1));
-    assert_eq!(queue.try_put(9), Err(TryPutError::Full { item: 9, capacity: 2 }), "the room is meant for the third");
+    assert_eq!(queue.try_put(9), Err(TryPutError::Full { item: 9, capacity: 2 }), "the room is reserved for the third");
     third.ready().unwrap();
     assert_eq!(now(queue.get()), Some(2));
     fourth.ready().unwrap();
@@ -23,12 +23,12 @@ fn put_waits_while_it_is_full_and_items_come_out_in_order() {
 }
 
 #[test]
-fn those_who_get_have_their_turn_in_the_order_of_asking() {
+fn gets_are_served_in_the_order_of_the_requests() {
     let queue = Queue::new(4);
     let (mut first, mut second) = (Hand::pending(queue.get()), Hand::pending(queue.get()));
     queue.try_put("a").unwrap();
     assert_eq!((first.wakes(), second.wakes()), (1, 0));
-    assert_eq!(queue.try_get(), Err(TryGetError::Empty), "the item is meant for the first");
+    assert_eq!(queue.try_get(), Err(TryGetError::Empty), "the item is reserved for the first");
     queue.try_put("b").unwrap();
     assert_eq!((first.ready(), second.ready()), (Some("a"), Some("b")));
 }
@@ -81,11 +81,11 @@ fn join_returns_at_once_on_a_fresh_queue_and_else_when_all_is_done() {
     let mut join = Hand::pending(queue.join());
     let lease = now(queue.lease()).unwrap();
     assert_eq!((*lease, queue.len(), queue.unfinished()), (1, 1, 2));
-    assert_eq!(now(queue.get()), Some(2), "it counts as done");
+    assert_eq!(now(queue.get()), Some(2), "a taken item counts as done");
     assert_eq!((queue.unfinished(), join.wakes()), (1, 0));
     drop(lease);
     join.ready();
-    // Whoever waited when all was done goes on, whatever comes after.
+    // A wait continues if all items were done at some time, even if more are put later.
     queue.try_put(3).unwrap();
     let mut join = Hand::pending(queue.join());
     let lease = now(queue.lease()).unwrap();
@@ -95,7 +95,7 @@ fn join_returns_at_once_on_a_fresh_queue_and_else_when_all_is_done() {
 }
 
 #[test]
-fn a_closed_queue_takes_nothing_gives_out_the_rest_and_then_ends() {
+fn a_closed_queue_accepts_nothing_returns_the_rest_and_then_ends() {
     let queue = Queue::new(2);
     queue.try_put(1).unwrap();
     queue.try_put(2).unwrap();
@@ -110,7 +110,7 @@ fn a_closed_queue_takes_nothing_gives_out_the_rest_and_then_ends() {
 }
 
 #[test]
-fn closing_lets_those_go_who_wait_for_an_item_that_will_not_come() {
+fn closing_ends_the_waits_for_items_that_will_not_come() {
     let queue = Queue::<()>::new(1);
     let (mut one, mut two) = (Hand::pending(queue.get()), Hand::pending(queue.lease()));
     queue.close();
@@ -118,7 +118,7 @@ fn closing_lets_those_go_who_wait_for_an_item_that_will_not_come() {
 }
 
 #[test]
-fn an_item_that_comes_back_after_the_close_is_still_given_out() {
+fn an_item_that_is_returned_after_the_close_can_still_be_taken() {
     let queue = Queue::new(1);
     let (first, mut second) = (Hand::pending(queue.get()), Hand::pending(queue.get()));
     queue.try_put(1).unwrap();
@@ -131,7 +131,7 @@ fn an_item_that_comes_back_after_the_close_is_still_given_out() {
 }
 
 #[test]
-fn room_that_was_given_before_the_close_is_of_no_use_after_it() {
+fn room_that_was_granted_before_the_close_cannot_be_used_after_it() {
     let queue = Queue::new(1);
     queue.try_put(1).unwrap();
     let mut put = Hand::pending(queue.put(2));
@@ -141,20 +141,20 @@ fn room_that_was_given_before_the_close_is_of_no_use_after_it() {
 }
 
 #[test]
-fn close_now_hands_back_what_was_in_and_settles_join() {
+fn close_now_returns_the_items_and_ends_join() {
     let queue = Queue::new(3);
     (1..=3).for_each(|n| queue.try_put(n).unwrap());
     let lease = now(queue.lease()).unwrap();
     let mut join = Hand::pending(queue.join());
     assert_eq!(queue.close_now(), [2, 3]);
-    assert_eq!((now(queue.get()), join.wakes()), (None, 0), "what is leased is not done");
+    assert_eq!((now(queue.get()), join.wakes()), (None, 0), "a leased item is not done");
     drop(lease);
     join.ready();
     assert_eq!(queue.close_now(), []);
 }
 
 #[test]
-fn who_was_promised_an_item_that_close_now_took_gets_none() {
+fn a_waiter_whose_item_close_now_took_gets_none() {
     let queue = Queue::new(1);
     let (mut first, dropped) = (Hand::pending(queue.get()), Hand::pending(queue.get()));
     queue.try_put(1).unwrap();
@@ -164,12 +164,12 @@ fn who_was_promised_an_item_that_close_now_took_gets_none() {
 }
 
 #[test]
-fn the_smallest_comes_first_and_equals_come_in_order() {
+fn the_smallest_item_is_first_and_equal_items_are_in_order() {
     let queue = PriorityQueue::new(8);
     for item in [(2, 'a'), (1, 'b'), (2, 'c')] {
         queue.try_put(item).unwrap();
     }
-    // `c` is greater than `a`, so the order among equals is seen by keys alone.
+    // `c` is greater than `a`, so only the keys show the order among equals.
     assert_eq!((queue.try_get(), queue.try_get(), queue.try_get()), (Ok((1, 'b')), Ok((2, 'a')), Ok((2, 'c'))));
 
     #[derive(Debug)]
@@ -196,7 +196,7 @@ fn the_smallest_comes_first_and_equals_come_in_order() {
 }
 
 #[test]
-fn the_last_comes_first() {
+fn the_last_item_is_first() {
     let queue = LifoQueue::new(3);
     (1..=3).for_each(|n| queue.try_put(n).unwrap());
     assert!(queue.is_full());
@@ -204,12 +204,12 @@ fn the_last_comes_first() {
 }
 
 #[test]
-fn a_queue_is_full_while_its_items_or_those_to_be_put_next_take_its_room() {
+fn a_queue_is_full_of_items_and_of_puts_that_were_notified() {
     let queue = Queue::new(1);
     queue.try_put(1).unwrap();
     let mut put = Hand::pending(queue.put(2));
     assert_eq!(queue.try_get(), Ok(1));
-    assert!(queue.is_full() && queue.is_empty(), "the room is that of the `put` that was notified");
+    assert!(queue.is_full() && queue.is_empty(), "the room belongs to the notified `put`");
     assert_eq!(queue.try_put(3), Err(TryPutError::Full { item: 3, capacity: 1 }));
     put.ready().unwrap();
     queue.close();
@@ -219,7 +219,7 @@ fn a_queue_is_full_while_its_items_or_those_to_be_put_next_take_its_room() {
 }
 
 #[test]
-fn in_one_without_bounds_nobody_waits_for_room() {
+fn in_an_unbounded_queue_no_put_waits_for_room() {
     let queue = Queue::unbounded();
     (0..1000).for_each(|n| now(queue.put(n)).unwrap());
     assert_eq!((queue.capacity(), queue.is_full(), queue.len()), (None, false, 1000));
@@ -228,7 +228,7 @@ fn in_one_without_bounds_nobody_waits_for_room() {
 
 #[test]
 #[should_panic(expected = "for one without bounds, use `unbounded`")]
-fn no_room_at_all_is_refused() {
+fn a_capacity_of_zero_is_refused() {
     let _ = Queue::<()>::new(0);
 }
 
@@ -286,7 +286,7 @@ impl PartialEq for Touchy {
 impl Eq for Touchy {}
 
 #[test]
-fn a_comparison_that_panics_loses_no_room_and_keeps_no_join_waiting() {
+fn a_comparison_that_panics_loses_no_room_and_blocks_no_join() {
     for fuse in 1..20 {
         let left = std::rc::Rc::new(std::cell::Cell::new(fuse));
         let queue = PriorityQueue::new(4);
@@ -296,7 +296,7 @@ fn a_comparison_that_panics_loses_no_room_and_keeps_no_join_waiting() {
         for n in [3, 1, 2, 0] {
             contained(&mut || queue.try_put(Touchy(n, left.clone())).map_err(drop).unwrap());
         }
-        assert_eq!((queue.len(), queue.unfinished(), queue.is_full()), (4, 4, true), "what was put is in");
+        assert_eq!((queue.len(), queue.unfinished(), queue.is_full()), (4, 4, true), "the item was put");
         for _ in 0..4 {
             contained(&mut || drop(queue.try_get()));
         }

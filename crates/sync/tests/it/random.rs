@@ -1,6 +1,7 @@
-//! Millions of random operations with random drops: nobody stays stuck, nothing leaks.
+//! Millions of random operations with random drops: no task stays blocked, and nothing leaks.
 //!
-//! The suite does some; `PICOT_SYNC_OPERATIONS=10000000 cargo test --release -p picot-sync random` does ten million.
+//! The suite runs some; `PICOT_SYNC_OPERATIONS=10000000 cargo test --release -p picot-sync random`
+//! runs ten million.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -10,7 +11,7 @@ use picot_sync::{
     Barrier, Condvar, Event, LifoQueue, Mutex, Permit, PriorityQueue, Queue, Semaphore, oneshot, waiting, watch,
 };
 
-/// A random number generator of a few lines (Marsaglia's xorshift), so that a run can be had again.
+/// A random number generator of a few lines (Marsaglia's xorshift), so that a run can be repeated.
 struct Random(u64);
 
 impl Random {
@@ -24,7 +25,7 @@ impl Random {
 
 const PERMITS: usize = 3;
 
-/// What an operation leaves behind when it completes, to be held for a while.
+/// The value of a completed operation, which is held for a while.
 enum Held<'a> {
     Nothing,
     Lock(#[expect(dead_code, reason = "held, not used")] picot_sync::MutexGuard<'a, u64>),
@@ -35,7 +36,7 @@ enum Held<'a> {
 
 type Operation<'a> = Pin<Box<dyn Future<Output = Held<'a>> + 'a>>;
 
-/// Counts how many of it there are.
+/// Counts its live values.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Item(Rc<()>);
 
@@ -111,7 +112,8 @@ impl World {
             11 => {
                 let (sender, receiver) = oneshot::channel();
                 let mut sender = Some(sender);
-                // Two in one: the sender is handed out at the first poll of a future that never gets it back.
+                // Two operations in one: the first poll moves the sender out of a future that never
+                // gets it back.
                 if random.below(2) == 0 {
                     let sender = sender.take().expect("it is there");
                     return Box::pin(async move {
@@ -133,7 +135,7 @@ impl World {
         }
     }
 
-    /// Something that does not wait.
+    /// An action that does not wait.
     fn act(&self, random: &mut Random) {
         match random.below(10) {
             0 => self.condvar.notify_one(),
@@ -153,9 +155,9 @@ impl World {
         }
     }
 
-    /// Lets everybody go on, in as many rounds as it takes; then nobody may be left.
+    /// Lets all operations continue, in as many rounds as necessary; then none may be left.
     fn wind_up(&self, operations: &mut Vec<Operation<'_>>) {
-        // In line like the others: between them, the lock is never free.
+        // In line like the others, because the lock is never free between them.
         let change = || {
             Box::pin(async {
                 *self.mutexes[0].lock().await += 1;
@@ -186,7 +188,7 @@ fn poll<'a>(operation: &mut Operation<'a>) -> Option<Held<'a>> {
 }
 
 #[test]
-fn random_operations_with_random_drops_leave_nobody_stuck_and_nothing_behind() {
+fn random_operations_with_random_drops_block_no_task_and_leave_nothing() {
     let count = std::env::var("PICOT_SYNC_OPERATIONS").map_or(100_000, |count| count.parse().expect("a number"));
     let mut random = Random(0x9E37_79B9_7F4A_7C15);
     let mut done = 0;
@@ -221,5 +223,5 @@ fn random_operations_with_random_drops_leave_nobody_stuck_and_nothing_behind() {
         assert_eq!(world.semaphore.available(), PERMITS);
         assert_eq!((world.queue.unfinished(), Rc::strong_count(&world.item.0)), (0, 1));
     }
-    assert!(completed > count / 20, "too few of {count} have come to anything: {completed}");
+    assert!(completed > count / 20, "too few of {count} have completed: {completed}");
 }

@@ -7,7 +7,7 @@ use picot_sync::Semaphore;
 use crate::hands::{Hand, now};
 
 #[test]
-fn permits_are_handed_out_in_the_order_of_asking() {
+fn permits_are_granted_in_the_order_of_the_requests() {
     let semaphore = Semaphore::new(1);
     let permit = now(semaphore.acquire());
     let (mut first, mut second) = (Hand::pending(semaphore.acquire()), Hand::pending(semaphore.acquire()));
@@ -19,13 +19,13 @@ fn permits_are_handed_out_in_the_order_of_asking() {
 }
 
 #[test]
-fn whoever_asks_for_many_is_not_overtaken_by_whoever_asks_for_few() {
+fn a_request_for_many_is_not_overtaken_by_one_for_few() {
     let semaphore = Semaphore::new(3);
     let permits = now(semaphore.acquire_many(2));
     let mut many = Hand::pending(semaphore.acquire_many(3));
     let mut few = Hand::pending(semaphore.acquire());
     assert_eq!(semaphore.available(), 1);
-    assert!(semaphore.is_exhausted() && semaphore.try_acquire().is_none(), "others wait for it");
+    assert!(semaphore.is_exhausted() && semaphore.try_acquire().is_none(), "a waiter needs it");
     drop(permits);
     assert_eq!(few.wakes(), 0);
     let permits = many.ready();
@@ -35,7 +35,7 @@ fn whoever_asks_for_many_is_not_overtaken_by_whoever_asks_for_few() {
 }
 
 #[test]
-fn whoever_is_dropped_lets_those_behind_it_move_up() {
+fn a_dropped_waiter_lets_those_behind_it_move_up() {
     let semaphore = Semaphore::new(3);
     let _permits = now(semaphore.acquire_many(2));
     let many = Hand::pending(semaphore.acquire_many(2));
@@ -45,7 +45,7 @@ fn whoever_is_dropped_lets_those_behind_it_move_up() {
 }
 
 #[test]
-fn a_waiter_that_is_dropped_returns_the_permit_it_has_got() {
+fn a_dropped_waiter_returns_its_permit() {
     let semaphore = Semaphore::new(1);
     let permit = now(semaphore.acquire());
     let (first, mut second) = (Hand::pending(semaphore.acquire()), Hand::pending(semaphore.acquire()));
@@ -56,7 +56,7 @@ fn a_waiter_that_is_dropped_returns_the_permit_it_has_got() {
 }
 
 #[test]
-fn a_bounded_one_refuses_more_than_it_had_and_says_what_to_do() {
+fn a_bounded_semaphore_refuses_more_permits_than_its_bound() {
     let semaphore = Semaphore::bounded(2);
     assert_eq!(
         semaphore.add_permits(1).unwrap_err().to_string(),
@@ -72,7 +72,7 @@ fn a_bounded_one_refuses_more_than_it_had_and_says_what_to_do() {
 }
 
 #[test]
-fn one_without_bounds_can_be_given_more_but_not_more_than_there_are_numbers() {
+fn an_unbounded_semaphore_accepts_more_permits_up_to_the_largest_number() {
     let semaphore = Semaphore::new(0);
     let mut wait = Hand::pending(semaphore.acquire());
     semaphore.add_permits(2).unwrap();
@@ -84,7 +84,7 @@ fn one_without_bounds_can_be_given_more_but_not_more_than_there_are_numbers() {
 
 #[test]
 #[should_panic(expected = "3 permits of a semaphore that is bounded to 2 will never be there")]
-fn asking_for_more_than_there_can_be_is_refused() {
+fn a_request_above_the_bound_is_refused() {
     drop(Semaphore::bounded(2).acquire_many(3));
 }
 
@@ -103,13 +103,13 @@ fn an_owned_permit_keeps_its_semaphore() {
 }
 
 #[test]
-fn none_is_what_everybody_may_have() {
+fn zero_permits_are_always_available() {
     let semaphore = Semaphore::new(0);
     let _first = Hand::pending(semaphore.acquire());
     assert_eq!(now(semaphore.acquire_many(0)).count(), 0);
 }
 
-/// One that has got its permit and has not run yet still waits, as far as those that come later are concerned.
+/// A waiter that has its permit and has not run yet still counts as waiting for later requests.
 #[test]
 fn a_waiter_that_was_notified_is_not_overtaken_before_it_runs() {
     let semaphore = Semaphore::new(0);
@@ -119,7 +119,7 @@ fn a_waiter_that_was_notified_is_not_overtaken_before_it_runs() {
     semaphore.add_permits(1).unwrap();
     assert!(semaphore.is_exhausted() && semaphore.try_acquire().is_none(), "the second goes first");
     let mut third = Hand::pending(semaphore.acquire());
-    assert_eq!((second.wakes(), third.wakes()), (1, 1), "it has its permit, and its step comes after the second's");
+    assert_eq!((second.wakes(), third.wakes()), (1, 1), "it has its permit, and its step is after the second's");
     second.ready().forget();
     third.ready().forget();
     assert_eq!((semaphore.available(), semaphore.is_exhausted()), (0, true));
@@ -128,7 +128,7 @@ fn a_waiter_that_was_notified_is_not_overtaken_before_it_runs() {
 }
 
 #[test]
-fn a_notified_waiter_that_never_runs_holds_up_nothing_but_the_order() {
+fn a_notified_waiter_that_never_runs_only_affects_the_order() {
     let semaphore = Semaphore::new(0);
     let _idle = Hand::pending(semaphore.acquire());
     semaphore.add_permits(3).unwrap();

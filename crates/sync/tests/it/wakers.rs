@@ -1,4 +1,4 @@
-//! Wakers that do to the primitives whatever they please, while they are woken, cloned or dropped.
+//! Wakers that use the primitives while they are woken, cloned or dropped.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -9,11 +9,11 @@ use picot_context::{Cause, Kind, ManualHost};
 use picot_sync::{Barrier, Condvar, Event, LifoQueue, Mutex, PriorityQueue, Queue, Semaphore, oneshot, waiting, watch};
 
 thread_local! {
-    /// What a waker does when it is woken or dropped.
+    /// The action of a waker when it is woken or dropped.
     static DO: RefCell<Option<Rc<dyn Fn()>>> = const { RefCell::new(None) };
 }
 
-/// A waker that does it.
+/// A waker that runs the action.
 struct Meddler;
 
 fn meddle() {
@@ -40,7 +40,7 @@ fn poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     std::pin::Pin::new(future).poll(&mut Context::from_waker(&waker))
 }
 
-/// Everything, made anew for each test of a way to meddle.
+/// One of each primitive, made again for each kind of action.
 #[derive(Clone)]
 struct World {
     mutex: Rc<Mutex<i32>>,
@@ -69,7 +69,7 @@ impl World {
         }
     }
 
-    /// Uses all that can be used without waiting, and a little of what waits.
+    /// Calls all methods that do not wait, and polls some that do.
     fn use_everything(&self) {
         drop(self.mutex.try_lock());
         drop(self.semaphore.try_acquire());
@@ -91,7 +91,8 @@ impl World {
         drop((waiting(), format!("{:?} {:?} {:?}", self.mutex, self.queue, self.barrier)));
     }
 
-    /// Waits for each of them, goes on or gives up, in ways that wake, replace and drop wakers.
+    /// Waits for each of them, and continues or gives up, in ways that wake, replace and drop
+    /// wakers.
     fn wait_for_everything(&self, gives_up: bool) {
         let guard = self.mutex.try_lock().unwrap();
         let (mut lock, mut next) = (self.mutex.lock(), self.mutex.lock());
@@ -158,12 +159,12 @@ impl World {
     }
 }
 
-/// Wakers that use everything run while the primitives are at work, so nothing may be borrowed then.
+/// Wakers that use all primitives run inside of their methods, so nothing may be borrowed then.
 #[test]
-fn wakers_may_use_everything_while_they_are_woken_and_dropped() {
+fn wakers_can_use_all_primitives_while_they_are_woken_and_dropped() {
     for gives_up in [false, true] {
         let world = World::new();
-        // What meddles has a world of its own for what would change the outcome, and looks at this one.
+        // The action changes a separate world, and only reads this one.
         let (own, seen) = (World::new(), world.clone());
         DO.set(Some(Rc::new(move || {
             own.use_everything();
@@ -176,9 +177,10 @@ fn wakers_may_use_everything_while_they_are_woken_and_dropped() {
     }
 }
 
-/// The same world is meddled with; the outcome is whatever it is, but nothing is borrowed, lost or left.
+/// The action changes the same world. The outcome is open, but nothing may be borrowed, lost or
+/// left.
 #[test]
-fn wakers_may_use_the_very_primitive_that_wakes_them() {
+fn wakers_can_use_the_primitive_that_wakes_them() {
     let world = World::new();
     let inside = world.clone();
     DO.set(Some(Rc::new(move || inside.use_everything())));
@@ -217,7 +219,7 @@ fn wakers_may_use_the_very_primitive_that_wakes_them() {
 }
 
 #[test]
-fn a_waker_that_panics_is_reported_and_keeps_nobody_else_from_being_woken() {
+fn a_waker_that_panics_is_reported_and_the_others_are_woken() {
     let (host, _guard) = ManualHost::installed();
     let event = Event::new();
     let waker = picot_testkit::waker_fn(|| picot_testkit::quiet_panic("a waker"));
@@ -233,13 +235,13 @@ fn a_waker_that_panics_is_reported_and_keeps_nobody_else_from_being_woken() {
 }
 
 #[test]
-fn a_waiter_that_outlives_the_list_of_its_thread_is_dropped_in_peace() {
+fn a_waiter_that_outlives_the_list_of_its_thread_can_be_dropped() {
     thread_local! {
         static WAIT: RefCell<Option<std::pin::Pin<Box<dyn Future<Output = ()>>>>> = const { RefCell::new(None) };
     }
     let threads = [true, false].map(|wait_first| {
         std::thread::spawn(move || {
-            // Thread-locals are dropped in the order in which they were first used, or in the opposite one.
+            // Thread-locals are dropped in the order of their first use, or in the opposite order.
             if wait_first {
                 WAIT.set(None);
             }

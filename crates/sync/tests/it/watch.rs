@@ -1,17 +1,17 @@
-//! A value that changes, of which everybody sees the last.
+//! A value that changes, of which every receiver sees the last.
 
 use picot_sync::watch::{Ended, channel};
 
 use crate::hands::{Hand, now};
 
 #[test]
-fn everybody_who_waits_sees_the_last_value_once() {
+fn every_waiter_sees_the_last_value_once() {
     let (sender, mut one) = channel(0);
     let mut two = one.clone();
     {
         let mut waits = [Hand::pending(one.changed()), Hand::pending(two.changed())];
         sender.send(1);
-        assert_eq!(*sender.send(2), 1, "the value before comes back");
+        assert_eq!(*sender.send(2), 1, "the previous value is returned");
         for wait in &mut waits {
             assert_eq!((wait.wakes(), *wait.ready().unwrap()), (1, 2));
         }
@@ -31,7 +31,7 @@ fn a_change_during_a_wait_that_is_dropped_is_still_new() {
 }
 
 #[test]
-fn who_subscribes_has_seen_what_is_there() {
+fn a_new_receiver_has_seen_the_present_value() {
     let (sender, _receiver) = channel(0);
     sender.send(1);
     let mut late = sender.subscribe();
@@ -42,7 +42,7 @@ fn who_subscribes_has_seen_what_is_there() {
 }
 
 #[test]
-fn it_ends_when_the_last_sender_is_gone_after_the_last_value() {
+fn a_watch_ends_after_the_last_value_when_the_last_sender_is_dropped() {
     let (sender, mut receiver) = channel(0);
     let other = sender.clone();
     drop(sender);
@@ -55,7 +55,7 @@ fn it_ends_when_the_last_sender_is_gone_after_the_last_value() {
 }
 
 #[test]
-fn a_value_that_is_held_stays_as_it_is() {
+fn a_borrowed_value_does_not_change() {
     let (sender, receiver) = channel(vec![1]);
     let held = receiver.get();
     sender.send(vec![2]);
