@@ -1,18 +1,31 @@
 //! The cooperative budget: how many leaf operations one step may complete before others must run.
 //!
-//! A step starts with [`PER_STEP`]. A leaf operation (a read, a receive, a timer) asks [`poll_left`] before it tries
-//! and calls [`spend`] when it has completed, or [`spend_call`]; one that stays pending costs nothing. Outside of a step there is no
-//! limit. The idea is tokio's "cooperative scheduling"; without it, a task whose socket is always ready starves its
-//! siblings.
+//! A step starts with [`PER_STEP`]. A leaf operation (a read, a receive, a timer) checks
+//! [`poll_left`] before it tries, and calls [`spend`] or [`spend_call`] when it has completed. One
+//! that stays pending costs nothing. Outside of a step there is no limit. The idea is tokio's
+//! "cooperative scheduling"; without it, a task whose socket is always ready starves its siblings.
 
 use std::cell::Cell;
 use std::task::{Context, Poll};
 
 /// Leaf operations that a step may complete.
+///
+/// ```
+/// use picot_context::budget::{PER_CALL, PER_STEP};
+///
+/// assert_eq!(PER_STEP / PER_CALL, 32, "system calls in one step");
+/// ```
 pub const PER_STEP: u32 = 128;
 
 /// The cost of an operation that makes a system call, in leaf operations: it takes longer than most
 /// others together.
+///
+/// ```
+/// use picot_context::budget;
+///
+/// // A step that completes a read has this much of its budget left for other leaf operations.
+/// assert_eq!(budget::PER_STEP - budget::PER_CALL, 124);
+/// ```
 pub const PER_CALL: u32 = 4;
 
 /// The budget that is left; it is used up at zero or less. Outside of a step it is a number that
@@ -26,8 +39,8 @@ thread_local! {
     static LEFT: Cell<Left> = const { Cell::new(UNLIMITED) };
 }
 
-/// Ready while the step may go on. Otherwise wakes the task, so that it runs again after its
-/// siblings, and is pending.
+/// Ready while the step may continue. Otherwise pending, after waking the task, so that it runs
+/// again after its siblings.
 ///
 /// ```
 /// use std::collections::VecDeque;

@@ -1,11 +1,10 @@
 //! Running foreign code so that its panic ends there: calls, polls and drops.
 //!
-//! Foreign is what a user hands in: closures, futures, wakers, values with a `Drop`, payloads of
+//! Foreign code is code of a user: closures, futures, wakers, values with a `Drop`, payloads of
 //! panics. The rule for all crates: never let a panic of foreign code unwind through a value that
-//! is foreign, too. A wrapper future (`async move { user.await }`) breaks it, because the wrapper's
+//! is foreign, too. A wrapper future (`async move { user.await }`) breaks the rule, because its
 //! unwinding drops the user's future, and if that panics as well, the process aborts. So a future
-//! is polled in place and dropped by a call of its own, and each value of a collection is dropped
-//! by a call of its own.
+//! is polled in place and dropped by a separate call, and so is each value of a collection.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -68,8 +67,8 @@ pub fn discard<T>(origin: impl FnOnce() -> Origin, value: T) {
     }
 }
 
-/// Drops each of the values by a call of its own: two that panic in the drop of one collection
-/// abort the process.
+/// Drops each of the values by a separate call, because two that panic in the drop of one
+/// collection abort the process.
 ///
 /// ```
 /// use picot_context::{Kind, ManualHost, Origin, contain};
@@ -83,7 +82,8 @@ pub fn discard<T>(origin: impl FnOnce() -> Origin, value: T) {
 /// }
 ///
 /// let (host, _guard) = ManualHost::installed();
-/// contain::discard_each(|| Origin::new(Kind::Callback), vec![Bomb, Bomb]); // `drop(vec![Bomb, Bomb])` aborts
+/// // `drop(vec![Bomb, Bomb])` would abort.
+/// contain::discard_each(|| Origin::new(Kind::Callback), vec![Bomb, Bomb]);
 /// assert_eq!(host.take_reports().len(), 2);
 /// ```
 pub fn discard_each<T>(origin: impl Fn() -> Origin, values: impl IntoIterator<Item = T>) {
@@ -124,7 +124,8 @@ pub fn discard_each<T>(origin: impl Fn() -> Origin, values: impl IntoIterator<It
 ///
 /// let (host, _guard) = ManualHost::installed();
 /// let mut slot = pin!(Some(Both));
-/// let Poll::Ready(Err(payload)) = contain::poll(slot.as_mut(), &mut Context::from_waker(Waker::noop())) else {
+/// let cx = &mut Context::from_waker(Waker::noop());
+/// let Poll::Ready(Err(payload)) = contain::poll(slot.as_mut(), cx) else {
 ///     unreachable!("it panics");
 /// };
 /// assert_eq!(payload.message().as_deref(), Some("in poll"));
@@ -143,7 +144,7 @@ pub fn poll<F: Future>(mut slot: Pin<&mut Option<F>>, cx: &mut Context<'_>) -> P
     Poll::Ready(result)
 }
 
-/// Drops the future in `slot`, if one is there, and reports a panic of that as [`poll`] does.
+/// Drops the future in `slot`, if there is one, and reports a panic of that as [`poll`] does.
 ///
 /// ```
 /// use std::pin::pin;

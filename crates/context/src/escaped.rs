@@ -1,10 +1,10 @@
-//! Text of others in lines of ours: made one line, and unable to harm.
+//! Foreign text inside of our own lines: it stays on one line, and cannot forge another.
 
 use std::fmt::{self, Debug, Display, Write};
 
 use crate::catch;
 
-/// Displays foreign text on one line, whatever it holds and whatever its own `Display` does.
+/// Displays foreign text on one line, whatever its content, and even if its own `Display` panics.
 ///
 /// Control characters, line breaks and the marks that reorder text are escaped as in a string
 /// literal, so that a name, a peer's path or an error cannot forge a line of a log. A panic in the
@@ -16,7 +16,7 @@ use crate::catch;
 ///
 /// let name = "fetch\n2026-01-01 all is well";
 /// assert_eq!(Escaped(name).to_string(), "fetch\\n2026-01-01 all is well");
-/// assert_eq!(Escaped("Grüße, 世界 \\o/").to_string(), "Grüße, 世界 \\o/", "all else stays as it is");
+/// assert_eq!(Escaped("Grüße, 世界").to_string(), "Grüße, 世界", "other text is unchanged");
 /// ```
 #[derive(Clone, Copy)]
 pub struct Escaped<T>(pub T);
@@ -45,10 +45,10 @@ fn write_contained(f: &mut fmt::Formatter<'_>, text: fmt::Arguments<'_>) -> fmt:
     }
 }
 
-/// Escapes what is written through it.
+/// Escapes the text that is written through it.
 struct Line<'a, 'f> {
     f: &'a mut fmt::Formatter<'f>,
-    /// Whether the formatter behind it has refused something.
+    /// Whether the formatter behind it has refused a write.
     failed: bool,
 }
 

@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use crate::{Kind, ManualHost, Origin, Place, Report, contain};
 
-/// Runs things later on the thread it belongs to.
+/// Runs calls and futures later, on the thread to which it belongs.
 ///
 /// ```
 /// use std::{cell::RefCell, pin::Pin, rc::Rc};
@@ -38,16 +38,18 @@ use crate::{Kind, ManualHost, Origin, Place, Report, contain};
 ///
 /// let later = Rc::new(Later::default());
 /// let _guard = install(later.clone());
-/// picot_context::host().unwrap().run_later(std::panic::Location::caller(), Box::new(|| println!("now")))?;
+/// let host = picot_context::host().unwrap();
+/// host.run_later(std::panic::Location::caller(), Box::new(|| println!("now")))?;
 /// for call in later.0.take() {
 ///     call();
 /// }
 /// # Ok::<(), Closed>(())
 /// ```
 pub trait Host {
-    /// Runs `call` in a later turn, behind everything that is queued now. It does not run inside this function.
+    /// Runs `call` in a later turn, behind everything that is queued now. It does not run inside
+    /// this function.
     ///
-    /// `place` is the call of the user's code that this is for, as reports show it.
+    /// `place` is the call of the user's code that caused this, as reports show it.
     ///
     /// # Errors
     /// [`Closed`] if the host runs nothing any more; the call is dropped.
@@ -78,7 +80,13 @@ pub trait Host {
 pub struct Closed;
 
 impl Closed {
-    /// The only value there is.
+    /// The only value of this type.
+    ///
+    /// ```
+    /// use picot_context::Closed;
+    ///
+    /// assert!(Closed::new().to_string().starts_with("the loop is closed"));
+    /// ```
     pub const fn new() -> Closed {
         Closed
     }
@@ -144,6 +152,16 @@ pub fn host() -> Option<Rc<dyn Host>> {
 }
 
 /// Keeps a host installed; see [`install`].
+///
+/// ```
+/// use std::rc::Rc;
+/// use picot_context::{HostGuard, ManualHost, host, install};
+///
+/// let guard: HostGuard = install(Rc::new(ManualHost::new()));
+/// assert!(host().is_some());
+/// drop(guard);
+/// assert!(host().is_none());
+/// ```
 #[must_use = "the host is removed again at once if the guard is dropped"]
 pub struct HostGuard {
     host: Rc<dyn Host>,

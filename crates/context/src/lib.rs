@@ -1,14 +1,14 @@
 #![doc = include_str!("../README.md")]
 //!
-//! # What is where
+//! # Contents
 //! - The running step: [`Step`], [`enter`], [`Frame`], [`current`], [`TaskInfo`].
-//! - Its allowance of work: [`budget`].
+//! - The budget of a step: [`budget`].
 //! - Its locals: [`task_local!`], [`LocalKey`].
-//! - The host, which runs things later: [`Host`], [`install`], [`host`], and [`ManualHost`] for
+//! - The host, which runs calls later: [`Host`], [`install`], [`host`], and [`ManualHost`] for
 //!   tests.
-//! - What went wrong: [`Report`], [`report`], [`print`](print()), and [`Escaped`] for text that others have
-//!   written.
-//! - Errors that nothing takes: [`unclaimed`], [`is_err`], [`may_be_err`].
+//! - Reports of errors: [`Report`], [`report`], [`print`](print()), and [`Escaped`] for foreign
+//!   text.
+//! - Unclaimed errors: [`unclaimed`], [`is_err`], [`may_be_err`].
 //! - Panics of foreign code: [`contain`], [`catch`], [`Payload`].
 #![forbid(unsafe_code)]
 

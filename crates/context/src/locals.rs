@@ -35,7 +35,7 @@ impl Locals {
         }
     }
 
-    /// The same set for a second owner: each sees what the other sets.
+    /// Shares the set with a second owner: each sees the writes of the other.
     pub(crate) fn share(&mut self) -> Locals {
         let shared = match self {
             Locals::Own(values) => Rc::new(RefCell::new(std::mem::take(values))),
@@ -74,8 +74,8 @@ pub(crate) struct Values(Option<Rc<List>>);
 
 type Value = Rc<dyn Any>;
 
-/// The list itself. A value is foreign: dropped with the list, each panic in that is a report, as
-/// two would abort the process.
+/// The list itself. A value is foreign: it is dropped with the list, and each panic of such a drop
+/// is reported, because two would abort the process.
 #[derive(Clone, Default)]
 struct List(Vec<(usize, Value)>);
 
@@ -94,13 +94,13 @@ impl Values {
         self.0.as_deref()?.0.iter().find(|(other, _)| *other == key).map(|(_, value)| value.clone())
     }
 
-    /// Takes the values out if they are no other's, for the caller to drop one by one.
+    /// Takes the values out if this is their only owner, for the caller to drop one by one.
     pub(crate) fn take(&mut self) -> Vec<(usize, Value)> {
         let list = self.0.take().and_then(|list| Rc::try_unwrap(list).ok());
         list.map_or_else(Vec::new, |mut list| std::mem::take(&mut list.0))
     }
 
-    /// Returns the value that was there, for the caller to drop when nothing is borrowed any more.
+    /// Returns the previous value, for the caller to drop when nothing is borrowed any more.
     fn set(&mut self, key: usize, value: Value) -> Option<Value> {
         let values = &mut Rc::make_mut(self.0.get_or_insert_default()).0;
         match values.iter_mut().find(|(other, _)| *other == key) {
@@ -140,8 +140,8 @@ impl Values {
 /// DEPTH.set(1);
 /// ```
 pub struct LocalKey<T: 'static> {
-    /// Never read. Its address tells keys apart, and its interior mutability makes that address a
-    /// key's own: a key without it may be promoted from a constant, and equal constants share one
+    /// Never read. Its address identifies the key, and its interior mutability makes that address
+    /// unique: a value without it may be promoted from a constant, and equal constants share one
     /// address.
     _address: AtomicU8,
     _value: PhantomData<fn() -> T>,
@@ -157,8 +157,8 @@ impl<T: 'static> LocalKey<T> {
         std::ptr::from_ref(self).addr()
     }
 
-    /// Calls `f` with the current task's value, or with `None` where neither it nor an ancestor before its spawn has
-    /// set one.
+    /// Calls `f` with the current task's value, or with `None` if neither the task nor an ancestor
+    /// before the spawn has set one.
     ///
     /// ```
     /// picot_context::task_local! {
@@ -192,8 +192,8 @@ impl<T: 'static> LocalKey<T> {
         self.with(|value| value.cloned())
     }
 
-    /// Sets the value for the current task and for the children that it spawns from now on. Outside of a task it sets
-    /// what the tasks spawned from there start with.
+    /// Sets the value for the current task and for the children that it spawns from now on. Outside
+    /// of a task it sets the initial value of tasks that are spawned there.
     ///
     /// ```
     /// use picot_context::{Step, enter, inherited};
@@ -204,7 +204,7 @@ impl<T: 'static> LocalKey<T> {
     ///
     /// let step = Step::callback(std::panic::Location::caller());
     /// USER.set("ada");
-    /// let child = enter(step, inherited(None)); // as an executor enters a task that was spawned here
+    /// let child = enter(step, inherited(None)); // as an executor enters a task spawned here
     /// USER.set("grace");
     /// drop(child);
     /// assert_eq!(USER.get(), Some("ada"), "what a child sets does not leak back");
@@ -212,6 +212,7 @@ impl<T: 'static> LocalKey<T> {
     pub fn set(&'static self, value: T) {
         let details = step::details_or_new();
         let old = details.locals.borrow_mut().set(self.key(), Rc::new(value));
+        // Dropped after the borrow, because its destructor is user code.
         drop(old);
     }
 }
@@ -224,8 +225,8 @@ impl<T: fmt::Debug> fmt::Debug for LocalKey<T> {
 
 /// Declares task-locals.
 ///
-/// A spawned task starts with the values of its parent. What it sets later is seen by itself and by
-/// the children that it spawns after that (Python's `contextvars`).
+/// A spawned task starts with the values of its parent. Values that it sets later are visible to
+/// itself and to the children that it spawns after that (Python's `contextvars`).
 ///
 /// ```
 /// picot_context::task_local! {

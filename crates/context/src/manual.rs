@@ -1,7 +1,7 @@
-//! A host that is driven by hand: the seam through which tests see every step of a leaf.
+//! A host that a test drives by hand, so that it sees every step of a leaf.
 //!
-//! It keeps what it is given in order and does nothing until told. It is not an executor: it has no handles, no
-//! cancellation and no other threads.
+//! It keeps calls and tasks in order, and runs them only when the test steps it. It is not an
+//! executor: it has no handles, no cancellation and no other threads.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -26,7 +26,8 @@ type BoxFuture = Pin<Box<dyn Future<Output = ()>>>;
 ///
 /// let host = ManualHost::new();
 /// let ran = Rc::new(Cell::new(false));
-/// host.run_later(std::panic::Location::caller(), Box::new({ let ran = ran.clone(); move || ran.set(true) }))?;
+/// let call = Box::new({ let ran = ran.clone(); move || ran.set(true) });
+/// host.run_later(std::panic::Location::caller(), call)?;
 /// assert!(!ran.get());
 /// assert!(host.step());
 /// assert!(ran.get() && !host.step());
@@ -50,6 +51,8 @@ struct Woken(AtomicBool);
 
 impl Wake for Woken {
     fn wake(self: Arc<Self>) {
+        // Release pairs with the Acquire in `step`: the poll sees all that happened before the
+        // wake.
         self.0.store(true, Ordering::Release);
     }
 }
@@ -65,9 +68,9 @@ impl ManualHost {
         ManualHost::default()
     }
 
-    /// Installs a new host on this thread and returns it with its guard: what most tests begin
-    /// with. When the guard is dropped, the host is [closed](ManualHost::close): what is queued may
-    /// hold the host, and would keep it, and itself, for ever.
+    /// Installs a new host on this thread and returns it with its guard, as most tests begin. When
+    /// the guard is dropped, the host is [closed](ManualHost::close): queued items may hold the
+    /// host, which would be a reference cycle.
     ///
     /// ```
     /// let (host, _guard) = picot_context::ManualHost::installed();
@@ -94,7 +97,8 @@ impl ManualHost {
         self.run_later(Location::caller(), Box::new(call))
     }
 
-    /// Runs the oldest call, or else polls the oldest task that was woken. Returns whether there was one.
+    /// Runs the oldest call, or else polls the oldest task that was woken. Returns whether there
+    /// was one.
     ///
     /// ```
     /// let host = picot_context::ManualHost::new();
@@ -126,7 +130,7 @@ impl ManualHost {
         true
     }
 
-    /// Runs exactly what is queued now, one turn's worth. Returns how much that was.
+    /// Runs exactly the items that are queued now, as one turn does. Returns their number.
     ///
     /// ```
     /// use std::rc::Rc;
@@ -164,7 +168,7 @@ impl ManualHost {
         std::iter::from_fn(|| self.step().then_some(())).count()
     }
 
-    /// Refuses everything from now on, and drops what was queued.
+    /// Refuses everything from now on, and drops the queued items.
     ///
     /// ```
     /// let host = picot_context::ManualHost::new();

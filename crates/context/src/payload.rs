@@ -11,9 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::step::{Step, running};
 
-/// Calls `f`, and returns what it panicked with if it did.
+/// Calls `f`, and returns the payload if it panicked.
 ///
-/// The panic hook of std has then run already, and has printed the message unless the program replaced it.
+/// The panic hook of std has then run already, and has printed the message unless the program
+/// replaced it.
 ///
 /// ```
 /// let sum = picot_context::catch(|| 1 + 2);
@@ -42,9 +43,10 @@ fn note_panic() {
     let _ = PANICKED.try_with(|panicked| panicked.set(running()));
 }
 
-/// Takes note of the step in which [`catch`] has caught a panic: the latest one since the last call, if there was one.
+/// Takes the record of the step in which [`catch`] has caught the latest panic since the last call,
+/// if there was one.
 ///
-/// For the measuring of steps: printing a panic and its backtrace may take longer than anything that the step did
+/// For the measuring of steps: printing a panic and its backtrace may take longer than the step
 /// itself.
 ///
 /// ```
@@ -109,8 +111,8 @@ impl Payload {
         text.or_else(|| payload.downcast_ref::<String>().cloned())
     }
 
-    /// Takes the payload out, unless it was taken before. Pass it to [`std::panic::resume_unwind`] to go on with the
-    /// panic.
+    /// Takes the payload out, unless it was taken before. Pass it to [`std::panic::resume_unwind`]
+    /// to continue the panic.
     ///
     /// ```
     /// let payload = picot_context::catch(|| std::panic::panic_any(404)).unwrap_err();

@@ -1,4 +1,4 @@
-//! Reports: what went wrong and where, the one type that every error hook gets.
+//! Reports: an error and its source location, in the one type that every error hook receives.
 //!
 //! A report is a value: leaves make it, the host queues it, and the loop's hook gets it at the end
 //! of the turn.
@@ -28,7 +28,7 @@ use crate::{Escaped, Payload, Place, Step, TaskId, TaskInfo, catch, contain, cur
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Report {
-    /// What it happened in.
+    /// The task, callback or other origin of the report.
     pub origin: Origin,
     /// What happened.
     pub cause: Cause,
@@ -43,7 +43,8 @@ impl Report {
     ///
     /// let time = StepTime::new(Duration::from_millis(120), None);
     /// let report = Report::new(Origin::new(Kind::Callback), Cause::SlowStep(time));
-    /// assert!(report.to_string().starts_with("the callback kept the loop from everything else for 120ms"));
+    /// let text = report.to_string();
+    /// assert!(text.starts_with("the callback kept the loop from everything else for 120ms"));
     /// ```
     pub fn new(origin: Origin, cause: Cause) -> Report {
         Report { origin, cause }
@@ -65,7 +66,8 @@ impl Report {
     /// A report of a promise, made at `place`, whose rejection has no handler.
     ///
     /// ```
-    /// let report = picot_context::Report::unhandled(std::panic::Location::caller(), "no such page");
+    /// let place = std::panic::Location::caller();
+    /// let report = picot_context::Report::unhandled(place, "no such page");
     /// assert!(report.to_string().starts_with("the promise from "));
     /// ```
     pub fn unhandled(place: Place, reason: impl Into<Box<str>>) -> Report {
@@ -73,7 +75,7 @@ impl Report {
     }
 }
 
-/// Hands `report` to this thread's [host](crate::host); [prints](print()) it where there is none.
+/// Passes `report` to this thread's [host](crate::host), or [prints](print()) it without one.
 ///
 /// It never panics: if the host panics, this report is lost and that panic is printed instead.
 ///
@@ -116,7 +118,7 @@ pub fn print(report: &Report) {
     let _ = io::stderr().write_all(line.as_bytes());
 }
 
-/// The kind of thing that a report is about.
+/// The kind of the subject of a report.
 ///
 /// ```
 /// use picot_context::{Kind, Origin};
@@ -132,7 +134,7 @@ pub enum Kind {
     Callback,
     /// A callback of `add_reader` or `add_writer`.
     Reader,
-    /// A blocking job on a thread of its own.
+    /// A blocking job on a thread of a lane.
     Job,
     /// A callback or handler of a promise.
     Promise,
@@ -146,7 +148,7 @@ pub enum Kind {
     Loop,
 }
 
-/// Where something went wrong: the kind of thing, and the task and the place if known.
+/// The origin of an error: its kind, and the task and the source location if known.
 ///
 /// ```
 /// use std::panic::Location;
@@ -159,9 +161,9 @@ pub enum Kind {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Origin {
-    /// The kind of thing.
+    /// The kind.
     pub kind: Kind,
-    /// The task, where it is one.
+    /// The task, if it is one.
     pub task: Option<TaskInfo>,
     /// Where it was spawned, scheduled or made.
     pub place: Option<Place>,
@@ -206,7 +208,7 @@ impl Origin {
         Origin { kind: Kind::Task, place: Some(task.place()), task: Some(task) }
     }
 
-    /// The step that runs now: a task with all that is known of it, or a callback.
+    /// The step that runs now: a task with its id, name and source location, or a callback.
     ///
     /// ```
     /// use picot_context::{Kind, Origin, Step, enter};
@@ -244,16 +246,17 @@ pub enum Cause {
     SlowStep(StepTime),
     /// An operating system call of the loop failed.
     Io(io::Error),
-    /// It waits for this task, which is held back by the exclusive section that the waiting task itself is in.
+    /// It waits for this task, which is held back by the exclusive section that the waiting task
+    /// itself is in.
     WaitsForHeld(TaskInfo),
     /// The loop has nothing to do and nothing to wait for, while these tasks have not ended.
     DeadEnd(Vec<Waiting>),
-    /// It has closed a circle of locks: each of these waits for a lock that the next one holds, and the last for one
-    /// that the first holds.
+    /// It has closed a circle of locks: each of these waits for a lock that the next one holds, and
+    /// the last for one that the first holds.
     Deadlock(Vec<LockWait>),
 }
 
-/// How long a slow step took, and for how much of that it ran.
+/// How long a slow step took, and how much of that time it ran.
 ///
 /// ```
 /// use std::time::Duration;
@@ -268,7 +271,7 @@ pub enum Cause {
 pub struct StepTime {
     /// The time between the step's begin and its end.
     pub took: Duration,
-    /// For how much of that the loop's thread ran on a processor, at most; `None` where that is not measured.
+    /// The time that the loop's thread ran on a processor, at most; `None` if it was not measured.
     pub ran: Option<Duration>,
 }
 
@@ -278,14 +281,15 @@ impl StepTime {
     /// ```
     /// use std::time::Duration;
     ///
-    /// assert_eq!(picot_context::StepTime::new(Duration::from_secs(1), None).took, Duration::from_secs(1));
+    /// let time = picot_context::StepTime::new(Duration::from_secs(1), None);
+    /// assert_eq!(time.took, Duration::from_secs(1));
     /// ```
     pub fn new(took: Duration, ran: Option<Duration>) -> StepTime {
         StepTime { took, ran }
     }
 
-    /// Whether the step ran for at least half of the time, as far as is known. Otherwise it waited: in a call that blocks, or
-    /// for a processor that other threads used.
+    /// Whether the step ran for at least half of the time, as far as is known. Otherwise it waited:
+    /// in a call that blocks, or for a processor that other threads used.
     ///
     /// ```
     /// use std::time::Duration;
@@ -300,7 +304,7 @@ impl StepTime {
     }
 }
 
-/// A task that has not ended, and what it waits for.
+/// A task that has not ended, and the object that it waits for.
 ///
 /// ```
 /// use picot_context::{Cause, Report};
@@ -322,9 +326,10 @@ impl StepTime {
 pub struct Waiting {
     /// The task.
     pub task: TaskInfo,
-    /// The task whose end it waits for, where it is known to wait for one.
+    /// The task whose end it waits for, if that is known.
     pub waits_for: Option<TaskInfo>,
-    /// The wait for a lock that the task holds itself, if there is one. Another branch of the task may hold it.
+    /// The wait for a lock that the task holds itself, if there is one. Another branch of the task
+    /// may hold it.
     pub own_lock: Option<LockWait>,
 }
 
@@ -346,14 +351,15 @@ pub fn set_find_own_lock(find: fn(TaskId) -> Option<LockWait>) {
 }
 
 impl Waiting {
-    /// Says that `task` waits, and for what if that is known.
+    /// Describes a task that waits, and the task that it waits for, if that is known.
     ///
     /// ```
     /// use std::num::NonZeroU64;
     /// use picot_context::{TaskId, TaskInfo, Waiting};
     ///
     /// let [one, two] = [1, 2].map(|number| {
-    ///     TaskInfo::new(TaskId::new(NonZeroU64::new(number).unwrap()), None, std::panic::Location::caller())
+    ///     let id = TaskId::new(NonZeroU64::new(number).unwrap());
+    ///     TaskInfo::new(id, None, std::panic::Location::caller())
     /// });
     /// assert!(Waiting::new(one, Some(two)).to_string().ends_with(", which waits for task 2"));
     /// ```
@@ -363,7 +369,8 @@ impl Waiting {
     }
 }
 
-/// `fetch (task 7, spawned at src/main.rs:12:5)`, with what it waits for where that is known.
+/// `fetch (task 7, spawned at src/main.rs:12:5)`, with the object that it waits for, if that is
+/// known.
 impl fmt::Display for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.task.fmt(f)?;
@@ -376,7 +383,7 @@ impl fmt::Display for Waiting {
     }
 }
 
-/// Who waits for which lock: one member of a [`Cause::Deadlock`].
+/// A task and the lock that it waits for: one member of a [`Cause::Deadlock`].
 ///
 /// ```
 /// use picot_context::{Cause, Report};
@@ -393,13 +400,13 @@ impl fmt::Display for Waiting {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LockWait {
-    /// The task that waits; `None` under an executor that does not say what runs.
+    /// The task that waits; `None` under an executor that does not report the running task.
     pub task: Option<TaskInfo>,
     /// Where it waits.
     pub place: Place,
     /// Where the lock was made.
     pub lock: Place,
-    /// Where the holder, which is the next member, asked for the lock.
+    /// The source location where the holder, which is the next member, requested the lock.
     pub held_since: Place,
 }
 
@@ -449,7 +456,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// As derived, but that the text of a foreign error can do no harm.
+/// As derived, except that the text of a foreign error is escaped.
 impl fmt::Debug for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -514,7 +521,7 @@ impl fmt::Display for Cause {
     }
 }
 
-/// One line, as the default hook prints it. What it quotes of names, places and errors is
+/// One line, as the default hook prints it. Names, source locations and errors are
 /// [escaped](Escaped), and a panic in the `Display` of an error is noted in the text.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,9 +1,9 @@
-//! Errors that nothing takes: how to tell, of a value of any type, that it is one.
+//! Errors that no caller takes: recognizing them in a value of any type.
 //!
-//! What a task or a job returns is generic, and few functions that drop it can ask for a bound. So
-//! whether it is an `Err` is found from two facts that hold for every type: the name of a `Result`
-//! begins with [`RESULT`], and the discriminants of two `Result`s of whatever types hash alike. A
-//! test pins both. The name is a constant, so for all other types the question costs nothing.
+//! The output of a task or a job is generic, and few functions that drop it can require a bound. So
+//! whether it is an `Err` follows from two facts that hold for every type: the name of a `Result`
+//! begins with [`RESULT`], and the discriminants of any two `Result`s hash alike. A test pins both.
+//! The name is a constant, so for all other types the check costs nothing.
 
 use std::any::{Any, type_name};
 use std::error::Error;
@@ -14,7 +14,7 @@ use crate::Cause;
 
 const RESULT: &str = "core::result::Result<";
 
-/// Whether `value` is the `Err` of a `Result`, whatever its types.
+/// Whether `value` is the `Err` of a `Result` of any types.
 ///
 /// ```
 /// use picot_context::is_err;
@@ -28,6 +28,13 @@ pub fn is_err<T>(value: &T) -> bool {
 }
 
 /// Whether `T` is a `Result`, so that [`is_err`] may be true of it. A constant for each type.
+///
+/// ```
+/// use picot_context::may_be_err;
+///
+/// assert!(may_be_err::<Result<(), String>>());
+/// assert!(!may_be_err::<String>());
+/// ```
 #[inline]
 pub fn may_be_err<T>() -> bool {
     type_name::<T>().starts_with(RESULT)
