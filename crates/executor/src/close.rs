@@ -25,7 +25,7 @@ use crate::task::state::flag;
 /// a thread that stays preempted for all of them is stuck.
 const YIELDS: usize = 100_000;
 
-/// What was still there when an executor was closed.
+/// The tasks and callbacks that were left when an executor was closed.
 ///
 /// ```
 /// let executor = picot_executor::Executor::new();
@@ -73,7 +73,7 @@ pub(crate) fn close(shared: &Arc<Shared>, local: &Local) -> ClosedTasks {
     // From here on spawns and calls are refused, so that destructors cannot keep the close going.
     local.phase.set(Phase::Closing);
     let _running = FlagGuard::new(&local.running);
-    // Ends a section, so that what it holds back is dropped with the rest.
+    // Ends a section, so that the items that it holds back are dropped with the rest.
     local.end_section();
 
     report.tasks = mark_all(local);
@@ -108,7 +108,7 @@ pub(crate) fn close(shared: &Arc<Shared>, local: &Local) -> ClosedTasks {
     report
 }
 
-/// Drops what comes out of the inbox and out of the queue.
+/// Drops the items of the inbox and of the queue.
 struct Closing<'a> {
     shared: &'a Arc<Shared>,
     local: &'a Local,
@@ -208,7 +208,7 @@ mod tests {
         assert_eq!(wakes.get(), 1, "a wait that begins after the close learns of it at once");
         let text = other.block_on(async { waiter.await.unwrap() });
         assert!(text.contains("could not be dropped"), "{text}");
-        // The thread goes on, elsewhere: what it pushes comes back, and is leaked there.
+        // The other thread continues: the item that it pushes is returned, and is leaked there.
         let shared = executor.shared().clone();
         drop(executor);
         std::thread::spawn(move || crate::task::meta::schedule(held_task.into_runnable())).join().unwrap();

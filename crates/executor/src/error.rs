@@ -57,7 +57,7 @@ impl From<String> for CancelReason {
     }
 }
 
-/// The text, [escaped](Escaped): a reason may quote what a peer has sent.
+/// The text, [escaped](Escaped): a reason may quote data of a peer.
 impl fmt::Display for CancelReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Escaped(&self.0).fmt(f)

@@ -27,8 +27,8 @@ use crate::task::handle::Task;
 /// Runs tasks and callbacks on the thread that made it, in the order in which they became ready.
 ///
 /// # If dropped
-/// It is closed, and the report of what was left is dropped. Call [`close`](Executor::close) for
-/// the report.
+/// The executor is closed, and the report of remaining tasks is dropped. Call
+/// [`close`](Executor::close) for the report.
 ///
 /// ```
 /// use picot_executor::Executor;
@@ -517,7 +517,7 @@ impl Executor {
         }
         if local.uses(extra::HOOKS) {
             local.hook(|hooks| hooks.park());
-            // Made before the check, so that `unpark` follows `park` whatever the result is.
+            // Made before the check, so that `unpark` follows `park` for either result.
             let asleep = Asleep { executor: self };
             let waits = !self.has_work() && local.check_open().is_ok() && self.shared().inbox.fall_asleep();
             return waits.then_some(asleep);

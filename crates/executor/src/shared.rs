@@ -66,7 +66,7 @@ pub(crate) struct Local {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     Open,
-    /// Dropping what is left, and refusing what is new.
+    /// Drops the remaining items, and refuses new ones.
     Closing,
     Closed,
 }

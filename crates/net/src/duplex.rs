@@ -1,4 +1,4 @@
-//! What the stream sockets of all families share: the I/O traits, halves, and ways to end a
+//! The common part of stream sockets of all families: the I/O traits, halves, and ways to end a
 //! connection.
 //!
 //! `Duplex` reads and writes by shared reference, so that one task can read while another writes.

@@ -1,5 +1,5 @@
-//! How many descriptors this thread's sockets have closed: what a listener watches when the process
-//! has none left.
+//! The number of descriptors that this thread's sockets have closed. A listener watches it when the
+//! process has none left.
 
 use std::cell::Cell;
 use std::rc::Rc;

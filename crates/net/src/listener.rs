@@ -118,8 +118,8 @@ impl TcpListener {
     }
 
     /// Accepts the next connection, with the address of its peer. Any number of tasks may accept;
-    /// each connection goes to one of them. A connection that its peer or the network has given up
-    /// meanwhile is passed over.
+    /// each connection goes to one of them. A connection that its peer or the network has aborted
+    /// meanwhile is skipped.
     ///
     /// # Errors
     /// The operating system's error, with the listener's address: most likely that the process has

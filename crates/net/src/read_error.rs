@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-/// Why a [`Reader`](crate::Reader) could not return what the caller asked for.
+/// Why a [`Reader`](crate::Reader) could not return the requested bytes.
 ///
 /// ```
 /// use futures_lite::future::block_on;
@@ -24,7 +24,7 @@ pub enum ReadError {
     Incomplete {
         /// The bytes before the end, which are no longer in the buffer.
         partial: Vec<u8>,
-        /// The number of bytes that the caller asked for; `None` if it asked for a separator.
+        /// The number of requested bytes; `None` if a separator was requested.
         expected: Option<usize>,
     },
     /// More bytes come before the separator than the limit allows (asyncio's `LimitOverrunError`).

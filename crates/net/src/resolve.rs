@@ -72,10 +72,10 @@ pub trait Resolve {
 
 /// The operating system's resolver, `getaddrinfo`, which is the default.
 ///
-/// On Linux, names in the hosts file are found at once and without a thread if the system asks that
-/// file first. Other lookups block a thread of the loop's lane. A lookup that is dropped before it
-/// has started never starts; later, it continues and its result is dropped. Closing the loop does
-/// not wait for it.
+/// On Linux, names in the hosts file are found at once and without a thread if the system reads
+/// that file first. Other lookups block a thread of the loop's lane. A lookup that is dropped
+/// before it has started never starts; later, it continues and its result is dropped. Closing the
+/// loop does not wait for it.
 ///
 /// The future fails if this thread has no loop or if the loop is closed.
 ///

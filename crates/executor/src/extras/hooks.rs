@@ -7,10 +7,10 @@ use picot_context::{Step, TaskInfo};
 /// methods do nothing.
 ///
 /// They run on the executor's thread, with none of its borrows live, so they may call anything
-/// except what runs or closes the executor. Only `park` and `unpark` may do that, because all
-/// others run in the middle of a step. What they spawn, wake or cancel waits for the next turn. A
-/// panic in one goes to the error hook. The order for one task: `spawned`, then `before_step` and
-/// `after_step` in turns, and `exited` inside the last step.
+/// except functions that run or close the executor. Only `park` and `unpark` may do that, because
+/// all others run in the middle of a step. Tasks that they spawn, wake or cancel wait for the next
+/// turn. A panic in one goes to the error hook. The order for one task: `spawned`, then
+/// `before_step` and `after_step` in turns, and `exited` inside the last step.
 ///
 /// ```
 /// use std::{cell::Cell, rc::Rc};

@@ -1,8 +1,8 @@
 //! The exclusive section: while its guard lives, one task runs and nothing else does.
 //!
 //! The invariant: held items keep their order, and come before everything that became ready after
-//! them when the section ends. Wakes do not know about sections; the batch sets aside what it must
-//! not run.
+//! them when the section ends. Wakes do not check for sections; the batch sets aside the items that
+//! it must not run.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -128,7 +128,7 @@ impl Future for Exclusive {
         }
         let Some(number) = local.extras.section.enter(task) else {
             // An eager task entered further down the stack, inside this step. From the next step on
-            // this task is held back, and asks again after that section.
+            // this task is held back, and polls again after that section.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         };

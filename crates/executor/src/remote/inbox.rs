@@ -67,8 +67,8 @@ impl<T> Inbox<T> {
         self.queue.len()
     }
 
-    /// Takes the items that are there now, at most `max`, so that a flood of pushes cannot keep the
-    /// owner here. If more is left, the inbox stays notified.
+    /// Takes the present items, at most `max`, so that a flood of pushes cannot occupy the owner.
+    /// If more are left, the inbox stays notified.
     pub(crate) fn take(&self, max: usize, mut each: impl FnMut(T)) -> usize {
         self.state.swap(AWAKE, Ordering::AcqRel);
         let mut count = self.queue.len();
@@ -92,13 +92,13 @@ impl<T> Inbox<T> {
     /// Goes to sleep, or stays asleep. Returns whether the owner may wait now; `false` means that
     /// there is something to take.
     pub(crate) fn fall_asleep(&self) -> bool {
-        // Stronger orders than needed: the `take` that follows synchronizes with the pushers. They cost
-        // nothing beside the exchange, which happens once a sleep.
+        // Stronger orders than needed: the `take` that follows synchronizes with the pushers. They
+        // cost nothing beside the exchange, which happens once a sleep.
         let result = self.state.compare_exchange(AWAKE, ASLEEP, Ordering::AcqRel, Ordering::Acquire);
         matches!(result, Ok(_) | Err(ASLEEP))
     }
 
-    /// Wakes up after a wait, for whatever reason it ended.
+    /// Wakes up after a wait, however it ended.
     pub(crate) fn wake_up(&self) {
         // If a pusher has notified, that state stays.
         let _ = self.state.compare_exchange(ASLEEP, AWAKE, Ordering::AcqRel, Ordering::Acquire);
@@ -239,8 +239,8 @@ mod model {
         }
     }
 
-    /// The owner sleeps, wakes up by an alarm that orders nothing, and finds what was pushed before
-    /// it rang.
+    /// The owner sleeps, wakes up by an alarm that orders nothing, and finds the item that was
+    /// pushed before it rang.
     #[test]
     fn no_wake_is_lost_by_an_alarm_that_is_no_barrier() {
         loom::model(|| {
@@ -266,8 +266,8 @@ mod model {
         });
     }
 
-    /// The owner works and sleeps as the loop does, until `is_done`. `work` gets the inbox when there
-    /// is something to take.
+    /// The owner works and sleeps as the loop does, until `is_done`. `work` gets the inbox when
+    /// there is something to take.
     fn work_and_sleep<T>(inbox: &Inbox<T>, alarm: &Alarm, is_done: impl Fn() -> bool, mut work: impl FnMut(&Inbox<T>)) {
         while !is_done() {
             if inbox.is_notified() {
@@ -373,7 +373,7 @@ mod model {
         }
     }
 
-    /// The owner that closes: one task, and the queue it stands in.
+    /// The owner that closes: one task, and the queue that holds it.
     struct Closing {
         queue: Vec<Arc<Task>>,
         left: usize,
@@ -435,8 +435,9 @@ mod model {
         model.check(|| _ = close_under_fire(2, 1));
     }
 
-    /// Threads wake one root, each after it has written what the root waits for. The root is polled
-    /// until it has seen all, by an owner that sleeps in between; the inbox never holds it twice.
+    /// Threads wake one root, each after it has written the value that the root waits for. The root
+    /// is polled until it has seen all values, by an owner that sleeps in between; the inbox never
+    /// holds it twice.
     fn root_is_polled_after_every_wake(wakers: usize) {
         let inbox = Arc::new(Inbox::new());
         let alarm = Arc::new(Alarm::default());

@@ -29,7 +29,7 @@ pub struct CallHandle(Rc<dyn Call>);
 impl UnwindSafe for CallHandle {}
 impl RefUnwindSafe for CallHandle {}
 
-/// The interface of callbacks, whatever the type of their closure.
+/// The interface of callbacks with any type of closure.
 trait Call {
     fn common(&self) -> &Common;
     fn invoke(&self);

@@ -1,9 +1,9 @@
 //! The run queue: a FIFO for one thread, without a lock and without a borrow flag.
 //!
 //! The invariant: no foreign code runs while a reference into the queue lives, so two references
-//! never coexist, whatever a waker does. The allocator counts as foreign code: a global allocator
-//! may wake a task, which pushes here. So each method allocates before it takes a reference, checks
-//! the state again afterwards, and frees after the reference has ended.
+//! never coexist, whatever code a waker runs. The allocator counts as foreign code: a global
+//! allocator may wake a task, which pushes here. So each method allocates before it takes a
+//! reference, checks the state again afterwards, and frees after the reference has ended.
 
 use std::cell::{Cell, UnsafeCell};
 use std::collections::VecDeque;
@@ -185,7 +185,7 @@ impl<T> Queue<T> {
         let taken = self.taken.get();
         self.taken.set(taken + 1);
         // SAFETY: As in `push_place`. The index is inside the front row. Each slot is read once;
-        // what is left behind is never read again, and has nothing to drop.
+        // the slot is never read again, and has nothing to drop.
         Some(unsafe { (*self.front.get()).as_ptr().add(taken).read() })
     }
 
@@ -290,7 +290,7 @@ impl<T> Queue<T> {
         debug_assert_eq!(self.len(), 0);
         self.taken.set(0);
         drop(self.armed.take());
-        // SAFETY: As in `push_place`; what is taken out is freed when the references are gone.
+        // SAFETY: As in `push_place`; the rows are freed after the references have ended.
         // Nothing in it is dropped: the queue is empty, and a row's items have nothing to drop.
         let rows = unsafe {
             (

@@ -48,7 +48,7 @@ use picot_context::TaskId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WakeKey {
     pub(crate) slot: u32,
-    /// The low bits of the id, which tell the task from earlier ones in its slot.
+    /// The low bits of the id, which distinguish the task from earlier ones in its slot.
     id: NonZeroU32,
 }
 

@@ -159,7 +159,7 @@ impl ConnectOptions {
     }
 
     /// Connects to `address`. Of several, to the first that accepts: they are tried in turns of
-    /// their families, the next one when the one before has failed or has had its time
+    /// their families, the next one when the previous one has failed or its time has passed
     /// ([`stagger`](ConnectOptions::stagger)), and the first that succeeds ends the others.
     ///
     /// # Errors

@@ -61,7 +61,7 @@ impl UdpOptions {
     /// Sets whether several sockets may use the same address (`SO_REUSEADDR`), for multicast
     /// groups.
     ///
-    /// Every socket has to set it. Each receives what is sent to a group that it has joined. A
+    /// Every socket must set it. Each receives the datagrams of a group that it has joined. A
     /// datagram to the address itself reaches only one of them, even if that belongs to another
     /// user, which is why asyncio removed the option.
     ///

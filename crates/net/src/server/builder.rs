@@ -120,7 +120,7 @@ impl ServerBuilder<TcpListener> {
     /// Adds a listener at each address of `address`: a name may have several. With port 0 each gets
     /// a port of its own.
     ///
-    /// An address that this machine does not have is passed over, as in asyncio, if another one can
+    /// An address that this machine does not have is skipped, as in asyncio, if another one can
     /// be bound: `localhost` is often `::1` too where IPv6 is disabled. Any other failure is an
     /// error even if the other addresses are free: a server that leaves one of them to another
     /// program would not get all of its clients.
@@ -214,7 +214,7 @@ impl<L: Listener> ServerBuilder<L> {
         self.serve_at(Location::caller(), handler)
     }
 
-    /// Serves with a handler that was given at `place`.
+    /// Serves with a handler that the caller passed at `place`.
     pub(crate) fn serve_at<H, F>(self, place: Place, handler: H) -> io::Result<Server>
     where
         H: Fn(L::Stream, L::Peer) -> F + 'static,

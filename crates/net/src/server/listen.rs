@@ -95,7 +95,7 @@ impl Accept for TcpListener {
 
 impl Link for Source<std::net::TcpStream> {
     fn end_reading(&self) {
-        // A child that was forked shares the socket with its parent, which goes on reading.
+        // A child that was forked shares the socket with its parent, which continues to read.
         if !self.is_forked() {
             // A connection that has ended already needs no end.
             let _ = self.get_ref().shutdown(Shutdown::Read);

@@ -310,9 +310,9 @@ impl Server {
         late
     }
 
-    /// Asks all connections to end.
+    /// Requests the end of all connections.
     ///
-    /// A handler reads an end, as if its peer had sent everything, and may still answer. A
+    /// A handler reads an end, as if its peer had ended its stream, and may still answer. A
     /// protocol's transport is closed.
     ///
     /// ```
