@@ -58,7 +58,7 @@ struct Inner {
     phase: Cell<Phase>,
     deadline: Cell<Option<Instant>>,
     grace: Option<Duration>,
-    /// The end of the grace, once the work was asked to end.
+    /// The end of the grace, once cancellation was requested.
     grace_until: Cell<Option<Instant>>,
     token: CancelToken,
     /// The request to this scope itself. `token` has it, or an earlier one of an outer scope.
@@ -210,11 +210,11 @@ impl CancelScope {
         }
     }
 
-    /// Gives the work `duration` to clean up after the request to cancel.
+    /// Sets how long the work may clean up after the request to cancel.
     ///
     /// The work learns of the request by the [`token`](CancelScope::token), continues, and is
-    /// dropped when `duration` has passed since the request. If it ends by then, its value counts.
-    /// An outer scope without a grace still drops it at once.
+    /// dropped when `duration` has passed since the request. If it ends before that, its value
+    /// counts. An outer scope without a grace still drops it at once.
     ///
     /// # Panics
     /// If the scope was cloned or run before.
@@ -379,7 +379,8 @@ impl CancelScope {
     /// ```
     /// picot_loop::run(async {
     ///     let now = picot_loop::Instant::now();
-    ///     assert_eq!(picot_tasks::CancelScope::with_deadline(now).effective_deadline(), Some(now));
+    ///     let scope = picot_tasks::CancelScope::with_deadline(now);
+    ///     assert_eq!(scope.effective_deadline(), Some(now));
     /// });
     /// ```
     pub fn effective_deadline(&self) -> Option<Instant> {
@@ -428,7 +429,8 @@ impl CancelScope {
     /// use picot_tasks::CancelScope;
     ///
     /// picot_loop::run(async {
-    ///     let scope = CancelScope::with_timeout(Duration::from_millis(1)).grace(Duration::from_secs(5));
+    ///     let scope = CancelScope::with_timeout(Duration::from_millis(1));
+    ///     let scope = scope.grace(Duration::from_secs(5));
     ///     let token = scope.token();
     ///     let work = async {
     ///         token.cancelled().await;
@@ -580,7 +582,7 @@ impl CancelScope {
         }
     }
 
-    /// Marks the work as ended, in whatever way.
+    /// Marks the work as ended, by its value, a cancel or a drop.
     fn end(&self) {
         self.inner.phase.set(Phase::Ended);
         self.unlink();
@@ -844,7 +846,8 @@ impl CancelError {
     /// picot_loop::run(async {
     ///     let scope = picot_tasks::CancelScope::new();
     ///     scope.cancel("not needed");
-    ///     assert!(scope.run(async {}).await.unwrap_err().request().place().file().ends_with(".rs"));
+    ///     let error = scope.run(async {}).await.unwrap_err();
+    ///     assert!(error.request().place().file().ends_with(".rs"));
     /// });
     /// ```
     pub fn request(&self) -> &CancelRequest {

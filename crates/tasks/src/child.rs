@@ -1,7 +1,7 @@
 //! A child of a scope: its future, its record, and its handle.
 //!
 //! The invariants are those of the executor's tasks. A child is polled and dropped in steps of its
-//! own, whatever ends it. A panic in either stays in this file. When the output appears, the future
+//! own, however it ends. A panic in either stays in this file. When the output appears, the future
 //! is gone.
 
 use std::cell::{Cell, RefCell};
@@ -25,7 +25,7 @@ pub(crate) struct Record {
     place: Place,
     details: RefCell<Option<Rc<Details>>>,
     cancelled: RefCell<Option<CancelReason>>,
-    /// Whether the child runs on when its scope fails or is cancelled.
+    /// Whether the child continues when its scope fails or is cancelled.
     pub(crate) is_shielded: bool,
     pub(crate) is_started: Cell<bool>,
     is_ended: Cell<bool>,
@@ -62,7 +62,7 @@ impl Record {
         }
     }
 
-    /// Returns what the info is made of. Making the info itself copies the name.
+    /// Returns the parts of the info. Making the info itself copies the name.
     pub(crate) fn identity(&self) -> Identity {
         Identity { id: self.id, place: self.place, details: self.details.borrow().clone() }
     }
@@ -276,6 +276,7 @@ impl Record {
     /// Marks the child as ended and wakes the joiner. The future is gone and the outcome is set by
     /// now.
     pub(crate) fn end(&self) {
+        // Set before the wake: the joiner may poll the handle inside of it.
         self.is_ended.set(true);
         self.waker.replace(None);
         if let Some(joiner) = self.joiner.take() {
@@ -293,7 +294,7 @@ impl Record {
 
 /// The handle of a child of a scope. It works like the handle of a task:
 ///
-/// - Dropping the handle lets the child run on; its scope waits for it.
+/// - Dropping the handle detaches the child: it continues, and its scope waits for it.
 /// - `child.await` takes the handle and waits for the child's end. Dropping that wait unfinished
 ///   cancels the child.
 /// - `(&mut child).await` only watches: dropping it does nothing.
@@ -357,7 +358,8 @@ impl<T> Child<T> {
         self.state.record.info()
     }
 
-    /// Returns whether the child has ended, in whatever way. Waiting for it does not suspend then.
+    /// Returns whether the child has ended, by a value, an error, a panic or a cancel. Waiting for
+    /// it does not suspend then.
     ///
     /// ```
     /// picot_loop::run(async {

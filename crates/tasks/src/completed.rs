@@ -58,7 +58,7 @@ where
     completed
 }
 
-/// Outputs in the order in which they come; made by [`as_completed`].
+/// Outputs in the order in which their members end; made by [`as_completed`].
 ///
 /// ```
 /// use futures_lite::StreamExt;
@@ -111,7 +111,8 @@ impl<F: Future> AsCompleted<F> {
     /// Returns the number of members whose output was not returned.
     ///
     /// ```
-    /// assert_eq!(picot_tasks::as_completed([std::future::ready(1), std::future::ready(2)]).len(), 2);
+    /// let members = [std::future::ready(1), std::future::ready(2)];
+    /// assert_eq!(picot_tasks::as_completed(members).len(), 2);
     /// ```
     pub fn len(&self) -> usize {
         self.members.len() + self.ended.len()

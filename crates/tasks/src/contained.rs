@@ -3,7 +3,7 @@
 //!
 //! A member that panics in its poll unwinds through the future that holds it, and that drops the
 //! member and its siblings. A second panic in one of those destructors would abort the process.
-//! Here it becomes a report, and the first panic goes on.
+//! Here it becomes a report, and the first panic continues to unwind.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};

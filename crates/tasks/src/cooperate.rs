@@ -2,7 +2,7 @@
 //!
 //! A leaf operation refuses to start once its step has spent the budget. A composed future cannot
 //! refuse each time: if a sibling spends the budget before each of its polls, the deadlines inside
-//! would never be checked. It refuses once, and goes on at the next poll. So a loop over operations
+//! would never be checked. It refuses once, and passes at the next poll. So a loop over operations
 //! that complete at once still lets other tasks run.
 
 use std::pin::Pin;
@@ -23,7 +23,7 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// Returns ready if the future may go on. Otherwise its task was woken for the next turn.
+    /// Returns ready if the future may continue. Otherwise its task was woken for the next turn.
     #[inline]
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.has_refused && budget::poll_left(cx).is_pending() {

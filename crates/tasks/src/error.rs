@@ -68,7 +68,8 @@ impl<E> Failure<E> {
     }
 }
 
-/// Writes one line; the error is [escaped](Escaped), so that it can stand in a list.
+/// Writes one line; the error is [escaped](Escaped), so that a list of failures has one line for
+/// each.
 impl<E: fmt::Display> fmt::Display for Failure<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -97,7 +98,9 @@ impl<E: fmt::Display> fmt::Display for Failure<E> {
 ///     Ok(())
 /// }
 ///
-/// picot_loop::run(async { assert!(work().await.unwrap_err().to_string().ends_with("disk full")) });
+/// picot_loop::run(async {
+///     assert!(work().await.unwrap_err().to_string().ends_with("disk full"));
+/// });
 /// ```
 #[doc(alias = "ExceptionGroup")]
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! The outputs of all members, in the order in which the members were passed.
 //!
-//! The invariant: once the wait is over, in whatever way, no member is left. The first error drops
+//! The invariant: once the wait has ended or was dropped, no member is left. The first error drops
 //! the other members before it is returned, and dropping the wait drops them all.
 
 use std::convert::Infallible;

@@ -16,7 +16,8 @@ use crate::contained::Contained;
 /// use picot_tasks::{Tuple, gather};
 ///
 /// picot_loop::run(async {
-///     assert_eq!(gather::<Tuple, _>((async { Ok::<_, ()>(1) }, async { Ok('a') })).await, Ok((1, 'a')));
+///     let members = (async { Ok::<_, ()>(1) }, async { Ok('a') });
+///     assert_eq!(gather::<Tuple, _>(members).await, Ok((1, 'a')));
 /// });
 /// ```
 #[derive(Debug)]

@@ -1,17 +1,17 @@
 #![doc = include_str!("../README.md")]
 //!
-//! # What is where
+//! # Contents
 //! - Children that borrow: [`scope()`], [`supervised()`], [`Scope`], [`Child`].
 //! - Cancelling: [`CancelScope`], [`CancelToken`], [`timeout`], [`move_on_after`],
 //!   [`effective_deadline`], [`shield()`].
 //! - Waiting for several: [`gather()`], [`gather_settled`], [`as_completed`], [`JoinSet`],
 //!   [`race()`], [`race_staggered`].
 //!
-//! # What is elsewhere
+//! # Other crates
 //! `futures-lite` and `futures-util` work here as on any executor: `future::zip`, `future::or`,
-//! `StreamExt`, `FuturesUnordered`, `select!`. This crate has functions of its own where those
-//! cannot know what is needed: ids and steps of children, the order of clean-up, and tasks that are
-//! cancelled with the wait for them.
+//! `StreamExt`, `FuturesUnordered`, `select!`. This crate has its own functions where those lack
+//! information about the loop: ids and steps of children, the order of clean-up, and tasks that
+//! are cancelled with the wait for them.
 #![forbid(unsafe_code)]
 
 mod cancel;

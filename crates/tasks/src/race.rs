@@ -15,7 +15,7 @@ use crate::contained;
 use crate::cooperate::{Counted, Gate};
 use crate::inputs::{Many, Race};
 
-/// Waits for the first member that ends and returns its output, whatever it is. The others are
+/// Waits for the first member that ends and returns its output, a value or an error. The others are
 /// dropped.
 ///
 /// Members are a tuple of up to eight, or anything that can be iterated over. If several members
@@ -116,7 +116,8 @@ where
 /// ```
 /// picot_loop::run(async {
 ///     let attempts = [async { Ok::<_, ()>("first") }];
-///     assert_eq!(picot_tasks::race_staggered(attempts, std::time::Duration::ZERO).await, Ok((0, "first")));
+///     let race = picot_tasks::race_staggered(attempts, std::time::Duration::ZERO);
+///     assert_eq!(race.await, Ok((0, "first")));
 /// });
 /// ```
 #[must_use = "futures do nothing unless they are awaited"]
@@ -174,6 +175,7 @@ where
             this.start_next();
         }
         loop {
+            // Running attempts before the pause: a result that is ready starts no further attempt.
             match this.running.poll_first(cx) {
                 Poll::Ready(Some((number, Ok(value)))) => {
                     this.running.clear();

@@ -109,6 +109,7 @@ impl Shared {
             list.queue.borrow_mut().push(key);
             (!list.is_woken.get()).then(|| list.clone())
         };
+        // The borrow of `LISTS` has ended: the parent's wake may run user code that makes a list.
         // Without the thread-local, the thread is ending, and nothing there can poll the list.
         if let Ok(Some(list)) = LISTS.try_with(push) {
             list.wake_parent();
@@ -126,11 +127,13 @@ impl Shared {
             return;
         }
         remote.ready.push(key);
+        // Taken: one wake is enough until the owner polls, which puts it back.
         let parent = remote.parent.take();
         // Release pairs with the Acquire load in `begin`. The lock orders the data; this mark only
         // says that there is some.
         self.has_remote.store(true, Ordering::Release);
         drop(remote);
+        // User code may run here; the lock is released.
         if let Some(parent) = parent {
             parent.wake();
         }
@@ -149,6 +152,7 @@ impl Wake for MemberWaker {
     }
 
     fn wake_by_ref(self: &Arc<MemberWaker>) {
+        // An id, not a pointer to the list: ids of threads are never reused.
         if THREAD.get() == Some(self.shared.owner) {
             self.shared.wake_local(self.key);
         } else {

@@ -91,13 +91,13 @@ impl CancelRequest {
     }
 }
 
-/// Writes `not needed (asked for by main (task 1, …), at src/main.rs:7:13)`. Names and reasons are
+/// Writes `not needed (requested by main (task 1, …), at main.rs:7:13)`. Names and reasons are
 /// [escaped](Escaped).
 impl fmt::Display for CancelRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (reason, place) = (Escaped(&self.reason), Escaped(self.place));
         match &self.requester {
-            Some(task) => write!(f, "{reason} (asked for by {task}, at {place})"),
+            Some(task) => write!(f, "{reason} (requested by {task}, at {place})"),
             None => write!(f, "{reason} (at {place})"),
         }
     }

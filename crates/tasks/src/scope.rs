@@ -1,7 +1,7 @@
 //! Scopes: children that borrow from their parent, run inside it, and end before it continues.
 //!
 //! A scope is one future. It holds its body and its children, and polls those that were woken, each
-//! child in a step of its own. So children may borrow, and no unsafe code is needed: whatever
+//! child in a step of its own. So children may borrow, and no unsafe code is needed: however
 //! happens to the scope's future happens to its children. The invariant: when it is done or
 //! dropped, no child is left.
 
@@ -174,7 +174,9 @@ impl<'env, E: 'env> Scope<'env, E> {
     ///
     /// picot_loop::run(async {
     ///     let text = String::from("borrowed");
-    ///     let length = scope(async |s: Scope<'_, ()>| Ok(s.spawn(async { Ok(text.len()) }).await.unwrap()));
+    ///     let length = scope(async |s: Scope<'_, ()>| {
+    ///         Ok(s.spawn(async { Ok(text.len()) }).await.unwrap())
+    ///     });
     ///     assert_eq!(length.await.unwrap(), 8);
     /// });
     /// ```
@@ -338,7 +340,7 @@ impl<'env, E: 'env> Scope<'env, E> {
     /// picot_loop::run(async {
     ///     let value = scope(async |s: Scope<'_, ()>| {
     ///         drop(s.spawn(std::future::pending::<()>()));
-    ///         s.cancel("the body is done"); // ends the child; the body's value comes in the same poll
+    ///         s.cancel("the body is done"); // ends the child; the body returns in the same poll
     ///         Ok(7)
     ///     });
     ///     assert_eq!(value.await.unwrap(), 7);
@@ -396,7 +398,9 @@ impl<'env, E: 'env> Scope<'env, E> {
     /// ```
     /// use picot_tasks::{Scope, scope};
     ///
-    /// picot_loop::run(async { assert!(scope(async |s: Scope<'_, ()>| Ok(s.is_empty())).await.unwrap()) });
+    /// picot_loop::run(async {
+    ///     assert!(scope(async |s: Scope<'_, ()>| Ok(s.is_empty())).await.unwrap());
+    /// });
     /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -548,7 +552,7 @@ impl<'env, E> Inner<'env, E> {
             state.record.set_waker(waker.clone());
             Member::Child(job)
         });
-        // The child is queued behind the running member; the scope must be polled again for it.
+        // The new child is queued as ready. This wakes the scope for it, unless a wake is pending.
         self.ready.end();
         Ok(Child::new(state))
     }
@@ -620,6 +624,7 @@ impl<'env, E> Inner<'env, E> {
             let (ended, has_ticked) = job.as_mut().clear(&self.handle);
             (Poll::Ready(ended), has_ticked)
         } else {
+            // The member is out of the set, so nothing is borrowed while its code runs.
             self.running.replace(Some(job.record().identity()));
             let nested = Nested::enter();
             let polled = job.as_mut().poll(&mut Context::from_waker(&out.waker), &self.handle);
@@ -670,6 +675,7 @@ impl<'env, E> Inner<'env, E> {
                 }
             }
         }
+        // After the outcome was set: the joiner takes it.
         job.record().end();
         // Without a handle, dropping the job drops the output too: a user value, whose panic must
         // stay here.
@@ -682,6 +688,7 @@ impl<'env, E> Inner<'env, E> {
         self.is_body_over.set(true);
         let members = self.members.borrow_mut().drain();
         let mut jobs: Vec<_> = members.into_iter().filter_map(Member::into_child).collect();
+        // As nested values are dropped: a child may use an older one, never a younger one.
         jobs.sort_by_key(|job| Reverse(job.record().id));
         for mut job in jobs {
             let (ended, _) = job.as_mut().clear(&self.handle);
@@ -714,7 +721,9 @@ pin_project! {
     /// ```
     /// use picot_tasks::{Scope, scope};
     ///
-    /// picot_loop::run(async { assert_eq!(scope(async |_: Scope<'_, ()>| Ok(1)).await.unwrap(), 1) });
+    /// picot_loop::run(async {
+    ///     assert_eq!(scope(async |_: Scope<'_, ()>| Ok(1)).await.unwrap(), 1);
+    /// });
     /// ```
     #[must_use = "futures do nothing unless they are awaited"]
     pub struct ScopeRun<'env, T, E, Fut> {

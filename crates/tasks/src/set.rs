@@ -25,7 +25,7 @@ use crate::visits::visit;
 /// and [`wait_all`](JoinSet::wait_all).
 ///
 /// Dropping the set cancels the tasks that have not ended; [`detach`](JoinSet::detach) lets them
-/// run on. For children that borrow, use a [`scope`](crate::scope()).
+/// continue. For children that borrow, use a [`scope`](crate::scope()).
 ///
 /// ```
 /// use picot_tasks::JoinSet;
@@ -115,8 +115,8 @@ impl<T> JoinSet<T> {
     /// ```
     pub fn insert(&mut self, task: Task<T>) -> TaskId {
         let id = task.id();
-        // Registers the waker now and not at the first wait, so that the order of the wakes is the
-        // order of the ends.
+        // Registered now and not at the first wait, so that the order of the wakes is the order of
+        // the ends.
         let key = self.members.insert_waiting(|waker| {
             task.wake_at_end(waker);
             (id, task)
@@ -177,11 +177,11 @@ impl<T> JoinSet<T> {
         .await
     }
 
-    /// Waits until a task has ended, in whatever way (asyncio's `wait` with `FIRST_COMPLETED`).
+    /// Waits until a task has ended, also by an error (asyncio's `wait` with `FIRST_COMPLETED`).
     ///
     /// Awaiting it returns the outcomes of all tasks that have ended by then. The other tasks stay
-    /// in the set and run on. A [`limit`](Wait::limit) of time is not an error: the wait then
-    /// returns what has ended so far.
+    /// in the set and continue. A time [`limit`](Wait::limit) is not an error: the wait then
+    /// returns the outcomes so far.
     ///
     /// # Errors
     /// Awaiting returns [`NothingToWaitFor`] if the set is empty.
@@ -301,7 +301,7 @@ impl<T> JoinSet<T> {
     /// Cancels all tasks and waits until the last of them has been dropped.
     ///
     /// # If dropped
-    /// The tasks are cancelled all the same.
+    /// The tasks are still cancelled.
     ///
     /// ```
     /// use picot_tasks::JoinSet;
@@ -318,7 +318,7 @@ impl<T> JoinSet<T> {
         while self.next().await.is_some() {}
     }
 
-    /// Drops the set without its tasks: they run on.
+    /// Drops the set without its tasks, which continue.
     ///
     /// ```
     /// use picot_tasks::JoinSet;
@@ -542,7 +542,7 @@ impl<T> Future for Wait<'_, T> {
         this.guard.is_pending = true;
         if !this.is_over() {
             // Without a budget, outcomes may be left in the set. They come before the limit, so it
-            // is not looked at yet.
+            // is not checked yet.
             ready!(this.limit_gate.poll(cx));
             if let Some(limit) = this.limit.take() {
                 if let Err(error) = LoopHandle::try_current() {

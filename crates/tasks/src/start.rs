@@ -32,7 +32,7 @@ pub struct Started<V> {
     signal: Rc<StartSignal<V>>,
 }
 
-/// What the child and its starter share.
+/// The state that the child and its starter share.
 pub(crate) struct StartSignal<V> {
     value: Cell<Option<V>>,
     starter: RefCell<Option<Waker>>,
@@ -52,7 +52,8 @@ impl<V> Started<V> {
     ///
     /// picot_loop::run(async {
     ///     let value = scope(async |s: Scope<'_, ()>| {
-    ///         let (value, _child) = s.start(async |started: Started<&str>| started.ready("listening")).await.unwrap();
+    ///         let start = s.start(async |started: Started<&str>| started.ready("listening"));
+    ///         let (value, _child) = start.await.unwrap();
     ///         Ok(value)
     ///     });
     ///     assert_eq!(value.await.unwrap(), "listening");
@@ -121,8 +122,8 @@ impl<V, T> Future for Start<V, T> {
         }
         let old = this.signal.starter.replace(Some(cx.waker().clone()));
         drop(old);
-        // The waker may run user code in its clone and drop, and that may have reported readiness:
-        // look again.
+        // The waker may run user code in its clone and drop, and that may have reported readiness,
+        // so it is checked again.
         this.take_started().map_or(Poll::Pending, Poll::Ready)
     }
 }

@@ -35,7 +35,8 @@ use crate::scope::{Inner, ScopeRun, expect_open};
 /// picot_loop::run(async {
 ///     let names = vec!["ada".to_string(), "grace".to_string()];
 ///     let lengths = supervised(async |s| {
-///         let children: Vec<_> = names.iter().map(|name| s.spawn(async move { name.len() })).collect();
+///         let children = names.iter().map(|name| s.spawn(async move { name.len() }));
+///         let children: Vec<_> = children.collect();
 ///         picot_tasks::gather(children).await
 ///     });
 ///     assert_eq!(lengths.await.unwrap(), [3, 5]);

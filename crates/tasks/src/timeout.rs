@@ -31,7 +31,9 @@ use crate::cancel::{CancelScope, Run};
 /// ```
 /// use std::time::Duration;
 ///
-/// let outcome = picot_loop::run(async { picot_tasks::timeout(Duration::from_millis(1), std::future::pending::<()>()).await });
+/// let outcome = picot_loop::run(async {
+///     picot_tasks::timeout(Duration::from_millis(1), std::future::pending::<()>()).await
+/// });
 /// assert!(outcome.is_err());
 /// ```
 #[doc(alias = "wait_for")]
@@ -83,7 +85,8 @@ pub fn timeout_at<F: IntoFuture>(deadline: impl Into<Option<Instant>>, future: F
 /// use std::time::Duration;
 ///
 /// picot_loop::run(async {
-///     let answer = picot_tasks::move_on_after(Duration::from_millis(1), std::future::pending::<u32>());
+///     let never = std::future::pending::<u32>();
+///     let answer = picot_tasks::move_on_after(Duration::from_millis(1), never);
 ///     println!("{}", answer.await.unwrap_or(42));
 /// });
 /// ```
@@ -177,7 +180,8 @@ impl<F: Future> Future for MoveOn<F> {
 /// use std::time::Duration;
 ///
 /// picot_loop::run(async {
-///     let elapsed = picot_tasks::timeout(Duration::from_millis(1), std::future::pending::<()>()).await.unwrap_err();
+///     let never = std::future::pending::<()>();
+///     let elapsed = picot_tasks::timeout(Duration::from_millis(1), never).await.unwrap_err();
 ///     assert!(elapsed.to_string().starts_with("timed out after 1ms (timeout set at "));
 /// });
 /// ```
@@ -196,7 +200,8 @@ impl Elapsed {
     ///
     /// ```
     /// picot_loop::run(async {
-    ///     let elapsed = picot_tasks::timeout(std::time::Duration::ZERO, std::future::pending::<()>()).await.unwrap_err();
+    ///     let never = std::future::pending::<()>();
+    ///     let elapsed = picot_tasks::timeout(std::time::Duration::ZERO, never).await.unwrap_err();
     ///     assert!(elapsed.place().file().ends_with(".rs"));
     /// });
     /// ```

@@ -1,5 +1,5 @@
-//! Everything that completes at once spends the budget: awaited in a loop, it lets the rest of the
-//! loop run.
+//! Every future that completes at once spends the budget: a loop over it lets the rest of the loop
+//! run.
 
 use std::cell::{Cell, RefCell};
 use std::future::ready;
@@ -90,7 +90,7 @@ fn scopes_that_are_cancelled_before_their_run() {
 }
 
 #[test]
-fn sets_that_are_empty_or_full_of_what_has_ended() {
+fn sets_that_are_empty_or_full_of_ended_tasks() {
     run(|_| async {
         let mut set = JoinSet::<()>::new();
         beside_a_heartbeat("next of an empty set", async || _ = set.next().await).await;

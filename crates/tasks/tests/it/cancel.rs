@@ -1,4 +1,4 @@
-//! Cancel scopes and tokens: level, reasons, grace, and requests that are taken back.
+//! Cancel scopes and tokens: cancelling as a level, reasons, grace, and withdrawn requests.
 
 use std::future::pending;
 
@@ -8,7 +8,7 @@ use picot_tasks::{CancelScope, gather_settled, timeout};
 use crate::trace::{Trace, millis, run, sleeper};
 
 #[test]
-fn the_error_says_why_who_and_where() {
+fn the_error_has_the_reason_the_requester_and_the_source_location() {
     run(|_| async {
         let scope = CancelScope::new();
         let other = scope.clone();
@@ -17,7 +17,7 @@ fn the_error_says_why_who_and_where() {
         assert_eq!(error.reason().as_str(), "the user has left");
         assert_eq!(error.request().requester().unwrap().id(), id);
         assert_eq!(error.request().place().file(), file!());
-        assert!(error.to_string().starts_with("cancelled: the user has left (asked for by task "), "{error}");
+        assert!(error.to_string().starts_with("cancelled: the user has left (requested by task "), "{error}");
 
         let error = CancelScope::with_timeout(millis(1)).run(pending::<()>()).await.unwrap_err();
         assert_eq!(error.reason().as_str(), "its deadline has passed");
@@ -26,7 +26,7 @@ fn the_error_says_why_who_and_where() {
 }
 
 #[test]
-fn the_first_reason_stays_and_a_scope_that_has_ended_refuses() {
+fn the_first_reason_stays_and_an_ended_scope_refuses() {
     run(|_| async {
         let scope = CancelScope::new();
         assert!(scope.cancel("first") && scope.cancel("second"));
@@ -37,7 +37,7 @@ fn the_first_reason_stays_and_a_scope_that_has_ended_refuses() {
 }
 
 #[test]
-fn what_is_run_in_a_cancelled_scope_ends_before_its_first_poll() {
+fn work_in_a_cancelled_scope_ends_before_its_first_poll() {
     run(|trace| async move {
         let scope = CancelScope::new();
         scope.cancel("before");
@@ -64,7 +64,7 @@ fn what_is_run_in_a_cancelled_scope_ends_before_its_first_poll() {
 }
 
 #[test]
-fn a_value_of_the_poll_that_cancels_stands() {
+fn a_value_of_the_poll_that_cancels_is_kept() {
     run(|_| async {
         let scope = CancelScope::new();
         let value = scope.run(async {
@@ -92,7 +92,7 @@ fn the_work_is_dropped_before_the_run_returns_and_not_inside_of_cancel() {
 }
 
 #[test]
-fn cancelling_a_scope_reaches_those_inside_and_none_outside() {
+fn cancelling_a_scope_cancels_inner_scopes_and_no_outer_one() {
     run(|trace| async move {
         let middle = CancelScope::new();
         let canceller = middle.clone();
@@ -123,7 +123,7 @@ fn work_that_observes_the_request_and_returns_a_value_completes_normally() {
         let work = async {
             let request = token.cancelled().await;
             trace.add(request.reason());
-            // Clean-up may take its time, and run things.
+            // Clean-up may take time and run other tasks.
             timeout(millis(20), sleep(millis(10))).await.unwrap();
             "said goodbye"
         };
@@ -150,7 +150,7 @@ fn work_that_does_not_end_in_its_grace_is_dropped() {
 }
 
 #[test]
-fn tokens_of_scopes_inside_hear_of_it_and_a_scope_around_without_grace_drops_at_once() {
+fn tokens_of_inner_scopes_get_the_request_and_an_outer_scope_without_grace_drops_at_once() {
     run(|trace| async move {
         let outer = CancelScope::with_timeout(millis(5)).grace(millis(50));
         let inner = CancelScope::new();
@@ -186,7 +186,7 @@ fn a_request_that_is_withdrawn_before_it_is_delivered_has_no_effect() {
 }
 
 #[test]
-fn a_request_that_was_heard_cannot_be_withdrawn() {
+fn a_delivered_request_cannot_be_withdrawn() {
     run(|_| async {
         let scope = CancelScope::new().grace(millis(50));
         let token = scope.token();
@@ -200,7 +200,7 @@ fn a_request_that_was_heard_cannot_be_withdrawn() {
 }
 
 #[test]
-fn all_who_wait_for_a_token_hear_of_it_and_one_that_is_gone_is_forgotten() {
+fn all_waiters_of_a_token_are_woken_and_a_dropped_waiter_is_removed() {
     run(|trace: Trace| async move {
         let scope = CancelScope::new().grace(millis(50));
         let token = scope.token();
@@ -219,9 +219,9 @@ fn all_who_wait_for_a_token_hear_of_it_and_one_that_is_gone_is_forgotten() {
 }
 
 /// An eager task is polled inside of its spawner's step, but not inside of the scope that is polled
-/// there: not in its first poll, and not later.
+/// there: neither in its first poll nor later.
 #[test]
-fn an_eager_task_has_not_the_scope_of_its_spawner() {
+fn an_eager_task_is_not_inside_the_scope_of_its_spawner() {
     use picot_loop::LoopHandle;
     use picot_tasks::effective_deadline;
 
@@ -238,7 +238,7 @@ fn an_eager_task_has_not_the_scope_of_its_spawner() {
                 saves.add(format!("{:?}", timeout(millis(5), sleep(millis(1))).await));
             };
             drop(LoopHandle::current().build_task().eager().spawn(save));
-            assert!(effective_deadline().is_some(), "and the scope is there again");
+            assert!(effective_deadline().is_some(), "and the scope is restored");
             pending::<()>().await
         });
         assert!(outcome.await.is_err());

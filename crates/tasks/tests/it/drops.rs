@@ -1,5 +1,4 @@
-//! Dropped at every await point: whatever a future was waiting for, dropping it there leaves
-//! nothing behind.
+//! Futures dropped at every await point leave nothing behind.
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -11,7 +10,7 @@ use picot_tasks::{CancelScope, JoinSet, as_completed, gather, race, race_stagger
 
 use crate::trace::millis;
 
-/// Counts how many of its kind are there.
+/// Counts the live values of its kind.
 pub(crate) struct Alive(Rc<Cell<isize>>);
 
 impl Alive {
@@ -27,7 +26,7 @@ impl Drop for Alive {
     }
 }
 
-/// Polls the future so many times, and drops it if it is not done by then.
+/// Polls the future a number of times, and drops it if it has not ended.
 struct Limited<F> {
     future: Option<Pin<Box<F>>>,
     left: usize,
@@ -51,9 +50,8 @@ impl<F: Future> Future for Limited<F> {
     }
 }
 
-/// Runs what `make` makes once for each number of polls, until it is done; each time nothing may be
-/// left, neither of the guards that it was given nor of the loop's tasks. Returns how many polls it
-/// took.
+/// Runs the future of `make` once for each number of polls, until it ends. Each time nothing may be
+/// left, neither its guards nor tasks of the loop. Returns how many polls it took.
 fn drop_at_every_poll<F: Future>(make: impl Fn(Rc<Cell<isize>>) -> F) -> usize {
     for polls in 0.. {
         let alive = Rc::new(Cell::new(0));

@@ -1,4 +1,4 @@
-//! `gather`, `gather_settled` and `as_completed`: order, errors, and what a wake costs.
+//! `gather`, `gather_settled` and `as_completed`: order, errors, and the cost of a wake.
 
 use std::cell::{Cell, RefCell};
 use std::future::{pending, poll_fn, ready};
@@ -13,7 +13,7 @@ use picot_tasks::{JoinSet, as_completed, gather, gather_settled, scope, shield, 
 use crate::trace::{Gate, millis, run, sleeper};
 
 #[test]
-fn results_come_in_the_order_of_the_input_though_they_are_done_in_another() {
+fn results_are_in_the_order_of_the_input_and_not_of_the_ends() {
     run(|trace| async move {
         let ok = async |name, time| Ok::<_, ()>(sleeper(&trace, name, time).await);
         let values = gather([ok("c", 3), ok("a", 1), ok("b", 2)]).await;
@@ -53,7 +53,7 @@ fn settled_waits_for_all_and_keeps_errors_in_place() {
 }
 
 #[test]
-fn without_members_it_is_done_at_once() {
+fn a_gather_without_members_ends_at_once() {
     run(|_| async {
         let mut polls = 0;
         let mut empty = std::pin::pin!(gather(Vec::<std::future::Ready<Result<(), ()>>>::new()));
@@ -69,7 +69,7 @@ fn without_members_it_is_done_at_once() {
 }
 
 #[test]
-fn a_cancelled_member_is_an_error_of_the_gather_and_no_cancellation_of_it() {
+fn a_cancelled_member_is_an_error_of_the_gather_and_does_not_cancel_it() {
     run(|_| async {
         let (one, two) = (spawn(pending::<()>()), spawn(pending::<()>()));
         one.cancel("not needed");
@@ -145,7 +145,7 @@ fn a_hundred_thousand_members_are_polled_twice_each() {
                     }
                     wakers.borrow_mut().push(cx.waker().clone());
                     if wakers.borrow().len() == MANY {
-                        // Backwards, and each twice: neither costs a poll.
+                        // In reverse, and each twice: neither costs a poll.
                         let wakers = wakers.take();
                         wakers.iter().rev().for_each(Waker::wake_by_ref);
                         wakers.into_iter().for_each(Waker::wake);
@@ -161,7 +161,7 @@ fn a_hundred_thousand_members_are_polled_twice_each() {
 }
 
 #[test]
-fn a_thousand_members_that_are_ready_let_the_rest_of_the_loop_run_in_between() {
+fn a_thousand_ready_members_let_the_rest_of_the_loop_run_in_between() {
     run(|_| async {
         let done = Rc::new(Cell::new(0));
         let most_at_once = Rc::new(Cell::new(0));
@@ -204,7 +204,7 @@ fn members_are_woken_from_other_threads() {
 }
 
 #[test]
-fn as_completed_gives_outputs_in_the_order_in_which_they_come() {
+fn as_completed_returns_outputs_in_the_order_of_the_ends() {
     run(|trace| async move {
         let mut completed = as_completed([3, 1, 2].map(async |time| {
             sleep(millis(time)).await;
@@ -212,7 +212,7 @@ fn as_completed_gives_outputs_in_the_order_in_which_they_come() {
         }));
         assert_eq!(completed.len(), 3);
         assert_eq!(completed.next().await, Some((1, 1)));
-        // A wait that is dropped loses nothing.
+        // A dropped wait loses nothing.
         let dropped = picot_tasks::timeout(Duration::from_micros(1), completed.next()).await;
         assert!(dropped.is_err());
         assert_eq!(completed.next().await, Some((2, 2)));
@@ -244,7 +244,7 @@ fn a_consumer_of_outputs_that_are_all_ready_lets_others_run() {
             }
         });
         assert_eq!(completed.next().await, Some((0, 0)));
-        assert_eq!(turns.get(), 1_000 / 32, "all are started before the first output, 32 a step");
+        assert_eq!(turns.get(), 1_000 / 32, "all are started before the first output, 32 in each step");
         while completed.next().await.is_some() {}
         assert_eq!(turns.get(), 1_000 / 32 + 1_000 / 128, "and taken by the budget of a step");
         other.cancel("done");
@@ -252,7 +252,7 @@ fn a_consumer_of_outputs_that_are_all_ready_lets_others_run() {
 }
 
 #[test]
-fn the_combinators_of_others_work_with_all_of_it() {
+fn combinators_of_other_crates_work_with_all_futures() {
     run(|_| async {
         let doubled = as_completed([2, 1].map(async |time| {
             sleep(millis(time)).await;

@@ -1,5 +1,5 @@
-//! What registers must deregister: after each kind of end, no member holds a waker, no timer runs,
-//! and no waker of the one that waited is left.
+//! Each registration is undone: after each kind of end, no member holds a waker, no timer runs, and
+//! no waker of the waiter is left.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -17,14 +17,14 @@ use picot_tasks::{
 
 use crate::trace::{millis, run};
 
-/// A thing that stays pending and keeps a list of those that wait for it.
+/// An object that stays pending and keeps a list of its waiters.
 #[derive(Clone, Default)]
 struct Source {
     waiting: Rc<RefCell<BTreeMap<usize, Waker>>>,
     last: Rc<Cell<usize>>,
 }
 
-/// Waits for a source; takes itself out of the list when it is dropped.
+/// Waits for a source; its drop removes it from the list.
 struct Listed {
     source: Source,
     number: usize,
@@ -64,8 +64,8 @@ impl Wake for Plain {
     fn wake(self: Arc<Plain>) {}
 }
 
-/// Polls what is made inside of a step until it has ended or `polls` polls were made. After its end
-/// it is kept, and after that dropped; each time the lists must be as they were.
+/// Polls a future inside of a step until it has ended or `polls` polls were made. It is kept after
+/// its end, and then dropped; each time the lists must be as before.
 fn check<F: Future>(what: &str, polls: usize, make: impl FnOnce(Source) -> F) {
     let event_loop = EventLoop::builder().clock(&VirtualClock::new()).build().unwrap();
     let (source, plain) = (Source::default(), Arc::new(Plain));
@@ -76,7 +76,7 @@ fn check<F: Future>(what: &str, polls: usize, make: impl FnOnce(Source) -> F) {
             let mut future = Box::pin(make(source.clone()));
             let mut has_ended = false;
             for _ in 0..polls {
-                // The loop goes on meanwhile, under a waker of the test's own.
+                // The loop runs meanwhile, under a waker of the test's own.
                 has_ended = future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
                 if has_ended {
                     assert_eq!(source.len(), 0, "{what} has ended and left members waiting");
@@ -198,7 +198,7 @@ fn groups_that_have_settled_or_were_dropped_leave_nothing_at_their_members() {
 }
 
 #[test]
-fn what_is_shielded_or_watched_forgets_the_one_that_waited() {
+fn shielded_and_watched_work_removes_a_dropped_waiter() {
     run(|_| async {
         let plain = Arc::new(Plain);
         let waker = Waker::from(plain.clone());
@@ -207,7 +207,7 @@ fn what_is_shielded_or_watched_forgets_the_one_that_waited() {
         let mut all = Box::pin(scope(async |s: Scope<'_, ()>| {
             scope_handle.replace(Some(s.clone()));
             let mut child = s.spawn(pending::<()>());
-            // Watched by the body, whose waker is the scope's own, and then by the test's.
+            // Watched by the body, whose waker belongs to the scope, and then by the test's waker.
             assert!(Pin::new(&mut &mut child).poll(&mut Context::from_waker(&waker)).is_pending());
             drop(child);
             assert_eq!(Arc::strong_count(&plain), wakers + 2, "those of the scope itself");
@@ -223,7 +223,7 @@ fn what_is_shielded_or_watched_forgets_the_one_that_waited() {
         assert_eq!(
             Arc::strong_count(&plain),
             wakers,
-            "the scope has ended, though it and a handle of it are still there"
+            "the scope has ended, although it and a handle of it still exist"
         );
         drop(all);
 

@@ -1,5 +1,4 @@
-//! Behaviour of scopes, deadlines and waiting for several, under the virtual clock; named for what
-//! must hold.
+//! The behaviour of scopes, deadlines and waits for several, under the virtual clock.
 
 mod budget;
 mod cancel;
@@ -15,7 +14,6 @@ mod scope;
 mod set;
 mod stress;
 mod supervised;
-mod texts;
 mod timeout;
 mod trace;
 mod tree;

@@ -1,5 +1,5 @@
-//! Nesting within its limit, and chains that cost no stack. What is linear in the number of members
-//! is held by a count, in `src/visits.rs`.
+//! Nesting within its limit, and chains that use no stack. `src/visits.rs` holds by counts what is
+//! linear in the number of members.
 
 use std::cell::Cell;
 use std::future::pending;
@@ -11,9 +11,9 @@ use picot_tasks::{JoinSet, Scope, ScopeError, Shield, scope, shield};
 
 use crate::trace::run;
 
-/// Scopes that are nested through children cost a number of child steps that is quadratic in the
-/// depth, and stack. So there is a limit, and beyond it an error; up to it they fit into the stack
-/// of a test's thread.
+/// Scopes that are nested through children cost stack, and a number of child steps that is
+/// quadratic in the depth. So there is a limit, and an error beyond it. Up to the limit they fit
+/// into the stack of a test's thread.
 #[test]
 fn scopes_nest_through_256_children_and_deeper_ones_are_an_error() {
     fn nest(left: usize) -> Pin<Box<dyn Future<Output = Result<usize, ScopeError<()>>>>> {
@@ -22,7 +22,7 @@ fn scopes_nest_through_256_children_and_deeper_ones_are_an_error() {
                 return Ok(0);
             }
             let inner = s.spawn(async move { Ok::<_, ()>(nest(left - 1).await) }).await;
-            // The panic of the deepest child has ended its scope before; so this is the error of
+            // The panic of the deepest child has ended its scope before, so this is the error of
             // that scope.
             inner.unwrap().map(|depth| depth + 1).map_err(drop)
         }))
@@ -42,7 +42,7 @@ fn scopes_nest_through_256_children_and_deeper_ones_are_an_error() {
     assert_eq!(result.unwrap_err().failures().len(), 1);
 }
 
-/// Counts the steps of a loop, those of children included.
+/// Counts the steps of a loop, including those of children.
 struct Steps(Rc<Cell<usize>>);
 
 impl Hooks for Steps {
@@ -51,10 +51,10 @@ impl Hooks for Steps {
     }
 }
 
-/// Each task of a chain owns the set or the shield with the next one; the end of the first ends
-/// them all, turn by turn.
+/// Each task of a chain owns the set or the shield with the next one. The end of the first ends all
+/// of them, turn by turn.
 #[test]
-fn chains_of_tasks_cost_no_stack() {
+fn chains_of_tasks_use_no_stack() {
     const LONG: usize = 200_000;
 
     let chain = || {
@@ -79,8 +79,7 @@ fn chains_of_tasks_cost_no_stack() {
             }
         });
         result.unwrap();
-        // The shield that was cancelled is the one that ends by itself; its drop lets the others
-        // run on.
+        // The cancelled shield is the one that ends by itself; its drop lets the others continue.
         assert_eq!(event_loop.close().unwrap().tasks.len(), LONG);
     };
     std::thread::Builder::new().stack_size(256 << 10).spawn(chain).unwrap().join().unwrap();

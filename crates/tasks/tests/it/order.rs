@@ -1,4 +1,4 @@
-//! Completion order is completion order, and what is there is not thrown away for a deadline.
+//! Outcomes come in the order of the ends, and a deadline does not discard a ready value.
 
 use std::cell::{Cell, RefCell};
 use std::future::{pending, ready};
@@ -22,7 +22,7 @@ async fn work(time: u64) -> u64 {
     time
 }
 
-/// Sleeps of so many milliseconds and their numbers, in the order in which they end: ties in the
+/// The sleeps, in milliseconds, and their numbers, in the order in which they end: ties in the
 /// order of their spawns.
 fn ordered(times: &[u64]) -> Vec<(usize, u64)> {
     let mut ordered: Vec<_> = times.iter().copied().enumerate().collect();
@@ -33,10 +33,10 @@ fn ordered(times: &[u64]) -> Vec<(usize, u64)> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// The caller looks at once, late, or now and then, with more members than are polled in a
-    /// step.
+    /// The caller polls at once, late, or from time to time, with more members than are polled in
+    /// one step.
     #[test]
-    fn outcomes_come_in_the_order_of_the_ends_whenever_they_are_asked_for(
+    fn outcomes_come_in_the_order_of_the_ends_whenever_they_are_polled(
         times in proptest::collection::vec(1..30u64, 1..80),
         pause in 0..20u64,
         pause_at_first in 0..20u64,
@@ -97,7 +97,7 @@ fn a_race_of_many_is_won_by_the_one_that_ends_first_however_late_it_is_polled() 
 }
 
 #[test]
-fn what_has_ended_gives_its_value_whatever_the_deadline_says() {
+fn work_that_has_ended_returns_its_value_despite_the_deadline() {
     run(|_| async {
         let finished = async || {
             let task = spawn(async { 5 });
@@ -130,7 +130,7 @@ fn what_has_ended_gives_its_value_whatever_the_deadline_says() {
     });
 }
 
-/// A leaf that is ready, as the budget goes.
+/// A leaf that is ready if the budget allows it.
 async fn leaf() {
     std::future::poll_fn(|cx| {
         std::task::ready!(budget::poll_left(cx));
@@ -141,7 +141,7 @@ async fn leaf() {
 }
 
 #[test]
-fn a_step_without_budget_throws_nothing_away_and_starves_no_deadline() {
+fn a_step_without_budget_discards_no_value_and_starves_no_deadline() {
     run(|_| async {
         for spent in [0, 100, 127, 128, 129, 500] {
             let spend = || (0..spent).for_each(|_| budget::spend());
@@ -175,7 +175,7 @@ fn a_step_without_budget_throws_nothing_away_and_starves_no_deadline() {
 }
 
 #[test]
-fn one_that_waits_for_itself_gets_an_error_and_goes_on() {
+fn a_task_that_waits_for_itself_gets_an_error_and_continues() {
     run(|trace| async move {
         let slot: Rc<RefCell<Option<Child<()>>>> = Rc::default();
         supervised(async |s| {
@@ -236,7 +236,7 @@ fn waiters_of_a_token_are_woken_in_the_order_in_which_they_began_to_wait() {
 }
 
 #[test]
-fn a_child_that_is_done_keeps_its_value_when_its_scope_ends_in_that_step() {
+fn a_child_that_has_ended_keeps_its_value_when_its_scope_ends_in_that_step() {
     run(|_| async {
         let value = Cell::new(0);
         let result = scope(async |s: Scope<'_, ()>| {
@@ -251,10 +251,11 @@ fn a_child_that_is_done_keeps_its_value_when_its_scope_ends_in_that_step() {
     });
 }
 
-/// The members end while the caller is busy with the first output. Their order is still the order
-/// of their ends, as each was polled, and so registered its waker, before that output.
+/// The members end while the caller is busy with the first output. The outputs still come in the
+/// order of the ends, because each member was polled, and so registered its waker, before that
+/// output.
 #[test]
-fn outputs_of_futures_come_in_the_order_of_their_ends_however_busy_the_caller_is() {
+fn outputs_of_futures_come_in_the_order_of_the_ends_with_a_busy_caller() {
     run(|_| async {
         let doors: Vec<_> = (0..4).map(|_| Gate::default()).collect();
         doors[0].open();

@@ -1,5 +1,5 @@
 //! Futures that panic in their poll and again in their drop, values that panic in their drop, and
-//! errors that nothing takes.
+//! unclaimed errors.
 
 use std::cell::Cell;
 use std::future::pending;
@@ -62,8 +62,8 @@ impl Bombs {
     }
 }
 
-/// Runs what is made inside of a frame of `async`, which is unwound; returns how many drops and
-/// reports there were.
+/// Awaits a future inside of an `async` frame that is unwound. Checks the number of drops and
+/// reports.
 async fn blow_up<F: Future>(what: &str, bombs: u32, make: impl FnOnce(&Bombs) -> F) {
     let (reports, all) = (reports(), Bombs::default());
     let future = make(&all);
@@ -79,7 +79,7 @@ async fn blow_up<F: Future>(what: &str, bombs: u32, make: impl FnOnce(&Bombs) ->
 }
 
 #[test]
-fn the_panic_of_a_member_goes_on_and_those_of_the_drops_are_reports() {
+fn the_panic_of_a_member_resumes_and_panics_of_drops_are_reported() {
     run(|_| async {
         blow_up("gather", 3, |b| gather([b.waits(), b.panics(), b.waits()])).await;
         blow_up("gather of a done one", 3, |b| gather([b.is_done(), b.panics(), b.waits()])).await;
@@ -145,7 +145,7 @@ fn children_that_panic_twice_are_failures_and_reports() {
 }
 
 #[test]
-fn values_that_panic_in_their_drop_end_one_by_one() {
+fn values_that_panic_in_their_drop_are_dropped_one_by_one() {
     run(|_| async {
         let (reports, bombs) = (reports(), Rc::new(Cell::new(0)));
         let value = || Bomb(bombs.clone());
@@ -185,7 +185,7 @@ fn values_that_panic_in_their_drop_end_one_by_one() {
 }
 
 #[test]
-fn an_error_of_a_child_that_nothing_takes_is_reported_once() {
+fn an_unclaimed_error_of_a_child_is_reported_once() {
     run(|_| async {
         let reports = reports();
         let count = || reports.take().iter().filter(|report| report.contains("error that nothing has taken")).count();
@@ -202,7 +202,7 @@ fn an_error_of_a_child_that_nothing_takes_is_reported_once() {
         yield_now().await;
         assert_eq!(count(), 2);
 
-        // Failures that the scope's owner has dropped with the scope.
+        // Failures that were dropped with the scope.
         let all = scope(async |s| {
             drop(s.spawn(async { Err::<(), _>("lost") }));
             drop(s.shield(async { pending::<Result<(), &str>>().await }));
@@ -223,7 +223,7 @@ fn an_error_of_a_child_that_nothing_takes_is_reported_once() {
 }
 
 #[test]
-fn names_reasons_and_errors_stand_on_one_line() {
+fn names_reasons_and_errors_are_on_one_line() {
     run(|_| async {
         let forged = "x\n2026-01-01 all is well\u{1b}[2K";
         let result = scope(async |s| {

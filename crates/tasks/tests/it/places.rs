@@ -1,4 +1,5 @@
-//! Panics that point at the caller: each public function that needs a loop, called off one.
+//! Panics with the source location of the caller: each public function that needs a loop, called
+//! without one.
 
 use std::cell::RefCell;
 use std::future::{pending, ready};
@@ -21,7 +22,7 @@ thread_local! {
     static SEEN: RefCell<Option<(String, u32, String)>> = const { RefCell::new(None) };
 }
 
-/// Where `f` panics, and with what.
+/// The place and the message of the panic of `f`.
 fn panic_of(f: impl FnOnce()) -> (String, u32, String) {
     static HOOK: std::sync::Once = std::sync::Once::new();
     HOOK.call_once(|| {
@@ -48,7 +49,7 @@ fn points_here(f: impl FnOnce()) {
     assert_eq!((file.as_str(), line), (here.file(), here.line()), "{text}");
 }
 
-/// The place is inside of a poll; the text names the line of the call.
+/// The panic is inside of a poll; its text names the line of the call.
 #[track_caller]
 fn names_this<F: Future>(f: F) {
     let here = Location::caller();
@@ -58,7 +59,7 @@ fn names_this<F: Future>(f: F) {
 
 #[test]
 #[rustfmt::skip]
-fn what_needs_a_loop_says_where_it_was_called_without_one() {
+fn functions_that_need_a_loop_panic_at_the_line_of_the_caller() {
     let ms = millis(1);
     points_here(|| drop(timeout(ms, pending::<()>())));
     points_here(|| drop(move_on_after(ms, pending::<()>())));
@@ -76,8 +77,8 @@ fn what_needs_a_loop_says_where_it_was_called_without_one() {
     names_this(CancelScope::with_deadline(now).run(pending::<()>()));
     names_this(race_staggered([pending::<Result<(), ()>>()], ms));
     names_this(race([] as [std::future::Ready<()>; 0]));
-    // A closed loop ends its tasks, so that a wait for them does not come to its limit. An executor
-    // without a loop runs its tasks all the same.
+    // A closed loop ends its tasks, so that the wait would end before its limit. An executor without
+    // a loop still runs its tasks.
     let executor = Executor::new();
     let mut set: JoinSet<()> = [executor.spawn(pending())].into_iter().collect();
     names_this(set.wait_all().limit(ms));
@@ -87,7 +88,7 @@ fn what_needs_a_loop_says_where_it_was_called_without_one() {
 
 #[test]
 #[rustfmt::skip]
-fn mistakes_with_scopes_say_where_they_were_made() {
+fn mistakes_with_scopes_panic_at_the_line_of_the_caller() {
     let used = CancelScope::new();
     drop(used.run(ready(())));
     points_here(|| drop(used.run(ready(()))));

@@ -1,4 +1,4 @@
-//! Races: the first ends the others.
+//! Races: the first end drops the others.
 
 use std::future::{pending, ready};
 
@@ -64,7 +64,7 @@ fn attempts_start_after_the_delay_or_a_failure_and_the_first_value_ends_the_othe
 }
 
 #[test]
-fn if_all_attempts_fail_their_errors_come_in_order() {
+fn if_all_attempts_fail_their_errors_are_in_order() {
     run(|_| async {
         let attempt = async |time, error: &'static str| {
             sleep(millis(time)).await;

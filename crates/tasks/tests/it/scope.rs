@@ -18,7 +18,7 @@ use picot_tasks::{Failure, Scope, ScopeError, Started, gather, scope, timeout};
 
 use crate::trace::{Gate, Trace, millis, reports, run, sleeper};
 
-/// What the failures of a scope say, in their order.
+/// The texts of the failures of a scope, in their order.
 fn texts<T>(result: Result<T, ScopeError<&'static str>>) -> Vec<String> {
     let failures = result.err().expect("the scope has failed").into_failures();
     failures
@@ -107,14 +107,14 @@ fn a_wait_for_a_child_returns_its_value() {
 }
 
 #[test]
-fn the_first_error_drops_siblings_and_body_and_is_given_with_its_child() {
+fn the_first_error_drops_siblings_and_body_and_is_returned_with_its_child() {
     run(|trace| async move {
         let result = scope(async |s| {
             let _ = s.spawn(async { _ = sleeper(&trace, "before", 1).await });
             let _ = s.spawn_named("bad", fails(2, "no"));
             let _ = s.spawn(async { _ = sleeper(&trace, "sibling", 9).await });
             sleeper(&trace, "body", 9).await;
-            trace.add("body goes on");
+            trace.add("body continues");
             Ok(())
         });
         let error = result.await.unwrap_err();
@@ -127,7 +127,7 @@ fn the_first_error_drops_siblings_and_body_and_is_given_with_its_child() {
 }
 
 #[test]
-fn errors_of_one_step_come_together() {
+fn errors_of_one_step_are_returned_together() {
     run(|_| async {
         let result = scope(async |s| {
             let _ = s.spawn(fails(2, "one"));
@@ -154,7 +154,7 @@ fn errors_of_the_body_and_of_children_are_both_kept() {
 }
 
 #[test]
-fn a_panic_of_a_child_is_a_failure_and_one_of_the_body_resumes_when_the_children_are_gone() {
+fn a_panic_of_a_child_is_a_failure_and_one_of_the_body_resumes_after_the_children_were_dropped() {
     run(|trace| async move {
         let reports = reports();
         let result = scope(async |s| {
@@ -174,7 +174,7 @@ fn a_panic_of_a_child_is_a_failure_and_one_of_the_body_resumes_when_the_children
                 sleep(millis(1)).await;
                 let _drop = inside.on_drop("body dropped");
                 std::panic::resume_unwind(Box::new("body"));
-                #[expect(unreachable_code, reason = "it gives the body its type")]
+                #[expect(unreachable_code, reason = "it determines the type of the body")]
                 Ok::<(), Infallible>(())
             });
             body.await.unwrap();
@@ -207,7 +207,7 @@ fn cancelling_from_outside_drops_the_body_and_then_the_youngest_first() {
 }
 
 #[test]
-fn an_outer_cancellation_lands_also_after_a_failure_that_was_handled() {
+fn an_outer_cancellation_takes_effect_after_a_handled_failure() {
     run(|trace| async move {
         let inside = trace.clone();
         let task = spawn(async move {
@@ -303,7 +303,7 @@ fn a_scope_is_cancelled_without_failing() {
 }
 
 #[test]
-fn one_child_is_cancelled_and_the_others_go_on() {
+fn one_child_is_cancelled_and_the_others_continue() {
     run(|trace| async move {
         let result = scope(async |s| {
             let one = s.spawn(async { _ = sleeper(&trace, "one", 9).await });
@@ -439,7 +439,7 @@ fn a_child_keeps_the_first_local_that_it_sets() {
 }
 
 #[test]
-fn a_child_is_dropped_in_its_own_step_whatever_ends_it() {
+fn a_child_is_dropped_in_its_own_step_however_it_ends() {
     run(|_| async {
         struct Last<'a>(&'a Cell<Option<u64>>);
         impl Drop for Last<'_> {
@@ -517,7 +517,7 @@ fn the_hooks_see_a_child_as_a_task() {
 }
 
 #[test]
-fn an_exclusive_section_of_a_child_is_its_parents_and_covers_the_siblings() {
+fn an_exclusive_section_of_a_child_belongs_to_its_parent_and_covers_the_siblings() {
     run(|trace| async move {
         let inside = trace.clone();
         let other = spawn(async move {
@@ -577,8 +577,8 @@ fn each_child_has_a_budget_of_its_own() {
 }
 
 #[test]
-fn a_slow_step_of_a_child_is_reported_by_its_name_and_the_parents_by_its_own() {
-    /// Not a virtual clock, which stands still in a step: what a step moves this by, it took.
+fn slow_steps_of_a_child_and_of_its_parent_are_reported_by_their_names() {
+    /// The virtual clock stands still in a step; this one advances by the time that a step takes.
     #[derive(Clone, Debug)]
     struct PassingClock(VirtualClock);
     impl Clock for PassingClock {
@@ -725,7 +725,7 @@ impl Drop for Reenters {
 }
 
 #[test]
-fn a_waker_may_use_the_scope_that_wakes_or_drops_it() {
+fn a_waker_can_use_the_scope_that_wakes_or_drops_it() {
     run(|_| async {
         let gate = Gate::default();
         let opener = gate.clone();
@@ -748,7 +748,7 @@ fn a_waker_may_use_the_scope_that_wakes_or_drops_it() {
         let end = (0..100).find_map(|_| match poll() {
             Poll::Ready(result) => Some(result),
             Poll::Pending => {
-                // Each wake adds a child; the last ones are without.
+                // Each wake adds a child; the last wakes add none.
                 REENTERED.set(None);
                 None
             }
@@ -758,7 +758,7 @@ fn a_waker_may_use_the_scope_that_wakes_or_drops_it() {
 }
 
 #[test]
-fn a_panic_in_the_drop_of_a_child_or_its_value_goes_no_further() {
+fn a_panic_in_the_drop_of_a_child_or_its_value_is_contained() {
     struct Bomb;
     impl Drop for Bomb {
         fn drop(&mut self) {

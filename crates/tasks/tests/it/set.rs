@@ -7,7 +7,7 @@ use picot_tasks::{JoinSet, shield, timeout};
 
 use crate::trace::{Trace, millis, reports, run, sleeper};
 
-/// A set of tasks that sleep for so long and give that; those that are odd fail.
+/// A set of tasks that sleep for these times and return them; odd ones fail.
 fn sleepers(trace: &Trace, times: &[u64]) -> JoinSet<Result<u64, u64>> {
     let task = |&time| {
         let trace = trace.clone();
@@ -28,13 +28,13 @@ fn values<I>(outcomes: Vec<(I, Outcome)>) -> Vec<u64> {
 }
 
 #[test]
-fn first_completed_gives_what_is_done_and_the_others_run_on() {
+fn wait_first_returns_ended_tasks_and_the_others_continue() {
     run(|trace| async move {
         let mut set = sleepers(&trace, &[4, 2]);
         assert_eq!(values(set.wait_first().await.unwrap()), [2]);
         assert_eq!((trace.take(), set.len()), (vec!["2 dropped".to_string()], 1));
         sleep(millis(10)).await;
-        assert_eq!(trace.take(), ["4 dropped"], "it has run on");
+        assert_eq!(trace.take(), ["4 dropped"], "it has continued");
         assert_eq!(values(set.wait_first().await.unwrap()), [4]);
     });
 }
@@ -48,7 +48,7 @@ fn tasks_that_end_in_one_turn_are_done_together() {
 }
 
 #[test]
-fn first_error_ends_the_wait_also_if_it_was_there_before() {
+fn wait_first_error_ends_for_a_new_and_for_an_earlier_error() {
     run(|trace| async move {
         let mut set = sleepers(&trace, &[2, 4, 5, 8]);
         assert_eq!(values(set.wait_first_error().await.unwrap()), [2, 4, 5]);
@@ -65,7 +65,7 @@ fn first_error_ends_the_wait_also_if_it_was_there_before() {
 }
 
 #[test]
-fn a_limit_is_no_error_and_cancels_nothing() {
+fn a_limit_is_not_an_error_and_cancels_nothing() {
     run(|trace| async move {
         let mut set = sleepers(&trace, &[2, 20]);
         assert_eq!(values(set.wait_all().limit(millis(10)).await.unwrap()), [2]);
@@ -96,7 +96,7 @@ fn a_wait_that_is_dropped_leaves_tasks_running_and_loses_no_outcome() {
 }
 
 #[test]
-fn a_set_gives_outcomes_as_they_come_and_takes_its_tasks_along() {
+fn a_set_returns_outcomes_in_order_and_its_drop_cancels_its_tasks() {
     run(|trace| async move {
         let mut set = sleepers(&trace, &[6, 2, 4]);
         assert_eq!(set.next().await.unwrap().1.unwrap(), Ok(2));
@@ -117,14 +117,14 @@ fn a_set_gives_outcomes_as_they_come_and_takes_its_tasks_along() {
 }
 
 #[test]
-fn shielded_work_goes_on_when_the_wait_is_dropped() {
+fn shielded_work_continues_when_the_wait_is_dropped() {
     run(|trace| async move {
         let inside = trace.clone();
         let mut work = shield(async move { sleeper(&inside, "work", 5).await });
         assert!(timeout(millis(1), &mut work).await.is_err());
         assert_eq!(work.await.unwrap(), "work");
         assert_eq!(trace.take(), ["work", "work dropped"]);
-        // Also without any wait before.
+        // Also without an earlier wait.
         let inside = trace.clone();
         drop(shield(async move { sleeper(&inside, "unseen", 5).await }));
         sleep(millis(6)).await;
@@ -147,7 +147,7 @@ fn cancelling_shielded_work_ends_the_wait_and_finished_work_is_returned_at_once(
 }
 
 #[test]
-fn shielded_work_is_the_loops_listed_and_dropped_at_close() {
+fn shielded_work_is_listed_by_the_loop_and_dropped_at_close() {
     let event_loop = EventLoop::builder().clock(&VirtualClock::new()).build().unwrap();
     let trace = Trace::default();
     let inside = trace.clone();

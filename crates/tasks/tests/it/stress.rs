@@ -1,4 +1,4 @@
-//! Random programs of everything in this crate, dropped at random: no task or value is left, and
+//! Random programs of all functions of this crate, dropped at random: no task or value is left, and
 //! every wait ends.
 
 use std::cell::Cell;
@@ -15,7 +15,7 @@ use picot_tasks::{
 use crate::drops::Alive;
 use crate::trace::millis;
 
-/// The dice, and what they have done.
+/// The dice, and a record of the operations.
 #[derive(Clone)]
 struct Rig {
     state: Rc<Cell<u64>>,
@@ -104,7 +104,7 @@ impl Rig {
         }
     }
 
-    /// Ends at some time, whatever is in it.
+    /// Ends at some time, whatever is inside.
     fn limited(&self, depth: u32) -> Pin<Box<dyn Future<Output = Result<u64, u64>>>> {
         let (work, time) = (self.work(depth), millis(self.dice(40)));
         Box::pin(async move { timeout(time, work).await.unwrap_or(Err(99)) })
@@ -172,14 +172,14 @@ impl Rig {
     }
 }
 
-/// Runs random programs until so many operations have been done, each for a random time, and
-/// returns how many it did.
+/// Runs random programs until `operations` operations are done, each program for a random time.
+/// Returns how many operations it ran.
 fn random_programs(seed: u64, operations: u64) -> u64 {
     let rig = Rig::new(seed);
     let event_loop = EventLoop::builder().clock(&VirtualClock::new()).build().unwrap();
     let reports = Rc::new(Cell::new(0));
     let count = reports.clone();
-    // Programs that are detached may end with an error that nothing takes.
+    // Detached programs may end with an unclaimed error.
     event_loop.handle().set_error_hook(move |report| {
         count.set(count.get() + u32::from(!matches!(report.cause, Cause::Unclaimed(_))));
     });
@@ -189,7 +189,7 @@ fn random_programs(seed: u64, operations: u64) -> u64 {
                 let programs = gather_settled((0..8).map(|_| timeout(millis(rig.dice(200)), rig.work(4))));
                 let _ = timeout(millis(rig.dice(300)), programs).await;
             }
-            // What was detached or shielded has a limit of time of its own; then nothing is left.
+            // Detached and shielded work has its own time limit; after that nothing is left.
             sleep(millis(100_000)).await;
         })
         .unwrap();

@@ -1,11 +1,11 @@
-//! Supervised scopes: one child's failure stays its own.
+//! Supervised scopes: the failure of a child does not end the others.
 
 use picot_loop::{sleep, yield_now};
 use picot_tasks::supervised;
 
 use crate::trace::{millis, reports, run};
 
-/// Without a line on standard error, and with a type that is not `!`.
+/// Panics without a line on standard error, and with a type that is not `!`.
 fn panics(text: &'static str) {
     std::panic::resume_unwind(Box::new(text));
 }
@@ -33,7 +33,7 @@ fn an_error_or_a_panic_of_a_child_does_not_end_the_others() {
         assert_eq!(sum.await, 6);
         assert_eq!(trace.take(), ["good"]);
         yield_now().await;
-        assert_eq!(reports.take(), Vec::<String>::new(), "who waited was told");
+        assert_eq!(reports.take(), Vec::<String>::new(), "the waiter got the panic");
     });
 }
 

@@ -1,4 +1,5 @@
-//! Timeouts and deadlines: who wins, who is told, and when clean-up has run.
+//! Timeouts and deadlines: which result wins, which caller gets the error, and when clean-up has
+//! run.
 
 use std::cell::Cell;
 use std::future::pending;
@@ -23,7 +24,7 @@ fn the_clean_up_has_run_when_the_timeout_returns() {
 }
 
 #[test]
-fn it_passes_exactly_at_the_deadline() {
+fn a_timeout_expires_exactly_at_its_deadline() {
     run(|_| async {
         let start = Instant::now();
         let error: Elapsed = timeout(millis(5), pending::<()>()).await.unwrap_err();
@@ -67,7 +68,7 @@ fn a_result_that_comes_in_the_turn_of_the_deadline_wins() {
 }
 
 #[test]
-fn zero_ends_after_the_first_poll_and_none_never() {
+fn a_timeout_of_zero_ends_after_the_first_poll_and_none_never() {
     run(|trace| async move {
         let start = Instant::now();
         for work in [timeout(Duration::ZERO, sleeper(&trace, "work", 9)), timeout_at(start, sleeper(&trace, "work", 9))]
@@ -83,7 +84,7 @@ fn zero_ends_after_the_first_poll_and_none_never() {
 }
 
 #[test]
-fn a_task_that_is_waited_for_is_cancelled_and_one_that_is_watched_is_not() {
+fn a_timeout_cancels_an_awaited_task_and_not_a_watched_one() {
     run(|trace| async move {
         let task = |name| {
             let trace = trace.clone();
@@ -126,12 +127,12 @@ fn of_two_nested_timeouts_with_one_deadline_the_outer_one_is_the_error() {
             .await;
         assert!(result.is_err());
         assert!(outer.is_expired() && inner.is_expired());
-        assert_eq!(trace.take(), Vec::<String>::new(), "the inner one said nothing");
+        assert_eq!(trace.take(), Vec::<String>::new(), "the inner one returned nothing");
     });
 }
 
 #[test]
-fn the_inner_one_of_two_passes_first_if_it_is_earlier() {
+fn the_inner_of_two_timeouts_expires_first_if_it_is_earlier() {
     run(|_| async {
         let outer = CancelScope::with_timeout(millis(9));
         let result = outer.run(timeout(millis(5), pending::<()>())).await;
@@ -152,7 +153,7 @@ fn errors_of_the_work_and_cancellations_from_outside_pass_unchanged() {
 }
 
 #[test]
-fn a_deadline_is_moved_and_taken_away_while_the_work_runs() {
+fn a_deadline_is_moved_and_removed_while_the_work_runs() {
     run(|_| async {
         let start = Instant::now();
         let scope = CancelScope::with_timeout(millis(5));
@@ -193,9 +194,9 @@ fn a_deadline_is_not_moved_before_the_run_after_it_or_when_it_has_passed() {
     });
 }
 
-/// What the work has owned is dropped after the deadline, and before the run has ended.
+/// Values that the work owns are dropped after the deadline, and before the run has ended.
 #[test]
-fn a_deadline_that_has_passed_is_not_moved_by_the_clean_up_nor_afterwards() {
+fn an_expired_deadline_cannot_be_moved_by_the_clean_up_or_later() {
     struct OnDrop<F: Fn()>(F);
 
     impl<F: Fn()> Drop for OnDrop<F> {
@@ -238,7 +239,7 @@ fn deadlines_are_inherited() {
             let scope = CancelScope::with_timeout(millis(3));
             let seen = scope.run(async { effective_deadline() }).await.unwrap();
             assert_eq!(seen, Some(start + millis(3)));
-            // Through members, which are polled by themselves, too.
+            // Also through members, which are polled separately.
             let deadlines = gather([1, 2].map(async |n| {
                 sleep(millis(n)).await;
                 Ok::<_, ()>(effective_deadline().unwrap())
@@ -251,7 +252,7 @@ fn deadlines_are_inherited() {
 }
 
 #[test]
-fn many_timeouts_at_once_pass_in_the_order_of_their_deadlines() {
+fn many_timeouts_expire_in_the_order_of_their_deadlines() {
     run(|trace| async move {
         let start = Instant::now();
         picot_tasks::gather_settled((0..100u64).rev().map(|n| {

@@ -24,8 +24,7 @@ pub(crate) fn run<F: Future>(future: impl FnOnce(Trace) -> F) -> F::Output {
     let output = event_loop
         .run_until_complete(async {
             let output = future(Trace::default()).await;
-            // Tasks that were cancelled by the end of it are dropped at their next step, and no
-            // later.
+            // Tasks that the end of it has cancelled are dropped at their next step, and no later.
             yield_now().await;
             output
         })

@@ -1,8 +1,8 @@
-//! Random trees of scopes, timeouts, eager tasks, moved deadlines and requests that are taken back,
-//! against a model.
+//! Random trees of scopes, timeouts, eager tasks, moved deadlines and withdrawn requests, against a
+//! model.
 //!
-//! Times are few, so that most programs have ties. The model knows the clock only, and nothing of
-//! polls: what is taken back in the turn in which it was asked for must leave no trace.
+//! There are few different times, so that most programs have ties. The model knows only the clock,
+//! and no polls: a request that is withdrawn in its own turn must leave no trace.
 
 use std::cell::RefCell;
 use std::future::pending;
@@ -17,7 +17,7 @@ use crate::trace::millis;
 /// Work in nested scopes, all times in milliseconds since its beginning.
 #[derive(Clone, Debug)]
 struct Work {
-    /// When the innermost future is done; `None` for never.
+    /// When the innermost future ends; `None` for never.
     done: Option<u64>,
     /// Deadlines, the innermost first. Each may be moved from inside, at a time, to a later time.
     levels: Vec<(u64, Option<(u64, u64)>)>,
@@ -26,13 +26,12 @@ struct Work {
 #[derive(Clone, Debug)]
 enum Child {
     Work(Work),
-    /// Asks for the root's end at a time; a later child takes that back in the same turn.
+    /// Cancels the root at a time; a later child withdraws that in the same turn.
     Mistake(u64),
     TakesBack(u64),
     /// Moves the root's deadline, at a time, to a later time.
     Moves(u64, u64),
-    /// Spawns a task of the loop's at a time, which runs its work inside of this child's step at
-    /// first.
+    /// Spawns a task of the loop at a time. Its first step runs inside of the step of this child.
     Eager(u64, Work),
 }
 
@@ -49,7 +48,7 @@ fn work() -> impl Strategy<Value = Work> {
     let levels = proptest::collection::vec((1..=LATEST, moved), 0..4);
     (proptest::option::weighted(0.7, 1..=LATEST), levels).prop_map(|(done, mut levels)| {
         if done.is_none() {
-            // It is to end some time.
+            // It must end at some time.
             levels.push((LATEST, None));
         }
         Work { done, levels }
@@ -72,7 +71,7 @@ fn program() -> impl Strategy<Value = Program> {
                 _ => None,
             })
             .collect();
-        // From the back, so that the places stay right. Each is taken back by a child behind it.
+        // From the back, so that the positions stay valid. A child behind each withdraws it.
         for (n, at) in mistakes.into_iter().rev() {
             let behind = n + 1 + dice as usize % (children.len() - n);
             children.insert(behind, Child::TakesBack(at));
@@ -81,7 +80,7 @@ fn program() -> impl Strategy<Value = Program> {
     })
 }
 
-/// When work has ended, and which of its levels has expired when, if one has.
+/// When work has ended, and which of its levels has expired and when, if one has.
 type End = (u64, Option<(usize, u64)>);
 
 fn end_of(work: &Work) -> End {
@@ -89,9 +88,9 @@ fn end_of(work: &Work) -> End {
     for (level, (deadline, moved)) in work.levels.iter().enumerate() {
         let (mut deadline, mut busy_until) = (*deadline, 0);
         if let Some((at, to)) = moved {
-            // What is inside of this level ends when the mover has, too.
+            // The contents of this level end when the mover has ended, too.
             busy_until = *at;
-            // Both in one turn: the move comes first, as it is inside.
+            // Both in one turn: the move is inside, so it happens first.
             if *at <= deadline {
                 deadline = *to;
             }
@@ -104,12 +103,12 @@ fn end_of(work: &Work) -> End {
     end.expect("it has a level if it never ends")
 }
 
-/// Whether what has expired inside has done so in the turn of an outer deadline.
+/// Whether an inner expiry was in the turn of an outer deadline.
 fn is_cut(expired: Option<(usize, u64)>, deadline: u64) -> bool {
     expired.is_some_and(|(_, when)| when == deadline)
 }
 
-/// What a program does: for each child that does work, when it ends and how, if it does; and when
+/// The outcome of a program: for each child with work, when it ends and how, if it does; and when
 /// the root ends, and whether by its deadline.
 type Outcome = (Vec<Option<(u64, Option<usize>)>>, (u64, bool));
 
@@ -118,7 +117,7 @@ fn model(program: &Program) -> Outcome {
         Child::Work(work) => end_of(work).0,
         Child::Mistake(at) | Child::TakesBack(at) | Child::Moves(at, _) | Child::Eager(at, _) => *at,
     };
-    // In the order in which they come; those of one turn in the order of the children.
+    // In the order of the times; those of one turn in the order of the children.
     let mut order: Vec<_> = program.children.iter().collect();
     order.sort_by_key(|child| natural(child));
     let (mut deadline, mut is_cancelled) = (program.deadline, false);
@@ -144,7 +143,7 @@ fn model(program: &Program) -> Outcome {
             let is_in_time = time <= end && !(is_expired && is_cut(expired, end));
             is_in_time.then(|| (time, expired.map(|(level, _)| level)))
         }
-        // The task is the loop's: once it is there, the root's end is not its own.
+        // The task belongs to the loop: once it exists, the end of the root does not end it.
         Child::Eager(at, work) => (*at <= end).then(|| {
             let (time, expired) = end_of(work);
             (at + time, expired.map(|(level, _)| level))
@@ -254,7 +253,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_taken_back_leaves_no_trace_and_each_ends_at_its_time(program in program()) {
+    fn withdrawn_requests_leave_no_trace_and_all_work_ends_at_its_time(program in program()) {
         prop_assert_eq!(run_program(&program), model(&program));
     }
 }

@@ -1,5 +1,5 @@
-//! A waker is foreign code in `clone`, `wake` and `drop`: what it ends there must not be lost, and
-//! what comes later neither.
+//! A waker is foreign code in `clone`, `wake` and `drop`: an end that such code causes is never
+//! lost, and later events are not either.
 
 use std::cell::{Cell, RefCell};
 use std::future::{pending, poll_fn};
@@ -22,7 +22,7 @@ type Call = RefCell<Option<Box<dyn FnOnce()>>>;
 /// A future whose type does not matter.
 type AnyFuture = Pin<Box<dyn Future<Output = ()>>>;
 
-/// What a waker does when it is cloned, woken or dropped, once.
+/// The action of a waker when it is cloned, woken or dropped, once.
 #[derive(Default)]
 struct Hooks {
     calls: [Call; 3],
@@ -50,13 +50,13 @@ static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, dr
 /// A waker with hooks. It stays on this thread.
 fn waker(hooks: &Rc<Hooks>) -> Waker {
     let data = Rc::into_raw(hooks.clone()).cast();
-    // SAFETY: the functions of the table keep the count of references, and no test moves a waker to
+    // SAFETY: The functions of the table keep the reference count, and no test moves a waker to
     // another thread.
     unsafe { Waker::from_raw(RawWaker::new(data, &VTABLE)) }
 }
 
 fn borrow(data: *const ()) -> ManuallyDrop<Rc<Hooks>> {
-    // SAFETY: `data` is from `into_raw`, and the waker that holds it is still there.
+    // SAFETY: `data` is from `into_raw`, and the waker that holds it still exists.
     ManuallyDrop::new(unsafe { Rc::from_raw(data.cast()) })
 }
 
@@ -82,7 +82,7 @@ fn drop_waker(data: *const ()) {
     hooks.call(When::Drop);
 }
 
-/// What two of the futures wait for. It looks again after each clone itself.
+/// The gate that two of the futures wait for. It checks again after each clone itself.
 #[derive(Clone, Default)]
 struct Door(Rc<(Cell<bool>, RefCell<Option<Waker>>)>);
 
@@ -106,7 +106,7 @@ impl Door {
     }
 }
 
-/// A future, what happens inside of its waker, and what has to happen later for it to end.
+/// A future, the action inside of its waker, and the later action that ends it.
 struct Case {
     future: Pin<Box<dyn Future<Output = ()>>>,
     inside: Box<dyn FnOnce()>,
@@ -144,8 +144,8 @@ fn cases() -> Vec<(&'static str, Case)> {
         let future = Box::pin(async { _ = future.await });
         Case { future, inside: Box::new(move || _ = scope.cancel("inside")), later: Box::new(|| ()) }
     };
-    // A scope that is polled by hand, and dropped or asked to go on by the waker of one that waits
-    // for its child.
+    // A scope that is polled by hand. The waker of a waiter for its child drops it or lets it
+    // continue.
     let child = {
         let slot: Rc<RefCell<Option<Child<()>>>> = Rc::default();
         let inside = slot.clone();
@@ -222,15 +222,15 @@ fn cases() -> Vec<(&'static str, Case)> {
 }
 
 #[test]
-fn what_a_waker_ends_in_its_clone_wake_or_drop_is_not_lost() {
+fn an_end_that_a_waker_causes_in_its_clone_wake_or_drop_is_not_lost() {
     for when in [When::Clone, When::Wake, When::Drop] {
         let event_loop = EventLoop::builder().clock(&VirtualClock::new()).build().unwrap();
         event_loop
             .run_until_complete(async {
                 let kinds = cases().len();
                 for kind in 0..kinds {
-                    // The waker that acts is the first one, or the second one, which takes the
-                    // place of the first. Only the second one drops another.
+                    // The waker that acts is the first one, or the second one, which replaces the
+                    // first. Only the second one drops another.
                     let first = usize::from(matches!(when, When::Drop));
                     for acts_at in first..3 {
                         check(when, kind, acts_at).await;
@@ -252,7 +252,7 @@ async fn check(when: When, kind: usize, acts_at: usize) {
         all.push(hooks.clone());
         let new = waker(&hooks);
         if poll == acts_at {
-            // A drop is that of the waker before: there has to be one.
+            // A drop is that of the previous waker, so there must be one.
             let acting = if matches!(when, When::Drop) { &last } else { &hooks };
             acting.calls[when as usize].replace(inside.take());
         }
@@ -265,7 +265,7 @@ async fn check(when: When, kind: usize, acts_at: usize) {
         if is_done {
             return;
         }
-        // Members that wait for a later step get one, under the waker of now.
+        // Members that wait for a later step get one, under the current waker.
         while last.wakes.replace(0) > 0 && !is_done {
             yield_now().await;
             is_done = future.as_mut().poll(&mut Context::from_waker(&waker(&last))).is_ready();
