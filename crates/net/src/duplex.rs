@@ -70,10 +70,6 @@ pub trait Transmit {
     fn poll_send_vectored(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>>;
 }
 
-/// The number of slices that every system takes in one call. Of more slices, only the first may be
-/// used; then a short transfer does not prove that the socket has no more data, or no more room.
-pub const SLICES: usize = 16;
-
 /// Turns the error of a socket that is not connected any more into success: its directions have
 /// ended.
 pub(crate) fn unless_ended(result: io::Result<()>) -> io::Result<()> {
@@ -119,7 +115,7 @@ macro_rules! duplex {
                 if length == 0 {
                     return $crate::operation::poll_nothing(cx, Ok(0));
                 }
-                let many = buffers.len() > $crate::duplex::SLICES;
+                let many = buffers.len() > $crate::transfer::SLICES;
                 let receive = |stream: &_| $crate::transfer::receive_vectored(stream, buffers);
                 if many {
                     return self.source.poll_io(cx, Direction::Read, receive);
@@ -140,7 +136,7 @@ macro_rules! duplex {
                     return $crate::operation::poll_nothing(cx, Ok(0));
                 }
                 let send = |stream: &_| $crate::transfer::send_vectored(stream, slices);
-                if slices.len() > $crate::duplex::SLICES {
+                if slices.len() > $crate::transfer::SLICES {
                     return self.source.poll_io(cx, Direction::Write, send);
                 }
                 self.source.poll_transfer(cx, Direction::Write, length, send)

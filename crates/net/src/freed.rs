@@ -4,13 +4,13 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use crate::signal::Condition;
+use crate::condition::Condition;
 
 /// The descriptors that were closed on one thread, as a count that can be awaited.
 #[derive(Default)]
 pub(crate) struct Freed {
     count: Cell<u64>,
-    signal: Condition,
+    changed: Condition,
 }
 
 thread_local! {
@@ -29,7 +29,7 @@ impl Freed {
 
     /// Waits until the count differs from `seen`.
     pub(crate) fn after(&self, seen: u64) -> impl Future<Output = ()> + Unpin {
-        self.signal.until(move || self.count.get() != seen)
+        self.changed.until(move || self.count.get() != seen)
     }
 }
 
@@ -46,7 +46,7 @@ impl Drop for CountWhenClosed {
         // then.
         let _ = FREED.try_with(|freed| {
             freed.count.set(freed.count.get() + 1);
-            freed.signal.notify();
+            freed.changed.notify();
         });
     }
 }

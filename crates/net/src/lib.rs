@@ -3,6 +3,7 @@
 
 mod accept;
 mod address;
+mod condition;
 mod descriptor;
 mod duplex;
 mod freed;
@@ -26,7 +27,6 @@ mod report;
 mod resolve;
 mod send_file;
 mod server;
-mod signal;
 mod split;
 mod stream;
 mod streams;
@@ -75,10 +75,11 @@ pub use writer::Writer;
 /// sockets. The protocol of a child process keeps its unsent bytes as those of connections do.
 #[doc(hidden)]
 pub mod seam {
-    pub use crate::duplex::{Receive, SLICES, Transmit};
+    pub use crate::condition::Condition;
+    pub use crate::duplex::{Receive, Transmit};
     pub use crate::open::open_loop;
     pub use crate::operation::{poll_call, poll_nothing};
     pub use crate::operation_error::About;
     pub use crate::protocol::Outgoing;
-    pub use crate::signal::Condition;
+    pub use crate::transfer::SLICES;
 }

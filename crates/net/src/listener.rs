@@ -67,56 +67,6 @@ impl TcpListener {
         ListenOptions::new().bind(address).await
     }
 
-    /// Takes over a listener of std, for example one that a service manager opened. It is put into
-    /// non-blocking mode.
-    ///
-    /// # Errors
-    /// The operating system's error, with the listener's address; and if this thread has no loop,
-    /// or it is closed.
-    ///
-    /// ```
-    /// use picot_net::{TcpListener, TcpStream};
-    ///
-    /// # picot_loop::run(async {
-    /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-    /// let listener = TcpListener::from_std(listener)?;
-    /// let _client = TcpStream::connect(listener.local_addr()?).await?;
-    /// let (_stream, _peer) = listener.accept().await?;
-    /// # std::io::Result::Ok(())
-    /// # })
-    /// # .unwrap();
-    /// ```
-    pub fn from_std(listener: net::TcpListener) -> io::Result<TcpListener> {
-        let address = listener.local_addr();
-        let taken = open_loop().and_then(|handle| TcpListener::register(&handle, listener));
-        match address {
-            Ok(address) => taken.about(format_args!("take over the listener at {address}")),
-            Err(_) => taken.about(format_args!("take over a listener")),
-        }
-    }
-
-    pub(crate) fn register(handle: &LoopHandle, listener: net::TcpListener) -> io::Result<TcpListener> {
-        listener.set_nonblocking(true)?;
-        Ok(TcpListener { source: handle.register(listener)?, _count: CountWhenClosed, rest: Rest::default() })
-    }
-
-    /// Converts into a listener of std, which stays in non-blocking mode.
-    ///
-    /// ```
-    /// use picot_net::TcpListener;
-    ///
-    /// # picot_loop::run(async {
-    /// let listener = TcpListener::bind("127.0.0.1:0").await?.into_std();
-    /// let error = listener.accept().unwrap_err();
-    /// assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock, "still in non-blocking mode");
-    /// # std::io::Result::Ok(())
-    /// # })
-    /// # .unwrap();
-    /// ```
-    pub fn into_std(self) -> net::TcpListener {
-        self.source.into_inner()
-    }
-
     /// Accepts the next connection, with the address of its peer. Any number of tasks may accept;
     /// each connection goes to one of them. A connection that its peer or the network has aborted
     /// meanwhile is skipped.
@@ -150,18 +100,6 @@ impl TcpListener {
         match accepted {
             Ok(accepted) => Ok(accepted),
             Err(error) => Err(self.cannot_accept(error)),
-        }
-    }
-
-    pub(crate) fn rest(&self) -> &Rest {
-        &self.rest
-    }
-
-    #[cold]
-    fn cannot_accept(&self, error: io::Error) -> io::Error {
-        match self.local_addr() {
-            Ok(address) => error.about(format_args!("accept a connection at {address}")),
-            Err(_) => error.about(format_args!("accept a connection")),
         }
     }
 
@@ -202,6 +140,68 @@ impl TcpListener {
     /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.source.get_ref().local_addr()
+    }
+
+    /// Takes over a listener of std, for example one that a service manager opened. It is put into
+    /// non-blocking mode.
+    ///
+    /// # Errors
+    /// The operating system's error, with the listener's address; and if this thread has no loop,
+    /// or it is closed.
+    ///
+    /// ```
+    /// use picot_net::{TcpListener, TcpStream};
+    ///
+    /// # picot_loop::run(async {
+    /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let listener = TcpListener::from_std(listener)?;
+    /// let _client = TcpStream::connect(listener.local_addr()?).await?;
+    /// let (_stream, _peer) = listener.accept().await?;
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
+    pub fn from_std(listener: net::TcpListener) -> io::Result<TcpListener> {
+        let address = listener.local_addr();
+        let taken = open_loop().and_then(|handle| TcpListener::register(&handle, listener));
+        match address {
+            Ok(address) => taken.about(format_args!("take over the listener at {address}")),
+            Err(_) => taken.about(format_args!("take over a listener")),
+        }
+    }
+
+    /// Converts into a listener of std, which stays in non-blocking mode.
+    ///
+    /// ```
+    /// use picot_net::TcpListener;
+    ///
+    /// # picot_loop::run(async {
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?.into_std();
+    /// let error = listener.accept().unwrap_err();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock, "still in non-blocking mode");
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
+    pub fn into_std(self) -> net::TcpListener {
+        self.source.into_inner()
+    }
+
+    pub(crate) fn register(handle: &LoopHandle, listener: net::TcpListener) -> io::Result<TcpListener> {
+        listener.set_nonblocking(true)?;
+        Ok(TcpListener { source: handle.register(listener)?, _count: CountWhenClosed, rest: Rest::default() })
+    }
+
+    pub(crate) fn rest(&self) -> &Rest {
+        &self.rest
+    }
+
+    #[cold]
+    fn cannot_accept(&self, error: io::Error) -> io::Error {
+        match self.local_addr() {
+            Ok(address) => error.about(format_args!("accept a connection at {address}")),
+            Err(_) => error.about(format_args!("accept a connection")),
+        }
     }
 }
 

@@ -86,110 +86,95 @@ impl TcpStream {
         const DEFAULTS: &ConnectOptions = &ConnectOptions::new();
         DEFAULTS.connect_to(address.into())
     }
+}
 
-    /// Connects to one address. The error is the operating system's, without a name.
-    ///
-    /// No other task can use the socket yet, so the future polls it directly, which needs no state
-    /// of its own.
-    pub(crate) fn connect_one(
-        handle: LoopHandle,
-        local: Option<SocketAddr>,
-        address: SocketAddr,
-    ) -> impl Future<Output = io::Result<TcpStream>> {
-        let mut begun = None;
-        poll_fn(move |cx| {
-            if begun.is_none() {
-                ready!(budget::poll_left(cx));
-                budget::spend_call();
-                begun = Some(begin(&handle, local, address)?);
-            }
-            loop {
-                let source = &begun.as_ref().expect("the attempt was begun above").source;
-                ready!(source.poll_ready(cx, Direction::Write))?;
-                if is_connected(source)? {
-                    let stream: TcpStream = begun.take().expect("the attempt was begun above");
-                    return Poll::Ready(Ok(stream.trusted_if_plain()));
-                }
-            }
-        })
-    }
+duplex!(
+    TcpStream,
+    pair: "# let listener = picot_net::TcpListener::bind(\"127.0.0.1:0\").await?;\n\
+           # let near = picot_net::TcpStream::connect(listener.local_addr()?).await?;\n\
+           # let (far, _) = listener.accept().await?;"
+);
 
-    /// Takes over a connection of std, for example one that another library made. It is put into
-    /// non-blocking mode.
-    ///
-    /// It may be any kind of stream socket. So a read that fills only a part of the buffer costs
-    /// another system call: of an unknown socket, a short read does not prove that the kernel has
-    /// no more data. Of plain TCP it does; a caller that knows the socket calls
-    /// [`trust_short_transfers(true)`](Source::trust_short_transfers) on its
-    /// [`source`](TcpStream::source).
-    ///
-    /// # Errors
-    /// The operating system's error, with the name of the connection; and if this thread has no
-    /// loop.
-    ///
-    /// ```
-    /// use picot_net::TcpStream;
-    ///
-    /// picot_loop::run(async {
-    ///     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-    ///     let stream = std::net::TcpStream::connect(listener.local_addr()?)?;
-    ///     let stream = TcpStream::from_std(stream)?;
-    ///     stream.write_all(b"hello").await?;
-    ///     let _stream: std::net::TcpStream = stream.into_std();
-    ///     std::io::Result::Ok(())
-    /// })
-    /// .unwrap();
-    /// ```
-    #[doc(alias = "connect_accepted_socket")]
-    pub fn from_std(stream: net::TcpStream) -> io::Result<TcpStream> {
-        let name = connection_name(&SockRef::from(&stream));
-        let taken = stream.set_nonblocking(true).and_then(|()| TcpStream::from_nonblocking(stream));
-        taken.about(format_args!("take over the {name}"))
-    }
-
-    /// Makes a stream of a connection that a listener of this crate accepted, which is in
-    /// non-blocking mode.
-    pub(crate) fn from_accepted(stream: net::TcpStream) -> io::Result<TcpStream> {
-        Ok(TcpStream::from_nonblocking(stream)?.trusted_if_plain())
-    }
-
-    /// Lets short transfers clear readiness, if this is plain TCP. Not for sockets from elsewhere,
-    /// to which their owner may give another protocol.
-    ///
-    /// The protocol is the kernel's answer, because a wrapper or a BPF program can turn TCP into
-    /// MPTCP, which ends a receive where the path changes.
-    fn trusted_if_plain(self) -> TcpStream {
-        self.source.trust_short_transfers(is_plain(self.source.get_ref()));
-        self
-    }
-
-    fn from_nonblocking(stream: net::TcpStream) -> io::Result<TcpStream> {
-        let stream = register(&LoopHandle::try_current()?, stream)?;
-        // A new connection usually has room to send, and may have data already. Assuming both saves
-        // a wait; if an assumption is wrong, the first attempt would block and clears it.
-        stream.source.assume_ready(Direction::Read);
-        stream.source.assume_ready(Direction::Write);
-        Ok(stream)
-    }
-
-    /// Returns the connection as one of std, for a loop on another thread, or for blocking code. It
-    /// stays in non-blocking mode.
+impl TcpStream {
+    /// Splits the stream into two halves, for two owners, such as two tasks; an example is at
+    /// [`ReadHalf`]. Within one function, use `&stream` to read and write instead, which costs
+    /// nothing.
     ///
     /// ```
     /// use picot_net::{TcpListener, TcpStream};
     ///
     /// # picot_loop::run(async {
     /// let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// let stream = TcpStream::connect(listener.local_addr()?).await?.into_std();
-    /// stream.set_nonblocking(false)?; // for blocking code
-    /// let mut stream = TcpStream::from_std(stream)?; // or for a loop again
-    /// # let _ = &mut stream;
+    /// let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// let (server, _) = listener.accept().await?;
+    /// let (mut read, mut write) = client.split();
+    /// let writer = picot_loop::spawn(async move { write.write_all(b"ping").await });
+    /// server.write_all(b"pong").await?;
+    /// assert_eq!(read.read(&mut [0; 16]).await?, 4);
+    /// writer.await.unwrap()?;
     /// # std::io::Result::Ok(())
     /// # })
     /// # .unwrap();
     /// ```
-    pub fn into_std(self) -> net::TcpStream {
-        Rc::into_inner(self.source).expect("a stream has one owner").into_inner()
+    pub fn split(self) -> (ReadHalf<TcpStream>, WriteHalf<TcpStream>) {
+        split(self)
+    }
+
+    /// Ends one or both directions. After the end of the writing direction, the peer reads an end
+    /// of stream; `close` of `AsyncWrite` does the same.
+    ///
+    /// # Errors
+    /// The operating system's error. A connection that has ended already is no error.
+    ///
+    /// ```
+    /// use std::net::Shutdown;
+    /// use picot_net::{TcpListener, TcpStream};
+    ///
+    /// # picot_loop::run(async {
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// let (server, _) = listener.accept().await?;
+    /// client.shutdown(Shutdown::Write)?;
+    /// assert_eq!(server.read(&mut [0; 16]).await?, 0, "the end of the stream");
+    /// server.write_all(b"the other direction is still open").await?;
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
+    #[doc(alias = "write_eof")]
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        Duplex::shutdown(self, how)
+    }
+
+    /// Copies available bytes into `buffer`, and leaves them for the next read. Waits until there
+    /// are some; 0 means the end of the stream, or an empty buffer.
+    ///
+    /// # Errors
+    /// The operating system's error, with the name of the connection.
+    ///
+    /// # If dropped
+    /// Nothing happens.
+    ///
+    /// ```
+    /// use picot_net::{TcpListener, TcpStream};
+    ///
+    /// picot_loop::run(async {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    ///     let client = TcpStream::connect(listener.local_addr()?).await?;
+    ///     let (server, _) = listener.accept().await?;
+    ///     client.write_all(b"x").await?;
+    ///     assert_eq!(server.peek(&mut [0; 8]).await?, 1);
+    ///     assert_eq!(server.read(&mut [0; 8]).await?, 1, "the same byte");
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
+    pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return call(|| Ok(0)).await;
+        }
+        let peeked = operate(&self.source, Direction::Read, |stream| stream.peek(buffer)).await;
+        peeked.map_err(|error| failed(self.source.get_ref(), "receive on", error))
     }
 
     /// The address of the peer.
@@ -286,85 +271,109 @@ impl TcpStream {
         SockRef::from(self.source.get_ref())
     }
 
-    /// Copies available bytes into `buffer`, and leaves them for the next read. Waits until there
-    /// are some; 0 means the end of the stream, or an empty buffer.
+    /// Takes over a connection of std, for example one that another library made. It is put into
+    /// non-blocking mode.
+    ///
+    /// It may be any kind of stream socket. So a read that fills only a part of the buffer costs
+    /// another system call: of an unknown socket, a short read does not prove that the kernel has
+    /// no more data. Of plain TCP it does; a caller that knows the socket calls
+    /// [`trust_short_transfers(true)`](Source::trust_short_transfers) on its
+    /// [`source`](TcpStream::source).
     ///
     /// # Errors
-    /// The operating system's error, with the name of the connection.
-    ///
-    /// # If dropped
-    /// Nothing happens.
+    /// The operating system's error, with the name of the connection; and if this thread has no
+    /// loop.
     ///
     /// ```
-    /// use picot_net::{TcpListener, TcpStream};
+    /// use picot_net::TcpStream;
     ///
     /// picot_loop::run(async {
-    ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    ///     let client = TcpStream::connect(listener.local_addr()?).await?;
-    ///     let (server, _) = listener.accept().await?;
-    ///     client.write_all(b"x").await?;
-    ///     assert_eq!(server.peek(&mut [0; 8]).await?, 1);
-    ///     assert_eq!(server.read(&mut [0; 8]).await?, 1, "the same byte");
+    ///     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    ///     let stream = std::net::TcpStream::connect(listener.local_addr()?)?;
+    ///     let stream = TcpStream::from_std(stream)?;
+    ///     stream.write_all(b"hello").await?;
+    ///     let _stream: std::net::TcpStream = stream.into_std();
     ///     std::io::Result::Ok(())
     /// })
     /// .unwrap();
     /// ```
-    pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        if buffer.is_empty() {
-            return call(|| Ok(0)).await;
-        }
-        let peeked = operate(&self.source, Direction::Read, |stream| stream.peek(buffer)).await;
-        peeked.map_err(|error| failed(self.source.get_ref(), "receive on", error))
+    #[doc(alias = "connect_accepted_socket")]
+    pub fn from_std(stream: net::TcpStream) -> io::Result<TcpStream> {
+        let name = connection_name(&SockRef::from(&stream));
+        let taken = stream.set_nonblocking(true).and_then(|()| TcpStream::from_nonblocking(stream));
+        taken.about(format_args!("take over the {name}"))
     }
 
-    /// Ends one or both directions. After the end of the writing direction, the peer reads an end
-    /// of stream; `close` of `AsyncWrite` does the same.
-    ///
-    /// # Errors
-    /// The operating system's error. A connection that has ended already is no error.
-    ///
-    /// ```
-    /// use std::net::Shutdown;
-    /// use picot_net::{TcpListener, TcpStream};
-    ///
-    /// # picot_loop::run(async {
-    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// let client = TcpStream::connect(listener.local_addr()?).await?;
-    /// let (server, _) = listener.accept().await?;
-    /// client.shutdown(Shutdown::Write)?;
-    /// assert_eq!(server.read(&mut [0; 16]).await?, 0, "the end of the stream");
-    /// server.write_all(b"the other direction is still open").await?;
-    /// # std::io::Result::Ok(())
-    /// # })
-    /// # .unwrap();
-    /// ```
-    #[doc(alias = "write_eof")]
-    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        Duplex::shutdown(self, how)
-    }
-
-    /// Splits the stream into two halves, for two owners, such as two tasks; an example is at
-    /// [`ReadHalf`]. Within one function, use `&stream` to read and write instead, which costs
-    /// nothing.
+    /// Returns the connection as one of std, for a loop on another thread, or for blocking code. It
+    /// stays in non-blocking mode.
     ///
     /// ```
     /// use picot_net::{TcpListener, TcpStream};
     ///
     /// # picot_loop::run(async {
     /// let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// let client = TcpStream::connect(listener.local_addr()?).await?;
-    /// let (server, _) = listener.accept().await?;
-    /// let (mut read, mut write) = client.split();
-    /// let writer = picot_loop::spawn(async move { write.write_all(b"ping").await });
-    /// server.write_all(b"pong").await?;
-    /// assert_eq!(read.read(&mut [0; 16]).await?, 4);
-    /// writer.await.unwrap()?;
+    /// let stream = TcpStream::connect(listener.local_addr()?).await?.into_std();
+    /// stream.set_nonblocking(false)?; // for blocking code
+    /// let mut stream = TcpStream::from_std(stream)?; // or for a loop again
+    /// # let _ = &mut stream;
     /// # std::io::Result::Ok(())
     /// # })
     /// # .unwrap();
     /// ```
-    pub fn split(self) -> (ReadHalf<TcpStream>, WriteHalf<TcpStream>) {
-        split(self)
+    pub fn into_std(self) -> net::TcpStream {
+        Rc::into_inner(self.source).expect("a stream has one owner").into_inner()
+    }
+
+    /// Connects to one address. The error is the operating system's, without a name.
+    ///
+    /// No other task can use the socket yet, so the future polls it directly, which needs no state
+    /// of its own.
+    pub(crate) fn connect_one(
+        handle: LoopHandle,
+        local: Option<SocketAddr>,
+        address: SocketAddr,
+    ) -> impl Future<Output = io::Result<TcpStream>> {
+        let mut begun = None;
+        poll_fn(move |cx| {
+            if begun.is_none() {
+                ready!(budget::poll_left(cx));
+                budget::spend_call();
+                begun = Some(begin(&handle, local, address)?);
+            }
+            loop {
+                let source = &begun.as_ref().expect("the attempt was begun above").source;
+                ready!(source.poll_ready(cx, Direction::Write))?;
+                if is_connected(source)? {
+                    let stream: TcpStream = begun.take().expect("the attempt was begun above");
+                    return Poll::Ready(Ok(stream.trusted_if_plain()));
+                }
+            }
+        })
+    }
+
+    /// Makes a stream of a connection that a listener of this crate accepted, which is in
+    /// non-blocking mode.
+    pub(crate) fn from_accepted(stream: net::TcpStream) -> io::Result<TcpStream> {
+        Ok(TcpStream::from_nonblocking(stream)?.trusted_if_plain())
+    }
+
+    /// Lets short transfers clear readiness, if this is plain TCP. Not for sockets from elsewhere,
+    /// to which their owner may give another protocol.
+    ///
+    /// The protocol is the kernel's answer, because a wrapper or a BPF program can turn TCP into
+    /// MPTCP, which ends a receive where the path changes.
+    fn trusted_if_plain(self) -> TcpStream {
+        self.source.trust_short_transfers(is_plain(self.source.get_ref()));
+        self
+    }
+
+    fn from_nonblocking(stream: net::TcpStream) -> io::Result<TcpStream> {
+        let stream = register(&LoopHandle::try_current()?, stream)?;
+        // A new connection usually has room to send, and may have data already. Assuming both saves
+        // a wait; if an assumption is wrong, the first attempt would block and clears it.
+        stream.source.assume_ready(Direction::Read);
+        stream.source.assume_ready(Direction::Write);
+        Ok(stream)
     }
 
     /// Makes a system call that never waits. Its error names `operation` and the connection.
@@ -449,13 +458,6 @@ fn register(handle: &LoopHandle, stream: net::TcpStream) -> io::Result<TcpStream
 }
 
 descriptor!(TcpStream, net::TcpStream);
-duplex!(
-    TcpStream,
-    pair: "# let listener = picot_net::TcpListener::bind(\"127.0.0.1:0\").await?;\n\
-           # let near = picot_net::TcpStream::connect(listener.local_addr()?).await?;\n\
-           # let (far, _) = listener.accept().await?;"
-);
-
 impl fmt::Debug for TcpStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("TcpStream").field(self.source.get_ref()).finish()

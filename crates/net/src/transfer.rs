@@ -21,6 +21,10 @@ pub(crate) use by_std::{receive, send, send_vectored};
 use crate::operation_error::About;
 use crate::report::connection_name;
 
+/// The number of slices that every system takes in one call. Of more slices, only the first may be
+/// used; then a short transfer does not prove that the socket has no more data, or no more room.
+pub const SLICES: usize = 16;
+
 /// Receives into several buffers.
 pub(crate) fn receive_vectored<S>(mut stream: &S, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize>
 where
@@ -84,7 +88,7 @@ mod by_rustix {
     #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
     const MOST: usize = 1024;
     #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
-    const MOST: usize = crate::duplex::SLICES;
+    const MOST: usize = super::SLICES;
 
     pub(crate) fn send_vectored(stream: &impl AsFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         // Empty slices at the front are skipped: sending `MOST` of them moves 0 bytes, which looks

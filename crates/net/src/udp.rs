@@ -72,55 +72,69 @@ impl UdpSocket {
         UdpOptions::new().bind(address).await
     }
 
-    /// Takes over a socket of std. It is put into non-blocking mode.
+    /// Sends a datagram, which may be empty, to `address`.
     ///
     /// # Errors
-    /// The operating system's error, with the address; and if this thread has no loop.
+    /// As for [`send`](UdpSocket::send); and if the socket is connected to another address.
     ///
-    /// ```
-    /// use picot_net::UdpSocket;
-    ///
-    /// picot_loop::run(async {
-    ///     let socket = UdpSocket::from_std(std::net::UdpSocket::bind("127.0.0.1:0")?)?;
-    ///     let address = socket.local_addr()?;
-    ///     assert_eq!(socket.into_std().local_addr()?, address);
-    ///     std::io::Result::Ok(())
-    /// })
-    /// .unwrap();
-    /// ```
-    pub fn from_std(socket: net::UdpSocket) -> io::Result<UdpSocket> {
-        let named = socket.local_addr();
-        let taken = UdpSocket::take_over(socket);
-        match named {
-            Ok(local) => taken.about(format_args!("take over the datagram socket at {local}")),
-            Err(_) => taken.about(format_args!("take over a datagram socket")),
-        }
-    }
-
-    /// [`from_std`](UdpSocket::from_std) with the bare error.
-    pub(crate) fn take_over(socket: net::UdpSocket) -> io::Result<UdpSocket> {
-        socket.set_nonblocking(true)?;
-        let peer = Cell::new(socket.peer_addr().ok());
-        let source = LoopHandle::try_current()?.register(socket)?;
-        source.assume_ready(Direction::Write);
-        Ok(UdpSocket { source, _count: CountWhenClosed, peer })
-    }
-
-    /// Returns the socket as one of std. It stays in non-blocking mode.
+    /// # If dropped
+    /// The datagram is not sent.
     ///
     /// ```
     /// use picot_net::UdpSocket;
     ///
     /// # picot_loop::run(async {
-    /// let socket = UdpSocket::bind("127.0.0.1:0").await?.into_std();
-    /// let error = socket.recv(&mut [0; 16]).unwrap_err();
-    /// assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock, "still in non-blocking mode");
+    /// let receiver = UdpSocket::bind("127.0.0.1:0").await?;
+    /// let sender = UdpSocket::bind("127.0.0.1:0").await?;
+    /// assert_eq!(sender.send_to(b"hello", receiver.local_addr()?).await?, 5);
     /// # std::io::Result::Ok(())
     /// # })
     /// # .unwrap();
     /// ```
-    pub fn into_std(self) -> net::UdpSocket {
-        self.source.into_inner()
+    #[doc(alias = "sendto")]
+    pub async fn send_to(&self, datagram: &[u8], address: SocketAddr) -> io::Result<usize> {
+        match self.peer.get() {
+            None => {
+                let sent = operate(&self.source, Direction::Write, |socket| socket.send_to(datagram, address)).await;
+                sent.about(format_args!("send a datagram to {address}"))
+            }
+            Some(peer) if peer == address => self.send(datagram).await,
+            Some(peer) => {
+                let text = format!(
+                    "the socket is connected to {peer} and cannot send to {address}; use one that is not connected"
+                );
+                call(|| Err(io::Error::new(io::ErrorKind::InvalidInput, text))).await
+            }
+        }
+    }
+
+    /// Receives a datagram, with the address of its sender. Bytes that do not fit into `buffer` are
+    /// lost.
+    ///
+    /// # Errors
+    /// As for [`recv`](UdpSocket::recv).
+    ///
+    /// # If dropped
+    /// No datagram is lost.
+    ///
+    /// ```
+    /// use picot_net::UdpSocket;
+    ///
+    /// # picot_loop::run(async {
+    /// let server = UdpSocket::bind("127.0.0.1:0").await?;
+    /// let client = UdpSocket::bind("127.0.0.1:0").await?;
+    /// client.send_to(b"ping", server.local_addr()?).await?;
+    /// let (_length, sender) = server.recv_from(&mut [0; 1500]).await?;
+    /// server.send_to(b"pong", sender).await?;
+    /// assert_eq!(client.recv(&mut [0; 1500]).await?, 4);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
+    #[doc(alias = "recvfrom")]
+    pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        let received = operate(&self.source, Direction::Read, |socket| socket.recv_from(buffer)).await;
+        received.map_err(|error| self.not_received(error))
     }
 
     /// Sets the peer. From now on only its datagrams are received, and [`send`](UdpSocket::send)
@@ -190,42 +204,6 @@ impl UdpSocket {
         })
     }
 
-    /// Sends a datagram, which may be empty, to `address`.
-    ///
-    /// # Errors
-    /// As for [`send`](UdpSocket::send); and if the socket is connected to another address.
-    ///
-    /// # If dropped
-    /// The datagram is not sent.
-    ///
-    /// ```
-    /// use picot_net::UdpSocket;
-    ///
-    /// # picot_loop::run(async {
-    /// let receiver = UdpSocket::bind("127.0.0.1:0").await?;
-    /// let sender = UdpSocket::bind("127.0.0.1:0").await?;
-    /// assert_eq!(sender.send_to(b"hello", receiver.local_addr()?).await?, 5);
-    /// # std::io::Result::Ok(())
-    /// # })
-    /// # .unwrap();
-    /// ```
-    #[doc(alias = "sendto")]
-    pub async fn send_to(&self, datagram: &[u8], address: SocketAddr) -> io::Result<usize> {
-        match self.peer.get() {
-            None => {
-                let sent = operate(&self.source, Direction::Write, |socket| socket.send_to(datagram, address)).await;
-                sent.about(format_args!("send a datagram to {address}"))
-            }
-            Some(peer) if peer == address => self.send(datagram).await,
-            Some(peer) => {
-                let text = format!(
-                    "the socket is connected to {peer} and cannot send to {address}; use one that is not connected"
-                );
-                call(|| Err(io::Error::new(io::ErrorKind::InvalidInput, text))).await
-            }
-        }
-    }
-
     /// Receives a datagram. Bytes that do not fit into `buffer` are lost.
     ///
     /// # Errors
@@ -254,35 +232,6 @@ impl UdpSocket {
         received.map_err(|error| self.not_received(error))
     }
 
-    /// Receives a datagram, with the address of its sender. Bytes that do not fit into `buffer` are
-    /// lost.
-    ///
-    /// # Errors
-    /// As for [`recv`](UdpSocket::recv).
-    ///
-    /// # If dropped
-    /// No datagram is lost.
-    ///
-    /// ```
-    /// use picot_net::UdpSocket;
-    ///
-    /// # picot_loop::run(async {
-    /// let server = UdpSocket::bind("127.0.0.1:0").await?;
-    /// let client = UdpSocket::bind("127.0.0.1:0").await?;
-    /// client.send_to(b"ping", server.local_addr()?).await?;
-    /// let (_length, sender) = server.recv_from(&mut [0; 1500]).await?;
-    /// server.send_to(b"pong", sender).await?;
-    /// assert_eq!(client.recv(&mut [0; 1500]).await?, 4);
-    /// # std::io::Result::Ok(())
-    /// # })
-    /// # .unwrap();
-    /// ```
-    #[doc(alias = "recvfrom")]
-    pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        let received = operate(&self.source, Direction::Read, |socket| socket.recv_from(buffer)).await;
-        received.map_err(|error| self.not_received(error))
-    }
-
     /// Receives a datagram, with the address of its sender, and leaves it to be received again.
     ///
     /// # Errors
@@ -307,16 +256,6 @@ impl UdpSocket {
     pub async fn peek_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         let received = operate(&self.source, Direction::Read, |socket| socket.peek_from(buffer)).await;
         received.map_err(|error| self.not_received(error))
-    }
-
-    /// Names both ends, because the error may be one that the network has sent back.
-    #[cold]
-    fn not_received(&self, error: io::Error) -> io::Error {
-        match (self.local_addr(), self.peer.get()) {
-            (Ok(local), Some(peer)) => error.about(format_args!("receive a datagram at {local} from {peer}")),
-            (Ok(local), None) => error.about(format_args!("receive a datagram at {local}")),
-            (Err(_), _) => error.about(format_args!("receive a datagram")),
-        }
     }
 
     /// The address of this end.
@@ -479,6 +418,67 @@ impl UdpSocket {
     #[doc(alias = "setsockopt")]
     pub fn socket(&self) -> SockRef<'_> {
         SockRef::from(self.source.get_ref())
+    }
+
+    /// Takes over a socket of std. It is put into non-blocking mode.
+    ///
+    /// # Errors
+    /// The operating system's error, with the address; and if this thread has no loop.
+    ///
+    /// ```
+    /// use picot_net::UdpSocket;
+    ///
+    /// picot_loop::run(async {
+    ///     let socket = UdpSocket::from_std(std::net::UdpSocket::bind("127.0.0.1:0")?)?;
+    ///     let address = socket.local_addr()?;
+    ///     assert_eq!(socket.into_std().local_addr()?, address);
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
+    pub fn from_std(socket: net::UdpSocket) -> io::Result<UdpSocket> {
+        let named = socket.local_addr();
+        let taken = UdpSocket::take_over(socket);
+        match named {
+            Ok(local) => taken.about(format_args!("take over the datagram socket at {local}")),
+            Err(_) => taken.about(format_args!("take over a datagram socket")),
+        }
+    }
+
+    /// Returns the socket as one of std. It stays in non-blocking mode.
+    ///
+    /// ```
+    /// use picot_net::UdpSocket;
+    ///
+    /// # picot_loop::run(async {
+    /// let socket = UdpSocket::bind("127.0.0.1:0").await?.into_std();
+    /// let error = socket.recv(&mut [0; 16]).unwrap_err();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock, "still in non-blocking mode");
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
+    pub fn into_std(self) -> net::UdpSocket {
+        self.source.into_inner()
+    }
+
+    /// [`from_std`](UdpSocket::from_std) with the bare error.
+    pub(crate) fn take_over(socket: net::UdpSocket) -> io::Result<UdpSocket> {
+        socket.set_nonblocking(true)?;
+        let peer = Cell::new(socket.peer_addr().ok());
+        let source = LoopHandle::try_current()?.register(socket)?;
+        source.assume_ready(Direction::Write);
+        Ok(UdpSocket { source, _count: CountWhenClosed, peer })
+    }
+
+    /// Names both ends, because the error may be one that the network has sent back.
+    #[cold]
+    fn not_received(&self, error: io::Error) -> io::Error {
+        match (self.local_addr(), self.peer.get()) {
+            (Ok(local), Some(peer)) => error.about(format_args!("receive a datagram at {local} from {peer}")),
+            (Ok(local), None) => error.about(format_args!("receive a datagram at {local}")),
+            (Err(_), _) => error.about(format_args!("receive a datagram")),
+        }
     }
 }
 

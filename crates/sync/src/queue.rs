@@ -245,8 +245,8 @@ impl<T, O: Order<T>> Queue<T, O> {
             self.removed();
             self.unfinished.done(1);
         });
-        // A comparison of items is user code, which runs while the items are borrowed: it must not use
-        // this queue.
+        // A comparison of items is user code, which runs while the items are borrowed: it must not
+        // use this queue.
         let item = self.items.borrow_mut().pop();
         std::mem::forget(on_panic);
         if item.is_some() {

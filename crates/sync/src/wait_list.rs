@@ -322,7 +322,8 @@ impl WaitList {
         mut at_once: impl FnMut() -> Option<usize>,
         entered: impl FnOnce(),
     ) -> Poll<usize> {
-        // Without budget the waiter still joins the line, so that its turn does not depend on the step.
+        // Without budget the waiter still joins the line, so that its turn does not depend on the
+        // step.
         let may_complete = budget::poll_left(cx).is_ready();
         if may_complete {
             if let Some(given) = at_once() {
@@ -408,7 +409,8 @@ impl WaitList {
         let running = arena.release(waiter.key);
         drop(arena);
         waiter.key = NONE;
-        // Dropped after the borrow: it may be the last reference to task-locals, which are user values.
+        // Dropped after the borrow: it may be the last reference to task-locals, which are user
+        // values.
         drop(running);
         budget::spend();
         Poll::Ready(amount)
@@ -460,8 +462,8 @@ impl WaitList {
         let mut wakers = Vec::with_capacity(self.len());
         if !self.is_empty() {
             let mut arena = self.arena();
-            // The whole line is taken at once, so a wait that begins while the caller wakes these joins
-            // a new line.
+            // The whole line is taken at once, so a wait that begins while the caller wakes these
+            // joins a new line.
             let mut at = self.head.replace(NONE);
             self.tail.set(NONE);
             self.len.set(0);

@@ -23,10 +23,10 @@ use super::flags::Flags;
 use super::outgoing::{Outgoing, PIECE};
 use super::receive::{Callbacks, Reading, Received};
 use super::transport::Transport;
+use crate::condition::Condition;
 use crate::duplex::unless_ended;
 use crate::freed::CountWhenClosed;
 use crate::report::{connection_name, report_as};
-use crate::signal::Condition;
 use crate::stream::TcpStream;
 use crate::transfer::{receive, send, send_vectored};
 #[cfg(unix)]
@@ -406,7 +406,7 @@ impl Connection {
         self.contain(|| drop(callbacks));
     }
 
-    /// The signal that is notified when the connection has ended.
+    /// The condition that is notified when the connection has ended.
     pub(super) fn ending(&self) -> Rc<Condition> {
         self.change_extra(|extra| extra.ending.get_or_insert_default().clone())
     }

@@ -24,8 +24,8 @@ use super::slots::Slots;
 use super::transport::Transport;
 use super::{BufferedProtocol, Protocol};
 use crate::address::Address;
+use crate::condition::Condition;
 use crate::open::open_loop;
-use crate::signal::Condition;
 use crate::stream::TcpStream;
 #[cfg(unix)]
 use crate::unix::UnixStream;
@@ -451,7 +451,7 @@ impl Connections {
         transport
     }
 
-    /// The signal that is notified whenever a connection has ended.
+    /// The condition that is notified whenever a connection has ended.
     pub(crate) fn changed(&self) -> Rc<Condition> {
         self.handle.0.changed.clone()
     }

@@ -20,11 +20,11 @@ use picot_context::{Cause, Payload, Place, budget, catch, contain};
 use picot_loop::{Closed, LoopHandle, Task};
 use slab::Slab;
 
+use crate::condition::Condition;
 use crate::limit::within;
 use crate::operation_error::About;
 use crate::protocol::Connections;
 use crate::report::report;
-use crate::signal::Condition;
 
 pub use builder::ServerBuilder;
 pub use listen::Listener;

@@ -131,52 +131,62 @@ impl UnixDatagram {
         Ok((UnixDatagram::take_over(one)?, UnixDatagram::take_over(two)?))
     }
 
-    /// Takes over a socket of std, and puts it into non-blocking mode. Dropping it does not remove
-    /// its path.
+    /// Sends a datagram to the socket at `path`. Waits until that socket has room for it.
+    ///
+    /// The kernel reports that room only to a sender that is [connected](UnixDatagram::connect).
+    /// Other senders try again after 1 to 50 ms.
     ///
     /// # Errors
-    /// The operating system's error, with the path; and if this thread has no loop.
+    /// The operating system's error, with the path.
+    ///
+    /// # If dropped
+    /// The datagram is not sent.
     ///
     /// ```
     /// use picot_net::UnixDatagram;
     ///
     /// # picot_loop::run(async {
-    /// let (one, two) = std::os::unix::net::UnixDatagram::pair()?;
-    /// let (one, two) = (UnixDatagram::from_std(one)?, UnixDatagram::from_std(two)?);
+    /// let path = std::env::temp_dir().join(format!("datagram-send-to-{}", std::process::id()));
+    /// let (server, client) = (UnixDatagram::bind(&path)?, UnixDatagram::unbound()?);
+    /// client.send_to(b"hello", &path).await?;
+    /// assert_eq!(server.recv(&mut [0; 16]).await?, 5);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
+    pub async fn send_to(&self, datagram: &[u8], path: impl AsRef<Path>) -> io::Result<usize> {
+        let path = path.as_ref();
+        let sent = match path::address(path) {
+            Ok(address) => self.send_to_address(datagram, &address).await,
+            Err(error) => Err(error),
+        };
+        sent.about(format_args!("send a datagram to {}", Shown(path)))
+    }
+
+    /// Receives a datagram, with the address of its sender. Bytes that do not fit into `buffer` are
+    /// lost.
+    ///
+    /// # Errors
+    /// The operating system's error, with the path.
+    ///
+    /// # If dropped
+    /// No datagram is lost.
+    ///
+    /// ```
+    /// use picot_net::UnixDatagram;
+    ///
+    /// # picot_loop::run(async {
+    /// let (one, two) = UnixDatagram::pair()?;
     /// one.send(b"hello").await?;
-    /// assert_eq!(two.recv(&mut [0; 16]).await?, 5);
+    /// let (length, sender) = two.recv_from(&mut [0; 64]).await?;
+    /// assert!(length == 5 && sender.is_unnamed());
     /// # std::io::Result::Ok(())
     /// # })
     /// # .unwrap();
     /// ```
-    pub fn from_std(socket: net::UnixDatagram) -> io::Result<UnixDatagram> {
-        let name = socket_name(&SockRef::from(&socket));
-        UnixDatagram::take_over(socket).about(format_args!("take over the {name}"))
-    }
-
-    fn take_over(socket: net::UnixDatagram) -> io::Result<UnixDatagram> {
-        register(&LoopHandle::try_current()?, socket, None)
-    }
-
-    /// Returns the socket as one of std. It stays in non-blocking mode, and its path is not removed
-    /// any more.
-    ///
-    /// ```
-    /// use picot_net::UnixDatagram;
-    ///
-    /// # picot_loop::run(async {
-    /// let (one, _two) = UnixDatagram::pair()?;
-    /// let error = one.into_std().recv(&mut [0; 16]).unwrap_err();
-    /// assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock, "still in non-blocking mode");
-    /// # std::io::Result::Ok(())
-    /// # })
-    /// # .unwrap();
-    /// ```
-    pub fn into_std(self) -> net::UnixDatagram {
-        if let Some(path) = self.path {
-            path.leave();
-        }
-        self.source.into_inner()
+    pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        let received = operate(&self.source, Direction::Read, |socket| socket.recv_from(buffer)).await;
+        received.map_err(|error| self.not_received(error))
     }
 
     /// Sets the peer, to which [`send`](UnixDatagram::send) sends.
@@ -228,74 +238,6 @@ impl UnixDatagram {
         sent.map_err(|error| self.not_sent(error))
     }
 
-    /// Names the peer, or this end if there is no peer.
-    #[cold]
-    fn not_sent(&self, error: io::Error) -> io::Error {
-        match self.socket().peer_addr().ok().as_ref().and_then(unix_name) {
-            Some(peer) => error.about(format_args!("send a datagram to {peer}")),
-            None => error.about(format_args!("send a datagram from the {}", socket_name(&self.socket()))),
-        }
-    }
-
-    #[cold]
-    fn not_received(&self, error: io::Error) -> io::Error {
-        error.about(format_args!("receive a datagram at the {}", socket_name(&self.socket())))
-    }
-
-    /// Sends a datagram to the socket at `path`. Waits until that socket has room for it.
-    ///
-    /// The kernel reports that room only to a sender that is [connected](UnixDatagram::connect).
-    /// Other senders try again after 1 to 50 ms.
-    ///
-    /// # Errors
-    /// The operating system's error, with the path.
-    ///
-    /// # If dropped
-    /// The datagram is not sent.
-    ///
-    /// ```
-    /// use picot_net::UnixDatagram;
-    ///
-    /// # picot_loop::run(async {
-    /// let path = std::env::temp_dir().join(format!("datagram-send-to-{}", std::process::id()));
-    /// let (server, client) = (UnixDatagram::bind(&path)?, UnixDatagram::unbound()?);
-    /// client.send_to(b"hello", &path).await?;
-    /// assert_eq!(server.recv(&mut [0; 16]).await?, 5);
-    /// # std::io::Result::Ok(())
-    /// # })
-    /// # .unwrap();
-    /// ```
-    pub async fn send_to(&self, datagram: &[u8], path: impl AsRef<Path>) -> io::Result<usize> {
-        let path = path.as_ref();
-        let sent = match path::address(path) {
-            Ok(address) => self.send_to_address(datagram, &address).await,
-            Err(error) => Err(error),
-        };
-        sent.about(format_args!("send a datagram to {}", Shown(path)))
-    }
-
-    async fn send_to_address(&self, datagram: &[u8], address: &SockAddr) -> io::Result<usize> {
-        let mut rest = Duration::ZERO;
-        poll_fn(budget::poll_left).await;
-        loop {
-            match self.source.try_io(Direction::Write, |socket| SockRef::from(socket).send_to(datagram, address)) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                result => {
-                    budget::spend_call();
-                    return result;
-                }
-            }
-            self.source.writable().await?;
-            // This socket is writable, so it is the peer that has no room. No event reports that it
-            // has; hence the pause.
-            if !rest.is_zero() {
-                sleep(rest).await;
-            }
-            rest = (2 * rest).clamp(REST, REST_MAX);
-        }
-    }
-
     /// Receives a datagram. Bytes that do not fit into `buffer` are lost.
     ///
     /// # Errors
@@ -319,32 +261,6 @@ impl UnixDatagram {
     /// ```
     pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let received = operate(&self.source, Direction::Read, |socket| socket.recv(buffer)).await;
-        received.map_err(|error| self.not_received(error))
-    }
-
-    /// Receives a datagram, with the address of its sender. Bytes that do not fit into `buffer` are
-    /// lost.
-    ///
-    /// # Errors
-    /// The operating system's error, with the path.
-    ///
-    /// # If dropped
-    /// No datagram is lost.
-    ///
-    /// ```
-    /// use picot_net::UnixDatagram;
-    ///
-    /// # picot_loop::run(async {
-    /// let (one, two) = UnixDatagram::pair()?;
-    /// one.send(b"hello").await?;
-    /// let (length, sender) = two.recv_from(&mut [0; 64]).await?;
-    /// assert!(length == 5 && sender.is_unnamed());
-    /// # std::io::Result::Ok(())
-    /// # })
-    /// # .unwrap();
-    /// ```
-    pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        let received = operate(&self.source, Direction::Read, |socket| socket.recv_from(buffer)).await;
         received.map_err(|error| self.not_received(error))
     }
 
@@ -385,6 +301,90 @@ impl UnixDatagram {
     #[doc(alias = "setsockopt")]
     pub fn socket(&self) -> SockRef<'_> {
         SockRef::from(self.source.get_ref())
+    }
+
+    /// Takes over a socket of std, and puts it into non-blocking mode. Dropping it does not remove
+    /// its path.
+    ///
+    /// # Errors
+    /// The operating system's error, with the path; and if this thread has no loop.
+    ///
+    /// ```
+    /// use picot_net::UnixDatagram;
+    ///
+    /// # picot_loop::run(async {
+    /// let (one, two) = std::os::unix::net::UnixDatagram::pair()?;
+    /// let (one, two) = (UnixDatagram::from_std(one)?, UnixDatagram::from_std(two)?);
+    /// one.send(b"hello").await?;
+    /// assert_eq!(two.recv(&mut [0; 16]).await?, 5);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
+    pub fn from_std(socket: net::UnixDatagram) -> io::Result<UnixDatagram> {
+        let name = socket_name(&SockRef::from(&socket));
+        UnixDatagram::take_over(socket).about(format_args!("take over the {name}"))
+    }
+
+    /// Returns the socket as one of std. It stays in non-blocking mode, and its path is not removed
+    /// any more.
+    ///
+    /// ```
+    /// use picot_net::UnixDatagram;
+    ///
+    /// # picot_loop::run(async {
+    /// let (one, _two) = UnixDatagram::pair()?;
+    /// let error = one.into_std().recv(&mut [0; 16]).unwrap_err();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock, "still in non-blocking mode");
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
+    pub fn into_std(self) -> net::UnixDatagram {
+        if let Some(path) = self.path {
+            path.leave();
+        }
+        self.source.into_inner()
+    }
+
+    fn take_over(socket: net::UnixDatagram) -> io::Result<UnixDatagram> {
+        register(&LoopHandle::try_current()?, socket, None)
+    }
+
+    /// Names the peer, or this end if there is no peer.
+    #[cold]
+    fn not_sent(&self, error: io::Error) -> io::Error {
+        match self.socket().peer_addr().ok().as_ref().and_then(unix_name) {
+            Some(peer) => error.about(format_args!("send a datagram to {peer}")),
+            None => error.about(format_args!("send a datagram from the {}", socket_name(&self.socket()))),
+        }
+    }
+
+    #[cold]
+    fn not_received(&self, error: io::Error) -> io::Error {
+        error.about(format_args!("receive a datagram at the {}", socket_name(&self.socket())))
+    }
+
+    async fn send_to_address(&self, datagram: &[u8], address: &SockAddr) -> io::Result<usize> {
+        let mut rest = Duration::ZERO;
+        poll_fn(budget::poll_left).await;
+        loop {
+            match self.source.try_io(Direction::Write, |socket| SockRef::from(socket).send_to(datagram, address)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                result => {
+                    budget::spend_call();
+                    return result;
+                }
+            }
+            self.source.writable().await?;
+            // This socket is writable, so it is the peer that has no room. No event reports that it
+            // has; hence the pause.
+            if !rest.is_zero() {
+                sleep(rest).await;
+            }
+            rest = (2 * rest).clamp(REST, REST_MAX);
+        }
     }
 }
 

@@ -88,6 +88,80 @@ impl UnixListener {
         bind(path).about(format_args!("listen at {}", Shown(path)))
     }
 
+    /// Accepts the next connection, with the address of its peer, which rarely has one. Any number
+    /// of tasks may accept; each connection goes to one of them. A connection that its peer has
+    /// given up meanwhile is passed over.
+    ///
+    /// # Errors
+    /// The operating system's error, with the listener's path. After an error the listener rests
+    /// for at most 100 ms, as [`TcpListener::accept`](crate::TcpListener::accept) explains.
+    ///
+    /// # If dropped
+    /// No connection is lost: one that was not accepted waits for the next call.
+    ///
+    /// ```
+    /// use picot_net::{UnixListener, UnixStream};
+    ///
+    /// # picot_loop::run(async {
+    /// let path = std::env::temp_dir().join(format!("listener-accept-{}", std::process::id()));
+    /// let listener = UnixListener::bind(&path)?;
+    /// let client = UnixStream::connect(&path).await?;
+    /// let (stream, _peer) = listener.accept().await?;
+    /// stream.write_all(b"hello").await?;
+    /// assert_eq!(client.read(&mut [0; 16]).await?, 5);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
+    pub async fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
+        let finish = |(stream, peer)| Ok((UnixStream::take_over(stream)?, peer));
+        let accepted = self.rest.accept(&self.source, |listener| listener.accept().and_then(finish)).await;
+        match accepted {
+            Ok(accepted) => Ok(accepted),
+            Err(error) => Err(self.cannot_accept(error)),
+        }
+    }
+
+    /// The connections, one after the other, as a [`Stream`](futures_core::Stream).
+    ///
+    /// ```
+    /// use futures_lite::StreamExt;
+    /// use picot_net::{UnixListener, UnixStream};
+    ///
+    /// # picot_loop::run(async {
+    /// let path = std::env::temp_dir().join(format!("listener-incoming-{}", std::process::id()));
+    /// let listener = UnixListener::bind(&path)?;
+    /// let _clients = (UnixStream::connect(&path).await?, UnixStream::connect(&path).await?);
+    /// let streams: Vec<UnixStream> = listener.incoming().take(2).try_collect().await?;
+    /// assert_eq!(streams.len(), 2);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
+    pub fn incoming(&self) -> Incoming<'_, UnixStream> {
+        Incoming::new(async || Ok(self.accept().await?.0))
+    }
+
+    /// The address at which it listens.
+    ///
+    /// # Errors
+    /// The operating system's error.
+    ///
+    /// ```
+    /// use picot_net::UnixListener;
+    ///
+    /// # picot_loop::run(async {
+    /// let path = std::env::temp_dir().join(format!("picot-listener-addr-{}", std::process::id()));
+    /// let listener = UnixListener::bind(&path)?;
+    /// assert_eq!(listener.local_addr()?.as_pathname(), Some(&*path));
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.source.get_ref().local_addr()
+    }
+
     /// Takes over a listener of std and puts it into non-blocking mode. Its path is not removed at
     /// the end.
     ///
@@ -142,40 +216,6 @@ impl UnixListener {
         self.source.into_inner()
     }
 
-    /// Accepts the next connection, with the address of its peer, which rarely has one. Any number
-    /// of tasks may accept; each connection goes to one of them. A connection that its peer has
-    /// given up meanwhile is passed over.
-    ///
-    /// # Errors
-    /// The operating system's error, with the listener's path. After an error the listener rests
-    /// for at most 100 ms, as [`TcpListener::accept`](crate::TcpListener::accept) explains.
-    ///
-    /// # If dropped
-    /// No connection is lost: one that was not accepted waits for the next call.
-    ///
-    /// ```
-    /// use picot_net::{UnixListener, UnixStream};
-    ///
-    /// # picot_loop::run(async {
-    /// let path = std::env::temp_dir().join(format!("listener-accept-{}", std::process::id()));
-    /// let listener = UnixListener::bind(&path)?;
-    /// let client = UnixStream::connect(&path).await?;
-    /// let (stream, _peer) = listener.accept().await?;
-    /// stream.write_all(b"hello").await?;
-    /// assert_eq!(client.read(&mut [0; 16]).await?, 5);
-    /// # std::io::Result::Ok(())
-    /// # })
-    /// # .unwrap();
-    /// ```
-    pub async fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
-        let finish = |(stream, peer)| Ok((UnixStream::take_over(stream)?, peer));
-        let accepted = self.rest.accept(&self.source, |listener| listener.accept().and_then(finish)).await;
-        match accepted {
-            Ok(accepted) => Ok(accepted),
-            Err(error) => Err(self.cannot_accept(error)),
-        }
-    }
-
     pub(crate) fn rest(&self) -> &Rest {
         &self.rest
     }
@@ -186,46 +226,6 @@ impl UnixListener {
             Some(name) => error.about(format_args!("accept a connection at {name}")),
             None => error.about(format_args!("accept a connection")),
         }
-    }
-
-    /// The connections, one after the other, as a [`Stream`](futures_core::Stream).
-    ///
-    /// ```
-    /// use futures_lite::StreamExt;
-    /// use picot_net::{UnixListener, UnixStream};
-    ///
-    /// # picot_loop::run(async {
-    /// let path = std::env::temp_dir().join(format!("listener-incoming-{}", std::process::id()));
-    /// let listener = UnixListener::bind(&path)?;
-    /// let _clients = (UnixStream::connect(&path).await?, UnixStream::connect(&path).await?);
-    /// let streams: Vec<UnixStream> = listener.incoming().take(2).try_collect().await?;
-    /// assert_eq!(streams.len(), 2);
-    /// # std::io::Result::Ok(())
-    /// # })
-    /// # .unwrap();
-    /// ```
-    pub fn incoming(&self) -> Incoming<'_, UnixStream> {
-        Incoming::new(async || Ok(self.accept().await?.0))
-    }
-
-    /// The address at which it listens.
-    ///
-    /// # Errors
-    /// The operating system's error.
-    ///
-    /// ```
-    /// use picot_net::UnixListener;
-    ///
-    /// # picot_loop::run(async {
-    /// let path = std::env::temp_dir().join(format!("picot-listener-addr-{}", std::process::id()));
-    /// let listener = UnixListener::bind(&path)?;
-    /// assert_eq!(listener.local_addr()?.as_pathname(), Some(&*path));
-    /// # std::io::Result::Ok(())
-    /// # })
-    /// # .unwrap();
-    /// ```
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.source.get_ref().local_addr()
     }
 }
 

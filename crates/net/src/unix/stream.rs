@@ -84,35 +84,6 @@ impl UnixStream {
         UnixStream::connect_to(path).await.about(format_args!("connect to {}", Shown(path)))
     }
 
-    async fn connect_to(path: &Path) -> io::Result<UnixStream> {
-        poll_fn(budget::poll_left).await;
-        let (handle, socket, mut rest) = (open_loop()?, socket()?, REST);
-        let is_connected = loop {
-            budget::spend_call();
-            match socket.connect(&path::address(path)?) {
-                Ok(()) => break true,
-                // Linux connects at once or fails. Other systems may connect in the background.
-                Err(error) if error.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => break false,
-                // The listener's backlog is full, and Linux does not report when it has room.
-                // Boxed, because few attempts sleep, and the sleep would enlarge the future of
-                // each.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Box::pin(sleep(rest)).await,
-                Err(error) => return Err(error),
-            }
-            rest = (2 * rest).min(REST_MAX);
-        };
-        let stream = net::UnixStream::from(OwnedFd::from(socket));
-        if is_connected {
-            return UnixStream::take_over(stream);
-        }
-        let stream = UnixStream { source: Rc::new(handle.register(stream)?), _count: CountWhenClosed };
-        stream.source.writable().await?;
-        match stream.source.get_ref().take_error()? {
-            Some(error) => Err(error),
-            None => Ok(stream),
-        }
-    }
-
     /// Makes two streams that are connected to each other.
     ///
     /// # Errors
@@ -134,57 +105,54 @@ impl UnixStream {
         let (one, two) = net::UnixStream::pair()?;
         Ok((UnixStream::take_over(one)?, UnixStream::take_over(two)?))
     }
+}
 
-    /// Takes over a connection of std. It is put into non-blocking mode.
-    ///
-    /// # Errors
-    /// The operating system's error, with the name of the connection; and if this thread has no
-    /// loop.
-    ///
-    /// ```
-    /// use picot_net::UnixStream;
-    ///
-    /// picot_loop::run(async {
-    ///     let (one, two) = std::os::unix::net::UnixStream::pair()?;
-    ///     let (one, two) = (UnixStream::from_std(one)?, UnixStream::from_std(two)?);
-    ///     one.write_all(b"x").await?;
-    ///     assert_eq!(two.read(&mut [0; 8]).await?, 1);
-    ///     let _one: std::os::unix::net::UnixStream = one.into_std();
-    ///     std::io::Result::Ok(())
-    /// })
-    /// .unwrap();
-    /// ```
-    pub fn from_std(stream: net::UnixStream) -> io::Result<UnixStream> {
-        let name = connection_name(&SockRef::from(&stream));
-        UnixStream::take_over(stream).about(format_args!("take over the {name}"))
-    }
+duplex!(UnixStream, pair: "# let (near, far) = picot_net::UnixStream::pair()?;");
 
-    /// [`from_std`](UnixStream::from_std) with the bare error.
-    pub(crate) fn take_over(stream: net::UnixStream) -> io::Result<UnixStream> {
-        stream.set_nonblocking(true)?;
-        let source = LoopHandle::try_current()?.register(stream)?;
-        // A new connection usually has room to send, and may have data already. Assuming both saves
-        // a wait; if an assumption is wrong, the first attempt would block and clears it.
-        source.assume_ready(Direction::Read);
-        source.assume_ready(Direction::Write);
-        Ok(UnixStream { source: Rc::new(source), _count: CountWhenClosed })
-    }
-
-    /// Returns the connection as one of std. It stays in non-blocking mode.
+impl UnixStream {
+    /// Splits the stream into two halves, for two owners, such as two tasks; an example is at
+    /// [`ReadHalf`]. Within one function, use `&stream` to read and write instead, which costs
+    /// nothing.
     ///
     /// ```
     /// use picot_net::UnixStream;
     ///
     /// # picot_loop::run(async {
-    /// let (one, _two) = UnixStream::pair()?;
-    /// let stream: std::os::unix::net::UnixStream = one.into_std();
-    /// stream.set_nonblocking(false)?; // for blocking code
+    /// let (one, two) = UnixStream::pair()?;
+    /// let (mut read, mut write) = one.split();
+    /// let writer = picot_loop::spawn(async move { write.write_all(b"ping").await });
+    /// two.write_all(b"pong").await?;
+    /// assert_eq!(read.read(&mut [0; 16]).await?, 4);
+    /// writer.await.unwrap()?;
     /// # std::io::Result::Ok(())
     /// # })
     /// # .unwrap();
     /// ```
-    pub fn into_std(self) -> net::UnixStream {
-        self.into_source().into_inner()
+    pub fn split(self) -> (ReadHalf<UnixStream>, WriteHalf<UnixStream>) {
+        split(self)
+    }
+
+    /// Ends one or both directions. After the end of the writing direction, the peer reads an end
+    /// of stream; `close` of `AsyncWrite` does the same.
+    ///
+    /// # Errors
+    /// The operating system's error. A connection that has ended already is no error.
+    ///
+    /// ```
+    /// use std::net::Shutdown;
+    /// use picot_net::UnixStream;
+    ///
+    /// # picot_loop::run(async {
+    /// let (one, two) = UnixStream::pair()?;
+    /// one.shutdown(Shutdown::Write)?;
+    /// assert_eq!(two.read(&mut [0; 16]).await?, 0, "the end of the stream");
+    /// two.write_all(b"the other direction is still open").await?;
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        Duplex::shutdown(self, how)
     }
 
     /// The address of the peer. It is unnamed unless the peer is bound to a path.
@@ -247,49 +215,85 @@ impl UnixStream {
         SockRef::from(self.source.get_ref())
     }
 
-    /// Ends one or both directions. After the end of the writing direction, the peer reads an end
-    /// of stream; `close` of `AsyncWrite` does the same.
+    /// Takes over a connection of std. It is put into non-blocking mode.
     ///
     /// # Errors
-    /// The operating system's error. A connection that has ended already is no error.
+    /// The operating system's error, with the name of the connection; and if this thread has no
+    /// loop.
     ///
     /// ```
-    /// use std::net::Shutdown;
     /// use picot_net::UnixStream;
     ///
-    /// # picot_loop::run(async {
-    /// let (one, two) = UnixStream::pair()?;
-    /// one.shutdown(Shutdown::Write)?;
-    /// assert_eq!(two.read(&mut [0; 16]).await?, 0, "the end of the stream");
-    /// two.write_all(b"the other direction is still open").await?;
-    /// # std::io::Result::Ok(())
-    /// # })
-    /// # .unwrap();
+    /// picot_loop::run(async {
+    ///     let (one, two) = std::os::unix::net::UnixStream::pair()?;
+    ///     let (one, two) = (UnixStream::from_std(one)?, UnixStream::from_std(two)?);
+    ///     one.write_all(b"x").await?;
+    ///     assert_eq!(two.read(&mut [0; 8]).await?, 1);
+    ///     let _one: std::os::unix::net::UnixStream = one.into_std();
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
     /// ```
-    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        Duplex::shutdown(self, how)
+    pub fn from_std(stream: net::UnixStream) -> io::Result<UnixStream> {
+        let name = connection_name(&SockRef::from(&stream));
+        UnixStream::take_over(stream).about(format_args!("take over the {name}"))
     }
 
-    /// Splits the stream into two halves, for two owners, such as two tasks; an example is at
-    /// [`ReadHalf`]. Within one function, use `&stream` to read and write instead, which costs
-    /// nothing.
+    /// Returns the connection as one of std. It stays in non-blocking mode.
     ///
     /// ```
     /// use picot_net::UnixStream;
     ///
     /// # picot_loop::run(async {
-    /// let (one, two) = UnixStream::pair()?;
-    /// let (mut read, mut write) = one.split();
-    /// let writer = picot_loop::spawn(async move { write.write_all(b"ping").await });
-    /// two.write_all(b"pong").await?;
-    /// assert_eq!(read.read(&mut [0; 16]).await?, 4);
-    /// writer.await.unwrap()?;
+    /// let (one, _two) = UnixStream::pair()?;
+    /// let stream: std::os::unix::net::UnixStream = one.into_std();
+    /// stream.set_nonblocking(false)?; // for blocking code
     /// # std::io::Result::Ok(())
     /// # })
     /// # .unwrap();
     /// ```
-    pub fn split(self) -> (ReadHalf<UnixStream>, WriteHalf<UnixStream>) {
-        split(self)
+    pub fn into_std(self) -> net::UnixStream {
+        self.into_source().into_inner()
+    }
+
+    async fn connect_to(path: &Path) -> io::Result<UnixStream> {
+        poll_fn(budget::poll_left).await;
+        let (handle, socket, mut rest) = (open_loop()?, socket()?, REST);
+        let is_connected = loop {
+            budget::spend_call();
+            match socket.connect(&path::address(path)?) {
+                Ok(()) => break true,
+                // Linux connects at once or fails. Other systems may connect in the background.
+                Err(error) if error.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => break false,
+                // The listener's backlog is full, and Linux does not report when it has room.
+                // Boxed, because few attempts sleep, and the sleep would enlarge the future of
+                // each.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Box::pin(sleep(rest)).await,
+                Err(error) => return Err(error),
+            }
+            rest = (2 * rest).min(REST_MAX);
+        };
+        let stream = net::UnixStream::from(OwnedFd::from(socket));
+        if is_connected {
+            return UnixStream::take_over(stream);
+        }
+        let stream = UnixStream { source: Rc::new(handle.register(stream)?), _count: CountWhenClosed };
+        stream.source.writable().await?;
+        match stream.source.get_ref().take_error()? {
+            Some(error) => Err(error),
+            None => Ok(stream),
+        }
+    }
+
+    /// [`from_std`](UnixStream::from_std) with the bare error.
+    pub(crate) fn take_over(stream: net::UnixStream) -> io::Result<UnixStream> {
+        stream.set_nonblocking(true)?;
+        let source = LoopHandle::try_current()?.register(stream)?;
+        // A new connection usually has room to send, and may have data already. Assuming both saves
+        // a wait; if an assumption is wrong, the first attempt would block and clears it.
+        source.assume_ready(Direction::Read);
+        source.assume_ready(Direction::Write);
+        Ok(UnixStream { source: Rc::new(source), _count: CountWhenClosed })
     }
 
     /// The source, for another owner.
@@ -310,8 +314,6 @@ fn socket() -> io::Result<Socket> {
 }
 
 descriptor!(UnixStream, net::UnixStream);
-duplex!(UnixStream, pair: "# let (near, far) = picot_net::UnixStream::pair()?;");
-
 impl fmt::Debug for UnixStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("UnixStream").field(self.source.get_ref()).finish()

@@ -400,7 +400,7 @@ fn datagrams_arrive_whole_and_in_order() {
         assert_eq!(server.recv(&mut buffer).await?, 5);
         drop(server);
         assert!(!path.0.exists());
-        assert!(client.send(b"to nobody").await.is_err());
+        assert!(client.send(b"to no socket").await.is_err());
         Ok(())
     });
 }

@@ -20,7 +20,7 @@ fn circle(host: &ManualHost) -> (String, Vec<LockWait>) {
 }
 
 fn names(circle: &[LockWait]) -> Vec<&str> {
-    circle.iter().map(|wait| wait.task.as_ref().and_then(|task| task.given_name()).unwrap_or("nobody")).collect()
+    circle.iter().map(|wait| wait.task.as_ref().and_then(|task| task.given_name()).unwrap_or("no task")).collect()
 }
 
 #[test]
@@ -281,6 +281,6 @@ fn without_a_known_running_task_tasks_are_identified_by_their_wakers() {
     assert!(host.take_reports().is_empty());
     assert!(b.poll().is_pending());
     let (text, circle) = circle(&host);
-    assert_eq!(names(&circle), ["nobody", "nobody"]);
+    assert_eq!(names(&circle), ["no task", "no task"]);
     assert!(text.contains("a task waits at "), "{text}");
 }

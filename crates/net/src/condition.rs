@@ -23,8 +23,8 @@ pub struct Condition {
 
 /// Waits for a condition. Made by [`Condition::until`].
 struct Until<'a, C> {
-    signal: &'a Condition,
-    condition: C,
+    condition: &'a Condition,
+    holds: C,
     /// The round in which the wait was added to the waiters, and its key there.
     entry: Option<(u64, usize)>,
 }
@@ -32,7 +32,7 @@ struct Until<'a, C> {
 impl Condition {
     /// Waits until `condition` holds.
     pub fn until(&self, condition: impl Fn() -> bool + Unpin) -> impl Future<Output = ()> + Unpin {
-        Until { signal: self, condition, entry: None }
+        Until { condition: self, holds: condition, entry: None }
     }
 
     /// Wakes all waiters, which check their conditions again.
@@ -55,17 +55,17 @@ impl<C: Fn() -> bool + Unpin> Future for Until<'_, C> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        if (this.condition)() {
+        if (this.holds)() {
             return poll_nothing(cx, ());
         }
         // Cloned before the borrow, and the old waker dropped after it: both run foreign code. The
         // clone may fulfil the condition before this waiter is in the list, so it is checked again.
         let waker = cx.waker().clone();
-        if (this.condition)() {
+        if (this.holds)() {
             return poll_nothing(cx, ());
         }
-        let round = this.signal.round.get();
-        let mut waiters = this.signal.waiters.borrow_mut();
+        let round = this.condition.round.get();
+        let mut waiters = this.condition.waiters.borrow_mut();
         let old = match this.entry {
             Some((known, key)) if known == round => Some(mem::replace(&mut waiters[key], waker)),
             _ => {
@@ -81,8 +81,8 @@ impl<C: Fn() -> bool + Unpin> Future for Until<'_, C> {
 
 impl<C> Drop for Until<'_, C> {
     fn drop(&mut self) {
-        if let Some((_, key)) = self.entry.filter(|(round, _)| *round == self.signal.round.get()) {
-            let waker = self.signal.waiters.borrow_mut().remove(key);
+        if let Some((_, key)) = self.entry.filter(|(round, _)| *round == self.condition.round.get()) {
+            let waker = self.condition.waiters.borrow_mut().remove(key);
             drop(waker);
         }
     }
@@ -98,16 +98,16 @@ mod tests {
 
     #[test]
     fn a_waker_that_panics_is_reported_and_the_others_are_woken() {
-        let (signal, count, told) = (Condition::default(), WakeCount::default(), Rc::new(RefCell::new(Vec::new())));
+        let (condition, count, told) = (Condition::default(), WakeCount::default(), Rc::new(RefCell::new(Vec::new())));
         picot_loop::run(async {
             let notes = told.clone();
             picot_loop::LoopHandle::current().set_error_hook(move |report| notes.borrow_mut().push(report.to_string()));
-            let mut waits: Vec<_> = (0..3).map(|_| signal.until(|| false)).collect();
+            let mut waits: Vec<_> = (0..3).map(|_| condition.until(|| false)).collect();
             let wakers = [count.waker(), waker_fn(|| quiet_panic("bomb")), count.waker()];
             for (wait, waker) in waits.iter_mut().zip(&wakers) {
                 assert!(Pin::new(wait).poll(&mut Context::from_waker(waker)).is_pending());
             }
-            signal.notify();
+            condition.notify();
             picot_loop::yield_now().await;
         });
         assert_eq!(count.get(), 2);
@@ -117,14 +117,14 @@ mod tests {
 
     #[test]
     fn a_wait_that_is_dropped_leaves_no_waker() {
-        let (signal, count) = (Condition::default(), WakeCount::default());
-        let mut waits: Vec<_> = (0..3).map(|_| signal.until(|| false)).collect();
+        let (condition, count) = (Condition::default(), WakeCount::default());
+        let mut waits: Vec<_> = (0..3).map(|_| condition.until(|| false)).collect();
         waits.iter_mut().for_each(|wait| assert!(count.poll(|cx| Pin::new(wait).poll(cx)).is_pending()));
         drop(waits.remove(1));
-        assert_eq!((count.holders(), signal.waiters.borrow().len()), (3, 2));
-        signal.notify();
-        // The number of a wait of an earlier round may be another's by now.
-        let mut other = signal.until(|| false);
+        assert_eq!((count.holders(), condition.waiters.borrow().len()), (3, 2));
+        condition.notify();
+        // The key of a wait from an earlier round may by now belong to another wait.
+        let mut other = condition.until(|| false);
         assert!(count.poll(|cx| Pin::new(&mut other).poll(cx)).is_pending());
         drop(waits);
         assert_eq!((count.holders(), count.get()), (2, 2));
