@@ -148,6 +148,7 @@ pub(crate) fn install_until_closed(host: Rc<ManualHost>) -> HostGuard {
 /// assert!(host().is_some());
 /// ```
 pub fn host() -> Option<Rc<dyn Host>> {
+    // Fails only while the thread ends; destructors of other thread-locals may still ask.
     HOSTS.try_with(|hosts| hosts.borrow().last().cloned()).unwrap_or(None)
 }
 

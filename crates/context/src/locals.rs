@@ -170,6 +170,7 @@ impl<T: 'static> LocalKey<T> {
     /// assert_eq!(TAGS.with(|tags| tags.map_or(0, Vec::len)), 2);
     /// ```
     pub fn with<R>(&'static self, f: impl FnOnce(Option<&T>) -> R) -> R {
+        // The value is cloned out first (a reference count), so that `f` can set or enter anything.
         let value = step::with_details(|details| details.and_then(|details| details.locals.borrow().get(self.key())));
         f(value.as_deref().map(|value| value.downcast_ref().expect("a key holds values of its own type only")))
     }

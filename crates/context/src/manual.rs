@@ -109,6 +109,7 @@ impl ManualHost {
     /// # Ok::<(), picot_context::Closed>(())
     /// ```
     pub fn step(&self) -> bool {
+        // Taken out first: the call may schedule others.
         let call = self.calls.borrow_mut().pop_front();
         if let Some((place, call)) = call {
             self.contained(Kind::Callback, place, call);

@@ -439,7 +439,7 @@ pub fn enter(step: Step, details: Option<Rc<Details>>) -> Frame {
 /// drop(frame);
 /// assert!(running().is_none());
 /// ```
-#[must_use = "what ran before is current again at once if the frame is dropped"]
+#[must_use = "the previous step is current again at once if the frame is dropped"]
 #[derive(Debug)]
 pub struct Frame {
     step: Option<Step>,
@@ -466,6 +466,7 @@ impl Frame {
     #[inline]
     pub fn new() -> Frame {
         let mut frame = Frame::surrounded();
+        // A step runs around this executor: state of that step's task must not apply to tasks here.
         if frame.step.is_some() {
             frame.is_nested = true;
             NESTING.set(NESTING.get() + 1);
@@ -495,6 +496,8 @@ impl Frame {
     /// ```
     #[inline]
     pub fn begin(&self, step: Step, details: Option<Rc<Details>>) {
+        // The common step has no details, and neither had the one before: two plain stores are
+        // left.
         if details.is_some() || !is_plain() {
             change_details(details);
         }
@@ -507,6 +510,8 @@ impl Frame {
 #[inline(never)]
 fn change_details(details: Option<Rc<Details>>) {
     let presence = if details.is_some() { Presence::Given } else { Presence::Absent };
+    // This may be the last reference to task-locals, whose destructors are user code; no cell is
+    // borrowed.
     drop(swap_details(details, presence));
 }
 
@@ -519,6 +524,7 @@ impl Default for Frame {
 impl Drop for Frame {
     #[inline]
     fn drop(&mut self) {
+        // Before the details are dropped: destructors of task-locals then run in the outer step.
         STEP.set(self.step);
         if self.is_nested {
             NESTING.set(NESTING.get() - 1);
@@ -526,11 +532,12 @@ impl Drop for Frame {
         if !is_plain() || self.presence != Presence::Absent {
             drop(swap_details(self.details.take(), self.presence));
         }
+        // The outer step continues with what it had left.
         budget::restore(self.budget);
     }
 }
 
-/// Whether the running step has set its task's first local; then [`take_made`] gives the details
+/// Whether the running step has set its task's first local; then [`take_made`] returns the details
 /// that hold it.
 ///
 /// ```

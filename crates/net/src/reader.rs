@@ -111,95 +111,6 @@ impl<R> Reader<R> {
         assert!(limit > 0, "a limit of 0 would let nothing through");
         Reader { limit, ..self }
     }
-
-    /// The received bytes that no method has returned yet.
-    ///
-    /// ```
-    /// use futures_lite::future::block_on;
-    /// use picot_net::Reader;
-    ///
-    /// let mut reader = Reader::new(&b"line\nrest"[..]);
-    /// block_on(reader.read_line()).unwrap();
-    /// assert_eq!(reader.buffer(), b"rest");
-    /// ```
-    pub fn buffer(&self) -> &[u8] {
-        &self.buffer[self.start..self.end]
-    }
-
-    /// Whether the end of the stream was received, and all bytes before it were returned.
-    ///
-    /// ```
-    /// use futures_lite::future::block_on;
-    /// use picot_net::Reader;
-    ///
-    /// let mut reader = Reader::new(&b"all"[..]);
-    /// assert_eq!(block_on(reader.read_to_end()).unwrap(), b"all");
-    /// assert!(reader.at_eof());
-    /// ```
-    pub fn at_eof(&self) -> bool {
-        self.is_at_end && self.buffer().is_empty()
-    }
-
-    /// The inner stream. Bytes that are read from it directly are missing here.
-    ///
-    /// ```
-    /// use picot_net::Reader;
-    ///
-    /// let reader = Reader::new(&b"hello"[..]);
-    /// assert_eq!(reader.get_ref().len(), 5, "nothing was read yet");
-    /// ```
-    pub fn get_ref(&self) -> &R {
-        &self.inner
-    }
-
-    /// The inner stream, and the received bytes that no method has returned.
-    ///
-    /// ```
-    /// use futures_lite::future::block_on;
-    /// use picot_net::Reader;
-    ///
-    /// let mut reader = Reader::new(&b"head;body"[..]);
-    /// block_on(reader.read_until(b";")).unwrap();
-    /// let (_stream, rest) = reader.into_parts();
-    /// assert_eq!(rest, b"body");
-    /// ```
-    pub fn into_parts(mut self) -> (R, Vec<u8>) {
-        self.buffer.truncate(self.end);
-        self.buffer.drain(..self.start);
-        (self.inner, self.buffer)
-    }
-
-    fn len(&self) -> usize {
-        self.end - self.start
-    }
-
-    /// Removes bytes from the front of the buffer.
-    fn take(&mut self, length: usize) {
-        self.start += length;
-        self.without_line = self.without_line.saturating_sub(length);
-        if self.start == self.end {
-            (self.start, self.end) = (0, 0);
-        }
-    }
-
-    fn take_vec(&mut self, length: usize) -> Vec<u8> {
-        let taken = self.buffer()[..length].to_vec();
-        self.take(length);
-        taken
-    }
-
-    /// Makes room for at least one more chunk behind the received bytes.
-    fn make_room(&mut self) {
-        if self.buffer.len() - self.end >= CHUNK {
-            return;
-        }
-        self.buffer.copy_within(self.start..self.end, 0);
-        (self.start, self.end) = (0, self.len());
-        if self.buffer.len() - self.end < CHUNK {
-            let length = (self.end + CHUNK).max(2 * self.buffer.len());
-            self.buffer.resize(length, 0);
-        }
-    }
 }
 
 impl<R: AsyncRead + Unpin> Reader<R> {
@@ -519,6 +430,97 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             if ready!(self.poll_more(cx))? == 0 {
                 return Poll::Ready(Ok(None));
             }
+        }
+    }
+}
+
+impl<R> Reader<R> {
+    /// The received bytes that no method has returned yet.
+    ///
+    /// ```
+    /// use futures_lite::future::block_on;
+    /// use picot_net::Reader;
+    ///
+    /// let mut reader = Reader::new(&b"line\nrest"[..]);
+    /// block_on(reader.read_line()).unwrap();
+    /// assert_eq!(reader.buffer(), b"rest");
+    /// ```
+    pub fn buffer(&self) -> &[u8] {
+        &self.buffer[self.start..self.end]
+    }
+
+    /// Whether the end of the stream was received, and all bytes before it were returned.
+    ///
+    /// ```
+    /// use futures_lite::future::block_on;
+    /// use picot_net::Reader;
+    ///
+    /// let mut reader = Reader::new(&b"all"[..]);
+    /// assert_eq!(block_on(reader.read_to_end()).unwrap(), b"all");
+    /// assert!(reader.at_eof());
+    /// ```
+    pub fn at_eof(&self) -> bool {
+        self.is_at_end && self.buffer().is_empty()
+    }
+
+    /// The inner stream. Bytes that are read from it directly are missing here.
+    ///
+    /// ```
+    /// use picot_net::Reader;
+    ///
+    /// let reader = Reader::new(&b"hello"[..]);
+    /// assert_eq!(reader.get_ref().len(), 5, "nothing was read yet");
+    /// ```
+    pub fn get_ref(&self) -> &R {
+        &self.inner
+    }
+
+    /// The inner stream, and the received bytes that no method has returned.
+    ///
+    /// ```
+    /// use futures_lite::future::block_on;
+    /// use picot_net::Reader;
+    ///
+    /// let mut reader = Reader::new(&b"head;body"[..]);
+    /// block_on(reader.read_until(b";")).unwrap();
+    /// let (_stream, rest) = reader.into_parts();
+    /// assert_eq!(rest, b"body");
+    /// ```
+    pub fn into_parts(mut self) -> (R, Vec<u8>) {
+        self.buffer.truncate(self.end);
+        self.buffer.drain(..self.start);
+        (self.inner, self.buffer)
+    }
+
+    fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// Removes bytes from the front of the buffer.
+    fn take(&mut self, length: usize) {
+        self.start += length;
+        self.without_line = self.without_line.saturating_sub(length);
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        }
+    }
+
+    fn take_vec(&mut self, length: usize) -> Vec<u8> {
+        let taken = self.buffer()[..length].to_vec();
+        self.take(length);
+        taken
+    }
+
+    /// Makes room for at least one more chunk behind the received bytes.
+    fn make_room(&mut self) {
+        if self.buffer.len() - self.end >= CHUNK {
+            return;
+        }
+        self.buffer.copy_within(self.start..self.end, 0);
+        (self.start, self.end) = (0, self.len());
+        if self.buffer.len() - self.end < CHUNK {
+            let length = (self.end + CHUNK).max(2 * self.buffer.len());
+            self.buffer.resize(length, 0);
         }
     }
 }
