@@ -3,11 +3,13 @@
 
 use std::cell::Cell;
 use std::future::pending;
+use std::io;
 use std::time::Duration;
 
 use picot_loop::{Instant, LoopHandle, sleep, sleep_until, spawn, yield_now};
 use picot_tasks::{
-    CancelScope, Elapsed, RescheduleError, effective_deadline, gather, move_on_after, move_on_at, timeout, timeout_at,
+    CancelError, CancelScope, Elapsed, RescheduleError, effective_deadline, gather, move_on_after, move_on_at, timeout,
+    timeout_at,
 };
 
 use crate::trace::{Gate, millis, run, sleeper};
@@ -265,5 +267,23 @@ fn many_timeouts_expire_in_the_order_of_their_deadlines() {
         .await;
         let expected: Vec<_> = (0..100).map(|n| n.to_string()).collect();
         assert_eq!(trace.take(), expected);
+    });
+}
+
+#[test]
+fn errors_of_timeouts_and_scopes_become_io_errors_that_contain_them() {
+    run(|_| async {
+        let elapsed: io::Result<()> = async { Ok(timeout(millis(5), pending()).await?) }.await;
+        let error = elapsed.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(error.to_string().starts_with("timed out after 5ms (timeout set at "), "{error}");
+        error.downcast::<Elapsed>().unwrap();
+
+        let scope = CancelScope::new();
+        scope.cancel("not needed any more");
+        let cancelled: io::Result<()> = async { Ok(scope.run(pending()).await?) }.await;
+        let error = cancelled.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Other);
+        assert_eq!(error.downcast::<CancelError>().unwrap().reason().as_str(), "not needed any more");
     });
 }
