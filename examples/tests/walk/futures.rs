@@ -22,7 +22,9 @@ use picot::net::{
 };
 use picot::process::{Command, SubprocessProtocol, SubprocessTransport, pipe, stdin, stdout};
 use picot::sync::{Barrier, Condvar, Event, Mutex, Queue, Semaphore, oneshot, watch};
-use picot::task::{JoinSet, as_completed, gather, gather_settled, race, race_staggered, scope, shield, supervised};
+use picot::task::{
+    JoinSet, Local, as_completed, gather, gather_settled, race, race_staggered, scope, shield, supervised,
+};
 use picot::task::{Scope, Supervisor};
 use picot::time::{Instant, move_on_after, move_on_at, timeout_at};
 use picot::{CancelScope, Deferred, Promise, deferred, sleep, spawn, spawn_blocking, timeout, yield_now};
@@ -248,6 +250,15 @@ fn of_loop() -> Vec<Entry> {
                 }
             }
         ),
+        at_once!("executor::Local executor::Local::new executor::Local::try_into_inner", |beat| {
+            let tasks: Vec<_> = (0..MANY).map(|_| Local::new(spawn(async {}).cancel_on_drop())).collect();
+            settle().await;
+            for task in tasks {
+                if beat.goes_on() {
+                    task.await.unwrap();
+                }
+            }
+        }),
         at_once!("executor::Task::cancel_on_drop", |beat| {
             let tasks: Vec<_> = (0..MANY).map(|_| spawn(async {})).collect();
             settle().await;
@@ -580,7 +591,7 @@ fn of_net() -> Vec<Entry> {
                 near.peek(&mut [0]).await.unwrap();
             }
         }),
-        at_once!("net::read net::Read net::ReadHalf::read", |beat| {
+        at_once!("net::read net::Read net::Read::new net::ReadHalf::read", |beat| {
             let (near, _far) = full_pair().await;
             let (mut read, _write) = UnixStream::pair().unwrap().0.split();
             while beat.goes_on() {
@@ -588,7 +599,7 @@ fn of_net() -> Vec<Entry> {
                 _ = read.read(&mut [0]).await;
             }
         }),
-        at_once!("net::write_all net::WriteAll net::WriteHalf::write_all", |beat| {
+        at_once!("net::write_all net::WriteAll net::WriteAll::new net::WriteHalf::write_all", |beat| {
             let (near, far) = UnixStream::pair().unwrap();
             let (_read, mut write) = near.split();
             while beat.goes_on() {
@@ -696,7 +707,7 @@ fn of_net() -> Vec<Entry> {
             }
         ),
         at_once!(
-            "net::Connections::connect net::Connections::wait_empty net::connect_protocol net::Transport::closed",
+            "net::Connections::connect net::Connections::wait_empty net::Condition::until net::connect_protocol net::Transport::closed",
             |beat| {
                 let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
                 let address = listener.local_addr().unwrap();
