@@ -376,16 +376,20 @@ fn bad_connections_are_counted_in_one_line_a_second() {
         assert!(ask(&address, "GET / HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 200 "));
     }
     let stderr = BufReader::new(server.child.stderr.take().unwrap());
-    let (mut counted, mut lines) = (0, 0);
-    for line in stderr.lines().map(Result::unwrap).filter(|line| !line.contains(" kept the loop ")) {
+    let lines = stderr.lines().map(Result::unwrap).filter(|line| !line.contains(" kept the loop "));
+    let mut counts = lines.map(|line| {
         let count =
             line.strip_prefix("http_hello: ").and_then(|line| line.strip_suffix(" bad connections within a second"));
-        counted += count.unwrap_or_else(|| panic!("{line}")).parse::<u32>().unwrap();
+        count.unwrap_or_else(|| panic!("{line}")).parse::<u32>().unwrap()
+    });
+    let (mut counted, mut lines) = (0, 0);
+    while counted < 50 {
+        counted += counts.next().unwrap();
         lines += 1;
-        if counted >= 50 {
-            break;
-        }
     }
     assert_eq!(counted, 50, "the good ones do not count");
     assert!(lines < 25, "{lines} lines for 50 bad connections");
+    // The next line is that of the next bad connection.
+    assert!(ask(&address, "nonsense\r\n\r\n").starts_with("HTTP/1.1 400 "));
+    assert_eq!(counts.next(), Some(1));
 }
