@@ -313,8 +313,8 @@ impl Drop for Running<'_> {
 /// Builds a loop on this thread, runs it until `future` is done, and closes it (asyncio's `run`).
 ///
 /// # Panics
-/// With the panic of the future. Also if this thread has a loop, if building one fails, if the loop is
-/// stopped before the future is done, or if it cannot go on.
+/// With the panic of the future. Also if this thread has a loop, if building one fails, if the loop
+/// is stopped before the future is done, or if it cannot go on.
 ///
 /// ```
 /// let answer = picot_loop::run(async { 6 * 7 });

@@ -1,7 +1,7 @@
-//! Asking the operating system whether a source is ready now.
+//! Asks the operating system whether a source is ready now.
 //!
-//! Operations never need this: they try, and learn it from "would block". It is for callbacks that are to run for as long as
-//! an object is ready and that may use the object itself, past its source.
+//! Operations do not need this: they try, and "would block" is the answer. It is for
+//! level-triggered callbacks, which may also use the object directly, without its source.
 
 use std::io;
 
@@ -12,11 +12,13 @@ use crate::ready::Direction;
 use crate::source::Source;
 
 impl<T: Pollable> Source<T> {
-    /// Asks the operating system whether a direction that is taken to be ready is so still, and brings the readiness up to
-    /// date. It costs a system call, or none if the direction is known not to be ready.
+    /// Asks the operating system whether a direction is still ready, and updates the readiness.
+    ///
+    /// It costs a system call, or none if the direction is known not to be ready.
     ///
     /// # Errors
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if it is not ready, and what the operating system says.
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if it is not ready, or an error of the operating
+    /// system.
     ///
     /// ```
     /// # #[cfg(unix)]
@@ -46,8 +48,9 @@ impl<T: Pollable> Source<T> {
                 Direction::Write => PollFlags::OUT,
                 Direction::Priority => PollFlags::PRI,
             };
-            let mut asked = [PollFd::new(io, flags)];
-            match poll(&mut asked, Some(&Timespec::default()))? {
+            let mut fds = [PollFd::new(io, flags)];
+            // A timeout of zero: this must not block.
+            match poll(&mut fds, Some(&Timespec::default()))? {
                 0 => Err(io::ErrorKind::WouldBlock.into()),
                 _ => Ok(()),
             }

@@ -1,15 +1,18 @@
-//! Calls of wakers, which are foreign code: they may panic, and a panic is reported.
+//! Calls and drops of wakers, with their panics contained.
+//!
+//! *Foreign code* in this crate means wakers (clone, wake and drop), the driver, and the global
+//! allocator. Each may panic, and each may call back into the reactor.
 
 use std::task::Waker;
 
 use picot_context::{Kind, Origin, contain};
 
-/// Wakers are foreign code. Returns whether this one has panicked, which is reported then.
+/// Calls a waker. Reports its panic, and returns true if it panicked.
 pub(crate) fn contain_wake(wake: impl FnOnce()) -> bool {
     contain::call(|| Origin::new(Kind::Waker), wake).is_none()
 }
 
-/// What a waker drops with it is foreign code, too.
+/// Drops a waker, and reports a panic of its destructor.
 pub(crate) fn drop_contained(waker: Waker) {
     contain::discard(|| Origin::new(Kind::Waker), waker);
 }

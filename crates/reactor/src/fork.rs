@@ -1,24 +1,25 @@
-//! Whether this process is a child that was forked after the reactor was made.
+//! Detects whether this process was forked after the reactor was made.
 //!
-//! Parent and child share the kernel's set of sources: what the child takes out of it is gone for the parent, and each event
-//! comes to only one of them. So a reactor works in the process that made it and nowhere else. On Linux the kernel itself
-//! tells: it hands a forked child a page of zeros in place of ours, so asking costs a load. Elsewhere, and where there is no such
-//! page, the process's id is compared, which is a system call.
+//! Parent and child share the kernel's set of sources. If the child removes one, it is gone for the
+//! parent, too, and each event goes to only one of them. So a reactor works only in the process
+//! that made it. On Linux the kernel gives a forked child a zeroed copy of a certain page, so the
+//! check is a load. Elsewhere, and if there is no such page, the check compares process ids, which
+//! is a system call.
 
 use std::io;
 use std::process;
 
-/// What tells parent and child apart.
-pub(crate) struct Mark {
+/// Distinguishes the process that made it from its forked children.
+pub(crate) struct ForkDetector {
     #[cfg(all(target_os = "linux", not(miri)))]
     page: Option<page::Page>,
     /// The id of the process that made the reactor.
     id: u32,
 }
 
-impl Mark {
-    pub(crate) fn new() -> Mark {
-        Mark {
+impl ForkDetector {
+    pub(crate) fn new() -> ForkDetector {
+        ForkDetector {
             #[cfg(all(target_os = "linux", not(miri)))]
             page: page::Page::new(),
             id: process::id(),
@@ -34,7 +35,7 @@ impl Mark {
         process::id() != self.id
     }
 
-    /// What is refused in a child.
+    /// Returns an error in a forked child.
     #[inline]
     pub(crate) fn check(&self) -> io::Result<()> {
         if self.is_forked() { Err(refusal()) } else { Ok(()) }
@@ -43,7 +44,7 @@ impl Mark {
 
 #[cold]
 fn refusal() -> io::Error {
-    io::Error::other("this reactor belongs to the process that this one was forked from; make another")
+    io::Error::other("this reactor belongs to the parent of this forked process; make another one")
 }
 
 #[cfg(all(target_os = "linux", not(miri)))]
@@ -53,29 +54,32 @@ mod page {
 
     use rustix::mm::{Advice, MapFlags, ProtFlags};
 
-    /// At least a page, whatever the machine's page size; the kernel rounds it up.
+    /// The kernel rounds this up to the machine's page size.
     const LENGTH: usize = 4096;
 
-    /// A page that is one here, and zero in children.
+    /// A page that holds 1 in this process, and 0 in its forked children.
     pub(super) struct Page(NonNull<AtomicU8>);
 
     impl Page {
-        /// None where there is no memory for it, or where the kernel is older than 4.14 and wipes no pages.
+        /// `None` without memory for it, or on kernels before 4.14, which cannot wipe pages at a
+        /// fork.
         pub(super) fn new() -> Option<Page> {
             let protection = ProtFlags::READ | ProtFlags::WRITE;
-            // SAFETY: A new mapping at an address of the kernel's choice touches no other memory.
+            // SAFETY: A new mapping at an address that the kernel chooses affects no other memory.
             let page = unsafe { rustix::mm::mmap_anonymous(ptr::null_mut(), LENGTH, protection, MapFlags::PRIVATE) };
-            // From here on it is unmapped if it is of no use.
+            // Owned from here on, so an early return unmaps it.
             let page = Page(NonNull::new(page.ok()?)?.cast());
-            // SAFETY: The advice is about the mapping made above, and changes nothing of it in this process.
+            // SAFETY: The advice is for the mapping made above, and changes nothing in this
+            // process.
             unsafe { rustix::mm::madvise(page.0.as_ptr().cast(), LENGTH, Advice::LinuxWipeOnFork) }.ok()?;
+            // Relaxed, as the loads: a fork copies memory, so no ordering is needed.
             page.get().store(1, Ordering::Relaxed);
             Some(page)
         }
 
         fn get(&self) -> &AtomicU8 {
-            // SAFETY: The pointer leads to the start of a mapping that is readable, writable, zeroed and aligned to a page, and
-            // that stays until this is dropped.
+            // SAFETY: The pointer is the start of a mapping that is readable, writable, zeroed and
+            // page-aligned, and that lives until this is dropped.
             unsafe { self.0.as_ref() }
         }
 
@@ -87,8 +91,8 @@ mod page {
 
     impl Drop for Page {
         fn drop(&mut self) {
-            // SAFETY: The mapping was made by `new` with this length, and nothing refers to it any more. A child has the same one,
-            // with other contents.
+            // SAFETY: `new` made the mapping with this length, and no reference to it is left. A
+            // forked child has its own mapping at this address.
             let _ = unsafe { rustix::mm::munmap(self.0.as_ptr().cast(), LENGTH) };
         }
     }
@@ -100,14 +104,14 @@ mod tests {
     use std::os::unix::process::CommandExt;
     use std::process::{self, Command};
 
-    use super::Mark;
+    use super::ForkDetector;
 
-    /// What a kernel that wipes no pages gets. Of the page, and of what a child must not do, the other tests speak.
+    /// The case of a kernel that cannot wipe pages. `tests/it/fork.rs` covers the page.
     #[test]
-    fn without_a_page_a_child_is_told_by_its_id() {
-        assert!(Mark::new().page.is_some(), "this kernel does");
+    fn without_a_page_a_child_is_detected_by_its_id() {
+        assert!(ForkDetector::new().page.is_some(), "this kernel has such pages");
         let id = process::id();
-        let is_forked = move || Mark { page: None, id }.is_forked();
+        let is_forked = move || ForkDetector { page: None, id }.is_forked();
         assert!(!is_forked());
         let mut command = Command::new("true");
         // SAFETY: The closure makes a system call and nothing else.

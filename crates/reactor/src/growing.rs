@@ -1,8 +1,8 @@
-//! A vector that is shared by reference and grows while no reference to it is alive.
+//! A vector that is shared by reference, and that grows while no reference to it is alive.
 //!
-//! The allocator is foreign code: a global one may wake a task, and a waker may come back to
-//! whatever it was called from. So room is made before the reference is taken: allocated, moved
-//! into, and the old room freed, each with nothing borrowed.
+//! The allocator is foreign code: a global one may wake a task, and a waker may call back into the
+//! reactor. So `Growing` makes room before it takes the reference: it allocates, moves the items,
+//! and frees the old memory, and nothing is borrowed while the allocator runs.
 
 use std::cell::UnsafeCell;
 use std::mem;
@@ -16,22 +16,22 @@ impl<T> Default for Growing<T> {
 }
 
 impl<T> Growing<T> {
-    /// Changes the vector in place.
+    /// Calls `change` with the vector.
     ///
     /// # Safety
-    /// `change` must call no foreign code, and so reach this vector by no other way: it neither
-    /// allocates nor frees, and drops no value whose drop is foreign.
+    /// `change` must call no foreign code, so that it cannot reach this vector a second time: it
+    /// must not allocate, free, or drop a value with a foreign destructor.
     #[inline]
-    pub(crate) unsafe fn change<R>(&self, change: impl FnOnce(&mut Vec<T>) -> R) -> R {
-        // SAFETY: `UnsafeCell` keeps this type on one thread at a time, and no other `change` is
-        // active, as none calls code that could get here. So this is the only reference into the
-        // cell.
+    pub(crate) unsafe fn with<R>(&self, change: impl FnOnce(&mut Vec<T>) -> R) -> R {
+        // SAFETY: `UnsafeCell` makes this type `!Sync`, so only one thread is here. No other
+        // `change` is active, because none calls code that could get here. So this is the only
+        // reference into the cell.
         change(unsafe { &mut *self.0.get() })
     }
 
     pub(crate) fn len(&self) -> usize {
         // SAFETY: The closure reads a number.
-        unsafe { self.change(|items| items.len()) }
+        unsafe { self.with(|items| items.len()) }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -41,24 +41,24 @@ impl<T> Growing<T> {
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
         // SAFETY: The closure reads two numbers.
-        unsafe { self.change(|items| items.len() == items.capacity()) }
+        unsafe { self.with(|items| items.len() == items.capacity()) }
     }
 
-    /// Adds an item. Returns how many there are now.
+    /// Adds an item. Returns the new length.
     pub(crate) fn push(&self, item: T) -> usize {
         if self.is_full() {
             self.grow();
         }
-        // SAFETY: There is room, so the closure moves a value and no more.
+        // SAFETY: There is room, so the closure only moves a value.
         unsafe {
-            self.change(|items| {
+            self.with(|items| {
                 items.push(item);
                 items.len()
             })
         }
     }
 
-    /// Adds an item if that needs no memory. Returns how many there are now.
+    /// Adds an item if there is room. Returns the new length.
     #[inline]
     pub(crate) fn push_within_capacity(&self, item: T) -> Option<usize>
     where
@@ -66,7 +66,7 @@ impl<T> Growing<T> {
     {
         // SAFETY: The vector has room, so `push` moves a value and does not allocate.
         unsafe {
-            self.change(|items| {
+            self.with(|items| {
                 if items.len() == items.capacity() {
                     return None;
                 }
@@ -76,17 +76,18 @@ impl<T> Growing<T> {
         }
     }
 
-    /// Makes room for one item at least.
+    /// Makes room for at least one item.
     #[cold]
     #[inline(never)]
     pub(crate) fn grow(&self) {
-        // What allocates and frees here may push, too.
+        // A loop, because the allocator may push, too, and use up the new room.
         while self.is_full() {
             let mut room = Vec::with_capacity((2 * self.len()).max(4));
-            // SAFETY: The room is enough, so the closure moves values and no more; what it returns
-            // is freed afterwards.
+            // SAFETY: The new memory is large enough, so the closure only moves values. The old
+            // memory is freed after it.
             let old = unsafe {
-                self.change(|items| {
+                self.with(|items| {
+                    // The allocator may have pushed since the length was read above.
                     if room.capacity() > items.len() {
                         room.append(items);
                         mem::swap(items, &mut room);
@@ -100,8 +101,8 @@ impl<T> Growing<T> {
 
     /// Takes all items out.
     pub(crate) fn take(&self) -> Vec<T> {
-        // SAFETY: An empty vector has no memory, so the closure moves values and no more.
-        unsafe { self.change(mem::take) }
+        // SAFETY: An empty vector has no memory, so the closure only moves values.
+        unsafe { self.with(mem::take) }
     }
 }
 
@@ -110,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_pushed_is_taken_in_that_order() {
+    fn items_are_taken_in_the_order_of_pushes() {
         let growing = Growing::default();
         let lengths: Vec<_> = (0..100).map(|n| growing.push(n)).collect();
         assert_eq!(lengths, (1..=100).collect::<Vec<_>>());

@@ -1,6 +1,6 @@
-//! What the handles of a reactor and its sources share, and how an event reaches its waiter.
+//! The shared part of a reactor, its handles and its sources, and how an event reaches its waiter.
 //!
-//! The invariant: no borrow of ours is alive while a waker or the driver is called.
+//! The invariant: nothing is borrowed while a waker or the driver is called.
 
 use std::cell::Cell;
 use std::io;
@@ -8,7 +8,7 @@ use std::io;
 use picot_context::{Closed, Kind, Origin, contain};
 
 use crate::driver::{Driver, Events};
-use crate::fork::Mark;
+use crate::fork::ForkDetector;
 use crate::key::Key;
 use crate::ready::Readiness;
 use crate::source::state::WakeTarget;
@@ -18,12 +18,14 @@ use crate::waiter::Retired;
 pub(crate) struct Inner {
     pub(crate) driver: Box<dyn Driver>,
     pub(crate) table: Table,
-    /// How many wakers wait for readiness.
+    /// The number of wakers that wait for readiness. Counted all the time, because a loop reads it
+    /// before each sleep.
     pub(crate) waiting: Cell<usize>,
     pub(crate) retired: Retired,
-    /// What a wait has brought: its buffer, kept between waits. In a box, which is taken out and put back by a word.
+    /// The buffer for the events of a wait, kept between waits. A waker may wait itself, so a wait
+    /// takes it out. Boxed, so that this moves one word.
     pub(crate) events: Cell<Option<Box<Events>>>,
-    pub(crate) mark: Mark,
+    pub(crate) fork_detector: ForkDetector,
     is_closed: Cell<bool>,
 }
 
@@ -35,7 +37,7 @@ impl Inner {
             waiting: Cell::new(0),
             retired: Retired::default(),
             events: Cell::default(),
-            mark: Mark::new(),
+            fork_detector: ForkDetector::new(),
             is_closed: Cell::new(false),
         }
     }
@@ -45,34 +47,37 @@ impl Inner {
         self.is_closed.get()
     }
 
-    /// An error if nothing can be waited for here: the reactor is closed, or another process's.
+    /// Returns an error if the reactor is closed or belongs to the parent process.
     #[inline]
     pub(crate) fn check(&self) -> io::Result<()> {
-        if self.is_closed() { Err(closed()) } else { self.mark.check() }
+        if self.is_closed() { Err(closed()) } else { self.fork_detector.check() }
     }
 
     pub(crate) fn close(&self) {
-        if self.is_closed.replace(true) || self.mark.is_forked() {
+        // A forked child wakes no task: the tasks and the kernel's set are its parent's.
+        if self.is_closed.replace(true) || self.fork_detector.is_forked() {
             return;
         }
         let states: Vec<_> = self.table.clear().collect();
         states.iter().for_each(|state| state.close(self));
-        // Not before all are closed: a waker is foreign code, and may try any of them.
+        // After all of them are closed: a waker is foreign code, and may use any source.
         states.iter().for_each(|state| state.wake_closed(self));
     }
 
-    /// Brings the readiness of sources up to date by the events in `rest`, and wakes the waiters. A
-    /// waker may panic out of this; then `rest` holds the events behind its own.
+    /// Applies the events in `rest` to their sources, and wakes the waiters.
+    ///
+    /// If a waker panics, the panic leaves this function, and `rest` still holds the later events.
     #[inline]
     pub(crate) fn dispatch(&self, rest: &mut impl Iterator<Item = (Key, Readiness)>, unclaimed: &mut usize) {
-        for (key, news) in rest {
-            // SAFETY: Noting calls no foreign code, nor does it allocate; and what leaves a slot is
-            // held until all wakers are called.
-            match unsafe { self.table.find(key, |state| state.note(self, news)) } {
+        for (key, reported) in rest {
+            // SAFETY: `apply_event` neither calls foreign code nor allocates. The caller holds
+            // wakers that leave their slots until all wakers have been called.
+            match unsafe { self.table.find(key, |state| state.apply_event(self, reported)) } {
                 Some(WakeTarget::Reader(waker)) => waker.wake_by_ref(),
                 Some(WakeTarget::None) => {}
                 Some(WakeTarget::Owner(list)) => list.wake(),
-                Some(WakeTarget::Others(state)) => state.wake(self, news),
+                Some(WakeTarget::Uncommon(state)) => state.wake(self, reported),
+                // The source is gone, or the event is the driver's own.
                 None => {
                     *unclaimed += 1;
                     contain::call(|| Origin::new(Kind::Loop), || self.driver.unclaimed(key));

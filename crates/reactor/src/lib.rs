@@ -1,9 +1,10 @@
 #![doc = include_str!("../README.md")]
 //!
-//! # How it fits together
-//! A [`Reactor`] waits for events and goes through them: the readiness of the [`Source`] is brought up to date, and
-//! whoever waits for it is woken, with nothing borrowed. How events are had is a [driver]'s matter: on Linux an epoll instance
-//! is waited on directly, everywhere else `polling` does it. Both run the same tests.
+//! # How it works
+//! A [`Reactor`] waits for events. For each event it updates the readiness of the [`Source`] and
+//! wakes the tasks that wait for it, with nothing borrowed. A [driver] gets the events from the
+//! operating system: on Linux it waits on an epoll instance directly, everywhere else it uses
+//! `polling`. Both run the same tests.
 
 mod check;
 pub mod driver;

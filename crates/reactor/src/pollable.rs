@@ -1,14 +1,34 @@
-//! What can be registered: I/O objects that keep their descriptor for as long as they live.
+//! `Pollable`: I/O objects that keep their descriptor while they live, and so can be registered.
 
 #[cfg(unix)]
 use std::os::fd::{AsFd as AsIo, AsRawFd, BorrowedFd};
 #[cfg(windows)]
 use std::os::windows::io::{AsRawSocket, AsSocket as AsIo, BorrowedSocket};
 
-/// A borrowed descriptor (on Windows: socket).
+/// A borrowed descriptor (on Windows: socket), as a [`Driver`](crate::driver::Driver) gets it.
+///
+/// ```
+/// # #[cfg(unix)] {
+/// use std::os::fd::AsFd;
+/// use picot_reactor::driver::BorrowedIo;
+///
+/// let stdin = std::io::stdin();
+/// let io: BorrowedIo<'_> = stdin.as_fd();
+/// # }
+/// ```
 #[cfg(unix)]
 pub type BorrowedIo<'a> = BorrowedFd<'a>;
-/// A borrowed descriptor (on Windows: socket).
+/// A borrowed descriptor (on Windows: socket), as a [`Driver`](crate::driver::Driver) gets it.
+///
+/// ```
+/// # #[cfg(unix)] {
+/// use std::os::fd::AsFd;
+/// use picot_reactor::driver::BorrowedIo;
+///
+/// let stdin = std::io::stdin();
+/// let io: BorrowedIo<'_> = stdin.as_fd();
+/// # }
+/// ```
 #[cfg(windows)]
 pub type BorrowedIo<'a> = BorrowedSocket<'a>;
 
@@ -20,9 +40,10 @@ pub(crate) type RawIo = std::os::windows::io::RawSocket;
 /// An I/O object that can be registered.
 ///
 /// # Safety
-/// For as long as the object lives and is only reached by shared references, it must keep its descriptor (or socket)
-/// open, and must always name the same one. This is what lets a [`Source`](crate::Source) deregister what it has
-/// registered; portable backends keep the bare number in between. The types of std all do so.
+/// While the object lives and is used only through shared references, it must keep its descriptor
+/// (or socket) open, and must always return the same one. A [`Source`](crate::Source) relies on
+/// this to deregister the descriptor, and portable backends store its number. All types of std that
+/// own a descriptor do so.
 ///
 /// ```
 /// # #[cfg(unix)] mod example {
@@ -36,12 +57,12 @@ pub(crate) type RawIo = std::os::windows::io::RawSocket;
 ///     }
 /// }
 ///
-/// // SAFETY: The descriptor is owned, and there is no way to replace it.
+/// // SAFETY: The type owns the descriptor, and offers no way to replace it.
 /// unsafe impl picot_reactor::Pollable for Device {}
 /// # }
 /// ```
 ///
-/// What has no descriptor cannot be registered:
+/// A type without a descriptor cannot be registered:
 ///
 /// ```compile_fail,E0277
 /// let reactor = picot_reactor::Reactor::new().unwrap();
@@ -73,7 +94,8 @@ pub(crate) fn raw(io: BorrowedIo<'_>) -> RawIo {
 macro_rules! pollable {
     ($($type:ty),+ $(,)?) => {
         $(
-            // SAFETY: A type of std that owns its descriptor and offers no way to replace it behind a shared reference.
+            // SAFETY: A type of std that owns its descriptor and offers no way to replace it
+            // through a shared reference.
             unsafe impl Pollable for $type {}
         )+
     };
@@ -99,8 +121,8 @@ pollable!(
 #[cfg(windows)]
 pollable!(std::os::windows::io::OwnedSocket);
 
-// SAFETY: The object behind the reference upholds it. Only a reference that lives for ever can be
-// registered: of a shorter one the object may be closed while a source still has its number.
+// SAFETY: The object behind the reference upholds the contract. `register` requires `'static`, so
+// the object cannot be closed while a source still has its number.
 unsafe impl<T: Pollable> Pollable for &T {}
 // SAFETY: As above.
 unsafe impl<T: Pollable> Pollable for Box<T> {}

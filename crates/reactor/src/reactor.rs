@@ -1,7 +1,10 @@
-//! The reactor: waits, brings readiness up to date, wakes.
+//! The reactor: waits for events, updates readiness, wakes tasks.
 //!
-//! The invariants: each event of a wait is looked up when its turn comes, so that one whose source is gone by then reaches
-//! nobody; no borrow of ours lives while a waker is called. It reads no clock: how long to wait is up to the caller.
+//! The invariants:
+//! - Each event of a wait is looked up at its turn, so an event of a source that was dropped
+//!   meanwhile reaches no task.
+//! - Nothing is borrowed while a waker is called.
+//! - The reactor reads no clock: the caller passes the timeout.
 
 use std::fmt;
 use std::io;
@@ -15,10 +18,12 @@ use crate::inner::Inner;
 use crate::pollable::{Pollable, borrow};
 use crate::source::{Registered, Source};
 
-/// The longest wait. Kernels differ in what they do with longer ones; the caller waits again.
+/// The longest wait. Kernels differ in how they treat longer timeouts. The caller waits again.
 const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Waits for events of the I/O objects that are registered with it, on one thread. Clones are handles of the same reactor.
+/// Waits for events of the I/O objects that are registered with it, on one thread.
+///
+/// Clones are handles of the same reactor.
 ///
 /// ```
 /// use std::time::Duration;
@@ -30,20 +35,20 @@ const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// listener.set_nonblocking(true)?;
 /// let source = reactor.register(listener)?;
 /// assert_eq!(reactor.sources(), 1);
-/// assert_eq!(reactor.wait(Some(Duration::ZERO))?, 0, "nobody connects");
+/// assert_eq!(reactor.wait(Some(Duration::ZERO))?, 0, "no client connects");
 /// # drop(source);
 /// # Ok(())
 /// # }
 /// ```
 ///
-/// When the last handle is dropped the reactor [closes](Reactor::close), because nothing can wait
-/// for its sources any more.
+/// Dropping the last handle [closes](Reactor::close) the reactor, because no handle is left to wait
+/// for its sources.
 #[derive(Clone)]
 pub struct Reactor {
     handle: Rc<Handle>,
 }
 
-/// What the handles share. Sources have the rest alone, so they do not keep a reactor open.
+/// Shared by the handles. Sources hold only `Inner`, so they do not keep the reactor open.
 struct Handle {
     inner: Rc<Inner>,
 }
@@ -55,15 +60,21 @@ impl Drop for Handle {
 }
 
 impl Reactor {
-    /// A reactor without sources, on this platform's way to poll.
+    /// Makes a reactor with this platform's driver.
     ///
     /// # Errors
-    /// If the operating system has no more descriptors, or offers no way to poll.
+    /// If the operating system has no descriptors left, or offers no way to poll.
+    ///
+    /// ```
+    /// let reactor = picot_reactor::Reactor::new()?;
+    /// assert_eq!(reactor.sources(), 0);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn new() -> io::Result<Reactor> {
         Ok(Reactor::on(system()?))
     }
 
-    /// A reactor without sources, on a driver of your choice.
+    /// Makes a reactor with a driver of your choice.
     ///
     /// ```
     /// use picot_reactor::{Reactor, driver::Portable};
@@ -82,22 +93,35 @@ impl Reactor {
         Reactor { handle: Rc::new(Handle { inner: Rc::new(Inner::new(driver)) }) }
     }
 
-    /// Registers an I/O object, for both directions. It must be in non-blocking mode, or its operations block the thread.
+    /// Registers an I/O object for all directions.
     ///
-    /// The source starts as not ready. From the first operation or wait on, each
-    /// [`wait`](Reactor::wait) brings it up to date; [`Source::assume_ready`] saves the first of
-    /// these where the first operation is likely to succeed. An object that cannot be polled, such
-    /// as a regular file, is ready at all times.
+    /// It must be in non-blocking mode; otherwise its operations block the thread.
+    ///
+    /// The source starts as not ready. Each [`wait`](Reactor::wait) after the first operation
+    /// updates it. If the first operation is likely to succeed, [`Source::assume_ready`] saves one
+    /// wait. An object that cannot be polled, such as a regular file, is always ready.
+    ///
+    /// ```
+    /// use std::net::UdpSocket;
+    /// use picot_reactor::Reactor;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let socket = UdpSocket::bind("127.0.0.1:0")?;
+    /// socket.set_nonblocking(true)?;
+    /// let source = reactor.register(socket)?;
+    /// assert_eq!(reactor.sources(), 1);
+    /// # std::io::Result::Ok(())
+    /// ```
     ///
     /// # Errors
-    /// What the operating system says, with the object: for example that it is registered already,
-    /// or that there is no memory. Always if the reactor is [closed](Reactor::close), and in a
-    /// process that was forked from the reactor's: see [`is_forked`](Reactor::is_forked). The error
-    /// becomes an [`io::Error`] by `?`.
+    /// An error of the operating system, for example that the object is registered already or that
+    /// there is no memory. Always if the reactor is [closed](Reactor::close), or if this process is
+    /// a [forked child](Reactor::is_forked). The error returns the object, and becomes an
+    /// [`io::Error`] by `?`.
     ///
-    /// The object belongs to the source, so a borrowed one is refused: it could be closed before
-    /// its source, which then deregisters whatever has that descriptor by then. Share it by an `Rc`
-    /// instead.
+    /// The source owns the object, so a borrowed one is refused: it could be closed before its
+    /// source, which would then deregister another object with the same descriptor. To share it,
+    /// register an `Rc`.
     ///
     /// ```compile_fail,E0597
     /// use std::net::UdpSocket;
@@ -109,7 +133,8 @@ impl Reactor {
     /// source = reactor.register(&socket).unwrap();
     /// ```
     ///
-    /// Nor can it be leaked, which would leave the number of a closed object in the driver's set:
+    /// A source of a borrowed object cannot be leaked either. The number of the closed object would
+    /// stay in the driver's set:
     ///
     /// ```compile_fail,E0505
     /// use std::net::UdpSocket;
@@ -131,15 +156,18 @@ impl Reactor {
     ///
     /// The wait ends after `timeout` (`None`: without a limit), and after 24 hours at the latest.
     ///
-    /// A timeout is rounded up to what the backend can do: on Linux, to a millisecond, but one below that is exact, and
-    /// costs a system call. On Linux a signal ends the wait without events; elsewhere `polling` goes on to wait for the rest
-    /// of the time, so a handler that is to end a wait calls a [`WakeHandle`]. A timer that was left from an earlier wait may end it, too.
-    /// A waker that panics is reported to the thread's host, and the others are woken all the same.
+    /// The timeout is rounded up to the resolution of the backend. On Linux this is a millisecond;
+    /// a timeout below that is exact and costs a system call. On Linux, a signal ends the wait
+    /// without events. Elsewhere `polling` continues the wait, so a signal handler that has to end
+    /// it calls a [`WakeHandle`]. A timer of an earlier wait may end it, too.
+    ///
+    /// If a waker panics, the panic is reported to the thread's host, and the other wakers are
+    /// called.
     ///
     /// # Errors
-    /// What the operating system says; the reactor can be used on. Always if it is
-    /// [closed](Reactor::close), and in a process that was forked from the reactor's: see
-    /// [`is_forked`](Reactor::is_forked).
+    /// An error of the operating system; the reactor stays usable. Always if the reactor is
+    /// [closed](Reactor::close), or if this process is a [forked child](Reactor::is_forked).
+    ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
     /// use std::time::{Duration, Instant};
@@ -156,14 +184,16 @@ impl Reactor {
         self.wait_for(timeout.map(|timeout| timeout.min(WAIT_MAX)), None)
     }
 
-    /// [`wait`](Reactor::wait) until a deadline: for the time from `now` to then, both in nanoseconds on the caller's clock.
+    /// As [`wait`](Reactor::wait), from `now` until `deadline`, in nanoseconds on the caller's
+    /// clock.
     ///
-    /// This is for loops that have timers. The wait is as exact as the operating system can be, at no system call more
-    /// while the deadline stays the same. It may end before the deadline without events: look at the clock, and if it is
-    /// not due yet, wait again.
+    /// This is for loops with timers. The wait is as exact as the operating system allows, and
+    /// while the deadline stays the same this costs no further system call. The wait may end before
+    /// the deadline without events: check the clock, and wait again.
     ///
     /// # Errors
-    /// As for [`wait`](Reactor::wait).
+    /// As [`wait`](Reactor::wait).
+    ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
     /// use std::time::Instant;
@@ -186,34 +216,50 @@ impl Reactor {
     fn wait_for(&self, timeout: Option<Duration>, deadline: Option<u64>) -> io::Result<usize> {
         let inner = &*self.handle.inner;
         inner.check()?;
+        // Taken out: a waker may call this function again, and then gets a buffer of its own.
         let mut events = inner.events.take().unwrap_or_default();
+        // Foreign code: the driver. Nothing is borrowed.
         let result = inner.driver.wait(timeout, deadline, &mut events);
         let hold = inner.retired.hold();
-        // A panic is contained here, once for all, and the events behind it follow.
+        // Foreign code: wakers. From here until `hold` is dropped, wakers that leave their slots
+        // are kept alive. One `catch` covers all events; after a panic the loop continues with the
+        // next event.
         let (mut rest, mut unclaimed) = (events.iter(), 0);
         while contain_wake(|| inner.dispatch(&mut rest, &mut unclaimed)) {}
         drop(hold);
         drop(rest);
         let count = events.len() - unclaimed;
         events.clear();
-        // Put back for its memory; a waker that has waited itself may have left another one.
+        // Put back to reuse its memory. This drops the buffer of a nested wait, if there was one.
         inner.events.set(Some(events));
         result.map(|()| count)
     }
 
-    /// A handle that ends a wait from any thread.
+    /// Returns a handle that ends a wait from any thread.
+    ///
+    /// ```
+    /// use picot_reactor::Reactor;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let handle = reactor.wake_handle();
+    /// std::thread::spawn(move || handle.wake());
+    /// reactor.wait(None)?; // ends because of the wake
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn wake_handle(&self) -> WakeHandle {
         WakeHandle(self.handle.inner.driver.waker())
     }
 
-    /// Closes the reactor, for all its handles. Every task that waits for a source is woken, and
-    /// whatever it tries or waits for returns an error from now on, which holds [`Closed`](picot_context::Closed); so do
-    /// [`wait`](Reactor::wait) and [`register`](Reactor::register). Sources keep their objects,
-    /// which [`into_inner`](Source::into_inner) gives back, but are registered no more and count as
-    /// none. Closing it again does nothing.
+    /// Closes the reactor, for all its handles, and wakes every task that waits for a source.
     ///
-    /// In a process that was forked from the reactor's it closes the child's copy only, and wakes
-    /// none: its tasks are the parent's.
+    /// From then on, each operation and each wait of a source returns an error that contains
+    /// [`Closed`](picot_context::Closed), and so do [`wait`](Reactor::wait) and
+    /// [`register`](Reactor::register). Sources keep their objects, which
+    /// [`into_inner`](Source::into_inner) returns, but are not registered any more. Closing twice
+    /// is fine.
+    ///
+    /// In a forked child this closes only the child's copy, and wakes no task: the tasks are the
+    /// parent's.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -238,14 +284,30 @@ impl Reactor {
     }
 
     /// Whether the reactor is [closed](Reactor::close).
+    ///
+    /// ```
+    /// let reactor = picot_reactor::Reactor::new()?;
+    /// reactor.close();
+    /// assert!(reactor.is_closed());
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn is_closed(&self) -> bool {
         self.handle.inner.is_closed()
     }
 
-    /// The descriptor that is readable when [`wait`](Reactor::wait) would return events: for hosts that have a loop of their
-    /// own, which poll it and then call `wait` with a timeout of zero. `None` where the driver has no such thing.
+    /// Returns the descriptor that is readable when [`wait`](Reactor::wait) would return events.
     ///
-    /// This is not `AsFd`, because whether there is a descriptor depends on the driver.
+    /// For hosts with their own loop: they poll it, and then call `wait` with a timeout of zero.
+    /// `None` if the driver has no such descriptor; this is why the reactor does not implement
+    /// `AsFd`.
+    ///
+    /// ```
+    /// let reactor = picot_reactor::Reactor::new()?;
+    /// if let Some(descriptor) = reactor.backend_fd() {
+    ///     println!("poll {descriptor:?}");
+    /// }
+    /// # std::io::Result::Ok(())
+    /// ```
     #[cfg(unix)]
     #[doc(alias = "AsFd")]
     #[doc(alias = "as_fd")]
@@ -253,22 +315,49 @@ impl Reactor {
         self.handle.inner.driver.as_fd()
     }
 
-    /// Whether this process was forked from the one that made the reactor. A child shares the kernel's set with its parent,
-    /// and would take its events away; so it can neither wait nor register, and dropping its sources takes nothing out of the set.
+    /// Whether this process was forked from the one that made the reactor.
     ///
-    /// On Linux from 4.14 on, asking costs a load; elsewhere, and where the process has no memory left for that, a system call.
+    /// A child shares the kernel's set with its parent, and would take the parent's events. So in a
+    /// child the reactor refuses to wait and to register, and dropping its sources removes nothing
+    /// from the set.
+    ///
+    /// On Linux from 4.14 on, this costs a load; elsewhere, or without memory for it, a system
+    /// call.
+    ///
+    /// ```
+    /// let reactor = picot_reactor::Reactor::new()?;
+    /// assert!(!reactor.is_forked());
+    /// # std::io::Result::Ok(())
+    /// ```
     #[inline]
     pub fn is_forked(&self) -> bool {
-        self.handle.inner.mark.is_forked()
+        self.handle.inner.fork_detector.is_forked()
     }
 
-    /// The number of sources.
+    /// The number of registered sources.
+    ///
+    /// ```
+    /// let reactor = picot_reactor::Reactor::new()?;
+    /// let source = reactor.register(std::net::UdpSocket::bind("127.0.0.1:0")?)?;
+    /// assert_eq!(reactor.sources(), 1);
+    /// drop(source);
+    /// assert_eq!(reactor.sources(), 0);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn sources(&self) -> usize {
         self.handle.inner.table.len()
     }
 
-    /// The number of wakers that wait for a source, and of sources in a [ready list](crate::ReadyList). A waker that was left behind by a future which is gone counts until its
-    /// source is ready or dropped.
+    /// The number of wakers that wait for a source, plus the sources in a [ready
+    /// list](crate::ReadyList).
+    ///
+    /// A waker that a dropped future has left behind counts until its source is ready or dropped.
+    ///
+    /// ```
+    /// let reactor = picot_reactor::Reactor::new()?;
+    /// assert_eq!(reactor.waiting(), 0);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn waiting(&self) -> usize {
         self.handle.inner.waiting.get()
     }
@@ -282,8 +371,9 @@ impl fmt::Debug for Reactor {
 
 /// Ends a wait of the reactor, from any thread; made by [`Reactor::wake_handle`].
 ///
-/// If the reactor does not wait just then, its next wait ends at once. The handle may outlive the reactor; then it does
-/// nothing. It becomes a [`Waker`] by `into`.
+/// If the reactor is not waiting, its next wait ends at once. The handle may outlive the reactor,
+/// and then does nothing. It becomes a [`Waker`] by `into`.
+///
 /// ```
 /// # fn main() -> std::io::Result<()> {
 /// use std::thread;
@@ -301,7 +391,15 @@ impl fmt::Debug for Reactor {
 pub struct WakeHandle(Waker);
 
 impl WakeHandle {
-    /// Ends the wait. Each call may cost a system call: whoever wakes often keeps a flag of its own.
+    /// Ends the wait. Each call may cost a system call, so frequent callers keep a flag of their
+    /// own.
+    ///
+    /// ```
+    /// let reactor = picot_reactor::Reactor::new()?;
+    /// reactor.wake_handle().wake();
+    /// reactor.wait(None)?; // ends at once
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn wake(&self) {
         self.0.wake_by_ref();
     }
@@ -319,7 +417,8 @@ impl fmt::Debug for WakeHandle {
     }
 }
 
-/// A registration that failed: the reason, and the object, to be used otherwise.
+/// The error of a failed registration, with the object.
+///
 /// ```
 /// # fn main() -> std::io::Result<()> {
 /// use std::io::ErrorKind;
@@ -344,7 +443,18 @@ pub struct RegisterError<T> {
 }
 
 impl<T> RegisterError<T> {
-    /// The reason and the object.
+    /// Returns the error and the object.
+    ///
+    /// ```
+    /// use picot_reactor::Reactor;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// reactor.close();
+    /// let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
+    /// let (error, socket) = reactor.register(socket).unwrap_err().into_parts();
+    /// println!("{error}; {socket:?} is not registered");
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn into_parts(self) -> (io::Error, T) {
         (self.error, self.io)
     }
@@ -364,7 +474,7 @@ impl<T> fmt::Debug for RegisterError<T> {
 
 impl<T> fmt::Display for RegisterError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the I/O object could not be registered with the reactor: {}", self.error)
+        write!(f, "cannot register the I/O object with the reactor: {}", self.error)
     }
 }
 

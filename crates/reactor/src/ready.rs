@@ -3,7 +3,16 @@
 use std::fmt;
 use std::ops::{BitOr, BitOrAssign};
 
-/// What can be waited for at an I/O object.
+/// What a task can wait for at an I/O object.
+///
+/// ```
+/// use picot_reactor::{Direction, Reactor};
+///
+/// let reactor = Reactor::new()?;
+/// let source = reactor.register(std::net::UdpSocket::bind("127.0.0.1:0")?)?;
+/// let readable = source.ready(Direction::Read); // a future
+/// # std::io::Result::Ok(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Direction {
@@ -11,8 +20,10 @@ pub enum Direction {
     Read,
     /// Writing, sending, connecting.
     Write,
-    /// Urgent data (`EPOLLPRI`), which is read by other means than the rest. Backends without a word for it tell of none, and
-    /// where `polling` uses poll(2) it is told only while somebody waits to read as well.
+    /// Urgent data (`EPOLLPRI`), which has its own way to be read.
+    ///
+    /// Some backends do not report it. Where `polling` uses poll(2), it is reported only while a
+    /// task also waits to read.
     Priority,
 }
 
@@ -20,13 +31,13 @@ impl Direction {
     pub(crate) const ALL: [Direction; 3] = [Direction::Read, Direction::Write, Direction::Priority];
 }
 
-/// How far the bits of directions that are taken to be ready are from those that are.
-const ASSUMED: u32 = 8;
+/// The distance from the bit of a ready direction to the bit of an assumed one.
+const ASSUMED_SHIFT: u32 = 8;
 
-/// What is known of a source, and what an event says: a set of bits.
+/// The readiness of a source, and the content of an event: a set of bits.
 ///
-/// Readiness of a direction is cleared when an operation would block. That the peer has closed, or that there was an
-/// error, stays known.
+/// An operation that would block clears the bit of its direction. The bits for a closed peer and
+/// for an error stay.
 ///
 /// ```
 /// use picot_reactor::Readiness;
@@ -40,30 +51,75 @@ const ASSUMED: u32 = 8;
 pub struct Readiness(u16);
 
 impl Readiness {
-    /// Nothing.
+    /// No bits.
+    ///
+    /// ```
+    /// use picot_reactor::Readiness;
+    ///
+    /// assert!(!Readiness::READABLE.intersects(Readiness::NONE));
+    /// ```
     pub const NONE: Readiness = Readiness(0);
-    /// There is something to read, or an end or an error to find by reading.
+    /// There is data to read, or an end or an error to find by reading.
+    ///
+    /// ```
+    /// use picot_reactor::Readiness;
+    ///
+    /// assert!(!Readiness::WRITABLE.contains(Readiness::READABLE));
+    /// ```
     pub const READABLE: Readiness = Readiness(1);
     /// There is room to write, or an error to find by writing.
+    ///
+    /// ```
+    /// use picot_reactor::Readiness;
+    ///
+    /// assert!((Readiness::READABLE | Readiness::WRITABLE).contains(Readiness::WRITABLE));
+    /// ```
     pub const WRITABLE: Readiness = Readiness(4);
     /// There is urgent data (`EPOLLPRI`).
+    ///
+    /// ```
+    /// use picot_reactor::Readiness;
+    ///
+    /// assert!(!Readiness::READABLE.contains(Readiness::PRIORITY));
+    /// ```
     pub const PRIORITY: Readiness = Readiness(2);
-    /// The peer sends no more (`EPOLLRDHUP`), or the object is hung up. Stays. Only Linux tells it without a read.
+    /// The peer sends no more data (`EPOLLRDHUP`), or the object is hung up. Stays.
+    ///
+    /// Only Linux reports it without a read.
+    ///
+    /// ```
+    /// use picot_reactor::Readiness;
+    ///
+    /// let readiness = Readiness::READABLE | Readiness::READ_CLOSED;
+    /// assert!(readiness.contains(Readiness::READ_CLOSED));
+    /// ```
     pub const READ_CLOSED: Readiness = Readiness(8);
-    /// Both directions are at their end (`EPOLLHUP`). Stays.
+    /// Both directions have ended (`EPOLLHUP`). Stays.
+    ///
+    /// ```
+    /// use picot_reactor::Readiness;
+    ///
+    /// assert!(!Readiness::READ_CLOSED.contains(Readiness::HUNG_UP));
+    /// ```
     pub const HUNG_UP: Readiness = Readiness(16);
-    /// There was an error (`EPOLLERR`); an operation finds out which. Stays.
+    /// An error has occurred (`EPOLLERR`); an operation returns it. Stays.
+    ///
+    /// ```
+    /// use picot_reactor::Readiness;
+    ///
+    /// assert!((Readiness::ERROR | Readiness::READABLE).intersects(Readiness::ERROR));
+    /// ```
     pub const ERROR: Readiness = Readiness(32);
 
-    /// No kernel polls the object, so its readiness is never cleared. For our own use, as the next: it is not shown.
+    /// No kernel polls the object, so its readiness is never cleared. Internal, as the next bit.
     pub(crate) const ALWAYS: Readiness = Readiness(64);
-    /// A transfer that moved less than it could is no proof that the kernel is drained.
+    /// A short transfer does not prove that the kernel has no more data or no more room.
     pub(crate) const UNTRUSTED: Readiness = Readiness(128);
 
-    /// What an event or an operation may have told, and stays.
-    pub(crate) const STAYS: Readiness = Readiness(8 | 16 | 32);
+    /// The bits that stay once an event has set them.
+    pub(crate) const STICKY: Readiness = Readiness(8 | 16 | 32);
 
-    /// The readiness of all directions.
+    /// The bits of all directions.
     pub(crate) const EVERY_DIRECTION: Readiness = Readiness(1 | 2 | 4);
 
     pub(crate) const fn of(direction: Direction) -> Readiness {
@@ -74,68 +130,80 @@ impl Readiness {
         }
     }
 
-    /// That the direction is taken to be ready, which no event has told yet. For our own use, and
-    /// not shown.
+    /// The bit for a direction that is assumed to be ready, without an event. Internal.
     pub(crate) const fn assumed(direction: Direction) -> Readiness {
-        Readiness(Readiness::of(direction).0 << ASSUMED)
+        Readiness(Readiness::of(direction).0 << ASSUMED_SHIFT)
     }
 
     /// Whether a direction is assumed to be ready.
     pub(crate) const fn assumes(self) -> bool {
-        self.0 >> ASSUMED != 0
+        self.0 >> ASSUMED_SHIFT != 0
     }
 
-    /// With directions that are taken to be ready as such that are.
+    /// Turns the bits of assumed directions into bits of ready ones.
     pub(crate) const fn with_assumed_as_known(self) -> Readiness {
-        Readiness(self.0 & 0xff | self.0 >> ASSUMED)
+        Readiness(self.0 & 0xff | self.0 >> ASSUMED_SHIFT)
     }
 
     /// Whether all bits of `other` are set.
+    ///
+    /// ```
+    /// use picot_reactor::Readiness;
+    ///
+    /// let both = Readiness::READABLE | Readiness::WRITABLE;
+    /// assert!(both.contains(Readiness::READABLE) && !Readiness::READABLE.contains(both));
+    /// ```
     pub const fn contains(self, other: Readiness) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// Whether a bit of `other` is set.
+    /// Whether at least one bit of `other` is set.
+    ///
+    /// ```
+    /// use picot_reactor::Readiness;
+    ///
+    /// let ended = Readiness::HUNG_UP | Readiness::READ_CLOSED;
+    /// assert!(Readiness::READ_CLOSED.intersects(ended));
+    /// ```
     pub const fn intersects(self, other: Readiness) -> bool {
         self.0 & other.0 != 0
     }
 
-    /// Whether it says that no further edge may come: the peer has closed a side, or there was an error.
+    /// Whether the object has ended, by the peer or by an error, so that no further edge may come.
     pub(crate) const fn is_hangup(self) -> bool {
         self.intersects(Readiness(8 | 16 | 32))
     }
 
-    /// Whether only "would block" clears a direction, and a transfer that moved less than it could
-    /// does not.
+    /// Whether a short transfer must not clear a direction: only "would block" does.
     ///
-    /// After a hang-up no further edge may come. At urgent data TCP ends a receive early, with
+    /// After a hang-up no further edge may come. At urgent data TCP ends a receive early, with more
     /// bytes behind the mark.
-    pub(crate) const fn must_be_tried(self) -> bool {
+    pub(crate) const fn distrusts_short_transfers(self) -> bool {
         self.intersects(Readiness(2 | 8 | 16 | 32 | 64 | 128))
     }
 
-    /// What others are shown of it.
-    pub(crate) const fn shown(self) -> Readiness {
+    /// Without the internal bits.
+    pub(crate) const fn public_bits(self) -> Readiness {
         Readiness(self.0 & 63)
     }
 
-    /// The bits of what is known, without what is taken for granted.
+    /// The bits, without those of assumed directions.
     pub(crate) const fn bits(self) -> u8 {
         self.0 as u8
     }
 
-    /// The readiness of the directions among these bits, which are what poll(2) has for them.
+    /// The directions among these bits. They have the values of poll(2).
     pub(crate) const fn of_directions(bits: u8) -> Readiness {
         Readiness(bits as u16 & 7)
     }
 
-    /// The readiness of these bits, which are its own.
+    /// The readiness with exactly these bits.
     #[cfg(target_os = "linux")]
     pub(crate) const fn of_bits(bits: u8) -> Readiness {
         Readiness(bits as u16)
     }
 
-    pub(crate) const fn only(self, other: Readiness) -> Readiness {
+    pub(crate) const fn intersection(self, other: Readiness) -> Readiness {
         Readiness(self.0 & other.0)
     }
 
@@ -143,7 +211,7 @@ impl Readiness {
         Readiness(self.0 & !other.0)
     }
 
-    /// `self`, or nothing.
+    /// `self` if `condition` holds, else no bits.
     pub(crate) fn when(self, condition: bool) -> Readiness {
         if condition { self } else { Readiness::NONE }
     }

@@ -1,8 +1,10 @@
-//! Ready lists: for owners of many sources, who are told of events by number, and not by a waker for each source.
+//! Ready lists: an owner of many sources gets events as numbers, without a waker for each source.
 //!
-//! The invariants: a source that something has happened to is in its list until its owner has looked at it, and it is there
-//! once; a list that is not empty has woken its owner since that took from it last. It is epoll's own ready list, one floor
-//! higher.
+//! The invariants:
+//! - A source with an unacknowledged event is in its list, exactly once.
+//! - If the list is not empty, its owner was woken since it last took tokens.
+//!
+//! It works as epoll's own ready list, one level higher.
 
 use std::cell::Cell;
 use std::fmt;
@@ -15,14 +17,16 @@ use picot_context::budget;
 use crate::foreign::{contain_wake, drop_contained};
 use crate::growing::Growing;
 
-/// The sources of one owner to which something has happened, by the tokens that it has given to them.
+/// The sources of one owner that have had events, by tokens that the owner chooses.
 ///
-/// A task that serves many sources needs no waker for each of them. It puts them into a list
-/// ([`Source::list_in`](crate::Source::list_in)), takes the tokens of those that had events ([`poll_take`](ReadyList::poll_take)), and for each
-/// [acknowledges](crate::Source::acknowledge) at the source and tries what it wants to do, by [`try_io`](crate::Source::try_io) or
-/// [`try_transfer`](crate::Source::try_transfer). An event then costs a number in a vector, and an idle source no waker.
+/// A task that serves many sources needs no waker for each of them. It adds them to a list
+/// ([`Source::list_in`](crate::Source::list_in)), and takes the tokens of those that had events
+/// ([`poll_take`](ReadyList::poll_take)). For each token it
+/// [acknowledges](crate::Source::acknowledge) the event and tries its operations, by
+/// [`try_io`](crate::Source::try_io) or [`try_transfer`](crate::Source::try_transfer). An event
+/// then costs a number in a vector, and an idle source costs no waker.
 ///
-/// An owner that drops its list is told nothing more; its sources work as before, and can be waited for.
+/// After an owner has dropped its list, its sources still work, and tasks can wait for them.
 ///
 /// ```
 /// use std::future::poll_fn;
@@ -53,7 +57,8 @@ use crate::growing::Growing;
 ///             let source = &sources[token];
 ///             source.acknowledge();
 ///             let mut buffer = [0; 16];
-///             if let Ok(read) = source.try_io(Direction::Read, |mut stream| stream.read(&mut buffer)) {
+///             let read = source.try_io(Direction::Read, |mut stream| stream.read(&mut buffer));
+///             if let Ok(read) = read {
 ///                 received.push((token, buffer[..read].to_vec()));
 ///             }
 ///         }
@@ -75,26 +80,44 @@ pub struct ReadyList {
 
 pub(crate) struct List {
     tokens: Growing<usize>,
-    /// Who takes from the list. Kept when it has been woken, because it is likely to take again.
+    /// The waker of the owner. Kept after a wake, because the owner is likely to poll again.
     owner: Cell<Option<Waker>>,
-    /// The owner has dropped the list; sources may still be in it.
+    /// Whether the owner has dropped the list. Sources may still be in it.
     is_dropped: Cell<bool>,
 }
 
 impl ReadyList {
-    /// A list without sources. It is for sources of any reactor of this thread.
+    /// Makes an empty list, for sources of any reactor of this thread.
+    ///
+    /// ```
+    /// let list = picot_reactor::ReadyList::new();
+    /// # let _ = list;
+    /// ```
     pub fn new() -> ReadyList {
         let list = List { tokens: Growing::default(), owner: Cell::new(None), is_dropped: Cell::new(false) };
         ReadyList { list: Rc::new(list) }
     }
 
-    /// Moves the tokens of the list to the end of `tokens`, in the order in which their sources had
-    /// events. Whether there were any or not, the task of `cx` is woken, instead of whichever has
-    /// polled before, as soon as there are more: a list has one owner. Taking tokens spends the
-    /// task's [budget].
+    /// Moves the tokens of the list to the end of `tokens`, in the order of the events.
     ///
-    /// The source of a token may have been dropped meanwhile. If its token was given to another one, that is looked at in
-    /// vain, which is harmless.
+    /// Pending if there are none. In either case the task of `cx` becomes the owner, and is woken
+    /// when further tokens arrive; a list has one owner. Taking tokens spends the task's [budget].
+    ///
+    /// The source of a token may have been dropped meanwhile. If another source has that token now,
+    /// the owner checks it in vain, which is harmless.
+    ///
+    /// ```
+    /// use std::task::{Context, Waker};
+    /// use picot_reactor::{Reactor, ReadyList};
+    ///
+    /// let (reactor, list) = (Reactor::new()?, ReadyList::new());
+    /// let source = reactor.register(std::net::UdpSocket::bind("127.0.0.1:0")?)?;
+    /// source.list_in(&list, 7);
+    /// let mut tokens = Vec::new();
+    /// assert!(list.poll_take(&mut Context::from_waker(Waker::noop()), &mut tokens).is_ready());
+    /// assert_eq!(tokens, [7]);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn poll_take(&self, cx: &mut Context<'_>, tokens: &mut Vec<usize>) -> Poll<()> {
         ready!(budget::poll_left(cx));
         let List { tokens: listed, owner, .. } = &*self.list;
@@ -102,7 +125,8 @@ impl ReadyList {
         let is_known = known.as_ref().is_some_and(|known| known.will_wake(cx.waker()));
         owner.set(known);
         if !is_known {
-            // Cloning and dropping wakers may be foreign code. What it lists is taken below.
+            // Foreign code: cloning and dropping wakers. It may add tokens, so the list is read
+            // below.
             let old = owner.replace(Some(cx.waker().clone()));
             old.into_iter().for_each(drop_contained);
         }
@@ -110,8 +134,8 @@ impl ReadyList {
             return Poll::Pending;
         }
         if tokens.is_empty() {
-            // SAFETY: The closure moves two vectors and no more.
-            unsafe { listed.change(|listed| mem::swap(listed, tokens)) };
+            // SAFETY: The closure only moves two vectors.
+            unsafe { listed.with(|listed| mem::swap(listed, tokens)) };
         } else {
             let taken = listed.take();
             tokens.extend_from_slice(&taken);
@@ -124,7 +148,11 @@ impl ReadyList {
         self.list.clone()
     }
 
-    /// Wakes the task that polls the list, for something that no source has to do with.
+    /// Wakes the owner of the list, for a reason other than an event.
+    ///
+    /// ```
+    /// picot_reactor::ReadyList::new().wake(); // without an owner, this does nothing
+    /// ```
     pub fn wake(&self) {
         self.list.wake();
     }
@@ -151,23 +179,25 @@ impl fmt::Debug for ReadyList {
 }
 
 impl List {
-    /// Adds a token if the list has room for it, and returns whether the list was empty.
+    /// Adds a token if there is room. Returns whether the list was empty.
     #[inline]
     pub(crate) fn add_within_capacity(&self, token: usize) -> Option<bool> {
         self.tokens.push_within_capacity(token).map(|len| len == 1)
     }
 
-    /// Adds a token. Returns whether the list was empty: then its owner is to be woken.
+    /// Adds a token. Returns whether the list was empty: then the caller has to wake the owner.
     #[inline]
     pub(crate) fn add(&self, token: usize) -> bool {
         self.tokens.push(token) == 1
     }
 
-    /// Its owner is to take from it.
+    /// Wakes the owner.
     pub(crate) fn wake(&self) {
         let Some(owner) = self.owner.take() else { return };
+        // Foreign code: the owner's waker is out of its cell, so the call may poll or drop the
+        // list.
         contain_wake(|| owner.wake_by_ref());
-        // Kept, unless the woken code has put another one there or is done with the list.
+        // Kept for the next event, unless the call has set another owner or dropped the list.
         match self.owner.take() {
             None if !self.is_dropped.get() => self.owner.set(Some(owner)),
             newer => {

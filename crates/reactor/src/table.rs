@@ -1,8 +1,8 @@
 //! The table from keys to sources: a slab whose slots have generations.
 //!
-//! The invariant: a reference into the table is handed out only to a closure that calls no foreign
-//! code and does not reach the table, and room is made before such a reference is taken. So two
-//! methods are never active at once, and there is no borrow flag.
+//! The invariant: only closures that call no foreign code and do not use the table get a reference
+//! into it, and room is made before such a reference is taken. So no two methods are active at
+//! once, and the table needs no borrow flag.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -13,9 +13,9 @@ use crate::source::state::State;
 
 #[derive(Default)]
 pub(crate) struct Table {
-    /// Each state knows its key, and so the generation that its slot is in.
+    /// The state of each occupied slot. It stores its key, and so the slot's generation.
     states: Growing<Option<Rc<State>>>,
-    /// The keys that the next sources in vacant slots have.
+    /// The next keys of the vacant slots.
     free: Growing<Key>,
     len: Cell<usize>,
 }
@@ -25,24 +25,24 @@ impl Table {
         self.len.get()
     }
 
-    /// Inserts the state of a source, which learns its key. `None` if there are too many sources.
+    /// Inserts the state of a source, and sets its key. `None` if there are too many sources.
     pub(crate) fn insert(&self, mut state: Rc<State>) -> Option<Rc<State>> {
-        // The last allocation: from here on nothing is foreign.
+        // The last allocation. No foreign code runs after it, so the slot that is found stays free.
         if self.free.is_empty() && self.states.is_full() {
             self.states.grow();
         }
-        // SAFETY: Copies a key.
-        let key = match unsafe { self.free.change(Vec::pop) } {
+        // SAFETY: `pop` copies a key.
+        let key = match unsafe { self.free.with(Vec::pop) } {
             Some(key) => key,
             None if self.states.len() < SLOTS => Key::new(self.states.len(), 0),
             None => return None,
         };
         Rc::get_mut(&mut state).expect("the state is new, so nothing else refers to it").set_key(key);
         let copy = state.clone();
-        // SAFETY: The slot is vacant, or there is room for one more, so this moves a value and no
-        // more.
+        // SAFETY: The slot is vacant, or there is room for another one. So the closure only moves a
+        // value.
         unsafe {
-            self.states.change(|states| match states.get_mut(key.slot()) {
+            self.states.with(|states| match states.get_mut(key.slot()) {
                 Some(slot) => *slot = Some(copy),
                 None => states.push(Some(copy)),
             });
@@ -51,15 +51,15 @@ impl Table {
         Some(state)
     }
 
-    /// What `f` says of the source with this key, if there is one.
+    /// Calls `f` with the state of the source with this key, if there is one.
     ///
     /// # Safety
-    /// `f` must not reach the table, and so call no foreign code, not even the allocator.
+    /// `f` must not use the table, so it must call no foreign code, not even the allocator.
     #[inline]
     pub(crate) unsafe fn find<R>(&self, key: Key, f: impl FnOnce(&Rc<State>) -> R) -> Option<R> {
-        // SAFETY: Our caller promises it of `f`.
+        // SAFETY: The caller promises this for `f`.
         unsafe {
-            self.states.change(|states| {
+            self.states.with(|states| {
                 let state = states.get(key.slot())?.as_ref()?;
                 if state.key() == key { Some(f(state)) } else { None }
             })
@@ -67,17 +67,18 @@ impl Table {
     }
 
     pub(crate) fn remove(&self, key: Key) -> Option<Rc<State>> {
-        // SAFETY: The state is moved out and not dropped here.
+        // SAFETY: The closure moves the state out, and does not drop it.
         let state =
-            unsafe { self.states.change(|states| states.get_mut(key.slot())?.take_if(|state| state.key() == key)) }?;
+            unsafe { self.states.with(|states| states.get_mut(key.slot())?.take_if(|state| state.key() == key)) }?;
         self.len.set(self.len.get() - 1);
+        // A slot at the last generation is retired: the next key would match an old one.
         if key.generation() < LAST_GENERATION {
             self.free.push(Key::new(key.slot(), key.generation() + 1));
         }
         Some(state)
     }
 
-    /// Takes all sources out, for good: a reactor that is closed has none any more.
+    /// Takes all sources out, when the reactor closes.
     pub(crate) fn clear(&self) -> impl Iterator<Item = Rc<State>> {
         self.len.set(0);
         self.states.take().into_iter().flatten()

@@ -1,9 +1,8 @@
-//! The waiters of a source: the slots for the wakers of tasks that poll, and the waiters beside
-//! them.
+//! The waiters of a source: a slot per direction for the task that polls, and the other waiters.
 //!
-//! The invariant: a waker in a slot is called where it lies, so while any is called, those that
-//! leave their slots are kept until it is done. Nothing here calls a waker, or drops one, or
-//! allocates, with a borrow of ours alive.
+//! The invariant: a waker is called where it lies, in its slot. So while any waker is called,
+//! wakers that leave their slots are kept alive. No function here calls or drops a waker, or
+//! allocates, while something is borrowed.
 
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::collections::VecDeque;
@@ -14,12 +13,14 @@ use crate::foreign::drop_contained;
 use crate::growing::Growing;
 use crate::ready::Direction;
 
-/// The waker of the task that polls. It stays when it has been woken, because the task is likely to wait again; whether
-/// somebody waits is not said here.
+/// The waker of the last task that polled.
+///
+/// It stays after a wake, because the task is likely to wait again. The source's flags say whether
+/// the task waits.
 pub(crate) struct Slot(UnsafeCell<Waker>);
 
 impl Default for Slot {
-    /// A waker that wakes nobody.
+    /// A waker that does nothing.
     fn default() -> Slot {
         Slot(UnsafeCell::new(Waker::noop().clone()))
     }
@@ -28,59 +29,60 @@ impl Default for Slot {
 impl Slot {
     #[inline]
     pub(crate) fn wakes_like(&self, waker: &Waker) -> bool {
-        // SAFETY: `UnsafeCell` keeps this type on one thread at a time, and no other method is active: none of them calls
-        // foreign code, as comparing wakers and moving them do not, and none hands out a reference.
+        // SAFETY: `UnsafeCell` makes this type `!Sync`, so only one thread is here. No other method
+        // is active: they only compare and move wakers, which calls no foreign code, and they
+        // return no reference.
         unsafe { (*self.0.get()).will_wake(waker) }
     }
 
-    /// Puts another waker there and returns the one that was there, which goes to [`Retired::add`]:
-    /// some event may be calling it just now.
+    /// Replaces the waker and returns the old one. The caller passes that to [`Retired::add`]: an
+    /// event may be calling it right now.
     pub(crate) fn replace(&self, waker: Waker) -> Waker {
         // SAFETY: As above.
         unsafe { mem::replace(&mut *self.0.get(), waker) }
     }
 
+    /// Takes the waker out, as [`replace`](Slot::replace).
     pub(crate) fn empty(&self) -> Waker {
         self.replace(Waker::noop().clone())
     }
 
-    /// The waker, to be called. The slot still owns it.
+    /// Returns the waker, to call it without a clone. The slot still owns it.
     ///
     /// # Safety
-    /// It must not be used beyond the [`Retired::hold`] that is in force now. Every waker that
-    /// leaves the slot must go to that [`Retired`], also if the slot itself is about to be dropped:
-    /// it must be emptied before.
+    /// A [`Retired::hold`] must be active, and the waker must not be used after it ends. Every
+    /// waker that leaves the slot must go to that [`Retired`]. A slot must be emptied before it is
+    /// dropped.
     #[inline]
     pub(crate) unsafe fn lend(&self) -> ManuallyDrop<Waker> {
-        // SAFETY: Reading as above. The copy is never dropped, so there is still one owner; and it lives for as long as the
-        // copy is used, as our caller promises that it is not dropped before.
+        // SAFETY: The access is exclusive, as above. The copy is never dropped, so the slot stays
+        // the only owner. The caller promises that the original is not dropped while the copy is
+        // used.
         unsafe { ManuallyDrop::new(self.0.get().read()) }
     }
 }
 
-/// Wakers that have left their slots while some waker was being called, which may be the same.
+/// Wakers that left their slots while a waker was being called, which may be the same one.
 #[derive(Default)]
 pub(crate) struct Retired {
-    /// How many waits are waking now: one, or more where a waker waits itself.
+    /// The number of guards: more than one if a waker waits or wakes itself.
     holders: Cell<usize>,
     wakers: Growing<Waker>,
 }
 
-/// Keeps what leaves its slot. Dropped when the wakers have been called, also by a panic.
+/// Keeps retired wakers alive until it is dropped, also while unwinding.
 pub(crate) struct Hold<'a>(&'a Retired);
 
 impl Retired {
-    /// From here on wakers that leave their slots are kept, until every guard that this has
-    /// returned is dropped. Then they are dropped, too.
+    /// Keeps wakers that leave their slots alive, until every returned guard is dropped.
     pub(crate) fn hold(&self) -> Hold<'_> {
         self.holders.set(self.holders.get() + 1);
         Hold(self)
     }
 
-    /// Takes wakers that have left their slots. They are dropped now, or when no waker is being
-    /// called any more.
+    /// Takes a waker that has left its slot. Drops it now, or when the last guard is dropped.
     pub(crate) fn add(&self, waker: Waker) {
-        // Every slot starts with this one, which nothing is dropped with.
+        // The initial waker of every slot: dropping it does nothing.
         if waker.will_wake(Waker::noop()) {
             return;
         }
@@ -94,6 +96,8 @@ impl Retired {
 
 impl Drop for Hold<'_> {
     fn drop(&mut self) {
+        // Only the outermost guard drops the wakers. Their destructors are foreign code, and may
+        // add further wakers; with no holder left, `add` drops those at once.
         let Hold(retired) = self;
         retired.holders.set(retired.holders.get() - 1);
         if retired.holders.get() == 0 && !retired.wakers.is_empty() {
@@ -102,21 +106,22 @@ impl Drop for Hold<'_> {
     }
 }
 
-/// How many displaced pollers a direction keeps; see [`Crowd::displace`].
+/// The maximum number of displaced wakers per direction; see [`OtherWaiters::displace`].
 const DISPLACED: usize = 16;
 
-/// What few sources have: waiters beside the task that polls, and tasks that poll for urgent data.
+/// The waiters that few sources have: futures, displaced tasks, and tasks that poll for urgent
+/// data.
 #[derive(Default)]
-pub(crate) struct Crowd {
+pub(crate) struct OtherWaiters {
     pub(crate) urgent: Slot,
-    lines: [Line; 3],
+    directions: [DirectionWaiters; 3],
 }
 
-/// The waiters that were taken out of a crowd.
+/// The waiters of one direction, taken out of [`OtherWaiters`].
 #[derive(Default)]
 pub(crate) struct Taken {
     pub(crate) count: usize,
-    /// They have been in a slot, so when they have been woken they go to [`Retired::add`].
+    /// Wakers that were in a slot. After their wake the caller passes them to [`Retired::add`].
     pub(crate) displaced: VecDeque<Waker>,
     futures: std::vec::IntoIter<(u64, Option<Waker>)>,
 }
@@ -129,37 +134,36 @@ impl Taken {
 
 /// The waiters of one direction.
 #[derive(Default)]
-struct Line {
-    /// Tasks that have polled, and whose place in the slot another one has taken. The one that has
-    /// waited longest is first.
+struct DirectionWaiters {
+    /// Wakers of tasks that polled, and that a later poll of another task has displaced from the
+    /// slot. The oldest is first.
     displaced: RefCell<VecDeque<Waker>>,
-    futures: Futures,
+    futures: FutureWaiters,
 }
 
-impl Crowd {
-    fn line(&self, direction: Direction) -> &Line {
+impl OtherWaiters {
+    fn waiters_of(&self, direction: Direction) -> &DirectionWaiters {
         match direction {
-            Direction::Read => &self.lines[0],
-            Direction::Write => &self.lines[1],
-            Direction::Priority => &self.lines[2],
+            Direction::Read => &self.directions[0],
+            Direction::Write => &self.directions[1],
+            Direction::Priority => &self.directions[2],
         }
     }
 
     pub(crate) fn waits(&self, direction: Direction) -> bool {
-        let line = self.line(direction);
-        !line.futures.is_empty() || !line.displaced.borrow().is_empty()
+        let waiters = self.waiters_of(direction);
+        !waiters.futures.is_empty() || !waiters.displaced.borrow().is_empty()
     }
 
-    /// Keeps the waker of a task that has polled and not been woken, and whose place another one
-    /// takes: both wait.
+    /// Keeps the waker of a waiting task that another task has displaced from the slot: both wait.
     ///
-    /// A poll has no end that it could announce, so a waker may be left behind by a future that is
-    /// gone. The number of those that are kept is limited, and beyond it the oldest one is
-    /// returned, to be woken: a task that still waits polls again.
+    /// A dropped future cannot announce that its poll waits no more, so its waker stays here. So
+    /// the number is limited: beyond it, this returns the oldest waker, for the caller to wake. If
+    /// its task still waits, it polls again.
     pub(crate) fn displace(&self, direction: Direction, waker: Waker) -> Option<Waker> {
-        let displaced = &self.line(direction).displaced;
+        let displaced = &self.waiters_of(direction).displaced;
         if displaced.borrow().capacity() == 0 {
-            // Outside of the borrow, as the allocator may be foreign code.
+            // Allocated outside of the borrow: the allocator is foreign code, and may come here.
             let room = VecDeque::with_capacity(DISPLACED);
             if displaced.borrow().capacity() == 0 {
                 displaced.replace(room);
@@ -171,56 +175,56 @@ impl Crowd {
         oldest
     }
 
-    /// Removes the displaced waker of a task that is in the slot again.
-    pub(crate) fn recall(&self, direction: Direction, waker: &Waker) -> Option<Waker> {
-        let mut displaced = self.line(direction).displaced.borrow_mut();
+    /// Removes the displaced waker of a task that has come back to the slot.
+    pub(crate) fn remove_displaced(&self, direction: Direction, waker: &Waker) -> Option<Waker> {
+        let mut displaced = self.waiters_of(direction).displaced.borrow_mut();
         let index = displaced.iter().position(|other| other.will_wake(waker))?;
         displaced.remove(index)
     }
 
-    /// Notes that a future waits, or that it does so with another waker, and returns the one that
-    /// it had before. A future that begins to wait gets the number `id`.
+    /// Adds a future, or replaces its waker and returns the old one. Sets `id` for a new one.
     pub(crate) fn put(&self, direction: Direction, id: &mut Option<u64>, waker: Waker) -> Option<Waker> {
-        self.line(direction).futures.put(id, waker)
+        self.waiters_of(direction).futures.put(id, waker)
     }
 
     pub(crate) fn remove(&self, direction: Direction, id: u64) -> Option<Waker> {
-        self.line(direction).futures.remove(id)
+        self.waiters_of(direction).futures.remove(id)
     }
 
-    /// Takes all waiters out, each kind in the order in which they began to wait.
+    /// Takes all waiters of a direction out, each kind in the order in which it began to wait.
     pub(crate) fn take(&self, direction: Direction) -> Taken {
-        let line = self.line(direction);
-        let displaced = line.displaced.take();
-        let (futures, len) = line.futures.take();
+        let waiters = self.waiters_of(direction);
+        let displaced = waiters.displaced.take();
+        let (futures, len) = waiters.futures.take();
         Taken { count: displaced.len() + len, displaced, futures: futures.into_iter() }
     }
 }
 
-/// The futures that wait in one direction, by their numbers, which only rise. A search halves, and
-/// a removal leaves a gap, so 100 000 waiters that leave in any order cost no quadratic time.
+/// The futures that wait in one direction, sorted by ascending ids.
+///
+/// A lookup is a binary search, and a removal leaves a gap. So 100 000 waiters that leave in any
+/// order do not take quadratic time.
 #[derive(Default)]
-struct Futures {
+struct FutureWaiters {
     entries: Growing<(u64, Option<Waker>)>,
-    /// How many of the entries are no gaps.
+    /// The number of entries that are not gaps.
     len: Cell<usize>,
     last_id: Cell<u64>,
 }
 
-/// Fewer entries than this are not worth giving memory back for.
-const FEW: usize = 16;
+/// The memory for up to this many entries is kept.
+const KEPT: usize = 16;
 
-impl Futures {
+impl FutureWaiters {
     fn is_empty(&self) -> bool {
         self.len.get() == 0
     }
 
-    /// The waker of the future with this number, changed in place.
+    /// Calls `change` with the waker of the future with this id.
     fn find<R>(&self, id: u64, change: impl FnOnce(&mut Option<Waker>) -> R) -> Option<R> {
-        // SAFETY: Numbers are compared, and the two closures that this is given move wakers and no
-        // more.
+        // SAFETY: This compares ids, and both callers' closures only move wakers.
         unsafe {
-            self.entries.change(|entries| {
+            self.entries.with(|entries| {
                 let index = entries.binary_search_by_key(&id, |(id, _)| *id).ok()?;
                 Some(change(&mut entries[index].1))
             })
@@ -233,8 +237,8 @@ impl Futures {
         if let Some(Some(old)) = known {
             return old;
         }
-        // Before the number is taken, as what allocates may be foreign code, which takes numbers,
-        // too.
+        // Before the id is taken: the allocator is foreign code, and may add a future here. Ids
+        // must be pushed in ascending order.
         if self.entries.is_full() {
             self.entries.grow();
         }
@@ -248,11 +252,12 @@ impl Futures {
     fn remove(&self, id: u64) -> Option<Waker> {
         let waker = self.find(id, Option::take)??;
         self.len.set(self.len.get() - 1);
-        if self.len.get() == 0 && self.entries.len() > FEW {
+        // Gaps are closed when they are the majority, so removals stay O(1) amortised.
+        if self.len.get() == 0 && self.entries.len() > KEPT {
             drop(self.entries.take());
         } else if self.entries.len() > 2 * self.len.get() {
-            // SAFETY: Gaps have no drop, and nothing is freed.
-            unsafe { self.entries.change(|entries| entries.retain(|(_, waker)| waker.is_some())) };
+            // SAFETY: `retain` drops only gaps, which are `None`, and frees nothing.
+            unsafe { self.entries.with(|entries| entries.retain(|(_, waker)| waker.is_some())) };
         }
         Some(waker)
     }
@@ -267,19 +272,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn futures_leave_in_any_order_and_the_others_keep_theirs() {
-        let futures = Futures::default();
+    fn futures_may_leave_in_any_order() {
+        let futures = FutureWaiters::default();
         for expected in 1..=100 {
             let mut id = None;
             assert!(futures.put(&mut id, Waker::noop().clone()).is_none());
             assert_eq!(id, Some(expected));
-            assert!(futures.put(&mut id, Waker::noop().clone()).is_some(), "it has another waker now");
+            assert!(futures.put(&mut id, Waker::noop().clone()).is_some(), "the waker is replaced");
         }
-        // From both ends, and those in the middle last.
+        // From both ends; the middle stays.
         for id in (1..=30).chain((71..=100).rev()) {
             assert!(futures.remove(id).is_some() && futures.remove(id).is_none());
         }
-        assert!(futures.entries.len() <= 2 * futures.len.get(), "gaps are closed");
+        assert!(futures.entries.len() <= 2 * futures.len.get(), "gaps were not closed");
         let (entries, len) = futures.take();
         let left: Vec<_> = entries.into_iter().filter(|(_, waker)| waker.is_some()).map(|(id, _)| id).collect();
         assert_eq!((left, len), ((31..=70).collect(), 40));

@@ -1,5 +1,5 @@
-//! The global allocator is foreign code: this one calls wakers, and each waker comes back into the
-//! reactor. In a binary of its own, because it is every allocation's.
+//! The global allocator is foreign code: this one calls wakers, and each waker calls the reactor.
+//! In a binary of its own, because it serves every allocation.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
@@ -23,7 +23,7 @@ thread_local! {
     static SCENE: RefCell<Option<Rc<Scene>>> = const { RefCell::new(None) };
 }
 
-/// Not inside of itself.
+/// Calls wakers, unless such a call is active already.
 fn call_back() {
     if IS_ON.try_with(|is_on| is_on.replace(false)).unwrap_or(false) {
         CALLS.set(CALLS.get() + 1);
@@ -33,17 +33,17 @@ fn call_back() {
     }
 }
 
-// SAFETY: Memory is the system allocator's. What is called on the way uses this allocator as
-// everything else does, and not the memory that is about to be given out.
+// SAFETY: The system allocator does the work. The callbacks use this allocator as other code does,
+// and never the memory that is about to be returned.
 unsafe impl GlobalAlloc for CallsBack {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         call_back();
-        // SAFETY: Our caller promises it.
+        // SAFETY: The caller upholds the same contract.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: Our caller promises it.
+        // SAFETY: The caller upholds the same contract.
         unsafe { System.dealloc(memory, layout) };
         call_back();
     }
@@ -52,7 +52,7 @@ unsafe impl GlobalAlloc for CallsBack {
 #[global_allocator]
 static ALLOCATOR: CallsBack = CallsBack;
 
-/// What the allocator gets into its hands.
+/// What the allocator's callbacks use.
 struct Scene {
     reactor: Reactor,
     source: Source<TcpStream>,
@@ -75,14 +75,14 @@ impl Wake for Wakes {
 }
 
 impl Scene {
-    /// Registers, lists, waits in every way, waits for events, and drops again.
+    /// Registers, lists, waits in every way, waits for events, and drops everything.
     fn use_all(&self) {
         let waker = Waker::from(self.wakes.clone());
         let mut cx = Context::from_waker(&waker);
         self.source.acknowledge();
         self.source.enqueue();
         if cfg!(any(polling_test_poll_backend, not(target_os = "linux"))) {
-            // `polling` has locks of its own, so on its path an allocator may wake and no more.
+            // `polling` has its own locks, so on its path an allocator may only wake.
             return self.reactor.wake_handle().wake();
         }
         let mut wait = Box::pin(self.source.ready(Direction::Priority));
@@ -91,7 +91,7 @@ impl Scene {
         self.reactor.wake_handle().wake();
         (&self.peer).write_all(b"x").unwrap();
         self.reactor.wait(Some(Duration::ZERO)).unwrap();
-        // Now and then, as a socket takes its time.
+        // Not each time, because a socket is slow.
         if CALLS.get() % 16 == 0 {
             let (one, _two) = pair();
             let other = self.reactor.register(one).unwrap();
@@ -118,7 +118,7 @@ fn with_callbacks<R>(call: impl FnOnce() -> R) -> R {
 
 #[test]
 #[cfg_attr(miri, ignore = "too slow under Miri")]
-fn an_allocator_may_use_the_reactor_while_that_allocates() {
+fn an_allocator_may_call_the_reactor_during_its_allocations() {
     let reactor = Reactor::new().unwrap();
     let (stream, peer) = pair();
     let list = ReadyList::new();
@@ -132,11 +132,11 @@ fn an_allocator_may_use_the_reactor_while_that_allocates() {
     let mut cx = Context::from_waker(&waker);
     let mut sources = Vec::new();
     for n in 0..20 {
-        // The table grows, and the list of the list.
+        // The table grows, and so does the ready list.
         let (stream, mut peer) = pair();
         let source = with_callbacks(|| reactor.register(stream).unwrap());
         with_callbacks(|| source.list_in(&scene.list, n));
-        // Several wakers of their own: they are displaced, and the futures' row grows.
+        // Several different wakers: they are displaced, and the list of futures grows.
         let others: Vec<_> = (0..20).map(|_| Waker::from(Arc::<Wakes>::default())).collect();
         for other in &others {
             let mut cx = Context::from_waker(other);

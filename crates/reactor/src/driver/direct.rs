@@ -1,9 +1,9 @@
-//! The driver for Linux: one `epoll_pwait` a turn, on an epoll instance of its own.
+//! The driver for Linux: one `epoll_pwait` per turn, on its own epoll instance.
 //!
-//! `polling`'s own wait performs five system calls where one does: it sets and re-arms a timerfd, waits, reads an eventfd
-//! and re-arms that. It also has no word for `EPOLLRDHUP`. So here the set is ours, and so are the two descriptors that
-//! are in it for us: both are registered for edges and never read, so there is nothing to reset. Where the kernel lacks
-//! one of them (or Miri does), something coarser takes its place.
+//! A wait of `polling` makes five system calls: it sets and arms a timerfd, waits, reads an eventfd
+//! and arms that again. It also does not report `EPOLLRDHUP`. So this driver has its own set, with
+//! two descriptors of its own in it. Both are edge-triggered and never read, so they need no reset.
+//! If the kernel lacks one of them, or under Miri, a coarser replacement is used.
 
 use std::cell::Cell;
 use std::fmt;
@@ -25,49 +25,62 @@ use super::{Driver, Events, Key};
 use crate::pollable::BorrowedIo;
 use crate::ready::Readiness;
 
-/// Events a turn. A flood of more waits for the next turn, so that it cannot keep ready tasks from running.
+/// The maximum number of events per wait. The rest is for the next wait, so that a flood of events
+/// cannot keep ready tasks from running.
 const EVENTS: usize = 256;
 
-/// The key of the wake-up fd, which no source has.
-const ALARM: u64 = usize::MAX as u64 - 1;
+/// The key of the notifier. A reserved key, so no source has it.
+const NOTIFIER: u64 = usize::MAX as u64 - 1;
 
-/// The key of the timer, which no source has.
+/// The key of the timer. A reserved key, so no source has it.
 const TIMER: u64 = usize::MAX as u64 - 2;
 
-/// What epoll can tell apart. A deadline that is nearer is a matter for the timer.
+/// The resolution of epoll's timeout. For a nearer deadline the timer is used.
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// epoll, waited on directly.
+/// The driver for Linux, on top of epoll.
+///
+/// ```
+/// use picot_reactor::{Reactor, driver::Direct};
+///
+/// let reactor = Reactor::with_driver(Direct::new()?);
+/// # std::io::Result::Ok(())
+/// ```
 pub struct Direct {
     epoll: OwnedFd,
-    alarm: Arc<Alarm>,
+    notifier: Arc<Notifier>,
     timer: Option<Timer>,
 }
 
 impl Direct {
-    /// A driver with an epoll instance of its own.
+    /// Makes a driver with its own epoll instance.
     ///
     /// # Errors
-    /// If the operating system has no more descriptors, or knows no epoll.
+    /// If the operating system has no descriptors left, or no epoll.
+    ///
+    /// ```
+    /// println!("{:?}", picot_reactor::driver::Direct::new()?);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn new() -> io::Result<Direct> {
-        Direct::with_alarm(Alarm::new()?)
+        Direct::with_notifier(Notifier::new()?)
     }
 
-    fn with_alarm(alarm: Alarm) -> io::Result<Direct> {
+    fn with_notifier(notifier: Notifier) -> io::Result<Direct> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        epoll::add(&epoll, alarm.heard(), EventData::new_u64(ALARM), EventFlags::IN | EventFlags::ET)?;
+        epoll::add(&epoll, notifier.read_end(), EventData::new_u64(NOTIFIER), EventFlags::IN | EventFlags::ET)?;
         let timer = Timer::new(&epoll);
-        Ok(Direct { epoll, alarm: Arc::new(alarm), timer })
+        Ok(Direct { epoll, notifier: Arc::new(notifier), timer })
     }
 
-    /// How long epoll is to wait. If the timer ends it sooner, that is set.
+    /// Returns the timeout for epoll. Sets the timer if that has to end the wait earlier.
     fn timeout(&self, timeout: Duration, deadline: Option<u64>) -> Duration {
         if timeout.is_zero() {
             return timeout;
         }
         if timeout > MILLISECOND && deadline.is_some() {
-            // The kernel may be late by a thousandth of a long timeout. So the wait ends before the deadline by more than
-            // that, in whole milliseconds, and the next one is nearer.
+            // The kernel may add a slack of a thousandth to a long timeout. So the wait ends early
+            // by more than that, in whole milliseconds, and the next wait is shorter and exact.
             let safe = timeout - timeout / 512;
             return Duration::from_millis(safe.as_millis() as u64).max(MILLISECOND);
         }
@@ -76,7 +89,7 @@ impl Direct {
                 timer.set(timeout, deadline);
             }
         }
-        // rustix rounds up to milliseconds.
+        // rustix rounds up to whole milliseconds, so the timer above comes first.
         timeout
     }
 }
@@ -87,8 +100,8 @@ impl Driver for Direct {
     }
 
     fn trusts_partial_transfers(&self) -> bool {
-        // With RDHUP, the end of a stream is an edge of its own; with PRI, so is urgent data. Miri
-        // knows no PRI.
+        // With RDHUP the end of a stream is an edge of its own, and with PRI urgent data is. Miri
+        // does not support PRI.
         !cfg!(miri)
     }
 
@@ -96,9 +109,9 @@ impl Driver for Direct {
         let mut flags = EventFlags::RDHUP | EventFlags::ET;
         flags.set(EventFlags::IN, interest.contains(Readiness::READABLE));
         flags.set(EventFlags::OUT, interest.contains(Readiness::WRITABLE));
-        // Miri has no word for it.
+        // Miri does not support PRI.
         flags.set(EventFlags::PRI, interest.contains(Readiness::PRIORITY) && !cfg!(miri));
-        // A regular file is refused by EPERM, which is `PermissionDenied`.
+        // A regular file is refused with EPERM, which is `PermissionDenied`.
         Ok(epoll::add(&self.epoll, io, EventData::new_u64(key.bits() as u64), flags)?)
     }
 
@@ -107,16 +120,18 @@ impl Driver for Direct {
     }
 
     fn delete(&self, io: BorrowedIo<'_>) -> io::Result<()> {
-        // Explicitly, as closing is not enough where a duplicate of the descriptor lives on.
+        // Closing alone is not enough: a duplicate of the descriptor would keep the entry in the
+        // set.
         Ok(epoll::delete(&self.epoll, io)?)
     }
 
     fn wait(&self, timeout: Option<Duration>, deadline: Option<u64>, events: &mut Events) -> io::Result<()> {
-        self.alarm.check()?;
+        self.notifier.check()?;
         let timeout = timeout.map(|timeout| self.timeout(timeout, deadline));
-        // A timeout too long for the kernel's type was cut by the reactor long before.
+        // The conversion cannot fail: the reactor caps the timeout at 24 hours.
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         match epoll::wait(&self.epoll, spare_capacity(events.room(EVENTS)), timeout.as_ref()) {
+            // A signal ends the wait without events.
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -124,14 +139,14 @@ impl Driver for Direct {
 
     fn unclaimed(&self, key: Key) {
         match (key.bits() as u64, &self.timer) {
-            (ALARM, _) => self.alarm.quiet(),
-            (TIMER, Some(timer)) => timer.has_gone_off(),
+            (NOTIFIER, _) => self.notifier.acknowledge(),
+            (TIMER, Some(timer)) => timer.expired(),
             _ => {}
         }
     }
 
     fn waker(&self) -> Waker {
-        self.alarm.clone().into()
+        self.notifier.clone().into()
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
@@ -145,47 +160,51 @@ impl fmt::Debug for Direct {
     }
 }
 
-/// Ends a wait: an eventfd that is never read, as each write is an edge; or, where there are none, a pipe, which must be
-/// emptied, as some kernels tell only of the first byte in it.
-struct Alarm {
-    rung: OwnedFd,
-    /// Where it is heard, if that is another descriptor.
+/// Ends a wait from any thread.
+///
+/// An eventfd, which is never read: each write is an edge. Without eventfds it is a pipe, which is
+/// drained after each event, because some kernels report an edge only for the first byte in it.
+struct Notifier {
+    write_end: OwnedFd,
+    /// The read end, if this is a pipe.
     pipe: Option<OwnedFd>,
-    /// The operating system's number of the error because of which it could not be rung, or 0.
+    /// The operating system's number of the error because of which it could not be write_end, or 0.
     failure: AtomicI32,
 }
 
-impl Alarm {
-    fn new() -> io::Result<Alarm> {
+impl Notifier {
+    fn new() -> io::Result<Notifier> {
         if let Ok(eventfd) = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK) {
-            return Ok(Alarm { rung: eventfd, pipe: None, failure: AtomicI32::new(0) });
+            return Ok(Notifier { write_end: eventfd, pipe: None, failure: AtomicI32::new(0) });
         }
-        Alarm::of_a_pipe()
+        Notifier::with_pipe()
     }
 
-    fn of_a_pipe() -> io::Result<Alarm> {
-        let (heard, rung) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        Ok(Alarm { rung, pipe: Some(heard), failure: AtomicI32::new(0) })
+    fn with_pipe() -> io::Result<Notifier> {
+        let (read_end, write_end) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        Ok(Notifier { write_end, pipe: Some(read_end), failure: AtomicI32::new(0) })
     }
 
-    fn heard(&self) -> &OwnedFd {
-        self.pipe.as_ref().unwrap_or(&self.rung)
+    fn read_end(&self) -> &OwnedFd {
+        self.pipe.as_ref().unwrap_or(&self.write_end)
     }
 
-    fn ring(&self) {
+    fn notify(&self) {
         loop {
-            match rustix::io::write(&self.rung, &1_u64.to_ne_bytes()) {
+            match rustix::io::write(&self.write_end, &1_u64.to_ne_bytes()) {
                 Err(Errno::INTR) => {}
-                // Full: the counter after 2^64 writes, or the pipe. Reading empties it, and the next write is an edge again.
-                Err(Errno::AGAIN) => self.empty(),
+                // Full: the counter after 2^64 writes, or the pipe. Reading drains it, and the next
+                // write is an edge again.
+                Err(Errno::AGAIN) => self.drain(),
                 Ok(_) => return,
-                // Nothing else can be tried, and a waker can tell nobody: the next wait does.
+                // A waker cannot return an error, so the next wait does. Relaxed: the number alone
+                // is shared, and the failed write wakes no wait that could miss it.
                 Err(error) => return self.failure.store(error.raw_os_error(), Ordering::Relaxed),
             }
         }
     }
 
-    /// An error, once, if it could not be rung.
+    /// An error, once, if it could not be write_end.
     #[inline]
     fn check(&self) -> io::Result<()> {
         if self.failure.load(Ordering::Relaxed) == 0 { Ok(()) } else { self.take_failure() }
@@ -197,37 +216,37 @@ impl Alarm {
         Err(io::Error::new(error.kind(), format!("a wake-up did not reach the reactor: {error}")))
     }
 
-    /// It was heard.
-    fn quiet(&self) {
+    /// Handles the notifier's event: drains a pipe, so that the next write is an edge.
+    fn acknowledge(&self) {
         if self.pipe.is_some() {
-            self.empty();
+            self.drain();
         }
     }
 
-    fn empty(&self) {
-        while rustix::io::read(self.heard(), &mut [0_u8; 512]).is_ok_and(|read| read == 512) {}
+    fn drain(&self) {
+        while rustix::io::read(self.read_end(), &mut [0_u8; 512]).is_ok_and(|read| read == 512) {}
     }
 }
 
-impl Wake for Alarm {
+impl Wake for Notifier {
     fn wake(self: Arc<Self>) {
-        self.ring();
+        self.notify();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.ring();
+        self.notify();
     }
 }
 
-/// Ends a wait at a time that epoll is too coarse for: a timerfd in the same set, never read.
+/// Ends a wait at a time between epoll's milliseconds: a timerfd in the same set, never read.
 struct Timer {
     fd: OwnedFd,
-    /// The deadline that it is set for, if it has one and the timer has not gone off.
+    /// The deadline for which the timer is set, until it expires.
     set_for: Cell<Option<u64>>,
 }
 
 impl Timer {
-    /// None where there is no such thing: then waits are rounded up to milliseconds.
+    /// `None` if the kernel has no timerfds. Then waits are rounded up to milliseconds.
     fn new(epoll: &OwnedFd) -> Option<Timer> {
         if cfg!(miri) {
             return None;
@@ -237,19 +256,19 @@ impl Timer {
         Some(Timer { fd, set_for: Cell::new(None) })
     }
 
-    /// Sets it, unless it is set for that already.
+    /// Sets the timer, unless it is already set for this deadline.
     fn set(&self, timeout: Duration, deadline: Option<u64>) {
         if deadline.is_some() && self.set_for.get() == deadline {
             return;
         }
         let once = Timespec { tv_sec: 0, tv_nsec: timeout.subsec_nanos().into() };
         let time = Itimerspec { it_interval: Timespec::default(), it_value: once };
-        // If it cannot be set, the wait is a little longer.
+        // If setting fails, epoll's own timeout ends the wait a little later.
         let is_set = timerfd_settime(&self.fd, TimerfdTimerFlags::empty(), &time).is_ok();
         self.set_for.set(deadline.filter(|_| is_set));
     }
 
-    fn has_gone_off(&self) {
+    fn expired(&self) {
         self.set_for.set(None);
     }
 }
@@ -266,65 +285,66 @@ mod tests {
         let mut events = Events::new();
         driver.wait(timeout, None, &mut events).unwrap();
         for (key, _) in events.iter() {
-            assert!(matches!(key.bits() as u64, ALARM | TIMER), "there is no source");
+            assert!(matches!(key.bits() as u64, NOTIFIER | TIMER), "an event without a source");
             driver.unclaimed(key);
         }
     }
 
-    /// What a kernel without eventfds gets.
+    /// The case of a kernel without eventfds.
     #[test]
-    fn a_pipe_does_for_the_alarm_however_often_it_is_rung() {
-        let driver = Direct::with_alarm(Alarm::of_a_pipe().unwrap()).unwrap();
+    fn a_pipe_replaces_the_eventfd_for_any_number_of_wakes() {
+        let driver = Direct::with_notifier(Notifier::with_pipe().unwrap()).unwrap();
         let waker = driver.waker();
         for rings in [1, 2, 20_000] {
             (0..rings).for_each(|_| waker.wake_by_ref());
             wait(&driver, None);
         }
-        // Emptied and silent: only this one ends the next wait.
-        assert!(rustix::io::read(driver.alarm.heard(), &mut [0; 8]).is_err());
+        // The pipe is empty, so only the next wake ends the next wait.
+        assert!(rustix::io::read(driver.notifier.read_end(), &mut [0; 8]).is_err());
         std::thread::spawn(move || waker.wake()).join().unwrap();
         wait(&driver, None);
     }
 
     #[test]
-    #[cfg_attr(miri, ignore = "Miri lets no counter be full")]
-    fn an_alarm_whose_counter_is_full_is_emptied_and_rings() {
+    #[cfg_attr(miri, ignore = "Miri does not support a full counter")]
+    fn a_full_counter_is_drained_and_the_wake_arrives() {
         let driver = Direct::new().unwrap();
-        let full = rustix::io::write(&driver.alarm.rung, &(u64::MAX - 1).to_ne_bytes());
+        let full = rustix::io::write(&driver.notifier.write_end, &(u64::MAX - 1).to_ne_bytes());
         assert_eq!(full, Ok(8));
-        let told = |limit| {
+        let count = |limit| {
             let mut events = Events::new();
             driver.wait(Some(limit), None, &mut events).unwrap();
             events.len()
         };
-        assert_eq!((told(Duration::ZERO), told(Duration::ZERO)), (1, 0));
+        assert_eq!((count(Duration::ZERO), count(Duration::ZERO)), (1, 0));
         driver.waker().wake();
-        assert_eq!(told(Duration::from_secs(10)), 1);
-        let mut rung = [0; 8];
-        assert_eq!(rustix::io::read(&driver.alarm.rung, &mut rung), Ok(8));
-        assert_eq!(u64::from_ne_bytes(rung), 1);
+        assert_eq!(count(Duration::from_secs(10)), 1);
+        let mut counter = [0; 8];
+        assert_eq!(rustix::io::read(&driver.notifier.write_end, &mut counter), Ok(8));
+        assert_eq!(u64::from_ne_bytes(counter), 1);
     }
 
-    /// Whoever rings must not be kept.
+    /// A wake must not block or loop.
     #[test]
-    fn an_alarm_that_cannot_be_rung_returns() {
-        let (heard, rung) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).unwrap();
-        drop(heard);
-        let broken = Alarm { rung, pipe: None, failure: AtomicI32::new(0) };
-        assert_eq!(rustix::io::write(&broken.rung, &[1]), Err(Errno::PIPE));
-        broken.ring();
-        let (heard, _rung) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).unwrap();
-        let unwritable = Arc::new(Alarm { rung: heard, pipe: None, failure: AtomicI32::new(0) });
-        assert_eq!(rustix::io::write(&unwritable.rung, &[1]), Err(Errno::BADF));
+    fn a_wake_that_cannot_be_written_returns() {
+        let (read_end, write_end) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).unwrap();
+        drop(read_end);
+        let broken = Notifier { write_end, pipe: None, failure: AtomicI32::new(0) };
+        assert_eq!(rustix::io::write(&broken.write_end, &[1]), Err(Errno::PIPE));
+        broken.notify();
+        let (read_end, _write_end) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).unwrap();
+        let unwritable = Arc::new(Notifier { write_end: read_end, pipe: None, failure: AtomicI32::new(0) });
+        assert_eq!(rustix::io::write(&unwritable.write_end, &[1]), Err(Errno::BADF));
         Waker::from(unwritable).wake();
     }
 
     #[test]
-    fn an_alarm_that_cannot_be_rung_is_told_of_by_the_next_wait() {
-        // It can be read from only.
-        let rung = std::fs::File::open("/dev/null").unwrap().into();
-        let (heard, _silent) = pipe_with(PipeFlags::NONBLOCK).unwrap();
-        let driver = Direct::with_alarm(Alarm { rung, pipe: Some(heard), failure: AtomicI32::new(0) }).unwrap();
+    fn a_wake_that_cannot_be_written_is_an_error_of_the_next_wait() {
+        // Opened for reading only, so a write fails.
+        let write_end = std::fs::File::open("/dev/null").unwrap().into();
+        let (read_end, _silent) = pipe_with(PipeFlags::NONBLOCK).unwrap();
+        let driver =
+            Direct::with_notifier(Notifier { write_end, pipe: Some(read_end), failure: AtomicI32::new(0) }).unwrap();
         wait(&driver, Some(Duration::ZERO));
         let waker = driver.waker();
         std::thread::spawn(move || waker.wake()).join().unwrap();
@@ -335,25 +355,25 @@ mod tests {
 
     #[test]
     #[cfg_attr(miri, ignore = "Miri has no timerfd")]
-    fn the_timer_is_set_once_for_a_deadline_and_again_when_that_has_moved() {
+    fn the_timer_is_set_once_per_deadline() {
         let driver = Direct::new().unwrap();
         let timer = driver.timer.as_ref().unwrap();
         let left = || timerfd_gettime(&timer.fd).unwrap().it_value.tv_nsec;
         timer.set(Duration::from_millis(200), Some(1));
         timer.set(Duration::from_millis(900), Some(1));
-        assert!(left() <= 200_000_000, "the same deadline");
+        assert!(left() <= 200_000_000, "the same deadline sets the timer again");
         timer.set(Duration::from_millis(900), Some(2));
-        assert!(left() > 200_000_000, "another one");
-        // Without a name it cannot be the same.
+        assert!(left() > 200_000_000, "another deadline does not set the timer");
+        // Without a deadline the timer is always set.
         timer.set(Duration::from_millis(100), None);
         assert!(left() <= 100_000_000);
         timer.set(Duration::from_micros(1), Some(2));
         wait(&driver, Some(Duration::from_secs(10)));
-        assert_eq!(timer.set_for.get(), None, "it has gone off");
+        assert_eq!(timer.set_for.get(), None, "the timer has expired");
     }
 
     #[test]
-    fn a_wait_for_a_far_deadline_ends_before_it_and_one_without_a_name_after_it() {
+    fn a_wait_ends_before_a_far_deadline_but_not_before_a_plain_timeout() {
         let driver = Direct::new().unwrap();
         let far = Duration::from_micros(600_900);
         assert_eq!(driver.timeout(far, Some(1)), Duration::from_millis(599));

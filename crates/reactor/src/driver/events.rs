@@ -1,14 +1,14 @@
-//! What a wait has brought: keys with what is ready, in the order in which the kernel told it.
+//! The events of a wait: keys with readiness, in the order of the kernel.
 //!
-//! On Linux the kernel writes its events straight in here, and they are read as what they are for when their turn comes: a
-//! copy of each in between would cost as much as finding its source.
+//! On Linux the kernel writes its events directly into this buffer, and each is decoded at its
+//! turn. Copying each event would cost as much as finding its source.
 
 use std::fmt;
 
 use super::Key;
 use crate::ready::Readiness;
 
-/// The events of a wait, which a [`Driver`](super::Driver) fills in and the reactor then goes through.
+/// The events of a wait. A [`Driver`](super::Driver) adds them, and the reactor handles them.
 ///
 /// ```
 /// use picot_reactor::Readiness;
@@ -24,38 +24,77 @@ use crate::ready::Readiness;
 pub struct Events(Vec<form::Event>);
 
 impl Events {
-    /// No events yet. A driver that wraps another one waits with events of its own, and passes on those that it likes.
+    /// Makes an empty buffer.
+    ///
+    /// A driver that wraps another one may wait with its own buffer, and pass on a part of it.
+    ///
+    /// ```
+    /// assert!(picot_reactor::driver::Events::new().is_empty());
+    /// ```
     pub fn new() -> Events {
         Events::default()
     }
 
-    /// Adds an event. One source may have several.
+    /// Adds an event. A source may have several.
+    ///
+    /// ```
+    /// use picot_reactor::{Readiness, driver::{Events, Key}};
+    ///
+    /// let mut events = Events::new();
+    /// events.push(Key::from_bits(7), Readiness::WRITABLE);
+    /// assert_eq!(events.len(), 1);
+    /// ```
     pub fn push(&mut self, key: Key, readiness: Readiness) {
         self.0.push(form::event(key, readiness));
     }
 
     /// The number of events.
+    ///
+    /// ```
+    /// assert_eq!(picot_reactor::driver::Events::new().len(), 0);
+    /// ```
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no events.
+    ///
+    /// ```
+    /// assert!(picot_reactor::driver::Events::new().is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Forgets them; the memory is kept.
+    /// Removes all events, and keeps the memory.
+    ///
+    /// ```
+    /// use picot_reactor::{Readiness, driver::{Events, Key}};
+    ///
+    /// let mut events = Events::new();
+    /// events.push(Key::from_bits(7), Readiness::WRITABLE);
+    /// events.clear();
+    /// assert!(events.is_empty());
+    /// ```
     pub fn clear(&mut self) {
         self.0.clear();
     }
 
     /// The events, in order.
+    ///
+    /// ```
+    /// use picot_reactor::{Readiness, driver::{Events, Key}};
+    ///
+    /// let mut events = Events::new();
+    /// events.push(Key::from_bits(7), Readiness::WRITABLE);
+    /// assert!(events.iter().all(|(key, _)| key == Key::from_bits(7)));
+    /// ```
     #[inline]
     pub fn iter(&self) -> impl Iterator<Item = (Key, Readiness)> {
         self.0.iter().map(form::parts)
     }
 
-    /// Room for epoll's events, and for no more than so many.
+    /// Makes room for at most `events` of epoll's events.
     #[cfg(target_os = "linux")]
     pub(super) fn room(&mut self, events: usize) -> &mut Vec<form::Event> {
         self.0.reserve_exact(events);
@@ -77,7 +116,8 @@ mod form {
 
     pub(super) use rustix::event::epoll::Event;
 
-    /// Says that the rest is a readiness as it is. The kernel is told this bit, and never tells it.
+    /// Marks an event whose other bits are a `Readiness`, from `push`. `EPOLLONESHOT` is
+    /// input-only; the kernel never reports it.
     const PLAIN: EventFlags = EventFlags::ONESHOT;
 
     pub(super) fn event(key: Key, readiness: Readiness) -> Event {
@@ -85,7 +125,8 @@ mod form {
         Event { flags, data: EventData::new_u64(key.bits() as u64) }
     }
 
-    /// Nearly all events are of directions alone, whose bits are the same in both worlds.
+    /// Decodes an event. Nearly all have only bits of directions, which epoll and `Readiness`
+    /// share.
     #[inline]
     pub(super) fn parts(event: &Event) -> (Key, Readiness) {
         const _: () = {
@@ -98,7 +139,8 @@ mod form {
         (Key::from_bits(key as usize), readiness)
     }
 
-    /// A hang-up or an error is for all directions to find out, by trying. RDHUP is for the reader, who will read the end.
+    /// A hang-up or an error makes all directions ready, so that each waiter tries and gets it.
+    /// RDHUP makes only reading ready: a reader reads the end.
     #[cold]
     fn readiness(flags: EventFlags) -> Readiness {
         if flags.contains(PLAIN) {
@@ -134,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_comes_out_as_it_went_in() {
+    fn an_event_is_returned_as_it_was_added() {
         let mut events = Events::new();
         let all = [
             Readiness::NONE,

@@ -1,7 +1,8 @@
-//! The seam between the reactor and the operating system: how events are had.
+//! The interface between the reactor and the operating system.
 //!
-//! [`Driver`] is what the reactor asks of a backend; `system` picks this platform's. Nothing outside of this folder knows
-//! which one it is, and other drivers may take its place: one that is simulated, one that injects faults.
+//! [`Driver`] is what the reactor needs of a backend; `system` chooses this platform's. No code
+//! outside of this folder knows which one it is. Other drivers may replace it: a simulation, or one
+//! that injects faults.
 
 #[cfg(target_os = "linux")]
 mod direct;
@@ -21,11 +22,12 @@ pub use crate::key::Key;
 pub use crate::pollable::BorrowedIo;
 use crate::ready::Readiness;
 
-/// What a reactor asks of the operating system, or of whatever stands for it.
+/// A source of I/O events for a reactor: the operating system, or a replacement.
 ///
-/// [`Reactor::new`](crate::Reactor::new) takes this platform's; [`Reactor::with_driver`](crate::Reactor::with_driver) takes
-/// any other, for example one that wraps another and fails now and then, or a simulation. asyncio has the same seam: the
-/// selector of its `SelectorEventLoop`.
+/// [`Reactor::new`](crate::Reactor::new) uses this platform's driver.
+/// [`Reactor::with_driver`](crate::Reactor::with_driver) takes any other, for example a simulation,
+/// or a wrapper that fails at times. asyncio has the same interface: the selector of its
+/// `SelectorEventLoop`.
 ///
 /// ```
 /// use std::cell::Cell;
@@ -36,7 +38,7 @@ use crate::ready::Readiness;
 /// use picot_reactor::driver::{BorrowedIo, Driver, Events, Key, Portable};
 /// use picot_reactor::{Reactor, Readiness};
 ///
-/// /// Passes everything on, and counts the waits.
+/// /// Wraps a driver, and counts its waits.
 /// struct Counting(Portable, Rc<Cell<usize>>);
 ///
 /// impl Driver for Counting {
@@ -47,7 +49,7 @@ use crate::ready::Readiness;
 ///         self.0.trusts_partial_transfers()
 ///     }
 ///     unsafe fn add(&self, io: BorrowedIo<'_>, key: Key, interest: Readiness) -> io::Result<()> {
-///         // SAFETY: Our caller promises what it asks for.
+///         // SAFETY: Our caller upholds the same contract.
 ///         unsafe { self.0.add(io, key, interest) }
 ///     }
 ///     fn modify(&self, io: BorrowedIo<'_>, key: Key, interest: Readiness) -> io::Result<()> {
@@ -56,7 +58,12 @@ use crate::ready::Readiness;
 ///     fn delete(&self, io: BorrowedIo<'_>) -> io::Result<()> {
 ///         self.0.delete(io)
 ///     }
-///     fn wait(&self, timeout: Option<Duration>, deadline: Option<u64>, events: &mut Events) -> io::Result<()> {
+///     fn wait(
+///         &self,
+///         timeout: Option<Duration>,
+///         deadline: Option<u64>,
+///         events: &mut Events,
+///     ) -> io::Result<()> {
 ///         self.1.set(self.1.get() + 1);
 ///         self.0.wait(timeout, deadline, events)
 ///     }
@@ -77,14 +84,14 @@ use crate::ready::Readiness;
 /// # }
 /// ```
 ///
-/// Nothing else is a driver:
+/// Only types that implement this trait are drivers:
 ///
 /// ```compile_fail,E0277
 /// let reactor = picot_reactor::Reactor::with_driver("epoll");
 /// ```
 ///
-/// All methods are called on the reactor's thread, and none while another one runs, but for those that [`wait`](Driver::wait)
-/// names.
+/// All methods are called on the reactor's thread. None is called while another one runs, unless
+/// that one calls foreign code itself.
 #[doc(alias = "selector")]
 #[doc(alias = "BaseSelector")]
 #[diagnostic::on_unimplemented(
@@ -92,62 +99,74 @@ use crate::ready::Readiness;
     note = "implement `picot_reactor::driver::Driver` for it, or let `Reactor::new` choose one"
 )]
 pub trait Driver {
-    /// Whether every change to ready is told once, whoever asks. Then a source is added for all directions and never
-    /// modified. If not, each event disarms its source, which is armed again for what somebody asks for. The answer is
-    /// always the same.
+    /// Whether the driver is edge-triggered: it reports every change to ready once.
+    ///
+    /// Then a source is added for all directions and never modified. Otherwise each event disarms
+    /// its source, and the reactor arms it again for the directions that are waited for. The answer
+    /// must always be the same.
     fn is_edge(&self) -> bool;
 
-    /// Whether a plain TCP socket whose last transfer moved less than it could can be taken to be
-    /// not ready: whatever follows, the end of the stream and an urgent mark included, will be an
-    /// event of its own that says what it is ([`READ_CLOSED`](Readiness::READ_CLOSED),
-    /// [`PRIORITY`](Readiness::PRIORITY)), or levels are told whenever they are asked for. The
-    /// answer is always the same. Of other objects a short transfer is believed only if their owner
-    /// says so: see [`Source::trust_short_transfers`](crate::Source::trust_short_transfers).
+    /// Whether a short transfer of a plain TCP socket proves that it is not ready.
+    ///
+    /// True if the end of the stream and an urgent mark are events of their own
+    /// ([`READ_CLOSED`](Readiness::READ_CLOSED), [`PRIORITY`](Readiness::PRIORITY)), or if the
+    /// driver is level-triggered. The answer must always be the same. Other objects need the
+    /// declaration of their owner: see
+    /// [`Source::trust_short_transfers`](crate::Source::trust_short_transfers).
     fn trusts_partial_transfers(&self) -> bool;
 
-    /// Adds an object to the set. `interest` has bits of directions only.
+    /// Adds an object to the set. `interest` has only bits of directions.
     ///
     /// # Errors
-    /// [`PermissionDenied`](io::ErrorKind::PermissionDenied) says that the object is of a kind that no kernel polls: it
-    /// is taken to be ready at all times, and is not in the set. Other errors are whoever registers to handle.
+    /// [`PermissionDenied`](io::ErrorKind::PermissionDenied) means that no kernel polls objects of
+    /// this kind: the object counts as always ready, and is not in the set. The caller of
+    /// [`register`](crate::Reactor::register) gets all other errors.
     ///
     /// # Safety
-    /// The object must stay open, and keep its descriptor, until [`delete`](Driver::delete) was called for it.
+    /// The object must stay open, and keep its descriptor, until [`delete`](Driver::delete) is
+    /// called for it.
     unsafe fn add(&self, io: BorrowedIo<'_>, key: Key, interest: Readiness) -> io::Result<()>;
 
-    /// Asks for the next event of these directions. Called only if [`is_edge`](Driver::is_edge) is false.
+    /// Arms an object for the next event of these directions. Only called if
+    /// [`is_edge`](Driver::is_edge) is false.
     ///
     /// # Errors
-    /// What the operating system says. Those who wait are woken then, try, and find out.
+    /// An error of the operating system. The waiters are woken then, try, and get the error.
     fn modify(&self, io: BorrowedIo<'_>, key: Key, interest: Readiness) -> io::Result<()>;
 
-    /// Takes an object out that was added and is still open. Events of it that are on their way may still be told.
+    /// Removes an object that was added and is still open. Events that were collected before may
+    /// still be reported.
     ///
     /// # Errors
-    /// What the operating system says. The reactor ignores this error, as the source is going away.
+    /// An error of the operating system. The reactor ignores it, because the source is being
+    /// dropped.
     fn delete(&self, io: BorrowedIo<'_>) -> io::Result<()>;
 
-    /// Waits until there are events, at most for `timeout`, and adds them to `events`, which is empty. An interruption by a
-    /// signal counts as no events, or is not told at all and the wait goes on, which is what `polling` does. Events that were
-    /// added before an error count, too.
+    /// Waits for events, for at most `timeout`, and adds them to `events`, which is empty.
     ///
-    /// `deadline` names the moment at which the timeout ends, in a way of the caller's own: the same number in the next wait
-    /// says that the moment has not moved. With a deadline the wait may end a little early, if that saves work; the
-    /// caller looks at its clock and waits again.
+    /// A signal may end the wait without events, or the driver may continue the wait, as `polling`
+    /// does. Events that were added before an error count, too.
+    ///
+    /// `deadline` is the caller's name for the end of the timeout: the same number in the next wait
+    /// means that the end has not moved. With a deadline the wait may end a little early if that
+    /// saves work; the caller checks its clock and waits again.
     ///
     /// # Errors
-    /// What the operating system says. The driver can be used on.
+    /// An error of the operating system. The driver stays usable.
     fn wait(&self, timeout: Option<Duration>, deadline: Option<u64>, events: &mut Events) -> io::Result<()>;
 
-    /// Takes an event that no source claims: its source is gone, or the descriptor is the driver's
-    /// own. The reactor calls this when the event's turn comes. A driver that wraps another one
-    /// passes it on.
+    /// Handles an event that belongs to no source: its source was dropped, or the descriptor is the
+    /// driver's own.
+    ///
+    /// The reactor calls this at the event's turn. A driver that wraps another one passes it on.
     fn unclaimed(&self, key: Key);
 
-    /// Ends a wait from any thread: the one that is under way, or else the next. It may outlive the driver.
+    /// Returns a waker that ends the current wait, or else the next one, from any thread. It may
+    /// outlive the driver.
     fn waker(&self) -> Waker;
 
-    /// The descriptor that is readable when a wait would return events, if there is such a thing.
+    /// Returns the descriptor that is readable when a wait would return events, if the driver has
+    /// one.
     #[cfg(unix)]
     fn as_fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
         None

@@ -1,7 +1,7 @@
-//! The driver for everything else: `polling` alone, in whichever mode it has on the platform.
+//! The driver for every other platform: `polling`, in the best mode that it has there.
 //!
-//! Where `polling` knows edges, they are used. Where it does not, events are told once each, and the reactor arms a source
-//! again for the directions that somebody asks for.
+//! If `polling` supports edges, they are used. Otherwise it reports each event once, and the
+//! reactor arms the source again for the directions that are waited for.
 
 use std::cell::Cell;
 use std::fmt;
@@ -21,34 +21,47 @@ use super::{Driver, Events, Key};
 use crate::pollable::{BorrowedIo, raw};
 use crate::ready::Readiness;
 
-/// Events a turn, where the backend has a limit. A flood of more waits for the next turn.
+/// The maximum number of events per wait, if the backend has a limit. The rest is for the next
+/// wait.
 const EVENTS: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 
-/// `polling`, on every platform that it knows.
+/// The driver on top of `polling`, for every platform that it supports.
+///
+/// ```
+/// use picot_reactor::{Reactor, driver::Portable};
+///
+/// let reactor = Reactor::with_driver(Portable::new()?);
+/// # std::io::Result::Ok(())
+/// ```
 pub struct Portable {
-    alarm: Arc<Alarm>,
+    notifier: Arc<Notifier>,
     mode: PollMode,
-    /// Taken out while they are filled and read, as the allocator may be foreign code that waits, too.
+    /// The buffer. A wait takes it out: the allocator is foreign code, and may wait itself.
     events: Cell<Option<polling::Events>>,
 }
 
 impl Portable {
-    /// A driver with a poller of its own.
+    /// Makes a driver with its own poller.
     ///
     /// # Errors
-    /// If the operating system has no more descriptors, or offers no way to poll.
+    /// If the operating system has no descriptors left, or offers no way to poll.
+    ///
+    /// ```
+    /// println!("{:?}", picot_reactor::driver::Portable::new()?);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn new() -> io::Result<Portable> {
         let poller = Poller::new()?;
         let mode = if poller.supports_edge() { PollMode::Edge } else { PollMode::Oneshot };
         Ok(Portable {
-            alarm: Arc::new(Alarm { poller: ManuallyDrop::new(poller), process: process::id() }),
+            notifier: Arc::new(Notifier { poller: ManuallyDrop::new(poller), process: process::id() }),
             mode,
             events: Cell::new(None),
         })
     }
 
     fn poller(&self) -> &Poller {
-        &self.alarm.poller
+        &self.notifier.poller
     }
 }
 
@@ -65,18 +78,19 @@ impl Driver for Portable {
     }
 
     fn trusts_partial_transfers(&self) -> bool {
-        // Levels are told whenever they are asked for, also past an urgent mark. The edges of
-        // `polling` do not tell the end of a stream apart.
+        // Levels are reported at each request, also behind an urgent mark. The edges of `polling`
+        // do not report the end of a stream as an event of its own.
         !self.is_edge()
     }
 
     unsafe fn add(&self, io: BorrowedIo<'_>, key: Key, interest: Readiness) -> io::Result<()> {
-        // epoll refuses regular files. kqueue takes them, and tells none that is at its end.
+        // epoll refuses regular files. kqueue accepts them, but reports none at its end.
         #[cfg(unix)]
         if FileType::from_raw_mode(rustix::fs::fstat(io)?.st_mode) == FileType::RegularFile {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
-        // SAFETY: Our caller promises that the object stays open, and the same, until it is deleted.
+        // SAFETY: The caller promises that the object stays open, with the same descriptor, until
+        // it is deleted.
         unsafe { self.poller().add_with_mode(raw(io), event(key, interest), self.mode) }
     }
 
@@ -93,12 +107,14 @@ impl Driver for Portable {
         polled.clear();
         match self.poller().wait(&mut polled, timeout) {
             Ok(_) => {}
-            // Where `polling` has nothing but poll(2), it knows of a wake-up before that is written, and finds nothing to read. The
-            // wake-up has ended this wait all the same.
+            // The poll(2) backend of `polling` sets its notified flag before it writes to its pipe,
+            // so it may find nothing to read there. The notification has ended this wait anyway.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
         for event in polled.iter() {
+            // A hang-up or an error makes all directions ready, so that each waiter tries and gets
+            // it.
             let (hung_up, error) = (event.is_interrupt(), event.is_err() == Some(true));
             let readiness = Readiness::READABLE.when(event.readable || hung_up || error)
                 | Readiness::WRITABLE.when(event.writable || hung_up || error)
@@ -107,6 +123,7 @@ impl Driver for Portable {
                 | Readiness::ERROR.when(error);
             events.push(Key::from_bits(event.key), readiness);
         }
+        // Outside of the cell: freeing the buffer of a nested wait is foreign code.
         let other = self.events.replace(Some(polled));
         drop(other);
         Ok(())
@@ -115,7 +132,7 @@ impl Driver for Portable {
     fn unclaimed(&self, _: Key) {}
 
     fn waker(&self) -> Waker {
-        self.alarm.clone().into()
+        self.notifier.clone().into()
     }
 }
 
@@ -125,31 +142,32 @@ impl fmt::Debug for Portable {
     }
 }
 
-/// Ends a wait by `polling`'s own notification. It keeps the poller alive for whoever wakes late.
-struct Alarm {
+/// Ends a wait by `polling`'s own notification. Keeps the poller alive for late wakes.
+struct Notifier {
     poller: ManuallyDrop<Poller>,
-    /// The id of the process that made it.
+    /// The id of the process that made the poller.
     process: u32,
 }
 
-impl Drop for Alarm {
+impl Drop for Notifier {
     fn drop(&mut self) {
-        // With epoll, a poller takes its own descriptors out of the set that a forked child shares with its parent. So a child
-        // leaves it as it is, until it ends or becomes another program.
+        // With epoll, dropping a poller removes its descriptors from the set, which a forked child
+        // shares with its parent. So a child leaks the poller.
         if process::id() == self.process {
-            // SAFETY: It is dropped here and nowhere else, and not used again.
+            // SAFETY: Dropped only here, and not used again.
             unsafe { ManuallyDrop::drop(&mut self.poller) };
         }
     }
 }
 
-impl Wake for Alarm {
+impl Wake for Notifier {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // There is nobody to tell if this fails: `polling` itself passes no error on from the systems on which it could.
+        // The error is ignored: a waker cannot return it. `polling` itself ignores the errors of
+        // the systems on which this can fail.
         let _ = self.poller.notify();
     }
 }

@@ -1,80 +1,85 @@
-//! Asking for events where the driver has no edges.
+//! Arming: asks one-shot drivers for events.
 //!
-//! There each event disarms its source. Only the source knows when a direction is to be armed
-//! again: when an operation would block, or something waits. A driver that armed all directions by
-//! itself would find every idle socket writable in each wait.
+//! With such a driver each event disarms its source. Only the source knows when a direction has to
+//! be armed again: when an operation would block, or a task waits. A driver that armed all
+//! directions after each event would find every idle socket writable in each wait.
 
 use std::io;
 
-use super::state::{ASKS, IS_IN, State};
+use super::state::{IN_SET, NEEDS_ARMING, State};
 use crate::inner::Inner;
 use crate::key::Key;
 use crate::ready::{Direction, Readiness};
 
 impl State {
-    /// Asks the driver for the directions that are waited for or were tried, where it must be asked.
+    /// Arms the source for the directions that tasks wait for or have tried, if the driver needs
+    /// it.
     #[inline]
     pub(super) fn arm(&self, inner: &Inner) -> io::Result<()> {
-        if self.has(ASKS) { self.arm_again(inner) } else { Ok(()) }
+        if self.has(NEEDS_ARMING) { self.arm_again(inner) } else { Ok(()) }
     }
 
+    /// As [`arm`](State::arm), on a driver that needs it or on a closed reactor, which is an error.
     #[cold]
     pub(super) fn arm_again(&self, inner: &Inner) -> io::Result<()> {
         inner.check()?;
-        let mut interest = self.asked.get().tried() | Readiness::of_directions(self.flags.get());
-        if let Some(crowd) = self.crowd.get() {
+        let mut interest = self.arming.get().tried() | Readiness::of_directions(self.flags.get());
+        if let Some(others) = self.others.get() {
             for direction in Direction::ALL {
-                interest |= Readiness::of(direction).when(crowd.waits(direction));
+                interest |= Readiness::of(direction).when(others.waits(direction));
             }
         }
+        // A source that is being dropped, or that is always ready, needs no event.
         if self.key() == Key::NONE || self.readiness.get().contains(Readiness::ALWAYS) || interest == Readiness::NONE {
             return Ok(());
         }
-        if !self.has(IS_IN) {
+        // A hang-up has removed it from the set.
+        if !self.has(IN_SET) {
             return self.add(inner, interest);
         }
-        if self.asked.get().armed() != interest {
+        if self.arming.get().armed() != interest {
             inner.driver.modify(self.io(), self.key(), interest)?;
-            self.asked.set(self.asked.get().with_armed(interest));
+            self.arming.set(self.arming.get().with_armed(interest));
         }
         Ok(())
     }
 
-    /// An operation was tried, or was not because it would have blocked.
+    /// Handles an operation that would block: clears the readiness, and asks for the next event.
     pub(super) fn would_block(&self, inner: &Inner, direction: Direction) -> io::Result<()> {
         self.clear_ready(direction);
-        if !self.has(ASKS) {
+        if !self.has(NEEDS_ARMING) {
             return Ok(());
         }
-        self.try_again(direction);
+        self.add_tried(direction);
         self.arm_again(inner)
     }
 
-    /// The direction is asked for by a try.
-    pub(super) fn try_again(&self, direction: Direction) {
-        let asked = self.asked.get();
-        self.asked.set(asked.with_tried(asked.tried() | Readiness::of(direction)));
+    /// Records that an operation was tried in this direction: it counts as waiting.
+    pub(super) fn add_tried(&self, direction: Direction) {
+        let arming = self.arming.get();
+        self.arming.set(arming.with_tried(arming.tried() | Readiness::of(direction)));
     }
 
-    /// Asks for the next event of a direction in which less was moved than could have been. If that cannot be, the next
-    /// try says so.
+    /// Arms a direction after a trusted short transfer cleared it. On an error, restores the
+    /// readiness, so that the next try returns the error instead of waiting for ever.
     #[cold]
-    pub(super) fn ask_for(&self, inner: &Inner, direction: Direction) {
-        self.try_again(direction);
+    pub(super) fn rearm_after_short_transfer(&self, inner: &Inner, direction: Direction) {
+        self.add_tried(direction);
         if self.arm_again(inner).is_err() && !inner.is_closed() {
             self.readiness.set(self.readiness.get() | Readiness::of(direction));
         }
     }
 
-    pub(super) fn note_disarmed(&self, inner: &Inner, news: Readiness) {
-        let asked = self.asked.get();
-        self.asked.set(asked.with_tried(asked.tried().without(news)));
-        // The event has disarmed the source. If it was a hang-up it leaves the set, as some backends tell that in every
-        // wait, also while no caller asks.
-        if news.is_hangup() {
+    /// Handles an event of a one-shot driver, which has disarmed the source.
+    pub(super) fn event_disarmed(&self, inner: &Inner, reported: Readiness) {
+        let arming = self.arming.get();
+        self.arming.set(arming.with_tried(arming.tried().without(reported)));
+        // After a hang-up the source leaves the driver's set: some backends report it in every
+        // wait, even while the source is disarmed.
+        if reported.is_hangup() {
             self.delete(inner);
         } else {
-            self.asked.set(self.asked.get().with_armed(Readiness::NONE));
+            self.arming.set(self.arming.get().with_armed(Readiness::NONE));
         }
     }
 }

@@ -1,14 +1,15 @@
 //! Sources: I/O objects that are registered with a reactor.
 //!
-//! This file registers an object, deregisters it, and has what concerns a source as a whole.
-//! [`state`] holds what the reactor knows of it, [`waiters`] the tasks that wait for it,
-//! [`operation`] tries operations on the object, and [`arming`] asks for events where the driver
-//! has no edges.
+//! This file registers and deregisters objects, and has the methods for a source as a whole.
+//! [`state`] holds what the reactor stores for a source, [`waiters`] the tasks that wait for it,
+//! [`operation`] tries operations on the object, and [`arming`] asks one-shot drivers for events.
 //!
-//! The invariants: readiness is set by events and by `assume_ready`, and cleared only after an
-//! operation has said "would block" (or has moved less than it could, where the owner vouches that
-//! this means the same); every waiter of a direction is woken when it becomes ready; dropping a
-//! source takes it out of the table and the kernel's set before its object is closed.
+//! The invariants:
+//! - Events and `assume_ready` set readiness. Only an operation that would block clears it, or a
+//!   short transfer if the owner declared that this means the same.
+//! - When a direction becomes ready, every waiter of it is woken.
+//! - Dropping a source removes it from the table and from the kernel's set before its object
+//!   closes.
 
 mod arming;
 mod operation;
@@ -24,13 +25,14 @@ use crate::key::Key;
 use crate::pollable::{BorrowedIo, Pollable, raw};
 use crate::ready::{Direction, Readiness};
 use crate::ready_list::ReadyList;
-use state::{ASKS, SEEN, State};
+use state::{ACKNOWLEDGED, NEEDS_ARMING, State};
 pub use waiters::Ready;
 
 /// An I/O object that is registered with a reactor.
 ///
-/// Operations that move data go through [`try_io`](Source::try_io) or [`poll_io`](Source::poll_io), which keep the
-/// readiness up to date.
+/// Operations that move data go through [`try_io`](Source::try_io) or [`poll_io`](Source::poll_io),
+/// which keep the readiness up to date.
+///
 /// ```
 /// # #[cfg(unix)]
 /// # fn main() -> std::io::Result<()> {
@@ -57,12 +59,12 @@ pub use waiters::Ready;
 /// # fn main() {}
 /// ```
 pub struct Source<T> {
-    // In this order: it is deregistered first, and closed second.
+    // In this order: dropping the source deregisters the object first, and closes it second.
     registered: Registered,
     io: T,
 }
 
-/// A registration. Dropping it undoes it, whatever of it was done.
+/// A registration, complete or not. Dropping it undoes it.
 pub(crate) struct Registered {
     inner: Rc<Inner>,
     state: Rc<State>,
@@ -75,18 +77,18 @@ impl Registered {
         let state = Rc::new(State::new(raw(io)));
         state.readiness.set(Readiness::UNTRUSTED);
         let is_edge = inner.driver.is_edge();
-        // In the table first: the driver is foreign code, and may register something itself, which
-        // must not get this slot.
+        // Into the table before the driver is called: the driver is foreign code, and an object
+        // that it registers must not get this slot.
         let state = inner.table.insert(state);
         let state = state.ok_or_else(|| io::Error::other("the reactor has no room for more sources"))?;
-        // From here on it is undone if the driver refuses or panics.
+        // From here on, dropping `registered` undoes it if the driver refuses or panics.
         let registered = Registered { inner: inner.clone(), state };
         let state = &registered.state;
         if is_edge {
             state.add(inner, Readiness::EVERY_DIRECTION)?;
         } else {
-            // It is armed when a waiter asks.
-            state.raise(ASKS);
+            // One-shot: armed when an operation would block or a task waits.
+            state.set_flag(NEEDS_ARMING);
             state.add(inner, Readiness::NONE)?;
         }
         Ok(registered)
@@ -98,23 +100,23 @@ impl Drop for Registered {
         let Registered { inner, state } = self;
         let removed = inner.table.remove(state.key());
         state.set_key(Key::NONE);
-        state.lower(SEEN);
+        state.clear_flag(ACKNOWLEDGED);
         if state.list.get().is_some() {
             inner.waiting.set(inner.waiting.get() - 1);
         }
-        // There are no waiters any more, the slots are empty and the count is right before foreign
-        // code runs: the driver's, and what a waker drops with it. An event may be calling one of
-        // these wakers just now, so they go to `retired`.
+        // Before foreign code runs (the driver, and destructors of wakers), the state is
+        // consistent: no waiter is counted, and the slots are empty. An event may be calling one of
+        // these wakers right now, so they go to `retired`.
         let polling = Readiness::of_directions(state.flags.get());
-        state.lower(polling.bits());
+        state.clear_flag(polling.bits());
         inner.waiting.set(inner.waiting.get() - polling.bits().count_ones() as usize);
         let polled = [state.readers.empty(), state.writers.empty()];
-        match state.crowd.get() {
+        match state.others.get() {
             None => {
                 state.delete(inner);
                 polled.into_iter().for_each(|waker| inner.retired.add(waker));
             }
-            Some(crowd) => state.delete_crowded(inner, crowd, polled),
+            Some(others) => state.delete_with_others(inner, others, polled),
         }
         drop(removed);
     }
@@ -129,28 +131,40 @@ impl<T> Source<T> {
         &self.registered.state
     }
 
-    /// Lets all events of the source put `token` into `list` from now on.
+    /// Adds the source to a ready list: from now on, each event puts `token` into `list`.
     ///
-    /// The token is put there at once, so that the list's owner tries what it wants to do. Tasks may
-    /// wait for the source as before.
-    ///
-    /// Where the platform has no edges, a direction is watched from when an operation there has said that it would block.
-    /// [`Reactor::waiting`](crate::Reactor::waiting) counts the source as waited for from now on.
+    /// This also puts the token there at once, so that the owner tries its operations. Tasks may
+    /// still wait for the source. On a platform without edges, a direction is watched once an
+    /// operation there would have blocked. [`Reactor::waiting`](crate::Reactor::waiting) counts the
+    /// source from now on.
     ///
     /// # Panics
-    /// If the source is in a list already.
+    /// If the source is already in a list.
+    ///
+    /// ```
+    /// use picot_reactor::{Reactor, ReadyList};
+    ///
+    /// let (reactor, list) = (Reactor::new()?, ReadyList::new());
+    /// let source = reactor.register(std::net::UdpSocket::bind("127.0.0.1:0")?)?;
+    /// source.list_in(&list, 7);
+    /// assert_eq!(reactor.waiting(), 1);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn list_in(&self, list: &ReadyList, token: usize) {
         let Registered { inner, state } = &self.registered;
-        let is_new = state.enter(inner, list.list(), token);
+        let is_new = state.join_list(inner, list.list(), token);
         assert!(
             is_new,
-            "the source is in a ready list already; for another one, take its object out and register it again"
+            "the source is already in a ready list; for another one, take its object out and register it again"
         );
         state.enqueue();
     }
 
-    /// Puts the source into its list, as an event would: for work that is left, or that has come by another way than I/O.
-    /// One that is there already, or that has no list, stays as it is.
+    /// Puts the source's token into its list, as an event would.
+    ///
+    /// For work that is left over, or that does not come from I/O. Does nothing if the token is
+    /// already there, or if the source has no list.
+    ///
     /// ```
     /// # #[cfg(unix)]
     /// # fn main() -> std::io::Result<()> {
@@ -166,7 +180,7 @@ impl<T> Source<T> {
     /// let mut cx = Context::from_waker(Waker::noop());
     /// assert!(list.poll_take(&mut cx, &mut tokens).is_ready());
     /// source.acknowledge();
-    /// // Half of the work is done. The rest is for the next time.
+    /// // Half of the work is done. The rest is for the next turn.
     /// source.enqueue();
     /// source.enqueue();
     /// assert!(list.poll_take(&mut cx, &mut tokens).is_ready());
@@ -180,10 +194,10 @@ impl<T> Source<T> {
         self.state().enqueue();
     }
 
-    /// Acknowledges the events so far and returns what is [known](Source::known) of the object.
+    /// Acknowledges the events so far, and returns the [readiness](Source::known) of the source.
     ///
-    /// For the owner of the source's list, after it has taken the token: the next event puts the
-    /// token into the list again.
+    /// The owner of the source's list calls this after it has taken the token. The next event then
+    /// puts the token into the list again.
     ///
     /// ```
     /// # #[cfg(unix)]
@@ -198,7 +212,7 @@ impl<T> Source<T> {
     /// let mut cx = Context::from_waker(Waker::noop());
     /// let mut tokens = Vec::new();
     /// assert!(list.poll_take(&mut cx, &mut tokens).is_ready());
-    /// // The peer is gone, which the next wait reports. It is listed because of this call.
+    /// // The peer has closed. Because of this call, the next wait lists that event.
     /// source.acknowledge();
     /// reactor.wait(None)?;
     /// assert!(list.poll_take(&mut cx, &mut tokens).is_ready());
@@ -210,19 +224,29 @@ impl<T> Source<T> {
     /// ```
     #[inline]
     pub fn acknowledge(&self) -> Readiness {
-        // Of one that is in no list, it is found out when something happens.
-        self.state().raise(SEEN);
-        // Of a listed source nothing is assumed: it counts as known.
-        self.state().readiness.get().shown()
+        // Also for a source without a list: an event then finds no list, and adds no token.
+        self.state().set_flag(ACKNOWLEDGED);
+        // A listed source has no assumed directions: they count as ready.
+        self.state().readiness.get().public_bits()
     }
 
-    /// The I/O object. What is done with it directly does not bring the readiness up to date.
+    /// The I/O object. Operations on it directly do not update the readiness.
+    ///
+    /// ```
+    /// let reactor = picot_reactor::Reactor::new()?;
+    /// let source = reactor.register(std::net::UdpSocket::bind("127.0.0.1:0")?)?;
+    /// println!("bound to {}", source.get_ref().local_addr()?);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn get_ref(&self) -> &T {
         &self.io
     }
 
-    /// Whether this process was forked from the one that has registered the source. The object is then shared with that one,
-    /// so a destructor in this process must do nothing to it that the other would notice, such as shutting a socket down.
+    /// Whether this process was forked from the one that registered the source.
+    ///
+    /// Both processes share the object then. So a destructor in the child must not change it in a
+    /// way that the parent sees, such as by shutting a socket down.
+    ///
     /// ```
     /// # #[cfg(unix)]
     /// # fn main() -> std::io::Result<()> {
@@ -238,10 +262,11 @@ impl<T> Source<T> {
     /// # fn main() {}
     /// ```
     pub fn is_forked(&self) -> bool {
-        self.registered.inner.mark.is_forked()
+        self.registered.inner.fork_detector.is_forked()
     }
 
-    /// Deregisters the I/O object and gives it back.
+    /// Deregisters the I/O object and returns it.
+    ///
     /// ```
     /// # #[cfg(unix)]
     /// # fn main() -> std::io::Result<()> {
@@ -254,7 +279,7 @@ impl<T> Source<T> {
     /// assert_eq!(reactor.sources(), 1);
     /// let stream = source.into_inner();
     /// assert_eq!(reactor.sources(), 0);
-    /// // It is open still, and may be registered again, here or elsewhere.
+    /// // It is still open, and may be registered again, here or elsewhere.
     /// let _source = reactor.register(stream)?;
     /// # Ok(())
     /// # }
@@ -267,24 +292,24 @@ impl<T> Source<T> {
         io
     }
 
-    /// Declares whether a short transfer (more than nothing, but less than asked for) proves that
-    /// the kernel has no more data, or no more room. If so,
+    /// Declares whether a short transfer proves that the kernel has no more data, or no more room.
+    ///
+    /// A short transfer moves at least one byte, but less than asked for. If it is trusted,
     /// [`poll_transfer`](Source::poll_transfer) and [`try_transfer`](Source::try_transfer) clear
-    /// the readiness after one, which saves the call that would only return "would block".
+    /// the readiness after one. This saves the system call that would only return "would block".
     ///
-    /// It is no proof in general, so a source starts without this trust, and then only "would
-    /// block" clears its readiness. Kernels end a receive early, with more to read and no further
-    /// edge, at Unix messages that carry descriptors, between Unix writers with different
-    /// credentials, at Unix out-of-band data, at records of kernel TLS, between the lines of a
-    /// terminal, and wherever the protocol has messages. **Only a plain TCP socket keeps the
-    /// promise**: one whose protocol is known to be `IPPROTO_TCP` (not MPTCP), with no upper-layer
-    /// protocol such as kernel TLS on it, and outside of a BPF socket map. Who hands in a
-    /// descriptor from elsewhere rarely knows that.
+    /// A short transfer is no proof in general, so a source starts without this trust. Kernels end
+    /// a receive early, with more to read and no further edge, at Unix messages that carry
+    /// descriptors, between Unix writers with different credentials, at Unix out-of-band data, at
+    /// records of kernel TLS, between the lines of a terminal, and in message-based protocols.
+    /// **Only a plain TCP socket can be trusted**: its protocol is known to be `IPPROTO_TCP` (not
+    /// MPTCP), without an upper-layer protocol such as kernel TLS, and outside of a BPF socket map.
+    /// For a descriptor from another part of the program, this is rarely known.
     ///
-    /// TCP stops at urgent data, too, and there the reactor itself takes the trust back: the driver
-    /// reports the urgent mark as an event. So call this right after the registration, and again,
-    /// with `false`, before the socket is given another protocol. Where the driver cannot vouch for
-    /// it ([`Driver::trusts_partial_transfers`](crate::driver::Driver)), the call has no effect.
+    /// TCP also stops at urgent data. There the reactor itself withdraws the trust, because the
+    /// driver reports the urgent mark as an event. So call this right after the registration, and
+    /// again with `false` before the socket gets another protocol. If the driver [does not support
+    /// it](crate::driver::Driver::trusts_partial_transfers), the call has no effect.
     ///
     /// ```
     /// use std::net::{TcpListener, TcpStream};
@@ -296,7 +321,7 @@ impl<T> Source<T> {
     /// let stream = TcpStream::connect(listener.local_addr()?)?;
     /// stream.set_nonblocking(true)?;
     /// let source = reactor.register(stream)?;
-    /// // We made it ourselves, so it is plain TCP.
+    /// // Made above by `TcpStream::connect`, so it is plain TCP.
     /// source.trust_short_transfers(true);
     /// # Ok(())
     /// # }
@@ -306,12 +331,12 @@ impl<T> Source<T> {
         state.trust(inner, is_trusted);
     }
 
-    /// Lets operations try a direction before an event has told that it is ready, until one finds
-    /// that it is not. For objects that probably are: an accepted connection has its first data
-    /// soon, a connected one can be written to.
+    /// Lets operations try a direction without an event, until one would block.
     ///
-    /// It is a guess, so those who wait ([`ready`](Source::ready),
-    /// [`poll_ready`](Source::poll_ready)) still wait for the event.
+    /// For objects that are probably ready: an accepted connection soon has its first data, and a
+    /// connected one can be written to. It is a guess, so [`ready`](Source::ready) and
+    /// [`poll_ready`](Source::poll_ready) still wait for the event.
+    ///
     /// ```
     /// # #[cfg(unix)]
     /// # fn main() -> std::io::Result<()> {
@@ -324,7 +349,7 @@ impl<T> Source<T> {
     /// stream.set_nonblocking(true)?;
     /// let source = reactor.register(stream)?;
     /// let write = || source.try_io(Direction::Write, |mut stream| stream.write(b"hello"));
-    /// assert_eq!(write().unwrap_err().kind(), ErrorKind::WouldBlock, "nothing is known yet");
+    /// assert_eq!(write().unwrap_err().kind(), ErrorKind::WouldBlock, "no event has arrived yet");
     /// source.assume_ready(Direction::Write);
     /// assert_eq!(write()?, 5);
     /// # Ok(())
@@ -337,23 +362,38 @@ impl<T> Source<T> {
         if inner.is_closed() {
             return;
         }
-        // Their owner tries; it does not wait first.
+        // The owner of a list tries without waiting first, so for it an assumption is readiness.
         let is_listed = state.list.get().is_some();
         let bit = if is_listed { Readiness::of(direction) } else { Readiness::assumed(direction) };
         state.readiness.set(state.readiness.get() | bit);
-        state.note_assumed();
-        let asked = state.asked.get();
-        state.asked.set(asked.with_tried(asked.tried().without(Readiness::of(direction))));
+        state.update_assumed();
+        let arming = state.arming.get();
+        state.arming.set(arming.with_tried(arming.tried().without(Readiness::of(direction))));
     }
 
-    /// What is known of the object, as far as events and operations have told, and the directions that are
-    /// [assumed](Source::assume_ready) to be ready: what an operation would try.
+    /// The readiness of the source, from events and operations so far.
+    ///
+    /// Directions that are [assumed](Source::assume_ready) to be ready are included: an operation
+    /// would try them.
+    ///
+    /// ```
+    /// use picot_reactor::{Direction, Reactor, Readiness};
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let source = reactor.register(std::net::UdpSocket::bind("127.0.0.1:0")?)?;
+    /// assert_eq!(source.known(), Readiness::NONE);
+    /// source.assume_ready(Direction::Write);
+    /// assert_eq!(source.known(), Readiness::WRITABLE);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn known(&self) -> Readiness {
-        self.state().readiness.get().with_assumed_as_known().shown()
+        self.state().readiness.get().with_assumed_as_known().public_bits()
     }
 
-    /// Whether the peer has closed its side or the connection, or there was an error, as far as events have told. Once
-    /// true it stays; [`known`](Source::known) says which.
+    /// Whether an event has reported that the peer closed its side or the connection, or an error.
+    ///
+    /// Once true, it stays true. [`known`](Source::known) says which it was.
+    ///
     /// ```
     /// # #[cfg(unix)]
     /// # fn main() -> std::io::Result<()> {
@@ -365,7 +405,7 @@ impl<T> Source<T> {
     /// let source = reactor.register(stream)?;
     /// assert!(!source.is_hung_up());
     /// drop(peer);
-    /// // It is asked for where there are no edges: here, by a try.
+    /// // A one-shot driver has to be asked for the event: here, by trying an operation.
     /// let _ = source.try_io(Direction::Read, |_| Ok(()));
     /// reactor.wait(None)?;
     /// # #[cfg(target_os = "linux")]
@@ -380,7 +420,7 @@ impl<T> Source<T> {
     }
 }
 
-/// Stream sockets of every family as one type. The descriptor stays the same, and registered.
+/// Converts stream sockets of every family to one type. The descriptor stays registered.
 #[cfg(unix)]
 macro_rules! into_owned {
     ($($type:ty),+) => {

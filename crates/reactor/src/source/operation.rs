@@ -1,21 +1,23 @@
-//! Operations: each is tried while its direction is ready, and waits after it would block.
+//! Operations: tried while their direction is ready, and waiting once they would block.
 
 use std::io;
 use std::task::{Context, Poll, ready};
 
 use picot_context::budget;
 
-use super::state::ASKS;
+use super::state::NEEDS_ARMING;
 use super::{Registered, Source};
 use crate::ready::Direction;
 
 impl<T> Source<T> {
-    /// Tries `operation` if the direction is ready as far as is known. If it says [`WouldBlock`](io::ErrorKind::WouldBlock),
-    /// the direction is known not to be ready, and is the next time it becomes so.
+    /// Tries `operation` if the direction is known to be ready.
+    ///
+    /// If it returns [`WouldBlock`](io::ErrorKind::WouldBlock), the direction is not ready until
+    /// the next event.
     ///
     /// # Errors
-    /// What `operation` says, and `WouldBlock` without calling it if the direction is not ready. If readiness cannot be
-    /// asked for, or the reactor is closed, that error.
+    /// The error of `operation`. `WouldBlock`, without calling it, if the direction is not ready.
+    /// An error if the driver cannot be asked for readiness or the reactor is closed.
     ///
     /// ```
     /// # #[cfg(unix)]
@@ -37,7 +39,7 @@ impl<T> Source<T> {
     ///         count => break count?,
     ///     };
     /// };
-    /// assert_eq!((count, read()?), (2, 1), "what is ready stays so");
+    /// assert_eq!((count, read()?), (2, 1), "the direction stays ready");
     /// assert_eq!(read().unwrap_err().kind(), ErrorKind::WouldBlock);
     /// # Ok(())
     /// # }
@@ -47,16 +49,32 @@ impl<T> Source<T> {
     #[inline]
     pub fn try_io<R>(&self, direction: Direction, operation: impl FnOnce(&T) -> io::Result<R>) -> io::Result<R> {
         if !self.state().is_ready(direction) {
-            return Err(self.registered.has_failed(direction, io::ErrorKind::WouldBlock.into()));
+            return Err(self.registered.record_failure(direction, io::ErrorKind::WouldBlock.into()));
         }
-        operation(&self.io).map_err(|error| self.registered.has_failed(direction, error))
+        operation(&self.io).map_err(|error| self.registered.record_failure(direction, error))
     }
 
-    /// [`try_io`](Source::try_io) for an operation that moves up to `length` bytes; see
-    /// [`trust_short_transfers`](Source::trust_short_transfers).
+    /// As [`try_io`](Source::try_io), for an operation that moves up to `length` bytes.
+    ///
+    /// If [short transfers are trusted](Source::trust_short_transfers), one clears the readiness.
     ///
     /// # Errors
-    /// As for [`try_io`](Source::try_io).
+    /// As [`try_io`](Source::try_io).
+    ///
+    /// ```
+    /// use std::io::{ErrorKind, Write};
+    /// use picot_reactor::{Direction, Reactor};
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = std::net::TcpStream::connect(listener.local_addr()?)?;
+    /// stream.set_nonblocking(true)?;
+    /// let source = reactor.register(stream)?;
+    /// source.assume_ready(Direction::Write);
+    /// let sent = source.try_transfer(Direction::Write, 5, |mut stream| stream.write(b"hello"))?;
+    /// assert_eq!(sent, 5);
+    /// # std::io::Result::Ok(())
+    /// ```
     #[inline]
     pub fn try_transfer(
         &self,
@@ -69,23 +87,26 @@ impl<T> Source<T> {
             return Ok(moved);
         }
         let Registered { inner, state } = &self.registered;
-        if state.has_moved(direction, moved, length) && state.has(ASKS) {
-            state.ask_for(inner, direction);
+        // A one-shot driver reports no further event by itself.
+        if state.record_transfer(direction, moved, length) && state.has(NEEDS_ARMING) {
+            state.rearm_after_short_transfer(inner, direction);
         }
         Ok(moved)
     }
 
-    /// Does `operation` as soon as the direction is ready; until then the task of `cx` waits. It is tried again if it says
-    /// that it would block or was interrupted. It spends the task's [budget].
+    /// Tries `operation` once the direction is ready; until then the task of `cx` waits.
     ///
-    /// Any number of tasks may do so in one direction, and an event wakes them all. The last one to
-    /// poll costs nothing; of the others, more than 16 take turns in waking each other, because a
-    /// poll cannot say that its future is gone. Where many wait, [`ready`](Source::ready) is the
-    /// way.
+    /// It is tried again if it would block or was interrupted. It spends the task's [budget].
+    ///
+    /// Any number of tasks may poll one direction, and an event wakes them all. The last task to
+    /// poll costs nothing. Of the others, at most 16 are kept, because a poll cannot announce that
+    /// its future was dropped; beyond that the oldest is woken, and polls again. If many tasks
+    /// wait, use [`ready`](Source::ready).
     ///
     /// # Errors
-    /// What `operation` says. If readiness cannot be asked for, or the reactor is closed, that
-    /// error.
+    /// The error of `operation`. An error if the driver cannot be asked for readiness or the
+    /// reactor is closed.
+    ///
     /// ```
     /// # #[cfg(unix)]
     /// # fn main() -> std::io::Result<()> {
@@ -101,7 +122,9 @@ impl<T> Source<T> {
     /// stream.set_nonblocking(true)?;
     /// let source = reactor.register(stream)?;
     /// let mut buffer = [0; 16];
-    /// let mut read = pin!(poll_fn(|cx| source.poll_io(cx, Direction::Read, |mut stream| stream.read(&mut buffer))));
+    /// let mut read = pin!(poll_fn(|cx| {
+    ///     source.poll_io(cx, Direction::Read, |mut stream| stream.read(&mut buffer))
+    /// }));
     /// let mut cx = Context::from_waker(Waker::noop());
     /// assert!(read.as_mut().poll(&mut cx).is_pending());
     /// peer.write_all(b"hello")?;
@@ -134,18 +157,17 @@ impl<T> Source<T> {
                 budget::spend_call();
                 Poll::Ready(Ok(done))
             }
-            Err(error) => self.poll_on(cx, direction, operation, error),
+            Err(error) => self.poll_after_error(cx, direction, operation, error),
         }
     }
 
-    /// [`poll_io`](Source::poll_io) for an operation that moves up to `length` bytes. If it moves
-    /// fewer (but some), and the owner has declared that this proves the kernel to be drained
-    /// ([`trust_short_transfers`](Source::trust_short_transfers)), the direction is not ready any
-    /// more. Without that declaration it does the same as `poll_io`. A transfer of no bytes
-    /// (`length` is 0) never waits.
+    /// As [`poll_io`](Source::poll_io), for an operation that moves up to `length` bytes.
+    ///
+    /// If [short transfers are trusted](Source::trust_short_transfers), one clears the readiness. A
+    /// transfer of no bytes (`length` is 0) never waits.
     ///
     /// # Errors
-    /// As for [`poll_io`](Source::poll_io).
+    /// As [`poll_io`](Source::poll_io).
     ///
     /// ```
     /// # #[cfg(unix)]
@@ -161,8 +183,11 @@ impl<T> Source<T> {
     /// let source = reactor.register(stream)?;
     /// let (mut buffer, mut cx) = ([0; 16], Context::from_waker(Waker::noop()));
     /// let length = buffer.len();
-    /// let mut read =
-    ///     || source.poll_transfer(&mut cx, Direction::Read, length, |mut stream| stream.read(&mut buffer));
+    /// let mut read = || {
+    ///     source.poll_transfer(&mut cx, Direction::Read, length, |mut stream| {
+    ///         stream.read(&mut buffer)
+    ///     })
+    /// };
     /// peer.write_all(b"hello")?;
     /// let count = loop {
     ///     match read() {
@@ -171,13 +196,13 @@ impl<T> Source<T> {
     ///     };
     /// };
     /// assert_eq!(count, 5);
-    /// assert!(read().is_pending(), "there is no more");
+    /// assert!(read().is_pending(), "all data was read");
     /// # Ok(())
     /// # }
     /// # #[cfg(not(unix))]
     /// # fn main() {}
     /// ```
-    // Always: for a small message a call costs as much as all else that is done here.
+    // Always: for a small message, a call costs as much as the rest of this function.
     #[inline(always)]
     pub fn poll_transfer(
         &self,
@@ -187,28 +212,28 @@ impl<T> Source<T> {
         mut operation: impl FnMut(&T) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         let Registered { inner, state } = &self.registered;
-        // Whether it is only assumed to be ready is looked up out of line.
+        // The slow path checks whether the direction is only assumed to be ready.
         if !state.is_known_ready(direction) {
-            if length != 0 && state.waits_again(inner, direction, cx) {
+            if length != 0 && state.wait_fast(inner, direction, cx) {
                 return Poll::Pending;
             }
-            return self.poll_transfer_anew(cx, direction, length, operation);
+            return self.poll_transfer_slow(cx, direction, length, operation);
         }
         ready!(budget::poll_left(cx));
         match operation(&self.io) {
             Ok(moved) => {
                 budget::spend_call();
-                state.has_moved(direction, moved, length);
+                state.record_transfer(direction, moved, length);
                 Poll::Ready(Ok(moved))
             }
-            Err(error) => self.poll_transfer_on(cx, direction, length, operation, error),
+            Err(error) => self.poll_transfer_after_error(cx, direction, length, operation, error),
         }
     }
 
-    /// The rest of a transfer in a direction that is not known to be ready.
+    /// A transfer in a direction that no event has reported as ready.
     #[cold]
     #[inline(never)]
-    fn poll_transfer_anew(
+    fn poll_transfer_slow(
         &self,
         cx: &mut Context<'_>,
         direction: Direction,
@@ -220,21 +245,22 @@ impl<T> Source<T> {
             return transfer_nothing(cx);
         }
         if !state.is_ready(direction) {
-            return state.wait_anew(inner, direction, cx);
+            return state.wait_slow(inner, direction, cx);
         }
         ready!(budget::poll_left(cx));
         match operation(&self.io) {
             Ok(moved) => {
                 budget::spend_call();
-                state.has_moved(direction, moved, length);
+                state.record_transfer(direction, moved, length);
                 Poll::Ready(Ok(moved))
             }
-            Err(error) => self.poll_transfer_on(cx, direction, length, operation, error),
+            Err(error) => self.poll_transfer_after_error(cx, direction, length, operation, error),
         }
     }
 
+    /// Continues a transfer after an error.
     #[cold]
-    fn poll_transfer_on(
+    fn poll_transfer_after_error(
         &self,
         cx: &mut Context<'_>,
         direction: Direction,
@@ -242,20 +268,20 @@ impl<T> Source<T> {
         operation: impl FnMut(&T) -> io::Result<usize>,
         error: io::Error,
     ) -> Poll<io::Result<usize>> {
-        // Some kernels wait for data although there is no room for it.
+        // Some kernels return "would block" for an empty buffer when no data has arrived.
         if length == 0 && error.kind() == io::ErrorKind::WouldBlock {
             return transfer_nothing(cx);
         }
-        let result = ready!(self.poll_on(cx, direction, operation, error));
+        let result = ready!(self.poll_after_error(cx, direction, operation, error));
         if let Ok(moved) = result {
-            self.state().has_moved(direction, moved, length);
+            self.state().record_transfer(direction, moved, length);
         }
         Poll::Ready(result)
     }
 
-    /// The rest of an operation that has failed, which may only mean that it would block or was interrupted.
+    /// Continues an operation after an error, which may be "would block" or an interruption.
     #[cold]
-    fn poll_on<R>(
+    fn poll_after_error<R>(
         &self,
         cx: &mut Context<'_>,
         direction: Direction,
@@ -268,7 +294,8 @@ impl<T> Source<T> {
                 io::ErrorKind::WouldBlock => {
                     state.clear_ready(direction);
                     if state.is_ready(direction) {
-                        // No kernel tells when it is, so it is tried again in the next turn.
+                        // An object that no kernel polls: no event will come. So the task yields,
+                        // and tries again in the next turn.
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
                     }
@@ -290,11 +317,14 @@ impl<T> Source<T> {
         }
     }
 
-    /// Ready when the direction is, as far as is known; until then the task of `cx` waits. See [`poll_io`](Source::poll_io)
-    /// on who that is. It spends the task's [budget].
+    /// Waits until an event has reported the direction as ready.
+    ///
+    /// Until then the task of `cx` waits; [`poll_io`](Source::poll_io) says how many tasks may. It
+    /// spends the task's [budget].
     ///
     /// # Errors
-    /// If readiness cannot be asked for, or the reactor is closed.
+    /// If the driver cannot be asked for readiness, or the reactor is closed.
+    ///
     /// ```
     /// # #[cfg(unix)]
     /// # fn main() -> std::io::Result<()> {
@@ -332,10 +362,11 @@ impl<T> Source<T> {
 }
 
 impl Registered {
-    /// An operation was tried, and has failed; or it was not, because it would have blocked. Returns what it has failed by.
+    /// Handles a failed operation, or one that was not tried because it would block. Returns the
+    /// error for the caller, which is another one if arming fails.
     #[cold]
     #[inline(never)]
-    pub(super) fn has_failed(&self, direction: Direction, error: io::Error) -> io::Error {
+    pub(super) fn record_failure(&self, direction: Direction, error: io::Error) -> io::Error {
         if error.kind() != io::ErrorKind::WouldBlock {
             return error;
         }
@@ -343,7 +374,8 @@ impl Registered {
     }
 }
 
-/// Completes a transfer of no bytes. It spends the budget as any other operation.
+/// Completes a transfer of no bytes. It spends the budget as any other operation, so that a loop of
+/// such transfers yields.
 fn transfer_nothing(cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
     ready!(budget::poll_left(cx));
     budget::spend();

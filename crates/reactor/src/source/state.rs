@@ -1,4 +1,4 @@
-//! The state of a source: its readiness, its flags, and how an event changes them.
+//! The state of a source: its readiness and flags, and how an event changes them.
 
 use std::cell::{Cell, OnceCell};
 use std::io;
@@ -13,72 +13,76 @@ use crate::key::Key;
 use crate::pollable::{BorrowedIo, RawIo};
 use crate::ready::{Direction, Readiness};
 use crate::ready_list::List;
-use crate::waiter::{Crowd, Slot};
+use crate::waiter::{OtherWaiters, Slot};
 
-/// What the reactor knows of a source. It is small, because there is one for each idle connection.
+/// What the reactor stores for a source. Small, because each idle connection has one.
 pub(crate) struct State {
     pub(super) key: Cell<Key>,
     pub(super) readers: Slot,
     pub(super) writers: Slot,
-    /// Made for the first future that waits here.
-    pub(super) crowd: OnceCell<Box<Crowd>>,
-    /// The ready list that it is in, if so, and its token there.
+    /// The other waiters. Allocated when the first of them waits.
+    pub(super) others: OnceCell<Box<OtherWaiters>>,
+    /// The ready list that the source is in, if any.
     pub(super) list: OnceCell<Rc<List>>,
+    /// The source's token in that list.
     pub(super) token: Cell<usize>,
-    /// The number of the object, which is open for as long as the source is registered.
+    /// The descriptor's number. The object is open while the source is registered.
     pub(super) raw: RawIo,
     pub(super) readiness: Cell<Readiness>,
-    /// The directions that a task waits for by polling, in the bits of their readiness, and the ones below.
+    /// The directions in which a task waits by polling (bits 0 to 2, as in `Readiness`), and the
+    /// flags below.
     pub(super) flags: Cell<u8>,
-    pub(super) asked: Cell<Asked>,
+    pub(super) arming: Cell<Arming>,
 }
 
-/// What matters only where events must be asked for. In a byte, so that a source has no padding.
+/// The state for one-shot drivers. In one byte, so that `State` has no padding.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Asked(u8);
+pub(super) struct Arming(u8);
 
-impl Asked {
-    /// The directions that were asked for by a try, which counts as waiting.
+impl Arming {
+    /// The directions in which an operation was tried and would have blocked. A try counts as
+    /// waiting.
     pub(super) fn tried(self) -> Readiness {
         Readiness::of_directions(self.0)
     }
 
-    /// The directions that the driver's set has the source armed for.
+    /// The directions for which the source is armed in the driver's set.
     pub(super) fn armed(self) -> Readiness {
         Readiness::of_directions(self.0 >> 3)
     }
 
-    pub(super) fn with_tried(self, tried: Readiness) -> Asked {
-        Asked(self.0 & 0b111000 | tried.bits() & 0b111)
+    pub(super) fn with_tried(self, tried: Readiness) -> Arming {
+        Arming(self.0 & 0b111000 | tried.bits() & 0b111)
     }
 
-    pub(super) fn with_armed(self, armed: Readiness) -> Asked {
-        Asked(self.0 & 0b111 | (armed.bits() & 0b111) << 3)
+    pub(super) fn with_armed(self, armed: Readiness) -> Arming {
+        Arming(self.0 & 0b111 | (armed.bits() & 0b111) << 3)
     }
 }
 
-/// There may be waiters beside the tasks that poll.
-pub(super) const CROWDED: u8 = 8;
-/// Events must be asked for, or there are none any more. Either way a waiter takes the long way.
-pub(super) const ASKS: u8 = 16;
-/// It is in the driver's set.
-pub(super) const IS_IN: u8 = 32;
-/// A direction may be assumed to be ready. So an operation takes the long way, where that is looked
-/// up.
-pub(super) const ASSUMES: u8 = 64;
-/// The owner of its ready list, if there is one, has seen all that has happened: what happens next is to be listed.
-pub(super) const SEEN: u8 = 128;
+/// The source may have other waiters than the tasks that poll.
+pub(super) const HAS_OTHERS: u8 = 8;
+/// The driver is one-shot, or the reactor is closed. Both send a waiter to the slow path.
+pub(super) const NEEDS_ARMING: u8 = 16;
+/// The source is in the driver's set.
+pub(super) const IN_SET: u8 = 32;
+/// A direction may be assumed to be ready. This sends an operation to the slow path, which checks
+/// it.
+pub(super) const MAY_ASSUME: u8 = 64;
+/// The owner of the ready list has acknowledged all events: the next one adds the token to the
+/// list.
+pub(super) const ACKNOWLEDGED: u8 = 128;
 
-/// What the reactor wakes for an event, once the event is noted.
+/// What the reactor wakes for an event, after the event was applied.
 pub(crate) enum WakeTarget {
     /// No task waits for the event.
     None,
-    /// The task that waits to read, by the waker that its slot has lent.
+    /// The task that waits to read: its waker, which the slot still owns.
     Reader(ManuallyDrop<Waker>),
-    /// The owner of a ready list that was empty.
+    /// The owner of a ready list that was empty before.
     Owner(Rc<List>),
-    /// To be found out by [`State::wake`].
-    Others(Rc<State>),
+    /// Any other case: [`State::wake`] handles it.
+    Uncommon(Rc<State>),
 }
 
 impl State {
@@ -87,13 +91,13 @@ impl State {
             key: Cell::new(Key::NONE),
             readers: Slot::default(),
             writers: Slot::default(),
-            crowd: OnceCell::new(),
+            others: OnceCell::new(),
             list: OnceCell::new(),
             token: Cell::new(0),
             raw,
             readiness: Cell::new(Readiness::NONE),
             flags: Cell::new(0),
-            asked: Cell::default(),
+            arming: Cell::default(),
         }
     }
 
@@ -102,17 +106,17 @@ impl State {
         State::new(RawIo::default())
     }
 
-    /// Puts it into the driver's set. What cannot be polled at all is always ready.
+    /// Adds the source to the driver's set. An object that cannot be polled is always ready.
     pub(super) fn add(&self, inner: &Inner, interest: Readiness) -> io::Result<()> {
-        // A child shares the set with its parent, where an entry of the child's would stay.
-        inner.mark.check()?;
-        // SAFETY: `Pollable` promises that the object stays open, and the same, for as long as its owner lives. That is the
-        // source, which takes the object out before it closes it or gives it away. A source that is leaked leaks its
-        // object, too.
+        // A forked child shares the set with its parent, and its entry would stay there.
+        inner.fork_detector.check()?;
+        // SAFETY: `Pollable` promises that the object stays open, with the same descriptor, while
+        // its owner lives. The owner is the source, which deletes the object from the set before it
+        // closes or returns it. A leaked source leaks its object, too.
         match unsafe { inner.driver.add(self.io(), self.key(), interest) } {
             Ok(()) => {
-                self.raise(IS_IN);
-                self.asked.set(self.asked.get().with_armed(interest));
+                self.set_flag(IN_SET);
+                self.arming.set(self.arming.get().with_armed(interest));
                 Ok(())
             }
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -123,23 +127,24 @@ impl State {
         }
     }
 
-    /// Takes it out of the driver's set.
+    /// Removes the source from the driver's set.
     pub(super) fn delete(&self, inner: &Inner) {
-        if inner.mark.is_forked() {
-            return; // a child shares the set with its parent, where the source is to stay
+        if inner.fork_detector.is_forked() {
+            return; // the set is shared with the parent, whose source must stay in it
         }
-        if self.has(IS_IN) {
-            self.lower(IS_IN);
-            // If it fails, events that still come have a key that no source has. A panic must not
-            // keep a destructor or an event from doing the rest.
+        if self.has(IN_SET) {
+            self.clear_flag(IN_SET);
+            // The error is ignored: no caller could act on it, and later events have a stale key. A
+            // panic is contained, so that the calling destructor or event goes on.
             contain::call(|| Origin::new(Kind::Loop), || _ = inner.driver.delete(self.io()));
         }
     }
 
     /// The object.
     pub(super) fn io(&self) -> BorrowedIo<'_> {
-        // SAFETY: This is called while the object is being registered, and while it is in the table; its source takes the
-        // state out of there before it closes the object, and `Pollable` promises that it has the same number until then.
+        // SAFETY: This is called only during registration and while the state is in the table. The
+        // source removes the state from the table before it closes the object, and `Pollable`
+        // promises the same descriptor until then.
         unsafe { BorrowedIo::borrow_raw(self.raw) }
     }
 
@@ -158,23 +163,23 @@ impl State {
     }
 
     #[inline]
-    pub(super) fn raise(&self, flag: u8) {
+    pub(super) fn set_flag(&self, flag: u8) {
         self.flags.set(self.flags.get() | flag);
     }
 
     #[inline]
-    pub(super) fn lower(&self, flag: u8) {
+    pub(super) fn clear_flag(&self, flag: u8) {
         self.flags.set(self.flags.get() & !flag);
     }
 
-    /// Whether an operation is worth a try: the direction is ready, or taken to be.
+    /// Whether to try an operation: the direction is ready, or assumed to be.
     #[inline]
     pub(super) fn is_ready(&self, direction: Direction) -> bool {
         self.readiness.get().intersects(Readiness::of(direction) | Readiness::assumed(direction))
     }
 
-    /// Whether the direction is ready as far as events and operations have told, which is what
-    /// waiters wait for.
+    /// Whether an event has reported the direction as ready. Waiters wait for this; an assumption
+    /// is not enough.
     #[inline]
     pub(super) fn is_known_ready(&self, direction: Direction) -> bool {
         self.readiness.get().contains(Readiness::of(direction))
@@ -183,116 +188,121 @@ impl State {
     #[inline]
     pub(super) fn clear_ready(&self, direction: Direction) {
         let readiness = self.readiness.get();
+        // No event would ever set the bit again.
         if readiness.contains(Readiness::ALWAYS) {
             return;
         }
         let bit = Readiness::of(direction);
-        // The urgent byte was received out of band, but a receive still ends early at the mark that
-        // it leaves behind.
+        // The urgent byte was received, but its mark stays in the stream, and a receive still ends
+        // early there. So short transfers are not trusted any more.
         let has_mark = direction == Direction::Priority && readiness.contains(bit);
         let rest = readiness.without(bit | Readiness::assumed(direction));
         self.readiness.set(rest | Readiness::UNTRUSTED.when(has_mark));
     }
 
-    /// Whether a short transfer clears readiness from now on, which it does only where the driver
-    /// agrees.
+    /// Sets whether a short transfer clears readiness. The driver has to support it.
     pub(super) fn trust(&self, inner: &Inner, is_trusted: bool) {
         let readiness = self.readiness.get().without(Readiness::UNTRUSTED);
         let is_trusted = is_trusted && inner.driver.trusts_partial_transfers();
         self.readiness.set(readiness | Readiness::UNTRUSTED.when(!is_trusted));
     }
 
-    /// Records a transfer of `moved` out of `length` bytes. Where short transfers are trusted, a
-    /// short one clears the direction: the kernel has no more data, or no more room.
+    /// Records a transfer of `moved` out of `length` bytes. Returns true if it cleared the
+    /// direction.
     ///
-    /// Returns whether it was cleared.
+    /// A trusted short transfer clears it: the kernel has no more data, or no more room.
     #[inline]
-    pub(super) fn has_moved(&self, direction: Direction, moved: usize, length: usize) -> bool {
+    pub(super) fn record_transfer(&self, direction: Direction, moved: usize, length: usize) -> bool {
+        // Zero bytes are the end of the stream, which stays readable.
         if moved == length || moved == 0 {
             return false;
         }
         let readiness = self.readiness.get();
-        if readiness.must_be_tried() {
+        if readiness.distrusts_short_transfers() {
             return false;
         }
         self.readiness.set(readiness.without(Readiness::of(direction) | Readiness::assumed(direction)));
         true
     }
 
-    /// Notes an event, and says which waiters it is for. Calls no foreign code.
+    /// Applies an event to the readiness, and returns what to wake. Calls no foreign code.
     ///
-    /// Nearly always that is one task, which waits to read, and does not any more then; or the owner of a ready list.
+    /// Nearly always it wakes one task that waits to read, which does not wait any more then, or
+    /// the owner of a ready list.
     ///
     /// # Safety
-    /// The reactor must hold what leaves its slot, from before this is called until the waker was.
+    /// The caller must hold retired wakers ([`Retired::hold`](crate::waiter::Retired::hold)) from
+    /// before this call until it has called the returned waker.
     #[inline]
-    pub(crate) unsafe fn note(self: &Rc<State>, inner: &Inner, news: Readiness) -> WakeTarget {
-        let readiness = self.readiness.get() | news;
+    pub(crate) unsafe fn apply_event(self: &Rc<State>, inner: &Inner, reported: Readiness) -> WakeTarget {
+        let readiness = self.readiness.get() | reported;
         self.readiness.set(readiness);
         let flags = self.flags.get();
-        match flags & (readiness.bits() | CROWDED | ASKS | SEEN) {
+        // One test for all rare cases. What is left are the directions that are ready and waited
+        // for.
+        match flags & (readiness.bits() | HAS_OTHERS | NEEDS_ARMING | ACKNOWLEDGED) {
             0 => WakeTarget::None,
             1 => {
                 const _: () = assert!(Readiness::READABLE.bits() == 1);
                 self.flags.set(flags & !1);
                 inner.waiting.set(inner.waiting.get() - 1);
-                // SAFETY: Our caller holds what has left its slot until it has called the waker, and a source empties
-                // its slots when it is dropped.
+                // SAFETY: The caller holds retired wakers until it has called this one, and a
+                // source empties its slots before it is dropped.
                 WakeTarget::Reader(unsafe { self.readers.lend() })
             }
-            SEEN => {
+            ACKNOWLEDGED => {
                 let list = self.list.get();
                 let was_empty = match list.map(|list| list.add_within_capacity(self.token.get())) {
                     None => false,
                     Some(Some(was_empty)) => was_empty,
-                    // The list has to grow, and the allocator is foreign code: `wake` does it.
-                    Some(None) => return WakeTarget::Others(self.clone()),
+                    // The list has to grow. The allocator is foreign code, so `wake` does it.
+                    Some(None) => return WakeTarget::Uncommon(self.clone()),
                 };
-                self.flags.set(flags & !SEEN);
+                self.flags.set(flags & !ACKNOWLEDGED);
                 match list {
                     Some(list) if was_empty => WakeTarget::Owner(list.clone()),
                     _ => WakeTarget::None,
                 }
             }
-            _ => WakeTarget::Others(self.clone()),
+            _ => WakeTarget::Uncommon(self.clone()),
         }
     }
 
-    /// The reactor closes: nothing is ready any more, and every operation takes the long way, where
-    /// the error is.
+    /// Closes the source with its reactor: no direction is ready any more, and every operation
+    /// takes the slow path, which returns the error.
     pub(crate) fn close(&self, inner: &Inner) {
-        self.readiness.set(self.readiness.get().only(Readiness::STAYS));
-        self.raise(ASKS);
+        self.readiness.set(self.readiness.get().intersection(Readiness::STICKY));
+        self.set_flag(NEEDS_ARMING);
         self.delete(inner);
     }
 
-    /// Puts its token into the list, if it is in one and not there, and wakes the owner if that was empty.
+    /// Adds the token to the source's list, unless it is there, and wakes the owner of an empty
+    /// list.
     pub(super) fn enqueue(&self) {
-        if !self.has(SEEN) {
+        if !self.has(ACKNOWLEDGED) {
             return;
         }
-        self.lower(SEEN);
+        self.clear_flag(ACKNOWLEDGED);
         if let Some(list) = self.list.get().filter(|list| list.add(self.token.get())) {
             list.wake();
         }
     }
 
-    /// Has its events put `token` into a list, from now on. Returns whether it was in none.
-    pub(super) fn enter(&self, inner: &Inner, list: Rc<List>, token: usize) -> bool {
+    /// Adds the source to a list. Returns false if it is in one already.
+    pub(super) fn join_list(&self, inner: &Inner, list: Rc<List>, token: usize) -> bool {
         if self.list.set(list).is_err() {
             return false;
         }
         self.token.set(token);
-        self.raise(SEEN);
-        // The owner of a list tries; it does not wait first.
+        self.set_flag(ACKNOWLEDGED);
+        // The owner of a list tries without waiting first, so for it an assumption is readiness.
         self.readiness.set(self.readiness.get().with_assumed_as_known());
         inner.waiting.set(inner.waiting.get() + 1);
         true
     }
 
-    /// Forgets what was assumed of directions that are known to be ready by now, and shows in the
-    /// flags whether anything is assumed still.
-    pub(super) fn note_assumed(&self) {
+    /// Clears assumptions that an event has confirmed, and updates the flag for the remaining ones.
+    pub(super) fn update_assumed(&self) {
         let mut readiness = self.readiness.get();
         for direction in Direction::ALL {
             if readiness.contains(Readiness::of(direction)) {
@@ -300,6 +310,6 @@ impl State {
             }
         }
         self.readiness.set(readiness);
-        if readiness.assumes() { self.raise(ASSUMES) } else { self.lower(ASSUMES) }
+        if readiness.assumes() { self.set_flag(MAY_ASSUME) } else { self.clear_flag(MAY_ASSUME) }
     }
 }

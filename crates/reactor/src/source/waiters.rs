@@ -1,4 +1,4 @@
-//! The waiters of a source: how a task begins to wait in a direction, and how it is woken.
+//! How a task begins to wait for a direction of a source, and how it is woken.
 
 use std::fmt;
 use std::io;
@@ -7,20 +7,22 @@ use std::task::{Context, Poll, Waker, ready};
 
 use picot_context::{Kind, Origin, budget, contain};
 
-use super::state::{ASKS, ASSUMES, CROWDED, State};
+use super::state::{HAS_OTHERS, MAY_ASSUME, NEEDS_ARMING, State};
 use super::{Registered, Source};
 use crate::foreign::{contain_wake, drop_contained};
 use crate::inner::Inner;
 use crate::ready::{Direction, Readiness};
-use crate::waiter::{Crowd, Slot, Taken};
+use crate::waiter::{OtherWaiters, Slot, Taken};
 
 impl State {
-    pub(super) fn crowd(&self) -> &Crowd {
-        if self.crowd.get().is_none() {
-            // The allocator is foreign code, and may come here itself; then there is one already.
-            let _ = self.crowd.set(Box::default());
+    /// The other waiters, allocated on first use.
+    pub(super) fn others(&self) -> &OtherWaiters {
+        if self.others.get().is_none() {
+            // The allocator is foreign code and may come here itself. Then the cell is set already,
+            // and `set` drops the second box.
+            let _ = self.others.set(Box::default());
         }
-        self.crowd.get().expect("the crowd was set above")
+        self.others.get().expect("the cell was set above")
     }
 
     #[inline]
@@ -28,71 +30,76 @@ impl State {
         match direction {
             Direction::Read => &self.readers,
             Direction::Write => &self.writers,
-            Direction::Priority => &self.crowd().urgent,
+            Direction::Priority => &self.others().urgent,
         }
     }
 
-    /// Wakes the waiters of each direction that is ready now, and arms the source for those who wait on. A waker that panics
-    /// is reported, and the others are woken all the same.
+    /// Wakes the waiters of each ready direction, and arms the source for those that still wait.
+    ///
+    /// A waker that panics is reported, and the others are woken.
     #[inline(never)]
-    pub(crate) fn wake(&self, inner: &Inner, news: Readiness) {
-        if self.has(ASKS) {
-            self.note_disarmed(inner, news);
+    pub(crate) fn wake(&self, inner: &Inner, reported: Readiness) {
+        if self.has(NEEDS_ARMING) {
+            self.event_disarmed(inner, reported);
         }
         self.enqueue();
-        self.wake_those(inner, self.readiness.get());
+        self.wake_directions(inner, self.readiness.get());
         let armed = contain::call(|| Origin::new(Kind::Loop), || self.arm(inner));
         if !matches!(armed, Some(Ok(()))) {
-            // No event would wake them. So they try, and find out.
-            self.wake_those(inner, Readiness::EVERY_DIRECTION);
+            // Not armed, so no event would wake the remaining waiters. Woken, they try, and get the
+            // error.
+            self.wake_directions(inner, Readiness::EVERY_DIRECTION);
         }
     }
 
-    /// Wakes all waiters of a source that has been closed.
+    /// Wakes all waiters of a source whose reactor was closed.
     pub(crate) fn wake_closed(&self, inner: &Inner) {
         self.enqueue();
-        self.wake_those(inner, Readiness::EVERY_DIRECTION);
+        self.wake_directions(inner, Readiness::EVERY_DIRECTION);
     }
 
-    pub(super) fn wake_those(&self, inner: &Inner, directions: Readiness) {
+    /// Wakes all waiters of these directions.
+    pub(super) fn wake_directions(&self, inner: &Inner, directions: Readiness) {
         let _hold = inner.retired.hold();
         for direction in Direction::ALL {
             let bit = Readiness::of(direction);
             if !directions.contains(bit) {
                 continue;
             }
-            let mut taken = self.crowd.get().map_or_else(Taken::default, |crowd| crowd.take(direction));
+            let mut taken = self.others.get().map_or_else(Taken::default, |others| others.take(direction));
+            // The counts are right before any waker is called: it may read them, or wait again.
             inner.waiting.set(inner.waiting.get() - taken.count);
             for waker in taken.displaced.drain(..) {
                 contain_wake(|| waker.wake_by_ref());
-                // It has been in a slot, and may be one that is being called further out.
+                // It was in a slot, so a call further up the stack may still use it.
                 inner.retired.add(waker);
             }
             if self.has(bit.bits()) {
-                self.lower(bit.bits());
+                self.clear_flag(bit.bits());
                 inner.waiting.set(inner.waiting.get() - 1);
-                // SAFETY: What leaves the slot is held, by the guard above.
+                // SAFETY: `_hold` keeps wakers that leave their slots alive.
                 let waker = unsafe { self.slot(direction).lend() };
                 contain_wake(|| waker.wake_by_ref());
             }
             taken.futures().for_each(|waker| _ = contain_wake(|| waker.wake()));
         }
-        self.note_crowd();
+        self.update_others_flag();
     }
 
-    /// Whether there is a crowd is known without looking there.
-    pub(super) fn note_crowd(&self) {
-        let crowd = self.crowd.get();
-        if crowd.is_some_and(|crowd| Direction::ALL.iter().any(|&direction| crowd.waits(direction))) {
-            self.raise(CROWDED);
+    /// Updates the flag that shows whether other waiters exist, so that an event need not look
+    /// there.
+    pub(super) fn update_others_flag(&self) {
+        let others = self.others.get();
+        if others.is_some_and(|others| Direction::ALL.iter().any(|&direction| others.waits(direction))) {
+            self.set_flag(HAS_OTHERS);
         } else {
-            self.lower(CROWDED);
+            self.clear_flag(HAS_OTHERS);
         }
     }
 
-    /// The task of `cx` waits for a direction. Ready only with an error.
+    /// Makes the task of `cx` wait for a direction. Ready only with an error.
     ///
-    /// In line is what a task does that has waited here before and was woken since.
+    /// Only the fast path is inlined: a task that waited here before and was woken since.
     #[inline]
     pub(super) fn wait_polling<R>(
         &self,
@@ -100,15 +107,15 @@ impl State {
         direction: Direction,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<R>> {
-        if self.waits_again(inner, direction, cx) { Poll::Pending } else { self.wait_anew(inner, direction, cx) }
+        if self.wait_fast(inner, direction, cx) { Poll::Pending } else { self.wait_slow(inner, direction, cx) }
     }
 
-    /// Lets the task of `cx` wait again if it is the one that waited here before. Returns whether
-    /// it waits now.
+    /// Makes the task of `cx` wait if the slot still has its waker. Returns false if it does not,
+    /// or if a flag requires the slow path.
     #[inline]
-    pub(super) fn waits_again(&self, inner: &Inner, direction: Direction, cx: &Context<'_>) -> bool {
+    pub(super) fn wait_fast(&self, inner: &Inner, direction: Direction, cx: &Context<'_>) -> bool {
         let (flags, bit) = (self.flags.get(), Readiness::of(direction).bits());
-        if flags & (bit | ASKS | ASSUMES) != 0 || !self.slot(direction).wakes_like(cx.waker()) {
+        if flags & (bit | NEEDS_ARMING | MAY_ASSUME) != 0 || !self.slot(direction).wakes_like(cx.waker()) {
             return false;
         }
         self.flags.set(flags | bit);
@@ -116,14 +123,15 @@ impl State {
         true
     }
 
+    /// As [`wait_polling`](State::wait_polling), for every other case.
     #[inline(never)]
-    pub(super) fn wait_anew<R>(
+    pub(super) fn wait_slow<R>(
         &self,
         inner: &Inner,
         direction: Direction,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<R>> {
-        self.note_assumed();
+        self.update_assumed();
         let waited = inner.check().and_then(|()| {
             self.enter_slot(inner, direction, cx.waker());
             self.arm(inner)
@@ -133,63 +141,68 @@ impl State {
             budget::spend_call();
             return Poll::Ready(Err(error));
         }
-        // What was called on the way is foreign: the clone and the drop of a waker, and the
-        // allocator. It may have brought the event, or closed the reactor, before this task was in
-        // its place.
+        // Foreign code has run: the clone and the drop of a waker, and the allocator. It may have
+        // received the event, or closed the reactor, before this task was in its slot. Check again,
+        // or the wake is lost.
         if self.is_known_ready(direction) || inner.is_closed() {
-            self.wake_those(inner, Readiness::of(direction));
+            self.wake_directions(inner, Readiness::of(direction));
         }
         Poll::Pending
     }
 
-    /// Puts a waker into the slot. The task that is there, if it still waits, is kept beside it:
-    /// both are woken.
+    /// Puts a waker into the slot. If another task waits there, its waker is displaced, and an
+    /// event wakes both.
     pub(super) fn enter_slot(&self, inner: &Inner, direction: Direction, waker: &Waker) {
         let (slot, bit) = (self.slot(direction), Readiness::of(direction).bits());
         if slot.wakes_like(waker) {
-            self.begin_polling(inner, bit);
+            self.mark_waiting(inner, bit);
             return;
         }
-        // Foreign code first, so that from the next line to the last one of this block nothing is.
+        // Foreign code: the clone. It runs first, because the flag that is tested next must not
+        // change before the slot does.
         let waker = waker.clone();
         if !self.has(bit) {
             let old = slot.replace(waker);
-            self.begin_polling(inner, bit);
+            self.mark_waiting(inner, bit);
             inner.retired.add(old);
             return;
         }
-        let crowd = self.crowd();
-        let recalled = crowd.recall(direction, &waker);
-        let oldest = crowd.displace(direction, slot.replace(waker));
-        self.raise(CROWDED);
-        self.begin_polling(inner, bit);
-        let [gone, came] = [recalled.is_some() || oldest.is_some(), true].map(usize::from);
+        // Foreign code may run here: the allocator.
+        let others = self.others();
+        let removed = others.remove_displaced(direction, &waker);
+        let oldest = others.displace(direction, slot.replace(waker));
+        self.set_flag(HAS_OTHERS);
+        self.mark_waiting(inner, bit);
+        // The displaced waker counts as a further waiter, a removed or evicted one no longer.
+        let [gone, came] = [removed.is_some() || oldest.is_some(), true].map(usize::from);
         inner.waiting.set(inner.waiting.get() + came - gone);
-        recalled.into_iter().for_each(|waker| inner.retired.add(waker));
+        removed.into_iter().for_each(|waker| inner.retired.add(waker));
         if let Some(oldest) = oldest {
             contain_wake(|| oldest.wake_by_ref());
             inner.retired.add(oldest);
         }
     }
 
-    pub(super) fn begin_polling(&self, inner: &Inner, bit: u8) {
+    /// Marks that a task waits in this direction by polling, and counts it.
+    pub(super) fn mark_waiting(&self, inner: &Inner, bit: u8) {
         if !self.has(bit) {
-            self.raise(bit);
+            self.set_flag(bit);
             inner.waiting.set(inner.waiting.get() + 1);
         }
     }
 
-    /// The end of a registration with waiters beside the slots. Out of line, as few sources have
-    /// any.
+    /// Ends a registration that has other waiters. Out of line, because few sources have any.
     #[cold]
-    pub(super) fn delete_crowded(&self, inner: &Inner, crowd: &Crowd, polled: [Waker; 2]) {
-        let left = Direction::ALL.map(|direction| crowd.take(direction));
+    pub(super) fn delete_with_others(&self, inner: &Inner, others: &OtherWaiters, polled: [Waker; 2]) {
+        let left = Direction::ALL.map(|direction| others.take(direction));
         let count: usize = left.iter().map(|taken| taken.count).sum();
         inner.waiting.set(inner.waiting.get() - count);
-        let urgent = crowd.urgent.empty();
+        // All waiters are out and uncounted. From here on foreign code runs: the driver, and the
+        // destructors of wakers.
+        let urgent = others.urgent.empty();
         self.delete(inner);
         polled.into_iter().chain([urgent]).for_each(|waker| inner.retired.add(waker));
-        // Futures of `ready` borrow the source, so those that are left here were leaked.
+        // `Ready` futures borrow the source, so the ones that are left here were leaked.
         for mut taken in left {
             taken.displaced.drain(..).for_each(|waker| inner.retired.add(waker));
             taken.futures().for_each(drop_contained);
@@ -198,16 +211,18 @@ impl State {
 }
 
 impl<T> Source<T> {
-    /// Waits until the direction is ready, as far as events have told. It is a hint: an operation
-    /// may still say that it would block, after which [`try_io`](Source::try_io) knows better and
-    /// this waits again. Any number of futures may wait. It spends the task's [budget], so that a
-    /// task whose object is always ready lets the others run.
+    /// Waits until an event has reported the direction as ready.
+    ///
+    /// It is a hint: an operation may still return "would block". [`try_io`](Source::try_io) then
+    /// clears the readiness, and this waits again. Any number of futures may wait. It spends the
+    /// task's [budget], so that a task whose object is always ready lets others run.
     ///
     /// # Errors
-    /// If readiness cannot be asked for, or the reactor is closed.
+    /// If the driver cannot be asked for readiness, or the reactor is closed.
     ///
     /// # If dropped
     /// Nothing happens.
+    ///
     /// ```
     /// # #[cfg(unix)]
     /// # fn main() -> std::io::Result<()> {
@@ -228,7 +243,7 @@ impl<T> Source<T> {
     /// while one.as_mut().poll(&mut cx).is_pending() {
     ///     reactor.wait(None)?;
     /// }
-    /// assert!(other.as_mut().poll(&mut cx).is_ready(), "both are told");
+    /// assert!(other.as_mut().poll(&mut cx).is_ready(), "the event woke both");
     /// # Ok(())
     /// # }
     /// # #[cfg(not(unix))]
@@ -241,61 +256,99 @@ impl<T> Source<T> {
     /// Waits for data, an end or an error to read; see [`ready`](Source::ready).
     ///
     /// # Errors
-    /// As for [`ready`](Source::ready).
+    /// As [`ready`](Source::ready).
     ///
     /// # If dropped
     /// Nothing happens.
+    ///
+    /// ```
+    /// # async fn example() -> std::io::Result<()> {
+    /// # let reactor = picot_reactor::Reactor::new()?;
+    /// let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
+    /// socket.set_nonblocking(true)?;
+    /// let source = reactor.register(socket)?;
+    /// source.readable().await?;
+    /// source.get_ref().recv(&mut [0; 64])?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn readable(&self) -> Ready<'_> {
         self.ready(Direction::Read)
     }
 
-    /// Waits for room to write, or an error; see [`ready`](Source::ready).
+    /// Waits for room to write, or for an error; see [`ready`](Source::ready).
     ///
     /// # Errors
-    /// As for [`ready`](Source::ready).
+    /// As [`ready`](Source::ready).
     ///
     /// # If dropped
     /// Nothing happens.
+    ///
+    /// ```
+    /// # async fn example() -> std::io::Result<()> {
+    /// # let reactor = picot_reactor::Reactor::new()?;
+    /// let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
+    /// socket.set_nonblocking(true)?;
+    /// let source = reactor.register(socket)?;
+    /// source.writable().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn writable(&self) -> Ready<'_> {
         self.ready(Direction::Write)
     }
 }
 
-/// Waits for a direction of a source; see [`Source::ready`].
+/// A wait for a direction of a source; made by [`Source::ready`].
+///
+/// ```
+/// use std::pin::pin;
+/// use std::task::{Context, Waker};
+/// use picot_reactor::{Direction, Reactor, Ready};
+///
+/// let reactor = Reactor::new()?;
+/// let source = reactor.register(std::net::UdpSocket::bind("127.0.0.1:0")?)?;
+/// let mut wait: std::pin::Pin<&mut Ready<'_>> = pin!(source.ready(Direction::Write));
+/// let mut cx = Context::from_waker(Waker::noop());
+/// while wait.as_mut().poll(&mut cx).is_pending() {
+///     reactor.wait(None)?;
+/// }
+/// # std::io::Result::Ok(())
+/// ```
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct Ready<'a> {
     registered: &'a Registered,
     direction: Direction,
-    /// Its number among the waiters, once it waits.
+    /// The future's id among the waiters, once it waits.
     id: Option<u64>,
 }
 
 impl Ready<'_> {
-    /// Has it wait. Ready if it need not, or with an error.
+    /// Begins to wait, or updates the waker. Ready if the direction is ready now, or with an error.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Registered { inner, state } = self.registered;
         inner.check()?;
-        let crowd = state.crowd();
-        // Cloned and dropped outside of the borrow: both may be foreign code.
+        let others = state.others();
+        // Foreign code: the clone here, and the drop of the old waker below. Nothing is borrowed.
         let waker = cx.waker().clone();
-        let old = crowd.put(self.direction, &mut self.id, waker);
+        let old = others.put(self.direction, &mut self.id, waker);
         if old.is_none() {
-            state.raise(CROWDED);
+            state.set_flag(HAS_OTHERS);
             inner.waiting.set(inner.waiting.get() + 1);
         }
         old.into_iter().for_each(drop_contained);
         state.arm(inner)?;
-        // What was called on the way is foreign, and may have brought the event before this was in
-        // its place. If it has closed the reactor, that has woken this.
+        // The foreign code above may have received the event before this future was among the
+        // waiters. Check again, or the wake is lost. If it closed the reactor, that woke this future.
         if state.is_known_ready(self.direction) { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
-    /// It does not wait any more.
+    /// Stops waiting. Does nothing if an event has taken the future out already.
     fn leave(&mut self) {
         let Some(id) = self.id.take() else { return };
         let Registered { inner, state } = self.registered;
-        let Some(waker) = state.crowd().remove(self.direction, id) else { return };
-        state.note_crowd();
+        let Some(waker) = state.others().remove(self.direction, id) else { return };
+        state.update_others_flag();
         inner.waiting.set(inner.waiting.get() - 1);
         drop_contained(waker);
     }

@@ -1,4 +1,4 @@
-//! Asking whether a source is ready now.
+//! `Source::check`: is a source ready now?
 
 use std::io::{ErrorKind, Read, Write};
 
@@ -8,7 +8,7 @@ use crate::support::{reactor, registered, wait_until};
 
 #[test]
 #[cfg_attr(miri, ignore = "Miri has no ppoll")]
-fn a_check_finds_out_what_was_done_past_the_source() {
+fn a_check_detects_direct_use_of_the_object() {
     let reactor = reactor();
     let (source, mut peer) = registered(&reactor);
     let not_ready = || source.check(Direction::Read).unwrap_err().kind();
@@ -18,7 +18,7 @@ fn a_check_finds_out_what_was_done_past_the_source() {
     wait_until(&reactor, || source.check(Direction::Read).is_ok());
     source.check(Direction::Read).unwrap();
     source.get_ref().read_exact(&mut [0; 5]).unwrap();
-    assert_eq!(not_ready(), ErrorKind::WouldBlock, "the data was read without the source's knowledge");
+    assert_eq!(not_ready(), ErrorKind::WouldBlock, "the data was read directly from the object");
 
     drop(peer);
     wait_until(&reactor, || source.check(Direction::Read).is_ok());

@@ -1,5 +1,4 @@
-//! A reactor that closes: its waiters are woken, and whatever belongs to it is an error from then
-//! on.
+//! Closing a reactor: all waiters are woken, and every operation is an error from then on.
 
 use std::io::{self, Write};
 use std::pin::pin;
@@ -30,7 +29,7 @@ fn every_waiter_is_woken_and_every_operation_is_an_error() {
             let (source, mut peer) = registered(&reactor);
             let (listed, _its_peer) = registered(&reactor);
             let (fresh, _its_peer) = registered(&reactor);
-            // One is ready, one is assumed to be, and in each direction all kinds of waiters wait.
+            // One direction is ready, one is assumed, and each has all kinds of waiters.
             let _ = fresh.try_io(Direction::Write, |_| Ok(()));
             wait_until(&reactor, || fresh.known().contains(Readiness::WRITABLE));
             fresh.assume_ready(Direction::Read);
@@ -57,7 +56,7 @@ fn every_waiter_is_woken_and_every_operation_is_an_error() {
                 other.close();
                 other.close();
                 assert!(other.is_closed());
-                assert_eq!((other.sources(), other.waiting()), (0, 1), "the list's owner waits until its source goes");
+                assert_eq!((other.sources(), other.waiting()), (0, 1), "the list's source counts until it is dropped");
                 assert!(is_closed(other.wait(None)));
                 assert!(is_closed(other.register(pair().0).map_err(io::Error::from)));
             }
@@ -84,7 +83,7 @@ fn every_waiter_is_woken_and_every_operation_is_an_error() {
                 assert!(is_closed_at_once(owner.poll(|cx| future.as_mut().poll(cx))));
             }
             drop(futures);
-            // The object is as it was, and may go elsewhere.
+            // The object is unchanged, and may be registered elsewhere.
             let elsewhere = crate::support::reactor();
             let source = elsewhere.register(source.into_inner()).unwrap();
             let _ = source.try_io(Direction::Read, |_| Ok(()));
@@ -95,8 +94,8 @@ fn every_waiter_is_woken_and_every_operation_is_an_error() {
 
 #[test]
 #[cfg(unix)]
-#[cfg_attr(miri, ignore = "Miri cannot tell the reactor that a file is not to be polled")]
-fn a_file_that_is_always_ready_is_an_error_as_well() {
+#[cfg_attr(miri, ignore = "Miri does not refuse to poll files")]
+fn an_always_ready_file_returns_the_error_too() {
     let reactor = reactor();
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
     let source = reactor.register(std::fs::File::open(path).unwrap()).unwrap();
@@ -110,7 +109,7 @@ thread_local! {
         const { std::cell::RefCell::new(None) };
 }
 
-/// Events that are behind in the same batch reach no source of a reactor that has closed meanwhile.
+/// Later events of the same wait reach no source once the reactor is closed.
 #[test]
 fn a_waker_may_close_the_reactor() {
     for reactor in drivers() {

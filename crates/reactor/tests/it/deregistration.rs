@@ -1,4 +1,4 @@
-//! What a driver's failed `delete` leaves: real drivers that keep what they were told to take out.
+//! A failed `delete` of a driver: real drivers that keep the objects in their set.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -10,13 +10,13 @@ use picot_reactor::{Direction, Reactor};
 use crate::keeping::{Seen, keeping};
 use crate::support::{WakeCount, pair, registered, wait_until};
 
-/// A reactor on this driver, or on this one as if it had no edges, of which nothing is ever taken out.
+/// A reactor on this driver, optionally as a one-shot one, that never deletes an object.
 fn failing(driver: impl Driver + 'static, without_edges: bool) -> (Reactor, Rc<Seen>) {
     let is_edge = driver.is_edge() && !without_edges;
     keeping(driver, is_edge, |_, _| Err(io::ErrorKind::OutOfMemory.into()))
 }
 
-/// Does the same on each of the platform's drivers.
+/// Runs a test on each of the platform's drivers.
 fn on_each(test: impl Fn(Reactor, Rc<Seen>)) {
     #[cfg(target_os = "linux")]
     {
@@ -30,7 +30,7 @@ fn on_each(test: impl Fn(Reactor, Rc<Seen>)) {
 }
 
 #[test]
-fn the_source_is_gone_and_what_the_driver_still_tells_of_it_reaches_nobody() {
+fn later_events_of_a_source_that_was_not_deleted_reach_no_source() {
     on_each(|reactor, seen| {
         let (source, mut peer) = registered(&reactor);
         let count = WakeCount::default();
@@ -38,7 +38,7 @@ fn the_source_is_gone_and_what_the_driver_still_tells_of_it_reaches_nobody() {
         let mut stream = source.into_inner();
         assert_eq!((seen.deletes.get(), reactor.sources(), reactor.waiting()), (1, 0, 0));
 
-        // Its slot has another source by now, which has nothing to read.
+        // Another source has its slot now, without data to read.
         let (successor, mut its_peer) = registered(&reactor);
         let its_count = WakeCount::default();
         assert!(its_count.poll(|cx| successor.poll_ready(cx, Direction::Read)).is_pending());
@@ -49,12 +49,12 @@ fn the_source_is_gone_and_what_the_driver_still_tells_of_it_reaches_nobody() {
         its_peer.write_all(b"y").unwrap();
         wait_until(&reactor, || its_count.get() == 1);
         assert_eq!(count.get(), 0);
-        assert_eq!(stream.read(&mut [0; 8]).unwrap(), 1, "the object is as it was");
+        assert_eq!(stream.read(&mut [0; 8]).unwrap(), 1, "the object is unchanged");
     });
 }
 
 #[test]
-fn an_object_that_was_not_taken_out_is_refused_when_it_comes_again() {
+fn an_object_that_was_not_deleted_cannot_be_registered_again() {
     on_each(|reactor, seen| {
         let (stream, _peer) = pair();
         let stream = reactor.register(stream).unwrap().into_inner();
@@ -65,10 +65,10 @@ fn an_object_that_was_not_taken_out_is_refused_when_it_comes_again() {
     });
 }
 
-/// Without edges, a hang-up is taken out of the set, and put in again when somebody asks.
+/// With a one-shot driver, a hang-up removes the source from the set until a task waits again.
 #[test]
 #[cfg_attr(miri, ignore = "the portable driver cannot run under Miri")]
-fn without_edges_whoever_asks_after_a_hang_up_that_was_not_taken_out_gets_the_error() {
+fn without_edges_a_wait_after_a_hang_up_that_was_not_deleted_gets_the_error() {
     let (reactor, seen) = failing(Portable::new().unwrap(), true);
     let (source, peer) = registered(&reactor);
     let count = WakeCount::default();
@@ -79,8 +79,8 @@ fn without_edges_whoever_asks_after_a_hang_up_that_was_not_taken_out_gets_the_er
     assert_eq!((count.get(), seen.deletes.get()), (1, 1));
 
     let asked = source.try_io(Direction::Read, |_| io::Result::<()>::Err(io::ErrorKind::WouldBlock.into()));
-    assert_eq!(asked.unwrap_err().kind(), io::ErrorKind::AlreadyExists, "a wait would be for ever");
-    // Others are served.
+    assert_eq!(asked.unwrap_err().kind(), io::ErrorKind::AlreadyExists, "the wait would last for ever");
+    // Other sources still work.
     let (other, mut its_peer) = registered(&reactor);
     let its_count = WakeCount::default();
     assert!(its_count.poll(|cx| other.poll_ready(cx, Direction::Read)).is_pending());

@@ -1,4 +1,4 @@
-//! Sources that are no sockets, and end in ways of their own: terminals and FIFOs.
+//! Sources that are not sockets: terminals and FIFOs, each with its own kind of end.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -14,7 +14,7 @@ use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 
 use crate::support::{WakeCount, reactor, wait_until};
 
-/// Reads once, waiting until that is possible; gives up after a while.
+/// Reads once, after a wait if necessary. Fails after a while.
 fn read<T: Pollable + AsFd>(reactor: &Reactor, source: &Source<T>) -> io::Result<Vec<u8>> {
     let (count, mut buffer) = (WakeCount::default(), [0; 64]);
     loop {
@@ -29,7 +29,7 @@ fn read<T: Pollable + AsFd>(reactor: &Reactor, source: &Source<T>) -> io::Result
     }
 }
 
-/// A controlling side in non-blocking mode, and the terminal.
+/// The controlling side of a terminal, in non-blocking mode, and the terminal.
 fn terminal() -> (OwnedFd, File) {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&master).unwrap();
@@ -41,7 +41,7 @@ fn terminal() -> (OwnedFd, File) {
 
 #[test]
 #[cfg_attr(miri, ignore = "Miri has no terminals")]
-fn a_terminals_lines_come_one_by_one_and_its_end_is_an_error() {
+fn a_terminal_delivers_single_lines_and_ends_with_an_error() {
     let reactor = reactor();
     let (master, mut slave) = terminal();
     let master = reactor.register(master).unwrap();
@@ -52,7 +52,7 @@ fn a_terminals_lines_come_one_by_one_and_its_end_is_an_error() {
     slave.write_all(b"hello").unwrap();
     wait_until(&reactor, || count.get() == 2);
     assert_eq!(read(&reactor, &master).unwrap(), b"hello");
-    // What is typed comes back as an echo, and is a line at the other side once it is ended.
+    // Typed bytes are echoed, and become a line for the reader at the newline.
     let typed = count.poll(|cx| master.poll_io(cx, Direction::Write, |io| Ok(rustix::io::write(io, b"ls\n")?)));
     assert!(matches!(typed, Poll::Ready(Ok(3))));
     let mut line = [0; 8];
@@ -91,14 +91,14 @@ impl Fifo {
 
 #[test]
 #[cfg_attr(miri, ignore = "Miri has no FIFOs")]
-fn who_reads_a_fifo_waits_for_a_writer_and_for_the_next_one() {
+fn a_fifos_reader_waits_for_a_writer_and_for_the_next_one() {
     let reactor = reactor();
     let fifo = Fifo::new("reader");
     let reader = reactor.register(fifo.open(OpenOptions::new().read(true)).unwrap()).unwrap();
     let count = WakeCount::default();
     let mut woken = 0;
     for round in 0..2 {
-        // A read would say that the FIFO is at its end, also before anybody has begun to write. Waiting does not.
+        // A read would return the end of the FIFO even before the first writer. A wait does not.
         if round == 0 {
             assert!(count.poll(|cx| reader.poll_ready(cx, Direction::Read)).is_pending());
             assert_eq!(reactor.wait(Some(std::time::Duration::ZERO)).unwrap(), 0);
@@ -112,7 +112,7 @@ fn who_reads_a_fifo_waits_for_a_writer_and_for_the_next_one() {
         }
         assert_eq!(read(&reactor, &reader).unwrap(), b"hello");
         let poll = count.poll(|cx| reader.poll_io(cx, Direction::Read, |io| Ok(rustix::io::read(io, &mut [0; 8])?)));
-        assert!(poll.is_pending(), "there is a writer, who may go on");
+        assert!(poll.is_pending(), "a writer is left");
         drop(writer);
         woken += 1;
         wait_until(&reactor, || count.get() == woken);
@@ -123,7 +123,7 @@ fn who_reads_a_fifo_waits_for_a_writer_and_for_the_next_one() {
 
 #[test]
 #[cfg_attr(miri, ignore = "Miri has no FIFOs")]
-fn who_writes_to_a_fifo_waits_for_room_and_learns_that_the_reader_is_gone() {
+fn a_fifos_writer_waits_for_room_and_gets_an_error_without_a_reader() {
     let reactor = reactor();
     let fifo = Fifo::new("writer");
     let refused = fifo.open(OpenOptions::new().write(true)).unwrap_err();

@@ -1,4 +1,4 @@
-//! Readiness of each direction: told once, cached, cleared by "would block" and by nothing else.
+//! Readiness per direction: set by events, cached, and cleared only by "would block".
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -13,7 +13,7 @@ fn would_block<T>(result: io::Result<T>) -> bool {
 }
 
 #[test]
-fn a_new_source_learns_its_readiness_in_the_next_wait() {
+fn a_new_source_gets_its_readiness_in_the_next_wait() {
     let reactor = reactor();
     let (source, _peer) = registered(&reactor);
     let mut called = false;
@@ -21,16 +21,16 @@ fn a_new_source_learns_its_readiness_in_the_next_wait() {
         called = true;
         Ok(())
     })));
-    assert!(!called, "what is not ready is not tried");
+    assert!(!called, "the operation ran although the direction is not ready");
 
-    // Nobody waits, but it was asked for.
+    // No task waits, but the operation above has asked for the event.
     reactor.wait(Some(std::time::Duration::from_secs(10))).unwrap();
     assert!(source.try_io(Direction::Write, |_| Ok(())).is_ok());
     assert!(would_block(source.try_io(Direction::Read, |_| Ok(()))));
 }
 
 #[test]
-fn readiness_stays_until_an_operation_would_block_and_then_the_next_data_wakes() {
+fn readiness_stays_until_would_block_and_then_the_next_data_wakes() {
     let reactor = reactor();
     let (source, mut peer) = registered(&reactor);
     let count = WakeCount::default();
@@ -55,7 +55,7 @@ fn readiness_stays_until_an_operation_would_block_and_then_the_next_data_wakes()
 fn the_two_directions_do_not_wake_each_other() {
     let reactor = reactor();
     let (source, mut peer) = registered(&reactor);
-    // Fill the way out, so that neither direction is ready.
+    // Fills the send buffer, so that neither direction is ready.
     let written = fill(&reactor, &source);
 
     let (readers, writers) = (WakeCount::default(), WakeCount::default());
@@ -73,7 +73,7 @@ fn the_two_directions_do_not_wake_each_other() {
 }
 
 #[test]
-fn any_number_of_futures_may_wait_and_a_dropped_one_is_forgotten() {
+fn any_number_of_futures_may_wait_and_a_dropped_one_waits_no_more() {
     let reactor = reactor();
     let (source, mut peer) = registered(&reactor);
     let counts: Vec<_> = (0..3).map(|_| WakeCount::default()).collect();
@@ -83,7 +83,7 @@ fn any_number_of_futures_may_wait_and_a_dropped_one_is_forgotten() {
     assert!(counts[0].poll(|cx| first.as_mut().poll(cx)).is_pending());
     assert!(counts[1].poll(|cx| second.as_mut().poll(cx)).is_pending());
     assert!(counts[2].poll(|cx| third.as_mut().poll(cx)).is_pending());
-    assert!(counts[2].poll(|cx| third.as_mut().poll(cx)).is_pending(), "polled twice, it waits once");
+    assert!(counts[2].poll(|cx| third.as_mut().poll(cx)).is_pending(), "a future that was polled twice waits once");
     let polling = WakeCount::default();
     assert!(polling.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
     assert_eq!(reactor.waiting(), 4);
@@ -97,9 +97,9 @@ fn any_number_of_futures_may_wait_and_a_dropped_one_is_forgotten() {
     assert!(counts[0].poll(|cx| first.as_mut().poll(cx)).is_ready());
 }
 
-/// As many as wait in a direction are told, once each, and nobody in another one.
+/// An event wakes every waiter of its direction once, and none of another direction.
 #[test]
-fn a_crowd_that_waits_to_write_is_woken_as_one() {
+fn one_event_wakes_all_that_wait_to_write() {
     let reactor = reactor();
     let (source, mut peer) = registered(&reactor);
     let written = fill(&reactor, &source);
@@ -124,7 +124,7 @@ fn a_crowd_that_waits_to_write_is_woken_as_one() {
 #[test]
 #[cfg(target_os = "linux")]
 #[cfg_attr(miri, ignore = "Miri has no urgent data")]
-fn a_crowd_that_waits_for_urgent_data_is_woken_as_one() {
+fn one_event_wakes_all_that_wait_for_urgent_data() {
     use rustix::net::{SendFlags, send};
     let reactor = reactor();
     let (source, peer) = registered(&reactor);
@@ -135,7 +135,7 @@ fn a_crowd_that_waits_for_urgent_data_is_woken_as_one() {
     }
     let polling = WakeCount::default();
     assert!(polling.poll(|cx| source.poll_ready(cx, Direction::Priority)).is_pending());
-    // The poll(2) backend of `polling` asks for urgent data only along with data.
+    // The poll(2) backend of `polling` watches for urgent data only together with data.
     let reader = WakeCount::default();
     assert!(reader.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
     assert_eq!(reactor.waiting(), 5);
@@ -146,7 +146,7 @@ fn a_crowd_that_waits_for_urgent_data_is_woken_as_one() {
 }
 
 #[test]
-fn the_end_of_a_stream_wakes_the_reader_and_lets_a_writer_wait_on() {
+fn the_end_of_a_stream_wakes_the_reader_but_not_a_writer() {
     let reactor = reactor();
     let (source, mut peer) = registered(&reactor);
     let written = fill(&reactor, &source);
@@ -157,11 +157,15 @@ fn the_end_of_a_stream_wakes_the_reader_and_lets_a_writer_wait_on() {
     wait_until(&reactor, || readers.get() == 1);
     drain(&reactor);
     if cfg!(target_os = "linux") {
-        // kqueue tells an end to both.
+        // kqueue reports an end to both directions.
         assert_eq!((writers.get(), reactor.waiting()), (0, 1));
     }
     assert_eq!(source.try_io(Direction::Read, |mut io| io.read(&mut [0; 8])).unwrap(), 0);
-    assert_eq!(source.try_io(Direction::Read, |mut io| io.read(&mut [0; 8])).unwrap(), 0, "and it stays ready");
+    assert_eq!(
+        source.try_io(Direction::Read, |mut io| io.read(&mut [0; 8])).unwrap(),
+        0,
+        "reading stays ready at the end"
+    );
 
     peer.read_exact(&mut vec![0; written]).unwrap();
     wait_until(&reactor, || writers.get() == 1);
@@ -171,10 +175,10 @@ fn the_end_of_a_stream_wakes_the_reader_and_lets_a_writer_wait_on() {
     assert_eq!(&text, b"still here");
 }
 
-/// The kernel tells data and the end that follows it in one event. Whoever takes a short read for "nothing more" must not
-/// wait for a second event that never comes.
+/// The kernel reports data and the end that follows it in one event. A reader that takes a short
+/// read for the last one must not wait for a second event, which never comes.
 #[test]
-fn the_end_is_seen_after_a_short_read_although_no_further_event_comes() {
+fn the_end_is_found_after_a_short_read_without_a_further_event() {
     let reactor = reactor();
     let (source, mut peer) = registered(&reactor);
     let count = WakeCount::default();
@@ -186,7 +190,7 @@ fn the_end_is_seen_after_a_short_read_although_no_further_event_comes() {
     peer.write_all(b"data").unwrap();
     drop(peer);
     wait_until(&reactor, || count.get() == 1);
-    // The end may have come with the data or after it; let it arrive.
+    // The end may arrive with the data or after it; wait for it.
     drain(&reactor);
     assert!(matches!(read(&count), std::task::Poll::Ready(Ok(4))));
     let mut end = read(&count);
@@ -199,7 +203,7 @@ fn the_end_is_seen_after_a_short_read_although_no_further_event_comes() {
 }
 
 #[test]
-fn a_reset_is_told_to_both_directions() {
+fn a_reset_wakes_both_directions() {
     let reactor = reactor();
     let (source, peer) = registered(&reactor);
     source.assume_ready(Direction::Write);
@@ -215,7 +219,7 @@ fn a_reset_is_told_to_both_directions() {
     let (readers, writers) = (WakeCount::default(), WakeCount::default());
     assert!(readers.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
     assert!(writers.poll(|cx| source.poll_ready(cx, Direction::Write)).is_pending());
-    // Closing with unread data resets the connection.
+    // Closing a socket with unread data resets the connection.
     drop(peer);
     wait_until(&reactor, || readers.get() == 1 && writers.get() == 1);
     assert!(source.is_hung_up());
@@ -229,7 +233,7 @@ fn a_reset_is_told_to_both_directions() {
 #[test]
 #[cfg(target_os = "linux")]
 #[cfg_attr(miri, ignore = "Miri has no urgent data")]
-fn urgent_data_wakes_those_who_wait_for_it_and_is_no_data_to_read() {
+fn urgent_data_wakes_its_waiters_and_no_reader() {
     use rustix::net::{RecvFlags, SendFlags, recv, send};
     let reactor = reactor();
     let (source, peer) = registered(&reactor);
@@ -240,7 +244,7 @@ fn urgent_data_wakes_those_who_wait_for_it_and_is_no_data_to_read() {
     wait_until(&reactor, || urgent.get() == 1);
     assert!(source.known().contains(Readiness::PRIORITY));
     if !is_portable() {
-        // `polling` does not tell the two apart, so there a reader tries in vain.
+        // `polling` does not distinguish them, so there a reader tries in vain.
         assert_eq!((readers.get(), source.known().contains(Readiness::READABLE)), (0, false));
     }
     let mut byte = [0];
@@ -252,10 +256,10 @@ fn urgent_data_wakes_those_who_wait_for_it_and_is_no_data_to_read() {
     assert!(!source.known().contains(Readiness::PRIORITY));
 }
 
-/// The writer of a pipe leaves: that is a hang-up without anything to read, and the reader must learn of it.
+/// A pipe whose writer closes has a hang-up without data, which must wake the reader.
 #[test]
 #[cfg(target_os = "linux")]
-fn the_reader_of_a_pipe_is_woken_when_the_writer_leaves_and_the_other_way_round() {
+fn closing_one_end_of_a_pipe_wakes_the_waiter_at_the_other() {
     let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK).unwrap();
     let reactor = reactor();
     let count = WakeCount::default();
@@ -273,7 +277,7 @@ fn the_reader_of_a_pipe_is_woken_when_the_writer_leaves_and_the_other_way_round(
     while writer.try_io(Direction::Write, |io| Ok(rustix::io::write(io, &[0; 4096])?)).is_ok() {}
     drain(&reactor);
     if writer.known().contains(Readiness::WRITABLE) {
-        // The event of the registration came after the pipe was full.
+        // The event of the registration arrived after the pipe was full.
         assert!(would_block(writer.try_io(Direction::Write, |io| Ok(rustix::io::write(io, &[0; 4096])?))));
     }
     assert!(count.poll(|cx| writer.poll_ready(cx, Direction::Write)).is_pending());
@@ -283,7 +287,7 @@ fn the_reader_of_a_pipe_is_woken_when_the_writer_leaves_and_the_other_way_round(
 }
 
 #[test]
-fn half_a_close_is_known_as_that_and_a_whole_one_as_a_hang_up() {
+fn a_half_close_and_a_hang_up_are_distinguished() {
     let reactor = reactor();
     let (source, peer) = registered(&reactor);
     let count = WakeCount::default();
@@ -291,12 +295,12 @@ fn half_a_close_is_known_as_that_and_a_whole_one_as_a_hang_up() {
     peer.shutdown(Shutdown::Write).unwrap();
     wait_until(&reactor, || count.get() == 1);
     assert!(!source.known().contains(Readiness::HUNG_UP));
-    // `polling` has no word for it.
+    // `polling` does not report a half-close.
     assert_eq!(source.known().contains(Readiness::READ_CLOSED), !is_portable());
 
     source.get_ref().shutdown(Shutdown::Write).unwrap();
     let _ = source.try_io(Direction::Read, |_| io::Result::<()>::Err(io::ErrorKind::WouldBlock.into()));
     wait_until(&reactor, || source.known().contains(Readiness::HUNG_UP));
     let _ = source.try_io(Direction::Read, |_| io::Result::<()>::Err(io::ErrorKind::WouldBlock.into()));
-    assert!(source.known().contains(Readiness::HUNG_UP | Readiness::READ_CLOSED), "it stays known");
+    assert!(source.known().contains(Readiness::HUNG_UP | Readiness::READ_CLOSED), "the end was forgotten");
 }

@@ -1,4 +1,4 @@
-//! Every driver of the platform carries a conversation, whichever of them `Reactor::new` would have picked.
+//! Every driver of the platform, whichever of them `Reactor::new` uses.
 
 use std::io::{Read, Write};
 
@@ -18,7 +18,7 @@ pub(crate) fn drivers() -> Vec<Reactor> {
 }
 
 #[test]
-fn each_driver_tells_data_ends_and_wakes() {
+fn each_driver_reports_data_ends_and_wakes() {
     for reactor in drivers() {
         let (source, mut peer) = registered(&reactor);
         let count = WakeCount::default();
@@ -41,13 +41,13 @@ fn each_driver_tells_data_ends_and_wakes() {
     }
 }
 
-/// Two reactors, the one in the other: a host that polls the descriptor sees when there is something to do.
+/// Two reactors, one inside the other: a host polls the inner one's descriptor.
 #[test]
 #[cfg(unix)]
 #[cfg_attr(miri, ignore = "Miri has no epoll in an epoll")]
 fn a_host_may_poll_the_reactors_descriptor() {
     let (guest, host) = (crate::support::reactor(), crate::support::reactor());
-    assert_eq!(guest.backend_fd().is_some(), !crate::support::is_portable(), "the portable driver has none");
+    assert_eq!(guest.backend_fd().is_some(), !crate::support::is_portable(), "the portable driver has no descriptor");
     let Some(fd) = guest.backend_fd() else { return };
     let fd = host.register(fd.try_clone_to_owned().unwrap()).unwrap();
     let (source, mut peer) = registered(&guest);

@@ -1,4 +1,5 @@
-//! Events reach whom they are for, and nobody else: not the dropped, not the successor with the same number.
+//! Events reach exactly their waiters: not those of a dropped source, nor of one that reuses its
+//! descriptor.
 
 use std::cell::RefCell;
 use std::io::{Read, Write};
@@ -14,7 +15,7 @@ use picot_reactor::{Direction, Reactor, Source};
 use crate::support::{WakeCount, drain, reactor, registered, wait_until, waker_fn};
 
 #[test]
-fn an_event_for_a_source_that_was_dropped_before_the_wait_reaches_nobody() {
+fn an_event_of_a_source_dropped_before_the_wait_wakes_no_task() {
     let reactor = reactor();
     let (source, mut peer) = registered(&reactor);
     let count = WakeCount::default();
@@ -29,9 +30,10 @@ thread_local! {
     static VICTIM: RefCell<Option<Source<TcpStream>>> = const { RefCell::new(None) };
 }
 
-/// Both sources are ready in one batch; whichever is woken first drops the other. The other's waker must then be silent.
+/// Both sources are ready in one wait, and the first wake drops the other source. The other's waker
+/// must not be called then.
 #[test]
-fn an_event_for_a_source_that_was_dropped_earlier_in_the_same_batch_reaches_nobody() {
+fn an_event_of_a_source_dropped_earlier_in_the_same_wait_wakes_no_task() {
     thread_local! {
         static BOTH: RefCell<[Option<Source<TcpStream>>; 2]> = const { RefCell::new([None, None]) };
     }
@@ -58,7 +60,7 @@ fn an_event_for_a_source_that_was_dropped_earlier_in_the_same_batch_reaches_nobo
 
 #[test]
 #[cfg(unix)]
-fn a_successor_with_the_same_number_does_not_get_the_events_of_its_predecessor() {
+fn a_source_that_reuses_a_descriptor_gets_no_events_of_the_old_one() {
     use std::os::fd::AsRawFd;
     let reactor = reactor();
     let mut reused = 0;
@@ -66,12 +68,13 @@ fn a_successor_with_the_same_number_does_not_get_the_events_of_its_predecessor()
         let (source, mut peer) = registered(&reactor);
         let (fresh, _fresh_peer) = crate::support::pair();
         let number = source.get_ref().as_raw_fd();
-        // A duplicate keeps the old file alive in the kernel, as a forked child would.
+        // A duplicate keeps the old file open in the kernel, as a forked child would.
         let _duplicate = source.get_ref().try_clone().unwrap();
         peer.write_all(b"x").unwrap();
         drop(source);
 
-        // The lowest free number is given next; others below it may be free, or another test may take it.
+        // The kernel assigns the lowest free number. A lower one may be free, or another test may
+        // take it.
         let mut clones: Vec<_> = (0..16).map_while(|_| fresh.try_clone().ok()).collect();
         let same = clones.iter().position(|clone| clone.as_raw_fd() == number);
         reused += usize::from(same.is_some());
@@ -81,7 +84,7 @@ fn a_successor_with_the_same_number_does_not_get_the_events_of_its_predecessor()
         reactor.wait(Some(Duration::ZERO)).unwrap();
         assert_eq!(count.get(), 0);
     }
-    assert!(reused > 500, "the numbers were reused in {reused} of 1000 rounds");
+    assert!(reused > 500, "the descriptor was reused in {reused} of 1000 rounds");
     assert_eq!(reactor.sources(), 0);
 }
 
@@ -95,14 +98,14 @@ fn a_source_may_be_dropped_by_its_own_waker() {
     peer.write_all(b"x").unwrap();
     wait_until(&reactor, || reactor.sources() == 0);
     assert_eq!(reactor.waiting(), 0);
-    // The reactor holds nothing of it: the peer sees the connection end.
+    // The reactor keeps no part of it: the peer sees the end of the connection.
     drain(&reactor);
     assert!(matches!(peer.read(&mut [0]), Ok(0) | Err(_)));
 }
 
-/// It is called where it lies, and may be the last of its kind.
+/// A waker is called in its slot, and the call may remove the last reference to it.
 #[test]
-fn a_waker_that_ends_its_own_place_is_dropped_when_it_has_returned() {
+fn a_waker_that_removes_itself_during_its_call_is_dropped_afterwards() {
     thread_local! {
         static SOURCE: RefCell<Option<(Reactor, Option<Source<TcpStream>>)>> = const { RefCell::new(None) };
     }
@@ -121,14 +124,14 @@ fn a_waker_that_ends_its_own_place_is_dropped_when_it_has_returned() {
         let waker = waker_fn(move || {
             let _held = &held;
             let (reactor, source) = SOURCE.take().unwrap();
-            // The source, if it goes on to wait for somebody else.
+            // The source, if another task waits for it next.
             let source = source.filter(|source| {
                 source.try_io(Direction::Read, |mut io| io.read(&mut [0; 8])).unwrap();
                 let _ = source.try_io(Direction::Read, |mut io| io.read(&mut [0; 8]));
                 is_replaced && source.poll_ready(&mut Context::from_waker(Waker::noop()), Direction::Read).is_pending()
             });
             assert_eq!(source.is_some(), is_replaced);
-            // What another wait lets go of is not what is being called here.
+            // A nested wait must not drop the waker that is being called here.
             reactor.wait(Some(Duration::ZERO)).unwrap();
             assert_eq!(DROPPED.load(Ordering::Relaxed), round);
             SOURCE.set(Some((reactor, source)));
@@ -162,7 +165,7 @@ fn a_waker_that_panics_is_reported_and_the_others_are_woken() {
 }
 
 #[test]
-fn a_wakers_code_may_wait_register_and_poll() {
+fn a_waker_may_wait_register_and_poll() {
     let reactor = Rc::new(reactor());
     thread_local! {
         static INNER: RefCell<Option<Rc<Reactor>>> = const { RefCell::new(None) };
@@ -185,14 +188,14 @@ fn a_wakers_code_may_wait_register_and_poll() {
 }
 
 #[test]
-fn many_sources_of_which_few_are_ready() {
+fn only_the_ready_ones_of_many_sources_are_woken() {
     let reactor = reactor();
     let all: Vec<_> = (0..400).map(|_| registered(&reactor)).collect();
     let counts: Vec<_> = (0..400).map(|_| WakeCount::default()).collect();
     for ((source, _), count) in all.iter().zip(&counts) {
         assert!(count.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
     }
-    // More than fit into one batch, too.
+    // Also more than fit into one wait.
     for step in [100, 1] {
         let before: Vec<_> = counts.iter().map(WakeCount::get).collect();
         for (_, peer) in all.iter().step_by(step) {
@@ -211,10 +214,10 @@ fn many_sources_of_which_few_are_ready() {
     }
 }
 
-/// More than one batch is ready at once. What does not fit comes with the next waits, and nobody is told twice.
+/// More events than one wait returns. The rest comes in the next waits, and no task is woken twice.
 #[test]
 #[cfg_attr(miri, ignore = "too slow")]
-fn a_flood_comes_in_batches_and_everybody_is_woken_once() {
+fn a_flood_of_events_is_split_over_waits_and_wakes_each_task_once() {
     let reactor = reactor();
     let all: Vec<_> = (0..600).map(|_| registered(&reactor)).collect();
     let count = WakeCount::default();
@@ -236,7 +239,7 @@ fn a_flood_comes_in_batches_and_everybody_is_woken_once() {
 }
 
 #[test]
-fn of_several_waiters_one_that_panics_does_not_keep_the_others_from_being_woken() {
+fn a_panicking_waker_does_not_keep_other_waiters_of_its_source_asleep() {
     let (host, _guard) = ManualHost::installed();
     let reactor = reactor();
     let (source, mut peer) = registered(&reactor);

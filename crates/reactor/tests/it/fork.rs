@@ -1,4 +1,4 @@
-//! A reactor in a forked child: it refuses, and leaves the parent's alone.
+//! A reactor in a forked child: it refuses to work, and does not affect the parent's.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -18,23 +18,23 @@ use crate::support::{WakeCount, drain, registered, wait_until};
 /// Runs `check` in a forked child, which then becomes `true`.
 fn in_child(mut check: impl FnMut() -> bool + Send + Sync + 'static) -> bool {
     let mut command = Command::new("true");
-    // SAFETY: The closure uses memory of its own, system calls, and the allocator, which this process's other threads do not
-    // leave locked across a fork.
+    // SAFETY: The closure uses its own memory, system calls, and the allocator, which libc keeps
+    // usable across a fork.
     unsafe { command.pre_exec(move || if check() { Ok(()) } else { Err(io::ErrorKind::Other.into()) }) };
     command.status().is_ok_and(|status| status.success())
 }
 
-/// What a child gets, and drops.
+/// What a child inherits and drops.
 type Shared = (Reactor, Source<TcpStream>, Source<TcpStream>, ReadyList, Waker, WakeCount);
 
 thread_local! {
     static SHARED: RefCell<Option<Shared>> = const { RefCell::new(None) };
 }
 
-/// Whatever of the reactor a child drops or closes, the parent goes on as if there had been none.
+/// Whatever a child drops or closes, the parent's reactor is unaffected.
 #[test]
 #[cfg_attr(miri, ignore = "Miri starts no processes")]
-fn a_child_is_refused_and_takes_nothing_out_of_its_parents_set() {
+fn a_forked_child_is_refused_and_deletes_nothing_from_its_parents_set() {
     for reactor in drivers() {
         let (source, mut peer) = registered(&reactor);
         let (listed, mut its_peer) = registered(&reactor);
@@ -59,7 +59,7 @@ fn a_child_is_refused_and_takes_nothing_out_of_its_parents_set() {
                 && matches!(other.poll(|cx| pin!(source.ready(Direction::Priority)).poll(cx)), Poll::Ready(Err(_)));
             let is_forked = reactor.is_forked();
             reactor.close();
-            // Its waiter is the parent's.
+            // The waiter belongs to the parent.
             let wakes_none = count.get() == 0;
             drop(source);
             drop((reactor, listed, list, waker));
@@ -67,9 +67,9 @@ fn a_child_is_refused_and_takes_nothing_out_of_its_parents_set() {
         }));
 
         let (reactor, source, listed, list, waker, _) = SHARED.take().unwrap();
-        assert_eq!(reactor.wait(Some(Duration::ZERO)).unwrap(), 0, "nothing has come of it");
+        assert_eq!(reactor.wait(Some(Duration::ZERO)).unwrap(), 0, "the child caused an event");
         assert_eq!(count.get(), 0);
-        // Each fails if the child has taken something out of the parent's set.
+        // Each fails if the child has deleted something from the parent's set.
         peer.write_all(b"!").unwrap();
         its_peer.write_all(b"!").unwrap();
         wait_until(&reactor, || count.get() == 1 && listed.known().contains(Readiness::READABLE));

@@ -1,4 +1,5 @@
-//! A real driver that does not take out what it was told to, in whichever way a test asks for, and counts.
+//! A real driver that does not delete objects, in the way that a test chooses, and counts the
+//! calls.
 
 use std::cell::Cell;
 use std::io;
@@ -9,14 +10,14 @@ use std::time::Duration;
 use picot_reactor::driver::{BorrowedIo, Driver, Events, Key};
 use picot_reactor::{Reactor, Readiness};
 
-/// What the driver was asked for.
+/// The number of calls.
 #[derive(Default)]
 pub(crate) struct Seen {
     pub(crate) deletes: Cell<usize>,
     pub(crate) unclaimed: Cell<usize>,
 }
 
-/// What becomes of an object that is to be taken out.
+/// What `delete` does.
 type Delete<D> = fn(&D, BorrowedIo<'_>) -> io::Result<()>;
 
 struct Keeping<D> {
@@ -26,7 +27,7 @@ struct Keeping<D> {
     seen: Rc<Seen>,
 }
 
-/// A reactor on `driver`, with edges or as if it had none, that takes objects out by `delete`.
+/// A reactor on `driver`, optionally as a one-shot one, that deletes objects by `delete`.
 pub(crate) fn keeping<D: Driver + 'static>(driver: D, is_edge: bool, delete: Delete<D>) -> (Reactor, Rc<Seen>) {
     let seen = Rc::<Seen>::default();
     (Reactor::with_driver(Keeping { driver, is_edge, delete, seen: seen.clone() }), seen)
@@ -42,8 +43,9 @@ impl<D: Driver> Driver for Keeping<D> {
     }
 
     unsafe fn add(&self, io: BorrowedIo<'_>, key: Key, interest: Readiness) -> io::Result<()> {
-        // SAFETY: Our caller promises what the inner driver asks for, until it thinks that the object was taken out. Those that
-        // were not, the tests keep open, or a driver has them that keeps no number beyond the call: epoll knows files.
+        // SAFETY: The caller upholds the contract until it calls `delete`. Objects that were not
+        // really deleted are kept open by the tests, or belong to a driver that stores no numbers:
+        // epoll refers to files.
         unsafe { self.driver.add(io, key, interest) }
     }
 

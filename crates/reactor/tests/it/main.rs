@@ -1,5 +1,5 @@
-//! The reactor's behaviour on real sockets, files and threads. The same tests run on the portable path, under
-//! `--cfg polling_test_poll_backend`.
+//! The reactor's behaviour on real sockets, files and threads. The same tests run on the portable
+//! path, under `--cfg polling_test_poll_backend`.
 
 mod check;
 mod closing;

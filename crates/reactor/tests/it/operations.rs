@@ -1,4 +1,4 @@
-//! Operations through a source: tried first, tried again, paid for.
+//! Operations through a source: tried, retried, and charged to the budget.
 
 use std::cell::Cell;
 use std::io::{self, Write};
@@ -13,7 +13,7 @@ use picot_reactor::{Direction, Readiness, ReadyList};
 use crate::support::{WakeCount, is_portable, reactor, registered, wait_until};
 
 #[test]
-fn an_interrupted_operation_is_tried_again_and_one_that_would_block_waits() {
+fn an_interrupted_operation_is_retried_and_a_blocking_one_waits() {
     let reactor = reactor();
     let (source, _peer) = registered(&reactor);
     source.assume_ready(Direction::Read);
@@ -33,7 +33,7 @@ fn an_interrupted_operation_is_tried_again_and_one_that_would_block_waits() {
 }
 
 #[test]
-fn errors_are_passed_on_and_leave_the_direction_ready() {
+fn other_errors_are_returned_and_leave_the_direction_ready() {
     let reactor = reactor();
     let (source, _peer) = registered(&reactor);
     source.assume_ready(Direction::Read);
@@ -57,11 +57,11 @@ fn a_step_completes_no_more_operations_than_its_budget() {
         assert!(operation().is_ready());
     }
     assert!(operation().is_pending());
-    assert_eq!((count.get(), reactor.waiting()), (1, 0), "queued again at once, and not waiting for the socket");
+    assert_eq!((count.get(), reactor.waiting()), (1, 0), "woken at once, and not waiting for the socket");
 }
 
 #[test]
-fn waiting_for_what_is_ready_already_takes_of_the_budget() {
+fn waiting_for_a_ready_direction_spends_the_budget() {
     let reactor = reactor();
     let (source, _peer) = registered(&reactor);
     let _ = source.try_io(Direction::Write, |_| Ok(()));
@@ -76,13 +76,14 @@ fn waiting_for_what_is_ready_already_takes_of_the_budget() {
             assert!(source.try_io(Direction::Write, |_| Ok(())).is_ok());
         }
         assert!(count.poll(wait).is_pending());
-        assert_eq!((count.get(), reactor.waiting()), (1, 0), "queued again at once, and not waiting for the socket");
+        assert_eq!((count.get(), reactor.waiting()), (1, 0), "woken at once, and not waiting for the socket");
     }
 }
 
-/// A guess is for operations. Those who wait are told by an event, so that they have no reason to read in vain.
+/// An assumption is for operations only. Waiters are woken by an event, so that they do not read in
+/// vain.
 #[test]
-fn what_is_assumed_is_tried_and_waited_for() {
+fn an_assumed_direction_is_tried_but_waiters_wait_for_the_event() {
     for reactor in crate::drivers::drivers() {
         let (source, mut peer) = registered(&reactor);
         source.assume_ready(Direction::Read);
@@ -101,10 +102,9 @@ fn what_is_assumed_is_tried_and_waited_for() {
     }
 }
 
-/// An error is an operation that completes at once, too: a loop that ignores it must not keep the
-/// others from running.
+/// An error also completes at once: a task that ignores it in a loop must still yield.
 #[test]
-fn the_error_of_a_closed_reactor_and_tokens_take_of_the_budget() {
+fn errors_of_a_closed_reactor_and_tokens_spend_the_budget() {
     let reactor = reactor();
     let (source, _peer) = registered(&reactor);
     let (list, mut tokens) = (ReadyList::new(), Vec::new());
@@ -127,14 +127,14 @@ fn the_error_of_a_closed_reactor_and_tokens_take_of_the_budget() {
         let count = WakeCount::default();
         let _step = enter(Step::callback(Location::caller()), None);
         let completed = (0..=budget::PER_STEP).take_while(|_| count.poll(&mut *way).is_ready()).count();
-        assert!(completed <= budget::PER_STEP as usize && count.get() >= 1, "way {n} has completed {completed} times");
+        assert!(completed <= budget::PER_STEP as usize && count.get() >= 1, "way {n} completed {completed} times");
     }
 }
 
-/// Where the owner vouches for the object and the driver for its events. `polling`'s edges do not
-/// tell the end of a stream apart, and Miri knows no urgent data.
+/// Trusted if the owner declares it and the driver supports it. The edges of `polling` do not
+/// report the end of a stream by itself, and Miri has no urgent data.
 #[test]
-fn a_short_transfer_clears_readiness_only_where_it_is_trusted() {
+fn a_short_transfer_clears_readiness_only_if_trusted() {
     let reactor = reactor();
     let believes = if is_portable() { Portable::new().unwrap().trusts_partial_transfers() } else { cfg!(not(miri)) };
     let (source, _peer) = registered(&reactor);

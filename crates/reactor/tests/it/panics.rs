@@ -1,5 +1,5 @@
-//! Drivers, wakers and hosts are foreign code and may panic at any call. The reactor keeps its
-//! counts, wakes the others, and lets go of every waker once.
+//! Drivers, wakers and hosts are foreign code, and may panic at any call. The reactor keeps its
+//! counts, wakes the other waiters, and drops every waker exactly once.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -16,7 +16,7 @@ use picot_reactor::{Direction, Reactor, Readiness, ReadyList, Source};
 
 use crate::support::{WakeCount, waker_fn};
 
-/// A driver without a kernel, of which one call panics: the one with this number.
+/// A driver without a kernel. The call with the given number panics.
 struct Panicking {
     script: Rc<Script>,
 }
@@ -84,7 +84,7 @@ impl Driver for Panicking {
     }
 }
 
-/// A host that panics over the reports with these numbers, if any.
+/// A host that panics at the reports with these numbers.
 struct Angry {
     reports: Cell<usize>,
     panics_at: usize,
@@ -115,8 +115,8 @@ thread_local! {
     static VICTIM: RefCell<Option<Source<UdpSocket>>> = const { RefCell::new(None) };
 }
 
-/// Everything that a reactor does, with all kinds of waiters. A panic that reaches the caller ends
-/// that call alone. Returns how often the driver was called.
+/// Uses every function of a reactor, with all kinds of waiters. A panic that reaches the caller
+/// ends only that call. Returns the number of calls of the driver.
 fn scene(is_edge: bool, panics_at: usize) -> usize {
     let script = Rc::new(Script { is_edge, panics_at: Cell::new(panics_at), ..Script::default() });
     let reactor = Reactor::with_driver(Panicking { script: script.clone() });
@@ -131,7 +131,7 @@ fn scene(is_edge: bool, panics_at: usize) -> usize {
         let keys = script.keys.borrow().clone();
         script.events.borrow_mut().extend(keys.into_iter().map(|key| (key, readiness)));
         contained(|| reactor.wait(None).map(drop).unwrap());
-        // What a failed wait has brought is lost with it, so it is told again.
+        // The events of a panicking wait are lost, so they are reported again.
         let keys = script.keys.borrow().clone();
         script.events.borrow_mut().extend(keys.into_iter().map(|key| (key, readiness)));
         contained(|| reactor.wait(None).map(drop).unwrap());
@@ -140,7 +140,7 @@ fn scene(is_edge: bool, panics_at: usize) -> usize {
     let list = ReadyList::new();
     let sources: Vec<_> = (0..3).filter_map(|_| register()).collect();
     let Some(victim) = register() else {
-        // It is the call that panics. There is nothing of it.
+        // This call panics. It must leave nothing behind.
         assert_eq!(reactor.sources(), sources.len(), "{case}");
         drop(sources);
         assert_eq!((reactor.sources(), reactor.waiting()), (0, 0), "{case}");
@@ -151,14 +151,14 @@ fn scene(is_edge: bool, panics_at: usize) -> usize {
         contained(|| source.trust_short_transfers(true));
         contained(|| source.list_in(&list, 0));
     }
-    // The waker that is called drops the source that it is of, and that has the waker in a slot.
+    // The called waker drops its own source, whose slot holds the waker.
     let kills = {
         let count = WakeCount::default();
         let held = count.waker();
         waker_fn(move || {
             let victim = VICTIM.take();
             let _ = catch_unwind(AssertUnwindSafe(|| drop(victim)));
-            // It is still there although its source is gone.
+            // The waker is still alive although its source is dropped.
             held.wake_by_ref();
         })
     };
@@ -178,7 +178,7 @@ fn scene(is_edge: bool, panics_at: usize) -> usize {
     for other in &others {
         assert!(other.get() >= 1, "{case}: a reader was lost");
     }
-    // Writers wait on, and must have been armed again or woken to find out.
+    // Writers still wait. They must have been armed again, or woken to get the error.
     tell(Readiness::WRITABLE | Readiness::READABLE | Readiness::HUNG_UP);
     for other in &others {
         assert!(other.get() >= 2, "{case}: a writer was lost");
@@ -188,7 +188,7 @@ fn scene(is_edge: bool, panics_at: usize) -> usize {
     drop(futures);
     let mut sources = sources.into_iter();
     if let Some(source) = sources.next() {
-        assert!(contained(|| source.into_inner()).is_some(), "{case}: the object comes back");
+        assert!(contained(|| source.into_inner()).is_some(), "{case}: the object was not returned");
     }
     if let Some(source) = sources.next() {
         assert!(contained(|| drop(source)).is_some(), "{case}: a destructor has panicked");
@@ -218,10 +218,10 @@ fn each_call_of_a_driver_may_panic() {
     }
 }
 
-/// Without edges an event disarms its source, and those who wait on need it armed again.
+/// With a one-shot driver an event disarms its source, which must be armed again for other waiters.
 #[test]
 #[cfg_attr(miri, ignore = "Miri has no datagrams")]
-fn a_waiter_that_a_panic_keeps_from_being_armed_again_is_woken_to_find_out() {
+fn a_waiter_whose_rearming_panics_is_woken() {
     let (host, _guard) = picot_context::ManualHost::installed();
     let script = Rc::<Script>::default();
     let reactor = Reactor::with_driver(Panicking { script: script.clone() });
@@ -230,17 +230,17 @@ fn a_waiter_that_a_panic_keeps_from_being_armed_again_is_woken_to_find_out() {
     assert!(reader.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
     assert!(writer.poll(|cx| source.poll_ready(cx, Direction::Write)).is_pending());
     script.events.borrow_mut().push((script.keys.borrow()[0], Readiness::READABLE));
-    // The wait is the next call, and arming for the writer the one after that.
+    // The next call is the wait; the one after it arms for the writer.
     script.panics_at.set(script.calls.get() + 2);
     reactor.wait(None).unwrap();
     assert_eq!((reader.get(), writer.get(), reactor.waiting()), (1, 1, 0));
     assert_eq!(host.take_reports().len(), 1);
 }
 
-/// Wakers that panic when they are woken or dropped, and a host that panics over each report of it.
+/// Wakers that panic when they are woken or dropped, and a host that panics at each report.
 #[test]
 #[cfg_attr(miri, ignore = "Miri has no datagrams")]
-fn a_host_that_panics_over_a_report_keeps_nothing_from_the_others() {
+fn a_host_that_panics_at_a_report_does_not_keep_other_tasks_asleep() {
     let _guard = install(Rc::new(Angry { reports: Cell::new(0), panics_at: 0 }));
     let script = Rc::new(Script { is_edge: true, ..Script::default() });
     let reactor = Reactor::with_driver(Panicking { script: script.clone() });
@@ -254,7 +254,7 @@ fn a_host_that_panics_over_a_report_keeps_nothing_from_the_others() {
                 resume_unwind(Box::new("a waker"));
             });
             assert!(source.poll_ready(&mut Context::from_waker(&angry), direction).is_pending());
-            // One beside it, which is displaced.
+            // A second one, which displaces the first.
             assert!(source.poll_ready(&mut Context::from_waker(&count.waker()), direction).is_pending());
         }
     }

@@ -1,4 +1,4 @@
-//! Ready lists: who is in them, how often, and who is told.
+//! Ready lists: which sources are in them, how often, and when the owner is woken.
 
 use std::io::{self, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,7 +11,7 @@ use picot_reactor::{Direction, Readiness, ReadyList};
 use crate::drivers::drivers;
 use crate::support::{WakeCount, drain, reactor, registered, wait_until, waker_fn};
 
-/// Takes what is listed.
+/// Takes the listed tokens.
 fn take(list: &ReadyList, count: &WakeCount) -> Vec<usize> {
     let mut tokens = Vec::new();
     let _ = count.poll(|cx| list.poll_take(cx, &mut tokens));
@@ -23,7 +23,7 @@ fn would_block<T>(result: io::Result<T>) -> bool {
 }
 
 #[test]
-fn events_list_their_sources_once_until_the_owner_has_looked_and_wake_it_once() {
+fn events_list_a_source_once_until_acknowledged_and_wake_the_owner_once() {
     for reactor in drivers() {
         let (list, count) = (ReadyList::new(), WakeCount::default());
         let (sources, mut peers): (Vec<_>, Vec<_>) = (0..3).map(|_| registered(&reactor)).unzip();
@@ -31,15 +31,15 @@ fn events_list_their_sources_once_until_the_owner_has_looked_and_wake_it_once() 
         for (n, source) in sources.iter().enumerate() {
             source.list_in(&list, 10 + n);
         }
-        assert_eq!(reactor.waiting(), 3, "the owner waits for each");
-        assert_eq!(count.get(), 1, "for the first");
-        assert_eq!(take(&list, &count), [10, 11, 12], "to be tried");
+        assert_eq!(reactor.waiting(), 3, "each source in the list counts");
+        assert_eq!(count.get(), 1, "one wake, for the first token");
+        assert_eq!(take(&list, &count), [10, 11, 12], "each source is listed at first");
         let mut buffer = [0; 8];
         for source in &sources {
             source.acknowledge();
             assert!(would_block(source.try_io(Direction::Read, |mut io| io.read(&mut buffer))));
         }
-        // What else there is to tell of a new socket comes first.
+        // Other events of a new socket come first.
         drain(&reactor);
         take(&list, &count);
         sources.iter().for_each(|source| _ = source.acknowledge());
@@ -51,13 +51,13 @@ fn events_list_their_sources_once_until_the_owner_has_looked_and_wake_it_once() 
         peers[0].write_all(b"a").unwrap();
         wait_until(&reactor, || sources[0].known().contains(Readiness::READABLE));
         drain(&reactor);
-        assert_eq!(count.get(), woken + 1, "it has not taken yet");
+        assert_eq!(count.get(), woken + 1, "one wake until the owner takes the tokens");
         assert_eq!(take(&list, &count), [12, 10]);
         assert_eq!(sources[2].try_io(Direction::Read, |mut io| io.read(&mut buffer)).unwrap(), 2);
         assert!(would_block(sources[2].try_io(Direction::Read, |mut io| io.read(&mut buffer))));
         peers[2].write_all(b"c").unwrap();
         wait_until(&reactor, || sources[2].known().contains(Readiness::READABLE));
-        assert!(take(&list, &count).is_empty(), "it was not looked at since");
+        assert!(take(&list, &count).is_empty(), "not acknowledged since");
         sources[2].acknowledge();
         peers[2].write_all(b"c").unwrap();
         assert!(sources[2].try_io(Direction::Read, |mut io| io.read(&mut buffer)).is_ok());
@@ -71,9 +71,9 @@ fn events_list_their_sources_once_until_the_owner_has_looked_and_wake_it_once() 
     }
 }
 
-/// On every path, with edges and without: in both directions, and after transfers that moved less than they could.
+/// On every path, with edges and without, in both directions, and after short transfers.
 #[test]
-fn a_transfer_that_was_short_is_followed_by_an_event() {
+fn a_short_transfer_is_followed_by_an_event() {
     for reactor in drivers() {
         let (list, count) = (ReadyList::new(), WakeCount::default());
         let (source, mut peer) = registered(&reactor);
@@ -86,13 +86,13 @@ fn a_transfer_that_was_short_is_followed_by_an_event() {
         assert!(would_block(read()));
         for _ in 0..3 {
             peer.write_all(b"abc").unwrap();
-            // Nothing is tried in between: that the last transfer was short asks for the event.
+            // No operation in between: the short transfer itself asks for the event.
             wait_until(&reactor, || {
                 take(&list, &count);
                 source.acknowledge().contains(Readiness::READABLE)
             });
             assert_eq!(read().unwrap(), 3);
-            // Where it says nothing, it is still taken to be ready.
+            // If a short transfer proves nothing, the direction is still ready.
             if source.known().contains(Readiness::READABLE) {
                 assert!(would_block(read()));
             }
@@ -139,22 +139,22 @@ fn a_source_in_a_list_may_be_waited_for_as_well() {
 }
 
 #[test]
-fn a_source_lists_itself_by_hand_and_that_wakes_the_owner() {
+fn enqueue_lists_a_source_and_wakes_the_owner() {
     let reactor = reactor();
     let (list, count) = (ReadyList::new(), WakeCount::default());
     let (source, _peer) = registered(&reactor);
     source.enqueue();
     source.acknowledge();
     source.enqueue();
-    assert!(take(&list, &count).is_empty(), "it is in no list");
+    assert!(take(&list, &count).is_empty(), "the source is in no list");
     source.list_in(&list, 1);
     take(&list, &count);
     source.enqueue();
-    assert!(take(&list, &count).is_empty(), "not looked at: the owner is about to do that");
+    assert!(take(&list, &count).is_empty(), "not acknowledged, so not listed again");
     source.acknowledge();
     source.enqueue();
     source.enqueue();
-    assert_eq!((count.get(), take(&list, &count)), (2, vec![1]), "once by `list_in`, and once now");
+    assert_eq!((count.get(), take(&list, &count)), (2, vec![1]), "one wake by `list_in`, and one now");
     list.wake();
     assert_eq!(count.get(), 3);
     assert!(take(&list, &count).is_empty());
@@ -162,12 +162,12 @@ fn a_source_lists_itself_by_hand_and_that_wakes_the_owner() {
     let other = ReadyList::new();
     let refused = catch_unwind(AssertUnwindSafe(|| source.list_in(&other, 2))).unwrap_err();
     let text = refused.downcast::<&str>().unwrap();
-    assert!(text.contains("in a ready list already"), "{text}");
+    assert!(text.contains("already in a ready list"), "{text}");
     assert_eq!(reactor.waiting(), 1);
 }
 
 #[test]
-fn a_source_that_is_dropped_while_it_is_listed_leaves_its_token_and_nothing_else() {
+fn a_source_dropped_while_listed_leaves_only_its_token() {
     let reactor = reactor();
     let (list, count) = (ReadyList::new(), WakeCount::default());
     let (gone, mut peer) = registered(&reactor);
@@ -178,7 +178,7 @@ fn a_source_that_is_dropped_while_it_is_listed_leaves_its_token_and_nothing_else
     peer.write_all(b"x").unwrap();
     wait_until(&reactor, || gone.known().contains(Readiness::READABLE));
     drop(gone);
-    // The next one has its slot, and is given its token.
+    // The next source gets its slot and its token.
     let (source, _peer) = registered(&reactor);
     source.list_in(&list, 1);
     assert_eq!(take(&list, &count), [1, 1]);
@@ -188,7 +188,7 @@ fn a_source_that_is_dropped_while_it_is_listed_leaves_its_token_and_nothing_else
 }
 
 #[test]
-fn a_list_that_is_dropped_forgets_its_owner_and_its_sources_go_on() {
+fn a_dropped_list_releases_its_owner_and_its_sources_still_work() {
     for reactor in drivers() {
         let (list, count) = (ReadyList::new(), WakeCount::default());
         let (source, mut peer) = registered(&reactor);
@@ -211,7 +211,7 @@ fn a_list_that_is_dropped_forgets_its_owner_and_its_sources_go_on() {
 }
 
 #[test]
-fn an_owner_whose_waker_panics_keeps_its_tokens_and_the_others_are_told() {
+fn a_panicking_owner_keeps_its_tokens_and_other_owners_are_woken() {
     let reactor = reactor();
     let (list, other, count) = (ReadyList::new(), ReadyList::new(), WakeCount::default());
     let (bad, mut bad_peer) = registered(&reactor);
@@ -247,7 +247,7 @@ fn an_owner_whose_waker_panics_keeps_its_tokens_and_the_others_are_told() {
     assert_eq!((tokens, take(&other, &count)), (vec![1], vec![2]));
     bad.acknowledge();
     bad.enqueue();
-    assert_eq!(panics.load(Ordering::Relaxed), 2, "it was kept, and is contained here as well");
+    assert_eq!(panics.load(Ordering::Relaxed), 2, "the waker was kept, and its panic is contained again");
 }
 
 #[test]
@@ -262,7 +262,7 @@ fn a_waker_may_take_from_the_list_or_drop_it() {
     take(&list, &count);
     source.acknowledge();
     let _ = source.try_io(Direction::Read, |mut io| io.read(&mut [0]));
-    // Only such code runs here as may be in a waker, which is `Send`: the list is handed over by a slot of the thread.
+    // A waker is `Send`, and the list is not, so a thread-local passes the list.
     thread_local!(static LIST: std::cell::Cell<Option<ReadyList>> = const { std::cell::Cell::new(None) });
     let taken = Arc::new(AtomicUsize::new(0));
     let counter = taken.clone();
@@ -281,7 +281,7 @@ fn a_waker_may_take_from_the_list_or_drop_it() {
     LIST.set(Some(list));
     peer.write_all(b"x").unwrap();
     wait_until(&reactor, || taken.load(Ordering::Relaxed) == 1);
-    assert_eq!(Arc::strong_count(&held), 1, "nobody keeps the waker");
+    assert_eq!(Arc::strong_count(&held), 1, "the waker was leaked");
     drop(source);
     assert_eq!(reactor.waiting(), 0);
 }

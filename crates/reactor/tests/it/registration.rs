@@ -1,4 +1,4 @@
-//! Registering and what undoes it: failure gives the object back, `into_inner` does, dropping closes it.
+//! Registering and its ends: failure and `into_inner` return the object, dropping closes it.
 
 #[cfg(unix)]
 use std::fs::File;
@@ -13,7 +13,7 @@ use crate::support::drain;
 use crate::support::{WakeCount, pair, reactor, registered, wait_until};
 
 #[test]
-fn a_failed_registration_gives_the_object_back_and_leaves_nothing() {
+fn a_failed_registration_returns_the_object_and_leaves_nothing() {
     let reactor = reactor();
     let (stream, _peer) = pair();
     let stream = Rc::new(stream);
@@ -32,7 +32,7 @@ fn a_failed_registration_gives_the_object_back_and_leaves_nothing() {
 }
 
 #[test]
-fn into_inner_deregisters_and_the_object_goes_on_elsewhere() {
+fn into_inner_deregisters_and_the_object_may_be_registered_elsewhere() {
     let (here, there) = (reactor(), reactor());
     let (source, mut peer) = registered(&here);
     let stream = source.into_inner();
@@ -64,14 +64,14 @@ fn a_source_may_outlive_every_handle_of_its_reactor() {
 
 #[test]
 #[cfg(unix)]
-#[cfg_attr(miri, ignore = "Miri cannot tell the reactor that a file is not to be polled")]
+#[cfg_attr(miri, ignore = "Miri does not refuse to poll files")]
 fn a_regular_file_is_always_ready() {
     let reactor = reactor();
     let source = reactor.register(File::open(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap()).unwrap();
     let mut text = String::new();
     source.try_io(Direction::Read, |mut file| file.read_to_string(&mut text)).unwrap();
     assert!(text.starts_with("# picot-reactor"));
-    // At its end, and after an operation that should know better, it is ready still, and nobody waits for it.
+    // Still ready at its end, and after "would block", and no waiter is left behind.
     assert_eq!(source.try_io(Direction::Read, |mut file| file.read(&mut [0; 8])).unwrap(), 0);
     let _ = source.try_io(Direction::Read, |_| io::Result::<()>::Err(io::ErrorKind::WouldBlock.into()));
     let count = WakeCount::default();
@@ -83,7 +83,7 @@ fn a_regular_file_is_always_ready() {
 
 #[test]
 #[cfg_attr(miri, ignore = "Miri has no datagrams")]
-fn datagrams_are_sources_like_others() {
+fn datagram_sockets_are_sources() {
     let reactor = reactor();
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_nonblocking(true).unwrap();
@@ -94,13 +94,13 @@ fn datagrams_are_sources_like_others() {
     UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"", address).unwrap();
     wait_until(&reactor, || count.get() == 1);
     let received = source.try_io(Direction::Read, |socket| socket.recv(&mut [0; 8]));
-    assert_eq!(received.unwrap(), 0, "an empty datagram is one, too");
+    assert_eq!(received.unwrap(), 0, "an empty datagram is received");
 }
 
 #[test]
 #[cfg(target_os = "linux")]
 #[cfg_attr(miri, ignore = "Miri cannot connect without blocking")]
-fn a_connection_that_is_under_way_is_told_when_it_is_made_or_refused() {
+fn a_pending_connection_wakes_when_it_is_made_or_refused() {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
     let reactor = reactor();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -118,9 +118,9 @@ fn a_connection_that_is_under_way_is_told_when_it_is_made_or_refused() {
     }
 }
 
-/// A task that owns the source for which it waits would otherwise keep itself alive through its own waker.
+/// Otherwise a task that owns its source would keep itself alive through its own waker.
 #[test]
-fn a_source_that_goes_lets_go_of_whoever_waited_for_it() {
+fn dropping_a_source_drops_the_wakers_that_wait_for_it() {
     let reactor = reactor();
     for gives_back in [false, true] {
         let (source, _peer) = registered(&reactor);
@@ -140,7 +140,7 @@ fn a_source_that_goes_lets_go_of_whoever_waited_for_it() {
 
 #[test]
 #[cfg(target_os = "linux")]
-#[cfg_attr(miri, ignore = "Miri cannot tell the reactor that a device is not to be polled")]
+#[cfg_attr(miri, ignore = "Miri does not refuse to poll devices")]
 fn a_device_that_cannot_be_polled_is_always_ready() {
     let reactor = reactor();
     let source = reactor.register(File::options().read(true).write(true).open("/dev/null").unwrap()).unwrap();
@@ -154,16 +154,16 @@ fn a_device_that_cannot_be_polled_is_always_ready() {
     assert_eq!(source.try_io(Direction::Write, |mut null| null.write(b"gone")).unwrap(), 4);
 }
 
-/// A child would keep alive what it inherits: the set, and every connection in it.
+/// A child program would keep what it inherits open: the set, and every connection in it.
 #[test]
 #[cfg(target_os = "linux")]
 #[cfg_attr(miri, ignore = "Miri has no /proc")]
-fn no_descriptor_of_the_reactor_is_inherited_by_the_programs_that_are_started() {
+fn no_descriptor_of_the_reactor_is_inherited_by_child_programs() {
     let _reactor = reactor();
     let mut seen = 0;
     for entry in std::fs::read_dir("/proc/self/fd").unwrap() {
         let path = entry.unwrap().path();
-        // Other tests open and close theirs meanwhile.
+        // Other tests open and close descriptors meanwhile.
         let Ok(target) = std::fs::read_link(&path) else { continue };
         let info = format!("/proc/self/fdinfo/{}", path.file_name().unwrap().to_str().unwrap());
         let Ok(info) = std::fs::read_to_string(info) else { continue };
@@ -174,14 +174,15 @@ fn no_descriptor_of_the_reactor_is_inherited_by_the_programs_that_are_started() 
             seen += 1;
         }
     }
-    assert!(seen > 0 || crate::support::is_portable(), "nothing was looked at");
+    assert!(seen > 0 || crate::support::is_portable(), "no descriptor was checked");
 }
 
-/// Linux takes a socket that is not connected yet for hung up, and says so at once. That must not spoil what follows.
+/// Linux reports a socket that is not connected yet as hung up. That must not affect the
+/// connection.
 #[test]
 #[cfg(target_os = "linux")]
 #[cfg_attr(miri, ignore = "Miri makes no sockets by rustix")]
-fn a_stream_that_is_registered_before_it_connects_works_once_it_has() {
+fn a_stream_registered_before_it_connects_works_afterwards() {
     use std::net::{SocketAddr, TcpListener, TcpStream};
     let reactor = reactor();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -194,7 +195,7 @@ fn a_stream_that_is_registered_before_it_connects_works_once_it_has() {
     wait_until(&reactor, || count.get() == 1);
     assert!(source.is_hung_up());
 
-    let SocketAddr::V4(address) = listener.local_addr().unwrap() else { panic!("it was bound to IPv4") };
+    let SocketAddr::V4(address) = listener.local_addr().unwrap() else { panic!("the listener is bound to IPv4") };
     let connecting = source.try_io(Direction::Write, |io| match rustix::net::connect(io, &address) {
         Err(rustix::io::Errno::INPROGRESS) => Err(io::ErrorKind::WouldBlock.into()),
         done => Ok(done?),
@@ -219,11 +220,11 @@ fn a_stream_that_is_registered_before_it_connects_works_once_it_has() {
     assert!(matches!(read(), std::task::Poll::Ready(Ok(5))));
 }
 
-/// Who has come before is served, who comes later finds no door, and the listener has not noticed.
+/// Earlier clients are served, later ones are refused, and the listener gets no error.
 #[test]
 #[cfg(unix)]
 #[cfg_attr(miri, ignore = "Miri has no listening Unix sockets")]
-fn a_listener_whose_path_was_removed_serves_who_has_come_before() {
+fn a_listener_whose_path_was_removed_serves_earlier_clients() {
     use std::os::unix::net::{UnixListener, UnixStream};
     let reactor = reactor();
     let folder = picot_testkit::Folder::new("removed");

@@ -1,5 +1,5 @@
-//! Numbers that are used again while the kernel still tells of whoever had them before: an edge-triggered driver that forgets
-//! to delete, and duplicates that keep the old file alive.
+//! Reused descriptors while the kernel still reports events of the old object: an edge-triggered
+//! driver that never deletes, and duplicates that keep the old file open.
 
 use std::io::Write;
 use std::os::fd::AsRawFd;
@@ -14,7 +14,7 @@ use crate::support::{WakeCount, wait_until};
 
 fn reuses(driver: impl Driver + 'static, rounds: usize) {
     let forgets = driver.is_edge();
-    // Where the numbers themselves are kept, forgetting would be a fault of ours.
+    // If a backend stores the numbers themselves, not deleting would be unsound.
     let forget =
         |driver: &_, io: BorrowedIo<'_>| if Driver::is_edge(driver) { Ok(()) } else { Driver::delete(driver, io) };
     let (reactor, seen) = keeping(driver, forgets, forget);
@@ -26,7 +26,7 @@ fn reuses(driver: impl Driver + 'static, rounds: usize) {
         let _duplicate = stream.try_clone().unwrap();
         let source = reactor.register(stream).unwrap();
         drop(source);
-        // The lowest free number is given next, unless another test was faster.
+        // The kernel assigns the lowest free number, unless another test takes it first.
         let next = fresh.try_clone().unwrap();
         reused += usize::from(next.as_raw_fd() == number);
         let next = reactor.register(next).unwrap();
@@ -34,7 +34,8 @@ fn reuses(driver: impl Driver + 'static, rounds: usize) {
         let count = WakeCount::default();
         assert!(count.poll(|cx| next.poll_ready(cx, Direction::Read)).is_pending());
         peer.write_all(b"x").unwrap();
-        // With edges there is one of the new one, which has room to write, and the kernel tells of the old one still.
+        // With edges there is an event of the new object, which can be written to. The kernel also
+        // reports the old one.
         assert_eq!(reactor.wait(Some(Duration::ZERO)).unwrap(), usize::from(forgets));
         assert_eq!(seen.unclaimed.get() > before, forgets);
         assert_eq!((count.get(), next.known().contains(Readiness::READABLE)), (0, false), "in round {round}");
@@ -43,17 +44,17 @@ fn reuses(driver: impl Driver + 'static, rounds: usize) {
             wait_until(&reactor, || count.get() == 1);
         }
     }
-    assert!(reused > rounds / 2, "the numbers were reused in {reused} of {rounds} rounds");
+    assert!(reused > rounds / 2, "the descriptor was reused in {reused} of {rounds} rounds");
 }
 
 #[test]
 #[cfg_attr(miri, ignore = "too slow")]
-fn a_number_that_is_used_again_a_hundred_thousand_times_brings_nobody_anothers_events() {
+fn a_descriptor_reused_a_hundred_thousand_times_brings_no_old_events() {
     reuses(Direct::new().unwrap(), 100_000);
 }
 
 #[test]
 #[cfg_attr(miri, ignore = "Miri has no timerfd")]
-fn it_brings_none_through_polling_either() {
+fn a_reused_descriptor_brings_no_old_events_through_polling() {
     reuses(Portable::new().unwrap(), 10_000);
 }

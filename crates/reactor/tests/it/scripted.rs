@@ -1,5 +1,5 @@
-//! A driver without a kernel: what the reactor asks of it is recorded, and events and faults come as the test says. So the
-//! worst orders, which kernels seldom produce, are had every time.
+//! A driver without a kernel: it records the reactor's calls, and reports events and faults as the
+//! test says. So the tests always get the worst orders, which kernels rarely produce.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -30,7 +30,7 @@ struct Script {
     calls: RefCell<Vec<Call>>,
     events: RefCell<VecDeque<(Key, Readiness)>>,
     unclaimed: RefCell<Vec<Key>>,
-    /// How many of the next calls fail, of the set and of waiting.
+    /// The number of the next calls that fail: of the set, and of `wait`.
     failing: Cell<usize>,
     failing_waits: Cell<usize>,
 }
@@ -97,20 +97,20 @@ impl Script {
         self.calls.take()
     }
 
-    /// The key of what was added last.
+    /// The key of the last added object.
     fn last_key(&self) -> Key {
         let calls = self.calls();
         let added = calls.iter().rev().find_map(|call| if let Call::Add(key, _) = call { Some(*key) } else { None });
-        added.expect("something was added")
+        added.expect("an object was added")
     }
 
-    fn tell(&self, key: Key, readiness: Readiness) {
+    fn report(&self, key: Key, readiness: Readiness) {
         self.events.borrow_mut().push_back((key, readiness));
     }
 }
 
 fn socket() -> UdpSocket {
-    // Any object will do: nobody polls it.
+    // Any object works: no kernel polls it.
     UdpSocket::bind("127.0.0.1:0").unwrap()
 }
 
@@ -124,7 +124,7 @@ thread_local! {
 
 #[test]
 #[cfg_attr(miri, ignore = "Miri has no datagrams")]
-fn of_one_batch_the_events_of_a_source_that_an_earlier_one_has_dropped_reach_nobody() {
+fn events_of_a_source_dropped_by_an_earlier_event_of_the_wait_reach_no_task() {
     let (host, _guard) = ManualHost::installed();
     let (reactor, script) = Script::new(true);
     let killer = source(&reactor);
@@ -137,8 +137,8 @@ fn of_one_batch_the_events_of_a_source_that_an_earlier_one_has_dropped_reach_nob
     let drops = waker_fn(|| drop(VICTIM.take()));
     assert!(killer.poll_ready(&mut Context::from_waker(&drops), Direction::Read).is_pending());
 
-    script.tell(killer_key, Readiness::READABLE);
-    script.tell(victim_key, Readiness::READABLE | Readiness::WRITABLE);
+    script.report(killer_key, Readiness::READABLE);
+    script.report(victim_key, Readiness::READABLE | Readiness::WRITABLE);
     reactor.wait(None).unwrap();
     assert_eq!((count.get(), reactor.sources(), reactor.waiting()), (0, 1, 0));
     assert!(host.take_reports().is_empty());
@@ -148,10 +148,10 @@ thread_local! {
     static LATER: RefCell<Option<(Source<UdpSocket>, Waker)>> = const { RefCell::new(None) };
 }
 
-/// A foreign waker may run code in place, which comes to a source whose event is in the same batch and behind its own.
+/// A waker may poll another source whose event is in the same wait, but behind its own.
 #[test]
 #[cfg_attr(miri, ignore = "Miri has no datagrams")]
-fn of_one_batch_an_event_finds_who_began_to_wait_after_an_earlier_one() {
+fn an_event_wakes_a_task_that_began_to_wait_during_an_earlier_event() {
     for is_edge in [true, false] {
         let (reactor, script) = Script::new(is_edge);
         let first = source(&reactor);
@@ -164,13 +164,13 @@ fn of_one_batch_an_event_finds_who_began_to_wait_after_an_earlier_one() {
             LATER.with_borrow(|later| {
                 let (source, waker) = later.as_ref().unwrap();
                 let poll = source.poll_io(&mut Context::from_waker(waker), Direction::Read, |_| Ok(()));
-                assert!(poll.is_pending(), "its event was not looked at yet");
+                assert!(poll.is_pending(), "its event was not handled yet");
             });
         });
         assert!(first.poll_ready(&mut Context::from_waker(&tries), Direction::Read).is_pending());
 
-        script.tell(first_key, Readiness::READABLE);
-        script.tell(later_key, Readiness::READABLE);
+        script.report(first_key, Readiness::READABLE);
+        script.report(later_key, Readiness::READABLE);
         assert_eq!(reactor.wait(None).unwrap(), 2);
         assert_eq!((count.get(), reactor.waiting()), (1, 0));
         let (later, _) = LATER.take().unwrap();
@@ -180,7 +180,7 @@ fn of_one_batch_an_event_finds_who_began_to_wait_after_an_earlier_one() {
 
 #[test]
 #[cfg_attr(miri, ignore = "Miri has no datagrams")]
-fn an_event_of_a_former_source_does_not_reach_the_one_in_its_slot() {
+fn an_event_with_an_old_key_does_not_reach_the_new_source_of_the_slot() {
     let (reactor, script) = Script::new(true);
     drop(source(&reactor));
     let old = script.last_key();
@@ -189,22 +189,22 @@ fn an_event_of_a_former_source_does_not_reach_the_one_in_its_slot() {
     assert_ne!(old, new);
     let count = WakeCount::default();
     assert!(count.poll(|cx| successor.poll_ready(cx, Direction::Read)).is_pending());
-    // The old key, one that never was, and those that drivers use themselves.
+    // The old key, a key that never existed, and the reserved keys.
     let unclaimed = [old, Key::from_bits(12_345), Key::from_bits(usize::MAX), Key::from_bits(usize::MAX - 3)];
     for key in unclaimed {
-        script.tell(key, Readiness::READABLE | Readiness::HUNG_UP);
+        script.report(key, Readiness::READABLE | Readiness::HUNG_UP);
     }
     assert_eq!(reactor.wait(None).unwrap(), 0);
-    assert_eq!(script.unclaimed.take(), unclaimed, "the driver may know whose they are");
+    assert_eq!(script.unclaimed.take(), unclaimed, "the driver gets the events without a source");
     assert_eq!((count.get(), successor.known()), (0, Readiness::NONE));
-    script.tell(new, Readiness::READABLE);
+    script.report(new, Readiness::READABLE);
     assert_eq!(reactor.wait(None).unwrap(), 1);
     assert_eq!(count.get(), 1);
 }
 
 #[test]
 #[cfg_attr(miri, ignore = "Miri has no datagrams")]
-fn a_registration_that_fails_leaves_no_slot_and_gives_the_object_back() {
+fn a_failed_registration_leaves_no_slot_and_returns_the_object() {
     let (reactor, script) = Script::new(true);
     script.failing.set(3);
     for _ in 0..3 {
@@ -214,34 +214,34 @@ fn a_registration_that_fails_leaves_no_slot_and_gives_the_object_back() {
     }
     let failed = script.last_key();
     let _source = source(&reactor);
-    // The lower bits are the slot, above them is its generation.
-    assert_eq!((script.last_key().bits() ^ failed.bits()) & 0xf_ffff, 0, "the slot was not used up");
+    // The lower bits are the slot, the upper ones its generation.
+    assert_eq!((script.last_key().bits() ^ failed.bits()) & 0xf_ffff, 0, "the slot was lost");
     assert_eq!(reactor.sources(), 1);
 }
 
 #[test]
 #[cfg_attr(miri, ignore = "Miri has no datagrams")]
-fn a_deregistration_that_fails_is_nobodys_matter_and_later_events_find_nobody() {
+fn a_failed_deregistration_is_ignored_and_later_events_reach_no_source() {
     let (reactor, script) = Script::new(true);
     let doomed = source(&reactor);
     let key = script.last_key();
     script.failing.set(1);
     assert!(doomed.into_inner().local_addr().is_ok());
     assert_eq!((script.calls(), reactor.sources()), (vec![Call::Delete], 0));
-    script.tell(key, Readiness::READABLE);
+    script.report(key, Readiness::READABLE);
     assert_eq!(reactor.wait(None).unwrap(), 0);
 }
 
 #[test]
 #[cfg_attr(miri, ignore = "Miri has no datagrams")]
-fn a_wait_that_fails_still_delivers_what_it_brought_and_the_next_one_works() {
+fn a_failed_wait_still_delivers_its_events_and_the_next_one_works() {
     let (reactor, script) = Script::new(true);
     let source = source(&reactor);
     let key = script.last_key();
     let count = WakeCount::default();
     assert!(count.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
     script.failing_waits.set(1);
-    script.tell(key, Readiness::READABLE);
+    script.report(key, Readiness::READABLE);
     assert_eq!(reactor.wait(None).unwrap_err().kind(), io::ErrorKind::OutOfMemory);
     assert_eq!(count.get(), 1);
     assert_eq!(reactor.wait(None).unwrap(), 0);
@@ -249,18 +249,18 @@ fn a_wait_that_fails_still_delivers_what_it_brought_and_the_next_one_works() {
 
 #[test]
 #[cfg_attr(miri, ignore = "Miri has no datagrams")]
-fn without_edges_a_source_is_armed_for_the_union_of_what_is_asked_for() {
+fn without_edges_a_source_is_armed_for_all_waited_directions() {
     let (reactor, script) = Script::new(false);
     let source = source(&reactor);
-    let Some(Call::Add(key, Readiness::NONE)) = script.calls().pop() else { panic!("added for nothing yet") };
+    let Some(Call::Add(key, Readiness::NONE)) = script.calls().pop() else { panic!("added with an interest") };
     let (readers, writers) = (WakeCount::default(), WakeCount::default());
     assert!(readers.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
     assert!(writers.poll(|cx| source.poll_ready(cx, Direction::Write)).is_pending());
     let both = Readiness::READABLE | Readiness::WRITABLE;
     assert_eq!(script.calls(), [Call::Modify(key, Readiness::READABLE), Call::Modify(key, both)]);
 
-    // The event disarms; who waits on is asked for again, and nobody else.
-    script.tell(key, Readiness::READABLE);
+    // The event disarms the source, which is armed again only for the direction that still waits.
+    script.report(key, Readiness::READABLE);
     reactor.wait(None).unwrap();
     assert_eq!((readers.get(), writers.get()), (1, 0));
     assert_eq!(script.calls(), [Call::Wait(None, None), Call::Modify(key, Readiness::WRITABLE)]);
@@ -268,7 +268,7 @@ fn without_edges_a_source_is_armed_for_the_union_of_what_is_asked_for() {
 
 #[test]
 #[cfg_attr(miri, ignore = "Miri has no datagrams")]
-fn without_edges_those_who_cannot_be_armed_again_are_woken_to_find_out() {
+fn without_edges_waiters_that_cannot_be_armed_again_are_woken() {
     let (reactor, script) = Script::new(false);
     let source = source(&reactor);
     let key = script.last_key();
@@ -276,7 +276,7 @@ fn without_edges_those_who_cannot_be_armed_again_are_woken_to_find_out() {
     assert!(readers.poll(|cx| source.poll_ready(cx, Direction::Read)).is_pending());
     assert!(writers.poll(|cx| source.poll_ready(cx, Direction::Write)).is_pending());
     script.failing.set(2);
-    script.tell(key, Readiness::READABLE);
+    script.report(key, Readiness::READABLE);
     reactor.wait(None).unwrap();
     assert_eq!((readers.get(), writers.get(), reactor.waiting()), (1, 1, 0));
     let poll = writers.poll(|cx| source.poll_ready(cx, Direction::Write));
@@ -285,11 +285,11 @@ fn without_edges_those_who_cannot_be_armed_again_are_woken_to_find_out() {
 
 #[test]
 #[cfg_attr(miri, ignore = "Miri has no datagrams")]
-fn without_edges_a_hang_up_is_taken_out_of_the_set_until_somebody_asks() {
+fn without_edges_a_hang_up_leaves_the_set_until_a_task_waits() {
     let (reactor, script) = Script::new(false);
     let source = source(&reactor);
     let key = script.last_key();
-    script.tell(key, Readiness::READABLE | Readiness::WRITABLE | Readiness::HUNG_UP);
+    script.report(key, Readiness::READABLE | Readiness::WRITABLE | Readiness::HUNG_UP);
     reactor.wait(None).unwrap();
     assert_eq!(script.calls(), [Call::Wait(None, None), Call::Delete]);
     assert!(source.is_hung_up());
@@ -297,11 +297,11 @@ fn without_edges_a_hang_up_is_taken_out_of_the_set_until_somebody_asks() {
     let would_block = source.try_io(Direction::Read, |_| io::Result::<()>::Err(io::ErrorKind::WouldBlock.into()));
     assert_eq!(would_block.unwrap_err().kind(), io::ErrorKind::WouldBlock);
     assert_eq!(script.calls(), [Call::Add(key, Readiness::READABLE)]);
-    assert!(source.is_hung_up(), "that stays known");
+    assert!(source.is_hung_up(), "the hang-up was forgotten");
 }
 
 #[test]
-fn a_deadline_is_named_to_the_driver_and_waits_are_capped_at_a_day() {
+fn the_driver_gets_the_deadline_and_waits_are_capped_at_a_day() {
     let (reactor, script) = Script::new(true);
     let day = Duration::from_secs(24 * 60 * 60);
     reactor.wait_until(1_700, 1_000).unwrap();

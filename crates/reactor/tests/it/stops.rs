@@ -1,5 +1,6 @@
-//! A process that is stopped and continued while it waits. On Linux that interrupts the wait, as any signal does that is
-//! handled; it is an end without events at most, and never an error, and what comes afterwards is told.
+//! A process that is stopped and continued while it waits. On Linux this interrupts the wait, as
+//! any handled signal does. The wait may end without events, but never with an error, and later
+//! events are reported.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -14,14 +15,12 @@ use crate::support::{is_portable, reactor};
 const ROLE: &str = "PICOT_TEST_STOPPED_CHILD";
 const STOPS: usize = 100;
 
-/// What the child does: it waits for its standard input to have something, and tells how often a wait has ended without.
+/// The child: waits until its standard input is readable, and prints how many waits ended without
+/// events.
 fn child() {
     let reactor = reactor();
     let source = reactor.register(io::stdin()).unwrap();
-    assert!(
-        source.try_io(Direction::Read, |_| Ok(())).is_err(),
-        "nothing is known yet, and from here on it is asked for"
-    );
+    assert!(source.try_io(Direction::Read, |_| Ok(())).is_err(), "not ready yet; this asks for the event");
     println!("child: waiting");
     let mut empty = 0;
     while source.try_io(Direction::Read, |mut io| io.read(&mut [0; 8])).is_err() {
@@ -32,12 +31,14 @@ fn child() {
 
 #[test]
 #[cfg_attr(miri, ignore = "Miri starts no processes")]
-fn a_process_that_is_stopped_and_continued_waits_on() {
+fn a_process_that_is_stopped_and_continued_keeps_waiting() {
     if std::env::var_os(ROLE).is_some() {
         return child();
     }
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "stops::a_process_that_is_stopped_and_continued_waits_on", "--nocapture"]).env(ROLE, "1");
+    command
+        .args(["--exact", "stops::a_process_that_is_stopped_and_continued_keeps_waiting", "--nocapture"])
+        .env(ROLE, "1");
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
     let mut said =
@@ -56,16 +57,16 @@ fn a_process_that_is_stopped_and_continued_waits_on() {
     child.stdin.take().unwrap().write_all(b"x").unwrap();
     let empty: usize = said().parse().unwrap();
     assert!(child.wait().unwrap().success());
-    // `polling` goes on to wait by itself.
+    // `polling` continues the wait by itself.
     assert_eq!(empty, if is_portable() { 0 } else { STOPS });
 }
 
-/// Returns when all threads of the process sleep, and so its wait has begun. A process that was not
-/// in its wait when it was stopped would be interrupted in nothing.
+/// Returns when all threads of the process sleep, so its wait has begun. Otherwise a stop would not
+/// interrupt a wait.
 fn until_asleep(pid: Pid) {
     let is_asleep = |thread: io::Result<fs::DirEntry>| {
         let stat = fs::read_to_string(thread.unwrap().path().join("stat")).unwrap();
-        // The state is behind the name, which is in parentheses.
+        // The state follows the name, which is in parentheses.
         stat.rsplit_once(") ").unwrap().1.starts_with('S')
     };
     let threads = format!("/proc/{}/task", pid.as_raw_nonzero());

@@ -1,4 +1,4 @@
-//! What the tests share: wakers, connected sockets, and a wait that ends when something has come.
+//! Shared by the tests: wakers, connected sockets, and waits for a condition.
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
@@ -26,8 +26,8 @@ pub(crate) fn pair() -> (TcpStream, TcpStream) {
     (stream, peer)
 }
 
-/// The reactor under test: on this platform's driver, or, if the variable `PICOT_TEST_DRIVER` says `portable`, on the portable
-/// one in whichever mode it has here. On Linux that is its edges, which is how macOS and FreeBSD run it.
+/// The reactor under test: on this platform's driver, or on the portable one if the variable
+/// `PICOT_TEST_DRIVER` is `portable`. On Linux that one is edge-triggered, as on macOS and FreeBSD.
 pub(crate) fn reactor() -> Reactor {
     if is_portable() { Reactor::with_driver(Portable::new().unwrap()) } else { Reactor::new().unwrap() }
 }
@@ -40,7 +40,7 @@ fn asks_for_portable() -> bool {
     })
 }
 
-/// Whether events come through `polling`.
+/// Whether `polling` provides the events.
 pub(crate) fn is_portable() -> bool {
     cfg!(any(polling_test_poll_backend, not(target_os = "linux"))) || asks_for_portable()
 }
@@ -51,7 +51,7 @@ pub(crate) fn registered(reactor: &Reactor) -> (Source<TcpStream>, TcpStream) {
     (reactor.register(stream).unwrap(), peer)
 }
 
-/// Waits until `done`, turn by turn. Loopback delivers at once, so the limit is only there to fail rather than hang.
+/// Waits until `done` returns true. Loopback delivers at once; the limit only prevents a hang.
 pub(crate) fn wait_until(reactor: &Reactor, mut done: impl FnMut() -> bool) {
     for _ in 0..100 {
         if done() {
@@ -59,18 +59,18 @@ pub(crate) fn wait_until(reactor: &Reactor, mut done: impl FnMut() -> bool) {
         }
         reactor.wait(Some(Duration::from_millis(100))).unwrap();
     }
-    panic!("nothing came in ten seconds");
+    panic!("no event within ten seconds");
 }
 
-/// Takes out what is on its way, without waiting.
+/// Handles the events that have arrived, without waiting.
 pub(crate) fn drain(reactor: &Reactor) {
     while reactor.wait(Some(Duration::ZERO)).unwrap() != 0 {}
 }
 
-/// Writes until there is no room, and none comes. Returns how many bytes that were.
+/// Writes until no room is left or appears. Returns the number of bytes.
 pub(crate) fn fill(reactor: &Reactor, source: &Source<TcpStream>) -> usize {
     let (block, mut written) = ([0_u8; 65536], 0);
-    // What is still on its way from the one buffer to the other makes room once more.
+    // Data that moves from one buffer to the other makes room once more.
     for _ in 0..2 {
         source.assume_ready(Direction::Write);
         while let Ok(n) = source.try_io(Direction::Write, |mut io| io.write(&block)) {

@@ -1,5 +1,5 @@
-//! The tables of the design page are read from there and compared with what is: which traits each public type implements, and
-//! which test holds what.
+//! The tables of the design page are compared with the code: which traits each public type
+//! implements, and which test covers which fault.
 
 use std::fmt::Debug;
 use std::net::TcpStream;
@@ -27,7 +27,7 @@ macro_rules! row {
     }};
 }
 
-/// The rows of the design page's table whose header starts so.
+/// The rows of the design page's table with this header.
 fn table(header: &str) -> Vec<String> {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/design/reactor.md")).unwrap();
     let rows = page.lines().skip_while(|line| !line.starts_with(header)).skip(2);
@@ -35,7 +35,7 @@ fn table(header: &str) -> Vec<String> {
 }
 
 #[test]
-fn each_test_that_the_design_page_names_is_there() {
+fn each_test_that_the_design_page_names_exists() {
     let faults = table("| what went wrong elsewhere |");
     assert!(faults.len() > 20, "{} rows were found", faults.len());
     for row in faults {
@@ -70,6 +70,6 @@ fn each_type_implements_what_the_design_page_says() {
         row!("Direct", Direct),
         row!("Portable", Portable),
     ];
-    let told = table("| type |");
-    assert_eq!(told, rows, "the table should be:\n{}", rows.join("\n"));
+    let documented = table("| type |");
+    assert_eq!(documented, rows, "the table should be:\n{}", rows.join("\n"));
 }

@@ -1,4 +1,4 @@
-//! Short transfers: a kernel ends a receive early at marks of many kinds, with more to read behind
+//! Short transfers: kernels end a receive early at marks of many kinds, with more to read behind
 //! them and no further edge.
 
 use std::io::{Read, Write};
@@ -40,17 +40,17 @@ fn put_urgent(peer: &OwnedFd) {
     assert_eq!(send(peer, b"!", SendFlags::OOB), Ok(1));
 }
 
-/// Receives the urgent byte out of band, and finds that there is no other.
+/// Receives the urgent byte out of band, and checks that there is no second one.
 fn take_urgent(source: &Source<OwnedFd>) {
     let mut byte = [0];
     source.try_io(Direction::Priority, |io| Ok(recv(io, &mut byte, RecvFlags::OOB)?)).unwrap();
     assert_eq!(byte, *b"!");
-    // The kernel has a code of its own for that.
+    // The kernel has a special error code for that.
     let none = std::io::Result::<()>::Err(std::io::ErrorKind::WouldBlock.into());
     assert!(source.try_io(Direction::Priority, |_| none).is_err());
 }
 
-/// A message whose descriptors make it one that a receive does not go beyond.
+/// Sends a message with descriptors. A receive ends at such a message.
 fn put_with_descriptor(peer: &OwnedFd, bytes: &[u8]) {
     let descriptors = [peer.as_fd()];
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -60,16 +60,16 @@ fn put_with_descriptor(peer: &OwnedFd, bytes: &[u8]) {
     assert_eq!(sendmsg(peer, &slices, &mut ancillary, SendFlags::empty()), Ok(bytes.len()));
 }
 
-/// A stream with a mark in it: how it is made, what is sent, and what a reader gets of that.
+/// A stream with a mark in it: how it is made, what is sent, and what a reader receives.
 struct Case {
     name: &'static str,
     ends: fn() -> Ends,
     prepare: fn(&OwnedFd),
     fill: fn(&OwnedFd),
     read: &'static [u8],
-    /// It is plain TCP, which its owner may declare.
+    /// Whether it is plain TCP, which its owner may declare.
     is_plain: bool,
-    /// The urgent byte is received out of band before the first read.
+    /// Whether the urgent byte is received out of band before the first read.
     takes_urgent: bool,
 }
 
@@ -107,7 +107,7 @@ const CASES: &[Case] = &[
             put_urgent(peer);
             put(peer, b"ef");
         },
-        // The first mark is lost to the second, and its byte is data like the rest.
+        // The second mark replaces the first, whose byte becomes normal data.
         read: b"ab!cdef",
         ..CASE
     },
@@ -142,7 +142,7 @@ const CASES: &[Case] = &[
         ends: unix,
         fill: |peer| {
             put(peer, b"ab");
-            // Not every kernel has it.
+            // Not every kernel supports it.
             let _ = send(peer, b"!", SendFlags::OOB);
             put(peer, b"cd");
         },
@@ -152,14 +152,14 @@ const CASES: &[Case] = &[
     },
 ];
 
-/// How a source is read from.
+/// The way to read from a source.
 #[derive(Clone, Copy, Debug)]
 enum Way {
     Polls,
     IsListed,
 }
 
-/// Reads with room to spare until everything has come.
+/// Reads with a large buffer until all data has arrived.
 fn read_all(reactor: &Reactor, source: &Source<OwnedFd>, way: Way, case: &Case) -> Vec<u8> {
     let (list, count, mut read, mut buffer) = (ReadyList::new(), WakeCount::default(), Vec::new(), [0; 64]);
     let length = buffer.len();
@@ -191,7 +191,7 @@ fn read_all(reactor: &Reactor, source: &Source<OwnedFd>, way: Way, case: &Case) 
                 return read;
             }
         } else if count.get() == before {
-            // Fails where no edge follows.
+            // Fails if no edge follows.
             wait_until(reactor, || count.get() > before);
         }
     }
@@ -216,8 +216,7 @@ fn a_receive_that_ends_at_a_mark_is_followed_by_the_rest() {
                         }
                         (case.fill)(&peer);
                         if knows_before {
-                            // The event comes before the first read, and tells of everything at
-                            // once.
+                            // The event arrives before the first read, and reports everything.
                             let _ = source.try_io(Direction::Read, |_| Ok(()));
                             let _ = source.try_io(Direction::Priority, |_| Ok(()));
                             drain(&reactor);
@@ -237,9 +236,9 @@ fn a_receive_that_ends_at_a_mark_is_followed_by_the_rest() {
     }
 }
 
-/// The saving that trust is for: a conversation over plain TCP has one receive for each message.
+/// What trust saves: a conversation over plain TCP makes one receive per message.
 #[test]
-#[cfg_attr(miri, ignore = "Miri knows no urgent data, so nothing is trusted there")]
+#[cfg_attr(miri, ignore = "Miri has no urgent data, so nothing is trusted there")]
 fn trust_saves_the_receive_that_would_block() {
     let reactor = Reactor::with_driver(picot_reactor::driver::Direct::new().unwrap());
     for (is_trusted, expected) in [(true, 3), (false, 6)] {
@@ -274,7 +273,7 @@ fn trust_saves_the_receive_that_would_block() {
     }
 }
 
-/// In each state of a direction: not ready, waited in before, assumed to be ready, and ready.
+/// In each state of a direction: not ready, waited for before, assumed, and ready.
 #[test]
 fn a_transfer_of_no_bytes_never_waits() {
     for (name, reactor) in drivers().into_iter().enumerate() {
@@ -285,7 +284,7 @@ fn a_transfer_of_no_bytes_never_waits() {
             let mut buffer = vec![0; length];
             count.poll(|cx| {
                 source.poll_transfer(cx, Direction::Read, length, |io| {
-                    // What a kernel may say that waits for data although there is no room for it.
+                    // Some kernels return this for an empty buffer without data.
                     if length == 0 {
                         return Err(std::io::ErrorKind::WouldBlock.into());
                     }
@@ -297,7 +296,7 @@ fn a_transfer_of_no_bytes_never_waits() {
         assert!(is_done(transfer(0)), "{name}: not ready");
         assert_eq!(reactor.waiting(), 0, "{name}");
         assert!(transfer(1).is_pending(), "{name}");
-        assert!(is_done(transfer(0)), "{name}: waited in before");
+        assert!(is_done(transfer(0)), "{name}: waited for before");
         source.assume_ready(Direction::Read);
         assert!(is_done(transfer(0)), "{name}: assumed to be ready");
         assert!(transfer(1).is_pending(), "{name}");
@@ -305,7 +304,7 @@ fn a_transfer_of_no_bytes_never_waits() {
         wait_until(&reactor, || count.get() > 0);
         assert!(is_done(transfer(0)), "{name}: ready");
         assert!(matches!(transfer(1), Poll::Ready(Ok(1))), "{name}");
-        // The same task waits where it has waited before.
+        // The same task waits again.
         assert!(transfer(1).is_pending() && is_done(transfer(0)), "{name}: woken before");
     }
 }

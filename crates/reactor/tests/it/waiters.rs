@@ -1,4 +1,4 @@
-//! Several waiters in one direction, many waiters, and wakers that call back while they are cloned,
+//! Several waiters in one direction, many waiters, and wakers that call back when they are cloned,
 //! woken or dropped.
 
 use std::cell::RefCell;
@@ -15,7 +15,7 @@ use crate::drivers::drivers;
 use crate::support::{WakeCount, drain, reactor, registered, wait_until};
 
 #[test]
-fn several_tasks_that_poll_in_one_direction_are_all_served() {
+fn several_tasks_that_poll_one_direction_are_all_served() {
     for reactor in drivers() {
         for readers in [2, 3, 40] {
             let (source, mut peer) = registered(&reactor);
@@ -50,10 +50,10 @@ fn several_tasks_that_poll_in_one_direction_are_all_served() {
     }
 }
 
-/// A poll does not say when its future is gone, so a waker that is left behind must not stay for
-/// ever, nor may they add up.
+/// A poll does not announce that its future was dropped, so wakers that are left behind must be
+/// bounded.
 #[test]
-fn pollers_that_left_do_not_add_up_and_those_that_wait_are_not_lost() {
+fn wakers_of_dropped_polls_are_bounded_and_waiting_ones_are_not_lost() {
     let reactor = reactor();
     let (source, mut peer) = registered(&reactor);
     let first = WakeCount::default();
@@ -65,7 +65,7 @@ fn pollers_that_left_do_not_add_up_and_those_that_wait_are_not_lost() {
         assert!(poll(&other));
         others.push(other);
         if first.get() == again {
-            // It was woken to say that it still waits.
+            // Woken because it is the oldest. It still waits, so it polls again.
             again += 1;
             assert!(poll(&first));
         }
@@ -73,7 +73,7 @@ fn pollers_that_left_do_not_add_up_and_those_that_wait_are_not_lost() {
     let kept = others.iter().filter(|other| other.holders() > 1).count();
     assert!(kept <= 17 && reactor.waiting() <= 17, "{kept} are kept, {} count", reactor.waiting());
     assert!(again > 10, "it was asked {again} times");
-    // The same task again and again is one waiter.
+    // The same task counts once, however often it polls.
     for _ in 0..100 {
         assert!(poll(&others[0]) && poll(&others[1]));
     }
@@ -85,14 +85,14 @@ fn pollers_that_left_do_not_add_up_and_those_that_wait_are_not_lost() {
     assert!(others.iter().skip(2).all(|other| other.holders() == 1));
 }
 
-/// Waiters leave in any order at a cost that does not grow with their number.
+/// Removing a waiter costs the same for any number and order of waiters.
 #[test]
 #[cfg_attr(miri, ignore = "too slow under Miri")]
-fn a_hundred_thousand_waiters_of_a_source_are_linear_in_all() {
+fn a_hundred_thousand_waiters_of_a_source_take_linear_time() {
     let reactor = reactor();
     let (source, mut peer) = registered(&reactor);
     let many = |waiters: usize, is_reverse: bool| {
-        #[expect(clippy::disallowed_methods, reason = "the time that this takes is what is asked")]
+        #[expect(clippy::disallowed_methods, reason = "this measures the time")]
         let begin = Instant::now();
         let waker = WakeCount::default().waker();
         let mut cx = Context::from_waker(&waker);
@@ -118,7 +118,7 @@ fn a_hundred_thousand_waiters_of_a_source_are_linear_in_all() {
     wait_until(&reactor, || source.known().contains(Readiness::READABLE));
 }
 
-/// When a waker calls back.
+/// The moment at which a waker calls back.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Moment {
     Clone,
@@ -126,7 +126,7 @@ enum Moment {
     Drop,
 }
 
-/// What the callback does, in the thread-local because a waker is `Send`.
+/// The callback: in a thread-local, because a waker is `Send`.
 type Callback = Box<dyn FnMut()>;
 
 thread_local! {
@@ -134,7 +134,7 @@ thread_local! {
 }
 
 fn call_back(moment: Moment) {
-    // Taken out, so it runs once, and what it does may call wakers again.
+    // Taken out, so that it runs once, and may call wakers itself.
     let call = CALLBACK.with_borrow_mut(|slot| slot.take_if(|(other, _)| *other == moment));
     if let Some((_, mut call)) = call {
         call();
@@ -146,18 +146,18 @@ fn calling_back(wakes: &Arc<AtomicUsize>) -> Waker {
     const VTABLE: RawWakerVTable = RawWakerVTable::new(
         |data| {
             call_back(Moment::Clone);
-            // SAFETY: `data` came from `Arc::into_raw` and is not used up.
+            // SAFETY: `data` is from `Arc::into_raw`, and this does not consume it.
             unsafe { Arc::increment_strong_count(data.cast::<AtomicUsize>()) };
             RawWaker::new(data, &VTABLE)
         },
         |data| {
-            // SAFETY: As above, and it is used up here.
+            // SAFETY: As above, and this consumes it.
             let wakes = unsafe { Arc::from_raw(data.cast::<AtomicUsize>()) };
             wakes.fetch_add(1, Ordering::Relaxed);
             call_back(Moment::Wake);
         },
         |data| {
-            // SAFETY: As above, and it is not used up.
+            // SAFETY: As above, and this does not consume it.
             unsafe { (*data.cast::<AtomicUsize>()).fetch_add(1, Ordering::Relaxed) };
             call_back(Moment::Wake);
         },
@@ -167,15 +167,15 @@ fn calling_back(wakes: &Arc<AtomicUsize>) -> Waker {
             drop(unsafe { Arc::from_raw(data.cast::<AtomicUsize>()) });
         },
     );
-    // SAFETY: The functions uphold what is asked of them: the count of the `Arc` is that of the
+    // SAFETY: The functions uphold the contract of a vtable: the `Arc`'s count is the number of
     // wakers.
     unsafe { Waker::from_raw(RawWaker::new(Arc::into_raw(wakes.clone()).cast(), &VTABLE)) }
 }
 
-/// What a future of this crate waits for, polled once.
+/// Polls a wait of this crate once.
 type Wait<'a> = Box<dyn FnMut(&mut Context<'_>) -> Poll<()> + 'a>;
 
-/// Every way of this crate to wait for something to read.
+/// Every way of this crate to wait for data.
 fn waits<'a>(source: &'a Source<TcpStream>, list: &'a ReadyList) -> Vec<(&'static str, Wait<'a>)> {
     let mut future = Box::pin(source.readable());
     vec![
@@ -201,10 +201,10 @@ fn waits<'a>(source: &'a Source<TcpStream>, list: &'a ReadyList) -> Vec<(&'stati
     ]
 }
 
-/// What is waited for comes while the waker is being cloned, woken, or dropped for another one. The
-/// wait must complete: at once, or by a wake that follows.
+/// The event arrives while the waker is cloned, woken, or replaced and dropped. The wait must
+/// complete: at once, or by a later wake.
 #[test]
-fn what_comes_while_a_waker_calls_back_is_not_lost() {
+fn an_event_during_a_wakers_callback_is_not_lost() {
     for reactor in drivers() {
         for moment in [Moment::Clone, Moment::Wake, Moment::Drop] {
             for n in 0..5 {
@@ -218,7 +218,7 @@ fn what_comes_while_a_waker_calls_back_is_not_lost() {
 
 fn check_callback(reactor: &Reactor, moment: Moment, n: usize, has_company: bool) {
     let (source, mut peer) = registered(reactor);
-    // Nothing of a new socket is on its way any more.
+    // All events of the new socket have been handled.
     let _ = source.try_io(Direction::Read, |_| Ok(()));
     drain(reactor);
     let list = ReadyList::new();
@@ -237,7 +237,7 @@ fn check_callback(reactor: &Reactor, moment: Moment, n: usize, has_company: bool
     let waker = calling_back(&wakes);
     let mut cx = Context::from_waker(&waker);
     if moment == Moment::Drop {
-        // A waker of its own is replaced, and calls back when it is dropped.
+        // A different waker is replaced, and calls back when it is dropped.
         let old = calling_back(&Arc::default());
         assert!(wait(&mut Context::from_waker(&old)).is_pending());
     }
@@ -253,7 +253,8 @@ fn check_callback(reactor: &Reactor, moment: Moment, n: usize, has_company: bool
     let case = format!("{name}, {moment:?}, company: {has_company}");
     let mut is_done = wait(&mut cx).is_ready();
     if CALLBACK.with_borrow(Option::is_some) {
-        // Nothing had this moment yet: an event does it, and the callback brings the next one.
+        // The moment has not occurred yet. An event causes it, and the callback causes the next
+        // event.
         peer.write_all(b"y").unwrap();
     }
     for _ in 0..100 {
@@ -266,9 +267,9 @@ fn check_callback(reactor: &Reactor, moment: Moment, n: usize, has_company: bool
         }
         reactor.wait(Some(Duration::from_millis(10))).unwrap();
     }
-    assert!(is_done, "{case}: it was not woken");
+    assert!(is_done, "{case}: the wait was not woken");
     CALLBACK.set(None);
     if has_company {
-        assert!(company.get() > 0, "{case}: the one beside it was not woken");
+        assert!(company.get() > 0, "{case}: the other waiter was not woken");
     }
 }

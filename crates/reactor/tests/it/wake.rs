@@ -1,4 +1,4 @@
-//! Waits, and what ends them: events, the time, other threads.
+//! What ends a wait: events, the timeout, other threads.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,13 +9,13 @@ use crate::support::reactor;
 
 const LONG: Duration = Duration::from_secs(60);
 
-#[expect(clippy::disallowed_methods, reason = "the reactor has no clock, and this is about how long it waits")]
+#[expect(clippy::disallowed_methods, reason = "the reactor has no clock, and this measures how long it waits")]
 fn now() -> Instant {
     Instant::now()
 }
 
 #[test]
-fn a_wait_without_events_ends_at_its_timeout_and_not_before() {
+fn a_wait_without_events_lasts_for_its_timeout() {
     let reactor = reactor();
     for micros in [0, 100, 1_500, 20_000] {
         let timeout = Duration::from_micros(micros);
@@ -26,14 +26,14 @@ fn a_wait_without_events_ends_at_its_timeout_and_not_before() {
 }
 
 #[test]
-fn a_wake_before_the_wait_ends_it_and_is_used_up_by_that() {
+fn a_wake_before_a_wait_ends_exactly_that_wait() {
     let reactor = reactor();
     let handle = reactor.wake_handle();
     for _ in 0..3 {
         handle.wake();
         handle.wake();
         reactor.wait(Some(LONG)).unwrap();
-        // Many wakes before one wait may end one more, but they do not pile up.
+        // Many wakes before one wait may end one further wait, but no more.
         reactor.wait(Some(Duration::ZERO)).unwrap();
         let start = now();
         reactor.wait(Some(Duration::from_millis(5))).unwrap();
@@ -42,7 +42,7 @@ fn a_wake_before_the_wait_ends_it_and_is_used_up_by_that() {
 }
 
 #[test]
-fn a_wake_from_another_thread_ends_a_wait_that_has_no_limit() {
+fn a_wake_from_another_thread_ends_a_wait_without_a_limit() {
     let reactor = reactor();
     let handle = reactor.wake_handle();
     let thread = thread::spawn(move || {
@@ -55,9 +55,9 @@ fn a_wake_from_another_thread_ends_a_wait_that_has_no_limit() {
     thread.join().unwrap();
 }
 
-/// `polling` says that it was notified before it has written so, and may find nothing to read in between.
+/// `polling` sets its notified flag before it writes, so a wait may find nothing to read.
 #[test]
-fn a_wake_that_is_under_way_is_no_error() {
+fn a_wake_that_is_not_yet_written_is_no_error() {
     let reactor = reactor();
     let (handle, ends) = (reactor.wake_handle(), Arc::new(AtomicBool::new(false)));
     let is_over = ends.clone();
@@ -96,7 +96,7 @@ fn a_very_long_timeout_is_accepted() {
     }
 }
 
-/// Rounded up to a millisecond, not one of them could be shorter than that.
+/// If waits were rounded up to a millisecond, none could be shorter.
 #[test]
 #[cfg_attr(miri, ignore = "Miri has no timerfd")]
 fn a_wait_below_a_millisecond_is_not_rounded_up() {

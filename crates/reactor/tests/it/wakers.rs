@@ -1,4 +1,5 @@
-//! Wakers are anybody's code, and so is what they drop. Whatever that does, the reactor counts right and serves the others.
+//! Wakers and their destructors are foreign code. Whatever they do, the reactor's counts stay
+//! right, and other tasks are served.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io::{Read, Write};
@@ -16,7 +17,7 @@ fn angry() -> Waker {
     drop_fn(|| std::panic::resume_unwind(Box::new("angry")))
 }
 
-/// Polls with a waker of which only the source keeps a clone.
+/// Polls with a waker, and drops the waker: only the source keeps a clone.
 fn poll(source: &Source<TcpStream>, direction: Direction, waker: Waker) {
     assert!(source.poll_ready(&mut Context::from_waker(&waker), direction).is_pending());
 }
@@ -26,14 +27,14 @@ fn poll_future(ready: Pin<&mut Ready<'_>>, waker: Waker) {
 }
 
 #[test]
-fn a_waker_whose_drop_panics_is_reported_and_nothing_else_is_different() {
+fn a_panic_in_a_wakers_drop_is_reported_and_changes_nothing_else() {
     let (host, _guard) = ManualHost::installed();
     let reactor = reactor();
     let count = WakeCount::default();
     let reports = || host.take_reports().len();
 
-    // Another one takes its place: both wait, and are woken. The future has another one, and lets
-    // go of the former.
+    // A second waker displaces it: both wait, and both are woken. The future gets a new waker, and
+    // drops the old one.
     let (source, mut peer) = registered(&reactor);
     let mut future = pin!(source.readable());
     poll(&source, Direction::Read, angry());
@@ -46,14 +47,14 @@ fn a_waker_whose_drop_panics_is_reported_and_nothing_else_is_different() {
     wait_until(&reactor, || count.get() == 2);
     assert_eq!((reports(), reactor.waiting()), (1, 0));
 
-    // Its future goes.
+    // The future is dropped.
     let (source, _peer) = registered(&reactor);
     let mut future = Box::pin(source.readable());
     poll_future(future.as_mut(), angry());
     drop(future);
     assert_eq!((reports(), reactor.waiting()), (1, 0));
 
-    // Its source goes, and with it all others who wait for it.
+    // The source is dropped, with all other waiters.
     let mut leaked = Box::pin(source.readable());
     poll_future(leaked.as_mut(), angry());
     std::mem::forget(leaked);
@@ -61,7 +62,7 @@ fn a_waker_whose_drop_panics_is_reported_and_nothing_else_is_different() {
     poll(&source, Direction::Priority, count.waker());
     assert_eq!((count.holders(), reactor.waiting()), (3, 3));
     drop(source);
-    // The first source has kept the waker of who polled it.
+    // The first source has kept the waker of its last poll.
     assert_eq!((reports(), count.holders(), reactor.waiting(), reactor.sources()), (2, 2, 0, 1));
 }
 
@@ -69,11 +70,11 @@ thread_local! {
     static SCENE: OnceCell<Scene> = const { OnceCell::new() };
 }
 
-/// What a waker that is being dropped gets into its hands.
+/// What the destructor of a waker uses.
 struct Scene {
     reactor: Reactor,
     source: Source<TcpStream>,
-    /// Sources for which such wakers wait, too.
+    /// Sources for which such wakers also wait.
     victims: RefCell<Vec<Source<TcpStream>>>,
     dropped: Cell<usize>,
 }
@@ -95,7 +96,7 @@ fn busy() -> Waker {
 }
 
 #[test]
-fn a_waker_whose_drop_uses_the_reactor_finds_it_in_order() {
+fn a_wakers_drop_may_use_the_reactor() {
     let (host, _guard) = ManualHost::installed();
     let reactor = reactor();
     let (source, mut peer) = registered(&reactor);
@@ -110,7 +111,7 @@ fn a_waker_whose_drop_uses_the_reactor_finds_it_in_order() {
         let Scene { reactor, source, victims: left, dropped } = scene.get().unwrap();
         let count = WakeCount::default();
 
-        // Another one takes its place, once it was woken.
+        // Another waker replaces it, after its wake.
         left.replace(victims());
         poll(source, Direction::Read, busy());
         peer.write_all(b"x").unwrap();
@@ -124,7 +125,7 @@ fn a_waker_whose_drop_uses_the_reactor_finds_it_in_order() {
         poll_future(future.as_mut(), busy());
         assert_eq!((dropped.get(), reactor.sources()), (8, 1));
 
-        // Its future goes; its source goes.
+        // The future is dropped, then the source.
         left.replace(victims());
         drop(future);
         assert_eq!((dropped.get(), reactor.sources()), (12, 1));
