@@ -23,6 +23,7 @@ mod documentation {
         Contributing: "CONTRIBUTING.md";
         Benches: "benches/README.md";
         Architecture: "docs/architecture.md";
+        Walks: "docs/walks.md";
         NonGoals: "docs/non-goals.md";
         Documentation: "docs/README.md";
         Glossary: "docs/glossary.md";

@@ -509,6 +509,28 @@ fn what_the_glossary_names_exists() {
     assert!(count > 60, "the glossary names {count} items");
 }
 
+/// Each row of the drawings' tables names functions or types, and the files that define them.
+#[test]
+fn what_the_drawn_paths_name_exists() {
+    let mut count = 0;
+    for row in read("docs/walks.md").lines().filter(|line| line.starts_with("| ") && !line.starts_with("| step")) {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        let [_, _step, _what, names, files, _] = cells[..] else { panic!("not four cells: {row}") };
+        let quoted = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_string).collect::<Vec<_>>();
+        let (names, files) = (quoted(names), quoted(files));
+        let texts: Vec<_> = files.iter().map(read).collect();
+        let is_in = |text: &String, name: &String| text.lines().any(|line| defines(line, name));
+        for name in &names {
+            assert!(texts.iter().any(|text| is_in(text, name)), "{name} is not in {files:?}: {row}");
+        }
+        for (file, text) in files.iter().zip(&texts) {
+            assert!(names.iter().any(|name| is_in(text, name)), "{file} defines none of {names:?}: {row}");
+        }
+        count += names.len();
+    }
+    assert!(count > 40, "the drawings name {count} items");
+}
+
 /// The source files of a crate by module path, such as `task::handle`. Comments and tests are cut
 /// off.
 fn modules(krate: &str) -> BTreeMap<String, String> {

@@ -6,4 +6,5 @@ mod dead_end;
 mod deferred;
 mod main_macro;
 mod names;
+mod prelude;
 mod test_macro;
