@@ -1,5 +1,5 @@
-//! Deferreds in isolation: no loop, no executor. Run it by
-//! `cargo bench -p picot-benches --features deferred --bench deferred`, with a part of a row's name to run only that.
+//! Deferreds in isolation: no loop, no executor. Run it by `cargo bench -p picot-benches --features
+//! deferred --bench deferred`, with a part of a row's name to run only that.
 
 use picot_benches::{Counting, Table, deferred};
 

@@ -1,6 +1,6 @@
-//! The scheduler in isolation: picot-executor without a reactor, timers or a loop. Run it by
-//! `cargo bench -p picot-benches --bench executor`, with a part of a row's name to run only that, and with `--callgrind` to
-//! count instructions instead.
+//! The scheduler in isolation: picot-executor without a reactor, timers or a loop. Run it by `cargo
+//! bench -p picot-benches --bench executor`, with a part of a row's name to run only that, and with
+//! `--callgrind` to count instructions instead.
 
 use picot_benches::picot::Picot;
 use picot_benches::{Table, scheduler};

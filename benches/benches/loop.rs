@@ -1,5 +1,5 @@
-//! The loop's turn against the bare executor. Run it by
-//! `cargo bench -p picot-benches --features loop --bench loop`, with a part of a row's name to run only that.
+//! The loop's turn against the bare executor. Run it by `cargo bench -p picot-benches --features
+//! loop --bench loop`, with a part of a row's name to run only that.
 
 use picot_benches::{Table, turn};
 

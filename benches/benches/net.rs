@@ -1,6 +1,6 @@
-//! What a connection costs that does nothing: the bytes that are asked of the allocator for it, without what an allocator adds.
-//! Run it by `cargo bench -p picot-benches --features net --bench net`; both ends are in this process, so it needs descriptors
-//! (`ulimit -n 20000`).
+//! What a connection costs that does nothing: the bytes that are asked of the allocator for it,
+//! without what an allocator adds. Run it by `cargo bench -p picot-benches --features net --bench
+//! net`; both ends are in this process, so it needs descriptors (`ulimit -n 20000`).
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;

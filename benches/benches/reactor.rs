@@ -1,5 +1,5 @@
-//! The reactor in isolation, without an executor, timers or a loop. Run it by
-//! `cargo bench -p picot-benches --bench reactor --features reactor`, with a part of a row's name to run only that.
+//! The reactor in isolation, without an executor, timers or a loop. Run it by `cargo bench -p
+//! picot-benches --bench reactor --features reactor`, with a part of a row's name to run only that.
 
 use picot_benches::{Table, reactor};
 

@@ -1,5 +1,5 @@
-//! Locks and queues in isolation: picot-sync on picot-executor. Run it by
-//! `cargo bench -p picot-benches --bench sync --features sync`, with a part of `row: column` to run only that.
+//! Locks and queues in isolation: picot-sync on picot-executor. Run it by `cargo bench -p
+//! picot-benches --bench sync --features sync`, with a part of `row: column` to run only that.
 
 use picot_benches::Table;
 use picot_benches::sync::{PicotSync, broadcasts, locks, permits, queues};

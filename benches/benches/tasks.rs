@@ -1,5 +1,6 @@
-//! Waiting for many with picot: `gather`, children of a scope, and a set of tasks. Run it by
-//! `cargo bench -p picot-benches --features tasks --bench tasks`, with a part of a row's name to run only that.
+//! Waiting for many with picot: `gather`, children of a scope, and a set of tasks. Run it by `cargo
+//! bench -p picot-benches --features tasks --bench tasks`, with a part of a row's name to run only
+//! that.
 
 use picot_benches::Table;
 use picot_benches::tasks::{Children, Gather, Set};

@@ -1,5 +1,6 @@
-//! The wheel as a data structure, beside the two of std that do the same: picot-timers and nothing else of picot. Run it by
-//! `cargo bench -p picot-benches --features timers --bench timers`, with a part of a row's name to run only that.
+//! The wheel as a data structure, beside the two of std that do the same: picot-timers and nothing
+//! else of picot. Run it by `cargo bench -p picot-benches --features timers --bench timers`, with a
+//! part of a row's name to run only that.
 
 use picot_benches::Table;
 use picot_benches::deadlines::{self, Heap, Sorted};

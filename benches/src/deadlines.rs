@@ -1,5 +1,5 @@
-//! The workloads of a queue of deadlines, as a data structure: no clock, no task, no sleep. And the queues of std that
-//! people use for it.
+//! The workloads of a queue of deadlines, as a data structure: no clock, no task, no sleep. And the
+//! queues of std that people use for it.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -77,7 +77,8 @@ fn crowded<D: Deadlines>(pending: usize) -> D {
     queue
 }
 
-/// Timeouts of 10 to 40 s that are cancelled at once, with a look at the next deadline now and then, as a loop takes it.
+/// Timeouts of 10 to 40 s that are cancelled at once, with a look at the next deadline now and
+/// then, as a loop takes it.
 fn insert_and_cancel<D: Deadlines>(queue: &mut D) {
     for n in 0..PAIRS as u64 {
         let key = queue.insert(10 * SECOND + scattered(n, 30 * SECOND), n);
@@ -98,8 +99,8 @@ fn expire_all<D: Deadlines>() {
     assert_eq!(expired, CROWD);
 }
 
-/// Idle timeouts a minute ahead, within a tenth of a second; the earliest is cancelled, the next deadline asked for, until
-/// none is left.
+/// Idle timeouts a minute ahead, within a tenth of a second; the earliest is cancelled, the next
+/// deadline asked for, until none is left.
 fn cancel_the_first<D: Deadlines>() {
     let mut queue = D::new();
     let mut keys: Vec<_> = (0..CROWD as u64).map(|n| 60 * SECOND + scattered(n, SECOND / 10)).collect();
@@ -175,8 +176,8 @@ impl Deadlines for Sorted {
     }
 }
 
-/// A binary heap, from which what was cancelled is removed when it comes to the top, or when it is the greater part: as
-/// asyncio has it.
+/// A binary heap, from which what was cancelled is removed when it comes to the top, or when it is
+/// the greater part: as asyncio has it.
 #[derive(Debug)]
 pub struct Heap {
     heap: BinaryHeap<Reverse<(u64, u64, u32)>>,

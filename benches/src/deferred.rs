@@ -17,21 +17,24 @@ pub trait Promises: Copy {
     /// Makes a pair of ends, settles it by `value`, and takes the value at the other end.
     fn settle_and_take(self, value: usize) -> usize;
 
-    /// Makes a pair of ends with so many that wait for it, settles it by `value`, and returns the sum of what they got.
+    /// Makes a pair of ends with so many that wait for it, settles it by `value`, and returns the
+    /// sum of what they got.
     fn settle_for_many(self, waiters: usize, value: usize) -> usize;
 
-    /// Makes a chain of so many links, each of which adds one, settles its start by 0, and returns what comes out.
+    /// Makes a chain of so many links, each of which adds one, settles its start by 0, and returns
+    /// what comes out.
     fn chain(self, links: usize) -> usize;
 
-    /// Makes so many pairs, waits for all of them together, settles them in turn, and returns the values.
+    /// Makes so many pairs, waits for all of them together, settles them in turn, and returns the
+    /// values.
     fn all(self, members: usize) -> Vec<usize>;
 }
 
 /// What is counted as one operation is done this often.
 const OPERATIONS: usize = 200_000;
 
-/// Measures all workloads on `contestant`, but for those whose name does not contain `filter`. Returns a line of the table
-/// of allocations for each.
+/// Measures all workloads on `contestant`, but for those whose name does not contain `filter`.
+/// Returns a line of the table of allocations for each.
 pub fn all<P: Promises>(table: &mut Table, contestant: P, filter: &str) -> String {
     let mut allocations = String::new();
     let mut row = |name: &'static str, operations: usize, block: &mut dyn FnMut()| {

@@ -46,7 +46,8 @@ impl Figures {
 pub enum Time {
     /// That of the clock on the wall.
     Wall,
-    /// What the processor has spent on this process, in user mode and in the kernel: for what waits in between.
+    /// What the processor has spent on this process, in user mode and in the kernel: for what waits
+    /// in between.
     Cpu,
 }
 
@@ -61,7 +62,8 @@ struct Part {
     nanos: Option<u128>,
 }
 
-/// Called by a block of which only a part counts: that begins here. Instructions are then not counted.
+/// Called by a block of which only a part counts: that begins here. Instructions are then not
+/// counted.
 pub fn begin_part() {
     PART.set(Part { start: Some(wall_time()), nanos: None });
 }
@@ -74,8 +76,8 @@ pub fn end_part() {
 
 /// Runs `block`, which does `operations` of something, and says what one of them costs.
 ///
-/// With the environment variable `PICOT_BENCH_ONCE` set it runs once: for a run under a tool that counts instructions
-/// itself, such as callgrind.
+/// With the environment variable `PICOT_BENCH_ONCE` set it runs once: for a run under a tool that
+/// counts instructions itself, such as callgrind.
 pub fn measure(operations: usize, block: impl FnMut()) -> Figures {
     measure_by(Time::Wall, operations, block)
 }
@@ -103,8 +105,8 @@ pub async fn measure_async(operations: usize, mut block: impl AsyncFnMut()) -> F
     best.expect("at least one run")
 }
 
-/// How many user-mode instructions this program needs with these arguments, from its begin to its end, as callgrind counts
-/// them: for machines without counters.
+/// How many user-mode instructions this program needs with these arguments, from its begin to its
+/// end, as callgrind counts them: for machines without counters.
 ///
 /// # Errors
 /// If `valgrind` is not there, or the program does not end well under it.
@@ -266,7 +268,8 @@ impl Table {
         }
     }
 
-    /// The table as a picture: a group of bars a row, each as long as its share of the row's worst. Shorter is better.
+    /// The table as a picture: a group of bars a row, each as long as its share of the row's worst.
+    /// Shorter is better.
     pub fn svg(&self, title: &str) -> String {
         const NAMES: usize = 170;
         const BARS: usize = 520;

@@ -1,12 +1,12 @@
-//! An allocator that knows how many bytes are in use, as many as the program asked for, without what the system's allocator
-//! adds to them; and how often it was asked.
+//! An allocator that knows how many bytes are in use, as many as the program asked for, without
+//! what the system's allocator adds to them; and how often it was asked.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The system's allocator, counted. A benchmark that asks for [`live_bytes`] or [`count_allocations`] makes it its global
-/// allocator.
+/// The system's allocator, counted. A benchmark that asks for [`live_bytes`] or
+/// [`count_allocations`] makes it its global allocator.
 #[derive(Debug)]
 pub struct Counting;
 
@@ -14,7 +14,8 @@ thread_local! {
     static COUNT: Cell<usize> = const { Cell::new(0) };
 }
 
-/// How often `f` allocates on this thread, or grows what it has. Zero where [`Counting`] is not the global allocator.
+/// How often `f` allocates on this thread, or grows what it has. Zero where [`Counting`] is not the
+/// global allocator.
 pub fn count_allocations(f: impl FnOnce()) -> usize {
     let before = COUNT.get();
     f();

@@ -30,7 +30,8 @@ impl Wake for Count {
     }
 }
 
-/// A socket that sends to itself: it takes one descriptor, and is ready when it has something to read.
+/// A socket that sends to itself: it takes one descriptor, and is ready when it has something to
+/// read.
 fn socket() -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.connect(socket.local_addr().unwrap()).unwrap();

@@ -1,7 +1,8 @@
-//! The scheduler's workloads, written once for every executor: what is measured is the executor and nothing else.
+//! The scheduler's workloads, written once for every executor: what is measured is the executor and
+//! nothing else.
 //!
-//! Each starts in the future that the executor is run for. They use no channel, lock or yield of any runtime, but the few
-//! lines at the end of this file.
+//! Each starts in the future that the executor is run for. They use no channel, lock or yield of
+//! any runtime, but the few lines at the end of this file.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -81,8 +82,9 @@ pub fn all<S: Scheduler>(table: &mut Table, scheduler: S, filter: &str) {
     }
 }
 
-/// Counts the user-mode instructions of each workload by callgrind, which runs this program again: its `main` has to pass
-/// its arguments on to [`run_counted`]. The workloads between threads are left out: most of what they do is to wait.
+/// Counts the user-mode instructions of each workload by callgrind, which runs this program again:
+/// its `main` has to pass its arguments on to [`run_counted`]. The workloads between threads are
+/// left out: most of what they do is to wait.
 pub fn count_all<S: Scheduler>(table: &mut Table, _: S, filter: &str) {
     for row in rows::<S>().into_iter().filter(|row| row.title().contains(filter) && !row.name.contains("remote")) {
         eprintln!("{}", row.title());
@@ -96,7 +98,8 @@ pub fn count_all<S: Scheduler>(table: &mut Table, _: S, filter: &str) {
     }
 }
 
-/// Runs the workload that the arguments name, if they are those of a run under [`count_all`] and it is one of `scheduler`'s.
+/// Runs the workload that the arguments name, if they are those of a run under [`count_all`] and it
+/// is one of `scheduler`'s.
 pub fn run_counted<S: Scheduler>(scheduler: S, arguments: &[String]) {
     if let [_, title, operations] = arguments {
         for row in rows::<S>().into_iter().filter(|row| row.title() == *title) {
@@ -146,8 +149,9 @@ async fn yields_of<S: Scheduler>(scheduler: S, tasks: usize, operations: usize) 
     }
 }
 
-/// Measures how many bytes a task takes that holds 64 across a wait and does nothing: as asked of the allocator, without the
-/// list of handles. The program's allocator has to be [`Counting`](crate::Counting).
+/// Measures how many bytes a task takes that holds 64 across a wait and does nothing: as asked of
+/// the allocator, without the list of handles. The program's allocator has to be
+/// [`Counting`](crate::Counting).
 pub fn bytes<S: Scheduler>(table: &mut Table, scheduler: S, filter: &str) {
     for (name, tasks) in
         [("1 000 parked tasks", 1_000), ("100 000 parked tasks", 100_000), ("1 000 000 parked tasks", 1_000_000)]

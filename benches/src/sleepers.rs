@@ -1,5 +1,5 @@
-//! The workloads of sleeping tasks, written once for every runtime: what a sleep costs that is cancelled or fires, how late
-//! it is, and how much memory it takes.
+//! The workloads of sleeping tasks, written once for every runtime: what a sleep costs that is
+//! cancelled or fires, how late it is, and how much memory it takes.
 
 use std::cell::Cell;
 use std::fmt;
@@ -72,8 +72,8 @@ pub fn lateness<S: Sleeper>(table: &mut Table, sleeper: S, filter: &str) {
     }
 }
 
-/// Measures how many bytes a task takes that does nothing but sleep. The program's allocator has to be
-/// [`Counting`](crate::Counting).
+/// Measures how many bytes a task takes that does nothing but sleep. The program's allocator has to
+/// be [`Counting`](crate::Counting).
 pub fn bytes<S: Sleeper>(table: &mut Table, sleeper: S, filter: &str) {
     for (_, name, pending) in CROWDS {
         if pending > 0 && name.contains(filter) {
@@ -118,7 +118,8 @@ fn scattered(n: u64, below: Duration) -> Duration {
     Duration::from_nanos(n.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(23) % below.as_nanos() as u64)
 }
 
-/// Timeouts of 10 to 40 s, each cancelled after its first poll. Other tasks, and the timers, get their turn in between.
+/// Timeouts of 10 to 40 s, each cancelled after its first poll. Other tasks, and the timers, get
+/// their turn in between.
 async fn insert_and_cancel<S: Sleeper>(sleeper: S) {
     let mut n = 0;
     while n < PAIRS as u64 {
@@ -157,7 +158,7 @@ async fn late_by<S: Sleeper>(sleeper: S) -> Lateness {
     Lateness { p50: micros[SLEEPS / 2], p99: micros[SLEEPS * 99 / 100] }
 }
 
-/// Steps of some microseconds, for as long as somebody measures beside them.
+/// Steps of some microseconds, for as long as a measurement runs beside them.
 async fn work(is_over: Rc<Cell<bool>>) {
     while !is_over.get() {
         let mut hash = 0_u64;

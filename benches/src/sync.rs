@@ -1,5 +1,5 @@
-//! The workloads of locks and queues, written once for every family of primitives. All run on picot's executor, so that
-//! what differs is the primitive and nothing else.
+//! The workloads of locks and queues, written once for every family of primitives. All run on
+//! picot's executor, so that what differs is the primitive and nothing else.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -52,7 +52,7 @@ pub trait Broadcasts: Copy + 'static {
     const NAME: &'static str;
     /// An event.
     type Event: 'static;
-    /// An event that nobody waits for.
+    /// An event without waiters.
     fn event() -> Self::Event;
     /// Waits for the next time.
     fn wait(event: &Self::Event) -> impl Future<Output = ()>;
@@ -80,7 +80,7 @@ async fn all<F: Future<Output = ()> + 'static>(count: usize, task: impl Fn() -> 
     }
 }
 
-/// A lock, for which nobody waits, and for which ten wait.
+/// A lock: uncontended, and with ten tasks that wait.
 pub fn locks<L: Locks>(table: &mut Table, _: L, filter: &str) {
     row(table, filter, "lock, uncontended", L::NAME, ALONE, || {
         Picot.run(async {
@@ -112,7 +112,7 @@ pub fn locks<L: Locks>(table: &mut Table, _: L, filter: &str) {
     });
 }
 
-/// A semaphore, for which nobody waits, and three permits for ten.
+/// A semaphore: uncontended, and three permits for ten tasks.
 pub fn permits<P: Permits>(table: &mut Table, _: P, filter: &str) {
     row(table, filter, "semaphore, uncontended", P::NAME, ALONE, || {
         Picot.run(async {
@@ -144,7 +144,8 @@ pub fn permits<P: Permits>(table: &mut Table, _: P, filter: &str) {
     });
 }
 
-/// A queue that is never full or empty when it matters, and one between two tasks that wait for each other.
+/// A queue that is never full or empty when it matters, and one between two tasks that wait for
+/// each other.
 pub fn queues<Q: Queues>(table: &mut Table, _: Q, filter: &str) {
     row(table, filter, "queue, put and get", Q::NAME, ALONE, || {
         Picot.run(async {
@@ -184,7 +185,8 @@ pub fn queues<Q: Queues>(table: &mut Table, _: Q, filter: &str) {
     }
 }
 
-/// A thousand tasks that wait for the same, again and again; the figure is that of one wake and wait.
+/// A thousand tasks that wait for the same, again and again; the figure is that of one wake and
+/// wait.
 pub fn broadcasts<B: Broadcasts>(table: &mut Table, _: B, filter: &str) {
     row(table, filter, "broadcast to 1000", B::NAME, CROWD * ROUNDS, || {
         Picot.run(async {

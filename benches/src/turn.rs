@@ -1,4 +1,5 @@
-//! What the loop adds to the executor: the turn, with a coarse clock read after each step, so that a slow one has a name.
+//! What the loop adds to the executor: the turn, with a coarse clock read after each step, so that
+//! a slow one has a name.
 
 use std::time::Duration;
 

@@ -1,7 +1,9 @@
-//! The workloads of waiting for many, written once for every way to do so: what is measured is the way, on whatever runs it.
+//! The workloads of waiting for many, written once for every way to do so: what is measured is the
+//! way, on whatever runs it.
 //!
-//! Members wait once: they put their waker into a crowd, and the last one to come wakes all of them, in an order that is not
-//! that of their making. So each member is polled twice and woken once.
+//! Members wait once: they put their waker into a crowd, and the last one to come wakes all of
+//! them, in an order that is not that of their making. So each member is polled twice and woken
+//! once.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -15,7 +17,8 @@ pub trait Waiting {
     /// The name in the table.
     const NAME: &'static str;
 
-    /// Runs this, often, on one new runtime: makes `count` members, waits for all, and returns the sum of what they give.
+    /// Runs this, often, on one new runtime: makes `count` members, waits for all, and returns the
+    /// sum of what they give.
     fn run(rounds: usize, count: usize) -> u64;
 }
 

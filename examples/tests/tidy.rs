@@ -392,8 +392,7 @@ fn comments_and_pages_name_components_and_not_persons() {
     assert_shrinks("words that name a person", &found, WORDS_LEFT);
 }
 
-const WORDS_LEFT: &[(&str, usize)] =
-    &[("benches", 7), ("crates/loop", 2), ("crates/reactor", 42), ("docs/design/reactor.md", 22)];
+const WORDS_LEFT: &[(&str, usize)] = &[("crates/reactor", 42), ("docs/design/reactor.md", 22)];
 
 /// The widest line of a comment or of prose, in columns.
 const WIDTH: usize = 100;
@@ -411,8 +410,15 @@ fn lines_of_comments_are_at_most_100_columns_wide() {
     assert_shrinks("comment lines wider than 100 columns", &found, WIDE_COMMENTS_LEFT);
 }
 
-const WIDE_COMMENTS_LEFT: &[(&str, usize)] =
-    &[("benches", 86), ("crates/loop", 212), ("crates/process", 2), ("crates/reactor", 155)];
+const WIDE_COMMENTS_LEFT: &[(&str, usize)] = &[
+    ("crates/executor", 6),
+    ("crates/loop", 1),
+    ("crates/net", 3),
+    ("crates/process", 3),
+    ("crates/reactor", 155),
+    ("crates/tasks", 2),
+    ("examples", 1),
+];
 
 /// A line of Markdown as it is read: without the targets of its links.
 fn without_targets(line: &str) -> String {
@@ -437,10 +443,10 @@ fn lines_of_prose_are_at_most_100_columns_wide() {
 }
 
 const WIDE_PROSE_LEFT: &[(&str, usize)] = &[
-    ("benches", 5),
-    ("crates/loop", 4),
     ("crates/reactor", 12),
-    ("docs/design/loop.md", 66),
+    ("docs", 1),
+    ("docs/design/executor.md", 2),
+    ("docs/design/net.md", 1),
     ("docs/design/process.md", 1),
     ("docs/design/reactor.md", 106),
 ];

@@ -1,5 +1,6 @@
-//! Deferreds next to the channels and combinators that others use for the same, in one run. Run it by
-//! `cargo bench -p picot-benches-peers --bench deferred`, with a part of a row's name to run only that.
+//! Deferreds next to the channels and combinators that others use for the same, in one run. Run it
+//! by `cargo bench -p picot-benches-peers --bench deferred`, with a part of a row's name to run
+//! only that.
 
 use picot_benches::{Counting, Table, deferred};
 use picot_benches_peers::{FuturesOneshot, TokioOneshot};

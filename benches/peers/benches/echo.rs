@@ -1,7 +1,9 @@
-//! Echo on picot's streams, on its peers, and on a bare epoll loop, in one run. Run it by
-//! `cargo bench -p picot-benches-peers --bench echo`, with numbers of connections after `--` to run only those.
+//! Echo on picot's streams, on its peers, and on a bare epoll loop, in one run. Run it by `cargo
+//! bench -p picot-benches-peers --bench echo`, with numbers of connections after `--` to run only
+//! those.
 //!
-//! Where the processor has no counters, `-- --callgrind 64` counts the user-mode instructions under valgrind.
+//! Where the processor has no counters, `-- --callgrind 64` counts the user-mode instructions under
+//! valgrind.
 
 #[cfg(target_os = "linux")]
 fn main() {

@@ -1,6 +1,6 @@
-//! What a task takes of memory on picot's executor and on its peers, in one run. Run it by
-//! `cargo bench -p picot-benches-peers --bench memory`. A program of its own, because the allocator that counts would slow
-//! down what is measured in the others.
+//! What a task takes of memory on picot's executor and on its peers, in one run. Run it by `cargo
+//! bench -p picot-benches-peers --bench memory`. A program of its own, because the allocator that
+//! counts would slow down what is measured in the others.
 
 use picot_benches::picot::Picot;
 use picot_benches::{Counting, Table, scheduler};

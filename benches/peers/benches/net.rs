@@ -1,9 +1,10 @@
-//! Connections: echo by streams and by protocol, connects a second, bulk throughput, memory of idle connections, and two loops
-//! against one, next to tokio, in one run. Run it by `cargo bench -p picot-benches-peers --bench net`, with a part of a row's
-//! name after `--` to run only that.
+//! Connections: echo by streams and by protocol, connects a second, bulk throughput, memory of idle
+//! connections, and two loops against one, next to tokio, in one run. Run it by `cargo bench -p
+//! picot-benches-peers --bench net`, with a part of a row's name after `--` to run only that.
 //!
-//! Each server runs in a process of its own, on one thread (but for the two loops), which this program starts; the client is
-//! this process. So client and server share the machine: compare figures of one run with each other.
+//! Each server runs in a process of its own, on one thread (but for the two loops), which this
+//! program starts; the client is this process. So client and server share the machine: compare
+//! figures of one run with each other.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -126,7 +127,8 @@ async fn client(mut stream: picot_net::TcpStream, round_trips: usize) -> io::Res
     Ok(())
 }
 
-/// Connections a second, each with one round trip, and ended by a reset, so that no port stays taken.
+/// Connections a second, each with one round trip, and ended by a reset, so that no port stays
+/// taken.
 fn connects(server: &Server) -> io::Result<f64> {
     let address = server.address;
     picot_loop::run(async move {
@@ -168,7 +170,8 @@ fn bulk(server: &Server) -> io::Result<f64> {
     Ok(PIECES as f64 / took.as_secs_f64())
 }
 
-/// What a connection costs that has had one round trip and then does nothing, of the server's memory.
+/// What a connection costs that has had one round trip and then does nothing, of the server's
+/// memory.
 fn idle(server: &Server) -> io::Result<f64> {
     raise(IDLE)?;
     let connect = || {

@@ -1,8 +1,9 @@
-//! The scheduler's workloads on picot's executor and on its peers, in one run. Run it by
-//! `cargo bench -p picot-benches-peers --bench scheduler`, with a part of a row's title to run only that, and with `--svg` to
-//! draw the table, too, into docs/scheduler.svg.
+//! The scheduler's workloads on picot's executor and on its peers, in one run. Run it by `cargo
+//! bench -p picot-benches-peers --bench scheduler`, with a part of a row's title to run only that,
+//! and with `--svg` to draw the table, too, into docs/scheduler.svg.
 //!
-//! Where the processor has no counters, `-- --callgrind` counts the instructions by valgrind, in some minutes.
+//! Where the processor has no counters, `-- --callgrind` counts the instructions by valgrind, in
+//! some minutes.
 
 use picot_benches::picot::Picot;
 use picot_benches::{Table, scheduler};

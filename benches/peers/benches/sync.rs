@@ -1,5 +1,6 @@
 //! Locks and queues of picot and of its peers, all on picot's executor, in one run. Run it by
-//! `cargo bench -p picot-benches-peers --bench sync`, with a part of `row: column` to run only that.
+//! `cargo bench -p picot-benches-peers --bench sync`, with a part of `row: column` to run only
+//! that.
 
 use picot_benches::Table;
 use picot_benches::sync::{PicotSync, broadcasts, locks, permits, queues};

@@ -1,5 +1,5 @@
-//! Waiting for many, with picot and with its peers, in one run. Run it by
-//! `cargo bench -p picot-benches-peers --bench tasks`, with a part of `row: column` to run only that.
+//! Waiting for many, with picot and with its peers, in one run. Run it by `cargo bench -p
+//! picot-benches-peers --bench tasks`, with a part of `row: column` to run only that.
 
 use picot_benches::Table;
 use picot_benches::tasks::{Children, Gather, Set};

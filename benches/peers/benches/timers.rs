@@ -1,5 +1,6 @@
-//! What time costs on picot's loop and on its peers, in one run, and the wheel beside other queues of deadlines. Run it by
-//! `cargo bench -p picot-benches-peers --bench timers`, with a part of a row's name to run only that.
+//! What time costs on picot's loop and on its peers, in one run, and the wheel beside other queues
+//! of deadlines. Run it by `cargo bench -p picot-benches-peers --bench timers`, with a part of a
+//! row's name to run only that.
 
 use picot_benches::deadlines::{self, Heap, Sorted};
 use picot_benches::sleepers::{self, Sleeper};

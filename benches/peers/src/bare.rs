@@ -1,7 +1,8 @@
 //! `async-task` with nothing but a queue around it: the least that any executor on it can cost.
 //!
-//! It is no executor that one could use: nobody owns, names, lists or drops its tasks, a panic ends everything, its wakers
-//! work on one thread only, and it never sleeps. It stands in the tables as the floor of ours.
+//! It is not usable as an executor: it does not own, name, list or drop its tasks, a panic ends
+//! everything, its wakers work on one thread only, and it never sleeps. In the tables it shows the
+//! cost that no executor on `async-task` can go below.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -53,7 +54,8 @@ impl Scheduler for BareAsyncTask {
                 return output;
             }
             for _ in 0..QUEUE.with_borrow(VecDeque::len) {
-                let runnable = QUEUE.with_borrow_mut(VecDeque::pop_front).expect("nobody else takes from it");
+                let runnable =
+                    QUEUE.with_borrow_mut(VecDeque::pop_front).expect("this loop alone takes from the queue");
                 runnable.run();
             }
         }
@@ -63,8 +65,8 @@ impl Scheduler for BareAsyncTask {
     where
         F::Output: 'static,
     {
-        // SAFETY: The workloads that this is for keep tasks and their wakers on one thread; the future is `'static`, and
-        // `schedule` a plain function.
+        // SAFETY: The workloads that this is for keep tasks and their wakers on one thread; the
+        // future is `'static`, and `schedule` a plain function.
         let (runnable, task) = unsafe { async_task::Builder::new().metadata(0).spawn_unchecked(|_| future, schedule) };
         runnable.schedule();
         task

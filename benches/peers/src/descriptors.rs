@@ -1,8 +1,10 @@
-//! Descriptors for ten thousand connections, which is more than a shell gives a process unless it is asked.
+//! Descriptors for ten thousand connections, which is more than a shell gives a process unless it
+//! is asked.
 
 use std::io;
 
-/// Lets this process, and those that it starts from now on, have so many connections, and some descriptors besides.
+/// Lets this process, and those that it starts from now on, have so many connections, and some
+/// descriptors besides.
 ///
 /// # Errors
 /// If the hard limit forbids it. It is raised as far as it may be.

@@ -1,5 +1,5 @@
-//! The adapters through which the shared workloads reach other runtimes. Each is the plainest use of that runtime that
-//! spawns tasks which need not be `Send`.
+//! The adapters through which the shared workloads reach other runtimes. Each is the plainest use
+//! of that runtime that spawns tasks which need not be `Send`.
 
 mod bare;
 pub mod descriptors;

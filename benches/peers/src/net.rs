@@ -1,4 +1,5 @@
-//! Servers for the benches of connections: picot by streams and by protocol, on one loop and on two, and tokio.
+//! Servers for the benches of connections: picot by streams and by protocol, on one loop and on
+//! two, and tokio.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,8 +7,8 @@ use std::net::SocketAddr;
 use futures_lite::AsyncReadExt;
 use picot_net::{ListenOptions, LoopGroup, Protocol, Server, Transport};
 
-/// The servers by name, with the kinds of service that each has: `echo` sends back what comes; `send` reads a count and sends
-/// that many MiB.
+/// The servers by name, with the kinds of service that each has: `echo` sends back what comes;
+/// `send` reads a count and sends that many MiB.
 pub const SERVERS: [(&str, &[&str]); 4] = [
     ("picot streams", &["echo", "send"]),
     ("picot protocol", &["echo", "send"]),
@@ -17,7 +18,8 @@ pub const SERVERS: [(&str, &[&str]); 4] = [
 
 const PIECE: usize = 1 << 20;
 
-/// Serves as `name`, a server and a kind, until the process is killed. The first line on standard output is the address.
+/// Serves as `name`, a server and a kind, until the process is killed. The first line on standard
+/// output is the address.
 pub fn serve(name: &str) {
     let result = match name {
         "picot streams echo" => picot_loop::run(streams(echo)),
@@ -118,7 +120,8 @@ async fn protocol<P: Protocol>(factory: impl Fn() -> P + 'static) -> io::Result<
     server.serve_forever().await
 }
 
-/// Two loops at one port. The listener of the first picks it, and the second is there before it is told.
+/// Two loops at one port. The listener of the first picks it, and the second is there before it is
+/// told.
 fn two_loops() -> io::Result<()> {
     let (address, found) = std::sync::mpsc::channel::<SocketAddr>();
     let start = move |at: SocketAddr| {

@@ -1,5 +1,6 @@
-//! One-shot channels, with `futures`' `Shared` where several wait, its combinators for a chain, and its `join_all`: what one
-//! uses in the place of promises. tokio has a channel of its own and none of the others.
+//! One-shot channels, with `futures`' `Shared` where several wait, its combinators for a chain, and
+//! its `join_all`: what one uses in the place of promises. tokio has a channel of its own and none
+//! of the others.
 
 use std::pin::{Pin, pin};
 use std::task::{Context, Waker};

@@ -1,4 +1,5 @@
-//! Runtimes that have timers, picot's loop among them, as the workloads of `picot_benches::sleepers` see them.
+//! Runtimes that have timers, picot's loop among them, as the workloads of
+//! `picot_benches::sleepers` see them.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -92,7 +93,8 @@ impl Scheduler for MonoioTimed {
 }
 
 impl Sleeper for MonoioTimed {
-    /// What is woken last runs first, so a task that yields for ever keeps all others, and the timers, from running.
+    /// What is woken last runs first, so a task that yields for ever keeps all others, and the
+    /// timers, from running.
     const IS_FAIR: bool = false;
 
     fn sleep(self, duration: Duration) -> impl Future + 'static {

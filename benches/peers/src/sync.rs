@@ -1,4 +1,5 @@
-//! Other locks and queues, as the workloads of `picot_benches::sync` see them. All of them work on any executor.
+//! Other locks and queues, as the workloads of `picot_benches::sync` see them. All of them work on
+//! any executor.
 
 use std::cell::RefCell;
 
@@ -88,7 +89,8 @@ impl Permits for LocalSync {
     }
 }
 
-// A receiver of tokio's and of local-sync's is for one task; the workloads have one, so its borrow meets no other.
+// A receiver of tokio's and of local-sync's is for one task; the workloads have one, so its borrow
+// meets no other.
 impl Queues for TokioSync {
     const NAME: &'static str = "tokio::sync";
     type Queue = (tokio::sync::mpsc::Sender<usize>, RefCell<tokio::sync::mpsc::Receiver<usize>>);

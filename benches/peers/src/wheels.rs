@@ -1,4 +1,4 @@
-//! A wheel of somebody else's, as the workloads of `picot_benches::deadlines` see it.
+//! The wheel of another crate, as the workloads of `picot_benches::deadlines` see it.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,7 +8,8 @@ use hierarchical_hash_wheel_timer::wheels::Skip;
 use hierarchical_hash_wheel_timer::wheels::cancellable::QuadWheelWithOverflow;
 use picot_benches::deadlines::Deadlines;
 
-/// The wheel of `hierarchical_hash_wheel_timer`: four levels of 256 slots of a millisecond, and the keys in a hash map.
+/// The wheel of `hierarchical_hash_wheel_timer`: four levels of 256 slots of a millisecond, and the
+/// keys in a hash map.
 pub struct QuadWheel {
     wheel: QuadWheelWithOverflow<IdOnlyTimerEntry<u64>>,
     /// Milliseconds.

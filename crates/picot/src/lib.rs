@@ -60,7 +60,8 @@ pub mod process {
 
 /// The trait `Stream` and its extension, as `futures-lite` has them.
 ///
-/// [`AsCompleted`](task::AsCompleted), [`JoinSet`], [`net::Incoming`] and [`net::Lines`] are streams.
+/// [`AsCompleted`](task::AsCompleted), [`JoinSet`], [`net::Incoming`] and [`net::Lines`] are
+/// streams.
 ///
 /// ```
 /// use std::time::Duration;
@@ -71,7 +72,8 @@ pub mod process {
 ///         picot::sleep(Duration::from_millis(millis)).await;
 ///         millis
 ///     };
-///     let ended: Vec<u64> = picot::as_completed([sleep(2), sleep(1)]).map(|(_, millis)| millis).collect().await;
+///     let ended = picot::as_completed([sleep(2), sleep(1)]).map(|(_, millis)| millis);
+///     let ended: Vec<u64> = ended.collect().await;
 ///     assert_eq!(ended, [1, 2], "in the order of their ends");
 /// });
 /// ```

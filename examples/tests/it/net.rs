@@ -118,8 +118,9 @@ fn signal(running: &Running, signal: &str) {
     assert!(kill.unwrap().success());
 }
 
-/// Gives the examples the default for `SIGINT`, which a shell ignores for its jobs in the background:
-/// a signal that has had a listener here has the default again in programs that are executed.
+/// Gives the examples the default for `SIGINT`, which a shell ignores for its jobs in the
+/// background: a signal that has had a listener here has the default again in programs that are
+/// executed.
 #[cfg(unix)]
 fn let_examples_be_interrupted() {
     use picot::process::{Signal, signal};

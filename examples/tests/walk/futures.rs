@@ -761,7 +761,8 @@ fn of_process() -> Vec<Entry> {
                 writer.closed().await.unwrap();
             }
         }),
-        // What the standard input is depends on where the tests run; without bytes, that is all the same.
+        // What the standard input is depends on where the tests run; without bytes, that is all the
+        // same.
         at_once!("process::Stdin::read", |beat| {
             let mut stdin = stdin().unwrap();
             while beat.goes_on() {

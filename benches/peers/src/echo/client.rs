@@ -1,5 +1,5 @@
-//! The client: starts a server as a process of its own, keeps every connection busy with one message at a time, and counts
-//! what the server does meanwhile.
+//! The client: starts a server as a process of its own, keeps every connection busy with one
+//! message at a time, and counts what the server does meanwhile.
 
 use std::env;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -66,7 +66,8 @@ pub struct Server {
     port: u16,
 }
 
-/// Keeps this process, and those that it starts, on one processor, so that server and client do not share one.
+/// Keeps this process, and those that it starts, on one processor, so that server and client do not
+/// share one.
 fn stay_on(processor: usize) {
     let mut set = CpuSet::new();
     set.set(processor);
@@ -104,7 +105,8 @@ impl Server {
         serve(&|port| println!("{port}"));
     }
 
-    /// Makes `connections`, keeps each busy, and measures `round_trips` of all together after as many of warming up.
+    /// Makes `connections`, keeps each busy, and measures `round_trips` of all together after as
+    /// many of warming up.
     ///
     /// # Errors
     /// What the operating system says, for example that there are too many open files.
@@ -121,8 +123,9 @@ impl Server {
         Ok(Cost { rate: round_trips as f64 / seconds, nanos: cost(0), user: cost(1), kernel: cost(2), calls: cost(3) })
     }
 
-    /// User-mode instructions of the server `name` for each round trip, counted by callgrind: for processors without
-    /// counters. The server runs twice, and the difference of the two runs is what the round trips cost.
+    /// User-mode instructions of the server `name` for each round trip, counted by callgrind: for
+    /// processors without counters. The server runs twice, and the difference of the two runs is
+    /// what the round trips cost.
     ///
     /// # Errors
     /// If valgrind is not there, or cannot run that server.

@@ -1,7 +1,8 @@
 //! Echo over loopback: servers of one thread each, and the client that drives and measures them.
 //!
-//! Every server is the plainest one of its runtime: accept, spawn, read into a buffer of 4096 bytes, write it all back. By
-//! protocol there is nothing to spawn, and the buffer is one that all connections share.
+//! Every server is the plainest one of its runtime: accept, spawn, read into a buffer of 4096
+//! bytes, write it all back. By protocol there is nothing to spawn, and the buffer is one that all
+//! connections share.
 
 mod client;
 mod raw;

@@ -1,4 +1,5 @@
-//! The floor: a loop around epoll with no runtime, which is what a server costs that does nothing else.
+//! The floor: a loop around epoll with no runtime, which is what a server costs that does nothing
+//! else.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,7 +10,8 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 
 use super::BUFFER;
 
-/// Levels, one read and one write for each event. A message is small, so that a write is never cut short.
+/// Levels, one read and one write for each event. A message is small, so that a write is never cut
+/// short.
 pub(super) fn serve(ready: &dyn Fn(u16)) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let epoll = epoll::create(CreateFlags::CLOEXEC).unwrap();
