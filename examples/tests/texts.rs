@@ -104,7 +104,8 @@ const CASES: [Case; 11] = [
     ),
 ];
 
-/// The library of this name that was built for this test. Several builds may exist; the newest is it.
+/// The library of this name that was built for this test. Several builds may exist; the newest is
+/// it.
 fn library(name: &str) -> PathBuf {
     let deps = env::current_exe().unwrap().parent().unwrap().to_path_buf();
     let files = fs::read_dir(deps).unwrap().map(|entry| entry.unwrap().path());

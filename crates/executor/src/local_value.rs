@@ -1,4 +1,5 @@
-//! `Local`: a value of any type that may be sent and shared, because only its own thread reaches it.
+//! `Local`: a value of any type that may be sent and shared, because only its own thread reaches
+//! it.
 //!
 //! The value lies in an allocation of its own. A drop on another thread leaks that allocation as a
 //! whole, so a pinned value never loses its memory without its destructor: the drop guarantee of
@@ -21,8 +22,9 @@ static LEAKED: AtomicUsize = AtomicUsize::new(0);
 /// A value that stays on the thread that made it, inside of types that want `Send` or `Sync`.
 ///
 /// Many libraries ask for `Send` although one thread runs everything: a handler of a web framework,
-/// a type-erased future, a value in a shared map. `Local<T>` is `Send` and `Sync` whatever `T` is. In
-/// exchange, each access compares the thread, which costs a few instructions; and the value is boxed.
+/// a type-erased future, a value in a shared map. `Local<T>` is `Send` and `Sync` whatever `T` is.
+/// In exchange, each access compares the thread, which costs a few instructions; and the value is
+/// boxed.
 ///
 /// It derefs to the value, and is a future, a stream, a reader or a writer if the value is one. The
 /// features `futures`, `tokio-io` and `hyper` of this crate add the traits of those crates.
@@ -33,8 +35,8 @@ static LEAKED: AtomicUsize = AtomicUsize::new(0);
 ///
 /// # If dropped
 /// On its own thread, the value is dropped. On another thread it is leaked and
-/// [counted](Local::leaked): the value's destructor must not run there, and a panic in a drop aborts
-/// the process where another panic unwinds already.
+/// [counted](Local::leaked): the value's destructor must not run there, and a panic in a drop
+/// aborts the process where another panic unwinds already.
 ///
 /// ```
 /// use std::rc::Rc;
@@ -54,7 +56,8 @@ static LEAKED: AtomicUsize = AtomicUsize::new(0);
 ///
 /// ```
 /// let local = picot_executor::Local::new(std::rc::Rc::new(42));
-/// let found = std::thread::scope(|scope| scope.spawn(|| local.try_get().is_some()).join().unwrap());
+/// let is_found = || local.try_get().is_some();
+/// let found = std::thread::scope(|scope| scope.spawn(is_found).join().unwrap());
 /// assert!(!found);
 /// ```
 ///

@@ -10,8 +10,8 @@ pub(crate) fn visit() {
     tests::VISITS.set(tests::VISITS.get() + 1);
 }
 
-/// The number of an entry in a list. Each comparison of two counts as a visit, and so does each entry
-/// that a search looks at.
+/// The number of an entry in a list. Each comparison of two counts as a visit, and so does each
+/// entry that a search looks at.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Number(u64);
 

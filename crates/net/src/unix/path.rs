@@ -4,9 +4,9 @@
 //! A path outlives its process unless it is removed. As in asyncio since Python 3.13, a socket
 //! removes its path at its end, unless another socket has taken that meanwhile, and a socket that a
 //! process left behind is replaced. Before that, the kernel is asked whether a process still has
-//! it: two servers that were started by mistake would take each other's path otherwise. The question
-//! and the removal are two system calls, so a lock on the folder holds them together: otherwise a
-//! second server could remove the socket that a first one has bound in between.
+//! it: two servers that were started by mistake would take each other's path otherwise. The
+//! question and the removal are two system calls, so a lock on the folder holds them together:
+//! otherwise a second server could remove the socket that a first one has bound in between.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -73,9 +73,9 @@ pub(crate) fn bind(path: &Path, kind: Type) -> io::Result<(Socket, Option<OwnedP
     Ok((socket, OwnedPath::new(path)))
 }
 
-/// Locks the folder of `path` against other sockets of this crate that replace one there, also those
-/// of other processes, until what this returns is dropped. `None` if the folder cannot be opened for
-/// reading, or is on a file system without locks.
+/// Locks the folder of `path` against other sockets of this crate that replace one there, also
+/// those of other processes, until what this returns is dropped. `None` if the folder cannot be
+/// opened for reading, or is on a file system without locks.
 ///
 /// # Errors
 /// If another process holds the lock for long. It needs some microseconds, so it was stopped, or it

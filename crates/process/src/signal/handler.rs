@@ -29,8 +29,8 @@ pub trait SignalHandlers: sealed::Sealed {
     ///
     /// It runs as a callback of the loop and not inside of the operating system's handler, so it
     /// may do anything. A loop has one handler for a signal; this replaces an earlier one. Streams
-    /// of [`signal()`](crate::signal()) get the signal, too. Arrivals coalesce. If the callback panics,
-    /// the loop reports that, and the handler stays.
+    /// of [`signal()`](crate::signal()) get the signal, too. Arrivals coalesce. If the callback
+    /// panics, the loop reports that, and the handler stays.
     ///
     /// # Errors
     /// As for [`signal()`](crate::signal()). An earlier handler stays then.

@@ -197,7 +197,8 @@ mod unix {
                 budget::spend();
                 return Poll::Ready(item);
             }
-            // A waker may run user code in its clone and its drop, so nothing is borrowed meanwhile.
+            // A waker may run user code in its clone and its drop, so nothing is borrowed
+            // meanwhile.
             let known = self.inbox.waker.take();
             let waker = known.filter(|known| known.will_wake(cx.waker()));
             let waker = waker.unwrap_or_else(|| cx.waker().clone());

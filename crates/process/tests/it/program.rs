@@ -81,8 +81,9 @@ pub(crate) fn start_by<F: FnOnce()>(body: F, change: impl FnOnce(Command) -> Com
     Program { child, lines }
 }
 
-/// Gives the programs the default for `SIGINT`, which a shell ignores for its jobs in the background:
-/// a signal that has a handler here has the default again in programs that are executed.
+/// Gives the programs the default for `SIGINT`, which a shell ignores for its jobs in the
+/// background: a signal that has a handler here has the default again in programs that are
+/// executed.
 fn let_programs_be_interrupted() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

@@ -77,8 +77,8 @@ fn functions_that_need_a_loop_panic_at_the_line_of_the_caller() {
     names_this(CancelScope::with_deadline(now).run(pending::<()>()));
     names_this(race_staggered([pending::<Result<(), ()>>()], ms));
     names_this(race([] as [std::future::Ready<()>; 0]));
-    // A closed loop ends its tasks, so that the wait would end before its limit. An executor without
-    // a loop still runs its tasks.
+    // A closed loop ends its tasks, so that the wait would end before its limit. An executor
+    // without a loop still runs its tasks.
     let executor = Executor::new();
     let mut set: JoinSet<()> = [executor.spawn(pending())].into_iter().collect();
     names_this(set.wait_all().limit(ms));
