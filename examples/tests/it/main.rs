@@ -15,5 +15,7 @@ mod only_executor;
 mod only_reactor;
 mod only_sync;
 mod only_timers;
+#[cfg(unix)]
+mod processes;
 mod sort_chunks;
 mod trouble;
