@@ -392,7 +392,7 @@ fn comments_and_pages_name_components_and_not_persons() {
     assert_shrinks("words that name a person", &found, WORDS_LEFT);
 }
 
-const WORDS_LEFT: &[(&str, usize)] = &[("crates/reactor", 42), ("docs/design/reactor.md", 22)];
+const WORDS_LEFT: &[(&str, usize)] = &[];
 
 /// The widest line of a comment or of prose, in columns.
 const WIDTH: usize = 100;
@@ -410,7 +410,7 @@ fn lines_of_comments_are_at_most_100_columns_wide() {
     assert_shrinks("comment lines wider than 100 columns", &found, WIDE_COMMENTS_LEFT);
 }
 
-const WIDE_COMMENTS_LEFT: &[(&str, usize)] = &[("crates/reactor", 155)];
+const WIDE_COMMENTS_LEFT: &[(&str, usize)] = &[];
 
 /// A line of Markdown as it is read: without the targets of its links.
 fn without_targets(line: &str) -> String {
@@ -434,7 +434,7 @@ fn lines_of_prose_are_at_most_100_columns_wide() {
     assert_shrinks("lines of prose wider than 100 columns", &found, WIDE_PROSE_LEFT);
 }
 
-const WIDE_PROSE_LEFT: &[(&str, usize)] = &[("crates/reactor", 12), ("docs/design/reactor.md", 106)];
+const WIDE_PROSE_LEFT: &[(&str, usize)] = &[];
 
 #[test]
 fn no_two_public_types_share_a_name() {

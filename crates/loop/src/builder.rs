@@ -277,6 +277,7 @@ impl Builder {
             Ok(event_loop) => event_loop,
             Err(error) => panic!("{error}"),
         };
+        // Dropping the loop closes it, also if this panics.
         match event_loop.run_until_complete(future) {
             Ok(output) => output,
             Err(error) => panic!("{error}"),

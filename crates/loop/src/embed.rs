@@ -65,6 +65,7 @@ impl EventLoop {
         inner.end_host_wait();
         let until = match inner.limit() {
             Limit::Zero => return Some(Duration::ZERO),
+            // The next turn jumps to the deadline instead of waiting for it.
             Limit::Deadline(_) if inner.clock.as_virtual().is_some() => return Some(Duration::ZERO),
             Limit::Deadline(deadline) => Some(deadline),
             Limit::After(_) | Limit::None => None,
@@ -74,6 +75,7 @@ impl EventLoop {
         if !inner.executor.begin_guest_wait() {
             return Some(Duration::ZERO);
         }
+        // Without a deadline, any timer ends the wait early.
         inner.status.begin_host_wait(until.unwrap_or(u64::MAX));
         until.map(|deadline| inner.until(deadline))
     }

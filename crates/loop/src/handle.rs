@@ -119,6 +119,7 @@ impl LoopHandle {
     /// ```
     #[track_caller]
     pub fn call_at(&self, when: Instant, call: impl FnOnce() + 'static) -> TimerHandle {
+        // Before the callback is stored: on a closed loop it is dropped by the panic.
         expect_open(self.before_timer(when));
         TimerHandle::new(&self.inner, when, CallHandle::new(call))
     }

@@ -45,6 +45,7 @@ impl Lanes {
     ///
     /// Does not wait for lookups, which may hang.
     pub(crate) fn close(&self, limit: Duration) -> ClosedLane {
+        // Lookups first: some may end while the jobs are waited for.
         let mut report = self.lookups.close();
         let mut jobs = self.jobs.close_within(limit);
         report.running.append(&mut jobs.running);

@@ -30,11 +30,13 @@ impl Inner {
             let recounts_rarely = stats.has_reported_dead_end.get() && !self.error_on_deadlock;
             let delay = if recounts_rarely { self.deadlock_delay.max(RECOUNT_AFTER) } else { self.deadlock_delay };
             self.wait(Limit::of(Some(delay)));
+            // An event has arrived, the wait failed, or a blocking job has ended: no dead end now.
             if self.has_something_to_run() || stats.wait_has_failed.get() || !self.may_be_dead_end() {
                 return;
             }
             stats.had_other_threads.set(false);
         }
+        // Counted again: a thread that ended during the wait can wake no task any more.
         let ends = stats.has_root.get() && (self.error_on_deadlock || is_alone());
         stats.is_at_dead_end.set(ends);
         if !stats.has_reported_dead_end.replace(true) {
@@ -50,6 +52,7 @@ impl Inner {
     /// Whether this process has no other thread that could wake a task. The watchdog and the idle
     /// threads of the lanes cannot.
     fn is_alone(&self) -> bool {
+        // 1 is this thread.
         let own = 1 + self.lanes.threads() + usize::from(self.watchdog.borrow().is_some());
         threads_of_process().is_some_and(|threads| threads <= own)
     }

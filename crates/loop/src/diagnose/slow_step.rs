@@ -14,6 +14,7 @@ impl Inner {
     #[inline]
     pub(crate) fn after_step(&self) -> bool {
         self.stats.steps.set(self.stats.steps.get() + 1);
+        // One reading ends this step and begins the next, so steps leave no gaps.
         let now = self.clock.coarse();
         let took = now.saturating_sub(self.stats.step_began_at.replace(now));
         if took != 0 {
@@ -39,6 +40,7 @@ impl Inner {
     }
 
     fn report_slow_step(&self, took: u64) {
+        // A hook of the turn may run outside of a step.
         let origin = Origin::running().unwrap_or(Origin::new(Kind::Loop));
         let ran = self
             .clock

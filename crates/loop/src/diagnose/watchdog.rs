@@ -121,6 +121,7 @@ impl Watchdog {
 
     /// Publishes a step, or none. Returns what was published before.
     fn set_step(&self, step: Option<Step>) -> Option<Step> {
+        // An exclusive section may block for as long as it likes.
         let step = step.filter(|_| !self.is_exclusive.get());
         let mut shared = self.shared()?;
         shared.number += u64::from(step.is_some());
@@ -133,6 +134,8 @@ impl Watchdog {
     }
 
     pub(crate) fn end_step(&self) {
+        // The outer step gets a new number, so its time counts from here. It may be reported later,
+        // but never for the time of an inner step.
         let outer = self.outer.borrow_mut().pop().flatten();
         self.set_step(outer);
     }
@@ -151,6 +154,7 @@ impl Watchdog {
             }
         }
         let step = self.shared().and_then(|mut shared| shared.step.take());
+        // Restored by a guard, also while unwinding.
         let _restore = Restore(self, step);
         f()
     }
@@ -172,6 +176,7 @@ fn watch(shared: &Mutex<Shared>, parker: &Parker, mut options: WatchdogOptions, 
     let (mut last, mut reported) = (0, 0);
     loop {
         parker.park_timeout(options.limit);
+        // Held for a few instructions: the loop takes this lock at each step.
         let shared = lock(shared);
         if shared.is_over {
             return;
@@ -179,6 +184,7 @@ fn watch(shared: &Mutex<Shared>, parker: &Parker, mut options: WatchdogOptions, 
         let (number, step) = (shared.number, shared.step);
         drop(shared);
         if let Some(step) = step.filter(|_| number == last && number != reported) {
+            // Once per step, however long it takes.
             reported = number;
             let (task, place, limit) = (step.task_id(), step.place(), options.limit);
             let stuck = Stuck { task, place, thread: thread.clone(), limit };

@@ -90,10 +90,13 @@ impl Timepiece {
     #[inline]
     pub(crate) fn coarse(&self) -> u64 {
         match self {
+            // A read of the vDSO page, without a system call and without reading the hardware
+            // clock.
             #[cfg(target_os = "linux")]
             Timepiece::Monotonic { .. } => nanos(rustix::time::ClockId::MonotonicCoarse),
             #[cfg(not(target_os = "linux"))]
             Timepiece::Monotonic { .. } => self.now(),
+            // A chosen clock has one resolution only.
             Timepiece::Chosen(_) => self.now(),
         }
     }
@@ -126,6 +129,7 @@ impl Origin {
 
     #[inline]
     fn elapsed(&self) -> u64 {
+        // Saturating: a buggy hypervisor may let the clock go back.
         nanos(rustix::time::ClockId::Monotonic).saturating_sub(self.0)
     }
 }
@@ -228,6 +232,7 @@ impl Clock for VirtualClock {
     }
 
     fn jump(&self, to: Duration) {
+        // `max`: a hook or a waker may have advanced the clock past the deadline meanwhile.
         self.nanos.set(self.nanos.get().max(saturating_nanos(to)));
     }
 }

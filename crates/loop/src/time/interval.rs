@@ -166,6 +166,7 @@ impl Interval {
         match std::pin::Pin::new(&mut self.sleep).poll(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(()) => {
+                // Reset here, not at the next poll: a dropped wait then loses no tick.
                 let tick = self.sleep.deadline();
                 self.sleep.reset(self.after(tick, self.sleep.now()));
                 Poll::Ready(tick)
@@ -197,6 +198,7 @@ impl Interval {
             MissedTick::Delay if now - tick <= LATE => tick + self.period,
             MissedTick::Delay => now + self.period,
             MissedTick::Skip => {
+                // The next multiple of the period after `now`, counted from `tick`.
                 let into_period = (now - tick).as_nanos() as u64 % saturating_nanos(self.period);
                 now + (self.period - Duration::from_nanos(into_period))
             }

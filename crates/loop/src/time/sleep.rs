@@ -70,6 +70,7 @@ impl Instant {
 #[track_caller]
 pub fn sleep(duration: Duration) -> Sleep {
     let handle = LoopHandle::current();
+    // Zero needs no timer: in asyncio, too, `sleep(0)` is a bare yield.
     let state = if duration.is_zero() { State::Yield } else { State::New };
     Sleep { deadline: handle.now() + duration, handle, state }
 }
@@ -214,6 +215,7 @@ impl Future for Sleep {
         match this.state {
             State::Yield => {
                 this.state = State::Done;
+                // Queued behind everything that is ready now.
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }

@@ -55,6 +55,7 @@ impl Timers {
     #[inline]
     pub(crate) fn cancel(&mut self, key: TimerKey) -> Option<Due> {
         match self.wheel.cancel(key)? {
+            // A key owns nothing, so there is nothing to drop.
             Entry::Task(_) => None,
             other => Some(self.take(other)),
         }
@@ -83,6 +84,7 @@ impl Timers {
 
     /// Replaces a timer's action. Returns the old one, or `due` as an error if the timer is gone.
     pub(crate) fn replace(&mut self, key: TimerKey, due: Due) -> Result<Due, Due> {
+        // Checked first, so that a stale key leaves nothing in the slab.
         if self.wheel.deadline(key).is_none() {
             return Err(due);
         }

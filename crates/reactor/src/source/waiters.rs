@@ -339,7 +339,8 @@ impl Ready<'_> {
         old.into_iter().for_each(drop_contained);
         state.arm(inner)?;
         // The foreign code above may have received the event before this future was among the
-        // waiters. Check again, or the wake is lost. If it closed the reactor, that woke this future.
+        // waiters. Check again, or the wake is lost. If it closed the reactor, that woke this
+        // future.
         if state.is_known_ready(self.direction) { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 

@@ -127,7 +127,11 @@ fn a_fifos_writer_waits_for_room_and_gets_an_error_without_a_reader() {
     let reactor = reactor();
     let fifo = Fifo::new("writer");
     let refused = fifo.open(OpenOptions::new().write(true)).unwrap_err();
-    assert_eq!(refused.raw_os_error(), Some(rustix::io::Errno::NXIO.raw_os_error()), "nobody reads");
+    assert_eq!(
+        refused.raw_os_error(),
+        Some(rustix::io::Errno::NXIO.raw_os_error()),
+        "a writer without a reader is refused"
+    );
     let mut reader = fifo.open(OpenOptions::new().read(true)).unwrap();
     let writer = reactor.register(fifo.open(OpenOptions::new().write(true)).unwrap()).unwrap();
     let count = WakeCount::default();

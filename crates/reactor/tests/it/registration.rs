@@ -104,8 +104,8 @@ fn a_pending_connection_wakes_when_it_is_made_or_refused() {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
     let reactor = reactor();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    for (address, error) in [(listener.local_addr().unwrap(), None), (nobody, Some(io::ErrorKind::ConnectionRefused))] {
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for (address, error) in [(listener.local_addr().unwrap(), None), (unused, Some(io::ErrorKind::ConnectionRefused))] {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).unwrap();
         assert_eq!(connect(&socket, &address), Err(rustix::io::Errno::INPROGRESS));
