@@ -1,9 +1,8 @@
-//! `Local`: a value of any type that may be sent and shared, because only its own thread reaches
-//! it.
+//! `Local`: a value of any type that may be sent and shared, because only its own thread uses it.
 //!
-//! The value lies in an allocation of its own. A drop on another thread leaks that allocation as a
-//! whole, so a pinned value never loses its memory without its destructor: the drop guarantee of
-//! `Pin` holds.
+//! The value is in its own allocation. A drop on another thread leaks that whole allocation, so a
+//! pinned value never loses its memory before its destructor has run: the drop guarantee of `Pin`
+//! holds.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -16,15 +15,15 @@ use crate::bound::Bound;
 
 const TAKEN: &str = "only `try_into_inner` takes the value, and it consumes this";
 
-/// How many values were leaked, in all threads.
+/// The number of values that were leaked, by all threads.
 static LEAKED: AtomicUsize = AtomicUsize::new(0);
 
 /// A value that stays on the thread that made it, inside of types that want `Send` or `Sync`.
 ///
-/// Many libraries ask for `Send` although one thread runs everything: a handler of a web framework,
-/// a type-erased future, a value in a shared map. `Local<T>` is `Send` and `Sync` whatever `T` is.
-/// In exchange, each access compares the thread, which costs a few instructions; and the value is
-/// boxed.
+/// Many libraries require `Send` although one thread runs everything: for a handler of a web
+/// framework, a type-erased future, a value in a shared map. `Local<T>` is `Send` and `Sync` for any
+/// `T`. In exchange, each access compares the thread, which costs a few instructions, and the value
+/// is boxed.
 ///
 /// It derefs to the value, and is a future, a stream, a reader or a writer if the value is one. The
 /// features `futures`, `tokio-io` and `hyper` of this crate add the traits of those crates.
@@ -35,8 +34,8 @@ static LEAKED: AtomicUsize = AtomicUsize::new(0);
 ///
 /// # If dropped
 /// On its own thread, the value is dropped. On another thread it is leaked and
-/// [counted](Local::leaked): the value's destructor must not run there, and a panic in a drop
-/// aborts the process where another panic unwinds already.
+/// [counted](Local::leaked): the destructor of the value must not run there, and a panic instead
+/// would abort the process if another panic is already unwinding.
 ///
 /// ```
 /// use std::rc::Rc;
@@ -52,13 +51,13 @@ static LEAKED: AtomicUsize = AtomicUsize::new(0);
 /// assert_eq!(***local, 42);
 /// ```
 ///
-/// A foreign thread cannot reach the value:
+/// Another thread cannot use the value:
 ///
 /// ```
 /// let local = picot_executor::Local::new(std::rc::Rc::new(42));
-/// let is_found = || local.try_get().is_some();
-/// let found = std::thread::scope(|scope| scope.spawn(is_found).join().unwrap());
-/// assert!(!found);
+/// std::thread::scope(|scope| {
+///     scope.spawn(|| assert!(local.try_get().is_none()));
+/// });
 /// ```
 ///
 /// Pinning is structural: it is `Unpin` only if the value is.
@@ -68,7 +67,7 @@ static LEAKED: AtomicUsize = AtomicUsize::new(0);
 /// unpin(picot_executor::Local::new(std::marker::PhantomPinned));
 /// ```
 pub struct Local<T> {
-    /// Taken by `try_into_inner` and by a drop on another thread only.
+    /// Only `try_into_inner` and a drop on another thread take it.
     value: Option<Bound<Box<T>>>,
     /// A `Box` may be moved though its value may not. This passes on what the value says.
     _pinned: PhantomData<T>,

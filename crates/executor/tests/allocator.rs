@@ -1,6 +1,6 @@
-//! A global allocator that calls back: at large allocations and releases it wakes tasks, as one
-//! that feeds a profiler or a memory limit may. The executor is in the middle of something then,
-//! such as growing its queue.
+//! A global allocator that calls back: at large allocations and releases it wakes tasks, as an
+//! allocator for a profiler or a memory limit may. The executor is then in the middle of an
+//! operation, such as growing its queue.
 
 #![cfg(not(loom))]
 

@@ -309,6 +309,7 @@ impl CancelScope {
         let Some(number) = number.filter(|_| self.inner.phase.get() != Phase::Ended) else { return false };
         let scopes = self.subtree();
         let has_it = |scope: &CancelScope| scope.inner.token.number() == Some(number);
+        // Code has seen the request and may already act on it, so it stays.
         if scopes.iter().any(|scope| has_it(scope) && scope.inner.token.is_delivered()) {
             return false;
         }
@@ -350,8 +351,10 @@ impl CancelScope {
             Phase::Running if self.is_own() => return Err(RescheduleError::Cancelled),
             Phase::Running => {}
         }
+        // The runner sets its timer anew when it is polled.
         self.inner.deadline.set(deadline.into());
         self.wake_runner();
+        // Inner runs left their end to this deadline, and now it is another one.
         if self.inner.is_waited_out.take() {
             wake_again(&self.subtree());
         }
@@ -459,6 +462,7 @@ impl CancelScope {
 
     /// Notes a request and wakes the run. The first request stays.
     fn request(&self, request: CancelRequest) {
+        // The first request stays: its reason is the cause.
         if self.is_own() {
             return;
         }
@@ -484,6 +488,8 @@ impl CancelScope {
     /// Returns this scope and the inner ones, outer before inner. A loop, as recursion could
     /// overflow the stack.
     fn subtree(&self) -> Vec<CancelScope> {
+        // A list and not recursion: the depth must not cost stack. Collected first, as the callers
+        // run user code, which may add and remove scopes.
         let mut scopes = vec![self.clone()];
         let mut next = 0;
         while let Some(scope) = scopes.get(next) {
@@ -554,6 +560,7 @@ impl CancelScope {
             (Some((known, _)), Some(outer)) => Rc::ptr_eq(&known.inner, &outer.inner),
             _ => false,
         };
+        // Almost always: only the first poll, and a run that was moved into another scope, link.
         if is_known {
             return;
         }
@@ -562,6 +569,7 @@ impl CancelScope {
             let mut children = outer.inner.children.borrow_mut();
             let number = children.last.next();
             children.scopes.insert(number, Rc::downgrade(&self.inner));
+            // No borrow may be live: `spread` wakes waits, which may run user code.
             drop(children);
             let request = outer.request_info();
             self.inner.parent.replace(Some((outer, number)));
@@ -586,6 +594,7 @@ impl CancelScope {
     fn end(&self) {
         self.inner.phase.set(Phase::Ended);
         self.unlink();
+        // Clones of the scope may outlive the run. They must not keep the task that ran it.
         drop(self.inner.runner.take());
     }
 
@@ -612,6 +621,7 @@ fn refresh(scopes: &[CancelScope]) {
 fn wake_again(scopes: &[CancelScope]) {
     for scope in scopes.iter().filter(|scope| scope.inner.owes_poll.take()) {
         for outer in scope.chain().skip(1) {
+            // The scopes further out have the mark already, so that the walk stays linear.
             if outer.inner.has_woken_inside.replace(true) {
                 break;
             }
@@ -659,6 +669,8 @@ pin_project! {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
             if this.scope.inner.phase.get() == Phase::Running {
+                // A deadline that has passed counts even if the run was dropped before it saw that,
+                // for example by an outer scope with the same deadline.
                 let is_expired = *this.is_started && this.scope.is_due(this.scope.deadline());
                 this.scope.inner.is_expired.set(this.scope.is_expired() || is_expired);
                 this.scope.end();
@@ -672,11 +684,13 @@ impl<F: Future> Future for Run<F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.as_mut().project();
+        // An overdue run gets its last poll also without a budget.
         if !*this.is_overdue {
             ready!(this.gate.poll(cx));
         }
         let scope = this.scope.clone();
         scope.link();
+        // Out of the cell while the waker is cloned, which may run user code.
         let known = scope.inner.runner.take().filter(|known| known.will_wake(cx.waker()));
         scope.inner.runner.set(Some(known.unwrap_or_else(|| cx.waker().clone())));
         // Work that was never polled has nothing to clean up and gets no grace. The end of a grace
@@ -709,6 +723,7 @@ impl<F: Future> Run<F> {
     fn poll_inside(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         let future = this.future.as_pin_mut().expect("present: a run is not polled after its end");
+        // Restored also if the poll panics.
         let _outer = Outer::enter(this.scope);
         future.poll(cx)
     }
@@ -722,6 +737,7 @@ impl<F: Future> Run<F> {
         loop {
             let this = self.as_mut().project();
             let inner = &this.scope.inner;
+            // The grace begins when the run sees the request, not when it was made.
             if let (true, None, Some(grace)) = (this.scope.is_own(), inner.grace_until.get(), inner.grace) {
                 inner.grace_until.set(Some(this.scope.now() + grace));
             }
@@ -799,6 +815,7 @@ impl Outer {
 
 impl Drop for Outer {
     fn drop(&mut self) {
+        // The scope may be the last clone, so it is dropped after the borrow of the thread-local.
         let inner = CURRENT.try_with(|current| current.replace(self.0.take()));
         drop(inner);
     }

@@ -77,6 +77,7 @@ impl Record {
 
     /// Requests that the child is dropped at its next step. The first reason stays.
     pub(crate) fn cancel(&self, reason: CancelReason) {
+        // The first reason stays.
         self.cancelled.borrow_mut().get_or_insert(reason);
         // The wake may run user code, so the cell is not borrowed meanwhile.
         let waker = self.waker.borrow().clone();
@@ -108,6 +109,8 @@ impl Record {
         let _frame = picot_context::enter(step, details);
         handle.tell_hooks(|hooks| hooks.before_step(step));
         let result = f();
+        // The child has set a name or a local in this step: its record keeps them for the next
+        // step.
         if picot_context::has_made() {
             let old = self.details.replace(picot_context::take_made());
             drop(old);
@@ -133,6 +136,8 @@ impl<T> ChildState<T> {
     }
 
     fn settle(&self, outcome: Result<T, JoinError>) {
+        // There is an old outcome if the future returned a value and then panicked in its drop. The
+        // value's own drop is user code.
         let old = self.outcome.replace(Some(outcome));
         contain::discard(contained::origin, old);
     }
@@ -142,12 +147,14 @@ impl<T> Drop for ChildState<T> {
     fn drop(&mut self) {
         let origin = || Origin::task(self.record.info());
         match self.outcome.take() {
+            // The joiner that was to take this panic was dropped before it did.
             Some(Err(error)) if self.owes_report.get() => {
                 if let Ok(payload) = error.into_panic() {
                     report(Report::panic(origin(), Payload::new(payload)));
                 }
             }
             Some(Ok(value)) => {
+                // An error that nothing took would be lost.
                 if is_err(&value) && !self.ignores_errors.get() {
                     report(unclaimed::<T>(self.record.info()));
                 }
@@ -226,6 +233,8 @@ impl<F: Future<Output = Result<T, E>>, T, E> ErasedChild<E> for ChildBody<F, T> 
                 Ok(Poll::Ready(Err(error))) => Ended::Failed(error),
                 Err(payload) => Ended::Panicked(payload),
             };
+            // The future goes in the same step, before its end is announced: its destructors belong
+            // to the child. A panic in them replaces a value, but not an earlier panic or error.
             let ended = match (catch(|| this.future.set(None)), ended) {
                 (Err(payload), Ended::Returned) => Ended::Panicked(payload),
                 (Err(second), ended) => {
@@ -278,6 +287,7 @@ impl Record {
     pub(crate) fn end(&self) {
         // Set before the wake: the joiner may poll the handle inside of it.
         self.is_ended.set(true);
+        // The waker holds the list of the scope.
         self.waker.replace(None);
         if let Some(joiner) = self.joiner.take() {
             wake(joiner);
@@ -319,7 +329,7 @@ impl Record {
 ///     .await;
 /// });
 /// ```
-#[must_use = "a child runs on when its handle is dropped; write `let _ =` or `drop(…)` where that is meant"]
+#[must_use = "a child continues when its handle is dropped; write `let _ =` or `drop(…)` if you intend that"]
 pub struct Child<T> {
     state: Rc<ChildState<T>>,
 }
@@ -420,6 +430,7 @@ impl<T> Child<T> {
 
     /// Cancels the child because the wait for it was dropped, unless it is shielded.
     pub(crate) fn stop_waiting(&self) {
+        // A shielded child continues without a wait.
         if !self.state.record.is_shielded {
             self.cancel("the wait for it was dropped");
         }
@@ -429,6 +440,7 @@ impl<T> Child<T> {
         ready!(budget::poll_left(cx));
         let record = &self.state.record;
         if !record.is_ended.get() {
+            // A child that waits for itself would wait forever.
             if picot_context::running().and_then(|step| step.task_id()) == Some(record.id) {
                 budget::spend();
                 return Poll::Ready(Err(JoinError::itself(record.info())));
@@ -444,6 +456,7 @@ impl<T> Child<T> {
             }
         }
         budget::spend();
+        // From here on the panic is the caller's.
         self.state.owes_report.set(false);
         Poll::Ready(self.state.outcome.take().expect("the outcome of this child was taken already"))
     }
@@ -452,6 +465,8 @@ impl<T> Child<T> {
 impl<T> Drop for Child<T> {
     /// Drops the waker of a watch by `(&mut child)`: nothing waits by this handle any more.
     fn drop(&mut self) {
+        // Nothing can join any more. The waker is dropped outside of the cell, as its drop is user
+        // code.
         let joiner = self.state.record.joiner.take();
         drop(joiner);
     }

@@ -157,6 +157,8 @@ impl<F: Future> AsCompleted<F> {
 
     fn poll_completed(&mut self, cx: &mut Context<'_>) -> Poll<Option<(usize, F::Output)>> {
         ready!(self.gate.poll(cx));
+        // All members start before the first output is returned, so that they run concurrently even
+        // if the first ones are ready at once. With many members this takes several steps.
         if self.unpolled > 0 {
             for _ in 0..self.members.begin(cx.waker()) {
                 let Some(ended) = self.poll_one() else { break };
@@ -214,6 +216,7 @@ impl<F: Future> AsCompleted<F> {
 
 impl<F: Future> Drop for AsCompleted<F> {
     fn drop(&mut self) {
+        // Outputs are user values: a panic in a drop is reported, and the others are dropped too.
         contain::discard_each(contained::origin, self.ended.drain(..));
     }
 }
@@ -227,6 +230,7 @@ struct Next<'a, F: Future> {
 
 impl<F: Future> Drop for Next<'_, F> {
     fn drop(&mut self) {
+        // The set outlives the wait. It must not keep the waker, and so the task, that waited.
         if self.is_pending {
             self.completed.members.forget_parent();
         }

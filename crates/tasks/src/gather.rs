@@ -142,6 +142,7 @@ impl<F: Future, T> All<F, T> {
             others.push(block);
             count += held;
         }
+        // For one block it is cheaper to poll all members than to make a waker for each.
         let woken = (count > BLOCK).then(|| {
             let mut woken = MemberSet::new();
             (0..count).for_each(|n| _ = woken.insert(n));
@@ -151,6 +152,7 @@ impl<F: Future, T> All<F, T> {
     }
 
     fn poll<E>(&mut self, cx: &mut Context<'_>, judge: impl Fn(F::Output) -> Result<T, E>) -> Poll<Result<Vec<T>, E>> {
+        // Taken out, so that `self` can be borrowed for the poll of a member.
         let polled = match self.woken.take() {
             None => self.poll_first(cx, &judge),
             Some(mut woken) => {
@@ -213,6 +215,7 @@ impl<F: Future, T> All<F, T> {
 
 impl<F, T> Drop for All<F, T> {
     fn drop(&mut self) {
+        // Only after an error or an early drop are there values left.
         contain::discard_each(contained::origin, self.values.drain(..));
     }
 }
@@ -237,8 +240,10 @@ fn poll_member<F: Future, T, E>(
     cx: &mut Context<'_>,
     judge: impl Fn(F::Output) -> Result<T, E>,
 ) -> Result<bool, E> {
+    // A member that has ended is polled again only in the one block that polls all.
     let Some(future) = member.as_mut().as_pin_mut() else { return Ok(false) };
     let Poll::Ready(output) = future.poll(cx) else { return Ok(false) };
+    // The future goes before its output counts, as in a task. A panic in its drop is reported.
     contained::clear(member);
     *value = Some(judge(output)?);
     Ok(true)
@@ -268,6 +273,7 @@ pin_project! {
 
     impl<F> PinnedDrop for Block<F> {
         fn drop(this: Pin<&mut Self>) {
+            // One by one: a panic in a drop is reported, and the others are dropped too.
             if std::mem::needs_drop::<F>() {
                 this.members().into_iter().for_each(contained::clear);
             }

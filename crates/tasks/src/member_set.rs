@@ -58,9 +58,12 @@ impl<T> MemberSet<T> {
 
     fn insert_at(&mut self, is_ready: bool, value: impl FnOnce(&Waker) -> T) -> Key {
         let vacant = self.members.vacant_entry();
+        // Zero marks an empty slot of the list. After 2^32 inserts a stale waker could name another
+        // member; then that member gets one poll too many, which is harmless.
         self.last_generation = self.last_generation.checked_add(1).unwrap_or(1);
         let index = u32::try_from(vacant.key()).expect("fits: there are fewer than 2^32 members");
         let key = Key { index, generation: self.last_generation };
+        // The slot is added before `value` runs, which may wake the member.
         let waker = self.ready.add(key, is_ready);
         vacant.insert(Member { inside: Some((value(&waker), waker)), generation: key.generation });
         key
@@ -140,6 +143,7 @@ impl<T> MemberSet<T> {
     /// Removes all members, in no particular order. The caller drops them, with no borrow alive.
     pub(crate) fn drain(&mut self) -> Vec<T> {
         let members = std::mem::take(&mut self.members);
+        // The slots first: a destructor of one member may wake another, which is gone from the set.
         for (index, member) in &members {
             self.ready.remove(Key { index: index as u32, generation: member.generation });
         }

@@ -171,6 +171,7 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         ready!(this.gate.poll(cx));
+        // The first poll. Later ones keep an attempt, an error, or the end.
         if this.running.is_empty() && this.errors.is_empty() && !this.is_over {
             this.start_next();
         }
@@ -178,17 +179,20 @@ where
             // Running attempts before the pause: a result that is ready starts no further attempt.
             match this.running.poll_first(cx) {
                 Poll::Ready(Some((number, Ok(value)))) => {
+                    // The losers go before the value is returned.
                     this.running.clear();
                     this.pause = None;
                     return Poll::Ready(Ok((number, value)));
                 }
                 Poll::Ready(Some((number, Err(error)))) => {
+                    // A failure ends the pause: the next attempt need not wait for it.
                     this.errors.push((number, error));
                     this.start_next();
                     continue;
                 }
                 Poll::Ready(None) if this.is_over => {
                     budget::spend();
+                    // Sorted by attempt: they came in the order of the ends.
                     this.errors.sort_by_key(|(number, _)| *number);
                     return Poll::Ready(Err(this.errors.drain(..).map(|(_, error)| error).collect()));
                 }

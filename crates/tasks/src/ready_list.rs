@@ -57,6 +57,7 @@ impl LocalQueue {
     fn push(&mut self, key: Key) {
         visit();
         let (generation, is_queued) = &mut self.slots[key.index as usize];
+        // Otherwise the member has ended, or is already in the queue.
         if *generation == key.generation && !std::mem::replace(is_queued, true) {
             self.ready.push_back(key);
         }
@@ -65,12 +66,14 @@ impl LocalQueue {
 
 impl LocalHalf {
     fn wake_parent(&self) {
+        // One wake is enough until the next `begin`.
         if self.is_woken.replace(true) {
             return;
         }
         // Taken out of the cell during the wake, which may run user code and poll the list.
         if let Some(parent) = self.parent.take() {
             parent.wake_by_ref();
+            // A poll inside the wake may have set another parent, which is newer.
             let newer = self.parent.take();
             self.parent.set(newer.or(Some(parent)));
         }
@@ -123,6 +126,7 @@ impl Shared {
         if remote.sent.len() <= index {
             remote.sent.resize(index + 1, 0);
         }
+        // Sent since the last exchange: its parent was already woken for it.
         if std::mem::replace(&mut remote.sent[index], key.generation) == key.generation {
             return;
         }
@@ -169,8 +173,10 @@ pub(crate) struct ReadyList {
 
 impl ReadyList {
     pub(crate) fn new() -> ReadyList {
+        // `thread::current` clones an `Arc`, so its id is kept for the wakers.
         let owner = THREAD.get().unwrap_or_else(|| thread::current().id());
         THREAD.set(Some(owner));
+        // Slots of the slab are reused. The number tells a waker whether its list is still there.
         let number = LAST_NUMBER.get() + 1;
         LAST_NUMBER.set(number);
         let list = Rc::new(LocalHalf {
@@ -217,9 +223,13 @@ impl ReadyList {
         let (new, old) = if is_known { (known, None) } else { (Some(parent.clone()), known) };
         self.list.parent.set(new);
         self.list.is_woken.set(false);
+        // The lock is only needed for a new parent, which remote wakes must use, and for keys that
+        // remote wakes have sent. Acquire pairs with the Release store in `wake_remote`. A mark
+        // that is set later is not lost: its wake uses the parent that is already there.
         if !is_known || self.shared.has_remote.load(Ordering::Acquire) {
             self.exchange(parent.clone());
         }
+        // A waker's drop is user code: only now, when the list is consistent.
         drop(old);
         self.len()
     }
@@ -228,6 +238,7 @@ impl ReadyList {
     pub(crate) fn forget_parent(&self) {
         let here = self.list.parent.take();
         let elsewhere = self.shared.lock().parent.take();
+        // The lock is released: a waker's drop is user code.
         drop((here, elsewhere));
     }
 
@@ -239,6 +250,7 @@ impl ReadyList {
         let ready = std::mem::take(&mut remote.ready);
         remote.sent.clear();
         let old = remote.parent.replace(parent);
+        // In this order: the waker's drop may run user code, which must not find the lock held.
         drop(remote);
         drop(old);
         let mut queue = self.list.queue.borrow_mut();

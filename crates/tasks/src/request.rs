@@ -163,6 +163,7 @@ impl CancelToken {
     /// assert!(!scope.withdraw());
     /// ```
     pub fn request(&self) -> Option<CancelRequest> {
+        // From now on the request cannot be withdrawn, as the caller may act on it.
         let request = self.state.request.borrow().clone();
         self.state.is_delivered.set(self.state.is_delivered.get() || request.is_some());
         request
@@ -277,9 +278,11 @@ impl Future for TokenCancelled {
             return Poll::Ready(request);
         }
         let mut waiting = self.state.waiting.borrow_mut();
+        // A wait keeps its place in the order of the wakes.
         let key = self.key.unwrap_or_else(|| waiting.last.next());
         let old = waiting.wakers.insert(key, waker);
         drop(waiting);
+        // Set before the drop of the old waker, which may drop or poll other waits.
         self.key = Some(key);
         drop(old);
         Poll::Pending
@@ -288,6 +291,7 @@ impl Future for TokenCancelled {
 
 impl Drop for TokenCancelled {
     fn drop(&mut self) {
+        // Dropped after the borrow has ended: a waker's drop is user code.
         let waker = self.key.and_then(|key| self.state.waiting.borrow_mut().wakers.remove(&key));
         drop(waker);
     }

@@ -352,6 +352,7 @@ impl<'env, E: 'env> Scope<'env, E> {
             return false;
         }
         if self.inner.phase.get() != Phase::Ending {
+            // Set before the sweep: its wakes may run user code that calls `cancel` again.
             self.inner.phase.set(Phase::Ending);
             self.inner.token.set(CancelRequest::new(reason.into(), Location::caller()));
             self.inner.sweep();
@@ -541,11 +542,13 @@ impl<'env, E> Inner<'env, E> {
     where
         E: 'env,
     {
+        // A handle of the scope may outlive it: nothing would poll the child.
         if self.phase.get() == Phase::Ended {
             return Err(ScopeEnded);
         }
         let record = Record::new(self.handle.allocate_id(), place, picot_context::inherited(name), is_shielded);
         let state = Rc::new(ChildState::new(record));
+        // A hook is user code; the members are not borrowed yet.
         self.handle.tell_hooks(|hooks| hooks.spawned(&state.record.info()));
         let job = Box::pin(ChildBody::new(future, state.clone()));
         self.members.borrow_mut().insert_with(|waker| {
@@ -558,10 +561,12 @@ impl<'env, E> Inner<'env, E> {
     }
 
     pub(crate) fn len(&self) -> usize {
+        // The body is a member too, until it is over.
         self.members.borrow().len() - usize::from(!self.is_body_over.get())
     }
 
     pub(crate) fn children(&self) -> Vec<TaskInfo> {
+        // The child whose code calls this is out of the set.
         let mut children: Vec<_> = self.running.borrow().iter().map(Identity::info).collect();
         let members = self.members.borrow();
         children.extend(members.values().filter_map(|member| match member {
@@ -587,6 +592,7 @@ impl<'env, E> Inner<'env, E> {
             };
             members.wakers().filter(|(member, _)| is_swept(member)).map(|(_, waker)| waker.clone()).collect()
         };
+        // Wakers are user code: they run after the borrow of the members has ended.
         wakers.into_iter().for_each(wake);
     }
 
@@ -596,6 +602,8 @@ impl<'env, E> Inner<'env, E> {
 
     fn fail(&self, failure: Failure<E>) {
         self.failures.borrow_mut().push(failure);
+        // Only the first failure sets the request. `end_failing` cancels the children, after this
+        // step has polled those that were ready.
         if self.phase.get() == Phase::Open {
             self.phase.set(Phase::Failing);
             let reason = CancelReason::from("its scope has failed");
@@ -613,6 +621,8 @@ impl<'env, E> Inner<'env, E> {
 
     /// Returns whether a child must be dropped rather than polled.
     fn must_end(&self, record: &Record) -> bool {
+        // In a scope that fails, a child that has not started never starts; the others get the
+        // cancel at the end of the step.
         let is_over = self.is_ending() || (self.phase.get() == Phase::Failing && !record.is_started.get());
         record.is_cancelled() || (is_over && !record.is_shielded)
     }
@@ -634,6 +644,7 @@ impl<'env, E> Inner<'env, E> {
         };
         match ended {
             Poll::Ready(ended) => {
+                // Removed before `end_child` wakes the joiner, which may count the children.
                 self.members.borrow_mut().remove(out.key);
                 let Member::Child(job) = out.value else { unreachable!("the body is no child") };
                 self.end_child(job, ended);
@@ -669,6 +680,7 @@ impl<'env, E> Inner<'env, E> {
                 if !self.is_supervised && self.phase.get() != Phase::Ended {
                     self.fail(Failure::Panic(info(&job), payload));
                 } else if job.record().has_joiner() {
+                    // The joiner takes the panic. If it is dropped before that, the state reports.
                     job.owe_report();
                 } else {
                     report(Report::panic(Origin::task(info(&job)), payload));
@@ -684,6 +696,7 @@ impl<'env, E> Inner<'env, E> {
 
     /// Drops all children, the youngest first, because the scope itself is dropped.
     fn drop_children(&self) {
+        // First, so that a destructor below cannot spawn into this scope.
         self.phase.set(Phase::Ended);
         self.is_body_over.set(true);
         let members = self.members.borrow_mut().drain();
@@ -707,6 +720,7 @@ impl<'env, E> Inner<'env, E> {
                 Failure::Panic(task, payload) => report(Report::panic(Origin::task(task), payload)),
                 Failure::Child(task, error) => {
                     contain::discard(contained::origin, error);
+                    // Not the error's own text: `E` need not be `Display` or `Debug`.
                     report(unclaimed::<E>(task));
                 }
                 failure => contain::discard(contained::origin, failure),
@@ -740,6 +754,9 @@ pin_project! {
             if this.inner.phase.get() == Phase::Ended {
                 return;
             }
+            // A body that runs to its destructors here may neither spawn nor cancel any more. It
+            // may use the children's values, so it goes before them.
+            // First: destructors of the body may call `spawn`, which must be an error from here on.
             this.inner.phase.set(Phase::Ended);
             contained::clear(this.body.as_mut());
             contain::discard(contained::origin, this.value.take());
@@ -761,11 +778,13 @@ impl<'env, T, E, Fut: Future<Output = Result<T, E>>> ScopeRun<'env, T, E, Fut> {
             let body = this.body.as_mut().as_pin_mut().expect("present: the body is a member until it is over");
             catch(|| body.poll(&mut Context::from_waker(&out.waker)))
         } else {
+            // The scope is cancelled: the body is dropped below without another poll.
             Ok(Poll::Pending)
         };
         if matches!(polled, Ok(Poll::Pending)) && !inner.is_ending() {
             return inner.members.borrow_mut().put_back(out);
         }
+        // The body is over. Also if it is pending and has cancelled its own scope in this poll.
         let dropped = catch(|| this.body.set(None));
         inner.is_body_over.set(true);
         inner.members.borrow_mut().remove(out.key);
@@ -776,6 +795,7 @@ impl<'env, T, E, Fut: Future<Output = Result<T, E>>> ScopeRun<'env, T, E, Fut> {
                 Err(payload)
             }
             (Err(payload), dropped) => {
+                // Only one panic can unwind; the second is reported.
                 if let Err(second) = dropped {
                     report(Report::panic(contained::origin(), second));
                 }
@@ -787,6 +807,7 @@ impl<'env, T, E, Fut: Future<Output = Result<T, E>>> ScopeRun<'env, T, E, Fut> {
             Ok(Poll::Ready(Ok(value))) => *this.value = Some(Ok(value)),
             Ok(Poll::Ready(Err(error))) => inner.fail(Failure::Body(error)),
             Err(payload) => {
+                // Kept until `finish`: the panic unwinds after all children have ended.
                 *this.value = Some(Err(payload));
                 inner.phase.set(Phase::Ending);
                 inner.sweep();
@@ -814,6 +835,7 @@ impl<'env, T, E, Fut: Future<Output = Result<T, E>>> ScopeRun<'env, T, E, Fut> {
         match value {
             Some(value) if failures.is_empty() => Ok(value),
             value => {
+                // The failures are the result. A panic in the drop of the body's value is reported.
                 contain::discard(contained::origin, value);
                 let request = if failures.is_empty() { this.inner.token.peek() } else { None };
                 Err(ScopeError::new(failures, request))
@@ -852,10 +874,12 @@ impl<T, E, Fut: Future<Output = Result<T, E>>> Future for ScopeRun<'_, T, E, Fut
                 Member::Child(_) => inner.run_child(out),
             };
         }
+        // After the loop: children that were ready in the same step as the failure got their poll.
         inner.end_failing();
         if inner.members.borrow().len() == 0 {
             return Poll::Ready(self.finish());
         }
+        // More than this step's polls may be ready: the list wakes this task for them.
         inner.ready.end();
         Poll::Pending
     }

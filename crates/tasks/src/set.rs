@@ -331,6 +331,7 @@ impl<T> JoinSet<T> {
     /// ```
     #[doc(alias = "detach_all")]
     pub fn detach(mut self) {
+        // A dropped handle does not end its task. The drop of the set finds no members to cancel.
         drop(self.members.drain());
     }
 
@@ -359,6 +360,8 @@ impl<T> JoinSet<T> {
     /// task is woken for later ends, and for ended tasks that the budget did not suffice for.
     fn collect_ended(&mut self, cx: &mut Context<'_>) {
         self.members.begin(cx.waker());
+        // The members that are in the set now bound the loop: a handle that wakes itself is queued
+        // again and waits for the next poll.
         // Polling the handle of an ended task spends the budget. Without a budget each of the
         // remaining handles would refuse its poll and queue itself again, which took quadratic
         // time.
@@ -377,6 +380,7 @@ impl<T> JoinSet<T> {
                 self.poll_task(taken);
             }
         }
+        // The budget ran out: the rest follows in the next step.
         if !self.unpolled.is_empty() {
             cx.waker().wake_by_ref();
         }
@@ -404,6 +408,7 @@ struct WaitGuard<'a, T> {
 
 impl<T> Drop for WaitGuard<'_, T> {
     fn drop(&mut self) {
+        // The set outlives the wait. It must not keep the waker, and so the task, that waited.
         if self.is_pending {
             self.set.members.forget_parent();
         }
@@ -448,6 +453,7 @@ impl<T> Unpin for JoinSet<T> {}
 
 impl<T> Drop for JoinSet<T> {
     fn drop(&mut self) {
+        // The cancel is only requested here; the loop drops each task in a step of its own.
         self.cancel_all("its set was dropped");
         // Outcomes are user values: a panic in one's drop is reported, and the others are dropped
         // too.
@@ -521,6 +527,7 @@ impl<'a, T> Wait<'a, T> {
 
     fn is_over(&mut self) -> bool {
         let set = &*self.guard.set;
+        // Each outcome is tested once, so that a wait for many is linear.
         let mut new = set.ended.iter().skip(std::mem::replace(&mut self.seen, set.ended.len()));
         let is_over = new.any(|(_, outcome)| (self.ends_wait)(outcome));
         is_over || set.members.len() == 0

@@ -52,7 +52,7 @@ where
 ///     assert_eq!(picot_tasks::shield(async { 1 }).await.unwrap(), 1);
 /// });
 /// ```
-#[must_use = "the work continues without this; write `let _ =` or `drop(…)` where that is meant"]
+#[must_use = "the work continues without this; write `let _ =` or `drop(…)` if you intend that"]
 pub struct Shield<T> {
     task: Task<T>,
 }

@@ -1,5 +1,5 @@
-//! Counts the entries of lists that operations visit. The tests hold each operation to a number of
-//! visits, whatever the speed of the machine.
+//! Counts the entries of lists that operations visit. The tests limit the number of visits of each
+//! operation, so that they do not depend on the speed of the machine.
 
 use std::cmp::Ordering;
 
@@ -10,8 +10,8 @@ pub(crate) fn visit() {
     tests::VISITS.set(tests::VISITS.get() + 1);
 }
 
-/// The number of an entry in a list. Each comparison of two counts as a visit, and so does each
-/// entry that a search looks at.
+/// The number of an entry in a list. Each comparison of two numbers counts as a visit, and so does
+/// each entry that a search reads.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Number(u64);
 
@@ -72,8 +72,8 @@ mod tests {
         }
     }
 
-    /// Runs `work` for two numbers of members. What is linear takes the same number of visits for
-    /// each member, and what searches a tree a few more. What is quadratic takes 16 times as many.
+    /// Runs `work` for two numbers of members. Linear work takes the same number of visits for each
+    /// member, a search of a tree a few more, and quadratic work 16 times as many.
     fn is_linear(what: &str, n: usize, work: impl Fn(usize)) {
         let [few, many] = [n / 16, n].map(|n| {
             VISITS.set(0);

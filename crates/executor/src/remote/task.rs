@@ -62,7 +62,7 @@ use crate::task::make::make_task;
 /// }
 /// assert_eq!(there.1.recv(), Ok(3));
 /// ```
-#[must_use = "a task runs on when its handle is dropped; write `let _ =` or `drop(…)` where that is meant"]
+#[must_use = "a task continues when its handle is dropped; write `let _ =` or `drop(…)` if you intend that"]
 pub struct RemoteTask<T> {
     mailbox: Arc<Mailbox<T>>,
     shared: Arc<Shared>,

@@ -60,7 +60,7 @@ use crate::task::table::Joiner;
 ///     assert_eq!(error.reason().unwrap().as_str(), "not needed any more");
 /// });
 /// ```
-#[must_use = "a task runs on when its handle is dropped; write `let _ =` or `drop(…)` where that is meant"]
+#[must_use = "a task continues when its handle is dropped; write `let _ =` or `drop(…)` if you intend that"]
 pub struct Task<T> {
     /// `None` once the outcome was taken.
     handle: Option<async_task::Task<Outcome<T>, Meta>>,

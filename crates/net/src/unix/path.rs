@@ -4,9 +4,9 @@
 //! A path outlives its process unless it is removed. As in asyncio since Python 3.13, a socket
 //! removes its path at its end, unless another socket has taken that meanwhile, and a socket that a
 //! process left behind is replaced. Before that, the kernel is asked whether a process still has
-//! it: two servers that were started by mistake would take each other's path otherwise. The
-//! question and the removal are two system calls, so a lock on the folder holds them together:
-//! otherwise a second server could remove the socket that a first one has bound in between.
+//! it: otherwise two servers that were both started by mistake would take each other's path. The
+//! question and the removal are two system calls, so a lock on the folder joins them: otherwise a
+//! second server could remove the socket that a first one has bound between them.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -22,7 +22,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-/// How many bytes an address has for a path and the zero at its end.
+/// The number of bytes that an address has for a path and the zero at its end.
 const SUN_PATH: usize = if cfg!(any(target_os = "linux", target_os = "android")) { 108 } else { 104 };
 
 /// The address of `path`. A path that begins with a zero byte is an abstract name.
@@ -73,13 +73,14 @@ pub(crate) fn bind(path: &Path, kind: Type) -> io::Result<(Socket, Option<OwnedP
     Ok((socket, OwnedPath::new(path)))
 }
 
-/// Locks the folder of `path` against other sockets of this crate that replace one there, also
-/// those of other processes, until what this returns is dropped. `None` if the folder cannot be
-/// opened for reading, or is on a file system without locks.
+/// Locks the folder of `path` until the returned file is dropped. Other sockets of this crate, also
+/// in other processes, replace no path there until then. `None` if the folder cannot be opened for
+/// reading, or is on a file system without locks.
 ///
 /// # Errors
-/// If another process holds the lock for long. It needs some microseconds, so it was stopped, or it
-/// locks the folder on purpose. Blocking would hand the loop over to it.
+/// If another process holds the lock for long. A replacement takes some microseconds, so that
+/// process was stopped, or it locks the folder on purpose. To block would give it control of the
+/// loop.
 fn lock_folder(path: &Path) -> io::Result<Option<File>> {
     const TRIES: u32 = 100;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -94,7 +95,7 @@ fn lock_folder(path: &Path) -> io::Result<Option<File>> {
     Err(io::Error::new(io::ErrorKind::AddrInUse, "another process keeps the folder locked, so none can be replaced"))
 }
 
-/// Removes a socket that a process left at `path`. An error says what is there otherwise.
+/// Removes a socket that a process left at `path`. If something else is there, the error names it.
 fn make_room(path: &Path, address: &SockAddr) -> io::Result<()> {
     let in_use = |text: String| Err(io::Error::new(io::ErrorKind::AddrInUse, text));
     let found = match fs::symlink_metadata(path) {
@@ -123,8 +124,8 @@ fn make_room(path: &Path, address: &SockAddr) -> io::Result<()> {
 
 /// Whether a process has the socket at `address`.
 ///
-/// A datagram socket asks. So a listener gets no connection: the kernel compares the kinds of the
-/// sockets after it has looked for an owner, and refuses.
+/// A datagram socket asks, so that a listener gets no connection: the kernel looks for an owner
+/// first, then compares the kinds of the sockets, and refuses.
 fn has_owner(address: &SockAddr) -> io::Result<bool> {
     let probe = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
     probe.set_nonblocking(true)?;
