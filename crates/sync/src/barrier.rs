@@ -140,6 +140,7 @@ impl Barrier {
 
     /// Begins a round of `draining` tasks, of which the first `count` waiters are notified.
     fn begin_round(&self, count: usize, draining: usize) {
+        // Set before the wakes, which may run tasks that arrive for the next round.
         self.draining.set(draining);
         let wakers: Vec<Waker> = (0..count).filter_map(|index| self.waiters.notify_first(index)).collect();
         wake_all(wakers);
@@ -148,8 +149,10 @@ impl Barrier {
     /// Counts an arrival. Returns whether it completes a round, of which it is then the last
     /// member.
     fn arrive(&self) -> bool {
+        // While a round drains, an arrival belongs to the next one, so it never completes.
         let completes = self.draining.get() == 0 && self.waiters.len() + 1 == self.parties;
         if completes {
+            // The one that arrives is not in line, but it drains too.
             self.begin_round(self.parties - 1, self.parties);
         }
         completes
@@ -158,6 +161,8 @@ impl Barrier {
     /// Counts a task of the round that continues.
     fn go_on(&self) {
         self.draining.set(self.draining.get() - 1);
+        // Enough tasks for another round may have arrived during the drain, and no arrival need
+        // follow.
         if self.draining.get() == 0 && self.waiters.len() >= self.parties {
             self.begin_round(self.parties, self.parties);
         }
@@ -226,6 +231,7 @@ impl Drop for WaitBarrier<'_> {
     fn drop(&mut self) {
         match self.barrier.waiters.leave(&mut self.waiter) {
             Left::Outside | Left::Waiting | Left::Notified(BROKEN) => {}
+            // Its round has begun, so the others do not wait for it.
             Left::Notified(_) => self.barrier.go_on(),
         }
     }

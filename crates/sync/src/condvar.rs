@@ -123,6 +123,8 @@ impl Condvar {
     /// picot_sync::Condvar::new().notify(2);
     /// ```
     pub fn notify(&self, count: usize) {
+        // All are taken before the first wake, so that a task that waits again is not notified
+        // twice.
         let count = count.min(self.waiters.len());
         wake_all((0..count).filter_map(|_| self.waiters.notify_first(FOR_ONE)).collect());
     }
@@ -208,6 +210,7 @@ impl<'a, T: ?Sized> Future for WaitCondvar<'_, 'a, T> {
                 },
                 State::Relocking(lock) => {
                     let guard = Pin::new(lock).poll(cx);
+                    // From now on the notification is used: a drop passes nothing on.
                     if guard.is_ready() {
                         this.owes = FOR_ALL;
                     }
@@ -220,6 +223,7 @@ impl<'a, T: ?Sized> Future for WaitCondvar<'_, 'a, T> {
 
 impl<T: ?Sized> Drop for WaitCondvar<'_, '_, T> {
     fn drop(&mut self) {
+        // A notification of all is not passed on: all others have it already.
         let given = match self.condvar.waiters.leave(&mut self.waiter) {
             Left::Notified(given) => given,
             Left::Outside | Left::Waiting => self.owes,
@@ -275,6 +279,7 @@ impl<'a, T: ?Sized, F: FnMut(&mut T) -> bool> Future for WaitWhile<'_, 'a, T, F>
                 }
                 this.wait = None;
             }
+            // The condition is user code and may panic: then the guard unlocks.
             let mut guard = this.guard.take().expect("a future is not polled after its end");
             if !(this.condition)(&mut guard) {
                 budget::spend();

@@ -114,11 +114,14 @@ fn own_lock(task: TaskId) -> Option<LockWait> {
 pub(crate) fn begin(who: Who, waiter: u32, place: Place, lock: Seen, made: Place) -> EdgeKey {
     let key = EdgeKey(who, waiter);
     let edge = Edge { lock, made, task: picot_context::current(), place };
+    // The loop's report of a task that waits for its own lock uses this; the context crate cannot
+    // depend on this one.
     picot_context::set_find_own_lock(own_lock);
     let circle = EDGES.with_borrow_mut(|edges| {
         edges.insert(key, edge);
         circle(edges, key)
     });
+    // The map is not borrowed any more: a hook that gets the report may lock.
     if let Some(circle) = circle {
         let origin = Origin::running().unwrap_or(Origin::new(Kind::Task).at(place));
         report(Report::new(origin, Cause::Deadlock(circle)));

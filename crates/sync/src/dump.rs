@@ -36,7 +36,7 @@ impl fmt::Display for Waiter {
             Some(task) => task.fmt(f)?,
             None => f.write_str("a task")?,
         }
-        let waits = if self.is_notified { "goes on" } else { "waits" };
+        let waits = if self.is_notified { "continues" } else { "waits" };
         write!(f, " {waits} at {} in {}, made at {}", self.place, self.what, self.made)
     }
 }

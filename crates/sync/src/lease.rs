@@ -32,6 +32,7 @@ impl Unfinished {
     #[inline]
     pub(crate) fn done(&self, count: usize) {
         self.count.set(self.count.get() - count);
+        // The list of joiners is empty for most queues, so it is tested before the call.
         if self.count.get() == 0 && !self.joiners.is_empty() {
             wake_all(self.joiners.notify_all(1));
         }
@@ -87,6 +88,7 @@ impl<'a, T> Lease<'a, T> {
     #[doc(alias = "task_done")]
     pub fn finish(lease: Lease<'a, T>) -> T {
         let Lease { item, done } = lease;
+        // Wakes the joiners. A panic of a waker is contained, so the item is not lost.
         drop(done);
         item
     }

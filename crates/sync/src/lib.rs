@@ -1,3 +1,5 @@
+#![doc = include_str!("../README.md")]
+//!
 //! # Modules
 //! - One holder, or several, at a time: [`Mutex`], [`Semaphore`].
 //! - Waiting for something to happen: [`Event`], [`Condvar`], [`Barrier`].
@@ -13,25 +15,6 @@
 //!   [budget](picot_context::budget), so a task whose queue is never empty lets other tasks run.
 //! - **One thread.** No type here is `Send`, and nothing is atomic. Do not leak futures and guards
 //!   by [`std::mem::forget`]: a leaked place in line blocks the waiters behind it.
-#![doc = include_str!("../README.md")]
-//!
-//! # Contents
-//! - One at a time: [`Mutex`], [`MutexGuard`]. At most n at a time: [`Semaphore`], [`Permit`].
-//! - Waiter for something to happen: [`Event`], [`Condvar`], [`Barrier`].
-//! - Handing over: [`Queue`], [`PriorityQueue`], [`LifoQueue`], [`oneshot`], [`watch`].
-//! - The list of waiters: [`waiting`], [`Waiter`].
-//!
-//! # What holds for all
-//! - **First come, first served**, counted from a future's first poll.
-//! - **What is dropped did not happen.** A waiter that had been given something and did not get to
-//!   run passes it on.
-//! - **No code of yours runs inside.** Wakers are woken and dropped, and values dropped, with
-//!   nothing borrowed.
-//! - **Fair to other tasks.** Each operation that completes takes one from its step's
-//!   [budget](picot_context::budget), so that a task whose queue is never empty lets others run.
-//! - **One thread.** Nothing here is `Send`, and nothing is atomic. Futures and guards must not be
-//!   leaked by [`std::mem::forget`]: a place in line that is never given up holds up those behind
-//!   it.
 #![forbid(unsafe_code)]
 
 mod barrier;

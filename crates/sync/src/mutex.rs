@@ -75,6 +75,7 @@ impl Lockable {
     #[inline]
     fn set_holder(&self, holder: Option<Holder>) {
         self.holder.set(holder);
+        // There is one only after a wait that could close a circle.
         if let Some(seen) = self.seen.get() {
             seen.set(holder);
         }
@@ -92,6 +93,7 @@ impl Lockable {
 
     #[inline]
     fn unlock(&self) {
+        // The lock stays held, by the next holder, and so does the thread's count of held locks.
         if !self.waiters.is_empty() {
             return self.hand_over();
         }
@@ -104,6 +106,7 @@ impl Lockable {
     fn hand_over(&self) {
         if let Some(next) = self.waiters.notify_first_if(|_| true) {
             let who = Who { task: next.task, waker: next.waker.data().addr() };
+            // Before the wake, which may run user code that looks at the holder.
             self.set_holder(Some(Holder { who, place: next.place }));
             wake(next.waker);
         }
@@ -115,6 +118,7 @@ impl Lockable {
     fn look_for_circle(&self, waiter: &Ticket, cx: &Context<'_>) -> Option<EdgeKey> {
         let who = Who::running(Some(cx.waker()));
         let holder = self.holder.get().filter(|holder| deadlock::matters(who, *holder))?;
+        // It has the lock already and only waits for budget: no edge.
         if self.waiters.is_notified(waiter) {
             return None;
         }
@@ -298,6 +302,7 @@ impl<'a, T: ?Sized> Future for Lock<'a, T> {
             self.end_edge();
             return Poll::Ready(self.mutex.guard());
         }
+        // Only once: a later circle is found by the wait that closes it.
         if is_new {
             self.edge = self.mutex.lock.look_for_circle(&self.waiter, cx);
         }
@@ -308,6 +313,7 @@ impl<'a, T: ?Sized> Future for Lock<'a, T> {
 impl<T: ?Sized> Drop for Lock<'_, T> {
     #[inline]
     fn drop(&mut self) {
+        // A lock that was handed over and not used goes to the next waiter.
         self.end_edge();
         if let Left::Notified(_) = self.mutex.lock.waiters.leave(&mut self.waiter) {
             self.mutex.lock.unlock();

@@ -116,6 +116,7 @@ impl<T> Sender<T> {
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
+        // The receiver's end is final: no state follows it.
         if !self.is_closed() {
             self.shared.state.set(State::Ended);
             wake_all(self.shared.receiving.notify_all(1));
@@ -175,6 +176,7 @@ impl<T> Future for Receiver<T> {
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
         self.shared.receiving.leave(&mut self.waiter);
+        // Set before the wakes below, whose tasks ask `is_closed`.
         self.shared.state.set(State::Unwanted);
         let value = self.shared.value.take();
         wake_all(self.shared.closing.notify_all(1));

@@ -73,6 +73,8 @@ struct Entry<T> {
 
 impl<T: Ord> Ord for Entry<T> {
     fn cmp(&self, other: &Self) -> Ordering {
+        // Reversed, as the heap's first entry is its largest. Equal items keep the order of their
+        // puts.
         other.item.cmp(&self.item).then(other.number.cmp(&self.number))
     }
 }

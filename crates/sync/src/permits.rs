@@ -13,8 +13,8 @@ use picot_context::Place;
 use crate::wait_list::{Left, Ticket, WaitList};
 use crate::wake::{wake, wake_all};
 
-/// What an opened set of permits has: more than can be taken, and little enough that returning
-/// permits does not overflow.
+/// The permits of an opened set: more than can be taken, and few enough that returned permits do
+/// not overflow.
 const OPEN: usize = usize::MAX / 2;
 
 #[derive(Debug)]

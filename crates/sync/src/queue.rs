@@ -143,6 +143,7 @@ impl<T, O: Order<T>> Queue<T, O> {
     /// ```
     #[doc(alias = "put_nowait")]
     pub fn try_put(&self, item: T) -> Result<(), TryPutError<T>> {
+        // Asked first: the room of a closed queue is open.
         if self.is_closed.get() {
             return Err(TryPutError::Closed(item));
         }
@@ -257,6 +258,7 @@ impl<T, O: Order<T>> Queue<T, O> {
 
     #[inline]
     fn removed(&self) {
+        // The wake of a `put` may run user code, so whether the queue has ended is asked after it.
         self.room.give(1);
         if self.has_ended() {
             self.ready.open();
@@ -286,6 +288,7 @@ impl<T, O: Order<T>> Queue<T, O> {
     /// ```
     #[doc(alias = "shutdown")]
     pub fn close(&self) {
+        // Marked first: a `put` that `open` wakes must find the queue closed.
         self.is_closed.set(true);
         self.room.open();
         if self.has_ended() {
@@ -306,6 +309,7 @@ impl<T, O: Order<T>> Queue<T, O> {
     #[doc(alias = "shutdown")]
     pub fn close_now(&self) -> Vec<T> {
         self.is_closed.set(true);
+        // Taken first, so that `close` finds the queue empty and ends each `get`.
         let mut items = self.items.take();
         self.close();
         self.unfinished.done(items.count());
@@ -581,6 +585,7 @@ impl<T, O: Order<T>> Future for Get<'_, T, O> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
         let Get { queue, waiter } = &mut *self;
         let item = ready!(queue.poll_remove(waiter, cx));
+        // Without a lease, an item counts as done when it is taken.
         if item.is_some() {
             queue.unfinished.done(1);
         }

@@ -195,6 +195,7 @@ impl Semaphore {
     #[doc(alias = "release")]
     pub fn add_permits(&self, count: usize) -> Result<(), TooManyPermits> {
         let total = self.total.get().checked_add(count).filter(|total| *total <= self.limit);
+        // The total is counted before the wakes, which may add permits again.
         self.total.set(total.ok_or(TooManyPermits { added: count, limit: self.limit })?);
         self.permits.give(count);
         Ok(())
@@ -360,6 +361,7 @@ impl Permit<'_> {
     /// assert_eq!(semaphore.available(), 0);
     /// ```
     pub fn forget(mut self) {
+        // The drop of this permit then gives back none.
         let count = std::mem::take(&mut self.count);
         self.semaphore.total.set(self.semaphore.total.get() - count);
     }

@@ -74,6 +74,7 @@ impl<T> Sender<T> {
     /// assert_eq!(*receiver.get(), 2);
     /// ```
     pub fn send(&self, value: T) -> Rc<T> {
+        // The old value goes to the caller: its drop is user code, and no borrow is live there.
         let old = self.shared.value.replace(Rc::new(value));
         self.shared.version.set(self.shared.version.get() + 1);
         wake_all(self.shared.waiters.notify_all(1));
@@ -227,6 +228,7 @@ impl<T> Future for Changed<'_, T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Changed { receiver, waiter } = &mut *self;
         ready!(receiver.poll_news(waiter, cx));
+        // A last value that was sent before the end is still received.
         Poll::Ready(if receiver.has_changed() { Ok(receiver.see()) } else { Err(Ended) })
     }
 }

@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_that_are_dropped_in_either_order_cost_the_same_however_many_there_are() {
+    fn waits_dropped_in_either_order_cost_the_same_for_any_number() {
         is_linear("waits for a token", MANY, |n| {
             let token = CancelScope::new().token();
             for is_reversed in [false, true] {
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scope_that_is_cancelled_again_and_again_looks_at_its_children_once() {
+    fn a_scope_that_is_cancelled_repeatedly_visits_its_children_once() {
         is_linear("cancels", MANY, |n| {
             run(|| async {
                 let all = scope(async |s: Scope<'_, ()>| {

@@ -68,7 +68,7 @@ fn every_kind_of_wait_has_a_name_and_the_longest_wait_is_first() {
     );
     assert!(waiting().iter().all(|waiting| waiting.place.file() == file!() && waiting.made.file() == file!()));
     event.set();
-    assert!(waiting()[2].is_notified && waiting()[2].to_string().contains(" goes on at "));
+    assert!(waiting()[2].is_notified && waiting()[2].to_string().contains(" continues at "));
     drop((waits, others, guard, watched));
     assert!(waiting().is_empty());
 }
