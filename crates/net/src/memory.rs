@@ -111,6 +111,8 @@ impl Waiters {
         if let Some(same) = iter::once(first).chain(&mut self.others).find(|other| other.will_wake(&waker)) {
             return (Some(mem::replace(same, waker)), None);
         }
+        // The list is bounded: the oldest waker makes room and is woken, so that its task waits
+        // again.
         let oldest = if self.others.len() == OTHERS { self.first.replace(self.others.remove(0)) } else { None };
         self.others.push(waker);
         (None, oldest)
@@ -141,6 +143,7 @@ impl Pipe {
 
     fn poll_read(&self, cx: &mut Context<'_>, buffers: &mut [IoSliceMut<'_>]) -> Poll<io::Result<usize>> {
         ready!(budget::poll_left(cx));
+        // A read of nothing does not wait, as with a socket.
         if buffers.iter().any(|buffer| !buffer.is_empty()) {
             ready!(self.wait(cx, State::is_readable, |state| &mut state.readers));
         }
@@ -174,6 +177,7 @@ impl Pipe {
             state.bytes.extend(&slice[..slice.len().min(room)]);
         }
         let count = state.bytes.len() - before;
+        // As in `poll_read`: no borrow is live while the wakers run.
         let readers = mem::take(&mut state.readers);
         drop(state);
         readers.wake();
@@ -194,6 +198,8 @@ impl Pipe {
         if is_ready(&self.state.borrow()) {
             return Poll::Ready(());
         }
+        // Cloned without a borrow, as a clone is foreign code. It may read or write the other end,
+        // so the state is checked again.
         let waker = cx.waker().clone();
         let mut state = self.state.borrow_mut();
         if is_ready(&state) {
@@ -213,6 +219,7 @@ impl Pipe {
     fn end(&self, end: impl FnOnce(&mut State)) {
         let mut state = self.state.borrow_mut();
         end(&mut state);
+        // Both sides: a writer learns that its reader is gone, and a reader that no bytes follow.
         let waiters = [mem::take(&mut state.readers), mem::take(&mut state.writers)];
         drop(state);
         waiters.into_iter().for_each(Waiters::wake);

@@ -72,6 +72,7 @@ where
             }
             let has_failed = self.failed.len() > failed;
             let is_due = self.next.as_mut().is_none_or(|next| Pin::new(next).poll(cx).is_ready());
+            // A failure starts the next attempt at once.
             if !has_failed && !is_due && !self.running.is_empty() {
                 return Poll::Pending;
             }
@@ -96,6 +97,7 @@ where
             match attempt.as_mut().poll(cx) {
                 Poll::Ready(Ok(winner)) => return Some(winner),
                 Poll::Ready(Err(error)) => {
+                    // `remove` and not `swap_remove`: the attempts are polled in their order.
                     self.failed.push((*address, error));
                     drop(self.running.remove(index));
                 }
@@ -109,6 +111,7 @@ where
 /// Alternates the families, beginning with that of the first address, in the resolver's order
 /// within each.
 fn interleave(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
+    // The resolver's first address decides which family comes first (RFC 8305, section 4).
     let prefers_v4 = addresses.first().is_some_and(SocketAddr::is_ipv4);
     let (first, second): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|address| address.is_ipv4() == prefers_v4);
     let (mut first, mut second) = (first.into_iter(), second.into_iter());

@@ -116,6 +116,7 @@ impl<R> Reader<R> {
 impl<R: AsyncRead + Unpin> Reader<R> {
     /// Receives more into the buffer. Returns the number of bytes; 0 is the end of the stream.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        // A terminal, for example, can be read again after its end; this reader has one end.
         if self.is_at_end {
             return Poll::Ready(Ok(0));
         }
@@ -369,11 +370,13 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 line
             }
             Ok(None) if self.len() == 0 => return Poll::Ready(Ok(None)),
+            // The last line has no end, and the search allowed one byte beyond the limit.
             Ok(None) if self.len() > self.limit => {
                 self.take(self.len());
                 return Poll::Ready(Err(ReadError::LimitOverrun { limit: self.limit, found: None }));
             }
             Ok(None) => self.take_vec(self.len()),
+            // The line that is too long is taken, so that the next call reads the next line.
             Err(ReadError::LimitOverrun { limit, found }) => {
                 self.take(found.unwrap_or(self.len()));
                 return Poll::Ready(Err(ReadError::LimitOverrun { limit, found }));
@@ -421,6 +424,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                 }
                 return Poll::Ready(Ok(Some(found)));
             }
+            // The next search begins here, less the length of a separator that has begun.
             *searched = self.len();
             // A separator may have begun already, within its own length from the end.
             let longest = separators.iter().map(|one| one.len()).max().unwrap_or(0);
@@ -500,6 +504,7 @@ impl<R> Reader<R> {
     fn take(&mut self, length: usize) {
         self.start += length;
         self.without_line = self.without_line.saturating_sub(length);
+        // An empty buffer starts again at its front, so that most reads move nothing.
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
         }
@@ -516,6 +521,7 @@ impl<R> Reader<R> {
         if self.buffer.len() - self.end >= CHUNK {
             return;
         }
+        // Moved before the buffer grows: often the space of returned bytes is enough.
         self.buffer.copy_within(self.start..self.end, 0);
         (self.start, self.end) = (0, self.len());
         if self.buffer.len() - self.end < CHUNK {
@@ -540,6 +546,7 @@ fn find(bytes: &[u8], separators: &[&[u8]], searched: usize) -> Option<Found> {
             };
         Some(Found { begin, end: begin + one.len() })
     });
+    // The first to end, as if the bytes arrived one by one. Of two with the same end, the longer.
     ends.min_by_key(|found| (found.end, found.begin))
 }
 

@@ -101,6 +101,7 @@ impl TlsConnector {
     /// # .unwrap();
     /// ```
     pub async fn new() -> io::Result<TlsConnector> {
+        // The certificates are in files, and there may be hundreds.
         let job = LoopHandle::current().try_spawn_blocking(rustls_native_certs::load_native_certs);
         let loaded = job.map_err(io::Error::other)?.await.map_err(io::Error::other)?;
         let mut roots = RootCertStore::empty();
@@ -459,6 +460,7 @@ impl From<Arc<ServerConfig>> for TlsAcceptor {
 }
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    // Named here: rustls's default for the process may be missing, or set by another crate.
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
@@ -634,6 +636,7 @@ fn poll_counted<T: Default>(
     is_empty: bool,
     operation: impl FnOnce(&mut Context<'_>) -> Poll<io::Result<T>>,
 ) -> Poll<io::Result<T>> {
+    // rustls knows no budget, and one record can satisfy many reads without the socket.
     ready!(budget::poll_left(cx));
     let result = if is_empty { Ok(T::default()) } else { ready!(operation(cx)) };
     budget::spend();

@@ -98,6 +98,7 @@ impl UdpSocket {
                 let sent = operate(&self.source, Direction::Write, |socket| socket.send_to(datagram, address)).await;
                 sent.about(format_args!("send a datagram to {address}"))
             }
+            // Some systems refuse an address on a connected socket, even that of its peer.
             Some(peer) if peer == address => self.send(datagram).await,
             Some(peer) => {
                 let text = format!(
@@ -164,6 +165,7 @@ impl UdpSocket {
     pub async fn connect(&self, address: impl Into<Address>) -> io::Result<()> {
         let target = address.into();
         let addresses = lookup(target.clone()).await?;
+        // Sends nothing: the kernel only records the peer, so this does not block.
         let connected = call(|| {
             first_success(&target, addresses, |address| {
                 self.source.get_ref().connect(address)?;
@@ -467,6 +469,7 @@ impl UdpSocket {
         socket.set_nonblocking(true)?;
         let peer = Cell::new(socket.peer_addr().ok());
         let source = LoopHandle::try_current()?.register(socket)?;
+        // A new socket has room for datagrams, so the first send needs no event.
         source.assume_ready(Direction::Write);
         Ok(UdpSocket { source, _count: CountWhenClosed, peer })
     }

@@ -255,6 +255,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.unsent() > 0 {
             match ready!(Pin::new(&mut self.inner).poll_write(cx, &self.buffer[self.sent..]))? {
+                // Another try would have the same result, without end.
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 sent => self.sent += sent,
             }
@@ -283,6 +284,7 @@ impl<W: AsyncWrite + Unpin> Rest<'_, W> {
         if self.writer.unsent() > 0 && self.bytes.len() <= FEW {
             self.writer.put(std::mem::take(&mut self.bytes));
         }
+        // Older bytes first; then these without a copy.
         ready!(self.writer.poll_send(cx))?;
         while !self.bytes.is_empty() {
             match ready!(Pin::new(&mut self.writer.inner).poll_write(cx, self.bytes))? {
@@ -315,6 +317,7 @@ impl<W: AsyncWrite + Unpin> AsyncWrite for Writer<W> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(budget::poll_left(cx));
+        // The buffer takes the whole write, so it is bounded by this and the size of one write.
         if this.unsent() >= FULL {
             ready!(this.poll_send(cx))?;
         }

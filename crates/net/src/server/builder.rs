@@ -171,6 +171,8 @@ fn listen_at_each<L>(
             Err(error) => failed.push((address, error)),
         }
     }
+    // A name such as `localhost` has addresses of families that the machine may lack. Any other
+    // failure fails the whole: a server that listens at some addresses only is hard to find.
     if listeners.is_empty() || !failed.iter().all(|(_, error)| is_elsewhere(error)) {
         return Err(Attempts::combine(target, failed));
     }
@@ -222,6 +224,7 @@ impl<L: Listener> ServerBuilder<L> {
     {
         let handler = Rc::new(handler);
         self.start(None, move |shared, stream, peer| {
+            // Read before the handler owns the stream.
             let (name, link) = (L::name(&stream, &peer), L::link(&stream));
             let handler = handler.clone();
             shared.spawn(place, name, link, move || handler(stream, peer));
@@ -317,6 +320,7 @@ impl<L: Listener> ServerBuilder<L> {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a server needs a listener; add one by `bind`"));
         }
         let handle = open_loop()?;
+        // Asked before a task starts, so that an error leaves nothing behind.
         let addresses: Vec<_> = self.listeners.iter().map(Accept::address).collect::<io::Result<_>>()?;
         let changed = connections.as_ref().map(Connections::changed).unwrap_or_default();
         let shared = Rc::new(Shared {
@@ -343,6 +347,7 @@ impl<L: Listener> ServerBuilder<L> {
 
 /// Creates a protocol. If the factory panics, only its connection is lost, not the listener.
 fn make<P>(factory: &impl Fn() -> P, name: impl Fn() -> String) -> Option<P> {
+    // The factory is user code: its panic costs this connection, not the acceptor.
     catch(factory).map_err(|payload| report_as(&name(), Cause::Panic(payload))).ok()
 }
 
