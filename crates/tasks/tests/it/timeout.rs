@@ -276,7 +276,8 @@ fn errors_of_timeouts_and_scopes_become_io_errors_that_contain_them() {
         let elapsed: io::Result<()> = async { Ok(timeout(millis(5), pending()).await?) }.await;
         let error = elapsed.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        assert!(error.to_string().starts_with("timed out after 5ms (timeout set at "), "{error}");
+        let text = error.to_string();
+        assert!(text.starts_with("timed out after 5ms on the virtual clock (timeout set at "), "{text}");
         error.downcast::<Elapsed>().unwrap();
 
         let scope = CancelScope::new();
