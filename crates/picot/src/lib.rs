@@ -50,11 +50,10 @@ pub mod net {
     pub use picot_net::*;
 }
 
-/// Child processes, pipes, signals and standard input.
+/// Child processes, pipes, signals, the standard streams, and runs that end on Ctrl-C.
 #[cfg(feature = "process")]
 pub mod process {
     #[doc(inline)]
-    #[allow(unused_imports, unreachable_pub)]
     pub use picot_process::*;
 }
 

@@ -442,6 +442,19 @@ fn the_end_of_the_loop_ends_its_streams_and_the_next_loop_listens_anew() {
 }
 
 #[test]
+fn closing_the_loop_restores_the_default_although_a_handler_is_left() {
+    let mut program = start(|| {
+        let event_loop = EventLoop::new().unwrap();
+        event_loop.handle().add_signal_handler(Signal::USR1, || ()).unwrap();
+        drop(event_loop);
+        wait_for_the_end();
+    });
+    program.expect("ready");
+    program.signal(Raw::USR1);
+    assert_eq!(program.killed_by(), Some(Raw::USR1.as_raw()));
+}
+
+#[test]
 fn descriptors_return_to_the_start() {
     alone(|| {
         let event_loop = EventLoop::new().unwrap();

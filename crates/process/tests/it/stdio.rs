@@ -203,16 +203,22 @@ fn without_a_loop_opening_is_an_error() {
 #[test]
 fn what_cannot_be_opened_anew_is_read_once_it_is_ready() {
     let (master, slave) = terminal();
-    // Another process may have set this. The terminal's own setting would turn `\n` into `\r\n`.
+    // Another process may have set this.
     fcntl_setfl(&master, fcntl_getfl(&master).unwrap() | OFlags::NONBLOCK).unwrap();
     let body = || {
         picot_loop::run(async {
-            let mut lines = stdin().unwrap().lines();
-            let tasks = LoopHandle::current();
+            let (mut lines, handle) = (stdin().unwrap().lines(), LoopHandle::current());
             for _ in 0..2 {
+                let before = handle.tasks().len();
+                let reading = spawn(async move { (lines.next().await, lines) });
+                for _ in 0..5 {
+                    yield_now().await;
+                }
+                assert_eq!(handle.tasks().len(), before + 1, "the read waits, and no job of the lane");
                 say("ready");
-                say(&lines.next().await.unwrap().unwrap());
-                assert!(tasks.tasks().len() <= 1, "no job waits");
+                let line;
+                (line, lines) = reading.await.unwrap();
+                say(&line.unwrap().unwrap());
             }
             process::exit(7);
         });
@@ -231,7 +237,8 @@ fn a_pending_read_does_not_keep_the_process_alive() {
     let (reader, _writer) = pipe();
     let (_master, slave) = terminal();
     let (other_master, _other_slave) = terminal();
-    for fd in [reader, slave, OwnedFd::from(other_master)] {
+    let (near, _far) = UnixStream::pair().unwrap();
+    for fd in [reader, slave, other_master.into(), near.into()] {
         let body = || {
             picot_loop::run(async {
                 let _ = spawn(async { stdin().unwrap().read(&mut [0; 16]).await });
@@ -375,6 +382,8 @@ fn output_to_a_file_goes_behind_what_stands_there() {
     let body = || {
         picot_loop::run(async {
             stderr().unwrap().write_all(long_text().as_bytes()).await.unwrap();
+            let length = rustix::fs::fstat(std::io::stderr()).unwrap().st_size as usize;
+            assert_eq!(length, "before\n".len() + long_text().len(), "all is written by now");
             stderr().unwrap().write_all(b"end\n").await.unwrap();
         });
     };
