@@ -1,10 +1,10 @@
 //! Runs a program, and prints each line that it writes with the time since its start.
 //!
-//! Usage: `run [--limit SECONDS] PROGRAM [ARGUMENT…]`. What the program writes to its standard error
-//! goes to standard error. After the limit the program is killed.
+//! Usage: `run [--limit SECONDS] PROGRAM [ARGUMENT…]`. What the program writes to its standard
+//! error goes to standard error. After the limit the program is killed.
 //!
-//! The status is the program's; 128 and the number of the signal that ended it; 124 after the limit;
-//! 127 if the program cannot start. These are the shell's and `timeout`'s.
+//! The status is the program's; 128 and the number of the signal that ended it; 124 after the
+//! limit; 127 if the program cannot start. These are the shell's and `timeout`'s.
 
 use std::process::ExitCode;
 

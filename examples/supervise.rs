@@ -1,10 +1,10 @@
 //! Keeps copies of a program running.
 //!
-//! Usage: `supervise [--count N] [--grace SECONDS] PROGRAM [ARGUMENT…]`. A copy that ends is started
-//! again, after a pause that doubles each time, from 100 ms up to 10 s, and that is short again after
-//! a copy that ran for 10 s. On SIGHUP, all copies are ended by SIGTERM and started again. On SIGTERM
-//! or SIGINT, they are ended for good: which did not stop within the grace (5 s) is named and killed,
-//! and the status is 1.
+//! Usage: `supervise [--count N] [--grace SECONDS] PROGRAM [ARGUMENT…]`. A copy that ends is
+//! started again, after a pause that doubles each time, from 100 ms up to 10 s, and that is short
+//! again after a copy that ran for 10 s. On SIGHUP, all copies are ended by SIGTERM and started
+//! again. On SIGTERM or SIGINT, they are ended for good: which did not stop within the grace (5 s)
+//! is named and killed, and the status is 1.
 
 use std::process::ExitCode;
 
