@@ -10,10 +10,16 @@ use std::task::{Context, Poll};
 use picot_loop::sleep;
 use picot_net::Reader;
 
+#[cfg(not(unix))]
+use crate::absent::Process;
 use crate::command::Options;
 use crate::pipe::{PipeReader, PipeWriter};
+#[cfg(unix)]
 use crate::process::Process;
 use crate::signal::Signal;
+
+/// What kills a process, under a number that is the same everywhere.
+pub(crate) const KILL: Signal = Signal::from_raw(9);
 
 /// A child process, made by [`Command::spawn`](crate::Command::spawn).
 ///
@@ -135,7 +141,7 @@ impl Child {
     /// # Errors
     /// The operating system's error, for example that the child runs as another user.
     pub fn kill(&self) -> io::Result<()> {
-        self.signal(Signal::KILL)
+        self.signal(KILL)
     }
 
     /// Sends a signal, such as [`Signal::TERM`]. A process that has ended already takes it without
@@ -258,7 +264,7 @@ impl Drop for Child {
         // In a forked process neither of these does anything.
         if self.options.kill_on_drop && process.is_running() {
             // An error has no place to go; the process may be another user's by now.
-            let _ = process.signal(Signal::KILL);
+            let _ = process.signal(KILL);
         }
         process.leave();
     }

@@ -3,18 +3,26 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;
+#[cfg(unix)]
 use std::os::fd::OwnedFd;
+#[cfg(unix)]
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{self, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
+#[cfg(unix)]
 use picot_loop::LoopHandle;
-use picot_net::seam::{About, open_loop};
+use picot_net::seam::About;
+#[cfg(unix)]
+use picot_net::seam::open_loop;
+#[cfg(unix)]
 use rustix::process::Pid;
 
 use crate::child::Child;
+#[cfg(unix)]
 use crate::pipe::{End, PipeReader, PipeWriter};
+#[cfg(unix)]
 use crate::process::{Process, Watch, collect_orphans};
 
 /// Starts child processes: [`std::process::Command`], whose methods it has, with an end that the
@@ -53,6 +61,7 @@ pub struct Command {
 pub(crate) struct Options {
     pub(crate) kill_on_drop: bool,
     pub(crate) drain_limit: Option<Duration>,
+    #[cfg(unix)]
     sigchld: bool,
 }
 
@@ -152,16 +161,19 @@ impl Command {
     }
 
     /// Sets the name that the program sees as its own.
+    #[cfg(unix)]
     pub fn arg0(&mut self, arg: impl AsRef<OsStr>) -> &mut Command {
         self.with(|std| std.arg0(arg))
     }
 
     /// Sets the child's user.
+    #[cfg(unix)]
     pub fn uid(&mut self, id: u32) -> &mut Command {
         self.with(|std| std.uid(id))
     }
 
     /// Sets the child's group.
+    #[cfg(unix)]
     pub fn gid(&mut self, id: u32) -> &mut Command {
         self.with(|std| std.gid(id))
     }
@@ -169,6 +181,7 @@ impl Command {
     /// Puts the child into a process group: 0 is a new one, with the number of the child. A
     /// terminal sends Ctrl-C to its foreground group only, so a child in a group of its own does
     /// not get it.
+    #[cfg(unix)]
     pub fn process_group(&mut self, group: i32) -> &mut Command {
         self.with(|std| std.process_group(group))
     }
@@ -230,6 +243,7 @@ impl Command {
     ///
     /// The better way is a descriptor of the process (a pidfd), on Linux since 5.3. It is used
     /// where it can be had. With `SIGCHLD`, each end of a child makes every wait look for its own.
+    #[cfg(unix)]
     pub fn watch_by_sigchld(&mut self) -> &mut Command {
         self.options.sigchld = true;
         self
@@ -253,7 +267,8 @@ impl Command {
     /// The operating system's error, with the program: that it does not exist, is a directory, or
     /// must not be run; that the arguments are too long; that a limit is reached. If it is the
     /// working directory that is missing, the error says so. Also if this thread has no loop, or it
-    /// is closed. After an error no process and no descriptor is left.
+    /// is closed. [`Unsupported`](io::ErrorKind::Unsupported) on Windows. After an error no process
+    /// and no descriptor is left.
     ///
     /// ```
     /// use picot_process::Command;
@@ -266,19 +281,7 @@ impl Command {
     /// });
     /// ```
     pub fn spawn(&mut self) -> io::Result<Child> {
-        let mut start = || {
-            let handle = open_loop()?;
-            collect_orphans();
-            let mut std = self.std.spawn().map_err(|error| self.explain(error))?;
-            self.watch(&handle, &mut std).inspect_err(|_| {
-                // It ends at once, so the wait is short. An error here has no better place than the
-                // first one.
-                let _ = std.kill();
-                let _ = std.wait();
-            })
-        };
-        let result = start();
-        result.about(format_args!("start `{}`", self.program()))
+        self.start().about(format_args!("start `{}`", self.program()))
     }
 
     /// Runs the program to its end, and returns its status. What it writes goes where its command
@@ -352,7 +355,26 @@ impl Command {
         self.std.get_program().to_string_lossy().into()
     }
 
+    #[cfg(not(unix))]
+    fn start(&mut self) -> io::Result<Child> {
+        crate::absent::unsupported()
+    }
+
+    #[cfg(unix)]
+    fn start(&mut self) -> io::Result<Child> {
+        let handle = open_loop()?;
+        collect_orphans();
+        let mut std = self.std.spawn().map_err(|error| self.explain(error))?;
+        self.watch(&handle, &mut std).inspect_err(|_| {
+            // It ends at once, so the wait is short. An error here has no better place than the
+            // first one.
+            let _ = std.kill();
+            let _ = std.wait();
+        })
+    }
+
     /// Puts a child that has just been started onto the loop.
+    #[cfg(unix)]
     fn watch(&self, handle: &LoopHandle, std: &mut process::Child) -> io::Result<Child> {
         let pid = Pid::from_child(std);
         let watch = if self.options.sigchld { Watch::Sigchld } else { Watch::new(handle, pid)? };
@@ -373,6 +395,7 @@ impl Command {
 
     /// Names what is missing. The kernel's error is the same for a missing program and for a
     /// missing working directory.
+    #[cfg(unix)]
     #[cold]
     fn explain(&self, error: io::Error) -> io::Error {
         if let Some(directory) = self.std.get_current_dir().filter(|directory| !directory.is_dir()) {

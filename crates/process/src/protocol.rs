@@ -20,7 +20,7 @@ use picot_context::{Kind, Origin, Report, budget, catch, contain, report};
 use picot_loop::LoopHandle;
 use picot_net::seam::{Condition, Outgoing, Receive, Transmit};
 
-use crate::child::Child;
+use crate::child::{Child, KILL};
 use crate::command::Command;
 use crate::pipe::{PipeReader, PipeWriter};
 use crate::signal::Signal;
@@ -223,7 +223,7 @@ impl SubprocessTransport {
     /// # Errors
     /// As for [`signal`](SubprocessTransport::signal).
     pub fn kill(&self) -> io::Result<()> {
-        self.signal(Signal::KILL)
+        self.signal(KILL)
     }
 
     /// Writes to stdin without waiting: the bytes are buffered, and sent in order. The buffer has

@@ -8,16 +8,22 @@
 //! processes may share. So the mode that was there is restored when the end is dropped or converted
 //! back.
 
+#[cfg(unix)]
 mod end;
 mod reader;
 mod writer;
 
 use std::io;
+#[cfg(unix)]
 use std::os::fd::OwnedFd;
 
+#[cfg(unix)]
 use picot_loop::LoopHandle;
 use picot_net::seam::About;
 
+#[cfg(not(unix))]
+pub(crate) use crate::absent::End;
+#[cfg(unix)]
 pub(crate) use end::End;
 pub use reader::PipeReader;
 pub use writer::PipeWriter;
@@ -44,7 +50,11 @@ pub use writer::PipeWriter;
 ///
 /// # Errors
 /// If the process has no descriptor left, if this thread has no loop, or if it is closed.
+/// [`Unsupported`](io::ErrorKind::Unsupported) on Windows.
 pub fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
+    #[cfg(not(unix))]
+    let make = crate::absent::unsupported::<(PipeReader, PipeWriter)>;
+    #[cfg(unix)]
     let make = || {
         let handle = LoopHandle::try_current()?;
         let (reader, writer) = new_pipe()?;
@@ -55,7 +65,7 @@ pub fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
 }
 
 /// A pipe whose ends are non-blocking and closed on exec.
-#[cfg(not(target_vendor = "apple"))]
+#[cfg(all(unix, not(target_vendor = "apple")))]
 fn new_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     use rustix::pipe::{PipeFlags, pipe_with};
     Ok(pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?)

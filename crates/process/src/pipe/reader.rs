@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::io::{self, IoSliceMut};
+#[cfg(unix)]
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::task::{Context, Poll};
 
 use picot_net::Read;
 use picot_net::seam::Receive;
+#[cfg(unix)]
 use picot_reactor::{Direction, Source};
 
 use super::End;
@@ -82,6 +84,7 @@ impl PipeReader {
     /// })
     /// .unwrap();
     /// ```
+    #[cfg(unix)]
     pub fn from_fd(fd: impl Into<OwnedFd>) -> io::Result<PipeReader> {
         Ok(PipeReader::new(End::take_over(fd.into(), Direction::Read)?))
     }
@@ -105,6 +108,7 @@ impl PipeReader {
     /// })
     /// .unwrap();
     /// ```
+    #[cfg(unix)]
     pub fn into_fd(self) -> OwnedFd {
         self.end.into_fd().expect("a reader has its descriptor until it is dropped or converted")
     }
@@ -124,6 +128,7 @@ impl PipeReader {
 
     /// The descriptor as the reactor knows it, for operations that this type has no method for: see
     /// [`Source::poll_io`].
+    #[cfg(unix)]
     pub fn source(&self) -> &Source<OwnedFd> {
         self.end.open()
     }
@@ -143,12 +148,14 @@ impl Receive for PipeReader {
 picot_net::__readable!({} PipeReader, |reader| reader);
 picot_net::__readable!({} & PipeReader, |reader| &**reader);
 
+#[cfg(unix)]
 impl AsFd for PipeReader {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.end.open().get_ref().as_fd()
     }
 }
 
+#[cfg(unix)]
 impl AsRawFd for PipeReader {
     fn as_raw_fd(&self) -> RawFd {
         self.end.open().get_ref().as_raw_fd()

@@ -2,14 +2,18 @@
 
 use std::fmt;
 use std::io::{self, IoSlice};
+#[cfg(unix)]
 use std::os::fd::OwnedFd;
 use std::task::{Context, Poll};
 
 use picot_net::WriteAll;
 use picot_net::seam::Transmit;
+#[cfg(unix)]
 use picot_reactor::{Direction, Source};
 
-use super::end::{End, closed};
+use super::End;
+#[cfg(unix)]
+use super::end::closed;
 
 /// The writing end of a pipe, or what works as one: a FIFO, a character device such as a terminal
 /// or a serial line, or a socket. On this thread's loop.
@@ -75,6 +79,7 @@ impl PipeWriter {
     /// })
     /// .unwrap();
     /// ```
+    #[cfg(unix)]
     pub fn from_fd(fd: impl Into<OwnedFd>) -> io::Result<PipeWriter> {
         Ok(PipeWriter::new(End::take_over(fd.into(), Direction::Write)?))
     }
@@ -84,6 +89,7 @@ impl PipeWriter {
     ///
     /// # Errors
     /// If the writer was closed by `AsyncWrite`.
+    #[cfg(unix)]
     pub fn into_fd(self) -> io::Result<OwnedFd> {
         self.end.into_fd().ok_or_else(closed)
     }
@@ -120,6 +126,7 @@ impl PipeWriter {
     ///
     /// # Errors
     /// If the writer was closed by `AsyncWrite`.
+    #[cfg(unix)]
     pub fn source(&self) -> io::Result<&Source<OwnedFd>> {
         self.end.source()
     }

@@ -10,3 +10,5 @@ mod protocols;
 mod run;
 mod signals;
 mod stdio;
+#[cfg(feature = "tokio-io")]
+mod tokio_io;

@@ -4,8 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::process::{ExitStatus, Stdio};
 use std::rc::Rc;
+use std::time::Duration;
 
-use picot_loop::{EventLoop, LoopHandle, spawn, yield_now};
+use picot_loop::{EventLoop, LoopHandle, sleep, spawn, yield_now};
 use picot_process::{Command, SubprocessProtocol, SubprocessTransport};
 use picot_testkit::quiet_panic;
 
@@ -219,19 +220,21 @@ fn closing_kills_a_running_child_and_none_that_has_ended() {
 #[test]
 fn a_paused_pipe_is_not_read_and_its_child_waits() {
     run(async {
-        let (transport, events) = start("head -c 1000000 /dev/zero; echo done >&2", |transport, event| {
+        let script = "echo first; echo ready >&2; head -c 1000000 /dev/zero; echo done >&2";
+        let (transport, events) = start(script, |transport, event| {
             if *event == Made {
                 transport.pause_reading(1);
             }
         })?;
-        for _ in 0..100 {
-            yield_now().await;
+        while text(&events, 2) != "ready\n" {
+            sleep(Duration::from_micros(200)).await;
         }
-        assert!(!events.borrow().iter().any(|event| matches!(event, Data(..) | Exited(_))), "{events:?}");
+        // The first line was written before, and stdout is read before stderr.
+        assert_eq!(text(&events, 1), "");
         transport.resume_reading(1);
         transport.closed().await;
         check_order(&events);
-        assert_eq!((text(&events, 1).len(), text(&events, 2)), (1_000_000, "done\n".to_string()));
+        assert_eq!((text(&events, 1).len(), text(&events, 2)), (1_000_006, "ready\ndone\n".to_string()));
         Ok(())
     });
 }
@@ -257,6 +260,10 @@ fn a_callback_that_panics_is_reported_once_and_ends_the_child() {
                 transport.closed().await;
                 assert!(events.borrow().ends_with(&[Lost(true)]), "{events:?}");
                 assert!(events.borrow().len() <= 3);
+                let id = rustix::process::Pid::from_raw(transport.id().try_into().unwrap()).unwrap();
+                while rustix::process::test_kill_process(id).is_ok() {
+                    sleep(Duration::from_micros(200)).await;
+                }
             }
             yield_now().await;
         })
