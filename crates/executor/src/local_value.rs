@@ -21,9 +21,9 @@ static LEAKED: AtomicUsize = AtomicUsize::new(0);
 /// A value that stays on the thread that made it, inside of types that want `Send` or `Sync`.
 ///
 /// Many libraries require `Send` although one thread runs everything: for a handler of a web
-/// framework, a type-erased future, a value in a shared map. `Local<T>` is `Send` and `Sync` for any
-/// `T`. In exchange, each access compares the thread, which costs a few instructions, and the value
-/// is boxed.
+/// framework, a type-erased future, a value in a shared map. `Local<T>` is `Send` and `Sync` for
+/// any `T`. In exchange, each access compares the thread, which costs a few instructions, and the
+/// value is boxed.
 ///
 /// It derefs to the value, and is a future, a stream, a reader or a writer if the value is one. The
 /// features `futures`, `tokio-io` and `hyper` of this crate add the traits of those crates.
