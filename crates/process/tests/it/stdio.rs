@@ -233,21 +233,31 @@ fn what_cannot_be_opened_anew_is_read_once_it_is_ready() {
 }
 
 #[test]
-fn a_pending_read_does_not_keep_the_process_alive() {
-    let (reader, _writer) = pipe();
-    let (_master, slave) = terminal();
-    let (other_master, _other_slave) = terminal();
-    let (near, _far) = UnixStream::pair().unwrap();
+fn a_pending_read_keeps_neither_the_loop_from_going_on_nor_the_process_alive() {
+    let (reader, mut writer) = pipe();
+    let (mut master, slave) = terminal();
+    let (other_master, other_slave) = terminal();
+    let (near, mut far) = UnixStream::pair().unwrap();
+    writer.write_all(b"x\n").unwrap();
+    master.write_all(b"x\n").unwrap();
+    File::from(other_slave.try_clone().unwrap()).write_all(b"x\n").unwrap();
+    far.write_all(b"x\n").unwrap();
     for fd in [reader, slave, other_master.into(), near.into()] {
         let body = || {
             picot_loop::run(async {
-                let _ = spawn(async { stdin().unwrap().read(&mut [0; 16]).await });
-                yield_now().await;
-                yield_now().await;
+                let _ = spawn(async {
+                    let mut stdin = stdin().unwrap();
+                    assert!(stdin.read(&mut [0; 16]).await.unwrap() > 0);
+                    say("read");
+                    // The first read has left the descriptor marked as ready.
+                    stdin.read(&mut [0; 16]).await
+                });
+                sleep(Duration::from_millis(20)).await;
                 say("ready");
             });
         };
         let mut program = start_by(body, input(fd));
+        program.expect("read");
         program.expect("ready");
         assert!(program.end().0.success());
     }
