@@ -511,11 +511,11 @@ impl fmt::Display for Cause {
                 tasks.iter().try_for_each(|waiting| write!(f, "; still there: {waiting}"))
             }
             Cause::Deadlock(circle) => {
-                f.write_str("has closed a circle of locks, in which none goes on unless one lets go: ")?;
+                f.write_str("has closed a circle of locks, in which no task continues unless one unlocks: ")?;
                 for wait in circle {
                     write!(f, "{wait} by ")?;
                 }
-                f.write_str("the first; branches of one task cannot be told apart, so another branch may yet let go")
+                f.write_str("the first; branches of one task cannot be told apart, so another branch may still unlock")
             }
         }
     }

@@ -15,6 +15,9 @@ fn locks_and_queues_work_on_any_executor_and_deadlocks_are_told_there_too() {
     assert_eq!(stderr.len(), 1, "{stderr:?}");
     let circle = &stderr[0];
     assert!(circle.starts_with("picot: a task from "), "{circle}");
-    assert!(circle.contains(" has closed a circle of locks, in which none goes on unless one lets go: "), "{circle}");
+    assert!(
+        circle.contains(" has closed a circle of locks, in which no task continues unless one unlocks: "),
+        "{circle}"
+    );
     assert_eq!(circle.matches("a task waits at ").count(), 2, "{circle}");
 }

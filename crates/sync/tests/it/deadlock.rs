@@ -54,7 +54,7 @@ fn two_tasks_that_wait_for_each_other_are_named_while_the_rest_continues() {
     assert_eq!((circle[0].held_since.line(), circle[1].held_since.line()), (last - 7, last - 2));
     assert!(circle.iter().all(|wait| wait.lock.line() == made));
     assert!(text.starts_with("grace (task 2, spawned at "), "{text}");
-    assert!(text.contains("has closed a circle of locks, in which none goes on unless one lets go: "), "{text}");
+    assert!(text.contains("has closed a circle of locks, in which no task continues unless one unlocks: "), "{text}");
     assert!(text.contains(" by the first; branches of one task cannot be told apart"), "{text}");
 
     tasks.run();
