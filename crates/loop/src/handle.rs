@@ -192,6 +192,13 @@ impl LoopHandle {
         self.inner.executor.spawner().build_task()
     }
 
+    /// The former name of [`build_task`](LoopHandle::build_task).
+    #[doc(hidden)]
+    #[deprecated(note = "it is called `build_task` now")]
+    pub fn task(&self) -> TaskBuilder<'_> {
+        self.build_task()
+    }
+
     /// Returns the tasks that are not done, in the order in which they were spawned.
     ///
     /// ```
