@@ -244,6 +244,7 @@ fn a_blocking_job_that_ends_within_the_grace_is_waited_for() {
             let _ = picot_loop::spawn_blocking(move || {
                 started.send(()).unwrap();
                 is_over.recv().unwrap_err();
+                thread::park_timeout(Duration::from_millis(50)); // longer than the exit takes
                 say("job done");
             });
             has_started.recv().unwrap();
