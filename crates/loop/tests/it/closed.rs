@@ -145,6 +145,8 @@ fn cases() -> Vec<Case> {
         ("LoopHandle::add_writer", Panic, |left| panics(|| left.handle.add_writer(&left.source, |_| ()))),
         ("LoopHandle::allocate_id", Value, |left| value(|| left.handle.allocate_id())),
         ("LoopHandle::build_task", Error, |left| cancelled(left.handle.build_task().spawn(async {}))),
+        #[expect(deprecated)]
+        ("LoopHandle::task", Error, |left| cancelled(left.handle.task().spawn(async {}))),
         ("LoopHandle::call_at", Panic, |left| panics(|| left.handle.call_at(left.timer.when(), || ()))),
         ("LoopHandle::call_later", Panic, |left| panics(|| left.handle.call_later(SECOND, || ()))),
         ("LoopHandle::call_soon", Panic, |left| panics(|| left.handle.call_soon(|| ()))),

@@ -250,6 +250,8 @@ fn a_child_that_is_dropped_runs_on_and_leaves_no_zombie() {
 #[test]
 fn kill_on_drop_kills_the_child_of_a_dropped_value_or_future() {
     on_both_paths(async |command| {
+        // Each child that is dropped has a task that collects its status, and ends then.
+        let tasks = LoopHandle::current().tasks().len();
         let mut sleep = command("sleep");
         sleep.arg("1000").kill_on_drop(true);
         let child = sleep.spawn()?;
@@ -263,10 +265,8 @@ fn kill_on_drop_kills_the_child_of_a_dropped_value_or_future() {
         let id = child.id();
         assert!(poll_once(child.wait_with_output()).await.is_none());
         until("it is killed and collected", || !exists(id)).await;
-        let tasks = LoopHandle::current().tasks().len();
         assert!(poll_once(sleep.status()).await.is_none());
         assert!(poll_once(sleep.output()).await.is_none());
-        // Each has a task that collects its status, and ends then.
         until("they are killed and collected", || LoopHandle::current().tasks().len() == tasks).await;
         Ok(())
     });
