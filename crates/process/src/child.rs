@@ -148,7 +148,8 @@ impl Child {
     /// effect, which is no error. No other process can get it instead.
     ///
     /// # Errors
-    /// If the system has no such signal; and the operating system's error.
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a number that has no name on this system,
+    /// real-time signals included; and the operating system's error.
     #[doc(alias = "send_signal")]
     #[doc(alias = "terminate")]
     pub fn signal(&self, signal: Signal) -> io::Result<()> {

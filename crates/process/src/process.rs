@@ -186,7 +186,7 @@ impl Process {
             return Ok(());
         }
         let sent = match rustix::process::Signal::from_named_raw(signal.as_raw()) {
-            None => Err(io::Error::new(io::ErrorKind::InvalidInput, "the system has no such signal")),
+            None => Err(io::Error::new(io::ErrorKind::InvalidInput, "only signals with a name can be sent")),
             Some(number) => match &self.watch {
                 #[cfg(target_os = "linux")]
                 Watch::Pidfd(source) => pidfd_send_signal(source.get_ref(), number),

@@ -33,6 +33,8 @@ enum Previous {
 struct State {
     /// How many registrations exist, one per loop.
     registrations: usize,
+    /// How many [`DefaultAfterFirst`] guards name this signal. Each has a registration, too.
+    guards: usize,
     /// Whether the handler does what the default would do. `None` if the default was not the
     /// disposition before.
     does_default: Option<Arc<AtomicBool>>,
@@ -72,7 +74,11 @@ impl Registration {
             refused(error)
         })?;
         state.registrations += 1;
-        state.set_default(false);
+        // Only the first one turns the default off. A later one must not undo what a first signal
+        // to an interrupted run has turned on: see `default_after_first`.
+        if state.registrations == 1 {
+            state.set_default(false);
+        }
         Ok(Registration { signal, actions: [first, second] })
     }
 }
@@ -82,8 +88,11 @@ impl Drop for Registration {
         let mut states = states();
         let state = states.get_mut(&self.signal).expect("a state is never removed");
         state.registrations -= 1;
-        // Before the actions go: a signal in between must not pass without any effect.
-        state.set_default(state.registrations == 0);
+        // Before the actions go: a signal in between must not pass without any effect. With
+        // registrations left, the flag stays as it is, which may be on by `default_after_first`.
+        if state.registrations == 0 {
+            state.set_default(true);
+        }
         self.actions.into_iter().for_each(|action| _ = unregister(action));
     }
 }
@@ -104,7 +113,7 @@ impl State {
                 flag::register_conditional_shutdown(raw, raw.saturating_add(128), Arc::clone(flag))?;
             }
         }
-        Ok(State { registrations: 0, does_default, is_ignored: previous == Previous::Ignored })
+        Ok(State { registrations: 0, guards: 0, does_default, is_ignored: previous == Previous::Ignored })
     }
 
     fn set_default(&self, value: bool) {
@@ -159,14 +168,19 @@ fn previous(signal: Signal) -> Previous {
 ///
 /// Each of them must have a registration. Dropping the guard ends it.
 pub(crate) fn default_after_first(signals: &[Signal]) -> io::Result<DefaultAfterFirst> {
-    let states = states();
-    let mut guard = DefaultAfterFirst { signals: signals.to_vec(), actions: Vec::new() };
+    // Declared before the lock, so that after an error its destructor finds the lock free.
+    let mut guard = DefaultAfterFirst { signals: Vec::new(), actions: Vec::new() };
+    let mut states = states();
     for signal in signals {
         for other in signals.iter().filter_map(|other| states.get(other)?.does_default.as_ref()) {
             // After the action that reads the flag: that one was registered with the state.
             guard.actions.push(flag::register(signal.as_raw(), Arc::clone(other))?);
         }
     }
+    for signal in signals {
+        states.get_mut(signal).expect("each signal has a registration").guards += 1;
+    }
+    guard.signals.extend_from_slice(signals);
     Ok(guard)
 }
 
@@ -179,9 +193,14 @@ pub(crate) struct DefaultAfterFirst {
 impl Drop for DefaultAfterFirst {
     fn drop(&mut self) {
         self.actions.drain(..).for_each(|action| _ = unregister(action));
-        let states = states();
-        for state in self.signals.iter().filter_map(|signal| states.get(signal)) {
-            state.set_default(state.registrations == 0);
+        let mut states = states();
+        for signal in &self.signals {
+            let state = states.get_mut(signal).expect("a state is never removed");
+            state.guards -= 1;
+            // Another interrupted run still cleans up, and its second signal must end the process.
+            if state.guards == 0 {
+                state.set_default(state.registrations == 0);
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{ExitStatus, Stdio};
 use std::rc::Rc;
 use std::time::Duration;
-use std::{fs, process};
+use std::{fs, process, thread};
 
 use futures_lite::FutureExt;
 use futures_lite::future::poll_once;
@@ -217,10 +217,14 @@ fn a_signal_reaches_a_running_child_and_none_that_has_ended() {
         assert_eq!(child.wait().await?.code(), Some(5));
 
         let child = sleep.spawn()?;
-        let error = child.signal(Signal::from_raw(99)).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::InvalidInput);
-        let text = format!("cannot send signal 99 to `sleep` (process {}): the system has no such signal", child.id());
-        assert_eq!(error.to_string(), text);
+        // 35 is a real-time signal of Linux.
+        for number in [-1, 0, 35, 99] {
+            let error = child.signal(Signal::from_raw(number)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            let id = child.id();
+            let why = "only signals with a name can be sent";
+            assert_eq!(error.to_string(), format!("cannot send signal {number} to `sleep` (process {id}): {why}"));
+        }
         child.kill()?;
         child.wait().await.map(drop)
     });
@@ -310,6 +314,39 @@ fn a_child_outlives_its_loop_and_the_next_start_collects_it() {
             assert!(!exists(dropped), "the start of another child has collected it");
             Ok(())
         });
+    }
+}
+
+#[test]
+fn closing_the_loop_collects_a_dropped_child_that_has_ended() {
+    for (by_sigchld, is_waited_for) in [(false, false), (false, true), (true, false), (true, true)] {
+        let event_loop = EventLoop::new().unwrap();
+        let mut command = Command::shell("read line");
+        command.stdin(Stdio::piped());
+        if by_sigchld {
+            command.watch_by_sigchld();
+        }
+        let start = async {
+            let mut child = command.spawn()?;
+            let (id, stdin) = (child.id(), child.stdin.take().unwrap().into_fd()?);
+            drop(child);
+            if is_waited_for {
+                // The task that collects the status begins to wait.
+                yield_now().await;
+                yield_now().await;
+            }
+            io::Result::Ok((id, stdin))
+        };
+        let (id, stdin) = event_loop.run_until_complete(start).unwrap().unwrap();
+        drop(stdin);
+        // The loop does not run, so its task cannot collect the status.
+        let start = Instant::now();
+        while !is_zombie(id) {
+            assert!(start.elapsed() < Duration::from_secs(30), "the shell does not end");
+            thread::yield_now();
+        }
+        event_loop.close().unwrap();
+        assert!(!exists(id), "by SIGCHLD: {by_sigchld}, waited for: {is_waited_for}");
     }
 }
 

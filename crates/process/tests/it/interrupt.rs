@@ -381,3 +381,80 @@ fn a_run_waits_for_its_signal_without_being_a_dead_end() {
     program.signal(Raw::INT);
     assert_eq!(ended(program).0, Some(5));
 }
+
+#[test]
+fn a_second_signal_ends_the_process_although_other_loops_stop_listening_after_the_first() {
+    let mut program = start(|| {
+        let (listens, begun) = mpsc::channel();
+        let worker = thread::spawn(move || {
+            picot_loop::run(async {
+                let mut stream = signal(Signal::INT).unwrap();
+                listens.send(()).unwrap();
+                stream.recv().await;
+            });
+        });
+        begun.recv().unwrap();
+        Interrupt::new().grace(LONG).run_with(|token| async move {
+            say("ready");
+            token.cancelled().await;
+            // The worker's loop has closed, and its listener is gone.
+            worker.join().unwrap();
+            say("cleans up");
+            pending::<()>().await;
+        });
+    });
+    program.expect("ready");
+    program.signal(Raw::INT);
+    program.expect("cleans up");
+    program.signal(Raw::INT);
+    assert_eq!(program.killed_by(), Some(Raw::INT.as_raw()));
+}
+
+#[test]
+fn a_second_signal_ends_the_process_although_another_loop_begins_to_listen_after_the_first() {
+    let mut program = start(|| {
+        Interrupt::new().grace(LONG).run_with(|token| async move {
+            say("ready");
+            token.cancelled().await;
+            thread::spawn(|| {
+                picot_loop::run(async {
+                    let _stream = signal(Signal::INT).unwrap();
+                    say("listens");
+                    pending::<()>().await;
+                });
+            });
+            pending::<()>().await;
+        });
+    });
+    program.expect("ready");
+    program.signal(Raw::INT);
+    program.expect("listens");
+    program.signal(Raw::INT);
+    assert_eq!(program.killed_by(), Some(Raw::INT.as_raw()));
+}
+
+#[test]
+fn a_second_signal_ends_the_process_although_another_interrupted_run_has_ended() {
+    let mut program = start(|| {
+        let (runs, begun) = mpsc::channel();
+        let other = thread::spawn(move || {
+            Interrupt::new().grace(LONG).run_with(|token| async move {
+                runs.send(()).unwrap();
+                token.cancelled().await;
+            });
+        });
+        begun.recv().unwrap();
+        Interrupt::new().grace(LONG).run_with(|token| async move {
+            say("ready");
+            token.cancelled().await;
+            other.join().unwrap();
+            say("cleans up");
+            pending::<()>().await;
+        });
+    });
+    program.expect("ready");
+    program.signal(Raw::INT);
+    program.expect("cleans up");
+    program.signal(Raw::INT);
+    assert_eq!(program.killed_by(), Some(Raw::INT.as_raw()));
+}
