@@ -83,6 +83,21 @@ impl Child {
 
     /// The number of the process. It stays the child's until its status is collected, by
     /// [`wait`](Child::wait) or another method; then another process may get it.
+    ///
+    /// ```
+    /// use std::process::Stdio;
+    /// use picot_process::Command;
+    ///
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let mut echo = Command::shell("echo $$");
+    ///     let child = echo.stdout(Stdio::piped()).spawn()?;
+    ///     let id = child.id();
+    ///     assert_eq!(child.wait_with_output().await?.stdout, format!("{id}\n").as_bytes());
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     #[doc(alias = "pid")]
     #[doc(alias = "get_pid")]
     pub fn id(&self) -> u32 {
@@ -129,6 +144,21 @@ impl Child {
     ///
     /// # Errors
     /// As for [`wait`](Child::wait), but a closed loop does not matter.
+    ///
+    /// ```
+    /// use picot_process::Command;
+    ///
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let child = Command::new("sleep").arg("3600").spawn()?;
+    ///     assert_eq!(child.try_wait()?, None);
+    ///     child.kill()?;
+    ///     let status = child.wait().await?;
+    ///     assert_eq!(child.try_wait()?, Some(status));
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     #[doc(alias = "returncode")]
     #[doc(alias = "get_returncode")]
     pub fn try_wait(&self) -> io::Result<Option<ExitStatus>> {
@@ -140,6 +170,20 @@ impl Child {
     ///
     /// # Errors
     /// The operating system's error, for example that the child runs as another user.
+    ///
+    /// ```
+    /// use picot_process::Command;
+    ///
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let child = Command::new("sleep").arg("3600").spawn()?;
+    ///     child.kill()?;
+    ///     assert!(!child.wait().await?.success());
+    ///     child.kill()?; // it has ended, so this has no effect
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     pub fn kill(&self) -> io::Result<()> {
         self.signal(KILL)
     }
@@ -150,6 +194,19 @@ impl Child {
     /// # Errors
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a number that has no name on this system,
     /// real-time signals included; and the operating system's error.
+    ///
+    /// ```
+    /// use picot_process::{Command, Signal};
+    ///
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let child = Command::new("sleep").arg("3600").spawn()?;
+    ///     child.signal(Signal::TERM)?;
+    ///     assert_eq!(child.wait().await?.code(), None, "ended by a signal");
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     #[doc(alias = "send_signal")]
     #[doc(alias = "terminate")]
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
@@ -167,6 +224,20 @@ impl Child {
     ///
     /// # If dropped
     /// What was read is lost, and the child is dropped.
+    ///
+    /// ```
+    /// use std::process::Stdio;
+    /// use picot_process::Command;
+    ///
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let child = Command::shell("echo out; exit 3").stdout(Stdio::piped()).spawn()?;
+    ///     let output = child.wait_with_output().await?;
+    ///     assert_eq!((output.status.code(), &output.stdout[..]), (Some(3), &b"out\n"[..]));
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     pub async fn wait_with_output(self) -> io::Result<Output> {
         self.communicate([]).await
     }

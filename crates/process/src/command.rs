@@ -71,6 +71,17 @@ impl Command {
     ///
     /// It has no arguments, and inherits the environment, the working directory, and stdin, stdout
     /// and stderr, where a method of this type does not say otherwise.
+    ///
+    /// ```
+    /// use picot_process::Command;
+    ///
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     assert!(Command::new("true").status().await?.success());
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     pub fn new(program: impl AsRef<OsStr>) -> Command {
         process::Command::new(program).into()
     }
@@ -102,21 +113,70 @@ impl Command {
     }
 
     /// Adds an argument.
+    ///
+    /// ```
+    /// use picot_process::Command;
+    ///
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let output = Command::new("echo").arg("two words").output().await?;
+    ///     assert_eq!(output.stdout, b"two words\n");
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     pub fn arg(&mut self, arg: impl AsRef<OsStr>) -> &mut Command {
         self.with(|std| std.arg(arg))
     }
 
     /// Adds arguments.
+    ///
+    /// ```
+    /// use picot_process::Command;
+    ///
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let output = Command::new("echo").args(["one", "two"]).output().await?;
+    ///     assert_eq!(output.stdout, b"one two\n");
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     pub fn args(&mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> &mut Command {
         self.with(|std| std.args(args))
     }
 
     /// Sets a variable of the child's environment.
+    ///
+    /// ```
+    /// use picot_process::Command;
+    ///
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let output = Command::shell("echo $NAME").env("NAME", "value").output().await?;
+    ///     assert_eq!(output.stdout, b"value\n");
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     pub fn env(&mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> &mut Command {
         self.with(|std| std.env(key, value))
     }
 
     /// Sets variables of the child's environment.
+    ///
+    /// ```
+    /// use picot_process::Command;
+    ///
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let mut command = Command::shell("echo $A $B");
+    ///     let output = command.envs([("A", "1"), ("B", "2")]).output().await?;
+    ///     assert_eq!(output.stdout, b"1 2\n");
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     pub fn envs(
         &mut self,
         variables: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>,
@@ -125,22 +185,72 @@ impl Command {
     }
 
     /// Removes a variable from the child's environment.
+    ///
+    /// ```
+    /// use picot_process::Command;
+    ///
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let mut command = Command::shell("echo ${HOME-unset}");
+    ///     let output = command.env_remove("HOME").output().await?;
+    ///     assert_eq!(output.stdout, b"unset\n");
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     pub fn env_remove(&mut self, key: impl AsRef<OsStr>) -> &mut Command {
         self.with(|std| std.env_remove(key))
     }
 
     /// Removes all variables from the child's environment. Those that are set later stay.
+    ///
+    /// ```
+    /// use picot_process::Command;
+    ///
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let output = Command::new("env").env_clear().env("A", "1").output().await?;
+    ///     assert_eq!(output.stdout, b"A=1\n");
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     pub fn env_clear(&mut self) -> &mut Command {
         self.with(process::Command::env_clear)
     }
 
     /// Sets the child's working directory.
+    ///
+    /// ```
+    /// use picot_process::Command;
+    ///
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let output = Command::new("pwd").current_dir("/").output().await?;
+    ///     assert_eq!(output.stdout, b"/\n");
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     pub fn current_dir(&mut self, directory: impl AsRef<Path>) -> &mut Command {
         self.with(|std| std.current_dir(directory))
     }
 
     /// Sets the child's stdin: a [`Stdio`], such as [`Stdio::piped`], or a descriptor or file. The
     /// default is to inherit it, and for [`output`](Command::output) none.
+    ///
+    /// ```
+    /// use std::process::Stdio;
+    /// use picot_process::Command;
+    ///
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    ///     assert_eq!(child.communicate("hello").await?.stdout, b"hello");
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     pub fn stdin(&mut self, stdin: impl Into<Stdio>) -> &mut Command {
         self.is_set[0] = true;
         self.with(|std| std.stdin(stdin))
@@ -148,6 +258,19 @@ impl Command {
 
     /// Sets the child's stdout. The default is to inherit it, and for [`output`](Command::output)
     /// to collect it.
+    ///
+    /// ```
+    /// use std::process::Stdio;
+    /// use picot_process::Command;
+    ///
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let output = Command::new("echo").stdout(Stdio::null()).output().await?;
+    ///     assert!(output.stdout.is_empty(), "set, so not collected");
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     pub fn stdout(&mut self, stdout: impl Into<Stdio>) -> &mut Command {
         self.is_set[1] = true;
         self.with(|std| std.stdout(stdout))
@@ -155,24 +278,73 @@ impl Command {
 
     /// Sets the child's stderr. The default is to inherit it, and for [`output`](Command::output)
     /// to collect it.
+    ///
+    /// ```
+    /// use std::process::Stdio;
+    /// use picot_process::Command;
+    ///
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let output = Command::shell("echo trouble >&2").stderr(Stdio::null()).output().await?;
+    ///     assert!(output.stderr.is_empty(), "set, so not collected");
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     pub fn stderr(&mut self, stderr: impl Into<Stdio>) -> &mut Command {
         self.is_set[2] = true;
         self.with(|std| std.stderr(stderr))
     }
 
     /// Sets the name that the program sees as its own.
+    ///
+    /// ```
+    /// use picot_process::Command;
+    ///
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let output = Command::new("sh").arg0("name").args(["-c", "echo $0"]).output().await?;
+    ///     assert_eq!(output.stdout, b"name\n");
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     #[cfg(unix)]
     pub fn arg0(&mut self, arg: impl AsRef<OsStr>) -> &mut Command {
         self.with(|std| std.arg0(arg))
     }
 
     /// Sets the child's user.
+    ///
+    /// ```
+    /// use picot_process::Command;
+    ///
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let me = rustix::process::getuid().as_raw(); // another user needs privileges
+    ///     assert!(Command::new("true").uid(me).status().await?.success());
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     #[cfg(unix)]
     pub fn uid(&mut self, id: u32) -> &mut Command {
         self.with(|std| std.uid(id))
     }
 
     /// Sets the child's group.
+    ///
+    /// ```
+    /// use picot_process::Command;
+    ///
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let mine = rustix::process::getgid().as_raw(); // another group needs privileges
+    ///     assert!(Command::new("true").gid(mine).status().await?.success());
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     #[cfg(unix)]
     pub fn gid(&mut self, id: u32) -> &mut Command {
         self.with(|std| std.gid(id))
@@ -181,6 +353,21 @@ impl Command {
     /// Puts the child into a process group: 0 is a new one, with the number of the child. A
     /// terminal sends Ctrl-C to its foreground group only, so a child in a group of its own does
     /// not get it.
+    ///
+    /// ```
+    /// use picot_process::Command;
+    ///
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let child = Command::new("sleep").arg("3600").process_group(0).spawn()?;
+    ///     // Ends all processes of the group: `sleep`, and what a shell in its place has started.
+    ///     let group = rustix::process::Pid::from_raw(child.id() as i32).unwrap();
+    ///     rustix::process::kill_process_group(group, rustix::process::Signal::TERM)?;
+    ///     assert!(!child.wait().await?.success());
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     #[cfg(unix)]
     pub fn process_group(&mut self, group: i32) -> &mut Command {
         self.with(|std| std.process_group(group))
@@ -243,6 +430,17 @@ impl Command {
     ///
     /// The better way is a descriptor of the process (a pidfd), on Linux since 5.3. It is used
     /// where it can be had. With `SIGCHLD`, each end of a child makes every wait look for its own.
+    ///
+    /// ```
+    /// use picot_process::Command;
+    ///
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     assert!(Command::new("true").watch_by_sigchld().status().await?.success());
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     #[cfg(unix)]
     pub fn watch_by_sigchld(&mut self) -> &mut Command {
         self.options.sigchld = true;
@@ -250,6 +448,11 @@ impl Command {
     }
 
     /// The command of std: its getters, and what is set so far.
+    ///
+    /// ```
+    /// let command = picot_process::Command::new("echo");
+    /// assert_eq!(command.as_std().get_program(), "echo");
+    /// ```
     pub fn as_std(&self) -> &process::Command {
         &self.std
     }
@@ -257,6 +460,15 @@ impl Command {
     /// The command of std, for options that this type has no method for, such as `pre_exec`. Set
     /// stdin, stdout and stderr by this type's methods: [`output`](Command::output) replaces
     /// others.
+    ///
+    /// ```
+    /// # #[cfg(unix)] {
+    /// use std::os::unix::process::CommandExt;
+    ///
+    /// let mut command = picot_process::Command::new("sh");
+    /// command.as_std_mut().arg0("name");
+    /// # }
+    /// ```
     pub fn as_std_mut(&mut self) -> &mut process::Command {
         &mut self.std
     }
@@ -321,6 +533,19 @@ impl Command {
     ///
     /// # If dropped
     /// As for [`status`](Command::status).
+    ///
+    /// ```
+    /// use picot_process::Command;
+    ///
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let output = Command::shell("echo out; echo trouble >&2").output().await?;
+    ///     assert_eq!(output.stdout, b"out\n");
+    ///     assert_eq!(output.stderr, b"trouble\n");
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     pub async fn output(&mut self) -> io::Result<Output> {
         let [stdin, stdout, stderr] = self.is_set;
         if !stdin {

@@ -238,8 +238,9 @@ impl Listening {
         if wanted.is_empty() {
             return Ok(Listening(None));
         }
-        let listening = signals(wanted.iter().copied())?;
-        Ok(Listening(Some((listening, default_after_first(&wanted)?))))
+        // In this order: see `default_after_first`.
+        let default = default_after_first(&wanted)?;
+        Ok(Listening(Some((signals(wanted)?, default))))
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Signal>> {
@@ -291,6 +292,19 @@ pub trait RunUntilInterrupted: sealed::Sealed {
     ///
     /// # Panics
     /// If the operating system refuses to listen to the signals. With the panic of the future.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use picot_process::{Interrupt, RunUntilInterrupted};
+    ///
+    /// let event_loop = picot_loop::EventLoop::new()?;
+    /// let interrupt = Interrupt::new().grace(Duration::from_secs(10));
+    /// let ended = event_loop.run_until_interrupted(&interrupt, |token| async move {
+    ///     !token.is_cancelled() // a server would race its work against `token.cancelled()`
+    /// })?;
+    /// assert!(ended.unwrap());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     fn run_until_interrupted<F: Future>(
         &self,
@@ -349,18 +363,54 @@ pub struct Interrupted {
 
 impl Interrupted {
     /// Returns the signal.
+    ///
+    /// ```no_run
+    /// use picot_loop::EventLoop;
+    /// use picot_process::{Interrupt, RunUntilInterrupted};
+    ///
+    /// let event_loop = EventLoop::new()?;
+    /// let main = async |_| std::future::pending::<()>().await;
+    /// if let Err(interrupted) = event_loop.run_until_interrupted(&Interrupt::new(), main)? {
+    ///     assert_eq!(interrupted.signal(), picot_process::Signal::INT);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn signal(&self) -> Signal {
         self.signal
     }
 
     /// Returns the exit status that shells expect: 128 and the number of the signal, so 130 for
     /// `SIGINT` and 143 for `SIGTERM`.
+    ///
+    /// ```no_run
+    /// use picot_loop::EventLoop;
+    /// use picot_process::{Interrupt, RunUntilInterrupted};
+    ///
+    /// let event_loop = EventLoop::new()?;
+    /// let main = async |_| std::future::pending::<()>().await;
+    /// if let Err(interrupted) = event_loop.run_until_interrupted(&Interrupt::new(), main)? {
+    ///     std::process::exit(interrupted.status());
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn status(&self) -> i32 {
         128 + self.signal.as_raw()
     }
 
     /// Returns the tasks that were still running, in the order in which they were spawned. The main
     /// future is not among them.
+    ///
+    /// ```no_run
+    /// use picot_loop::EventLoop;
+    /// use picot_process::{Interrupt, RunUntilInterrupted};
+    ///
+    /// let event_loop = EventLoop::new()?;
+    /// let main = async |_| std::future::pending::<()>().await;
+    /// if let Err(interrupted) = event_loop.run_until_interrupted(&Interrupt::new(), main)? {
+    ///     interrupted.tasks().iter().for_each(|task| eprintln!("still running: {task}"));
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn tasks(&self) -> &[TaskInfo] {
         &self.tasks
     }

@@ -238,7 +238,7 @@ impl Drop for Process {
         // Closes the pidfd with the source: what remains is the number, which stays the child's
         // until its status is collected.
         if !self.is_forked() && matches!(self.try_wait(), Ok(None)) {
-            let _ = ORPHANS.try_with(|orphans| orphans.borrow_mut().push((self.pid, self.owner)));
+            let _ = ORPHANS.try_with(|orphans| orphans.borrow_mut().0.push((self.pid, self.owner)));
         }
     }
 }
@@ -258,22 +258,36 @@ impl fmt::Debug for Process {
 }
 
 thread_local! {
-    /// Children that outlived the loop that they were started on, with the process that started
-    /// them. No loop waits for them any more.
-    static ORPHANS: RefCell<Vec<(Pid, u32)>> = const { RefCell::new(Vec::new()) };
+    static ORPHANS: RefCell<Orphans> = const { RefCell::new(Orphans(Vec::new())) };
+}
+
+/// Children that outlived the loop that they were started on, with the process that started them.
+/// No loop waits for them any more.
+struct Orphans(Vec<(Pid, u32)>);
+
+impl Orphans {
+    /// Collects the status of those that have ended by now.
+    fn collect(&mut self) {
+        if self.0.is_empty() {
+            return;
+        }
+        let this = process::id();
+        self.0.retain(|(pid, owner)| {
+            let look = || waitpid(Some(*pid), WaitOptions::NOHANG);
+            *owner == this && matches!(rustix::io::retry_on_intr(look), Ok(None))
+        });
+    }
+}
+
+impl Drop for Orphans {
+    /// The end of the thread, which is the last time that this list is looked through.
+    fn drop(&mut self) {
+        self.collect();
+    }
 }
 
 /// Collects the status of the orphans that have ended by now. Each start of a child calls this, so
 /// that their number is bounded by those that run.
 pub(crate) fn collect_orphans() {
-    ORPHANS.with_borrow_mut(|orphans| {
-        if orphans.is_empty() {
-            return;
-        }
-        let this = process::id();
-        orphans.retain(|(pid, owner)| {
-            let look = || waitpid(Some(*pid), WaitOptions::NOHANG);
-            *owner == this && matches!(rustix::io::retry_on_intr(look), Ok(None))
-        });
-    });
+    ORPHANS.with_borrow_mut(Orphans::collect);
 }

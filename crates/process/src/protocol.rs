@@ -129,6 +129,23 @@ impl Command {
     ///
     /// # Errors
     /// As for [`spawn`](Command::spawn).
+    ///
+    /// ```
+    /// use picot_process::{Command, SubprocessProtocol, SubprocessTransport};
+    ///
+    /// # struct Ignore;
+    /// # impl SubprocessProtocol for Ignore {
+    /// #     fn pipe_data(&mut self, _: &SubprocessTransport, _: i32, _: &[u8]) {}
+    /// # }
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let transport = Command::new("true").spawn_protocol(Ignore)?;
+    ///     transport.closed().await;
+    ///     assert!(transport.status().unwrap().success());
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     #[doc(alias = "subprocess_exec")]
     #[doc(alias = "subprocess_shell")]
     #[track_caller]
@@ -189,7 +206,25 @@ struct Shared {
 /// The child of a protocol (asyncio's `SubprocessTransport`). Clones are handles of the same child.
 ///
 /// No method runs a callback: what a method causes comes after it. Dropping transports does not
-/// close the child. An example is at [`SubprocessProtocol`].
+/// close the child.
+///
+/// ```
+/// use picot_process::{Command, SubprocessProtocol, SubprocessTransport};
+///
+/// # struct Ignore;
+/// # impl SubprocessProtocol for Ignore {
+/// #     fn pipe_data(&mut self, _: &SubprocessTransport, _: i32, _: &[u8]) {}
+/// # }
+/// # #[cfg(unix)]
+/// picot_loop::run(async {
+///     let transport = Command::new("sleep").arg("3600").spawn_protocol(Ignore)?;
+///     transport.clone().kill()?;
+///     transport.closed().await;
+///     assert!(!transport.status().unwrap().success());
+///     std::io::Result::Ok(())
+/// })
+/// .unwrap();
+/// ```
 #[derive(Clone)]
 pub struct SubprocessTransport {
     shared: Rc<Shared>,
@@ -197,12 +232,47 @@ pub struct SubprocessTransport {
 
 impl SubprocessTransport {
     /// The number of the process; see [`Child::id`].
+    ///
+    /// ```
+    /// use picot_process::{Command, SubprocessProtocol, SubprocessTransport};
+    ///
+    /// # struct Ignore;
+    /// # impl SubprocessProtocol for Ignore {
+    /// #     fn pipe_data(&mut self, _: &SubprocessTransport, _: i32, _: &[u8]) {}
+    /// # }
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let transport = Command::new("true").spawn_protocol(Ignore)?;
+    ///     println!("started process {}", transport.id());
+    ///     transport.closed().await;
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     #[doc(alias = "get_pid")]
     pub fn id(&self) -> u32 {
         self.shared.id
     }
 
     /// The status, from [`exited`](SubprocessProtocol::exited) on.
+    ///
+    /// ```
+    /// use picot_process::{Command, SubprocessProtocol, SubprocessTransport};
+    ///
+    /// # struct Ignore;
+    /// # impl SubprocessProtocol for Ignore {
+    /// #     fn pipe_data(&mut self, _: &SubprocessTransport, _: i32, _: &[u8]) {}
+    /// # }
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let transport = Command::shell("exit 7").spawn_protocol(Ignore)?;
+    ///     assert_eq!(transport.status(), None);
+    ///     transport.closed().await;
+    ///     assert_eq!(transport.status().unwrap().code(), Some(7));
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     #[doc(alias = "get_returncode")]
     pub fn status(&self) -> Option<ExitStatus> {
         self.shared.status.get()
@@ -212,6 +282,24 @@ impl SubprocessTransport {
     ///
     /// # Errors
     /// As for [`Child::signal`]. After the child has ended, it has no effect.
+    ///
+    /// ```
+    /// use picot_process::{Command, Signal, SubprocessProtocol, SubprocessTransport};
+    ///
+    /// # struct Ignore;
+    /// # impl SubprocessProtocol for Ignore {
+    /// #     fn pipe_data(&mut self, _: &SubprocessTransport, _: i32, _: &[u8]) {}
+    /// # }
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let transport = Command::new("sleep").arg("3600").spawn_protocol(Ignore)?;
+    ///     transport.signal(Signal::TERM)?;
+    ///     transport.closed().await;
+    ///     assert!(!transport.status().unwrap().success());
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     #[doc(alias = "send_signal")]
     #[doc(alias = "terminate")]
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
@@ -222,6 +310,23 @@ impl SubprocessTransport {
     ///
     /// # Errors
     /// As for [`signal`](SubprocessTransport::signal).
+    ///
+    /// ```
+    /// use picot_process::{Command, SubprocessProtocol, SubprocessTransport};
+    ///
+    /// # struct Ignore;
+    /// # impl SubprocessProtocol for Ignore {
+    /// #     fn pipe_data(&mut self, _: &SubprocessTransport, _: i32, _: &[u8]) {}
+    /// # }
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let transport = Command::new("sleep").arg("3600").spawn_protocol(Ignore)?;
+    ///     transport.kill()?;
+    ///     transport.closed().await;
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     pub fn kill(&self) -> io::Result<()> {
         self.signal(KILL)
     }
@@ -231,6 +336,26 @@ impl SubprocessTransport {
     ///
     /// # Errors
     /// If stdin is not piped, has ended, or was closed. The bytes are not sent.
+    ///
+    /// ```
+    /// use std::process::Stdio;
+    /// use picot_process::{Command, SubprocessProtocol, SubprocessTransport};
+    ///
+    /// # struct Ignore;
+    /// # impl SubprocessProtocol for Ignore {
+    /// #     fn pipe_data(&mut self, _: &SubprocessTransport, _: i32, _: &[u8]) {}
+    /// # }
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let transport = Command::new("cat").stdin(Stdio::piped()).spawn_protocol(Ignore)?;
+    ///     transport.write(b"hello\n")?;
+    ///     transport.write_eof();
+    ///     transport.closed().await;
+    ///     assert!(transport.write(b"too late").is_err());
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     pub fn write(&self, bytes: &[u8]) -> io::Result<()> {
         let shared = &self.shared;
         if !shared.has_stdin.get() || shared.ends_stdin.get() || shared.is_closing.get() {
@@ -243,12 +368,51 @@ impl SubprocessTransport {
     }
 
     /// Closes stdin after all unsent bytes. A second call has no effect.
+    ///
+    /// ```
+    /// use std::process::Stdio;
+    /// use picot_process::{Command, SubprocessProtocol, SubprocessTransport};
+    ///
+    /// # struct Ignore;
+    /// # impl SubprocessProtocol for Ignore {
+    /// #     fn pipe_data(&mut self, _: &SubprocessTransport, _: i32, _: &[u8]) {}
+    /// # }
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let transport = Command::new("cat").stdin(Stdio::piped()).spawn_protocol(Ignore)?;
+    ///     transport.write_eof(); // `cat` ends at the end of its input
+    ///     transport.closed().await;
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     pub fn write_eof(&self) {
         self.shared.ends_stdin.set(true);
         self.shared.attend();
     }
 
     /// The number of bytes for stdin that are not sent yet.
+    ///
+    /// ```
+    /// use std::process::Stdio;
+    /// use picot_process::{Command, SubprocessProtocol, SubprocessTransport};
+    ///
+    /// # struct Ignore;
+    /// # impl SubprocessProtocol for Ignore {
+    /// #     fn pipe_data(&mut self, _: &SubprocessTransport, _: i32, _: &[u8]) {}
+    /// # }
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let transport = Command::new("cat").stdin(Stdio::piped()).spawn_protocol(Ignore)?;
+    ///     transport.write(b"hello\n")?;
+    ///     assert_eq!(transport.unsent(), 6, "the task of the protocol has not run");
+    ///     transport.write_eof();
+    ///     transport.closed().await;
+    ///     assert_eq!(transport.unsent(), 0);
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     pub fn unsent(&self) -> usize {
         self.shared.unsent.get()
     }
@@ -259,6 +423,25 @@ impl SubprocessTransport {
     ///
     /// # Panics
     /// If `fd` is neither 1 nor 2.
+    ///
+    /// ```
+    /// use std::process::Stdio;
+    /// use picot_process::{Command, SubprocessProtocol, SubprocessTransport};
+    ///
+    /// # struct Ignore;
+    /// # impl SubprocessProtocol for Ignore {
+    /// #     fn pipe_data(&mut self, _: &SubprocessTransport, _: i32, _: &[u8]) {}
+    /// # }
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let transport = Command::new("yes").stdout(Stdio::piped()).spawn_protocol(Ignore)?;
+    ///     transport.pause_reading(1); // the pipe fills, and `yes` waits
+    ///     transport.close();
+    ///     transport.closed().await;
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     pub fn pause_reading(&self, fd: i32) {
         self.set_paused(fd, true);
     }
@@ -267,6 +450,25 @@ impl SubprocessTransport {
     ///
     /// # Panics
     /// If `fd` is neither 1 nor 2.
+    ///
+    /// ```
+    /// use std::process::Stdio;
+    /// use picot_process::{Command, SubprocessProtocol, SubprocessTransport};
+    ///
+    /// # struct Ignore;
+    /// # impl SubprocessProtocol for Ignore {
+    /// #     fn pipe_data(&mut self, _: &SubprocessTransport, _: i32, _: &[u8]) {}
+    /// # }
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let transport = Command::new("echo").stdout(Stdio::piped()).spawn_protocol(Ignore)?;
+    ///     transport.pause_reading(1);
+    ///     transport.resume_reading(1);
+    ///     transport.closed().await; // after the end of stdout
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     pub fn resume_reading(&self, fd: i32) {
         self.set_paused(fd, false);
     }
@@ -281,14 +483,54 @@ impl SubprocessTransport {
     /// Closes all pipes, without sending what is unsent, and kills the child if it still runs. Its
     /// status comes to [`exited`](SubprocessProtocol::exited) as usual. A second call has no
     /// effect.
+    ///
+    /// ```
+    /// use picot_process::{Command, SubprocessProtocol, SubprocessTransport};
+    ///
+    /// # struct Ignore;
+    /// # impl SubprocessProtocol for Ignore {
+    /// #     fn pipe_data(&mut self, _: &SubprocessTransport, _: i32, _: &[u8]) {}
+    /// # }
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let transport = Command::new("sleep").arg("3600").spawn_protocol(Ignore)?;
+    ///     transport.close();
+    ///     transport.closed().await;
+    ///     assert!(!transport.status().unwrap().success());
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     pub fn close(&self) {
         if !self.shared.is_closing.replace(true) {
+            // At once and not by the task, which may have no further turn: the loop may close. An
+            // error means that the child runs as another user by now, and it is left to itself.
+            let _ = self.kill();
             self.shared.asks_to_close.set(true);
             self.shared.attend();
         }
     }
 
     /// Whether the transport was closed, or the child and its pipes have ended.
+    ///
+    /// ```
+    /// use picot_process::{Command, SubprocessProtocol, SubprocessTransport};
+    ///
+    /// # struct Ignore;
+    /// # impl SubprocessProtocol for Ignore {
+    /// #     fn pipe_data(&mut self, _: &SubprocessTransport, _: i32, _: &[u8]) {}
+    /// # }
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let transport = Command::new("sleep").arg("3600").spawn_protocol(Ignore)?;
+    ///     assert!(!transport.is_closing());
+    ///     transport.close();
+    ///     assert!(transport.is_closing());
+    ///     transport.closed().await;
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     pub fn is_closing(&self) -> bool {
         self.shared.is_closing.get() || self.shared.is_lost.get()
     }
@@ -298,6 +540,23 @@ impl SubprocessTransport {
     ///
     /// # If dropped
     /// Nothing happens.
+    ///
+    /// ```
+    /// use picot_process::{Command, SubprocessProtocol, SubprocessTransport};
+    ///
+    /// # struct Ignore;
+    /// # impl SubprocessProtocol for Ignore {
+    /// #     fn pipe_data(&mut self, _: &SubprocessTransport, _: i32, _: &[u8]) {}
+    /// # }
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let transport = Command::new("true").spawn_protocol(Ignore)?;
+    ///     transport.closed().await;
+    ///     assert!(transport.is_closing());
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     pub async fn closed(&self) {
         self.shared.ending.until(|| self.shared.is_lost.get()).await;
     }
@@ -432,10 +691,6 @@ impl<P: SubprocessProtocol> Driver<P> {
             return Ok(false);
         }
         let mut has_happened = false;
-        if self.exit.is_some() {
-            // The child may be another user's by now. Then it ends when it likes.
-            let _ = self.child.kill();
-        }
         if self.stdin.is_some() {
             self.lose_stdin(None)?;
             has_happened = true;

@@ -121,6 +121,21 @@ impl PipeReader {
     ///
     /// # If dropped
     /// Nothing was read.
+    ///
+    /// ```
+    /// use picot_process::pipe;
+    ///
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let (reader, writer) = pipe()?;
+    ///     writer.write_all(b"hello").await?;
+    ///     let mut buffer = [0; 16];
+    ///     let length = reader.read(&mut buffer).await?;
+    ///     assert_eq!(&buffer[..length], b"hello");
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     #[inline]
     pub fn read<'a>(&'a self, buffer: &'a mut [u8]) -> Read<'a, PipeReader> {
         Read::new(self, buffer)
@@ -128,6 +143,20 @@ impl PipeReader {
 
     /// The descriptor as the reactor knows it, for operations that this type has no method for: see
     /// [`Source::poll_io`].
+    ///
+    /// ```
+    /// use picot_process::pipe;
+    ///
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let (reader, writer) = pipe()?;
+    ///     writer.write_all(b"hello").await?;
+    ///     reader.source().ready(picot_loop::Direction::Read).await?; // waits, and reads nothing
+    ///     assert_eq!(reader.read(&mut [0; 16]).await?, 5);
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     #[cfg(unix)]
     pub fn source(&self) -> &Source<OwnedFd> {
         self.end.open()

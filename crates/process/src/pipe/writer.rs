@@ -89,6 +89,20 @@ impl PipeWriter {
     ///
     /// # Errors
     /// If the writer was closed by `AsyncWrite`.
+    ///
+    /// ```
+    /// use picot_process::pipe;
+    ///
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let (reader, writer) = pipe()?;
+    ///     let mut echo = std::process::Command::new("echo");
+    ///     assert!(echo.arg("hello").stdout(writer.into_fd()?).status()?.success());
+    ///     assert_eq!(reader.read(&mut [0; 16]).await?, 6);
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     #[cfg(unix)]
     pub fn into_fd(self) -> io::Result<OwnedFd> {
         self.end.into_fd().ok_or_else(closed)
@@ -105,6 +119,19 @@ impl PipeWriter {
     /// # If dropped
     /// A part may be written; [`unsent`](WriteAll::unsent) returns the rest. A
     /// [`Writer`](picot_net::Writer) keeps the rest, and writes it with the next write.
+    ///
+    /// ```
+    /// use picot_process::pipe;
+    ///
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let (reader, writer) = pipe()?;
+    ///     writer.write_all(b"hello").await?;
+    ///     assert_eq!(reader.read(&mut [0; 16]).await?, 5);
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     #[inline]
     pub fn write_all<'a>(&'a self, bytes: &'a [u8]) -> WriteAll<'a, PipeWriter> {
         WriteAll::new(self, bytes)
@@ -117,6 +144,19 @@ impl PipeWriter {
     ///
     /// # If dropped
     /// Nothing happens.
+    ///
+    /// ```
+    /// use picot_process::pipe;
+    ///
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let (reader, writer) = pipe()?;
+    ///     drop(reader);
+    ///     writer.closed().await?;
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     pub async fn closed(&self) -> io::Result<()> {
         self.end.gone().await
     }
@@ -126,6 +166,18 @@ impl PipeWriter {
     ///
     /// # Errors
     /// If the writer was closed by `AsyncWrite`.
+    ///
+    /// ```
+    /// use picot_process::pipe;
+    ///
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let (_reader, writer) = pipe()?;
+    ///     writer.source()?.ready(picot_loop::Direction::Write).await?; // there is room
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     #[cfg(unix)]
     pub fn source(&self) -> io::Result<&Source<OwnedFd>> {
         self.end.source()

@@ -33,7 +33,7 @@ enum Previous {
 struct State {
     /// How many registrations exist, one per loop.
     registrations: usize,
-    /// How many [`DefaultAfterFirst`] guards name this signal. Each has a registration, too.
+    /// How many [`DefaultAfterFirst`] guards name this signal.
     guards: usize,
     /// Whether the handler does what the default would do. `None` if the default was not the
     /// disposition before.
@@ -64,10 +64,7 @@ impl Registration {
         check(signal)?;
         let refused = |error: io::Error| io::Error::new(error.kind(), format!("cannot listen to {signal}: {error}"));
         let mut states = states();
-        let state = match states.entry(signal) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert(State::new(signal).map_err(refused)?),
-        };
+        let state = State::of(&mut states, signal).map_err(refused)?;
         let first = flag::register(signal.as_raw(), flag).map_err(refused)?;
         let second = signal_hook::low_level::pipe::register(signal.as_raw(), socket).map_err(|error| {
             unregister(first);
@@ -98,6 +95,14 @@ impl Drop for Registration {
 }
 
 impl State {
+    /// Returns the state of a signal, made before its first action.
+    fn of(states: &mut BTreeMap<Signal, State>, signal: Signal) -> io::Result<&mut State> {
+        Ok(match states.entry(signal) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(State::new(signal)?),
+        })
+    }
+
     /// Notes the disposition, and installs the action that acts as the default, if that is it.
     fn new(signal: Signal) -> io::Result<State> {
         let previous = previous(signal);
@@ -166,19 +171,25 @@ fn previous(signal: Signal) -> Previous {
 /// Has the first arrival of any of `signals` put the default of all of them in force, inside of the
 /// handler: the second ends the process even if the loop is stuck.
 ///
-/// Each of them must have a registration. Dropping the guard ends it.
+/// Call it before the registration of the signals: actions run in the order in which they were
+/// registered. So the default is in force before the loop wakes and anything reacts to the first
+/// signal, and a second one that another thread handles at the same time finds it. Dropping the
+/// guard ends it.
 pub(crate) fn default_after_first(signals: &[Signal]) -> io::Result<DefaultAfterFirst> {
     // Declared before the lock, so that after an error its destructor finds the lock free.
     let mut guard = DefaultAfterFirst { signals: Vec::new(), actions: Vec::new() };
     let mut states = states();
     for signal in signals {
+        State::of(&mut states, *signal)?;
+    }
+    for signal in signals {
         for other in signals.iter().filter_map(|other| states.get(other)?.does_default.as_ref()) {
-            // After the action that reads the flag: that one was registered with the state.
+            // Behind the action that reads the flag: that one was registered with the state.
             guard.actions.push(flag::register(signal.as_raw(), Arc::clone(other))?);
         }
     }
     for signal in signals {
-        states.get_mut(signal).expect("each signal has a registration").guards += 1;
+        states.get_mut(signal).expect("each state was made above").guards += 1;
     }
     guard.signals.extend_from_slice(signals);
     Ok(guard)

@@ -34,12 +34,32 @@ pub trait SignalHandlers: sealed::Sealed {
     ///
     /// # Errors
     /// As for [`signal()`](crate::signal()). An earlier handler stays then.
+    ///
+    /// ```
+    /// use picot_process::{Signal, SignalHandlers};
+    ///
+    /// # #[cfg(unix)] {
+    /// let event_loop = picot_loop::EventLoop::new()?;
+    /// let handle = event_loop.handle();
+    /// handle.add_signal_handler(Signal::HUP, || println!("reads its configuration again"))?;
+    /// assert!(handle.add_signal_handler(Signal::KILL, || ()).is_err());
+    /// # }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[track_caller]
     fn add_signal_handler(&self, signal: Signal, call: impl FnMut() + 'static) -> io::Result<()>;
 
     /// Removes the handler of `signal`: it is not called any more. Returns whether there was one.
     ///
     /// If it was the last listener of the process, the disposition from before is in force again.
+    ///
+    /// ```
+    /// use picot_process::{Signal, SignalHandlers};
+    ///
+    /// let event_loop = picot_loop::EventLoop::new()?;
+    /// assert!(!event_loop.handle().remove_signal_handler(Signal::INT), "there is none");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     fn remove_signal_handler(&self, signal: Signal) -> bool;
 }
 

@@ -194,7 +194,7 @@ impl fmt::Debug for Stdin {
 }
 
 macro_rules! output {
-    ($type:ident, $standard:path) => {
+    ($type:ident, $open:ident, $standard:path) => {
         impl $type {
             /// Writes all of `bytes`. Returns when the kernel has taken all of them.
             ///
@@ -203,6 +203,12 @@ macro_rules! output {
             ///
             /// # If dropped
             /// A part may be written.
+            ///
+            /// ```
+            #[doc = concat!("# use picot_process::", stringify!($open), " as open;")]
+            /// # #[cfg(unix)]
+            /// picot_loop::run(async { open()?.write_all(b"hello\n").await }).unwrap();
+            /// ```
             pub async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
                 while !bytes.is_empty() {
                     let written = poll_fn(|cx| self.poll(cx, bytes)).await?;
@@ -295,8 +301,8 @@ pub struct Stderr {
     descriptor: Descriptor,
 }
 
-output!(Stdout, Standard::Output);
-output!(Stderr, Standard::Error);
+output!(Stdout, stdout, Standard::Output);
+output!(Stderr, stderr, Standard::Error);
 
 /// On Windows, the console cannot be polled by the loop.
 #[cfg(not(unix))]

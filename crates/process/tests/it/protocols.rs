@@ -1,7 +1,9 @@
 //! Children by callbacks: which are called, in which order, and how they end.
 
 use std::cell::{Cell, RefCell};
-use std::io;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::process::{ExitStatus, Stdio};
 use std::rc::Rc;
 use std::time::Duration;
@@ -215,6 +217,19 @@ fn closing_kills_a_running_child_and_none_that_has_ended() {
         rustix::process::kill_process(background, rustix::process::Signal::KILL)?;
         Ok(())
     });
+}
+
+#[test]
+fn closing_kills_the_child_although_the_loop_closes_before_the_next_turn() {
+    let (mut near, far) = UnixStream::pair().unwrap();
+    near.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    picot_loop::run(async {
+        let mut command = Command::new("sleep");
+        command.arg("1000").stdout(OwnedFd::from(far));
+        command.spawn_protocol(Noting(Events::default(), |_: &SubprocessTransport, _: &Event| ())).unwrap().close();
+    });
+    // The child alone has the other end, which its own end closes.
+    assert_eq!(near.read_to_end(&mut Vec::new()).unwrap(), 0);
 }
 
 #[test]
