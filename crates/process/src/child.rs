@@ -24,10 +24,10 @@ pub(crate) const KILL: Signal = Signal::from_raw(9);
 /// A child process, made by [`Command::spawn`](crate::Command::spawn).
 ///
 /// Dropping it leaves the process running, or kills it with
-/// [`kill_on_drop`](crate::Command::kill_on_drop). Either way no zombie is left: a task of the loop
-/// collects the status when the process ends. If the loop is closed before that, the next start of
-/// a child on the same thread does so, and at the latest the end of this process. A child that is
-/// killed when it has already ended stays untouched.
+/// [`kill_on_drop`](crate::Command::kill_on_drop). Either way a task of the loop collects the
+/// status when the process ends, so that it leaves no zombie. If the loop is closed before that,
+/// the next start of a child on the same thread collects it, or the end of the thread. A child
+/// that ends after its thread stays a zombie until this process ends.
 ///
 /// ```
 /// use std::process::Stdio;
@@ -107,10 +107,10 @@ impl Child {
     /// Waits for the end of the process, and returns its status, whether it has ended by itself or
     /// by a signal.
     ///
-    /// Any number of tasks may wait at a time, and later waits return the same status. It does not
-    /// depend on the pipes: processes that the child has started may keep them open, and this
-    /// returns nevertheless. It closes none, either, unlike that of std: a child that reads its
-    /// stdin to the end ends only if [`stdin`](Child::stdin) is taken and dropped before.
+    /// Any number of tasks may wait at a time, and later waits return the same status. The wait
+    /// does not depend on the pipes: it returns although processes that the child has started keep
+    /// them open. Unlike std's, it does not close stdin. A child that reads its stdin to the end
+    /// ends only after [`stdin`](Child::stdin) was taken and dropped.
     ///
     /// ```
     /// use futures_lite::future::zip;
@@ -169,7 +169,7 @@ impl Child {
     /// One that has ended already is left as it is, which is no error.
     ///
     /// # Errors
-    /// The operating system's error, for example that the child runs as another user.
+    /// The operating system's error, for example because the child runs as another user.
     ///
     /// ```
     /// use picot_process::Command;

@@ -25,8 +25,7 @@ use crate::pipe::{End, PipeReader, PipeWriter};
 #[cfg(unix)]
 use crate::process::{Process, Watch, collect_orphans};
 
-/// Starts child processes: [`std::process::Command`], whose methods it has, with an end that the
-/// loop waits for.
+/// Starts child processes that the loop waits for. It has the methods of [`std::process::Command`].
 ///
 /// [`status`](Command::status) runs a child, [`output`](Command::output) collects what it writes,
 /// and [`spawn`](Command::spawn) returns a [`Child`] to talk to. It converts from a command of std,
@@ -426,10 +425,10 @@ impl Command {
         self
     }
 
-    /// Notices the child's end by `SIGCHLD`, also where the system has a better way.
+    /// Detects the child's end by `SIGCHLD` instead of a pidfd, a descriptor of the process.
     ///
-    /// The better way is a descriptor of the process (a pidfd), on Linux since 5.3. It is used
-    /// where it can be had. With `SIGCHLD`, each end of a child makes every wait look for its own.
+    /// Without this, a pidfd is used where the system has them: on Linux since 5.3. `SIGCHLD` costs
+    /// more: each end of a child makes every wait check its own child.
     ///
     /// ```
     /// use picot_process::Command;
