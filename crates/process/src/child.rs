@@ -189,7 +189,10 @@ impl Child {
     }
 
     /// Sends a signal, such as [`Signal::TERM`]. A process that has ended already takes it without
-    /// effect, which is no error. No other process can get it instead.
+    /// effect, which is no error.
+    ///
+    /// No other process can get it instead. The one exception is a child that is watched by
+    /// SIGCHLD while other code of the program collects its status by a `waitpid` of its own.
     ///
     /// # Errors
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a number that has no name on this system,
