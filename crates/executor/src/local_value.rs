@@ -5,7 +5,7 @@
 //! holds.
 
 use std::fmt;
-use std::marker::PhantomData;
+use std::marker::PhantomPinned;
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -69,16 +69,12 @@ static LEAKED: AtomicUsize = AtomicUsize::new(0);
 pub struct Local<T> {
     /// Only `try_into_inner` and a drop on another thread take it.
     value: Option<Bound<Box<T>>>,
-    /// A `Box` may be moved though its value may not. This passes on what the value says.
-    _pinned: PhantomData<T>,
+    /// A `Box` may be moved though its value may not, so the box would make this `Unpin` always.
+    _pinned: PhantomPinned,
 }
 
-// A `PhantomData<T>` alone would make this as little `Send` as the value. The value itself is
-// reached through `Bound`, which checks the thread.
-// SAFETY: `PhantomData` holds nothing, and `Bound` is `Send` whatever it binds.
-unsafe impl<T> Send for Local<T> {}
-// SAFETY: As above, for `Sync`.
-unsafe impl<T> Sync for Local<T> {}
+// Pinning is structural. `Bound` makes this `Send` and `Sync`, whatever the value is.
+impl<T: Unpin> Unpin for Local<T> {}
 
 impl<T> Local<T> {
     /// Binds `value` to this thread.
@@ -89,7 +85,7 @@ impl<T> Local<T> {
     /// assert_eq!(*local, "ab");
     /// ```
     pub fn new(value: T) -> Local<T> {
-        Local { value: Some(Bound::new(Box::new(value))), _pinned: PhantomData }
+        Local { value: Some(Bound::new(Box::new(value))), _pinned: PhantomPinned }
     }
 
     /// The value, or `None` on another thread.
@@ -133,7 +129,7 @@ impl<T> Local<T> {
     #[track_caller]
     fn project(self: Pin<&mut Self>) -> Pin<&mut T> {
         // SAFETY: Pinning is structural.
-        // - `Local` is `Unpin` only if `T` is, by `_pinned`.
+        // - `Local` is `Unpin` only if `T` is.
         // - Only `try_into_inner` moves the value, and takes an unpinned `Local` by value.
         // - The value's memory stays until its destructor has run: the own thread drops the box in
         //   place, and other threads leak it.
