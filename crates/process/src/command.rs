@@ -546,28 +546,25 @@ impl Command {
     /// .unwrap();
     /// ```
     pub async fn output(&mut self) -> io::Result<Output> {
-        let [stdin, stdout, stderr] = self.is_set;
-        if !stdin {
-            self.std.stdin(Stdio::null());
-        }
-        if !stdout {
-            self.std.stdout(Stdio::piped());
-        }
-        if !stderr {
-            self.std.stderr(Stdio::piped());
-        }
+        self.set_others(Stdio::null(), Stdio::piped(), Stdio::piped());
         let child = self.spawn();
         // The next call of another method finds the defaults.
-        if !stdin {
-            self.std.stdin(Stdio::inherit());
-        }
-        if !stdout {
-            self.std.stdout(Stdio::inherit());
-        }
-        if !stderr {
-            self.std.stderr(Stdio::inherit());
-        }
+        self.set_others(Stdio::inherit(), Stdio::inherit(), Stdio::inherit());
         child?.wait_with_output().await
+    }
+
+    /// Sets those of the three streams that the caller has not set.
+    fn set_others(&mut self, stdin: Stdio, stdout: Stdio, stderr: Stdio) {
+        let is_set = self.is_set;
+        if !is_set[0] {
+            self.std.stdin(stdin);
+        }
+        if !is_set[1] {
+            self.std.stdout(stdout);
+        }
+        if !is_set[2] {
+            self.std.stderr(stderr);
+        }
     }
 
     fn with(&mut self, set: impl FnOnce(&mut process::Command) -> &mut process::Command) -> &mut Command {

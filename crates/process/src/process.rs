@@ -151,15 +151,12 @@ impl Process {
         }
         match &self.watch {
             #[cfg(target_os = "linux")]
-            Watch::Pidfd(source) => loop {
-                source.ready(Direction::Read).await.map_err(|error| self.failed("wait for", error))?;
-                if let Some(status) = self.try_wait()? {
-                    return Ok(status);
-                }
-                // It was not the end: an event may be spurious.
-                let would_block = |_: &OwnedFd| io::Result::<()>::Err(io::ErrorKind::WouldBlock.into());
-                let _ = source.try_io(Direction::Read, would_block);
-            },
+            Watch::Pidfd(source) => {
+                // An event may be spurious: then there is no status yet, and the wait goes on.
+                let look = || self.try_wait().transpose().ok_or_else(|| io::ErrorKind::WouldBlock.into());
+                let looked = poll_fn(|cx| source.poll_io(cx, Direction::Read, |_| look())).await;
+                looked.map_err(|error| self.failed("wait for", error))?
+            }
             Watch::Sigchld => {
                 // Listens first and looks second, so that no end is missed in between.
                 let mut arrivals = signal(Signal::CHLD).map_err(|error| self.failed("wait for", error))?;
@@ -178,11 +175,11 @@ impl Process {
 
     /// Sends a signal. A process that has ended takes it without effect.
     pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
-        if process::id() != self.owner {
+        if self.is_forked() {
             let error = io::Error::other("it is a child of the process that this one was forked from");
             return Err(self.failed(&format!("send {signal} to"), error));
         }
-        if !matches!(self.state.get(), State::Running) {
+        if !self.is_running() {
             return Ok(());
         }
         let sent = match rustix::process::Signal::from_named_raw(signal.as_raw()) {

@@ -10,10 +10,10 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
-use picot_context::budget;
 use picot_loop::{Direction, LoopHandle, Source};
+use picot_net::seam::poll_nothing;
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::net::{RecvFlags, SendFlags};
 
@@ -55,7 +55,7 @@ impl Descriptor {
 
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         if buffer.is_empty() {
-            return poll_nothing(cx).map(|()| Ok(0));
+            return poll_nothing(cx, Ok(0));
         }
         match self {
             // Not `poll_transfer`: a terminal returns one line at a time, so a short read does not
@@ -71,7 +71,7 @@ impl Descriptor {
 
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if bytes.is_empty() {
-            return poll_nothing(cx).map(|()| Ok(0));
+            return poll_nothing(cx, Ok(0));
         }
         match self {
             Descriptor::Own(source) => source.poll_io(cx, Direction::Write, |fd| Ok(rustix::io::write(fd, bytes)?)),
@@ -84,17 +84,10 @@ impl Descriptor {
 
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Descriptor::Own(_) | Descriptor::Socket(_) => poll_nothing(cx).map(Ok),
+            Descriptor::Own(_) | Descriptor::Socket(_) => poll_nothing(cx, Ok(())),
             Descriptor::Lane(lane) => lane.poll_flush(cx),
         }
     }
-}
-
-/// Completes an operation that has nothing to do, and spends the task's budget.
-fn poll_nothing(cx: &mut Context<'_>) -> Poll<()> {
-    ready!(budget::poll_left(cx));
-    budget::spend();
-    Poll::Ready(())
 }
 
 /// Opens the same terminal or pipe once more. `None` where that is not possible: without `/proc`,

@@ -39,6 +39,17 @@ fn ended(mut program: Program) -> (Option<i32>, Vec<String>, String) {
     (status.code(), lines, program.stderr())
 }
 
+/// Interrupts a program that is ready, and a second time once it says `line`: that ends it by the
+/// signal.
+#[track_caller]
+fn ends_by_a_second_signal(mut program: Program, line: &str) {
+    program.expect("ready");
+    program.signal(Raw::INT);
+    program.expect(line);
+    program.signal(Raw::INT);
+    assert_eq!(program.killed_by(), Some(Raw::INT.as_raw()));
+}
+
 #[test]
 fn a_main_without_a_token_is_dropped_at_once_and_the_status_is_130() {
     let program = start(|| {
@@ -92,7 +103,7 @@ fn a_main_that_does_not_end_within_the_grace_is_dropped_and_reported() {
 
 #[test]
 fn a_second_signal_ends_the_process_while_it_cleans_up() {
-    let mut program = start(|| {
+    let program = start(|| {
         Interrupt::new().grace(LONG).run_with(|token| async move {
             say("ready");
             token.cancelled().await;
@@ -100,11 +111,7 @@ fn a_second_signal_ends_the_process_while_it_cleans_up() {
             pending::<()>().await;
         });
     });
-    program.expect("ready");
-    program.signal(Raw::INT);
-    program.expect("notified");
-    program.signal(Raw::INT);
-    assert_eq!(program.killed_by(), Some(Raw::INT.as_raw()));
+    ends_by_a_second_signal(program, "notified");
 }
 
 #[test]
@@ -383,7 +390,7 @@ fn a_run_waits_for_its_signal_without_being_a_dead_end() {
 
 #[test]
 fn a_second_signal_ends_the_process_although_other_loops_stop_listening_after_the_first() {
-    let mut program = start(|| {
+    let program = start(|| {
         let (listens, begun) = mpsc::channel();
         let worker = thread::spawn(move || {
             picot_loop::run(async {
@@ -402,16 +409,12 @@ fn a_second_signal_ends_the_process_although_other_loops_stop_listening_after_th
             pending::<()>().await;
         });
     });
-    program.expect("ready");
-    program.signal(Raw::INT);
-    program.expect("cleans up");
-    program.signal(Raw::INT);
-    assert_eq!(program.killed_by(), Some(Raw::INT.as_raw()));
+    ends_by_a_second_signal(program, "cleans up");
 }
 
 #[test]
 fn a_second_signal_ends_the_process_although_another_loop_begins_to_listen_after_the_first() {
-    let mut program = start(|| {
+    let program = start(|| {
         Interrupt::new().grace(LONG).run_with(|token| async move {
             say("ready");
             token.cancelled().await;
@@ -425,16 +428,12 @@ fn a_second_signal_ends_the_process_although_another_loop_begins_to_listen_after
             pending::<()>().await;
         });
     });
-    program.expect("ready");
-    program.signal(Raw::INT);
-    program.expect("listens");
-    program.signal(Raw::INT);
-    assert_eq!(program.killed_by(), Some(Raw::INT.as_raw()));
+    ends_by_a_second_signal(program, "listens");
 }
 
 #[test]
 fn a_second_signal_ends_the_process_although_another_interrupted_run_has_ended() {
-    let mut program = start(|| {
+    let program = start(|| {
         let (runs, begun) = mpsc::channel();
         let other = thread::spawn(move || {
             Interrupt::new().grace(LONG).run_with(|token| async move {
@@ -451,9 +450,5 @@ fn a_second_signal_ends_the_process_although_another_interrupted_run_has_ended()
             pending::<()>().await;
         });
     });
-    program.expect("ready");
-    program.signal(Raw::INT);
-    program.expect("cleans up");
-    program.signal(Raw::INT);
-    assert_eq!(program.killed_by(), Some(Raw::INT.as_raw()));
+    ends_by_a_second_signal(program, "cleans up");
 }
