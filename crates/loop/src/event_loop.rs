@@ -264,16 +264,33 @@ impl EventLoop {
         Ok(report)
     }
 
-    /// Marks the loop as running until the returned guard is dropped.
+    /// Begins a run: marks the loop as running until the returned guard is dropped.
     pub(crate) fn begin(&self) -> Result<Running<'_>, RunError> {
-        self.inner.check_process()?;
-        if self.inner.status.is_closed() {
-            return Err(RunError::Closed);
-        }
-        if self.inner.is_running.replace(true) {
-            return Err(RunError::Nested);
-        }
+        let running = self.mark_running()?;
         self.inner.begin_run();
+        Ok(running)
+    }
+
+    /// As `begin`, for a turn of a run that has begun.
+    pub(crate) fn continue_run(&self) -> Result<Running<'_>, RunError> {
+        let running = self.mark_running()?;
+        self.inner.continue_run();
+        Ok(running)
+    }
+
+    /// Returns the error of a run that would begin now.
+    pub(crate) fn check_can_run(&self) -> Result<(), RunError> {
+        self.inner.check_process()?;
+        match (self.inner.status.is_closed(), self.is_running()) {
+            (true, _) => Err(RunError::Closed),
+            (_, true) => Err(RunError::Nested),
+            _ => Ok(()),
+        }
+    }
+
+    fn mark_running(&self) -> Result<Running<'_>, RunError> {
+        self.check_can_run()?;
+        self.inner.is_running.set(true);
         Ok(Running(&self.inner))
     }
 }

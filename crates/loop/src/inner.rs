@@ -68,6 +68,8 @@ pub(crate) struct TurnStats {
     pub(crate) cpu_read_at: Cell<u64>,
     /// Whether the last wait failed. A series of failures is reported once.
     pub(crate) wait_has_failed: Cell<bool>,
+    /// Whether the last wait has collected events of sources.
+    pub(crate) has_collected_events: Cell<bool>,
     /// Whether a dead end was reported in this run. It is reported once per run.
     pub(crate) has_reported_dead_end: Cell<bool>,
     /// Whether this run has to end with the error [`DeadEnd`](crate::RunError::DeadEnd).

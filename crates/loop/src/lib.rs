@@ -43,6 +43,7 @@ pub use close::CloseReport;
 pub use current::{spawn, spawn_named};
 pub use diagnose::counters::{Metrics, Snapshot};
 pub use diagnose::watchdog::Stuck;
+pub use embed::TurnsUntilComplete;
 pub use error::{LoopError, RunError};
 pub use event_loop::{EventLoop, run};
 pub use handle::LoopHandle;

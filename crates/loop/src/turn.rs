@@ -99,17 +99,28 @@ impl Inner {
 
     /// Resets the step clock, so that idle time before a run is not charged to a step.
     pub(crate) fn begin_run(&self) {
-        let coarse = self.clock.coarse();
-        self.stats.step_began_at.set(coarse);
-        self.sample_cpu_time(coarse);
         self.stats.has_reported_dead_end.set(false);
         self.stats.is_at_dead_end.set(false);
         self.stats.had_other_threads.set(false);
         self.stats.steps_began_at.set(self.clock.now());
+        self.stats.steps_between_polls.set(STEPS_BETWEEN_POLLS);
+        self.continue_run();
+    }
+
+    /// Resets the step clock, so that the host's time between two turns is not charged to a step.
+    ///
+    /// The estimate of the steps between two event polls does include it: what counts for I/O is
+    /// the time that has passed.
+    pub(crate) fn continue_run(&self) {
+        let coarse = self.clock.coarse();
+        self.stats.step_began_at.set(coarse);
+        self.sample_cpu_time_if_due(coarse);
         // After a wait of the embedding host, the first turn polls for events even if work is
         // queued. This also clears the descriptor, which a wake may have made readable.
-        let between = if self.end_host_wait() { 0 } else { STEPS_BETWEEN_POLLS };
-        self.stats.steps_between_polls.set(between);
+        if self.end_host_wait() {
+            self.stats.steps_began_at.set(self.clock.now());
+            self.stats.steps_between_polls.set(0);
+        }
     }
 
     /// Returns an error if this process is a fork of the loop's.
@@ -226,6 +237,8 @@ impl Inner {
             now.saturating_sub(since)
         });
         self.count_wait(slept);
+        // A wait collects a bounded number of events: there may be more.
+        self.stats.has_collected_events.set(result.as_ref().is_ok_and(|count| *count > 0));
         if let Err(error) = result {
             // A series of failures is reported once.
             if !self.stats.wait_has_failed.replace(true) {

@@ -130,6 +130,7 @@ fn cases() -> Vec<Case> {
             Error
         }),
         ("EventLoop::stop", Value, |left| value(|| left.event_loop.stop())),
+        ("EventLoop::turns_until_complete", Error, |left| refused(left.event_loop.turns_until_complete(async {}))),
         ("EventLoop::turn", Error, |left| refused(left.event_loop.turn(None))),
         ("Interval::missed_tick", Value, |left| {
             let other = std::mem::replace(&mut left.interval, picot_loop::interval_at(left.timer.when(), SECOND));

@@ -1,9 +1,12 @@
 //! Embedding: single turns of the loop, and how long a host may wait.
 
+use std::ops::ControlFlow::{Break, Continue};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::Duration;
 
-use picot_loop::{EventLoop, RunError};
+use picot_loop::{EventLoop, RunError, yield_now};
+use picot_testkit::quiet_panic;
 
 use crate::trace::{Trace, one_turn, virtual_loop};
 
@@ -75,4 +78,41 @@ fn a_call_from_another_thread_makes_the_timeout_zero() {
         one_turn(&event_loop);
     }
     assert_eq!(trace.take(), ["0", "1", "2"]);
+}
+
+#[test]
+fn a_run_in_turns_ends_with_the_value_of_a_future_that_may_borrow() {
+    let event_loop = EventLoop::new().unwrap();
+    let text = String::from("borrowed");
+    let mut run = event_loop
+        .turns_until_complete(async {
+            yield_now().await;
+            text.len()
+        })
+        .unwrap();
+    assert_eq!(event_loop.handle().tasks()[0].given_name(), Some("main"));
+    assert_eq!(event_loop.next_timeout(), Some(Duration::ZERO));
+    assert_eq!(run.turn(None), Ok(Continue(1)));
+    assert_eq!(run.turn(None), Ok(Break(8)));
+    drop(run);
+    assert!(event_loop.handle().tasks().is_empty());
+}
+
+#[test]
+fn a_run_in_turns_goes_on_after_a_stop() {
+    let event_loop = EventLoop::new().unwrap();
+    // Also a stop before the first turn is for this run.
+    event_loop.stop();
+    let mut run = event_loop.turns_until_complete(async { yield_now().await }).unwrap();
+    assert_eq!(run.turn(None), Err(RunError::Stopped));
+    assert_eq!(run.turn(None), Ok(Break(())));
+}
+
+#[test]
+fn a_run_in_turns_ends_with_the_panic_of_its_future() {
+    let event_loop = EventLoop::new().unwrap();
+    let mut run = event_loop.turns_until_complete(async { quiet_panic("of the future") }).unwrap();
+    assert!(catch_unwind(AssertUnwindSafe(|| run.turn(None))).is_err());
+    drop(run);
+    assert_eq!(event_loop.run_until_complete(async { 1 }), Ok(1), "the loop is usable");
 }

@@ -3,6 +3,8 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -289,4 +291,36 @@ fn pushes_that_wake_a_host_keep_their_order() {
         let expected: Vec<_> = (0..20).flat_map(|n| [n.to_string(), format!("task {n}")]).collect();
         assert_eq!(order.take(), expected);
     }
+}
+
+/// A turn collects at most 256 events. A host that is told of changes only, as by an edge-triggered
+/// epoll, learns nothing of the events that are left.
+#[test]
+fn a_host_does_not_wait_while_more_events_may_be_left() {
+    let event_loop = EventLoop::new().unwrap();
+    let handle = event_loop.handle();
+    let ends: Vec<_> = (0..300).map(|_| UnixStream::pair().unwrap()).collect();
+    let (near, far): (Vec<_>, Vec<_>) = ends.into_iter().unzip();
+    let near: Vec<_> = near.into_iter().map(|end| Rc::new(register(&handle, end))).collect();
+    let count = Rc::new(Cell::new(0));
+    // Only the last forty are waited for: a full batch of events may wake no task.
+    for source in &near[260..] {
+        let (source, count) = (source.clone(), count.clone());
+        drop(handle.spawn(async move {
+            source.readable().await.unwrap();
+            count.set(count.get() + 1);
+        }));
+    }
+    settle(&event_loop);
+    for mut end in &far {
+        end.write_all(b"x").unwrap();
+    }
+    // The host sees one edge, and then waits only if the loop allows it.
+    while event_loop.turn(Some(Duration::ZERO)).unwrap() > 0 || event_loop.next_timeout() == Some(Duration::ZERO) {}
+    assert_eq!(count.get(), 40);
+}
+
+fn register(handle: &LoopHandle, end: UnixStream) -> picot_loop::Source<UnixStream> {
+    end.set_nonblocking(true).unwrap();
+    handle.register(end).unwrap()
 }

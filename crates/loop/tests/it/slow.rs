@@ -1,5 +1,6 @@
 //! Slow steps: each is reported once, with its name and place.
 
+use std::ops::ControlFlow::{Break, Continue};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -294,4 +295,22 @@ fn the_report_has_the_processor_time_and_advises_only_if_the_step_used_it() {
     assert_eq!(texts.len(), 1);
     // If the machine ran this thread for less than half of the time, the report gives no advice.
     assert!(texts[0] == "true true" || texts[0] == "false false", "{texts:?}");
+}
+
+#[test]
+fn the_time_of_an_embedding_host_is_not_charged_to_a_step() {
+    let (event_loop, reports, clock) = slow_loop(20);
+    let mut run = event_loop
+        .turns_until_complete(async {
+            yield_now().await;
+            yield_now().await;
+        })
+        .unwrap();
+    assert_eq!(run.turn(None), Ok(Continue(1)));
+    clock.advance(Duration::from_secs(10));
+    assert_eq!(run.turn(None), Ok(Continue(1)));
+    assert_eq!(run.turn(None), Ok(Break(())));
+    drop(run);
+    one_turn(&event_loop);
+    assert_eq!(reports.take(), [""; 0]);
 }
