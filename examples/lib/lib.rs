@@ -51,6 +51,7 @@ mod documentation {
         DesignReactor: "docs/design/reactor.md";
         DesignTasks: "docs/design/tasks.md";
         DesignTimers: "docs/design/timers.md";
+        DesignTokio: "docs/design/tokio.md";
         GuideCancelling: "docs/guide/cancelling.md";
         GuideWaitingForMany: "docs/guide/waiting-for-many.md";
         DesignSync: "docs/design/sync.md";
