@@ -3,7 +3,9 @@
 //! # Modules
 //! - One holder, or several, at a time: [`Mutex`], [`Semaphore`].
 //! - Waiting for something to happen: [`Event`], [`Condvar`], [`Barrier`].
-//! - Handing over values: [`Queue`], [`PriorityQueue`], [`LifoQueue`], [`oneshot`], [`watch`].
+//! - Handing over values: [`Queue`], [`PriorityQueue`], [`LifoQueue`], and channels whose ends
+//!   notice each other: [`mpsc`], [`oneshot`], [`watch`], [`broadcast`].
+//! - Making a value once: [`OnceCell`].
 //! - Diagnosis: [`waiting`] lists every [`Waiter`] of the thread.
 //!
 //! # Rules that all of them keep
@@ -18,12 +20,15 @@
 #![forbid(unsafe_code)]
 
 mod barrier;
+pub mod broadcast;
 mod condvar;
 mod deadlock;
 mod dump;
 mod event;
 mod lease;
+pub mod mpsc;
 mod mutex;
+mod once_cell;
 pub mod oneshot;
 mod order;
 mod permits;
@@ -39,6 +44,7 @@ pub use dump::{Waiter, waiting};
 pub use event::{Event, WaitEvent};
 pub use lease::{JoinQueue, Lease};
 pub use mutex::{Lock, Mutex, MutexGuard};
+pub use once_cell::OnceCell;
 pub use order::{Fifo, Lifo, Order, Smallest};
 pub use queue::{Get, GetLease, LifoQueue, PriorityQueue, Put, PutError, Queue, TryGetError, TryPutError};
-pub use semaphore::{Acquire, Permit, Semaphore, TooManyPermits};
+pub use semaphore::{Acquire, AcquireOrClosed, Permit, Semaphore, SemaphoreClosed, TooManyPermits};

@@ -23,6 +23,7 @@ pub(crate) struct Permits {
     /// How many waiters are in line, or have their permits and have not been polled since.
     present: Cell<usize>,
     is_open: Cell<bool>,
+    is_closed: Cell<bool>,
     pub(crate) waiters: WaitList,
 }
 
@@ -32,6 +33,7 @@ impl Permits {
             available: Cell::new(available),
             present: Cell::new(0),
             is_open: Cell::new(false),
+            is_closed: Cell::new(false),
             waiters: WaitList::new(what, made),
         }
     }
@@ -73,16 +75,23 @@ impl Permits {
         }
     }
 
-    /// Ready once `asked` permits are taken.
+    /// Ready once `asked` permits are taken, or once the set is closed. The caller checks which.
     #[inline]
     pub(crate) fn poll_take(&self, waiter: &mut Ticket, asked: usize, cx: &mut Context<'_>) -> Poll<()> {
         if waiter.is_in_line() {
-            ready!(self.waiters.collect(waiter, cx));
+            let given = ready!(self.waiters.collect(waiter, cx));
             // Only now: until it has run, a newcomer must not overtake it.
             self.present.set(self.present.get() - 1);
+            if self.is_closed.get() {
+                self.return_unwanted(given);
+            }
             return Poll::Ready(());
         }
-        let at_once = || self.try_take(asked).then_some(asked);
+        let at_once = || match self.try_take(asked) {
+            true => Some(asked),
+            // Asked last: a closed set has a waiter that never runs, so taking has failed.
+            false => self.is_closed.get().then_some(0),
+        };
         self.waiters
             .poll_first(waiter, asked, cx, at_once, || {
                 self.present.set(self.present.get() + 1);
@@ -132,6 +141,27 @@ impl Permits {
             self.available.set(OPEN);
             wake_all(self.waiters.notify_all(1));
         }
+    }
+
+    /// From now on, nothing is given: every wait completes at once, without permits, and so do
+    /// those that are in line.
+    #[cold]
+    pub(crate) fn close(&self) {
+        if !self.is_closed.replace(true) {
+            // Counts as a waiter that never runs. So taking fails, and costs no further test.
+            self.present.set(self.present.get() + 1);
+            wake_all(self.waiters.notify_all(0));
+        }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_closed.get()
+    }
+
+    /// Takes permits back from a waiter that got them before the close and has not run until then.
+    #[cold]
+    fn return_unwanted(&self, given: usize) {
+        self.available.set(self.available.get() + given);
     }
 
     /// For the drop of a future: passes on what it was given and has not collected, or lets those

@@ -34,6 +34,9 @@ use crate::wait_list::{Ticket, WaitList};
 /// item that a task [leases](Queue::lease) is done when the lease is dropped, and
 /// [`join`](Queue::join) waits for that.
 ///
+/// All tasks share a queue, and one of them closes it. If it is to close by itself when the
+/// producers or the consumer have ended, use a channel: [`mpsc`](crate::mpsc).
+///
 /// ```
 /// use picot_sync::Queue;
 ///
@@ -78,7 +81,7 @@ impl<T> Queue<T> {
     /// ```
     #[track_caller]
     pub fn new(capacity: usize) -> Queue<T> {
-        Queue::with_capacity(Some(capacity), Location::caller())
+        Queue::with_capacity(Some(capacity), NAMES, Location::caller())
     }
 
     /// Makes a queue in which no `put` waits for room. Its producers need another limit.
@@ -88,13 +91,23 @@ impl<T> Queue<T> {
     /// ```
     #[track_caller]
     pub fn unbounded() -> Queue<T> {
-        Queue::with_capacity(None, Location::caller())
+        Queue::with_capacity(None, NAMES, Location::caller())
     }
 }
 
+/// The names of the operations that wait, for reports.
+#[derive(Clone, Copy)]
+pub(crate) struct Names {
+    pub(crate) put: &'static str,
+    pub(crate) get: &'static str,
+    pub(crate) join: &'static str,
+}
+
+const NAMES: Names = Names { put: "Queue::put", get: "Queue::get", join: "Queue::join" };
+
 impl<T, O: Order<T>> Queue<T, O> {
     #[track_caller]
-    fn with_capacity(capacity: Option<usize>, made: Place) -> Queue<T, O> {
+    pub(crate) fn with_capacity(capacity: Option<usize>, names: Names, made: Place) -> Queue<T, O> {
         assert!(
             capacity != Some(0),
             "a queue needs room for at least one item; for one without bounds, use `unbounded`"
@@ -103,9 +116,9 @@ impl<T, O: Order<T>> Queue<T, O> {
             items: RefCell::default(),
             capacity,
             is_closed: Cell::new(false),
-            room: Permits::new(capacity.unwrap_or(usize::MAX), "Queue::put", made),
-            ready: Permits::new(0, "Queue::get", made),
-            unfinished: Unfinished::new(WaitList::new("Queue::join", made)),
+            room: Permits::new(capacity.unwrap_or(usize::MAX), names.put, made),
+            ready: Permits::new(0, names.get, made),
+            unfinished: Unfinished::new(WaitList::new(names.join, made)),
             _items: std::marker::PhantomData,
         }
     }
@@ -147,16 +160,40 @@ impl<T, O: Order<T>> Queue<T, O> {
         if self.is_closed.get() {
             return Err(TryPutError::Closed(item));
         }
-        if !self.room.try_take_spare(1) {
+        if !self.try_take_room() {
             return Err(TryPutError::Full { item, capacity: self.capacity.unwrap_or(usize::MAX) });
         }
         self.insert(item);
         Ok(())
     }
 
+    /// Takes room for one item, if there is room that no waiter in line waits for.
+    #[inline]
+    pub(crate) fn try_take_room(&self) -> bool {
+        self.room.try_take_spare(1)
+    }
+
+    /// Ready once there is room for one item, which is taken, or once the queue is closed.
+    #[inline]
+    pub(crate) fn poll_take_room(&self, waiter: &mut Ticket, cx: &mut Context<'_>) -> Poll<()> {
+        self.room.poll_take(waiter, 1, cx)
+    }
+
+    /// For the drop of a wait for room.
+    #[inline]
+    pub(crate) fn abandon_room(&self, waiter: &mut Ticket) {
+        self.room.abandon(waiter);
+    }
+
+    /// Returns room that was taken and not used.
+    #[inline]
+    pub(crate) fn return_room(&self) {
+        self.room.give(1);
+    }
+
     /// Puts an item in, for which room has been taken.
     #[inline]
-    fn insert(&self, item: T) {
+    pub(crate) fn insert(&self, item: T) {
         // If the item's comparison panics, the item is still in the queue, and must be counted.
         let on_panic = OnPanic(|| self.inserted());
         self.items.borrow_mut().push(item);
@@ -268,6 +305,27 @@ impl<T, O: Order<T>> Queue<T, O> {
     #[inline]
     fn poll_remove(&self, waiter: &mut Ticket, cx: &mut Context<'_>) -> Poll<Option<T>> {
         self.ready.poll_take(waiter, 1, cx).map(|()| self.remove())
+    }
+
+    #[inline]
+    pub(crate) fn poll_get(&self, waiter: &mut Ticket, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        let item = ready!(self.poll_remove(waiter, cx));
+        // Without a lease, an item counts as done when it is taken.
+        if item.is_some() {
+            self.unfinished.done(1);
+        }
+        Poll::Ready(item)
+    }
+
+    /// Whether a waiter was given an item, or notified of the end, and not polled since.
+    pub(crate) fn is_given(&self, waiter: &Ticket) -> bool {
+        self.ready.waiters.is_notified(waiter)
+    }
+
+    /// For the drop of a wait for an item.
+    #[inline]
+    pub(crate) fn abandon_get(&self, waiter: &mut Ticket) {
+        self.ready.abandon(waiter);
     }
 
     /// Returns whether no item will ever come out again.
@@ -452,7 +510,7 @@ macro_rules! in_order {
             /// ```
             #[track_caller]
             pub fn new(capacity: usize) -> Self {
-                Self(Queue::with_capacity(Some(capacity), Location::caller()))
+                Self(Queue::with_capacity(Some(capacity), NAMES, Location::caller()))
             }
 
             /// Makes a queue in which no `put` waits for room.
@@ -464,7 +522,7 @@ macro_rules! in_order {
             /// ```
             #[track_caller]
             pub fn unbounded() -> Self {
-                Self(Queue::with_capacity(None, Location::caller()))
+                Self(Queue::with_capacity(None, NAMES, Location::caller()))
             }
         }
 
@@ -541,7 +599,7 @@ impl<T, O: Order<T>> Future for Put<'_, T, O> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Put { queue, item, waiter } = self.get_mut();
-        ready!(queue.room.poll_take(waiter, 1, cx));
+        ready!(queue.poll_take_room(waiter, cx));
         let item = item.take().expect("a future is not polled after its end");
         // Asked last: a closed queue has room for all, so that no `put` waits.
         if queue.is_closed.get() {
@@ -555,7 +613,7 @@ impl<T, O: Order<T>> Future for Put<'_, T, O> {
 impl<T, O: Order<T>> Drop for Put<'_, T, O> {
     #[inline]
     fn drop(&mut self) {
-        self.queue.room.abandon(&mut self.waiter);
+        self.queue.abandon_room(&mut self.waiter);
     }
 }
 
@@ -584,19 +642,14 @@ impl<T, O: Order<T>> Future for Get<'_, T, O> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
         let Get { queue, waiter } = &mut *self;
-        let item = ready!(queue.poll_remove(waiter, cx));
-        // Without a lease, an item counts as done when it is taken.
-        if item.is_some() {
-            queue.unfinished.done(1);
-        }
-        Poll::Ready(item)
+        queue.poll_get(waiter, cx)
     }
 }
 
 impl<T, O: Order<T>> Drop for Get<'_, T, O> {
     #[inline]
     fn drop(&mut self) {
-        self.queue.ready.abandon(&mut self.waiter);
+        self.queue.abandon_get(&mut self.waiter);
     }
 }
 

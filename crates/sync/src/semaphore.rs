@@ -70,6 +70,10 @@ impl Semaphore {
 
     /// Waits for a permit.
     ///
+    /// # Panics
+    /// When awaited, if the semaphore is [closed](Semaphore::close) or closes during the wait.
+    /// [`or_closed`](Acquire::or_closed) makes that an error.
+    ///
     /// # If dropped
     /// The wait leaves the line. A permit that it was given and has not returned goes to the next
     /// waiter.
@@ -93,7 +97,7 @@ impl Semaphore {
     ///
     /// # Panics
     /// If the semaphore is [bounded](Semaphore::bounded) to fewer permits, because it would wait
-    /// for ever.
+    /// for ever. When awaited, as with [`acquire`](Semaphore::acquire).
     ///
     /// # If dropped
     /// As with [`acquire`](Semaphore::acquire), for all of them.
@@ -112,6 +116,9 @@ impl Semaphore {
     }
 
     /// As [`acquire`](Semaphore::acquire), for a permit that a task or a struct can own.
+    ///
+    /// # Panics
+    /// As with [`acquire`](Semaphore::acquire).
     ///
     /// # If dropped
     /// As with [`acquire`](Semaphore::acquire).
@@ -157,7 +164,8 @@ impl Semaphore {
         );
     }
 
-    /// Takes a permit if one is free and no task waits or has yet to run with its permit.
+    /// Takes a permit if one is free, no task waits or has yet to run with its permit, and the
+    /// semaphore is open.
     ///
     /// ```
     /// let semaphore = picot_sync::Semaphore::new(1);
@@ -213,7 +221,8 @@ impl Semaphore {
 
     /// Returns whether [`try_acquire`](Semaphore::try_acquire) would fail.
     ///
-    /// It fails if no permit is free, or a task waits or has yet to run with its permit.
+    /// It fails if no permit is free, a task waits or has yet to run with its permit, or the
+    /// semaphore is closed.
     ///
     /// ```
     /// assert!(picot_sync::Semaphore::new(0).is_exhausted());
@@ -221,6 +230,35 @@ impl Semaphore {
     #[doc(alias = "locked")]
     pub fn is_exhausted(&self) -> bool {
         self.available() == 0 || self.permits.has_waiters()
+    }
+
+    /// Closes the semaphore for good: no permit is given any more, and every wait ends.
+    ///
+    /// A wait that checks for it by [`or_closed`](Acquire::or_closed) ends with an error, another
+    /// one with a panic; [`try_acquire`](Semaphore::try_acquire) returns `None`. Permits that are
+    /// held stay valid. So the tasks that hold one finish their work, and no other begins.
+    ///
+    /// ```
+    /// # futures_lite::future::block_on(async {
+    /// let semaphore = picot_sync::Semaphore::new(1);
+    /// let held = semaphore.acquire().await;
+    /// semaphore.close();
+    /// assert!(semaphore.acquire().or_closed().await.is_err());
+    /// drop(held);
+    /// assert!(semaphore.try_acquire().is_none());
+    /// # });
+    /// ```
+    pub fn close(&self) {
+        self.permits.close();
+    }
+
+    /// Returns whether the semaphore was closed.
+    ///
+    /// ```
+    /// assert!(!picot_sync::Semaphore::new(1).is_closed());
+    /// ```
+    pub fn is_closed(&self) -> bool {
+        self.permits.is_closed()
     }
 
     /// Lists the waiters, first come first.
@@ -236,7 +274,8 @@ impl Semaphore {
 impl fmt::Debug for Semaphore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("Semaphore");
-        debug.field("available", &self.available()).field("waiting", &self.permits.waiters.len()).finish()
+        debug.field("available", &self.available()).field("waiting", &self.permits.waiters.len());
+        debug.field("is_closed", &self.is_closed()).finish()
     }
 }
 
@@ -301,16 +340,94 @@ pub struct Acquire<'a> {
     waiter: Ticket,
 }
 
+impl<'a> Acquire<'a> {
+    /// Makes the close of the semaphore an error of the wait.
+    ///
+    /// # Errors
+    /// Awaiting returns [`SemaphoreClosed`] if the semaphore is closed, or closes during the wait.
+    ///
+    /// # If dropped
+    /// As with [`acquire`](Semaphore::acquire).
+    ///
+    /// ```
+    /// use picot_sync::{Semaphore, SemaphoreClosed};
+    ///
+    /// # futures_lite::future::block_on(async {
+    /// let semaphore = Semaphore::new(1);
+    /// assert_eq!(semaphore.acquire().or_closed().await.unwrap().count(), 1);
+    /// semaphore.close();
+    /// assert_eq!(semaphore.acquire().or_closed().await.unwrap_err(), SemaphoreClosed);
+    /// # });
+    /// ```
+    pub fn or_closed(self) -> AcquireOrClosed<'a> {
+        AcquireOrClosed { acquire: self }
+    }
+
+    #[inline]
+    fn poll_permit(&mut self, cx: &mut Context<'_>) -> Poll<Option<Permit<'a>>> {
+        let Acquire { semaphore, count, waiter } = self;
+        ready!(semaphore.permits.poll_take(waiter, *count, cx));
+        let is_given = !semaphore.is_closed() || *count == 0;
+        Poll::Ready(is_given.then(|| Permit { semaphore: semaphore.clone(), count: *count }))
+    }
+}
+
 impl<'a> Future for Acquire<'a> {
     type Output = Permit<'a>;
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Permit<'a>> {
-        let Acquire { semaphore, count, waiter } = &mut *self;
-        ready!(semaphore.permits.poll_take(waiter, *count, cx));
-        Poll::Ready(Permit { semaphore: semaphore.clone(), count: *count })
+        let permit = ready!(self.poll_permit(cx));
+        Poll::Ready(permit.unwrap_or_else(|| closed(self.waiter.place)))
     }
 }
+
+#[cold]
+fn closed(place: picot_context::Place) -> ! {
+    panic!("{SemaphoreClosed} (awaited at {place}; `or_closed` makes this an error)")
+}
+
+/// Future of [`Acquire::or_closed`].
+///
+/// ```
+/// let semaphore = picot_sync::Semaphore::new(1);
+/// let wait: picot_sync::AcquireOrClosed<'_> = semaphore.acquire().or_closed();
+/// # drop(wait);
+/// ```
+#[derive(Debug)]
+#[must_use = "a future does nothing unless it is awaited"]
+pub struct AcquireOrClosed<'a> {
+    acquire: Acquire<'a>,
+}
+
+impl<'a> Future for AcquireOrClosed<'a> {
+    type Output = Result<Permit<'a>, SemaphoreClosed>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.acquire.poll_permit(cx).map(|permit| permit.ok_or(SemaphoreClosed))
+    }
+}
+
+/// The error of waiting for permits of a semaphore that was closed.
+///
+/// ```
+/// # futures_lite::future::block_on(async {
+/// let semaphore = picot_sync::Semaphore::new(1);
+/// semaphore.close();
+/// let error = semaphore.acquire().or_closed().await.unwrap_err();
+/// assert_eq!(error.to_string(), "the semaphore was closed, so it gives no more permits");
+/// # });
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SemaphoreClosed;
+
+impl fmt::Display for SemaphoreClosed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the semaphore was closed, so it gives no more permits")
+    }
+}
+
+impl std::error::Error for SemaphoreClosed {}
 
 impl Drop for Acquire<'_> {
     #[inline]

@@ -2,6 +2,9 @@
 //!
 //! Each value has a version, and each receiver knows which version it has seen. So a late receiver
 //! sees only the last value, and a receiver whose wait is dropped misses nothing.
+//!
+//! What `borrow` returns is a share of the value and not a lock on it: a task may hold it over an
+//! await, and no sender waits or panics for that.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -22,9 +25,18 @@ struct Shared<T> {
     waiters: WaitList,
 }
 
+/// The message of a use of the channel by a closure that it calls with the value borrowed.
+const IN_USE: &str = "the closure of `send_if_modified` or `send_modify` must not use its own channel";
+
 impl<T> Shared<T> {
-    fn get(&self) -> Rc<T> {
-        self.value.borrow().clone()
+    fn borrow(&self) -> Rc<T> {
+        self.value.try_borrow().expect(IN_USE).clone()
+    }
+
+    /// Counts a change, and wakes the receivers.
+    fn changed(&self) {
+        self.version.set(self.version.get() + 1);
+        wake_all(self.waiters.notify_all(1));
     }
 
     fn has_ended(&self) -> bool {
@@ -39,10 +51,9 @@ impl<T> Shared<T> {
 ///
 /// let (sender, receiver) = watch::channel("starting");
 /// sender.send("ready");
-/// assert_eq!(*receiver.get(), "ready");
+/// assert_eq!(*receiver.borrow(), "ready");
 /// ```
 #[track_caller]
-#[doc(alias = "broadcast")]
 pub fn channel<T>(initial: T) -> (Sender<T>, Receiver<T>) {
     let shared = Rc::new(Shared {
         value: RefCell::new(Rc::new(initial)),
@@ -71,23 +82,90 @@ impl<T> Sender<T> {
     /// ```
     /// let (sender, receiver) = picot_sync::watch::channel(1);
     /// sender.send(2);
-    /// assert_eq!(*receiver.get(), 2);
+    /// assert_eq!(*receiver.borrow(), 2);
     /// ```
+    #[doc(alias = "send_replace")]
     pub fn send(&self, value: T) -> Rc<T> {
         // The old value goes to the caller: its drop is user code, and no borrow is live there.
-        let old = self.shared.value.replace(Rc::new(value));
-        self.shared.version.set(self.shared.version.get() + 1);
-        wake_all(self.shared.waiters.notify_all(1));
+        let new = Rc::new(value);
+        let old = std::mem::replace(&mut *self.shared.value.try_borrow_mut().expect(IN_USE), new);
+        self.shared.changed();
         old
     }
 
-    /// Returns the value.
+    /// Lets `modify` change the value, and wakes the receivers if it returns true. Returns what it
+    /// returns.
+    ///
+    /// The value is changed in place, unless a task holds it: then a clone is changed, and the task
+    /// keeps what it holds. If `modify` panics or returns false, what it has changed stays, and no
+    /// receiver is woken.
+    ///
+    /// # Panics
+    /// If `modify` uses this channel.
     ///
     /// ```
-    /// assert_eq!(*picot_sync::watch::channel(1).0.get(), 1);
+    /// let (sender, receiver) = picot_sync::watch::channel(vec![1]);
+    /// let add = |n: u32| {
+    ///     sender.send_if_modified(|list| {
+    ///         let is_new = !list.contains(&n);
+    ///         list.extend(is_new.then_some(n));
+    ///         is_new
+    ///     })
+    /// };
+    /// assert!(!add(1) && !receiver.has_changed());
+    /// assert!(add(2) && *receiver.borrow() == [1, 2]);
     /// ```
+    pub fn send_if_modified(&self, modify: impl FnOnce(&mut T) -> bool) -> bool
+    where
+        T: Clone,
+    {
+        // Borrowed while user code runs, so that the value need not be cloned each time. A use of
+        // the channel from in there panics, and names the reason.
+        let mut value = self.shared.value.try_borrow_mut().expect(IN_USE);
+        let is_modified = modify(Rc::make_mut(&mut value));
+        drop(value);
+        if is_modified {
+            self.shared.changed();
+        }
+        is_modified
+    }
+
+    /// Lets `modify` change the value, and wakes the receivers.
+    ///
+    /// Otherwise it is as [`send_if_modified`](Sender::send_if_modified).
+    ///
+    /// # Panics
+    /// If `modify` uses this channel.
+    ///
+    /// ```
+    /// let (sender, receiver) = picot_sync::watch::channel(1);
+    /// sender.send_modify(|value| *value += 1);
+    /// assert_eq!(*receiver.borrow(), 2);
+    /// ```
+    pub fn send_modify(&self, modify: impl FnOnce(&mut T))
+    where
+        T: Clone,
+    {
+        self.send_if_modified(|value| {
+            modify(value);
+            true
+        });
+    }
+
+    /// Returns the value of now. It stays as it is for as long as the caller holds it.
+    ///
+    /// ```
+    /// assert_eq!(*picot_sync::watch::channel(1).0.borrow(), 1);
+    /// ```
+    pub fn borrow(&self) -> Rc<T> {
+        self.shared.borrow()
+    }
+
+    /// The former name of [`borrow`](Sender::borrow).
+    #[doc(hidden)]
+    #[deprecated(note = "it is called `borrow` now")]
     pub fn get(&self) -> Rc<T> {
-        self.shared.get()
+        self.borrow()
     }
 
     /// Makes a receiver that has seen the value of now.
@@ -132,11 +210,37 @@ pub struct Receiver<T> {
 impl<T> Receiver<T> {
     /// Returns the value of now. It stays as it is for as long as the caller holds it.
     ///
+    /// The value still counts as new to this receiver if it was; see
+    /// [`borrow_and_update`](Receiver::borrow_and_update).
+    ///
     /// ```
-    /// assert_eq!(*picot_sync::watch::channel(1).1.get(), 1);
+    /// assert_eq!(*picot_sync::watch::channel(1).1.borrow(), 1);
     /// ```
+    pub fn borrow(&self) -> Rc<T> {
+        self.shared.borrow()
+    }
+
+    /// Returns the value of now, which this receiver has seen then.
+    ///
+    /// A later [`changed`](Receiver::changed) waits for another value. So a loop that works on the
+    /// value and then waits for `changed` does no work twice.
+    ///
+    /// ```
+    /// let (sender, mut receiver) = picot_sync::watch::channel(1);
+    /// sender.send(2);
+    /// assert_eq!(*receiver.borrow_and_update(), 2);
+    /// assert!(!receiver.has_changed());
+    /// ```
+    pub fn borrow_and_update(&mut self) -> Rc<T> {
+        self.seen = self.shared.version.get();
+        self.shared.borrow()
+    }
+
+    /// The former name of [`borrow`](Receiver::borrow).
+    #[doc(hidden)]
+    #[deprecated(note = "it is called `borrow` now")]
     pub fn get(&self) -> Rc<T> {
-        self.shared.get()
+        self.borrow()
     }
 
     /// Returns whether [`changed`](Receiver::changed) would return a value at once.
@@ -191,11 +295,6 @@ impl<T> Receiver<T> {
         WaitFor { receiver: self, waiter: Ticket::new(), is_right }
     }
 
-    fn see(&mut self) -> Rc<T> {
-        self.seen = self.shared.version.get();
-        self.shared.get()
-    }
-
     /// Ready once there is a new value, or once all senders are gone.
     fn poll_news(&self, waiter: &mut Ticket, cx: &mut Context<'_>) -> Poll<()> {
         let news = || (self.has_changed() || self.shared.has_ended()).then_some(1);
@@ -229,7 +328,7 @@ impl<T> Future for Changed<'_, T> {
         let Changed { receiver, waiter } = &mut *self;
         ready!(receiver.poll_news(waiter, cx));
         // A last value that was sent before the end is still received.
-        Poll::Ready(if receiver.has_changed() { Ok(receiver.see()) } else { Err(Ended) })
+        Poll::Ready(if receiver.has_changed() { Ok(receiver.borrow_and_update()) } else { Err(Ended) })
     }
 }
 
@@ -266,7 +365,7 @@ impl<T, F: FnMut(&T) -> bool> Future for WaitFor<'_, T, F> {
                 // A look may complete it, so it takes part in the budget as a wait does. Nothing is
                 // looked at without.
                 ready!(budget::poll_left(cx));
-                let value = receiver.see();
+                let value = receiver.borrow_and_update();
                 let result = if is_right(&value) {
                     Some(Ok(value))
                 } else {
@@ -310,13 +409,13 @@ impl std::error::Error for Ended {}
 
 impl<T: fmt::Debug> fmt::Debug for Sender<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sender").field("value", &self.get()).finish()
+        f.debug_struct("Sender").field("value", &self.borrow()).finish()
     }
 }
 
 impl<T: fmt::Debug> fmt::Debug for Receiver<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Receiver").field("value", &self.get()).field("has_changed", &self.has_changed()).finish()
+        f.debug_struct("Receiver").field("value", &self.borrow()).field("has_changed", &self.has_changed()).finish()
     }
 }
 

@@ -21,7 +21,7 @@ use picot::net::{
     open_connection, open_unix_connection, start_server,
 };
 use picot::process::{Command, SubprocessProtocol, SubprocessTransport, pipe, stdin, stdout};
-use picot::sync::{Barrier, Condvar, Event, Mutex, Queue, Semaphore, oneshot, watch};
+use picot::sync::{Barrier, Condvar, Event, Mutex, OnceCell, Queue, Semaphore, broadcast, mpsc, oneshot, watch};
 use picot::task::{
     JoinSet, Local, as_completed, gather, gather_settled, race, race_staggered, scope, shield, supervised,
 };
@@ -137,6 +137,71 @@ fn of_sync() -> Vec<Entry> {
             let semaphore = Rc::new(Semaphore::new(2));
             while beat.goes_on() {
                 _ = semaphore.acquire_many_owned(2).await;
+            }
+        }),
+        at_once!("sync::Acquire::or_closed sync::AcquireOrClosed", |beat| {
+            let (semaphore, closed) = (Semaphore::new(1), Semaphore::new(1));
+            closed.close();
+            while beat.goes_on() {
+                drop(semaphore.acquire().or_closed().await.unwrap());
+                _ = closed.acquire().or_closed().await;
+            }
+        }),
+        at_once!("sync::OnceCell::get_or_init", |beat| {
+            let cell = OnceCell::new();
+            while beat.goes_on() {
+                cell.get_or_init(async || 1).await;
+            }
+        }),
+        at_once!("sync::OnceCell::get_or_try_init", |beat| {
+            let cell = OnceCell::<u8>::new();
+            while beat.goes_on() {
+                _ = cell.get_or_try_init(async || Err("never made")).await;
+            }
+        }),
+        at_once!("sync::Sender::send sync::SendItem sync::unbounded", |beat| {
+            let (sender, mut receiver) = mpsc::unbounded();
+            let closed = mpsc::channel(1).0;
+            while beat.goes_on() {
+                sender.send(1).await.unwrap();
+                receiver.try_recv().unwrap();
+                _ = closed.send(1).await;
+            }
+        }),
+        at_once!("sync::Sender::reserve sync::Reserve", |beat| {
+            let (sender, _receiver) = mpsc::channel::<u8>(1);
+            let closed = mpsc::channel::<u8>(1).0;
+            while beat.goes_on() {
+                drop(sender.reserve().await.unwrap());
+                _ = closed.reserve().await;
+            }
+        }),
+        at_once!("sync::WaitReceiver", |beat| {
+            let closed = mpsc::channel::<u8>(1).0;
+            while beat.goes_on() {
+                closed.closed().await;
+            }
+        }),
+        at_once!("sync::Receiver::recv sync::Recv", |beat| {
+            let (sender, mut receiver) = mpsc::unbounded();
+            let mut ended = mpsc::channel::<u8>(1).1;
+            while beat.goes_on() {
+                sender.try_send(1).unwrap();
+                receiver.recv().await.unwrap();
+                _ = ended.recv().await;
+            }
+        }),
+        at_once!("sync::RecvMessage", |beat| {
+            let (sender, mut receiver) = broadcast::channel(1);
+            let mut ended = broadcast::channel::<u8>(1).1;
+            while beat.goes_on() {
+                sender.send(1).unwrap();
+                receiver.recv().await.unwrap();
+                sender.send(1).unwrap();
+                sender.send(1).unwrap();
+                assert!(receiver.recv().await.is_err(), "it has missed one");
+                receiver.recv().await.unwrap();
+                _ = ended.recv().await;
             }
         }),
         at_once!("sync::Barrier::wait sync::WaitBarrier", |beat| {

@@ -8,7 +8,10 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use picot_sync::{Barrier, Condvar, Event, LifoQueue, Mutex, PriorityQueue, Queue, Semaphore, oneshot, waiting, watch};
+use picot_sync::{
+    Barrier, Condvar, Event, LifoQueue, Mutex, OnceCell, PriorityQueue, Queue, Semaphore, broadcast, mpsc, oneshot,
+    waiting, watch,
+};
 
 use crate::hands::{Tasks, yield_now};
 
@@ -290,5 +293,141 @@ fn watch_channel() {
             }
         });
         Box::new(|_| {})
+    });
+}
+
+#[test]
+fn semaphore_that_closes() {
+    drop_everywhere(|tasks| {
+        let semaphore = Rc::new(Semaphore::bounded(2));
+        for count in [1, 2, 1, 2] {
+            let semaphore = semaphore.clone();
+            tasks.spawn("acquires until the close", async move {
+                while let Ok(_permits) = semaphore.acquire_many(count).or_closed().await {
+                    yield_now().await;
+                }
+            });
+        }
+        for _ in 0..2 {
+            let semaphore = semaphore.clone();
+            tasks.spawn("closes", async move {
+                for _ in 0..5 {
+                    yield_now().await;
+                }
+                semaphore.close();
+            });
+        }
+        Box::new(move |_| assert_eq!(semaphore.available(), 2))
+    });
+}
+
+#[test]
+fn mpsc_channel_whose_receiver_outlives_its_senders() {
+    drop_everywhere(|tasks| {
+        let (sender, mut receiver) = mpsc::channel(2);
+        let (sent, received) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+        for reserves in [false, true, false] {
+            let (sender, sent) = (sender.clone(), sent.clone());
+            tasks.spawn("sends", async move {
+                for n in 0..3 {
+                    let result = if reserves {
+                        let permit = sender.reserve().await;
+                        yield_now().await;
+                        permit.is_ok_and(|permit| permit.send(n).is_ok())
+                    } else {
+                        sender.send(n).await.is_ok()
+                    };
+                    sent.set(sent.get() + u32::from(result));
+                }
+            });
+        }
+        let count = received.clone();
+        tasks.spawn("receives", async move {
+            while receiver.recv().await.is_some() {
+                count.set(count.get() + 1);
+            }
+        });
+        // The senders of the tasks are the only ones.
+        drop(sender);
+        Box::new(move |victim| {
+            if victim == 3 {
+                assert!(received.get() <= sent.get(), "a receiver that is dropped ends the sends");
+            } else {
+                assert_eq!(received.get(), sent.get());
+            }
+        })
+    });
+}
+
+#[test]
+fn mpsc_channel_whose_sender_notices_the_end_of_its_receiver() {
+    drop_everywhere(|tasks| {
+        let (sender, mut receiver) = mpsc::channel(1);
+        let other = sender.clone();
+        tasks.spawn("sends", async move { while sender.send(1).await.is_ok() {} });
+        tasks.spawn("waits for the end", async move { other.closed().await });
+        tasks.spawn("receives some", async move {
+            for _ in 0..3 {
+                _ = receiver.try_recv();
+                yield_now().await;
+            }
+        });
+        Box::new(|_| {})
+    });
+}
+
+#[test]
+fn broadcast_channel() {
+    drop_everywhere(|tasks| {
+        let (sender, receiver) = broadcast::channel::<(i32, Rc<()>)>(2);
+        let token = Rc::new(());
+        for slowness in [0, 1, 3] {
+            let mut receiver = receiver.clone();
+            tasks.spawn("receives", async move {
+                let mut numbers = Vec::new();
+                loop {
+                    match receiver.recv().await {
+                        Ok(message) => numbers.push(message.0),
+                        Err(broadcast::RecvError::Lagged { missed }) => assert!(missed > 0),
+                        Err(_) => break,
+                    }
+                    for _ in 0..slowness {
+                        yield_now().await;
+                    }
+                }
+                assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
+            });
+        }
+        drop(receiver);
+        let sent = token.clone();
+        tasks.spawn("sends", async move {
+            for n in 0..6 {
+                if sender.send((n, sent.clone())).is_err() {
+                    break;
+                }
+                yield_now().await;
+            }
+        });
+        Box::new(move |_| assert_eq!(Rc::strong_count(&token), 1, "no message is left"))
+    });
+}
+
+#[test]
+fn once_cell() {
+    drop_everywhere(|tasks| {
+        let cell = Rc::new(OnceCell::new());
+        for n in 0..4 {
+            let cell = cell.clone();
+            tasks.spawn("gets or makes", async move {
+                let init = async || {
+                    yield_now().await;
+                    if n == 0 { Err("the first one fails") } else { Ok(n) }
+                };
+                if cell.get_or_try_init(init).await.is_ok() {
+                    assert!(cell.get().is_some());
+                }
+            });
+        }
+        Box::new(move |_| assert!(cell.get().is_some_and(|n| *n > 0)))
     });
 }

@@ -13,7 +13,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
 use picot_context::{Kind, ManualHost, Step, TaskId, budget, enter};
-use picot_sync::{Barrier, Condvar, Event, Mutex, Queue, Semaphore, oneshot, waiting, watch};
+use picot_sync::{
+    Barrier, Condvar, Event, Mutex, OnceCell, Queue, Semaphore, broadcast, mpsc, oneshot, waiting, watch,
+};
 
 use crate::hands::{Hand, Tasks, yield_now};
 
@@ -104,6 +106,42 @@ fn waits_for_sender() -> (Slot<oneshot::Sender<i32>>, Slot<oneshot::Receiver<i32
     (RefCell::new(Some(sender)), RefCell::new(Some(receiver)))
 }
 
+type Channel = (Slot<mpsc::Sender<i32>>, Slot<mpsc::Receiver<i32>>);
+
+/// A channel of one item; the ends are slots, so that an action can take or drop one of them.
+fn empty_channel() -> Channel {
+    let (sender, receiver) = mpsc::channel(1);
+    (RefCell::new(Some(sender)), RefCell::new(Some(receiver)))
+}
+
+fn full_channel() -> (mpsc::Sender<i32>, Slot<mpsc::Receiver<i32>>) {
+    let (sender, receiver) = mpsc::channel(1);
+    sender.try_send(0).unwrap();
+    (sender, RefCell::new(Some(receiver)))
+}
+
+/// Receives an item. The slot is not borrowed meanwhile, because the wakes of senders may call
+/// this.
+fn receive(receiver: &Slot<mpsc::Receiver<i32>>) {
+    if let Some(mut taken) = receiver.take() {
+        _ = taken.try_recv();
+        receiver.replace(Some(taken));
+    }
+}
+
+/// A cell whose value a task makes until it is taken out. The cell is leaked, because the task
+/// borrows it.
+fn being_made() -> (&'static OnceCell<i32>, Slot<Hand<'static, &'static i32>>) {
+    let cell: &'static OnceCell<i32> = Box::leak(Box::default());
+    (cell, RefCell::new(Some(Hand::pending(cell.get_or_init(std::future::pending)))))
+}
+
+fn closed_semaphore() -> Semaphore {
+    let semaphore = Semaphore::new(1);
+    semaphore.close();
+    semaphore
+}
+
 #[expect(clippy::await_holding_refcell_ref, reason = "the cell only lends its value to one future")]
 fn all() -> Vec<Entry> {
     vec![
@@ -123,6 +161,14 @@ fn all() -> Vec<Entry> {
             |t| t.add_permits(2).unwrap(),
             Semaphore::new(0),
             |r| r.acquire_many(0).await
+        ),
+        entry!(
+            "AcquireOrClosed",
+            Semaphore::new(0),
+            |s| s.acquire().or_closed().await,
+            |t| t.close(),
+            closed_semaphore(),
+            |r| r.acquire().or_closed().await
         ),
         entry!("WaitEvent", Event::new(), |s| s.wait().await, |t| t.set(), set(), |r| r.wait().await),
         entry!(
@@ -195,6 +241,86 @@ fn all() -> Vec<Entry> {
             oneshot::channel::<()>().0,
             |r| r.closed().await
         ),
+        entry!("SendItem", full_channel(), |s| s.0.send(1).await, |t| receive(&t.1), mpsc::unbounded(), |r| r
+            .0
+            .send(1)
+            .await
+            .unwrap()),
+        entry!("SendItem: closed", full_channel(), |s| s.0.send(1).await, |t| t.1.take(), mpsc::channel(1).0, |r| r
+            .send(1)
+            .await),
+        entry!(
+            "Reserve",
+            full_channel(),
+            |s| s.0.reserve().await.map(drop),
+            |t| receive(&t.1),
+            mpsc::channel::<i32>(1),
+            |r| r.0.reserve().await.map(drop)
+        ),
+        entry!(
+            "Reserve: closed",
+            full_channel(),
+            |s| s.0.reserve().await.map(drop),
+            |t| t.1.take(),
+            mpsc::channel::<i32>(1).0,
+            |r| r.reserve().await.map(drop)
+        ),
+        entry!(
+            "WaitReceiver",
+            full_channel(),
+            |s| s.0.closed().await,
+            |t| t.1.take(),
+            mpsc::channel::<i32>(1).0,
+            |r| r.closed().await
+        ),
+        entry!(
+            "Recv",
+            empty_channel(),
+            |s| s.1.borrow_mut().as_mut().unwrap().recv().await,
+            |t| t.0.take().map(|sender| sender.try_send(1)),
+            empty_channel(),
+            |r| {
+                r.0.borrow().as_ref().unwrap().try_send(1).unwrap();
+                r.1.borrow_mut().as_mut().unwrap().recv().await
+            }
+        ),
+        entry!(
+            "Recv: ended",
+            empty_channel(),
+            |s| s.1.borrow_mut().as_mut().unwrap().recv().await,
+            |t| t.0.take(),
+            RefCell::new(mpsc::channel::<i32>(1).1),
+            |r| r.borrow_mut().recv().await
+        ),
+        entry!(
+            "RecvMessage",
+            (broadcast::channel(1).0, RefCell::new(None)),
+            |s| {
+                let mut receiver = s.0.subscribe();
+                s.1.replace(Some(receiver.clone()));
+                receiver.recv().await
+            },
+            |t| t.0.send(1),
+            broadcast::channel(1),
+            |r| {
+                r.0.send(1).unwrap();
+                r.1.clone().recv().await
+            }
+        ),
+        entry!(
+            "RecvMessage: ended",
+            (RefCell::new(Some(broadcast::channel::<i32>(1).0)), ()),
+            |s| {
+                let mut receiver = s.0.borrow().as_ref().unwrap().subscribe();
+                receiver.recv().await
+            },
+            |t| t.0.take(),
+            RefCell::new(broadcast::channel::<i32>(1).1),
+            |r| r.borrow_mut().recv().await
+        ),
+        entry!("Turn", being_made(), |s| s.0.get_or_init(async || 1).await, |t| t.1.take(), OnceCell::from(1), |r| r
+            .get_or_init(async || 2)
+            .await),
         entry!("Changed", watch::channel(0), |s| s.1.clone().changed().await, |t| t.0.send(1), ended(), |r| r
             .borrow_mut()
             .changed()
@@ -468,8 +594,9 @@ fn dropping_any_number_of_waits_in_any_order_is_linear() {
     const WAITS: usize = if cfg!(miri) { 100 } else { 100_000 };
     let (mutex, semaphore, event, barrier) = (Mutex::new(0), Semaphore::new(0), Event::new(), Barrier::new(2 * WAITS));
     let (empty, full, condvar, watch) = (Queue::<i32>::new(1), full(), Condvar::new(), watch::channel(0));
-    let shared = Mutex::new(0);
-    let _guard = mutex.try_lock();
+    let (shared, once) = (Mutex::new(0), OnceCell::<i32>::new());
+    let (sends, broadcast) = (full_channel(), broadcast::channel::<i32>(1));
+    let (_guard, _makes) = (mutex.try_lock(), Hand::pending(once.get_or_init(std::future::pending)));
     type Make<'a> = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + 'a>> + 'a>;
     let makes: Vec<Make<'_>> = vec![
         Box::new(|| Box::pin(async { drop(mutex.lock().await) })),
@@ -481,6 +608,10 @@ fn dropping_any_number_of_waits_in_any_order_is_linear() {
         Box::new(|| Box::pin(async { full.join().await })),
         Box::new(|| Box::pin(async { drop(condvar.wait(shared.lock().await).await) })),
         Box::new(|| Box::pin(async { drop(watch.1.clone().changed().await) })),
+        Box::new(|| Box::pin(async { _ = sends.0.send(1).await })),
+        Box::new(|| Box::pin(async { drop(sends.0.reserve().await) })),
+        Box::new(|| Box::pin(async { drop(broadcast.1.clone().recv().await) })),
+        Box::new(|| Box::pin(async { _ = once.get_or_init(async || 1).await })),
     ];
     let mut cx = Context::from_waker(Waker::noop());
     for make in makes {

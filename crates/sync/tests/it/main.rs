@@ -2,6 +2,7 @@
 
 mod allocations;
 mod barrier;
+mod broadcast;
 mod condvar;
 mod deadlock;
 mod drops;
@@ -10,7 +11,9 @@ mod event;
 mod every_future;
 mod hands;
 mod model;
+mod mpsc;
 mod mutex;
+mod once_cell;
 mod oneshot;
 mod queue;
 mod random;

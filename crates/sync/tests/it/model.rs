@@ -5,9 +5,13 @@
 //! they are polled.
 
 use std::collections::VecDeque;
-use std::task::Poll;
+use std::rc::Rc;
+use std::task::{Context, Poll};
 
-use picot_sync::{Barrier, Broken, Condvar, Event, LifoQueue, Mutex, Permit, PriorityQueue, Queue, Semaphore, watch};
+use picot_sync::{
+    Barrier, Broken, Condvar, Event, LifoQueue, Mutex, Permit, PriorityQueue, Queue, Semaphore, broadcast, mpsc, watch,
+};
+use picot_testkit::WakeCount;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -597,7 +601,289 @@ proptest! {
                 }
                 _ => prop_assert_eq!(receivers[which].has_changed(), seen[which] != version),
             }
-            prop_assert_eq!(*receivers[which].get(), version);
+            prop_assert_eq!(*receivers[which].borrow(), version);
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum ChannelOp {
+    Send(u8),
+    TrySend(u8),
+    Reserve,
+    TryReserve,
+    Poll(Index),
+    Drop(Index),
+    UsePermit(Index, u8),
+    DropPermit(Index),
+    PollRecv,
+    TryRecv,
+    /// A receive that is dropped after its first poll.
+    RecvOnce,
+    Close,
+}
+
+fn channel_op() -> impl Strategy<Value = ChannelOp> {
+    prop_oneof![
+        8 => any::<u8>().prop_map(ChannelOp::Send),
+        4 => any::<u8>().prop_map(ChannelOp::TrySend),
+        4 => Just(ChannelOp::Reserve),
+        2 => Just(ChannelOp::TryReserve),
+        8 => any::<Index>().prop_map(ChannelOp::Poll),
+        4 => any::<Index>().prop_map(ChannelOp::Drop),
+        4 => (any::<Index>(), any::<u8>()).prop_map(|(index, item)| ChannelOp::UsePermit(index, item)),
+        2 => any::<Index>().prop_map(ChannelOp::DropPermit),
+        8 => Just(ChannelOp::PollRecv),
+        4 => Just(ChannelOp::TryRecv),
+        4 => Just(ChannelOp::RecvOnce),
+        1 => Just(ChannelOp::Close),
+    ]
+}
+
+/// A list of items, a line of sends, and whether the receiver waits.
+struct ChannelModel {
+    items: VecDeque<u8>,
+    capacity: usize,
+    /// Permits that the test holds.
+    reserved: usize,
+    line: VecDeque<usize>,
+    /// Granted room, or notified of the end, and not polled since.
+    notified: Vec<usize>,
+    is_closed: bool,
+    receiver_waits: bool,
+    receiver_wakes: usize,
+}
+
+impl ChannelModel {
+    fn granted(&self) -> usize {
+        if self.is_closed { 0 } else { self.notified.len() }
+    }
+
+    fn has_room(&self) -> bool {
+        !self.is_closed && self.line.is_empty() && self.taken() < self.capacity
+    }
+
+    fn taken(&self) -> usize {
+        self.items.len() + self.reserved + self.granted()
+    }
+
+    fn has_ended(&self) -> bool {
+        self.is_closed && self.items.is_empty()
+    }
+
+    fn settle(&mut self) {
+        while self.taken() < self.capacity && !self.is_closed && !self.line.is_empty() {
+            self.notified.extend(self.line.pop_front());
+        }
+        if self.is_closed {
+            self.notified.extend(self.line.drain(..));
+        }
+        if self.receiver_waits && (!self.items.is_empty() || self.has_ended()) {
+            self.receiver_waits = false;
+            self.receiver_wakes += 1;
+        }
+    }
+}
+
+/// What a wait for room leads to: nothing for a send, which has its item, or a permit.
+type Room<'a> = Result<Option<mpsc::Permit<'a, u8>>, ()>;
+
+proptest! {
+    #[test]
+    fn a_channel_is_a_list_and_a_line_with_one_receiver(
+        ops in prop::collection::vec(channel_op(), 1..150),
+        capacity in 1..4usize,
+    ) {
+        let (sender, mut receiver) = mpsc::channel::<u8>(capacity);
+        let sender = &sender;
+        let mut model = ChannelModel {
+            items: VecDeque::new(),
+            capacity,
+            reserved: 0,
+            line: VecDeque::new(),
+            notified: Vec::new(),
+            is_closed: false,
+            receiver_waits: false,
+            receiver_wakes: 0,
+        };
+        // Each with the item of a send, or without one for a permit.
+        let mut waits: Vec<(Numbered<'_, Room<'_>>, Option<u8>)> = Vec::new();
+        let mut permits: Vec<mpsc::Permit<'_, u8>> = Vec::new();
+        let wakes = WakeCount::default();
+        let waker = wakes.waker();
+        let mut cx = Context::from_waker(&waker);
+        for (number, op) in ops.into_iter().enumerate() {
+            match op {
+                ChannelOp::Send(_) | ChannelOp::Reserve => {
+                    let item = if let ChannelOp::Send(item) = op { Some(item) } else { None };
+                    let mut hand: Hand<'_, Room<'_>> = match item {
+                        Some(item) => Hand::new(async move {
+                            sender.send(item).await.map(|()| None).map_err(|error| assert_eq!(error.0, item))
+                        }),
+                        None => Hand::new(async move { sender.reserve().await.map(Some).map_err(drop) }),
+                    };
+                    match hand.poll() {
+                        Poll::Ready(Ok(permit)) => {
+                            prop_assert!(model.has_room() && model.notified.is_empty());
+                            model.items.extend(item);
+                            model.reserved += usize::from(item.is_none());
+                            permits.extend(permit);
+                        }
+                        Poll::Ready(Err(())) => prop_assert!(model.is_closed),
+                        Poll::Pending => {
+                            prop_assert!(!(model.is_closed || model.has_room() && model.notified.is_empty()));
+                            model.line.push_back(number);
+                            waits.push((Numbered { number, hand }, item));
+                        }
+                    }
+                }
+                ChannelOp::TrySend(item) => {
+                    let expected = match (model.is_closed, model.has_room()) {
+                        (true, _) => Err(mpsc::TrySendError::Closed(item)),
+                        (_, false) => Err(mpsc::TrySendError::Full(item)),
+                        _ => Ok(()),
+                    };
+                    prop_assert_eq!(sender.try_send(item), expected);
+                    model.items.extend(expected.is_ok().then_some(item));
+                }
+                ChannelOp::TryReserve => {
+                    let permit = sender.try_reserve().ok();
+                    prop_assert_eq!(permit.is_some(), model.has_room());
+                    model.reserved += usize::from(permit.is_some());
+                    permits.extend(permit);
+                }
+                ChannelOp::Poll(index) => {
+                    if let Some((mut wait, item)) = take(&mut waits, &index) {
+                        let was_notified = model.notified.contains(&wait.number);
+                        match wait.hand.poll() {
+                            Poll::Ready(result) => {
+                                prop_assert!(was_notified);
+                                prop_assert_eq!(result.is_ok(), !model.is_closed);
+                                model.notified.retain(|number| *number != wait.number);
+                                if let Ok(permit) = result {
+                                    model.items.extend(item);
+                                    model.reserved += usize::from(item.is_none());
+                                    permits.extend(permit);
+                                }
+                            }
+                            Poll::Pending => {
+                                prop_assert!(!was_notified);
+                                waits.push((wait, item));
+                            }
+                        }
+                    }
+                }
+                ChannelOp::Drop(index) => {
+                    if let Some((wait, _)) = take(&mut waits, &index) {
+                        model.line.retain(|number| *number != wait.number);
+                        model.notified.retain(|number| *number != wait.number);
+                    }
+                }
+                ChannelOp::UsePermit(index, item) => {
+                    if let Some(permit) = take(&mut permits, &index) {
+                        model.reserved -= 1;
+                        let sent = permit.send(item);
+                        prop_assert_eq!(sent, if model.is_closed { Err(mpsc::SendError(item)) } else { Ok(()) });
+                        model.items.extend(sent.is_ok().then_some(item));
+                    }
+                }
+                ChannelOp::DropPermit(index) => {
+                    model.reserved -= usize::from(take(&mut permits, &index).is_some());
+                }
+                ChannelOp::PollRecv => {
+                    let expected = match model.items.pop_front() {
+                        Some(item) => Poll::Ready(Some(item)),
+                        None if model.is_closed => Poll::Ready(None),
+                        None => Poll::Pending,
+                    };
+                    prop_assert_eq!(receiver.poll_recv(&mut cx), expected);
+                    model.receiver_waits = expected.is_pending();
+                }
+                ChannelOp::TryRecv => {
+                    let none = if model.is_closed { mpsc::TryRecvError::Ended } else { mpsc::TryRecvError::Empty };
+                    prop_assert_eq!(receiver.try_recv(), model.items.pop_front().ok_or(none));
+                }
+                ChannelOp::RecvOnce => {
+                    let mut hand = Hand::new(receiver.recv());
+                    let expected = match model.items.pop_front() {
+                        Some(item) => Poll::Ready(Some(item)),
+                        None if model.is_closed => Poll::Ready(None),
+                        None => Poll::Pending,
+                    };
+                    prop_assert_eq!(hand.poll(), expected);
+                    model.receiver_waits = false;
+                }
+                ChannelOp::Close => {
+                    receiver.close();
+                    model.is_closed = true;
+                }
+            }
+            model.settle();
+            prop_assert_eq!(receiver.len(), model.items.len());
+            prop_assert_eq!(wakes.get(), model.receiver_wakes, "the receiver is woken once for each wait");
+            for (wait, _) in &waits {
+                let is_notified = model.notified.contains(&wait.number);
+                prop_assert_eq!(wait.hand.wakes(), usize::from(is_notified), "woken if and only if it has room");
+            }
+        }
+        // Dropped while sends wait: each gets its error.
+        drop(receiver);
+        for (wait, _) in &mut waits {
+            prop_assert!(wait.hand.ready().is_err());
+        }
+    }
+
+    #[test]
+    fn a_broadcast_is_a_list_and_a_position_for_each_receiver(
+        ops in prop::collection::vec((0..6u8, any::<Index>()), 1..150),
+        capacity in 1..5usize,
+    ) {
+        let (sender, receiver) = broadcast::channel(capacity);
+        let token = Rc::new(());
+        // Each with its position.
+        let mut receivers = vec![(receiver, 0)];
+        let mut next = 0;
+        for (op, index) in ops {
+            let oldest = |next: usize| next.saturating_sub(capacity);
+            match op {
+                0 | 1 => {
+                    let sent = sender.send((next, token.clone()));
+                    prop_assert_eq!(sent.ok(), (!receivers.is_empty()).then_some(receivers.len()));
+                    next += usize::from(!receivers.is_empty());
+                }
+                2 | 3 if !receivers.is_empty() => {
+                    let (receiver, position) = index.get_mut(&mut receivers);
+                    let mut wait = Hand::new(receiver.recv());
+                    match wait.poll() {
+                        Poll::Ready(Ok(message)) => {
+                            prop_assert!(*position >= oldest(next));
+                            prop_assert_eq!(message.0, *position);
+                            *position += 1;
+                        }
+                        Poll::Ready(Err(error)) => {
+                            let missed = (oldest(next) - *position) as u64;
+                            prop_assert_eq!(error, broadcast::RecvError::Lagged { missed });
+                            prop_assert!(missed > 0);
+                            *position = oldest(next);
+                        }
+                        // Dropped in line; it has received nothing.
+                        Poll::Pending => prop_assert_eq!(*position, next),
+                    }
+                }
+                4 if index.index(2) == 0 => receivers.push((sender.subscribe(), next)),
+                4 if !receivers.is_empty() => {
+                    let (receiver, position) = index.get(&receivers);
+                    let cloned = (receiver.clone(), *position);
+                    receivers.push(cloned);
+                }
+                5 => drop(take(&mut receivers, &index)),
+                _ => {}
+            }
+            let first = receivers.iter().map(|(_, position)| *position).min().unwrap_or(next).max(oldest(next));
+            prop_assert_eq!(Rc::strong_count(&token) - 1, next - first, "as many are kept as can be received");
+            for (receiver, position) in &receivers {
+                prop_assert_eq!(receiver.len(), next - (*position).max(oldest(next)));
+            }
         }
     }
 }

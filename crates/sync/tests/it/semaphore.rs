@@ -1,8 +1,9 @@
 //! A number of permits.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-use picot_sync::Semaphore;
+use picot_sync::{Semaphore, SemaphoreClosed};
 
 use crate::hands::{Hand, now};
 
@@ -136,4 +137,45 @@ fn a_notified_waiter_that_never_runs_only_affects_the_order() {
     assert_eq!(next.wakes(), 1);
     drop(next.ready());
     assert_eq!(semaphore.available(), 2);
+}
+
+#[test]
+fn closing_ends_every_wait_and_gives_no_more_permits() {
+    let semaphore = Semaphore::new(2);
+    let held = now(semaphore.acquire());
+    let mut many = Hand::pending(semaphore.acquire_many(2).or_closed());
+    let mut one = Hand::pending(semaphore.acquire().or_closed());
+    semaphore.close();
+    assert_eq!((many.wakes(), one.wakes()), (1, 1));
+    assert_eq!(many.ready().unwrap_err(), SemaphoreClosed);
+    assert_eq!(one.ready().unwrap_err(), SemaphoreClosed);
+    assert_eq!(now(semaphore.acquire().or_closed()).unwrap_err(), SemaphoreClosed);
+    drop(held);
+    semaphore.add_permits(1).unwrap();
+    assert!(semaphore.is_closed() && semaphore.is_exhausted() && semaphore.try_acquire().is_none());
+    assert_eq!(semaphore.available(), 3, "permits still come back");
+    assert_eq!(now(semaphore.acquire_many(0)).count(), 0, "none can be had also now");
+}
+
+#[test]
+fn a_permit_that_was_granted_and_not_taken_before_the_close_comes_back() {
+    let semaphore = Semaphore::new(1);
+    let held = now(semaphore.acquire());
+    let (mut polled, dropped) =
+        (Hand::pending(semaphore.acquire().or_closed()), Hand::pending(semaphore.acquire().or_closed()));
+    drop(held);
+    semaphore.close();
+    assert_eq!(polled.ready().unwrap_err(), SemaphoreClosed);
+    drop(dropped);
+    assert_eq!(semaphore.available(), 1);
+}
+
+#[test]
+fn a_wait_that_ignores_the_close_panics_and_names_where_it_was_awaited() {
+    let semaphore = Semaphore::new(0);
+    let mut wait = Hand::pending(semaphore.acquire());
+    semaphore.close();
+    let panic = catch_unwind(AssertUnwindSafe(|| drop(wait.poll()))).unwrap_err();
+    let message = panic.downcast::<String>().unwrap();
+    assert!(message.contains("the semaphore was closed") && message.contains(file!()), "{message}");
 }
