@@ -7,6 +7,7 @@
 //! kinds of sockets, for their halves, and for the pipes of `picot-process`.
 
 use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::task::{Context, Poll};
 
@@ -49,6 +50,13 @@ pub trait Sealed: Receive + Transmit {
     /// Whether the socket belongs to the process that this one was forked from.
     #[doc(hidden)]
     fn is_forked(&self) -> bool;
+
+    /// Receives into memory that need not be initialized. After `Ok(n)`, the first `n` bytes of
+    /// `buffer` are: they are what the kernel has written.
+    ///
+    /// For libraries whose buffers are not initialized, such as hyper.
+    #[doc(hidden)]
+    fn poll_receive_uninit(&self, cx: &mut Context<'_>, buffer: &mut [MaybeUninit<u8>]) -> Poll<io::Result<usize>>;
 }
 
 /// The reading direction of a stream. [`Read`](crate::Read) and the reading traits are built on it.
@@ -94,6 +102,17 @@ macro_rules! duplex {
         impl $crate::duplex::Sealed for $type {
             fn is_forked(&self) -> bool {
                 self.source.is_forked()
+            }
+
+            #[inline]
+            fn poll_receive_uninit(
+                &self,
+                cx: &mut Context<'_>,
+                buffer: &mut [std::mem::MaybeUninit<u8>],
+            ) -> Poll<io::Result<usize>> {
+                self.source.poll_transfer(cx, Direction::Read, buffer.len(), |stream| {
+                    $crate::transfer::receive_uninit(stream, buffer)
+                })
             }
         }
 

@@ -14,9 +14,9 @@ use std::io::{self, IoSliceMut, Read};
 use socket2::SockRef;
 
 #[cfg(unix)]
-pub(crate) use by_rustix::{receive, send, send_vectored};
+pub(crate) use by_rustix::{receive, receive_uninit, send, send_vectored};
 #[cfg(not(unix))]
-pub(crate) use by_std::{receive, send, send_vectored};
+pub(crate) use by_std::{receive, receive_uninit, send, send_vectored};
 
 use crate::operation_error::About;
 use crate::report::connection_name;
@@ -54,6 +54,7 @@ where
 #[cfg(unix)]
 mod by_rustix {
     use std::io::IoSlice;
+    use std::mem::MaybeUninit;
     use std::os::fd::AsFd;
 
     use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
@@ -71,6 +72,15 @@ mod by_rustix {
     pub(crate) fn receive(stream: &impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
         match rustix::net::recv(stream, buffer, RecvFlags::empty()) {
             Ok((_, received)) => Ok(received),
+            Err(error) => Err(failed(stream, "receive on", error.into())),
+        }
+    }
+
+    /// Returns how many bytes at the front of `buffer` the kernel has written.
+    #[inline]
+    pub(crate) fn receive_uninit(stream: &impl AsFd, buffer: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
+        match rustix::net::recv(stream, buffer, RecvFlags::empty()) {
+            Ok(((written, _), _)) => Ok(written.len()),
             Err(error) => Err(failed(stream, "receive on", error.into())),
         }
     }
@@ -104,6 +114,7 @@ mod by_rustix {
 #[cfg(not(unix))]
 mod by_std {
     use std::io::{IoSlice, Read, Write};
+    use std::mem::MaybeUninit;
 
     use socket2::SockRef;
 
@@ -115,6 +126,14 @@ mod by_std {
         for<'a> SockRef<'a>: From<&'a S>,
     {
         stream.read(buffer).map_err(|error| failed(stream, "receive on", error))
+    }
+
+    /// Returns how many bytes at the front of `buffer` the kernel has written.
+    pub(crate) fn receive_uninit<S>(stream: &S, buffer: &mut [MaybeUninit<u8>]) -> io::Result<usize>
+    where
+        for<'a> SockRef<'a>: From<&'a S>,
+    {
+        SockRef::from(stream).recv(buffer).map_err(|error| failed(stream, "receive on", error))
     }
 
     pub(crate) fn send<S>(mut stream: &S, bytes: &[u8]) -> io::Result<usize>

@@ -816,10 +816,6 @@ fn of_net() -> Vec<Entry> {
 fn of_process() -> Vec<Entry> {
     vec![
         waits(
-            "tokio::run_guest tokio::RunGuest",
-            "each of its polls makes at most 61 steps or one turn; its own tests count them",
-        ),
-        waits(
             "process::Signals::recv process::ctrl_c",
             "a task of the loop passes a signal on, so that it comes in a later turn",
         ),

@@ -345,6 +345,27 @@ impl<L: Listener> ServerBuilder<L> {
     }
 }
 
+/// A server with one listener and default options, for functions that take either.
+///
+/// ```
+/// use picot_net::{ServerBuilder, TcpListener};
+///
+/// fn limited(listeners: impl Into<ServerBuilder<TcpListener>>) -> ServerBuilder<TcpListener> {
+///     listeners.into().max_connections(100)
+/// }
+///
+/// # picot_loop::run(async {
+/// let _builder = limited(TcpListener::bind("127.0.0.1:0").await?);
+/// # std::io::Result::Ok(())
+/// # })
+/// # .unwrap();
+/// ```
+impl<L: Listener> From<L> for ServerBuilder<L> {
+    fn from(listener: L) -> ServerBuilder<L> {
+        ServerBuilder::new().listener(listener)
+    }
+}
+
 /// Creates a protocol. If the factory panics, only its connection is lost, not the listener.
 fn make<P>(factory: &impl Fn() -> P, name: impl Fn() -> String) -> Option<P> {
     // The factory is user code: its panic costs this connection, not the acceptor.

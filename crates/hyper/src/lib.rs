@@ -1,0 +1,23 @@
+#![doc = include_str!("../README.md")]
+
+mod body;
+mod executor;
+mod file;
+mod io;
+#[cfg(feature = "server")]
+pub mod server;
+mod timer;
+#[cfg(feature = "server")]
+mod tower;
+
+pub use body::{Body, BoxError};
+pub use executor::LoopExecutor;
+pub use io::{AnyStream, FuturesIo, HttpStream, Io};
+#[cfg(feature = "server")]
+pub use server::{HttpServer, serve, serve_tower};
+pub use timer::LoopTimer;
+#[cfg(feature = "server")]
+pub use tower::TowerService;
+
+/// The crates whose types are part of this crate's interface.
+pub use {bytes, http, http_body, hyper};
