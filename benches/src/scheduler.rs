@@ -37,6 +37,7 @@ const YIELDS: usize = 1_000_000;
 const ROUND_TRIPS: usize = 200_000;
 const REMOTE_WAKES: usize = 200_000;
 const REMOTE_ROUND_TRIPS: usize = 10_000;
+const STARTS: usize = 2_000;
 
 /// One workload, on executors of one kind.
 struct Row<S> {
@@ -65,6 +66,7 @@ fn rows<S: Scheduler>() -> Vec<Row<S>> {
         row("a yield of 1000", YIELDS, |s, n| s.run(yields_of(s, 1_000, n))),
         row("a yield of 100000", YIELDS, |s, n| s.run(yields_of(s, 100_000, n))),
         row("a yield of 1000000", YIELDS, |s, n| s.run(yields_of(s, 1_000_000, n))),
+        row("start, run nothing, end", STARTS, |s, n| (0..n).for_each(|_| s.run(async {}))),
     ];
     if S::WAKES_FROM_ANYWHERE {
         rows.push(row("remote wake", REMOTE_WAKES, |s, n| s.run(remote_wakes(s, n))));

@@ -20,21 +20,13 @@ pub fn all(table: &mut Table, filter: &str) {
             table.add(name, column, measure(operations, block));
         }
     };
-    row("one task yields", "executor", YIELDS, &mut || Executor::new().block_on(yields(YIELDS)));
-    row("one task yields", "loop", YIELDS, &mut || picot_loop::run(yields(YIELDS)));
-    row("one task yields", "loop, hooks set", YIELDS, &mut || {
+    row("the root yields", "executor", YIELDS, &mut || Executor::new().block_on(yields(YIELDS)));
+    row("the root yields", "loop", YIELDS, &mut || picot_loop::run(yields(YIELDS)));
+    row("the root yields", "loop, hooks set", YIELDS, &mut || {
         let event_loop = EventLoop::new().unwrap();
         event_loop.handle().set_hooks(std::rc::Rc::new(NoHooks));
         event_loop.run_until_complete(yields(YIELDS)).unwrap();
     });
-    row("1000 tasks yield", "executor", YIELDS, &mut || {
-        let executor = Executor::new();
-        for _ in 0..CROWD {
-            drop(executor.spawn(yields(YIELDS / CROWD)));
-        }
-        executor.run_until_stalled();
-    });
-    row("1000 tasks yield", "loop", YIELDS, &mut || crowd(&EventLoop::new().unwrap()));
     row("1000 tasks yield", "loop, hooks set", YIELDS, &mut || {
         let event_loop = EventLoop::new().unwrap();
         event_loop.handle().set_hooks(std::rc::Rc::new(NoHooks));

@@ -3,9 +3,10 @@
 //! row's name to run only that.
 
 use picot_benches::deadlines::{self, Heap, Sorted};
+use picot_benches::picot::PicotLoop;
 use picot_benches::sleepers::{self, Sleeper};
 use picot_benches::{Counting, Table};
-use picot_benches_peers::{Compio, MonoioTimed, PicotLoop, QuadWheel, Smol, TokioLocalRuntime};
+use picot_benches_peers::{Compio, MonoioTimed, QuadWheel, Smol, TokioLocalRuntime};
 use picot_timers::Wheel;
 
 #[global_allocator]

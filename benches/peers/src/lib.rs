@@ -18,7 +18,7 @@ pub use oneshots::{FuturesOneshot, TokioOneshot};
 pub use schedulers::{
     Compio, FuturesLocalPool, Monoio, SmolLocalExecutor, SmolStaticExecutor, TokioLocalRuntime, TokioLocalSet,
 };
-pub use sleepers::{MonoioTimed, PicotLoop, Smol};
+pub use sleepers::{MonoioTimed, Smol, TokioLocalSetTimed};
 pub use sync::{LocalSync, SmolSync, TokioSync};
 pub use waiting::{FuturesUnordered, JoinAll, TokioJoinSet};
 pub use wheels::QuadWheel;

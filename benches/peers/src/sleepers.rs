@@ -7,11 +7,7 @@ use std::time::Duration;
 use picot_benches::scheduler::Scheduler;
 use picot_benches::sleepers::Sleeper;
 
-use crate::schedulers::{Compio, Monoio, SMOL, SmolLocalExecutor, TokioLocalRuntime, Unwrap};
-
-/// picot's loop.
-#[derive(Clone, Copy, Debug)]
-pub struct PicotLoop;
+use crate::schedulers::{Compio, Monoio, SMOL, SmolLocalExecutor, TokioLocalRuntime, TokioLocalSet};
 
 /// smol's `LocalExecutor` together with its reactor, async-io.
 #[derive(Clone, Copy, Debug)]
@@ -21,31 +17,30 @@ pub struct Smol;
 #[derive(Clone, Copy, Debug)]
 pub struct MonoioTimed;
 
-impl Scheduler for PicotLoop {
-    const NAME: &'static str = "picot-loop";
-    type Join<T: 'static> = Unwrap<picot_loop::Join<T>>;
+impl Sleeper for TokioLocalRuntime {
+    fn sleep(self, duration: Duration) -> impl Future + 'static {
+        tokio::time::sleep(duration)
+    }
+}
+
+/// tokio's `LocalSet` on a current-thread runtime, with I/O and time.
+#[derive(Clone, Copy, Debug)]
+pub struct TokioLocalSetTimed;
+
+impl Scheduler for TokioLocalSetTimed {
+    const NAME: &'static str = TokioLocalSet::NAME;
+    type Join<T: 'static> = <TokioLocalSet as Scheduler>::Join<T>;
 
     fn run<F: Future>(self, future: F) -> F::Output {
-        picot_loop::EventLoop::new().unwrap().run_until_complete(future).unwrap()
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, future)
     }
 
     fn spawn<F: Future + 'static>(self, future: F) -> Self::Join<F::Output>
     where
         F::Output: 'static,
     {
-        Unwrap(picot_loop::spawn(future).into_future())
-    }
-}
-
-impl Sleeper for PicotLoop {
-    fn sleep(self, duration: Duration) -> impl Future + 'static {
-        picot_loop::sleep(duration)
-    }
-}
-
-impl Sleeper for TokioLocalRuntime {
-    fn sleep(self, duration: Duration) -> impl Future + 'static {
-        tokio::time::sleep(duration)
+        TokioLocalSet.spawn(future)
     }
 }
 

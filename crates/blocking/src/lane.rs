@@ -5,7 +5,7 @@ use std::io;
 use std::panic::Location;
 use std::process;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -79,7 +79,7 @@ pub struct Lane {
 /// What a lane, its jobs and its threads share.
 pub(crate) struct Shared {
     pub(crate) name: String,
-    threads_max: usize,
+    threads_max: ThreadsMax,
     pub(crate) jobs: ConcurrentQueue<Arc<dyn AnyJob>>,
     pool: Mutex<Pool>,
     /// Notified when a worker has left the pool.
@@ -88,6 +88,23 @@ pub(crate) struct Shared {
     pub(crate) keep_alive: Duration,
     /// The id of the process that made the lane.
     process: u32,
+}
+
+/// The bound of a lane's threads.
+enum ThreadsMax {
+    Fixed(usize),
+    /// Found at the first job, by the function.
+    Late(OnceLock<usize>, fn() -> usize),
+}
+
+impl ThreadsMax {
+    /// The bound. May run user code, so no lock may be held at the first call.
+    fn get(&self) -> usize {
+        match self {
+            ThreadsMax::Fixed(number) => *number,
+            ThreadsMax::Late(number, find) => *number.get_or_init(|| find().max(1)),
+        }
+    }
 }
 
 /// How many jobs are not over.
@@ -159,7 +176,7 @@ impl Shared {
     fn threads_allowed(&self, pool: &Pool) -> usize {
         // A negative number means that the `Job` is about to add one: nothing is stuck.
         let stuck = usize::try_from(pool.abandoned).unwrap_or(0);
-        self.threads_max.saturating_add(stuck.min(pool.replacements_max))
+        self.threads_max.get().saturating_add(stuck.min(pool.replacements_max))
     }
 
     /// Starts a thread, unless one is idle or the lane has as many as it may have.
@@ -284,13 +301,38 @@ impl Lane {
         self
     }
 
+    /// Sets the bound of threads to what `threads_max` returns at the first job, and at least 1.
+    ///
+    /// For a bound that takes time to find, such as the number of processors, in a program that may
+    /// never submit a job. It replaces the number that the lane was made with.
+    ///
+    /// # Panics
+    /// If a job was submitted before.
+    ///
+    /// ```
+    /// use std::thread::available_parallelism;
+    /// use picot_blocking::Lane;
+    ///
+    /// # futures_lite::future::block_on(async {
+    /// let processors = || available_parallelism().map_or(1, usize::from);
+    /// let lane = Lane::new("sums", 1).with_threads_from(processors);
+    /// assert_eq!(lane.submit(|| 1 + 1).unwrap().await.unwrap(), 2);
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn with_threads_from(mut self, threads_max: fn() -> usize) -> Lane {
+        let shared = Arc::get_mut(&mut self.shared).expect("`with_threads_from` comes before the first job");
+        shared.threads_max = ThreadsMax::Late(OnceLock::new(), threads_max);
+        self
+    }
+
     #[track_caller]
     fn build(name: String, threads_max: usize, keep_alive: Duration, waker: Option<Waker>) -> Lane {
         assert!(threads_max > 0, "the lane {:?} needs at least one thread to run jobs", Escaped(&name));
         Lane {
             shared: Arc::new(Shared {
                 name,
-                threads_max,
+                threads_max: ThreadsMax::Fixed(threads_max),
                 jobs: ConcurrentQueue::unbounded(),
                 pool: Mutex::default(),
                 worker_left: Condvar::new(),
@@ -352,6 +394,7 @@ impl Lane {
         // Before the lock: the closure is moved, and on refusal dropped, which is user code. Its
         // destructor runs after `pool`'s, because locals are dropped in reverse order.
         let cell = JobCell::new(place, Pending::new(&shared.pending), job);
+        shared.threads_max.get();
         let mut pool = shared.pool();
         if pool.is_closed {
             return Err(SubmitError::Closed { lane: shared.name.clone() });
@@ -407,11 +450,10 @@ impl Lane {
     /// # });
     /// ```
     pub fn pending(&self) -> usize {
-        if self.shared.is_forked() {
-            return 0;
-        }
         // Acquire, paired with the Release in `Pending::drop`.
-        self.shared.pending.number.load(Ordering::Acquire)
+        let pending = self.shared.pending.number.load(Ordering::Acquire);
+        // Asked second, because it is a system call.
+        if pending != 0 && self.shared.is_forked() { 0 } else { pending }
     }
 
     /// The number of threads that the lane has now, idle ones included.

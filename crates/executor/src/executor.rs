@@ -16,7 +16,7 @@ use crate::close::ClosedTasks;
 use crate::extras::extra;
 use crate::flag_guard::FlagGuard;
 use crate::remote::handle::Remote;
-use crate::run::batch::run_queued;
+use crate::run::batch::{reborrow, run_queued};
 use crate::run::call::CallHandle;
 use crate::run::current::Steps;
 use crate::run::root::{AnyRoot, Root};
@@ -285,17 +285,7 @@ impl Executor {
         let local = self.local();
         loop {
             self.take_remote();
-            {
-                // One batch after the other, while there is nothing else to do in between.
-                let _running = FlagGuard::new(&local.running);
-                let steps = Steps::new();
-                loop {
-                    run_queued(local, usize::MAX, Some(root.as_mut()), &steps, &mut |_| ());
-                    if !self.has_work() || local.reports.any() || root.as_mut().is_done() || self.has_remote() {
-                        break;
-                    }
-                }
-            }
+            self.run_batches(usize::MAX, Some(root.as_mut()), |_| (), |_| true);
             self.deliver_reports();
             if let Some(output) = root.as_mut().take_output() {
                 return output;
@@ -356,24 +346,80 @@ impl Executor {
     /// ```
     #[inline]
     #[track_caller]
-    pub fn run_batch_with(
+    pub fn run_batch_with(&self, max: usize, root: Option<Pin<&mut dyn AnyRoot>>, after: impl FnMut(Step)) -> usize {
+        self.check_batch(root.is_some());
+        self.run_batches(max, root, after, |_| false)
+    }
+
+    /// [`run_batch_with`](Executor::run_batch_with) without a limit, again and again, while there
+    /// is nothing else to do in between. Returns the number of items that the last batch ran.
+    ///
+    /// Ends if nothing is queued, if the root is done, if there are reports to deliver, or if
+    /// another thread has pushed an item. Before each further batch, it calls `again` with the
+    /// number of items that the one before ran, and ends if that returns `false`.
+    ///
+    /// # Panics
+    /// As for [`run_batch_with`](Executor::run_batch_with).
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let spawner = executor.spawner().clone();
+    /// executor.call_soon(move || drop(spawner.call_soon(|| println!("in the second batch"))));
+    /// executor.call_soon(|| ());
+    /// let mut batches = Vec::new();
+    /// let last = executor.run_batches_with(None, |_| (), |count| {
+    ///     batches.push(count);
+    ///     true
+    /// });
+    /// assert_eq!((batches, last), (vec![2], 1));
+    /// ```
+    #[inline]
+    #[track_caller]
+    pub fn run_batches_with(
         &self,
-        max: usize,
         root: Option<Pin<&mut dyn AnyRoot>>,
-        mut after: impl FnMut(Step),
+        after: impl FnMut(Step),
+        again: impl FnMut(usize) -> bool,
     ) -> usize {
+        self.check_batch(root.is_some());
+        self.run_batches(usize::MAX, root, after, again)
+    }
+
+    /// # Panics
+    /// If a batch cannot begin.
+    #[inline]
+    #[track_caller]
+    fn check_batch(&self, has_root: bool) {
         let local = self.local();
         local.check_idle();
         assert!(
-            root.is_some() || !local.root.is_taken(),
+            has_root || !local.root.is_taken(),
             "a root lives, which would miss its turn; run the batch with it, by `run_batch_with`"
         );
+    }
+
+    #[inline]
+    fn run_batches(
+        &self,
+        max: usize,
+        mut root: Option<Pin<&mut dyn AnyRoot>>,
+        mut after: impl FnMut(Step),
+        mut again: impl FnMut(usize) -> bool,
+    ) -> usize {
+        let local = self.local();
         let _running = FlagGuard::new(&local.running);
         if local.ended.get() {
             // `after` panicked at the end of the previous step.
             local.wake_joiner_of_ended();
         }
-        run_queued(local, max, root, &Steps::new(), &mut after)
+        let steps = Steps::new();
+        loop {
+            let count = run_queued(local, max, reborrow(&mut root), &steps, &mut after);
+            let is_over = local.root.is_done.get() || self.ready() == 0 || local.reports.any() || self.has_remote();
+            if is_over || !again(count) {
+                return count;
+            }
+        }
     }
 
     /// The number of queued items. Items of other threads that were not taken yet do not count, and

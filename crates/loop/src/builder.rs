@@ -225,7 +225,7 @@ impl Builder {
     /// ```
     #[doc(alias = "set_default_executor")]
     pub fn blocking_threads(self, threads: usize) -> Builder {
-        self.with(|options| options.blocking_threads = threads)
+        self.with(|options| options.blocking_threads = Some(threads))
     }
 
     /// Sets the number of threads for name lookups; the default is 4.

@@ -15,7 +15,7 @@ use crate::event_loop::EventLoop;
 #[cfg(doc)]
 use crate::handle::LoopHandle;
 use crate::inner::Inner;
-use crate::turn::Limit;
+use crate::turn::{Limit, Turns};
 
 impl EventLoop {
     /// Runs one turn, and returns the number of steps that ran.
@@ -38,7 +38,7 @@ impl EventLoop {
     /// ```
     pub fn turn(&self, limit: Option<Duration>) -> Result<usize, RunError> {
         let _running = self.begin()?;
-        let steps = self.inner.turn(None, limit);
+        let steps = self.inner.turn(None, limit, Turns::One);
         self.inner.check_process()?;
         Ok(steps)
     }
@@ -198,7 +198,7 @@ impl<F: Future> TurnsUntilComplete<'_, F> {
         let _running = if self.has_begun { self.event_loop.continue_run()? } else { self.event_loop.begin()? };
         self.has_begun = true;
         let inner = &self.event_loop.inner;
-        let steps = inner.turn(Some(self.root.as_mut()), limit);
+        let steps = inner.turn(Some(self.root.as_mut()), limit, Turns::One);
         inner.check_process()?;
         // Before the stop: a future that ends in the turn of a stop has its value returned.
         if let Some(output) = self.root.as_mut().take_output() {

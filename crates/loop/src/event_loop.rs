@@ -17,6 +17,7 @@ use crate::error::{LoopError, RunError};
 use crate::handle::LoopHandle;
 use crate::inner::Inner;
 use crate::options::Options;
+use crate::turn::Turns;
 
 /// An event loop of the thread that built it.
 ///
@@ -141,7 +142,7 @@ impl EventLoop {
         let mut root = pin!(self.inner.executor.root(Location::caller(), future.into_future()));
         self.inner.stats.has_root.set(true);
         loop {
-            let steps = self.inner.turn(Some(root.as_mut()), None);
+            let steps = self.inner.turn(Some(root.as_mut()), None, Turns::UntilEventPoll);
             // Before the stop: a future that ends in the turn of a stop has its value returned.
             if let Some(output) = root.as_mut().take_output() {
                 return Ok(output);
@@ -174,7 +175,7 @@ impl EventLoop {
     pub fn run_forever(&self) -> Result<(), RunError> {
         let _running = self.begin()?;
         loop {
-            self.inner.turn(None, None);
+            self.inner.turn(None, None, Turns::UntilEventPoll);
             self.inner.check_process()?;
             if self.inner.is_stopping.get() {
                 return Ok(());

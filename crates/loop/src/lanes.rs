@@ -4,6 +4,7 @@
 //! delay other jobs.
 
 use std::task::Waker;
+use std::thread;
 use std::time::Duration;
 
 use picot_blocking::{ClosedLane, Lane};
@@ -22,10 +23,13 @@ pub(crate) struct Lanes {
 impl Lanes {
     /// Makes lanes that wake `interrupt` when an abandoned job ends. No task is woken then, but the
     /// loop may have waited for its end.
-    pub(crate) fn new(threads_for_jobs: usize, threads_for_lookups: usize, interrupt: &Waker) -> Lanes {
+    pub(crate) fn new(threads_for_jobs: Option<usize>, threads_for_lookups: usize, interrupt: &Waker) -> Lanes {
+        let jobs = |threads| Lane::with_waker("picot-blocking", threads, interrupt.clone());
         let lookups = Lane::with_waker("picot-lookup", threads_for_lookups, interrupt.clone());
         Lanes {
-            jobs: Lane::with_waker("picot-blocking", threads_for_jobs, interrupt.clone()),
+            // Reading the number of processors takes about 20 system calls, and many loops run no
+            // job. The first job reads it.
+            jobs: threads_for_jobs.map_or_else(|| jobs(1).with_threads_from(default_threads), jobs),
             lookups: lookups.with_replacements(LOOKUP_REPLACEMENTS),
         }
     }
@@ -52,4 +56,9 @@ impl Lanes {
         report.dropped.append(&mut jobs.dropped);
         report
     }
+}
+
+/// As Python's `ThreadPoolExecutor`: more than the processors, because most jobs wait for I/O.
+fn default_threads() -> usize {
+    (thread::available_parallelism().map_or(1, usize::from) + 4).min(32)
 }

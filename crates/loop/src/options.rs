@@ -2,7 +2,6 @@
 
 use std::io;
 use std::rc::Rc;
-use std::thread;
 use std::time::Duration;
 
 use picot_reactor::Reactor;
@@ -18,7 +17,8 @@ pub(crate) struct Options {
     pub(crate) io_grace: Duration,
     pub(crate) error_on_deadlock: bool,
     pub(crate) deadlock_delay: Duration,
-    pub(crate) blocking_threads: usize,
+    /// `None` is the default, which depends on the number of processors.
+    pub(crate) blocking_threads: Option<usize>,
     pub(crate) lookup_threads: usize,
     pub(crate) seed: Option<u64>,
     pub(crate) record_wake_latency: bool,
@@ -27,7 +27,6 @@ pub(crate) struct Options {
 
 impl Options {
     pub(crate) fn new() -> Options {
-        let cores = thread::available_parallelism().map_or(1, usize::from);
         Options {
             clock: None,
             reactor: None,
@@ -35,8 +34,7 @@ impl Options {
             io_grace: Duration::from_millis(10),
             error_on_deadlock: false,
             deadlock_delay: Duration::from_secs(1),
-            // As Python's ThreadPoolExecutor: more than the cores, because most jobs wait for I/O.
-            blocking_threads: (cores + 4).min(32),
+            blocking_threads: None,
             // As many as libuv has for all of its work.
             lookup_threads: 4,
             seed: None,

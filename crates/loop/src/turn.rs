@@ -55,9 +55,18 @@ impl Limit {
     }
 }
 
+/// How many turns a call of [`Inner::turn`] runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turns {
+    One,
+    /// This one and those after it that need no event poll. Such a turn is one batch, so the
+    /// executor runs them without returning in between.
+    UntilEventPoll,
+}
+
 impl Inner {
-    /// Runs one turn, which waits for at most `limit`. Returns the number of steps.
-    pub(crate) fn turn(&self, root: Option<Pin<&mut dyn AnyRoot>>, limit: Option<Duration>) -> usize {
+    /// Runs a turn, which waits for at most `limit`. Returns the number of steps of the last turn.
+    pub(crate) fn turn(&self, root: Option<Pin<&mut dyn AnyRoot>>, limit: Option<Duration>, turns: Turns) -> usize {
         let mut woken_at = None;
         let has_work = self.executor.has_work();
         if !has_work || self.must_poll() {
@@ -84,7 +93,14 @@ impl Inner {
         //    that other threads do not wait for one.
         self.executor.take_remote();
         // 6. Run exactly what is queued now.
-        let steps = self.executor.run_batch_with(usize::MAX, root, |_| _ = self.after_step());
+        let again = |steps| {
+            let goes_on = turns == Turns::UntilEventPoll && woken_at.is_none() && !self.must_return();
+            if goes_on {
+                self.count_turn(steps);
+            }
+            goes_on
+        };
+        let steps = self.executor.run_batches_with(root, |_| _ = self.after_step(), again);
         if let Some(woken_at) = woken_at.filter(|_| steps != 0) {
             self.metrics.count_wake(self.clock.now().saturating_sub(woken_at));
         }
@@ -134,6 +150,11 @@ impl Inner {
         self.is_stopping.get()
             || self.stats.steps.get() >= self.stats.steps_between_polls.get()
             || self.stats.step_began_at.get() != self.stats.polled_at.get()
+    }
+
+    /// Whether the turns that need no event poll are over.
+    fn must_return(&self) -> bool {
+        self.must_poll() || self.reactor.is_forked()
     }
 
     /// Sets the number of steps until the next event poll, from the duration of those before this

@@ -13,15 +13,19 @@ use std::process;
 pub(crate) struct ForkDetector {
     #[cfg(all(target_os = "linux", not(miri)))]
     page: Option<page::Page>,
-    /// The id of the process that made the reactor.
+    /// The id of the process that made the reactor. Read only without a page.
     id: u32,
 }
 
 impl ForkDetector {
     pub(crate) fn new() -> ForkDetector {
+        #[cfg(all(target_os = "linux", not(miri)))]
+        if let Some(page) = page::Page::new() {
+            return ForkDetector { page: Some(page), id: 0 };
+        }
         ForkDetector {
             #[cfg(all(target_os = "linux", not(miri)))]
-            page: page::Page::new(),
+            page: None,
             id: process::id(),
         }
     }

@@ -274,3 +274,28 @@ fn a_submission_without_any_thread_is_an_error_that_names_the_lane() {
     assert!(text.starts_with("cannot start a thread for the lane \"poor\", which has none: "), "{text}");
     assert_eq!((lane.threads(), lane.pending(), Arc::strong_count(&held)), (0, 0, 1));
 }
+
+#[test]
+fn a_late_bound_is_asked_for_by_the_first_job_and_once() {
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+    let bound = || {
+        CALLS.fetch_add(1, Ordering::Relaxed);
+        2
+    };
+    let lane = Lane::new("late", 1).with_threads_from(bound);
+    assert_eq!((CALLS.load(Ordering::Relaxed), lane.threads()), (0, 0));
+    let (release, released) = mpsc::channel::<()>();
+    let released = Arc::new(Mutex::new(released));
+    let jobs: Vec<_> = (0..3)
+        .map(|_| {
+            let released = released.clone();
+            lane.submit(move || _ = released.lock().unwrap().recv()).unwrap()
+        })
+        .collect();
+    assert_eq!((CALLS.load(Ordering::Relaxed), lane.threads()), (1, 2));
+    drop(release);
+    jobs.into_iter().for_each(|job| block_on(job).unwrap());
+    // A bound of zero could never run a job.
+    let lane = Lane::new("none", 1).with_threads_from(|| 0);
+    assert_eq!(block_on(lane.submit(|| 7).unwrap()).unwrap(), 7);
+}

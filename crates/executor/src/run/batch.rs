@@ -47,7 +47,7 @@ pub(crate) fn run_queued(
 /// The root for one item. By value, so that it passes in registers: a reference to the variable
 /// would keep it in memory, written again in each batch.
 #[inline]
-fn reborrow<'a>(root: &'a mut Option<Pin<&mut dyn AnyRoot>>) -> Option<Pin<&'a mut dyn AnyRoot>> {
+pub(crate) fn reborrow<'a>(root: &'a mut Option<Pin<&mut dyn AnyRoot>>) -> Option<Pin<&'a mut dyn AnyRoot>> {
     match root {
         Some(root) => Some(root.as_mut()),
         None => None,

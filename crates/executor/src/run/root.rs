@@ -176,12 +176,6 @@ impl<F: Future> Root<F> {
         Root { future: Some(future), output: None, details: picot_context::inherited(None), guard }
     }
 
-    /// Whether the future is done. Takes a pinned reference for the reason given at `Sealed::step`.
-    #[inline]
-    pub(crate) fn is_done(self: Pin<&mut Self>) -> bool {
-        self.project().output.is_some()
-    }
-
     /// The future's output, once it is done.
     ///
     /// # Panics
@@ -260,6 +254,9 @@ impl<F: Future> sealed::Sealed for Root<F> {
             Ok(Poll::Ready(output)) => Some(Ok(output)),
             Err(payload) => Some(Err(payload)),
         };
+        if let Some(local) = this.guard.shared.local.get() {
+            local.root.is_done.set(true);
+        }
         if let Err(payload) = catch(|| this.future.set(None)) {
             match this.output {
                 // The caller gets the first panic; the second becomes a report.

@@ -13,6 +13,8 @@ pub(crate) struct RootSlot {
     /// Whether its step runs.
     pub(crate) is_polled: Cell<bool>,
     pub(crate) queued: Cell<bool>,
+    /// Whether it is done, so that its caller waits for the end of the batch.
+    pub(crate) is_done: Cell<bool>,
     /// The number of root items in the queue that belong to earlier roots. They come first.
     stale: Cell<usize>,
 }
@@ -33,6 +35,7 @@ impl RootSlot {
 
     pub(crate) fn end(&self) {
         self.id.set(None);
+        self.is_done.set(false);
         self.stale.set(self.stale.get() + usize::from(self.queued.take()));
     }
 

@@ -5,6 +5,7 @@
 #![cfg(not(loom))]
 
 mod allocations;
+mod batches;
 mod calls;
 mod cancel;
 mod close;

@@ -54,22 +54,26 @@ fn a_forked_child_has_no_loop_until_it_builds_one() {
 fn a_child_that_forks_within_a_run_gets_an_error_from_that_run() {
     let event_loop = EventLoop::new().unwrap();
     let child = Rc::new(Cell::new(-1));
-    let (forked, handle) = (child.clone(), event_loop.handle());
+    let later = Rc::new(Cell::new(false));
+    let (forked, ran, handle) = (child.clone(), later.clone(), event_loop.handle());
     event_loop.handle().call_soon(move || {
         // SAFETY: The child uses its own memory and system calls until it exits; see above for the
         // allocator.
         forked.set(unsafe { libc::fork() });
         handle.call_soon({
             let handle = handle.clone();
-            move || handle.stop()
+            move || {
+                ran.set(true);
+                handle.stop();
+            }
         });
     });
     let result = event_loop.run_forever();
     if child.get() == 0 {
         // SAFETY: Ends the child at once, without the test harness.
-        unsafe { libc::_exit(if result == Err(RunError::Forked) { 0 } else { 1 }) };
+        unsafe { libc::_exit(if result == Err(RunError::Forked) && !later.get() { 0 } else { 1 }) };
     }
-    assert_eq!(result, Ok(()), "the parent's run goes on");
+    assert_eq!((result, later.get()), (Ok(()), true), "the parent's run goes on");
     let mut status = -1;
     // SAFETY: The status is written to a local variable.
     assert_eq!(unsafe { libc::waitpid(child.get(), &mut status, 0) }, child.get());

@@ -21,6 +21,8 @@ mod metrics;
 mod reactor;
 mod section;
 mod slow;
+#[cfg(target_os = "linux")]
+mod start;
 #[cfg(unix)]
 mod stderr;
 mod time;

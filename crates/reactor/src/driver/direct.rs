@@ -5,12 +5,12 @@
 //! two descriptors of its own in it. Both are edge-triggered and never read, so they need no reset.
 //! If the kernel lacks one of them, or under Miri, a coarser replacement is used.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
@@ -49,7 +49,10 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 pub struct Direct {
     epoll: OwnedFd,
     notifier: Arc<Notifier>,
-    timer: Option<Timer>,
+    /// Made when it is first needed, because many loops never need it.
+    timer: OnceCell<Timer>,
+    /// The number of objects in the set, without the notifier and the timer.
+    objects: Cell<usize>,
 }
 
 impl Direct {
@@ -69,8 +72,22 @@ impl Direct {
     fn with_notifier(notifier: Notifier) -> io::Result<Direct> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, notifier.read_end(), EventData::new_u64(NOTIFIER), EventFlags::IN | EventFlags::ET)?;
-        let timer = Timer::new(&epoll);
-        Ok(Direct { epoll, notifier: Arc::new(notifier), timer })
+        Ok(Direct { epoll, notifier: Arc::new(notifier), timer: OnceCell::new(), objects: Cell::new(0) })
+    }
+
+    /// The timer. `None` if it cannot be made; then waits are rounded up to milliseconds.
+    fn timer(&self) -> Option<&Timer> {
+        if self.timer.get().is_none() {
+            // The cell is empty and nothing foreign runs, so this is never refused.
+            _ = self.timer.set(Timer::new(&self.epoll)?);
+        }
+        self.timer.get()
+    }
+
+    /// Whether the kernel has nothing to report: no object is in the set, and neither the notifier
+    /// nor the timer may have an event. Then a wait that does not block needs no system call.
+    fn is_quiet(&self) -> bool {
+        self.objects.get() == 0 && !self.timer.get().is_some_and(Timer::is_set) && !self.notifier.take_notice()
     }
 
     /// Returns the timeout for epoll. Sets the timer if that has to end the wait earlier.
@@ -85,7 +102,7 @@ impl Direct {
             return Duration::from_millis(safe.as_millis() as u64).max(MILLISECOND);
         }
         if timeout < MILLISECOND {
-            if let Some(timer) = &self.timer {
+            if let Some(timer) = self.timer() {
                 timer.set(timeout, deadline);
             }
         }
@@ -112,7 +129,9 @@ impl Driver for Direct {
         // Miri does not support PRI.
         flags.set(EventFlags::PRI, interest.contains(Readiness::PRIORITY) && !cfg!(miri));
         // A regular file is refused with EPERM, which is `PermissionDenied`.
-        Ok(epoll::add(&self.epoll, io, EventData::new_u64(key.bits() as u64), flags)?)
+        epoll::add(&self.epoll, io, EventData::new_u64(key.bits() as u64), flags)?;
+        self.objects.set(self.objects.get() + 1);
+        Ok(())
     }
 
     fn modify(&self, _: BorrowedIo<'_>, _: Key, _: Readiness) -> io::Result<()> {
@@ -120,6 +139,8 @@ impl Driver for Direct {
     }
 
     fn delete(&self, io: BorrowedIo<'_>) -> io::Result<()> {
+        // Also if this fails: the object is then not in the set any more.
+        self.objects.set(self.objects.get().saturating_sub(1));
         // Closing alone is not enough: a duplicate of the descriptor would keep the entry in the
         // set.
         Ok(epoll::delete(&self.epoll, io)?)
@@ -127,6 +148,9 @@ impl Driver for Direct {
 
     fn wait(&self, timeout: Option<Duration>, deadline: Option<u64>, events: &mut Events) -> io::Result<()> {
         self.notifier.check()?;
+        if timeout == Some(Duration::ZERO) && self.is_quiet() {
+            return Ok(());
+        }
         let timeout = timeout.map(|timeout| self.timeout(timeout, deadline));
         // The conversion cannot fail: the reactor caps the timeout at 24 hours.
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
@@ -138,7 +162,7 @@ impl Driver for Direct {
     }
 
     fn unclaimed(&self, key: Key) {
-        match (key.bits() as u64, &self.timer) {
+        match (key.bits() as u64, self.timer.get()) {
             (NOTIFIER, _) => self.notifier.acknowledge(),
             (TIMER, Some(timer)) => timer.expired(),
             _ => {}
@@ -170,19 +194,25 @@ struct Notifier {
     pipe: Option<OwnedFd>,
     /// The operating system's number of the error because of which it could not be write_end, or 0.
     failure: AtomicI32,
+    /// Whether the kernel may have an event of it to report.
+    notice: AtomicBool,
 }
 
 impl Notifier {
     fn new() -> io::Result<Notifier> {
         if let Ok(eventfd) = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK) {
-            return Ok(Notifier { write_end: eventfd, pipe: None, failure: AtomicI32::new(0) });
+            return Ok(Notifier::of(eventfd, None));
         }
         Notifier::with_pipe()
     }
 
     fn with_pipe() -> io::Result<Notifier> {
         let (read_end, write_end) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        Ok(Notifier { write_end, pipe: Some(read_end), failure: AtomicI32::new(0) })
+        Ok(Notifier::of(write_end, Some(read_end)))
+    }
+
+    fn of(write_end: OwnedFd, pipe: Option<OwnedFd>) -> Notifier {
+        Notifier { write_end, pipe, failure: AtomicI32::new(0), notice: AtomicBool::new(false) }
     }
 
     fn read_end(&self) -> &OwnedFd {
@@ -196,12 +226,20 @@ impl Notifier {
                 // Full: the counter after 2^64 writes, or the pipe. Reading drains it, and the next
                 // write is an edge again.
                 Err(Errno::AGAIN) => self.drain(),
-                Ok(_) => return,
+                // After the write: a wait that takes the notice then finds the event. Relaxed: no
+                // other data depends on it, and a wait that blocks does not read it.
+                Ok(_) => return self.notice.store(true, Ordering::Relaxed),
                 // A waker cannot return an error, so the next wait does. Relaxed: the number alone
                 // is shared, and the failed write wakes no wait that could miss it.
                 Err(error) => return self.failure.store(error.raw_os_error(), Ordering::Relaxed),
             }
         }
+    }
+
+    /// Whether it was notified since this was last called.
+    #[inline]
+    fn take_notice(&self) -> bool {
+        self.notice.load(Ordering::Relaxed) && self.notice.swap(false, Ordering::Relaxed)
     }
 
     /// An error, once, if it could not be write_end.
@@ -243,6 +281,8 @@ struct Timer {
     fd: OwnedFd,
     /// The deadline for which the timer is set, until it expires.
     set_for: Cell<Option<u64>>,
+    /// Whether it is set, also without a deadline.
+    is_set: Cell<bool>,
 }
 
 impl Timer {
@@ -253,7 +293,7 @@ impl Timer {
         }
         let fd = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK).ok()?;
         epoll::add(epoll, &fd, EventData::new_u64(TIMER), EventFlags::IN | EventFlags::ET).ok()?;
-        Some(Timer { fd, set_for: Cell::new(None) })
+        Some(Timer { fd, set_for: Cell::new(None), is_set: Cell::new(false) })
     }
 
     /// Sets the timer, unless it is already set for this deadline.
@@ -266,10 +306,17 @@ impl Timer {
         // If setting fails, epoll's own timeout ends the wait a little later.
         let is_set = timerfd_settime(&self.fd, TimerfdTimerFlags::empty(), &time).is_ok();
         self.set_for.set(deadline.filter(|_| is_set));
+        // Also after a failure: the time before may still stand.
+        self.is_set.set(true);
+    }
+
+    fn is_set(&self) -> bool {
+        self.is_set.get()
     }
 
     fn expired(&self) {
         self.set_for.set(None);
+        self.is_set.set(false);
     }
 }
 
@@ -316,7 +363,7 @@ mod tests {
             driver.wait(Some(limit), None, &mut events).unwrap();
             events.len()
         };
-        assert_eq!((count(Duration::ZERO), count(Duration::ZERO)), (1, 0));
+        assert_eq!((count(Duration::from_secs(10)), count(Duration::ZERO)), (1, 0));
         driver.waker().wake();
         assert_eq!(count(Duration::from_secs(10)), 1);
         let mut counter = [0; 8];
@@ -324,16 +371,50 @@ mod tests {
         assert_eq!(u64::from_ne_bytes(counter), 1);
     }
 
+    #[test]
+    fn a_wait_of_zero_asks_the_kernel_only_if_it_may_have_an_event() {
+        let driver = Direct::new().unwrap();
+        let count = |timeout| {
+            let mut events = Events::new();
+            driver.wait(Some(timeout), None, &mut events).unwrap();
+            events.iter().for_each(|(key, _)| driver.unclaimed(key));
+            events.len()
+        };
+        // An event that the driver does not know of shows which waits ask.
+        let unknown = || assert_eq!(rustix::io::write(&driver.notifier.write_end, &1_u64.to_ne_bytes()), Ok(8));
+        unknown();
+        assert_eq!(count(Duration::ZERO), 0, "nothing is registered");
+        assert_eq!(count(Duration::from_secs(10)), 1, "a wait that may block asks");
+        driver.waker().wake();
+        assert_eq!((count(Duration::ZERO), count(Duration::ZERO)), (1, 0), "a wake");
+        if let Some(timer) = driver.timer() {
+            timer.set(Duration::from_nanos(1), Some(1));
+            while count(Duration::ZERO) == 0 {}
+            unknown();
+            assert_eq!(count(Duration::ZERO), 0, "the timer has expired");
+            assert_eq!(count(Duration::from_secs(10)), 1);
+        }
+        let (near, _far) = std::os::unix::net::UnixStream::pair().unwrap();
+        let io = || BorrowedIo::from(near.as_fd());
+        // SAFETY: `near` stays open until it is deleted from the set.
+        unsafe { driver.add(io(), Key::from_bits(0), Readiness::READABLE).unwrap() };
+        unknown();
+        assert_eq!(count(Duration::ZERO), 1, "an object is registered");
+        driver.delete(io()).unwrap();
+        unknown();
+        assert_eq!(count(Duration::ZERO), 0, "none is registered any more");
+    }
+
     /// A wake must not block or loop.
     #[test]
     fn a_wake_that_cannot_be_written_returns() {
         let (read_end, write_end) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).unwrap();
         drop(read_end);
-        let broken = Notifier { write_end, pipe: None, failure: AtomicI32::new(0) };
+        let broken = Notifier::of(write_end, None);
         assert_eq!(rustix::io::write(&broken.write_end, &[1]), Err(Errno::PIPE));
         broken.notify();
         let (read_end, _write_end) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).unwrap();
-        let unwritable = Arc::new(Notifier { write_end: read_end, pipe: None, failure: AtomicI32::new(0) });
+        let unwritable = Arc::new(Notifier::of(read_end, None));
         assert_eq!(rustix::io::write(&unwritable.write_end, &[1]), Err(Errno::BADF));
         Waker::from(unwritable).wake();
     }
@@ -343,8 +424,7 @@ mod tests {
         // Opened for reading only, so a write fails.
         let write_end = std::fs::File::open("/dev/null").unwrap().into();
         let (read_end, _silent) = pipe_with(PipeFlags::NONBLOCK).unwrap();
-        let driver =
-            Direct::with_notifier(Notifier { write_end, pipe: Some(read_end), failure: AtomicI32::new(0) }).unwrap();
+        let driver = Direct::with_notifier(Notifier::of(write_end, Some(read_end))).unwrap();
         wait(&driver, Some(Duration::ZERO));
         let waker = driver.waker();
         std::thread::spawn(move || waker.wake()).join().unwrap();
@@ -357,7 +437,7 @@ mod tests {
     #[cfg_attr(miri, ignore = "Miri has no timerfd")]
     fn the_timer_is_set_once_per_deadline() {
         let driver = Direct::new().unwrap();
-        let timer = driver.timer.as_ref().unwrap();
+        let timer = driver.timer().unwrap();
         let left = || timerfd_gettime(&timer.fd).unwrap().it_value.tv_nsec;
         timer.set(Duration::from_millis(200), Some(1));
         timer.set(Duration::from_millis(900), Some(1));
