@@ -1,4 +1,7 @@
 //! Pages of the documentation whose code needs other people's stacks.
+//!
+//! The examples beside this file need them, too. Each is a program behind a feature of its name,
+//! and a test runs it, against a real server where one is installed.
 
 /// Their code is compiled and run, as that of the other pages is in `picot-examples`.
 #[cfg(doctest)]

@@ -1,0 +1,10 @@
+//! Runs the examples against real servers. One that is not installed is skipped by name.
+
+#[cfg(feature = "guest_axum")]
+mod guest_axum;
+#[cfg(feature = "guest_nats")]
+mod guest_nats;
+#[cfg(feature = "guest_reqwest")]
+mod guest_reqwest;
+#[cfg(feature = "guest_sqlx")]
+mod guest_sqlx;
