@@ -6,7 +6,7 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::time::Duration;
 
-use picot_context::{Closed, Place, Report, TaskId, TaskInfo, Waiting};
+use picot_context::{Closed, Host, Place, Report, TaskId, TaskInfo, Waiting};
 use picot_executor::{CallHandle, Hooks, Task, TaskBuilder};
 use picot_reactor::{Pollable, Source};
 
@@ -80,6 +80,16 @@ impl LoopHandle {
     #[track_caller]
     pub fn call_soon(&self, call: impl FnOnce() + 'static) -> CallHandle {
         expect_open(self.inner.executor.spawner().call_soon(call))
+    }
+
+    /// As [`call_soon`](LoopHandle::call_soon), for a callback that the user's code registered at
+    /// `place` before, such as a signal handler. Reports show that place.
+    ///
+    /// # Errors
+    /// [`Closed`] if the loop is closed; the callback is dropped.
+    #[doc(hidden)]
+    pub fn call_soon_at(&self, place: Place, call: impl FnOnce() + 'static) -> Result<(), Closed> {
+        self.inner.executor.spawner().run_later(place, Box::new(call))
     }
 
     /// Runs `call` when `delay` has passed. Dropping the handle does not cancel the callback.

@@ -151,6 +151,9 @@ fn cases() -> Vec<Case> {
         ("LoopHandle::call_at", Panic, |left| panics(|| left.handle.call_at(left.timer.when(), || ()))),
         ("LoopHandle::call_later", Panic, |left| panics(|| left.handle.call_later(SECOND, || ()))),
         ("LoopHandle::call_soon", Panic, |left| panics(|| left.handle.call_soon(|| ()))),
+        ("LoopHandle::call_soon_at", Error, |left| {
+            refused(left.handle.call_soon_at(std::panic::Location::caller(), || ()))
+        }),
         ("LoopHandle::end_inner_step", Value, |left| value(|| assert!(!left.handle.end_inner_step()))),
         ("LoopHandle::has_virtual_clock", Value, |left| value(|| left.handle.has_virtual_clock())),
         ("LoopHandle::is_closed", Value, |left| value(|| assert!(left.handle.is_closed()))),

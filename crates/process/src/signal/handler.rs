@@ -89,8 +89,7 @@ mod unix {
     use std::panic::Location;
     use std::rc::Rc;
 
-    use picot_context::{Kind, Origin, Place, contain};
-    use picot_loop::LoopHandle;
+    use picot_loop::{LoopHandle, Place};
 
     use super::SignalHandlers;
     use crate::signal::hub::{Hub, Listen};
@@ -117,7 +116,7 @@ mod unix {
     /// A callback that listens to a signal.
     struct Handler {
         handle: LoopHandle,
-        /// Where it was added.
+        /// Where it was added, for reports.
         place: Place,
         /// Whether the callback waits for its turn. Arrivals until then coalesce.
         is_queued: Cell<bool>,
@@ -131,12 +130,15 @@ mod unix {
             }
             // Weak, so that a handler that is removed until then is not called.
             let handler = Rc::downgrade(&self);
-            self.handle.call_soon(move || {
+            let call = move || {
                 let Some(handler) = handler.upgrade() else { return };
                 handler.is_queued.set(false);
                 // Borrowed while it runs. No second borrow: the loop does not run inside of itself.
-                contain::call(|| Origin::new(Kind::Callback).at(handler.place), || handler.call.borrow_mut()());
-            });
+                // If it panics, the loop reports that with the handler's place.
+                handler.call.borrow_mut()();
+            };
+            // A loop that is being closed calls no handler.
+            let _ = self.handle.call_soon_at(self.place, call);
         }
 
         fn closed(&self) {}

@@ -398,6 +398,67 @@ fn a_handler_may_replace_and_remove_itself_and_its_panic_is_reported() {
 }
 
 #[test]
+fn reports_of_a_handler_name_the_place_where_it_was_added() {
+    alone(|| {
+        let event_loop = EventLoop::builder().slow_step_limit(Duration::from_millis(20)).build().unwrap();
+        let (handle, reports) = (event_loop.handle(), Rc::new(RefCell::new(Vec::new())));
+        let inside = reports.clone();
+        handle.set_error_hook(move |report| inside.borrow_mut().push((report.origin.place, report.to_string())));
+        let panics = Cell::new(false);
+        let call = move || {
+            if panics.replace(true) {
+                panic!("boom");
+            }
+            #[expect(clippy::disallowed_methods, reason = "this blocks the loop")]
+            thread::sleep(Duration::from_millis(50));
+        };
+        let line = line!() + 1;
+        handle.add_signal_handler(Signal::USR1, call).unwrap();
+        let run = async {
+            let mut stream = signal(Signal::USR1).unwrap();
+            for _ in 0..2 {
+                raise(Raw::USR1);
+                stream.recv().await;
+                yield_now().await;
+            }
+        };
+        event_loop.run_until_complete(run).unwrap();
+        let reports = reports.take();
+        let texts: Vec<_> = reports.iter().map(|(_, text)| text).collect();
+        assert_eq!(reports.len(), 2, "{texts:?}");
+        assert!(texts[0].contains("kept the loop from everything else") && texts[1].contains("boom"), "{texts:?}");
+        for (place, text) in &reports {
+            let place = place.unwrap();
+            assert_eq!((place.file(), place.line()), (file!(), line), "{text}");
+        }
+    });
+}
+
+#[test]
+fn listeners_of_a_signal_are_woken_in_the_order_in_which_they_were_made() {
+    alone(|| {
+        picot_loop::run(async {
+            let trace = Rc::new(RefCell::new(Vec::new()));
+            let mut streams: Vec<_> = (0..4).map(|_| Some(signal(Signal::USR1).unwrap())).collect();
+            // Polled in another order.
+            let tasks = [2, 0, 3, 1].map(|index| {
+                let (mut stream, trace) = (streams[index].take().unwrap(), trace.clone());
+                spawn(async move {
+                    stream.recv().await;
+                    trace.borrow_mut().push(index);
+                })
+            });
+            yield_now().await;
+            raise(Raw::USR1);
+            for task in tasks {
+                task.await.unwrap();
+            }
+            assert_eq!(trace.take(), [0, 1, 2, 3]);
+        });
+    });
+}
+
+#[test]
 fn a_handler_that_is_removed_while_its_call_waits_is_not_called() {
     let mut program = start(|| {
         picot_loop::run(async {
