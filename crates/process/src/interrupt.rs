@@ -16,8 +16,8 @@ use std::time::Duration;
 
 #[cfg(unix)]
 use futures_core::Stream;
-use picot_context::{Escaped, TaskInfo};
-use picot_loop::{EventLoop, Instant, RunError};
+use picot_context::{Cause, Escaped, Kind, Origin, Place, Report, TaskInfo};
+use picot_loop::{EventLoop, Instant, LoopHandle, RunError};
 use picot_tasks::{CancelScope, CancelToken};
 
 use crate::signal::Signal;
@@ -39,7 +39,10 @@ const GRACE: Duration = Duration::from_secs(5);
 /// 2. Tasks that it leaves are cancelled, as at the end of asyncio's `run`. Work that must clean up
 ///    asynchronously belongs into a scope of the main future, or is awaited by it.
 /// 3. Blocking jobs that run are waited for until the end of the grace.
-/// 4. What was still running goes to standard error.
+/// 4. What was still running goes to the loop's error hook, which by default prints it: the main
+///    future if it was dropped late, and the tasks, as an [`Interrupted`] in a
+///    [`Cause::Failed`](picot_loop::Cause::Failed). The blocking jobs that outlast the grace are
+///    always printed, because by then the loop is closed.
 /// 5. The process exits with status 130, or 143 for `SIGTERM`. If the main future has returned a
 ///    value, that is returned instead: then the program chooses.
 ///
@@ -148,17 +151,19 @@ impl Interrupt {
             Err(error) => panic!("{error}"),
         };
         let Some(request) = request else { return value.expect("only a request ends a run without a value") };
-        let left = request.until - event_loop.handle().now();
+        let handle = event_loop.handle();
+        let left = request.until - handle.now();
         let interrupted = request.into_interrupted(&event_loop, value.is_none().then_some(grace).flatten());
+        let signal = interrupted.signal;
+        // The closing calls the hook for this one before it waits for blocking jobs, so it is known
+        // also if a second signal ends that wait.
+        interrupted.report_to(&handle);
         let jobs = event_loop.close_within(left).map(|report| report.running_jobs).unwrap_or_default();
-        if interrupted.has_left_anything() || !jobs.is_empty() {
-            eprint!("{interrupted}");
-            jobs.iter().for_each(|job| eprint!("\n  {job}"));
-            eprintln!();
-        }
+        let jobs: Vec<_> = jobs.iter().map(|job| job.place).collect();
+        Interrupted { jobs, ..Interrupted::by(signal) }.report_to(&handle);
         match value {
             Some(value) => value,
-            None => process::exit(interrupted.status()),
+            None => process::exit(Interrupted::by(signal).status()),
         }
     }
 
@@ -222,7 +227,7 @@ impl Request {
     fn into_interrupted(self, event_loop: &EventLoop, overdue: Option<Duration>) -> Interrupted {
         // What was cancelled ends at its next step.
         let _ = event_loop.turn(Some(Duration::ZERO));
-        Interrupted { signal: self.signal, overdue, tasks: event_loop.handle().tasks() }
+        Interrupted { overdue, tasks: event_loop.handle().tasks(), ..Interrupted::by(self.signal) }
     }
 }
 
@@ -359,9 +364,17 @@ pub struct Interrupted {
     /// The grace, if the main future has not ended within it.
     overdue: Option<Duration>,
     tasks: Vec<TaskInfo>,
+    /// Where the blocking jobs were submitted that have not ended within the grace. Known only once
+    /// the loop is closed.
+    jobs: Vec<Place>,
 }
 
 impl Interrupted {
+    /// A run that has left nothing.
+    fn by(signal: Signal) -> Interrupted {
+        Interrupted { signal, overdue: None, tasks: Vec::new(), jobs: Vec::new() }
+    }
+
     /// Returns the signal.
     ///
     /// ```no_run
@@ -415,22 +428,24 @@ impl Interrupted {
         &self.tasks
     }
 
-    fn has_left_anything(&self) -> bool {
-        self.overdue.is_some() || !self.tasks.is_empty()
+    /// Reports what was left, if anything was.
+    fn report_to(self, handle: &LoopHandle) {
+        if self.overdue.is_some() || !self.tasks.is_empty() || !self.jobs.is_empty() {
+            handle.report(Report::new(Origin::new(Kind::Loop), Cause::Failed(Box::new(self))));
+        }
     }
 }
 
-/// Writes a line of the signal, and one for each task that was still running.
+/// Writes one line: the signal, and what was still running.
 impl fmt::Display for Interrupted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "interrupted by {}", self.signal)?;
         if let Some(grace) = self.overdue {
             write!(f, "; the main future had not ended {grace:?} later and was dropped")?;
         }
-        if !self.tasks.is_empty() {
-            f.write_str("; still running:")?;
-        }
-        self.tasks.iter().try_for_each(|task| write!(f, "\n  {}", Escaped(task)))
+        self.tasks.iter().try_for_each(|task| write!(f, "; still running: {}", Escaped(task)))?;
+        let job = |place| write!(f, "; still running: the blocking job submitted at {}", Escaped(place));
+        self.jobs.iter().try_for_each(job)
     }
 }
 

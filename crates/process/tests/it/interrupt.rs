@@ -10,8 +10,8 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use picot_loop::{EventLoop, LoopHandle, RunError, sleep, spawn, spawn_named, yield_now};
-use picot_process::{Interrupt, RunUntilInterrupted, Signal, signal};
+use picot_loop::{Cause, EventLoop, LoopHandle, RunError, sleep, spawn, spawn_named, yield_now};
+use picot_process::{Interrupt, Interrupted, RunUntilInterrupted, Signal, signal};
 use picot_tasks::{CancelScope, JoinSet, scope};
 use rustix::process::Signal as Raw;
 
@@ -97,7 +97,8 @@ fn a_main_that_does_not_end_within_the_grace_is_dropped_and_reported() {
     });
     program.expect("ready");
     program.signal(Raw::INT);
-    let report = "interrupted by SIGINT; the main future had not ended 20ms later and was dropped\n";
+    let report = "picot: the loop ended with an error: interrupted by SIGINT; \
+                  the main future had not ended 20ms later and was dropped\n";
     assert_eq!(ended(program), (Some(130), vec!["notified".into(), "dropped".into()], report.into()));
 }
 
@@ -234,11 +235,57 @@ fn what_main_leaves_is_cancelled_and_reported() {
     let (status, lines, report) = ended(program);
     assert_eq!((status, lines), (Some(130), vec!["member dropped".to_string(), "ticker dropped".to_string()]));
     let report: Vec<_> = report.lines().collect();
-    assert_eq!(report.len(), 4, "{report:?}");
-    assert_eq!(report[0], "interrupted by SIGINT; still running:");
-    assert!(report[1].starts_with("  ticker (task "), "{report:?}");
-    assert!(report[2].contains("interrupt.rs:"), "the task of the blocking job: {report:?}");
-    assert!(report[3].starts_with("  the blocking job submitted at "), "{report:?}");
+    assert_eq!(report.len(), 2, "{report:?}");
+    let begin = "picot: the loop ended with an error: interrupted by SIGINT";
+    let tasks: Vec<_> = report[0].split("; still running: ").collect();
+    assert_eq!((tasks.len(), tasks[0]), (3, begin), "{report:?}");
+    assert!(tasks[1].starts_with("ticker (task "), "{report:?}");
+    assert!(tasks[2].contains("interrupt.rs:"), "the task of the blocking job: {report:?}");
+    let jobs: Vec<_> = report[1].split("; still running: ").collect();
+    assert_eq!((jobs.len(), jobs[0]), (2, begin), "{report:?}");
+    assert!(jobs[1].starts_with("the blocking job submitted at "), "{report:?}");
+}
+
+#[test]
+fn the_error_hook_receives_what_was_left_before_blocking_jobs_are_waited_for() {
+    let mut program = start(|| {
+        let status = Interrupt::new().grace(LONG).run_with(|token| async move {
+            LoopHandle::current().set_error_hook(|report| match &report.cause {
+                Cause::Failed(error) => {
+                    let interrupted: &Interrupted = error.downcast_ref().unwrap();
+                    let names: Vec<_> = interrupted.tasks().iter().map(|task| task.given_name()).collect();
+                    say(&format!("hook: {} {names:?}", interrupted.signal()));
+                }
+                other => say(&format!("hook: {other:?}")),
+            });
+            let _ = spawn_named("ticker", async {
+                let _dropped = Says("ticker dropped");
+                pending::<()>().await;
+            });
+            let (started, has_started) = mpsc::channel();
+            let _ = picot_loop::spawn_blocking(move || {
+                started.send(()).unwrap();
+                loop {
+                    thread::park();
+                }
+            });
+            has_started.recv().unwrap();
+            yield_now().await;
+            say("ready");
+            token.cancelled().await;
+            7
+        });
+        process::exit(status);
+    });
+    program.expect("ready");
+    program.signal(Raw::INT);
+    program.expect("ticker dropped");
+    // The second task is that of the job.
+    program.expect("hook: SIGINT [Some(\"ticker\"), None]");
+    // The closing waits for the job, and nothing more would come for an hour.
+    program.signal(Raw::INT);
+    assert_eq!(program.killed_by(), Some(Raw::INT.as_raw()));
+    assert_eq!(program.stderr(), "", "the hook has the report, so nothing is printed");
 }
 
 #[test]
