@@ -21,6 +21,8 @@ use rustix::process::Pid;
 
 use crate::child::Child;
 #[cfg(unix)]
+use crate::explain::explain;
+#[cfg(unix)]
 use crate::pipe::{End, PipeReader, PipeWriter};
 #[cfg(unix)]
 use crate::process::{Process, Watch, collect_orphans};
@@ -477,9 +479,10 @@ impl Command {
     /// # Errors
     /// The operating system's error, with the program: that it does not exist, is a directory, or
     /// must not be run; that the arguments are too long; that a limit is reached. If it is the
-    /// working directory that is missing, the error says so. Also if this thread has no loop, or it
-    /// is closed. [`Unsupported`](io::ErrorKind::Unsupported) on Windows. After an error no process
-    /// and no descriptor is left.
+    /// working directory that is missing, or the interpreter that a script names in its first line,
+    /// the error says so and names it. Also if this thread has no loop, or it is closed.
+    /// [`Unsupported`](io::ErrorKind::Unsupported) on Windows. After an error no process and no
+    /// descriptor is left.
     ///
     /// ```
     /// use picot_process::Command;
@@ -585,7 +588,7 @@ impl Command {
     fn start(&mut self) -> io::Result<Child> {
         let handle = open_loop()?;
         collect_orphans();
-        let mut std = self.std.spawn().map_err(|error| self.explain(error))?;
+        let mut std = self.std.spawn().map_err(|error| explain(&self.std, error))?;
         self.watch(&handle, &mut std).inspect_err(|_| {
             // It ends at once, so the wait is short. An error here has no better place than the
             // first one.
@@ -598,7 +601,7 @@ impl Command {
     #[cfg(unix)]
     fn watch(&self, handle: &LoopHandle, std: &mut process::Child) -> io::Result<Child> {
         let pid = Pid::from_child(std);
-        let watch = if self.options.sigchld { Watch::Sigchld } else { Watch::new(handle, pid)? };
+        let watch = if self.options.sigchld { Watch::by_sigchld() } else { Watch::new(handle, pid)? };
         let stdin = std.stdin.take().map(OwnedFd::from);
         let stdout = std.stdout.take().map(OwnedFd::from);
         let stderr = std.stderr.take().map(OwnedFd::from);
@@ -612,22 +615,6 @@ impl Command {
             [stdout, stderr].map(|end| end.map(PipeReader::new)),
             self.options,
         ))
-    }
-
-    /// Names what is missing. The kernel's error is the same for a missing program and for a
-    /// missing working directory.
-    #[cfg(unix)]
-    #[cold]
-    fn explain(&self, error: io::Error) -> io::Error {
-        if let Some(directory) = self.std.get_current_dir().filter(|directory| !directory.is_dir()) {
-            return error.about(format_args!("enter the working directory `{}`", directory.display()));
-        }
-        let program = Path::new(self.std.get_program());
-        // A name without a slash is searched for in `PATH`.
-        if program.components().count() > 1 && program.is_dir() {
-            return error.about(format_args!("run a directory"));
-        }
-        error
     }
 }
 

@@ -7,9 +7,13 @@ mod absent;
 mod child;
 #[cfg_attr(not(unix), allow(dead_code, reason = "no child starts"))]
 mod command;
+#[cfg(unix)]
+mod explain;
 mod interrupt;
 #[cfg_attr(not(unix), allow(dead_code, reason = "no child starts"))]
 mod pipe;
+#[cfg(unix)]
+mod poll_now;
 #[cfg(unix)]
 mod process;
 #[cfg_attr(not(unix), allow(dead_code, reason = "no child starts"))]

@@ -37,8 +37,6 @@ pub(crate) struct Process {
     program: Box<str>,
     watch: Watch,
     state: Cell<State>,
-    /// The id of the process that started it.
-    owner: u32,
 }
 
 #[derive(Clone, Copy)]
@@ -56,7 +54,10 @@ pub(crate) enum Watch {
     #[cfg(target_os = "linux")]
     Pidfd(Source<OwnedFd>),
     /// Each `SIGCHLD` may be its end.
-    Sigchld,
+    Sigchld {
+        /// The id of the process that started it.
+        owner: u32,
+    },
 }
 
 impl Watch {
@@ -68,19 +69,23 @@ impl Watch {
             Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NODEV)) => Err(error.into()),
             // Linux before 5.3 has none, and a sandbox may forbid the call. A process that does not
             // exist any more was collected by other code, which the first look finds out.
-            Err(_) => Ok(Watch::Sigchld),
+            Err(_) => Ok(Watch::by_sigchld()),
         }
     }
 
     #[cfg(not(target_os = "linux"))]
     pub(crate) fn new(_: &LoopHandle, _: Pid) -> io::Result<Watch> {
-        Ok(Watch::Sigchld)
+        Ok(Watch::by_sigchld())
+    }
+
+    pub(crate) fn by_sigchld() -> Watch {
+        Watch::Sigchld { owner: process::id() }
     }
 }
 
 impl Process {
     pub(crate) fn new(pid: Pid, program: Box<str>, watch: Watch) -> Process {
-        Process { pid, program, watch, state: Cell::new(State::Running), owner: process::id() }
+        Process { pid, program, watch, state: Cell::new(State::Running) }
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -135,7 +140,7 @@ impl Process {
                     ExitStatus::from_raw(raw)
                 }))
             }
-            Watch::Sigchld => {
+            Watch::Sigchld { .. } => {
                 let ended = waitpid(Some(self.pid), WaitOptions::NOHANG)?;
                 Ok(ended.map(|(_, status)| ExitStatus::from_raw(status.as_raw())))
             }
@@ -157,7 +162,7 @@ impl Process {
                 let looked = poll_fn(|cx| source.poll_io(cx, Direction::Read, |_| look())).await;
                 looked.map_err(|error| self.failed("wait for", error))?
             }
-            Watch::Sigchld => {
+            Watch::Sigchld { .. } => {
                 // Listens first and looks second, so that no end is missed in between.
                 let mut arrivals = signal(Signal::CHLD).map_err(|error| self.failed("wait for", error))?;
                 loop {
@@ -187,7 +192,7 @@ impl Process {
             Some(number) => match &self.watch {
                 #[cfg(target_os = "linux")]
                 Watch::Pidfd(source) => pidfd_send_signal(source.get_ref(), number),
-                Watch::Sigchld => kill_process(self.pid, number),
+                Watch::Sigchld { .. } => kill_process(self.pid, number),
             }
             .or_else(|error| if error == Errno::SRCH { Ok(()) } else { Err(error.into()) }),
         };
@@ -199,13 +204,26 @@ impl Process {
     }
 
     /// Whether this process was forked from the one that started the child.
+    ///
+    /// For a child with a pidfd this needs no system call, where the kernel can wipe pages at a
+    /// fork.
     pub(crate) fn is_forked(&self) -> bool {
-        process::id() != self.owner
+        match &self.watch {
+            #[cfg(target_os = "linux")]
+            Watch::Pidfd(source) => source.is_forked(),
+            Watch::Sigchld { owner } => process::id() != *owner,
+        }
+    }
+
+    /// Whether the process runs or its status is still to be collected, by this process.
+    fn is_left(&self) -> bool {
+        // In this order: a child whose status is known, the usual case, needs no further look.
+        self.is_running() && !self.is_forked() && matches!(self.try_wait(), Ok(None))
     }
 
     /// Leaves a child to itself: its status is collected when it ends, by a task of the loop.
     pub(crate) fn leave(self) {
-        if self.is_forked() || !matches!(self.try_wait(), Ok(None)) {
+        if !self.is_left() {
             return;
         }
         match LoopHandle::try_current() {
@@ -234,8 +252,8 @@ impl Drop for Process {
     fn drop(&mut self) {
         // Closes the pidfd with the source: what remains is the number, which stays the child's
         // until its status is collected.
-        if !self.is_forked() && matches!(self.try_wait(), Ok(None)) {
-            let _ = ORPHANS.try_with(|orphans| orphans.borrow_mut().0.push((self.pid, self.owner)));
+        if self.is_left() {
+            let _ = ORPHANS.try_with(|orphans| orphans.borrow_mut().0.push((self.pid, process::id())));
         }
     }
 }

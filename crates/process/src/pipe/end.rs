@@ -10,9 +10,11 @@ use picot_context::budget;
 use picot_loop::LoopHandle;
 use picot_net::seam::{About, SLICES, poll_nothing};
 use picot_reactor::{Direction, Source};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 use rustix::fs::{FileType, OFlags};
 use rustix::io::ioctl_fionbio;
+
+use crate::poll_now::poll_now;
 
 /// A registered descriptor.
 pub(crate) struct End {
@@ -156,7 +158,8 @@ impl End {
         poll_fn(budget::poll_left).await;
         let source = self.source().inspect_err(|_| budget::spend())?;
         loop {
-            if is_gone(source.get_ref().as_fd())? {
+            // The last reader of a pipe, or the peer of a socket, has gone.
+            if poll_now(source.get_ref(), PollFlags::empty())?.intersects(PollFlags::ERR | PollFlags::HUP) {
                 budget::spend_call();
                 return Ok(());
             }
@@ -198,18 +201,6 @@ impl fmt::Debug for End {
 #[cold]
 pub(super) fn closed() -> io::Error {
     io::Error::new(io::ErrorKind::BrokenPipe, "this end of the pipe was closed")
-}
-
-/// Whether the last reader of a pipe, or the peer of a socket, has gone.
-fn is_gone(fd: BorrowedFd<'_>) -> io::Result<bool> {
-    let mut asked = [PollFd::from_borrowed_fd(fd, PollFlags::empty())];
-    loop {
-        match poll(&mut asked, Some(&Timespec::default())) {
-            Ok(_) => return Ok(asked[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
 }
 
 /// Returns what errors call the descriptor; an error if it does not work as a pipe.

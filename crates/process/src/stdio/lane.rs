@@ -12,7 +12,9 @@ use std::task::{Context, Poll, ready};
 
 use picot_context::budget;
 use picot_loop::{Direction, Join, LoopHandle, Source};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
+
+use crate::poll_now::poll_now;
 
 /// The most bytes that a job reads or writes.
 const CHUNK_MAX: usize = 64 * 1024;
@@ -96,11 +98,7 @@ impl LaneIo {
 /// Asks the kernel whether it is ready, without waiting.
 fn check(fd: &OwnedFd, direction: Direction) -> io::Result<()> {
     let flags = if direction == Direction::Read { PollFlags::IN } else { PollFlags::OUT };
-    let mut fds = [PollFd::new(fd, flags)];
-    match poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? {
-        0 => Err(io::ErrorKind::WouldBlock.into()),
-        _ => Ok(()),
-    }
+    if poll_now(fd, flags)?.is_empty() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
 }
 
 /// Runs a call until it neither was interrupted nor would block. The mode of the description may be

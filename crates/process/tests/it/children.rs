@@ -15,6 +15,7 @@ use futures_lite::future::poll_once;
 use picot_loop::{EventLoop, Instant, LoopHandle, sleep, spawn, yield_now};
 use picot_net::{Reader, raw_os_error};
 use picot_process::{Child, Command, Signal};
+use picot_testkit::{Folder, Trace};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions, kill_process, test_kill_process, waitid, waitpid};
 
@@ -424,6 +425,100 @@ fn what_cannot_start_is_an_error_that_names_the_program_and_what_is_missing() {
                 assert_eq!(raw_os_error(&error), Some(number.raw_os_error()));
             }
         }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_script_without_its_interpreter_is_an_error_that_names_both() {
+    let folder = Folder::new("scripts");
+    let script = |name: &str, text: &str| {
+        // Another process writes it: a file that is open for writing here, and so for a moment in
+        // the children of other tests, cannot be executed.
+        let mut write = process::Command::new("sh");
+        write.args(["-c", "printf '%s' \"$2\" > \"$1\" && chmod +x \"$1\"", "sh"]);
+        assert!(write.arg(folder.join(name)).arg(text).status().unwrap().success());
+        folder.join(name)
+    };
+    let plain = script("plain", "#!/no/such/interpreter\necho hello\n");
+    let options = script("options", "#! \t/no/such/interpreter --option and more");
+    let windows = script("windows", "#!/bin/sh\r\necho hello\r\n");
+    let relative = script("relative", "#!no-such-interpreter\n");
+    let works = script("works", "#!/bin/sh\necho hello\n");
+    let (env, text) = (script("env", "#!/usr/bin/env no-such-program\n"), script("text", "no script\n"));
+    run(async {
+        let by_path = |name: &str| {
+            let mut command = Command::new(name);
+            // The first folder does not have it.
+            command.env("PATH", format!("/no/such/folder:{}", folder.path().display()));
+            command
+        };
+        let mut in_folder = Command::new("./plain");
+        in_folder.current_dir(folder.path());
+        let cases = [
+            (Command::new(&plain), plain.display().to_string(), "/no/such/interpreter", &plain),
+            (Command::new(&options), options.display().to_string(), "/no/such/interpreter", &options),
+            (Command::new(&windows), windows.display().to_string(), "/bin/sh\\r", &windows),
+            (Command::new(&relative), relative.display().to_string(), "no-such-interpreter", &relative),
+            (by_path("plain"), "plain".into(), "/no/such/interpreter", &plain),
+            (in_folder, "./plain".into(), "/no/such/interpreter", &folder.join("./plain")),
+        ];
+        for (mut command, program, interpreter, script) in cases {
+            let error = command.spawn().unwrap_err();
+            let text = format!(
+                "cannot start `{program}`: cannot find `{interpreter}`, the interpreter of the script `{}`: \
+                 No such file or directory (os error 2)",
+                script.display()
+            );
+            assert_eq!(error.to_string(), text);
+            assert_eq!((error.kind(), raw_os_error(&error)), (ErrorKind::NotFound, Some(Errno::NOENT.raw_os_error())));
+        }
+        // What else is missing is named as before, and what exists runs.
+        let error = by_path("absent").spawn().unwrap_err();
+        assert_eq!(error.to_string(), "cannot start `absent`: No such file or directory (os error 2)");
+        assert_eq!(by_path("works").output().await?.stdout, b"hello\n");
+        assert_eq!(Command::new(&works).output().await?.stdout, b"hello\n");
+        // Here it is `env` that does not find its program, and says so itself.
+        assert_eq!(Command::new(&env).stderr(Stdio::null()).status().await?.code(), Some(127));
+        let error = Command::new(&text).spawn().unwrap_err();
+        assert_eq!(raw_os_error(&error), Some(Errno::NOEXEC.raw_os_error()), "{error}");
+        Ok(())
+    });
+}
+
+#[test]
+fn waits_by_sigchld_that_one_arrival_ends_return_in_the_order_in_which_they_began() {
+    run(async {
+        let mut command = Command::shell("read line");
+        command.stdin(Stdio::piped()).watch_by_sigchld();
+        let mut children = Vec::new();
+        for _ in 0..5 {
+            children.push(command.spawn()?);
+        }
+        let pipes: Vec<_> = children.iter_mut().map(|child| child.stdin.take().unwrap()).collect();
+        let trace = Trace::default();
+        let children: Rc<[Child]> = children.into();
+        // Neither the order of the starts nor that of the ends.
+        let waits: Vec<_> = [3, 1, 4, 0, 2]
+            .map(|index| {
+                let (trace, children) = (trace.clone(), children.clone());
+                spawn(async move {
+                    let status = children[index].wait().await;
+                    trace.add(index);
+                    status
+                })
+            })
+            .into();
+        yield_now().await;
+        for pipe in pipes.into_iter().rev() {
+            drop(pipe);
+        }
+        // All of them have ended before the loop looks at a signal.
+        children.iter().for_each(|child| block_until_zombie(child.id()));
+        for wait in waits {
+            assert_eq!(wait.await.unwrap()?.code(), Some(1));
+        }
+        assert_eq!(trace.take(), ["3", "1", "4", "0", "2"]);
         Ok(())
     });
 }
