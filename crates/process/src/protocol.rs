@@ -79,24 +79,130 @@ const MARKS: (usize, usize) = (64 * 1024, 16 * 1024);
 /// ```
 pub trait SubprocessProtocol: 'static {
     /// The child was started.
+    ///
+    /// ```
+    /// use std::process::Stdio;
+    /// use picot_process::{Command, SubprocessProtocol, SubprocessTransport};
+    ///
+    /// /// Feeds the child from the start.
+    /// struct Feeds;
+    ///
+    /// impl SubprocessProtocol for Feeds {
+    ///     fn made(&mut self, transport: &SubprocessTransport) {
+    ///         transport.write(b"2\n1\n").unwrap();
+    ///         transport.write_eof();
+    ///     }
+    ///
+    ///     fn pipe_data(&mut self, _: &SubprocessTransport, _: i32, data: &[u8]) {
+    ///         assert_eq!(data, b"1\n2\n");
+    ///     }
+    /// }
+    ///
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let mut sort = Command::new("sort");
+    ///     let sort = sort.stdin(Stdio::piped()).stdout(Stdio::piped());
+    ///     sort.spawn_protocol(Feeds)?.closed().await;
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     #[doc(alias = "connection_made")]
     fn made(&mut self, transport: &SubprocessTransport) {
         let _ = transport;
     }
 
     /// The child wrote `data` to its stdout (`fd` is 1) or stderr (2); at least one byte.
+    ///
+    /// A pipe has no messages: a piece ends anywhere.
+    ///
+    /// ```
+    /// use std::cell::RefCell;
+    /// use std::process::Stdio;
+    /// use std::rc::Rc;
+    /// use picot_process::{Command, SubprocessProtocol, SubprocessTransport};
+    ///
+    /// /// What the child writes to stdout and stderr.
+    /// #[derive(Clone, Default)]
+    /// struct Collects(Rc<RefCell<[Vec<u8>; 2]>>);
+    ///
+    /// impl SubprocessProtocol for Collects {
+    ///     fn pipe_data(&mut self, _: &SubprocessTransport, fd: i32, data: &[u8]) {
+    ///         self.0.borrow_mut()[usize::from(fd == 2)].extend_from_slice(data);
+    ///     }
+    /// }
+    ///
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let texts = Collects::default();
+    ///     let mut command = Command::shell("echo out; echo trouble >&2");
+    ///     let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    ///     command.spawn_protocol(texts.clone())?.closed().await;
+    ///     assert_eq!(*texts.0.borrow(), [b"out\n".to_vec(), b"trouble\n".to_vec()]);
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     #[doc(alias = "pipe_data_received")]
     fn pipe_data(&mut self, transport: &SubprocessTransport, fd: i32, data: &[u8]);
 
     /// A pipe has ended: the last process that had stdout or stderr open for writing has closed it,
     /// or the last one that had stdin (`fd` is 0) open for reading; or the transport closed it.
     /// With bytes of stdin still unsent, the error is a broken pipe.
+    ///
+    /// ```
+    /// use std::io;
+    /// use std::process::Stdio;
+    /// use picot_process::{Command, SubprocessProtocol, SubprocessTransport};
+    ///
+    /// struct Ends;
+    ///
+    /// impl SubprocessProtocol for Ends {
+    ///     fn pipe_data(&mut self, _: &SubprocessTransport, _: i32, _: &[u8]) {}
+    ///
+    ///     fn pipe_lost(&mut self, _: &SubprocessTransport, fd: i32, error: Option<io::Error>) {
+    ///         assert!(fd == 1 && error.is_none());
+    ///         println!("the child has closed its stdout");
+    ///     }
+    /// }
+    ///
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let mut echo = Command::new("echo");
+    ///     echo.stdout(Stdio::piped()).spawn_protocol(Ends)?.closed().await;
+    ///     io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     #[doc(alias = "pipe_connection_lost")]
     fn pipe_lost(&mut self, transport: &SubprocessTransport, fd: i32, error: Option<io::Error>) {
         let _ = (transport, fd, error);
     }
 
-    /// The child has ended.
+    /// The child has ended. Data of its pipes may still come.
+    ///
+    /// ```
+    /// use std::process::ExitStatus;
+    /// use picot_process::{Command, SubprocessProtocol, SubprocessTransport};
+    ///
+    /// struct Ends;
+    ///
+    /// impl SubprocessProtocol for Ends {
+    ///     fn pipe_data(&mut self, _: &SubprocessTransport, _: i32, _: &[u8]) {}
+    ///
+    ///     fn exited(&mut self, transport: &SubprocessTransport, status: ExitStatus) {
+    ///         assert_eq!(status.code(), Some(7));
+    ///         assert_eq!(transport.status(), Some(status));
+    ///     }
+    /// }
+    ///
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     Command::shell("exit 7").spawn_protocol(Ends)?.closed().await;
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     #[doc(alias = "process_exited")]
     fn exited(&mut self, transport: &SubprocessTransport, status: ExitStatus) {
         let _ = (transport, status);
@@ -104,17 +210,108 @@ pub trait SubprocessProtocol: 'static {
 
     /// The child and all pipes have ended. With an error, a callback has panicked, or the status of
     /// the child was collected by other code.
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
+    /// use picot_process::{Command, SubprocessProtocol, SubprocessTransport};
+    ///
+    /// struct Ends(Rc<Cell<bool>>);
+    ///
+    /// impl SubprocessProtocol for Ends {
+    ///     fn pipe_data(&mut self, _: &SubprocessTransport, _: i32, _: &[u8]) {}
+    ///
+    ///     fn lost(&mut self, error: Option<std::io::Error>) {
+    ///         assert!(error.is_none());
+    ///         self.0.set(true);
+    ///     }
+    /// }
+    ///
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let is_over = Rc::new(Cell::new(false));
+    ///     Command::new("true").spawn_protocol(Ends(is_over.clone()))?.closed().await;
+    ///     assert!(is_over.get());
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     #[doc(alias = "connection_lost")]
     fn lost(&mut self, error: Option<io::Error>) {
         drop(error);
     }
 
     /// More than 64 KiB written to stdin are unsent. Write no more for now.
+    ///
+    /// ```
+    /// use std::process::Stdio;
+    /// use picot_process::{Command, SubprocessProtocol, SubprocessTransport};
+    ///
+    /// /// Gives a child up that does not read.
+    /// struct Impatient;
+    ///
+    /// impl SubprocessProtocol for Impatient {
+    ///     fn pipe_data(&mut self, _: &SubprocessTransport, _: i32, _: &[u8]) {}
+    ///
+    ///     fn pause_writing(&mut self, transport: &SubprocessTransport) {
+    ///         assert!(transport.unsent() > 64 * 1024);
+    ///         transport.kill().unwrap();
+    ///     }
+    /// }
+    ///
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let mut sleep = Command::new("sleep");
+    ///     let transport = sleep.arg("3600").stdin(Stdio::piped()).spawn_protocol(Impatient)?;
+    ///     transport.write(&[b'x'; 1 << 20])?; // more than the kernel's buffer takes
+    ///     transport.closed().await;
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     fn pause_writing(&mut self, transport: &SubprocessTransport) {
         let _ = transport;
     }
 
     /// The unsent bytes are down to 16 KiB. Writing may continue.
+    ///
+    /// ```
+    /// use std::process::Stdio;
+    /// use picot_process::{Command, SubprocessProtocol, SubprocessTransport};
+    ///
+    /// /// Writes `n` more pieces, as fast as the child reads.
+    /// struct Feeds(usize);
+    ///
+    /// impl SubprocessProtocol for Feeds {
+    ///     fn made(&mut self, transport: &SubprocessTransport) {
+    ///         self.resume_writing(transport);
+    ///     }
+    ///
+    ///     fn pipe_data(&mut self, _: &SubprocessTransport, _: i32, data: &[u8]) {
+    ///         assert_eq!(data, b"3200000\n");
+    ///     }
+    ///
+    ///     fn resume_writing(&mut self, transport: &SubprocessTransport) {
+    ///         // Beyond this, the protocol is paused, and this is called again later.
+    ///         while self.0 > 0 && transport.unsent() <= 64 * 1024 {
+    ///             self.0 -= 1;
+    ///             transport.write(&[b'x'; 32_000]).unwrap();
+    ///         }
+    ///         if self.0 == 0 {
+    ///             transport.write_eof();
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// # #[cfg(unix)]
+    /// picot_loop::run(async {
+    ///     let mut count = Command::new("wc");
+    ///     let count = count.arg("-c").stdin(Stdio::piped()).stdout(Stdio::piped());
+    ///     count.spawn_protocol(Feeds(100))?.closed().await;
+    ///     std::io::Result::Ok(())
+    /// })
+    /// .unwrap();
+    /// ```
     fn resume_writing(&mut self, transport: &SubprocessTransport) {
         let _ = transport;
     }
