@@ -1,11 +1,11 @@
 //! A chat: each line that a guest sends goes to all others.
 //!
-//! Usage: `chat serve ADDR` for the server, whose first line says where it listens; `chat join ADDR
-//! NAME` for a client, which sends what comes on standard input, line by line, and prints the lines
-//! of the others, with control characters escaped.
+//! Usage: `chat serve ADDR [SECONDS]` for the server, whose first line says where it listens; `chat
+//! join ADDR NAME` for a client, which sends what comes on standard input, line by line, and prints
+//! the lines of the others, with control characters escaped.
 //!
-//! Both end well on Ctrl-C: the server says so to the guests and lets them read it, the client says
-//! that it goes. A second Ctrl-C ends them at once.
+//! Both end well on Ctrl-C: the server says so to the guests and gives them SECONDS (5 by default)
+//! to read it, the client says that it goes. A second Ctrl-C ends them at once.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -33,6 +33,9 @@ const BEHIND_MAX: usize = 1 << 20;
 
 /// How long the guests may take to read the last lines when the server ends.
 const DRAIN: Duration = Duration::from_secs(5);
+
+/// The longest such time.
+const DRAIN_MAX: Duration = Duration::from_secs(60);
 
 /// The guests that are connected.
 #[derive(Clone, Default)]
@@ -91,18 +94,19 @@ impl Protocol for Guest {
     }
 }
 
-// More time than the guests have: what they do not read by then is given up by the server itself.
-#[picot::main(interrupt, terminate, grace = DRAIN * 2)]
+// More time than the guests have: the server itself gives up what they do not read.
+#[picot::main(interrupt, terminate, grace = DRAIN_MAX * 2)]
 async fn main(interrupt: CancelToken) -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match arguments[..] {
-        ["serve", address] => serve(address, &interrupt).await,
+        ["serve", address] => serve(address, DRAIN, &interrupt).await,
+        ["serve", address, seconds] => match duration(seconds) {
+            Some(drain) => serve(address, drain, &interrupt).await,
+            None => return usage(),
+        },
         ["join", address, name] => join(address, name, &interrupt).await,
-        _ => {
-            eprintln!("usage: chat serve ADDR | chat join ADDR NAME");
-            return ExitCode::FAILURE;
-        }
+        _ => return usage(),
     };
     if let Err(error) = result {
         eprintln!("chat: {error}");
@@ -111,7 +115,17 @@ async fn main(interrupt: CancelToken) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-async fn serve(address: &str, interrupt: &CancelToken) -> io::Result<()> {
+fn usage() -> ExitCode {
+    eprintln!("usage: chat serve ADDR [SECONDS] | chat join ADDR NAME; at most {} seconds", DRAIN_MAX.as_secs());
+    ExitCode::FAILURE
+}
+
+fn duration(seconds: &str) -> Option<Duration> {
+    let duration = Duration::try_from_secs_f64(seconds.parse().ok()?).ok()?;
+    (duration <= DRAIN_MAX).then_some(duration)
+}
+
+async fn serve(address: &str, drain: Duration, interrupt: &CancelToken) -> io::Result<()> {
     let room = Room::default();
     let guest = {
         let room = room.clone();
@@ -126,9 +140,9 @@ async fn serve(address: &str, interrupt: &CancelToken) -> io::Result<()> {
     race((server.serve_forever(), interrupted)).await?;
     room.say(None, b"the chat is closing\n");
     room.close();
-    match server.shutdown(DRAIN).await {
+    match server.shutdown(drain).await {
         0 => println!("closed"),
-        late => println!("closed; {late} guests have not read the last lines"),
+        late => println!("closed; guests that did not read the last lines: {late}"),
     }
     Ok(())
 }

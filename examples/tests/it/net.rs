@@ -1,6 +1,8 @@
 //! The programs for connections, with clients of std, so that the two sides do not share a mistake.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+#[cfg(target_os = "linux")]
+use std::net::SocketAddr;
 use std::net::TcpStream;
 #[cfg(unix)]
 use std::process::Command;
@@ -150,6 +152,56 @@ fn on_ctrl_c_the_chat_says_so_and_lets_its_guests_read_it() {
         assert_eq!(chat.line(), "closed");
         assert_eq!(chat.child.wait().unwrap().code(), Some(0), "the program chooses its status");
         assert!(TcpStream::connect(&address).is_err());
+    }
+}
+
+/// The bytes that the kernel holds for the two ends of a connection over IPv4: sent by `server` and
+/// not acknowledged, or received by `client` and not read. Those under way may count twice.
+#[cfg(target_os = "linux")]
+fn held_by_the_kernel(server: SocketAddr, client: SocketAddr) -> usize {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let port = |field: &str| u16::from_str_radix(field.rsplit(':').next().unwrap(), 16).unwrap();
+    let queues = table.lines().skip(1).map(|line| line.split_whitespace().collect()).map(|fields: Vec<_>| {
+        let (sent, received) = fields[4].split_once(':').unwrap();
+        let [sent, received] = [sent, received].map(|length| usize::from_str_radix(length, 16).unwrap());
+        match (port(fields[1]), port(fields[2])) {
+            ends if ends == (server.port(), client.port()) => sent,
+            ends if ends == (client.port(), server.port()) => received,
+            _ => 0,
+        }
+    });
+    queues.sum()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_guest_that_does_not_read_delays_the_end_of_the_chat_by_its_drain_time_only() {
+    let_examples_be_interrupted();
+    let (mut chat, address) = server("chat", &["serve", "127.0.0.1:0", "0.3"]);
+    let deaf = TcpStream::connect(&address).unwrap();
+    let guest = TcpStream::connect(&address).unwrap();
+    let mut lines = BufReader::new(guest.try_clone().unwrap()).lines().map(Result::unwrap);
+    let mut talks = TcpStream::connect(&address).unwrap();
+    let line = "x".repeat(4_000);
+    let (mut sent, ends) = (0, (deaf.peer_addr().unwrap(), deaf.local_addr().unwrap()));
+    // Until bytes for the deaf guest wait in the server, which the kernel's buffers do not take.
+    while sent <= held_by_the_kernel(ends.0, ends.1) + 100_000 {
+        talks.write_all(format!("{line}\n").as_bytes()).unwrap();
+        assert_eq!(lines.next().unwrap(), line, "the server has read it");
+        sent += line.len() + 1;
+    }
+    guest.set_read_timeout(Some(LATE)).unwrap();
+    signal(&chat, "-TERM");
+    assert_eq!(lines.next().unwrap(), "the chat is closing");
+    assert_eq!(lines.next(), None, "a guest that reads has an end, and no reset");
+    assert_eq!(chat.line(), "closed; guests that did not read the last lines: 1");
+    assert_eq!(chat.child.wait().unwrap().code(), Some(0));
+    drop(deaf);
+
+    for arguments in [&["serve", "127.0.0.1:0", "-1"][..], &["serve", "127.0.0.1:0", "61"], &["serve"], &[]] {
+        let (status, _, stderr) = picot_examples::program::lines(&example("chat").args(arguments).output().unwrap());
+        let usage = "usage: chat serve ADDR [SECONDS] | chat join ADDR NAME; at most 60 seconds";
+        assert_eq!((status, stderr), (Some(1), vec![usage.to_string()]));
     }
 }
 
