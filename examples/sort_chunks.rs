@@ -1,38 +1,80 @@
 //! The essay's program: sorts chunks of integers concurrently and waits for all of them, once with
 //! `when`, once with `run_until_complete`.
 //!
-//! Usage: `sort_chunks [FILE…]`. Each file is a chunk, with one integer a line. Without files it
-//! makes eight chunks of 100 000 integers in a temporary folder and sorts those.
+//! Usage: `sort_chunks [OPTIONS] [FILE…]`; `--help` lists the options. Each file is a chunk, with
+//! one integer a line. Without files it makes eight chunks of 100 000 integers and sorts those.
+//!
+//! The two ways are here. How one chunk is read, sorted on other threads and merged within a bound
+//! of memory is in `lib/chunks`.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::env;
+use std::io;
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
-use std::{env, io, process, str};
 
 use picot::deferred::when_all;
 use picot::task::JoinError;
-use picot::{EventLoop, Promise, spawn, spawn_blocking};
-use picot_examples::{pseudo_random, sort};
+use picot::{EventLoop, Promise, spawn};
+use picot_examples::chunks::{Digest, Input, Options, Progress, Sorted, Sorter, USAGE};
 
-/// One file's integers, as they were read and sorted. What went wrong is told in a line that names
-/// the file.
-#[derive(Debug)]
-struct Chunk {
-    name: String,
-    unsorted: Rc<Vec<i64>>,
-    sorted: Vec<i64>,
+/// A chunk that was sorted, or what went wrong, in a line that names the file.
+type Outcome = Result<Sorted, String>;
+
+/// The essay's first way: promises, and a callback when all of them are settled.
+fn with_when(event_loop: &EventLoop, sorter: &Rc<Sorter>, chunks: &[Input]) -> Vec<Outcome> {
+    let progress = start(event_loop, chunks);
+    let promises = chunks.iter().map(|chunk| {
+        let sorting = sorter.clone().sort(chunk.clone(), progress.clone());
+        let promise = Promise::spawn(async { Ok::<Outcome, Infallible>(sorting.await) });
+        let progress = progress.clone();
+        promise.done(move |outcome| report(&progress, outcome));
+        promise
+    });
+    let outcomes = Rc::new(RefCell::new(Vec::new()));
+    let (collected, handle) = (outcomes.clone(), event_loop.handle());
+    when_all(promises).done(move |outcomes| {
+        collected.borrow_mut().clone_from(outcomes);
+        handle.stop();
+    });
+    event_loop.run_forever().expect("the loop is open, and runs nowhere else");
+    progress.finish();
+    outcomes.take()
 }
 
-type Outcome = Rc<Result<Chunk, String>>;
+/// The essay's second way: tasks, and a loop that runs until they are complete.
+fn with_run_until_complete(
+    event_loop: &EventLoop,
+    sorter: &Rc<Sorter>,
+    chunks: &[Input],
+) -> Result<Vec<Outcome>, JoinError> {
+    let progress = start(event_loop, chunks);
+    let outcomes = event_loop.run_until_complete(async {
+        let sort = |chunk: &Input| spawn(sorter.clone().sort(chunk.clone(), progress.clone()));
+        let tasks: Vec<_> = chunks.iter().map(sort).collect();
+        let mut outcomes = Vec::new();
+        for task in tasks {
+            outcomes.push(task.await?);
+        }
+        Ok(outcomes)
+    });
+    progress.finish();
+    outcomes.expect("nothing stops the loop")
+}
 
 fn main() -> ExitCode {
-    let files: Vec<PathBuf> = env::args_os().skip(1).map(PathBuf::from).collect();
-    let result = if files.is_empty() { with_made_chunks(run) } else { run(&files) };
-    match result {
+    let run = match Options::from_arguments(env::args_os()) {
+        Ok(Some(options)) => run(options),
+        Ok(None) => {
+            println!("{USAGE}");
+            Ok(true)
+        }
+        Err(error) => Err(io::Error::other(format!("{error}; see --help"))),
+    };
+    match run {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -42,111 +84,72 @@ fn main() -> ExitCode {
     }
 }
 
-/// Sorts the chunks in both ways. Returns whether everything went well.
-fn run(files: &[PathBuf]) -> io::Result<bool> {
-    // A thread for each file: one that is slow to deliver, such as a FIFO, holds back only its own
-    // chunk.
-    let event_loop = EventLoop::builder().blocking_threads(files.len()).build()?;
-    let outcomes = with_when(&event_loop, files);
-    let again = with_run_until_complete(&event_loop, &outcomes).map_err(io::Error::other)?;
+/// Sorts the chunks in the ways that are asked for. Returns whether everything went well.
+fn run(options: Options) -> io::Result<bool> {
+    let Options { files, when, tasks, memory, threads, temp } = options;
+    let mut chunks: Vec<_> = files.into_iter().map(Input::at).collect();
+    if chunks.is_empty() {
+        chunks = (1..=8).map(|number| Input::make(number, 100_000, &temp)).collect::<io::Result<_>>()?;
+    }
+    if let Some(stream) = chunks.iter().find(|chunk| chunk.is_stream && when && tasks) {
+        let error =
+            format!("{}: no regular file, so it can be read only once; add --way when or --way tasks", stream.name);
+        return Err(io::Error::other(error));
+    }
+    let count = chunks.len();
+    let sorter = Sorter::new(&chunks, memory, threads, temp).map_err(io::Error::other)?;
+    let event_loop = EventLoop::builder().blocking_threads(sorter.threads).build()?;
 
-    let chunks: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.as_ref().as_ref().ok()).collect();
-    let agree = chunks.len() == again.len() && chunks.iter().zip(&again).all(|(chunk, again)| chunk.sorted == *again);
-    println!("{}", if agree { "both agree" } else { "the two do not agree" });
-    Ok(agree && chunks.len() == files.len())
-}
-
-/// The essay's first way: promises, and a callback when all of them are settled.
-fn with_when(event_loop: &EventLoop, files: &[PathBuf]) -> Vec<Outcome> {
-    let handle = event_loop.handle();
-    let start = handle.now();
-    let chunks = files.iter().map(|file| {
-        let sorting = read_and_sort(file.clone());
-        let promise = Promise::spawn(async { Ok::<Outcome, Infallible>(Rc::new(sorting.await)) });
-        promise.done(report);
-        promise
-    });
-    let all = when_all(chunks);
-    let outcomes = Rc::new(std::cell::RefCell::new(Vec::new()));
-    let (collected, stop) = (outcomes.clone(), event_loop.handle());
-    all.done(move |outcomes| {
-        collected.borrow_mut().clone_from(outcomes);
-        stop.stop();
-    });
-    event_loop.run_forever().expect("the loop is open, and runs nowhere else");
-    summary("when", outcomes.borrow().iter().filter(|outcome| outcome.is_ok()).count(), handle.now() - start);
-    outcomes.take()
-}
-
-/// The essay's second way: tasks, and a loop that runs until they are complete.
-fn with_run_until_complete(event_loop: &EventLoop, outcomes: &[Outcome]) -> Result<Vec<Vec<i64>>, JoinError> {
-    let handle = event_loop.handle();
-    let start = handle.now();
-    let sorted = event_loop.run_until_complete(async {
-        let chunks = outcomes.iter().filter_map(|outcome| outcome.as_ref().as_ref().ok());
-        let tasks: Vec<_> = chunks.map(|chunk| spawn(sort(chunk.unsorted.to_vec()))).collect();
-        let mut sorted = Vec::new();
-        for task in tasks {
-            sorted.push(task.await?);
+    let mut sorted = Vec::new();
+    if when {
+        let start = event_loop.handle().now();
+        let outcomes = with_when(&event_loop, &sorter, &chunks);
+        // A chunk that failed has been reported, and would fail again.
+        let mut outcomes_of_chunks = outcomes.iter();
+        chunks.retain(|_| outcomes_of_chunks.next().is_some_and(Result::is_ok));
+        sorted = outcomes.into_iter().flatten().collect();
+        summary("when", &sorted, event_loop.handle().now() - start);
+    }
+    if tasks {
+        let start = event_loop.handle().now();
+        let outcomes = with_run_until_complete(&event_loop, &sorter, &chunks).map_err(io::Error::other)?;
+        if !when {
+            outcomes.iter().for_each(|outcome| report(&Progress::default(), outcome));
         }
-        Ok(sorted)
-    });
-    let sorted = sorted.expect("nothing stops the loop")?;
-    summary("run_until_complete", sorted.len(), handle.now() - start);
-    Ok(sorted)
+        let again: Vec<_> = outcomes.into_iter().flatten().collect();
+        summary("run_until_complete", &again, event_loop.handle().now() - start);
+        if when {
+            let agree = sorted == again;
+            println!("{}", if agree { "both agree" } else { "the two do not agree" });
+            return Ok(agree && sorted.len() == count);
+        }
+        sorted = again;
+    }
+    Ok(sorted.len() == count)
 }
 
-fn report(outcome: &Outcome) {
-    match outcome.as_ref() {
-        Ok(Chunk { name, sorted, .. }) => match (sorted.first(), sorted.last()) {
-            (Some(first), Some(last)) => {
-                println!("{name}: {} integers, the smallest {first}, the largest {last}", sorted.len());
+/// Starts the progress bar, which is drawn on a terminal only.
+fn start(event_loop: &EventLoop, chunks: &[Input]) -> Arc<Progress> {
+    let progress = Progress::new(chunks);
+    drop(event_loop.handle().spawn(progress.clone().draw())); // which detaches it
+    progress
+}
+
+fn report(progress: &Progress, outcome: &Outcome) {
+    progress.clear();
+    match outcome {
+        Ok(Sorted { name, digest: Digest { count, ends, .. } }) => match ends {
+            Some((smallest, largest)) => {
+                println!("{name}: {count} integers, the smallest {smallest}, the largest {largest}");
             }
-            _ => println!("{name}: no integers"),
+            None => println!("{name}: no integers"),
         },
         Err(error) => eprintln!("sort_chunks: {error}"),
     }
 }
 
-fn summary(way: &str, chunks: usize, took: Duration) {
-    println!("{way}: {chunks} chunks in {:.1} ms", took.as_secs_f64() * 1e3);
-}
-
-async fn read_and_sort(file: PathBuf) -> Result<Chunk, String> {
-    let name = file.display().to_string();
-    let read = spawn_blocking(move || read(&file)).await.map_err(|error| error.to_string())?;
-    let unsorted = Rc::new(read?);
-    let sorted = sort(unsorted.to_vec()).await;
-    Ok(Chunk { name, unsorted, sorted })
-}
-
-/// Reads a file on a thread of its own, as this may block.
-fn read(file: &Path) -> Result<Vec<i64>, String> {
-    let failed = |error: io::Error| format!("{}: {error}", file.display());
-    let mut reader = BufReader::new(File::open(file).map_err(failed)?);
-    let (mut numbers, mut line) = (Vec::new(), Vec::new());
-    while reader.read_until(b'\n', &mut line).map_err(failed)? > 0 {
-        let text = String::from_utf8_lossy(&line);
-        let number = text.trim().parse().map_err(|error| {
-            format!("{}:{}: {:?} is no integer: {error}", file.display(), numbers.len() + 1, text.trim())
-        })?;
-        numbers.push(number);
-        line.clear();
-    }
-    Ok(numbers)
-}
-
-/// Makes eight chunks of 100 000 integers, and removes them afterwards.
-fn with_made_chunks(run: impl FnOnce(&[PathBuf]) -> io::Result<bool>) -> io::Result<bool> {
-    let folder = env::temp_dir().join(format!("sort_chunks-{}", process::id()));
-    fs::create_dir(&folder)?;
-    let files: Vec<_> = (1..=8).map(|n| folder.join(format!("chunk-{n}.txt"))).collect();
-    let made = files.iter().zip(1..).try_for_each(|(file, seed)| {
-        let mut file = io::BufWriter::new(File::create(file)?);
-        pseudo_random(seed, 100_000).iter().try_for_each(|number| writeln!(file, "{number}"))?;
-        file.flush()
-    });
-    let result = made.and_then(|()| run(&files));
-    fs::remove_dir_all(&folder)?;
-    result
+fn summary(way: &str, chunks: &[Sorted], took: Duration) {
+    let checksum = Digest::combined(chunks.iter().map(|chunk| chunk.digest));
+    let count = chunks.len();
+    println!("{way}: {count} chunks in {:.1} ms, checksum {checksum:016x}", took.as_secs_f64() * 1e3);
 }

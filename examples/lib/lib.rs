@@ -1,5 +1,6 @@
 //! What several examples share, and the pages of the documentation whose code the tests run.
 
+pub mod chunks;
 mod echo;
 pub mod program;
 mod sort;

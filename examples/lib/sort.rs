@@ -4,6 +4,8 @@ use std::mem;
 
 use picot::yield_now;
 
+use crate::chunks::merge::{complete, merge};
+
 /// So many numbers are handled in one step; a fraction of a millisecond.
 const PIECE: usize = 8192;
 
@@ -18,7 +20,7 @@ pub async fn sort(mut numbers: Vec<i64>) -> Vec<i64> {
     while run < numbers.len() {
         for pair in numbers.chunks(2 * run) {
             let (left, right) = pair.split_at(run.min(pair.len()));
-            merge(left, right, &mut merged).await;
+            merge_runs(left, right, &mut merged).await;
         }
         mem::swap(&mut numbers, &mut merged);
         merged.clear();
@@ -27,14 +29,14 @@ pub async fn sort(mut numbers: Vec<i64>) -> Vec<i64> {
     numbers
 }
 
-async fn merge(mut left: &[i64], mut right: &[i64], merged: &mut Vec<i64>) {
-    while let (Some(first), Some(second)) = (left.first(), right.first()) {
-        let smaller = if first <= second { &mut left } else { &mut right };
-        merged.push(smaller[0]);
-        *smaller = &smaller[1..];
-        if merged.len() % PIECE == 0 {
-            yield_now().await;
-        }
+async fn merge_runs(mut left: &[i64], mut right: &[i64], merged: &mut Vec<i64>) {
+    while !left.is_empty() && !right.is_empty() {
+        let (first, second) = complete(&left[..left.len().min(PIECE)], &right[..right.len().min(PIECE)]);
+        (left, right) = (&left[first.len()..], &right[second.len()..]);
+        let begin = merged.len();
+        merged.resize(begin + first.len() + second.len(), 0);
+        merge(first, second, &mut merged[begin..]);
+        yield_now().await;
     }
     merged.extend(left.iter().chain(right));
 }
