@@ -9,6 +9,7 @@ pub mod net;
 mod oneshots;
 mod schedulers;
 mod sleepers;
+pub mod sort;
 mod sync;
 mod waiting;
 mod wheels;
