@@ -61,7 +61,7 @@ fn dependencies_point_downwards_and_leaves_do_not_know_each_other() {
         ("context", &[]),
         ("deferred", &["context"]),
         ("executor", &["context"]),
-        ("hyper", &["context", "loop", "net"]),
+        ("hyper", &["context", "loop", "net", "sync"]),
         ("loop", &["blocking", "context", "executor", "reactor", "timers"]),
         ("macros", &[]),
         ("net", &["context", "loop", "reactor"]),

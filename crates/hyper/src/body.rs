@@ -58,6 +58,8 @@ struct Received {
     idle: Option<Duration>,
     /// The end of the current wait. Made when a wait begins.
     alarm: Option<Local<Sleep>>,
+    /// Called once the body is at its end; dropped if the body is dropped before that.
+    at_end: Option<Local<Box<dyn FnOnce()>>>,
 }
 
 impl Body {
@@ -175,7 +177,25 @@ impl Body {
     }
 
     pub(crate) fn received(body: Incoming, idle: Option<Duration>) -> Body {
-        Body(Kind::Received(Received { body, idle, alarm: None }))
+        Body(Kind::Received(Received { body, idle, alarm: None, at_end: None }))
+    }
+
+    /// A received body that calls `at_end` when it was read to its end.
+    #[cfg(feature = "client")]
+    pub(crate) fn received_then(body: Incoming, at_end: impl FnOnce() + 'static) -> Body {
+        use http_body::Body as _;
+        if body.is_end_stream() {
+            at_end();
+            return Body::empty();
+        }
+        let at_end: Box<dyn FnOnce()> = Box::new(at_end);
+        Body(Kind::Received(Received { body, idle: None, alarm: None, at_end: Some(Local::new(at_end)) }))
+    }
+
+    /// The same body, which owns `guard` until it is dropped.
+    #[cfg(feature = "client")]
+    pub(crate) fn with_guard(self, guard: impl Unpin + 'static) -> Body {
+        Body(Kind::Other(Local::new(Box::new(Guarded { body: self, _guard: guard }))))
     }
 
     /// Waits for the whole body, and returns it. It may have at most `limit` bytes.
@@ -249,6 +269,9 @@ impl Received {
         use http_body::Body as _;
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
             self.alarm = None;
+            if self.at_end.is_some() && (frame.is_none() || self.body.is_end_stream()) {
+                self.end();
+            }
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
         let Some(idle) = self.idle else { return Poll::Pending };
@@ -257,6 +280,17 @@ impl Received {
         self.alarm = None;
         let text = format!("the peer sent nothing of the body for {idle:?}");
         Poll::Ready(Some(Err(io::Error::new(io::ErrorKind::TimedOut, text).into())))
+    }
+}
+
+impl Received {
+    /// Calls what waits for the end of the body.
+    #[cold]
+    fn end(&mut self) {
+        // On the thread that made it: a poll elsewhere panics before.
+        if let Some(Ok(at_end)) = self.at_end.take().map(Local::try_into_inner) {
+            at_end();
+        }
     }
 }
 
@@ -335,6 +369,31 @@ impl fmt::Debug for Body {
             Kind::Other(_) => "another body",
         };
         f.debug_tuple("Body").field(&format_args!("{kind}")).finish()
+    }
+}
+
+/// A body that owns something until it is dropped.
+#[cfg(feature = "client")]
+struct Guarded<G> {
+    body: Body,
+    _guard: G,
+}
+
+#[cfg(feature = "client")]
+impl<G: Unpin> http_body::Body for Guarded<G> {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

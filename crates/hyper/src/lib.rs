@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 mod body;
+#[cfg(feature = "client")]
+pub mod client;
 mod executor;
 mod file;
 mod io;
@@ -11,6 +13,8 @@ mod timer;
 mod tower;
 
 pub use body::{Body, BoxError};
+#[cfg(feature = "client")]
+pub use client::Client;
 pub use executor::LoopExecutor;
 pub use io::{AnyStream, FuturesIo, HttpStream, Io};
 #[cfg(feature = "server")]

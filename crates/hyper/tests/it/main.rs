@@ -1,6 +1,8 @@
 //! Servers and clients over loopback, with peers that speak HTTP by hand where it matters.
 
 mod bodies;
+#[cfg(feature = "client")]
+mod client;
 mod end;
 mod io;
 mod limits;
