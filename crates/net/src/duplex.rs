@@ -50,13 +50,6 @@ pub trait Sealed: Receive + Transmit {
     /// Whether the socket belongs to the process that this one was forked from.
     #[doc(hidden)]
     fn is_forked(&self) -> bool;
-
-    /// Receives into memory that need not be initialized. After `Ok(n)`, the first `n` bytes of
-    /// `buffer` are: they are what the kernel has written.
-    ///
-    /// For libraries whose buffers are not initialized, such as hyper.
-    #[doc(hidden)]
-    fn poll_receive_uninit(&self, cx: &mut Context<'_>, buffer: &mut [MaybeUninit<u8>]) -> Poll<io::Result<usize>>;
 }
 
 /// The reading direction of a stream. [`Read`](crate::Read) and the reading traits are built on it.
@@ -64,6 +57,12 @@ pub trait Sealed: Receive + Transmit {
 pub trait Receive {
     #[doc(hidden)]
     fn poll_receive(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
+    /// Receives into memory that need not be initialized. After `Ok(n)`, the first `n` bytes of
+    /// `buffer` are: they are what the kernel has written.
+    ///
+    /// For libraries whose buffers are not initialized, such as hyper.
+    #[doc(hidden)]
+    fn poll_receive_uninit(&self, cx: &mut Context<'_>, buffer: &mut [MaybeUninit<u8>]) -> Poll<io::Result<usize>>;
     #[doc(hidden)]
     fn poll_receive_vectored(&self, cx: &mut Context<'_>, buffers: &mut [IoSliceMut<'_>]) -> Poll<io::Result<usize>>;
 }
@@ -103,6 +102,16 @@ macro_rules! duplex {
             fn is_forked(&self) -> bool {
                 self.source.is_forked()
             }
+        }
+
+        impl $crate::duplex::Receive for $type {
+            // Always inlined, like its callers: for a small message, a function call costs as much
+            // as the rest of this path. The callers check for an empty buffer, each where it costs
+            // least.
+            #[inline(always)]
+            fn poll_receive(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+                self.source.poll_transfer(cx, Direction::Read, buffer.len(), |stream| $crate::transfer::receive(stream, buffer))
+            }
 
             #[inline]
             fn poll_receive_uninit(
@@ -113,16 +122,6 @@ macro_rules! duplex {
                 self.source.poll_transfer(cx, Direction::Read, buffer.len(), |stream| {
                     $crate::transfer::receive_uninit(stream, buffer)
                 })
-            }
-        }
-
-        impl $crate::duplex::Receive for $type {
-            // Always inlined, like its callers: for a small message, a function call costs as much
-            // as the rest of this path. The callers check for an empty buffer, each where it costs
-            // least.
-            #[inline(always)]
-            fn poll_receive(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-                self.source.poll_transfer(cx, Direction::Read, buffer.len(), |stream| $crate::transfer::receive(stream, buffer))
             }
 
             fn poll_receive_vectored(
@@ -283,7 +282,7 @@ macro_rules! __readable {
                     return $crate::seam::poll_nothing(cx, Ok(()));
                 }
                 let $this = &*self;
-                $crate::seam::Receive::poll_receive($duplex, cx, buffer.initialize_unfilled()).map_ok(|read| buffer.advance(read))
+                $crate::seam::poll_fill(buffer, |memory| $crate::seam::Receive::poll_receive_uninit($duplex, cx, memory))
             }
         }
     };

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
-#![forbid(unsafe_code)]
+#![cfg_attr(not(feature = "tokio-io"), forbid(unsafe_code))]
+#![deny(unsafe_code)]
 
 mod accept;
 mod address;
@@ -30,7 +31,7 @@ mod server;
 mod split;
 mod stream;
 mod streams;
-#[cfg(feature = "tls")]
+#[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
 pub mod tls;
 #[cfg(feature = "tokio-io")]
 mod tokio_io;
@@ -81,5 +82,7 @@ pub mod seam {
     pub use crate::operation::{poll_call, poll_nothing};
     pub use crate::operation_error::About;
     pub use crate::protocol::Outgoing;
+    #[cfg(feature = "tokio-io")]
+    pub use crate::tokio_io::poll_fill;
     pub use crate::transfer::SLICES;
 }

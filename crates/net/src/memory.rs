@@ -142,22 +142,36 @@ impl Pipe {
     }
 
     fn poll_read(&self, cx: &mut Context<'_>, buffers: &mut [IoSliceMut<'_>]) -> Poll<io::Result<usize>> {
+        let is_empty = buffers.iter().all(|buffer| buffer.is_empty());
+        self.poll_read_by(cx, is_empty, |bytes| {
+            let mut count = 0;
+            for buffer in buffers {
+                count += bytes.read(buffer)?;
+            }
+            Ok(count)
+        })
+    }
+
+    /// Reads by `take`, which removes bytes from the front. It is not foreign code. A read of
+    /// nothing does not wait, as with a socket.
+    fn poll_read_by<T>(
+        &self,
+        cx: &mut Context<'_>,
+        is_empty: bool,
+        take: impl FnOnce(&mut VecDeque<u8>) -> io::Result<T>,
+    ) -> Poll<io::Result<T>> {
         ready!(budget::poll_left(cx));
-        // A read of nothing does not wait, as with a socket.
-        if buffers.iter().any(|buffer| !buffer.is_empty()) {
+        if !is_empty {
             ready!(self.wait(cx, State::is_readable, |state| &mut state.readers));
         }
         let mut state = self.state.borrow_mut();
-        let mut count = 0;
-        for buffer in buffers {
-            count += state.bytes.read(buffer)?;
-        }
+        let taken = take(&mut state.bytes)?;
         // The borrow ends before the wakers run, because they are foreign code.
         let writers = mem::take(&mut state.writers);
         drop(state);
         writers.wake();
         budget::spend();
-        Poll::Ready(Ok(count))
+        Poll::Ready(Ok(taken))
     }
 
     fn poll_write(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
@@ -263,6 +277,21 @@ impl AsyncWrite for DuplexStream {
         ready!(poll_nothing(cx, ()));
         self.write.end(|state| state.write_closed = true);
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(feature = "tokio-io")]
+impl DuplexStream {
+    /// Reads at most `room` bytes, in one or two pieces.
+    fn poll_take(&mut self, cx: &mut Context<'_>, room: usize, mut put: impl FnMut(&[u8])) -> Poll<io::Result<()>> {
+        self.read.poll_read_by(cx, room == 0, |bytes| {
+            let (front, back) = bytes.as_slices();
+            let (first, second) = (front.len().min(room), back.len().min(room - front.len().min(room)));
+            put(&front[..first]);
+            put(&back[..second]);
+            bytes.drain(..first + second);
+            Ok(())
+        })
     }
 }
 

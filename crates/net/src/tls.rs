@@ -1,13 +1,17 @@
 //! TLS over any stream, by rustls: client, server, and the switch in the middle of a connection.
 //!
-//! rustls implements the protocol. This module adds time limits and defaults: certificates are
-//! checked against the system's authorities unless the program names others, and no function here
-//! turns that off.
+//! rustls implements the protocol. This module adds time limits, defaults and a count of cut
+//! connections: certificates are checked against the system's authorities unless the program names
+//! others, and no function here turns that off.
+//!
+//! The feature `tls-ring` or `tls-aws-lc` selects the cryptography. With both, it is AWS-LC, as in
+//! rustls itself. A configuration of rustls brings its own.
 
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -44,8 +48,76 @@ impl Default for Limits {
     }
 }
 
-/// Makes the client's side of TLS; an example is at [`TlsStream`]. Clones share the configuration
-/// and the resumable sessions.
+/// The protocols in the order of preference, as rustls wants them.
+fn protocol_names<P: Into<Vec<u8>>>(protocols: impl IntoIterator<Item = P>) -> Vec<Vec<u8>> {
+    let names: Vec<Vec<u8>> = protocols.into_iter().map(Into::into).collect();
+    for name in &names {
+        let length = name.len();
+        assert!((1..=255).contains(&length), "the name of an ALPN protocol has 1 to 255 bytes, and not {length}");
+    }
+    names
+}
+
+/// The inner error of a read after a peer has ended its connection without TLS's `close_notify`.
+/// The kind of the outer [`io::Error`] is [`UnexpectedEof`](io::ErrorKind::UnexpectedEof).
+///
+/// Bytes may be missing at the end: an attacker may have cut the connection. Many programs end
+/// theirs like this, and a protocol that knows its own end, as HTTP does, loses nothing. So a
+/// [`Server`](crate::Server) does not report this error of a handler. It is counted instead, by
+/// [`TlsAcceptor::missing_close_notify`] and [`TlsConnector::missing_close_notify`].
+///
+/// ```
+/// # use futures_lite::{AsyncReadExt, future::try_zip};
+/// # use picot_net::tls::{TlsAcceptor, TlsConnector};
+/// use picot_net::tls::MissingCloseNotify;
+///
+/// # macro_rules! file {
+/// #     ($name:literal) => {
+/// #         include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/", $name))
+/// #     };
+/// # }
+/// # const AUTHORITY: &[u8] = file!("authority.pem");
+/// # const CERTIFICATE: &[u8] = file!("localhost.pem");
+/// # const KEY: &[u8] = file!("localhost.key");
+/// # picot_loop::run(async {
+/// # let (near, far) = picot_net::duplex(4096);
+/// # let connector = TlsConnector::trusting(AUTHORITY)?;
+/// # let acceptor = TlsAcceptor::new(CERTIFICATE, KEY)?;
+/// let handshake = try_zip(connector.connect("localhost", near), acceptor.accept(far));
+/// let (client, mut server) = handshake.await?;
+/// drop(client); // without `close`
+/// let error = server.read(&mut [0; 8]).await.unwrap_err();
+/// assert!(error.get_ref().is_some_and(|inner| inner.is::<MissingCloseNotify>()));
+/// assert_eq!(acceptor.missing_close_notify(), 1);
+/// # std::io::Result::Ok(())
+/// # })
+/// # .unwrap();
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct MissingCloseNotify;
+
+impl MissingCloseNotify {
+    fn error() -> io::Error {
+        io::Error::new(io::ErrorKind::UnexpectedEof, MissingCloseNotify)
+    }
+
+    /// Whether `error` is this one.
+    pub(crate) fn is(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(|inner| inner.is::<MissingCloseNotify>())
+    }
+}
+
+impl fmt::Display for MissingCloseNotify {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the peer ended the connection without TLS's `close_notify`, so the last bytes may be missing")
+    }
+}
+
+impl std::error::Error for MissingCloseNotify {}
+
+/// Makes the client's side of TLS; an example is at [`TlsStream`]. Clones share the configuration,
+/// the resumable sessions and the count of connections without `close_notify`.
 ///
 /// ```
 /// use futures_lite::future::try_zip;
@@ -73,6 +145,7 @@ impl Default for Limits {
 pub struct TlsConnector {
     config: Arc<ClientConfig>,
     limits: Limits,
+    missing_close_notify: Arc<AtomicU64>,
 }
 
 impl TlsConnector {
@@ -217,6 +290,57 @@ impl TlsConnector {
         self
     }
 
+    /// Names the application protocols that this side speaks (ALPN), the preferred one first. A
+    /// handshake fails if the server names protocols as well, and none of them is the same.
+    /// [`TlsStream::alpn_protocol`] returns the result, and has an example.
+    ///
+    /// # Panics
+    /// If a name is empty, or longer than 255 bytes.
+    ///
+    /// ```
+    /// use picot_net::tls::TlsConnector;
+    ///
+    /// # macro_rules! file {
+    /// #     ($name:literal) => {
+    /// #         include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/", $name))
+    /// #     };
+    /// # }
+    /// # const AUTHORITY: &[u8] = file!("authority.pem");
+    /// # fn main() -> std::io::Result<()> {
+    /// let side = TlsConnector::trusting(AUTHORITY)?.alpn_protocols(["h2", "http/1.1"]);
+    /// # drop(side);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "set_alpn_protocols")]
+    pub fn alpn_protocols<P: Into<Vec<u8>>>(mut self, protocols: impl IntoIterator<Item = P>) -> TlsConnector {
+        Arc::make_mut(&mut self.config).alpn_protocols = protocol_names(protocols);
+        self
+    }
+
+    /// How many connections of this connector and its clones have ended without TLS's
+    /// `close_notify`, as far as a read has found it; [`MissingCloseNotify`] says more, and has an
+    /// example.
+    ///
+    /// ```
+    /// use picot_net::tls::TlsConnector;
+    ///
+    /// # macro_rules! file {
+    /// #     ($name:literal) => {
+    /// #         include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/", $name))
+    /// #     };
+    /// # }
+    /// # const AUTHORITY: &[u8] = file!("authority.pem");
+    /// # fn main() -> std::io::Result<()> {
+    /// let side = TlsConnector::trusting(AUTHORITY)?;
+    /// assert_eq!(side.missing_close_notify(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn missing_close_notify(&self) -> u64 {
+        self.missing_close_notify.load(Ordering::Relaxed)
+    }
+
     /// Begins TLS on a stream: on a new connection, or in the middle of a conversation (asyncio's
     /// `start_tls`). The server's certificate must be for `name`, a host name or an address.
     ///
@@ -267,18 +391,39 @@ impl TlsConnector {
         };
         let stream = within(Some(self.limits.handshake), "the TLS handshake", handshake).await;
         let stream = stream.about(format_args!("begin TLS with {}", Escaped(name)))?;
-        Ok(TlsStream { inner: stream.into(), limits: self.limits })
+        Ok(TlsStream::new(stream.into(), self.limits, &self.missing_close_notify))
     }
 }
 
-/// Makes a connector with a configuration of rustls.
+/// Makes a connector with a configuration of rustls, for all that has no method here: certificates
+/// of clients, checks of the program's own, versions and cipher suites.
+///
+/// ```
+/// use std::sync::Arc;
+/// use picot_net::tls::TlsConnector;
+/// use picot_net::tls::rustls::{ClientConfig, RootCertStore};
+///
+/// # #[cfg(feature = "tls-ring")]
+/// # use picot_net::tls::rustls::crypto::ring as cryptography;
+/// # #[cfg(not(feature = "tls-ring"))]
+/// # use picot_net::tls::rustls::crypto::aws_lc_rs as cryptography;
+/// let provider = Arc::new(cryptography::default_provider());
+/// let config = ClientConfig::builder_with_provider(provider)
+///     .with_safe_default_protocol_versions()
+///     .unwrap()
+///     .with_root_certificates(RootCertStore::empty())
+///     .with_no_client_auth();
+/// let connector = TlsConnector::from(Arc::new(config));
+/// # drop(connector);
+/// ```
 impl From<Arc<ClientConfig>> for TlsConnector {
     fn from(config: Arc<ClientConfig>) -> TlsConnector {
-        TlsConnector { config, limits: Limits::default() }
+        TlsConnector { config, limits: Limits::default(), missing_close_notify: Arc::default() }
     }
 }
 
-/// Makes the server's side of TLS; an example is at [`TlsStream`]. Clones share the configuration.
+/// Makes the server's side of TLS; an example is at [`TlsStream`]. Clones share the configuration
+/// and the count of connections without `close_notify`.
 ///
 /// ```
 /// use futures_lite::future::try_zip;
@@ -306,6 +451,7 @@ impl From<Arc<ClientConfig>> for TlsConnector {
 pub struct TlsAcceptor {
     config: Arc<ServerConfig>,
     limits: Limits,
+    missing_close_notify: Arc<AtomicU64>,
 }
 
 impl TlsAcceptor {
@@ -403,6 +549,59 @@ impl TlsAcceptor {
         self
     }
 
+    /// Names the application protocols that this side speaks (ALPN), the preferred one first. A
+    /// handshake fails if the client names protocols as well, and none of them is the same.
+    /// [`TlsStream::alpn_protocol`] returns the result, and has an example.
+    ///
+    /// # Panics
+    /// If a name is empty, or longer than 255 bytes.
+    ///
+    /// ```
+    /// use picot_net::tls::TlsAcceptor;
+    ///
+    /// # macro_rules! file {
+    /// #     ($name:literal) => {
+    /// #         include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/", $name))
+    /// #     };
+    /// # }
+    /// # const CERTIFICATE: &[u8] = file!("localhost.pem");
+    /// # const KEY: &[u8] = file!("localhost.key");
+    /// # fn main() -> std::io::Result<()> {
+    /// let side = TlsAcceptor::new(CERTIFICATE, KEY)?.alpn_protocols(["h2", "http/1.1"]);
+    /// # drop(side);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "set_alpn_protocols")]
+    pub fn alpn_protocols<P: Into<Vec<u8>>>(mut self, protocols: impl IntoIterator<Item = P>) -> TlsAcceptor {
+        Arc::make_mut(&mut self.config).alpn_protocols = protocol_names(protocols);
+        self
+    }
+
+    /// How many connections of this acceptor and its clones have ended without TLS's
+    /// `close_notify`, as far as a read has found it; [`MissingCloseNotify`] says more, and has an
+    /// example.
+    ///
+    /// ```
+    /// use picot_net::tls::TlsAcceptor;
+    ///
+    /// # macro_rules! file {
+    /// #     ($name:literal) => {
+    /// #         include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/", $name))
+    /// #     };
+    /// # }
+    /// # const CERTIFICATE: &[u8] = file!("localhost.pem");
+    /// # const KEY: &[u8] = file!("localhost.key");
+    /// # fn main() -> std::io::Result<()> {
+    /// let side = TlsAcceptor::new(CERTIFICATE, KEY)?;
+    /// assert_eq!(side.missing_close_notify(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn missing_close_notify(&self) -> u64 {
+        self.missing_close_notify.load(Ordering::Relaxed)
+    }
+
     /// Begins TLS on a stream: on a new connection, or in the middle of a conversation.
     ///
     /// # Errors
@@ -448,20 +647,47 @@ impl TlsAcceptor {
         let handshake = futures_rustls::TlsAcceptor::from(self.config.clone()).accept(stream);
         let stream = within(Some(self.limits.handshake), "the TLS handshake", handshake).await;
         let stream = stream.about(format_args!("begin TLS with a client"))?;
-        Ok(TlsStream { inner: stream.into(), limits: self.limits })
+        Ok(TlsStream::new(stream.into(), self.limits, &self.missing_close_notify))
     }
 }
 
-/// Makes an acceptor with a configuration of rustls.
+/// Makes an acceptor with a configuration of rustls, for all that has no method here: a certificate
+/// for each name that clients ask for (SNI), by the configuration's resolver; certificates of
+/// clients; tickets.
+///
+/// ```
+/// use std::sync::Arc;
+/// use picot_net::tls::TlsAcceptor;
+/// use picot_net::tls::rustls::ServerConfig;
+/// use picot_net::tls::rustls::server::ResolvesServerCertUsingSni;
+///
+/// # #[cfg(feature = "tls-ring")]
+/// # use picot_net::tls::rustls::crypto::ring as cryptography;
+/// # #[cfg(not(feature = "tls-ring"))]
+/// # use picot_net::tls::rustls::crypto::aws_lc_rs as cryptography;
+/// let provider = Arc::new(cryptography::default_provider());
+/// let by_name = ResolvesServerCertUsingSni::new(); // and `add` a certificate for each name
+/// let config = ServerConfig::builder_with_provider(provider)
+///     .with_safe_default_protocol_versions()
+///     .unwrap()
+///     .with_no_client_auth()
+///     .with_cert_resolver(Arc::new(by_name));
+/// let acceptor = TlsAcceptor::from(Arc::new(config));
+/// # drop(acceptor);
+/// ```
 impl From<Arc<ServerConfig>> for TlsAcceptor {
     fn from(config: Arc<ServerConfig>) -> TlsAcceptor {
-        TlsAcceptor { config, limits: Limits::default() }
+        TlsAcceptor { config, limits: Limits::default(), missing_close_notify: Arc::default() }
     }
 }
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     // Named here: rustls's default for the process may be missing, or set by another crate.
-    Arc::new(rustls::crypto::ring::default_provider())
+    #[cfg(feature = "tls-aws-lc")]
+    use rustls::crypto::aws_lc_rs::default_provider;
+    #[cfg(not(feature = "tls-aws-lc"))]
+    use rustls::crypto::ring::default_provider;
+    Arc::new(default_provider())
 }
 
 fn certificates(pem: &[u8]) -> io::Result<Vec<CertificateDer<'static>>> {
@@ -482,9 +708,8 @@ fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
 /// TLS over another stream. It implements the traits of `futures-io` (and of tokio, with the
 /// feature `tokio-io`). Written bytes may stay in its buffer until it is flushed.
 ///
-/// An end of the inner stream without TLS's own end is an error
-/// ([`UnexpectedEof`](io::ErrorKind::UnexpectedEof)), because an attacker may have cut the
-/// connection.
+/// An end of the inner stream without TLS's own end is an error, [`MissingCloseNotify`], because an
+/// attacker may have cut the connection. Each read after it returns the error again.
 ///
 /// ```
 /// use futures_lite::{AsyncReadExt, AsyncWriteExt, future::try_zip};
@@ -517,9 +742,16 @@ fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
 pub struct TlsStream<S> {
     inner: Inner<S>,
     limits: Limits,
+    /// Whether a read has found the end of the inner stream before TLS's own.
+    is_cut: bool,
+    missing_close_notify: Arc<AtomicU64>,
 }
 
 impl<S> TlsStream<S> {
+    fn new(inner: Inner<S>, limits: Limits, missing_close_notify: &Arc<AtomicU64>) -> TlsStream<S> {
+        TlsStream { inner, limits, is_cut: false, missing_close_notify: missing_close_notify.clone() }
+    }
+
     /// The inner stream.
     ///
     /// ```
@@ -551,8 +783,75 @@ impl<S> TlsStream<S> {
         self.inner.get_ref().0
     }
 
-    /// The state of rustls: the peer's certificates, the protocol version and cipher suite, and the
-    /// protocol that ALPN selected.
+    /// The application protocol that both sides agreed on by ALPN; `None` if a side named none.
+    ///
+    /// ```
+    /// # use futures_lite::future::try_zip;
+    /// # use picot_net::tls::{TlsAcceptor, TlsConnector};
+    ///
+    /// # macro_rules! file {
+    /// #     ($name:literal) => {
+    /// #         include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/", $name))
+    /// #     };
+    /// # }
+    /// # const AUTHORITY: &[u8] = file!("authority.pem");
+    /// # const CERTIFICATE: &[u8] = file!("localhost.pem");
+    /// # const KEY: &[u8] = file!("localhost.key");
+    /// # picot_loop::run(async {
+    /// # let (near, far) = picot_net::duplex(4096);
+    /// let connector = TlsConnector::trusting(AUTHORITY)?.alpn_protocols(["h2", "http/1.1"]);
+    /// let acceptor = TlsAcceptor::new(CERTIFICATE, KEY)?.alpn_protocols(["http/1.1"]);
+    /// let handshake = try_zip(connector.connect("localhost", near), acceptor.accept(far));
+    /// let (client, server) = handshake.await?;
+    /// assert_eq!(client.alpn_protocol(), Some(&b"http/1.1"[..]));
+    /// assert_eq!(server.alpn_protocol(), client.alpn_protocol());
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
+    #[doc(alias = "selected_alpn_protocol")]
+    pub fn alpn_protocol(&self) -> Option<&[u8]> {
+        self.connection().alpn_protocol()
+    }
+
+    /// The host name that the client asked for (SNI). `None` on the client's side, and if the
+    /// client named none, as for an address.
+    ///
+    /// The client chooses the name. rustls has checked that it is a valid one, and that the
+    /// configuration has a certificate to answer with.
+    ///
+    /// ```
+    /// # use futures_lite::future::try_zip;
+    /// # use picot_net::tls::{TlsAcceptor, TlsConnector};
+    ///
+    /// # macro_rules! file {
+    /// #     ($name:literal) => {
+    /// #         include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/", $name))
+    /// #     };
+    /// # }
+    /// # const AUTHORITY: &[u8] = file!("authority.pem");
+    /// # const CERTIFICATE: &[u8] = file!("localhost.pem");
+    /// # const KEY: &[u8] = file!("localhost.key");
+    /// # picot_loop::run(async {
+    /// # let (near, far) = picot_net::duplex(4096);
+    /// # let connector = TlsConnector::trusting(AUTHORITY)?;
+    /// # let acceptor = TlsAcceptor::new(CERTIFICATE, KEY)?;
+    /// let handshake = try_zip(connector.connect("localhost", near), acceptor.accept(far));
+    /// let (_client, server) = handshake.await?;
+    /// assert_eq!(server.server_name(), Some("localhost"));
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
+    #[doc(alias = "sni_callback")]
+    pub fn server_name(&self) -> Option<&str> {
+        match &self.inner {
+            Inner::Client(_) => None,
+            Inner::Server(stream) => stream.get_ref().1.server_name(),
+        }
+    }
+
+    /// The state of rustls: the peer's certificates, the protocol version and the cipher suite.
     ///
     /// ```
     /// # use futures_lite::future::try_zip;
@@ -643,9 +942,62 @@ fn poll_counted<T: Default>(
     Poll::Ready(result)
 }
 
+impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
+    /// Reads by `read`. After an end without `close_notify`, each read is that error: the stream
+    /// inside would return an ordinary end, after which the bytes before look complete.
+    fn poll_uncut(
+        &mut self,
+        cx: &mut Context<'_>,
+        read: impl FnOnce(Pin<&mut Inner<S>>, &mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if !self.is_cut {
+            match ready!(read(Pin::new(&mut self.inner), cx)) {
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    self.is_cut = true;
+                    self.missing_close_notify.fetch_add(1, Ordering::Relaxed);
+                }
+                result => return Poll::Ready(result),
+            }
+        }
+        Poll::Ready(Err(MissingCloseNotify::error()))
+    }
+
+    /// Reads at most `room` bytes, in pieces: the first byte by a read that may wait, then what
+    /// rustls has decrypted. So the bytes go from its buffer to their place, which need not be
+    /// initialised.
+    #[cfg(feature = "tokio-io")]
+    fn poll_take(&mut self, cx: &mut Context<'_>, room: usize, mut put: impl FnMut(&[u8])) -> Poll<io::Result<()>> {
+        use std::io::BufRead;
+
+        poll_counted(cx, room == 0, |cx| {
+            let mut first = [0];
+            let read = ready!(self.poll_uncut(cx, |inner, cx| inner.poll_read(cx, &mut first)))?;
+            put(&first[..read]);
+            let mut left = room - read;
+            let mut decrypted = match &mut self.inner {
+                Inner::Client(stream) => stream.get_mut().1.reader(),
+                Inner::Server(stream) => stream.get_mut().1.reader(),
+            };
+            while left > 0 && read > 0 {
+                // Without bytes it is an end or an error, which the next read returns.
+                let Ok(bytes) = decrypted.fill_buf() else { break };
+                let count = bytes.len().min(left);
+                if count == 0 {
+                    break;
+                }
+                put(&bytes[..count]);
+                decrypted.consume(count);
+                left -= count;
+            }
+            Poll::Ready(Ok(()))
+        })
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        poll_counted(cx, buffer.is_empty(), |cx| Pin::new(&mut self.get_mut().inner).poll_read(cx, buffer))
+        let stream = self.get_mut();
+        poll_counted(cx, buffer.is_empty(), |cx| stream.poll_uncut(cx, |inner, cx| inner.poll_read(cx, buffer)))
     }
 
     fn poll_read_vectored(
@@ -654,7 +1006,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<S> {
         buffers: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
         let is_empty = buffers.iter().all(|buffer| buffer.is_empty());
-        poll_counted(cx, is_empty, |cx| Pin::new(&mut self.get_mut().inner).poll_read_vectored(cx, buffers))
+        let stream = self.get_mut();
+        poll_counted(cx, is_empty, |cx| stream.poll_uncut(cx, |inner, cx| inner.poll_read_vectored(cx, buffers)))
     }
 }
 

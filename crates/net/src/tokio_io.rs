@@ -1,6 +1,35 @@
-//! tokio's I/O traits on top of those of futures-io, for streams that are not sockets.
+//! tokio's I/O traits, for all streams: reads into uninitialized buffers, and the traits of streams
+//! that are not sockets on top of those of futures-io.
 
-/// Implements tokio's traits for a type that implements both of futures-io.
+use std::io;
+use std::mem::MaybeUninit;
+use std::task::{Poll, ready};
+
+use tokio::io::ReadBuf;
+
+/// Reads into the free part of `buffer`, without clearing it first. `receive` is the
+/// `poll_receive_uninit` of a stream.
+#[allow(unsafe_code)]
+#[inline]
+pub fn poll_fill(
+    buffer: &mut ReadBuf<'_>,
+    receive: impl FnOnce(&mut [MaybeUninit<u8>]) -> Poll<io::Result<usize>>,
+) -> Poll<io::Result<()>> {
+    // SAFETY: no byte of the buffer may become uninitialized. The kernel writes bytes into the
+    // memory or leaves them alone.
+    let memory = unsafe { buffer.unfilled_mut() };
+    let room = memory.len();
+    let received = ready!(receive(memory))?;
+    assert!(received <= room, "a receive returns at most as many bytes as there is room");
+    // SAFETY: the kernel has written the first `received` bytes, as `Receive` demands of its
+    // implementations, which are all of this project.
+    unsafe { buffer.assume_init(received) };
+    buffer.advance(received);
+    Poll::Ready(Ok(()))
+}
+
+/// Implements tokio's traits for a type that implements both of futures-io. It reads by the type's
+/// `poll_take`, which passes on the bytes that it holds.
 macro_rules! by_futures_io {
     ({$($generics:tt)*} $type:ty) => {
         impl<$($generics)*> tokio::io::AsyncRead for $type {
@@ -9,7 +38,8 @@ macro_rules! by_futures_io {
                 cx: &mut std::task::Context<'_>,
                 buffer: &mut tokio::io::ReadBuf<'_>,
             ) -> std::task::Poll<std::io::Result<()>> {
-                futures_io::AsyncRead::poll_read(self, cx, buffer.initialize_unfilled()).map_ok(|read| buffer.advance(read))
+                let room = buffer.remaining();
+                self.get_mut().poll_take(cx, room, |bytes| buffer.put_slice(bytes))
             }
         }
 

@@ -2,6 +2,7 @@
 //! value. So the public types exist everywhere, and code that names them compiles.
 
 use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::process::ExitStatus;
 use std::task::{Context, Poll};
 
@@ -13,6 +14,10 @@ pub(crate) enum End {}
 
 impl End {
     pub(crate) fn poll_read(&self, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
+        match *self {}
+    }
+
+    pub(crate) fn poll_read_uninit(&self, _: &mut Context<'_>, _: &mut [MaybeUninit<u8>]) -> Poll<io::Result<usize>> {
         match *self {}
     }
 

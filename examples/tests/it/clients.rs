@@ -39,7 +39,7 @@ fn curl_is_greeted_over_one_connection_and_refused_with_the_right_status() {
     assert_eq!(status(&["--header", &format!("Long: {}", "x".repeat(9_000)), &url("")], Vec::new()), "431");
 }
 
-#[cfg(feature = "tls")]
+#[cfg(feature = "tls-ring")]
 #[test]
 fn openssl_trusts_the_server_and_has_its_lines_back_by_tls_1_3_and_1_2() {
     let data = |name: &str| format!("{}/../crates/net/tests/data/{name}", env!("CARGO_MANIFEST_DIR"));

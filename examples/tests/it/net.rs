@@ -397,7 +397,7 @@ fn names_are_resolved_in_order_and_unknown_ones_are_told() {
     assert!(stderr[0].starts_with("resolve: a.name.invalid: "), "{stderr:?}");
 }
 
-#[cfg(feature = "tls")]
+#[cfg(feature = "tls-ring")]
 #[test]
 fn under_tls_a_line_comes_back_and_a_wrong_name_or_authority_is_refused() {
     let data = |name: &str| format!("{}/../crates/net/tests/data/{name}", env!("CARGO_MANIFEST_DIR"));

@@ -38,7 +38,8 @@ const REST: Duration = Duration::from_secs(1);
 /// It serves as soon as it exists. Each connection has a task of its own, named after its peer. The
 /// loop's error hook receives the errors that handlers return, their panics and slow steps, under
 /// that name and with the source location of the call of `serve`. A cancelled handler is not an
-/// error. [`serve_protocol`](ServerBuilder::serve_protocol) uses callbacks instead of tasks.
+/// error. Neither is the end of a client that leaves out TLS's `close_notify`: the acceptor counts
+/// it. [`serve_protocol`](ServerBuilder::serve_protocol) uses callbacks instead of tasks.
 ///
 /// If accepting fails, for example for lack of descriptors, the server reports it, and the listener
 /// rests for a second. A lack of descriptors ends as soon as a socket of this thread closes.
@@ -441,6 +442,10 @@ impl Shared {
             let mut slot = pin!(Some(catch(handler).unwrap_or_else(|payload| unwind(payload))));
             match poll_fn(|cx| contain::poll(slot.as_mut(), cx)).await {
                 Ok(Ok(())) => {}
+                // Counted by the acceptor: many clients end like this, and a report for each would
+                // bury the others.
+                #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
+                Ok(Err(error)) if crate::tls::MissingCloseNotify::is(&error) => {}
                 Ok(Err(error)) => report(Cause::Failed(error.into())),
                 Err(payload) => unwind(payload),
             }

@@ -124,7 +124,7 @@ fn sending_to_a_peer_that_has_gone_raises_no_signal() {
     assert_eq!(tests, [None; 3], "a child was ended by a signal");
 }
 
-#[cfg(feature = "tls")]
+#[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
 #[test]
 fn sending_over_tls_to_a_peer_that_has_gone_raises_no_signal() {
     let signal = in_a_child("TLS", async || {

@@ -358,7 +358,7 @@ fn io_on_unix_sockets_of_a_closed_loop_is_an_error_at_once() {
     }
 }
 
-#[cfg(feature = "tls")]
+#[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
 #[test]
 fn tls_of_a_closed_loop_is_an_error_at_once() {
     for is_polled in [true, false] {

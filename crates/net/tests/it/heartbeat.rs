@@ -188,7 +188,7 @@ fn a_loop_over_datagrams_and_ended_connections_lets_other_tasks_run() {
     });
 }
 
-#[cfg(feature = "tls")]
+#[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
 #[test]
 fn a_loop_over_data_that_tls_has_decrypted_lets_other_tasks_run() {
     run(async {

@@ -32,7 +32,7 @@ mod sockets;
 mod streams;
 #[cfg(target_os = "linux")]
 mod subjects;
-#[cfg(feature = "tls")]
+#[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
 mod tls;
 #[cfg(feature = "tokio-io")]
 mod tokio_io;

@@ -226,7 +226,7 @@ async fn udp(seen: &mut Seen) -> io::Result<()> {
 }
 
 /// The subjects of TLS errors.
-#[cfg(feature = "tls")]
+#[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
 async fn tls(seen: &mut Seen) -> io::Result<()> {
     use picot_net::tls::{TlsAcceptor, TlsConnector};
 
@@ -409,7 +409,7 @@ fn fallible() -> Vec<String> {
         ("unix/listener.rs", "UnixListener"),
         ("unix/stream.rs", "UnixStream"),
         ("writer.rs", "Writer"),
-        #[cfg(feature = "tls")]
+        #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
         ("tls.rs", ""),
     ];
     let mut found = Vec::new();
@@ -446,7 +446,7 @@ fn every_error_names_the_address_path_or_host_and_no_function_is_left_out() {
     let mut seen = Seen::default();
     without_a_loop(&mut seen, folder.path());
     run(internet(&mut seen));
-    #[cfg(feature = "tls")]
+    #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
     run(tls(&mut seen));
     #[cfg(unix)]
     run(unix(&mut seen, folder.path()));

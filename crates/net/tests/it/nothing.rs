@@ -82,7 +82,7 @@ fn a_read_without_room_and_a_write_without_bytes_return_at_once_on_every_stream(
             let (mut one, _two) = picot_net::UnixStream::pair()?;
             is_done_at_once("Unix", &mut one).await;
         }
-        #[cfg(feature = "tls")]
+        #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
         {
             let (mut one, mut two) = crate::tls::connected().await?;
             // Session tickets follow the handshake; they are not data.

@@ -37,7 +37,7 @@ async fn rest(mut stream: TcpStream) -> io::Result<String> {
 
 /// Collects the reports to the error hook, except slow steps, which a busy machine can cause
 /// anywhere.
-fn reports() -> Rc<RefCell<Vec<String>>> {
+pub(crate) fn reports() -> Rc<RefCell<Vec<String>>> {
     let reports = Rc::new(RefCell::new(Vec::new()));
     let hook = reports.clone();
     LoopHandle::current().set_error_hook(move |report| {

@@ -37,7 +37,7 @@ async fn rest(stream: &mut (impl AsyncRead + Unpin), size: usize) -> io::Result<
 }
 
 #[test]
-fn a_read_adds_to_what_the_buffer_holds_and_leaves_it_initialized() {
+fn a_read_adds_to_what_the_buffer_holds_and_initialises_no_more_than_it_reads() {
     run(async {
         let (client, mut server) = pair().await?;
         client.write_all(b"world").await?;
@@ -46,7 +46,69 @@ fn a_read_adds_to_what_the_buffer_holds_and_leaves_it_initialized() {
         buffer.put_slice(b"hello ");
         read(&mut server, &mut buffer).await?;
         assert_eq!(buffer.filled(), b"hello world");
-        assert_eq!((buffer.initialized().len(), buffer.remaining()), (16, 5));
+        assert_eq!((buffer.initialized().len(), buffer.remaining()), (11, 5));
+        // What was initialised before stays so.
+        let mut memory = [7; 16];
+        let mut buffer = ReadBuf::new(&mut memory);
+        client.write_all(b"again").await?;
+        read(&mut server, &mut buffer).await?;
+        assert_eq!((buffer.filled(), buffer.initialized().len()), (&b"again"[..], 16));
+        Ok(())
+    });
+}
+
+/// A read of the stream that `sent` was written to, into uninitialised memory: each of `sizes`
+/// bytes. Returns what each read has filled.
+async fn reads(stream: &mut (impl AsyncRead + Unpin), sizes: &[usize]) -> io::Result<Vec<Vec<u8>>> {
+    let mut filled = Vec::new();
+    for &size in sizes {
+        let mut memory = vec![std::mem::MaybeUninit::uninit(); size];
+        let mut buffer = ReadBuf::uninit(&mut memory);
+        read(stream, &mut buffer).await?;
+        assert_eq!(buffer.initialized().len(), buffer.filled().len(), "of {size} bytes");
+        filled.push(buffer.filled().to_vec());
+    }
+    Ok(filled)
+}
+
+#[test]
+fn no_kind_of_stream_clears_the_buffer_that_it_reads_into() {
+    const SIZES: [usize; 4] = [0, 4, 64, 8];
+    const PIECES: [&[u8]; 4] = [b"", b"hell", b"o world", b""];
+    run(async {
+        let (mut near, mut far) = duplex(64);
+        write_all(&mut near, b"hello world").await?;
+        drop(near);
+        assert_eq!(reads(&mut far, &SIZES).await?, PIECES, "in memory");
+        let (near, mut far) = pair().await?;
+        near.write_all(b"hello world").await?;
+        drop(near);
+        assert_eq!(reads(&mut far, &SIZES).await?, PIECES, "TCP");
+        let (near, far) = pair().await?;
+        near.write_all(b"hello world").await?;
+        drop(near);
+        assert_eq!(reads(&mut far.split().0, &SIZES).await?, PIECES, "a half");
+        #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
+        {
+            let (mut near, mut far) = crate::tls::connected().await?;
+            write_all(&mut near, b"hello world").await?;
+            near.close().await?;
+            assert_eq!(reads(&mut far, &SIZES).await?, PIECES, "TLS");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_stream_in_memory_whose_bytes_wrap_around_is_read_in_order() {
+    run(async {
+        let (mut near, mut far) = duplex(8);
+        write_all(&mut near, b"012345").await?;
+        assert_eq!(reads(&mut far, &[3]).await?, [b"012"]);
+        write_all(&mut near, b"6789a").await?;
+        assert_eq!(reads(&mut far, &[64]).await?, [b"3456789a"], "both pieces by one read");
+        write_all(&mut near, b"bcdefg").await?;
+        assert_eq!(reads(&mut far, &[4, 64]).await?, [&b"bcde"[..], b"fg"]);
         Ok(())
     });
 }
@@ -89,7 +151,7 @@ async fn write_all_and_end(mut stream: impl AsyncWrite + Unpin, bytes: &[u8]) ->
     poll_fn(|cx| Pin::new(&mut stream).poll_shutdown(cx)).await
 }
 
-#[cfg(feature = "tls")]
+#[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
 #[test]
 fn a_stream_under_tls_has_the_traits_and_shutdown_sends_the_end() {
     use picot_net::tls::{TlsAcceptor, TlsConnector};

@@ -261,7 +261,7 @@ fn all_tasks_that_wait_on_a_unix_datagram_socket_are_served() {
     });
 }
 
-#[cfg(feature = "tls")]
+#[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
 #[test]
 fn all_tasks_that_wait_on_tls_are_served() {
     run(async {

@@ -262,7 +262,7 @@ fn an_action_of_a_waker_on_a_unix_socket_is_not_lost() {
     });
 }
 
-#[cfg(feature = "tls")]
+#[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
 #[test]
 fn an_action_of_a_waker_on_tls_is_not_lost() {
     run(async {

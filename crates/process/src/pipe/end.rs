@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll};
 
@@ -114,6 +115,19 @@ impl End {
     pub(crate) fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         self.open().poll_transfer(cx, Direction::Read, buffer.len(), |fd| {
             rustix::io::read(fd, &mut *buffer).map_err(|error| self.failed("read from", error.into()))
+        })
+    }
+
+    /// Returns how many bytes at the front of `buffer` the kernel has written.
+    #[inline]
+    pub(crate) fn poll_read_uninit(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut [MaybeUninit<u8>],
+    ) -> Poll<io::Result<usize>> {
+        self.open().poll_transfer(cx, Direction::Read, buffer.len(), |fd| match rustix::io::read(fd, &mut *buffer) {
+            Ok((written, _)) => Ok(written.len()),
+            Err(error) => Err(self.failed("read from", error.into())),
         })
     }
 
