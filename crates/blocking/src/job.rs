@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
-use picot_context::{Kind, Origin, Payload, Place, Report, budget, catch, contain};
+use picot_context::{Kind, Origin, Payload, Place, Report, WaitInfo, WaitKind, WaitNote, budget, catch, contain};
 
 use crate::lane::{JobInfo, Pending, Shared};
 
@@ -177,11 +177,12 @@ impl<T: Send + 'static> AnyJob for JobCell<T> {
 pub struct Job<T: Send + 'static> {
     cell: Arc<JobCell<T>>,
     lane: Arc<Shared>,
+    note: WaitNote,
 }
 
 impl<T: Send + 'static> Job<T> {
     pub(crate) fn new(cell: Arc<JobCell<T>>, lane: Arc<Shared>) -> Job<T> {
-        Job { cell, lane }
+        Job { cell, lane, note: WaitNote::new() }
     }
 
     /// Whether the job has ended. Awaiting it does not suspend then.
@@ -205,7 +206,7 @@ impl<T: Send + 'static> Job<T> {
 impl<T: Send + 'static> Future for Job<T> {
     type Output = Result<T, JobError>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, JobError>> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, JobError>> {
         // A series of finished jobs never suspends, so each result costs one unit of the budget.
         ready!(budget::poll_left(cx));
         if self.lane.is_forked() {
@@ -221,6 +222,8 @@ impl<T: Send + 'static> Future for Job<T> {
                 let old = inner.waiter.replace(waker);
                 drop(inner);
                 contain::discard(waker_origin, old);
+                let place = self.cell.info.place;
+                self.note.set(|| WaitInfo::new(WaitKind::Job, "the blocking job").made(place));
                 Poll::Pending
             }
             Stage::Done(_) => {

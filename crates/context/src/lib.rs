@@ -8,6 +8,7 @@
 //!   tests.
 //! - Reports of errors: [`Report`], [`report`], [`print`](print()), and [`Escaped`] for foreign
 //!   text.
+//! - What tasks wait for: [`WaitInfo`], [`Waits`], [`WaitNote`].
 //! - Unclaimed errors: [`unclaimed`], [`is_err`], [`may_be_err`].
 //! - Panics of foreign code: [`contain`], [`catch`], [`Payload`].
 #![forbid(unsafe_code)]
@@ -22,17 +23,19 @@ mod payload;
 mod report;
 mod step;
 mod unclaimed;
+mod waits;
 
 pub use escaped::Escaped;
 pub use host::{Closed, Host, HostGuard, host, install};
 pub use locals::LocalKey;
 pub use manual::ManualHost;
 pub use payload::{Payload, catch, take_panicked};
-#[doc(hidden)]
-pub use report::set_find_own_lock;
 pub use report::{Cause, Kind, LockWait, Origin, Report, StepTime, Waiting, print, report};
 pub use step::{
     Details, Frame, Place, ROOT_NAME, Running, Step, TaskId, TaskInfo, current, enter, has_made, inherited, nesting,
     running, shared, take_made,
 };
 pub use unclaimed::{is_err, may_be_err, unclaimed};
+#[doc(hidden)]
+pub use waits::list_waits_with;
+pub use waits::{WaitInfo, WaitKind, WaitNote, Waits};

@@ -3,13 +3,12 @@
 //! A report is a value: leaves make it, the host queues it, and the loop's hook gets it at the end
 //! of the turn.
 
-use std::cell::Cell;
 use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 use std::time::Duration;
 
-use crate::{Escaped, Payload, Place, Step, TaskId, TaskInfo, catch, contain, current, host, running};
+use crate::{Escaped, Payload, Place, Step, TaskInfo, WaitInfo, catch, contain, current, host, running};
 
 /// An error that no return value carries.
 ///
@@ -101,7 +100,8 @@ pub fn report(report: Report) {
     }
 }
 
-/// Prints `report` as one line on standard error: the default error hook.
+/// Prints `report` on standard error: the default error hook. It is one line, except that a dead
+/// end and a circle of locks have an indented line per task.
 ///
 /// It never panics. If standard error is closed or full, the line is lost, in whole or part.
 ///
@@ -304,18 +304,17 @@ impl StepTime {
     }
 }
 
-/// A task that has not ended, and the object that it waits for.
+/// A task that has not ended, and what it waits for.
 ///
 /// ```
 /// use picot_context::{Cause, Report};
 ///
-/// /// Of a loop that cannot go on: who waits, and for whom.
+/// /// Of a loop that cannot go on: which task waits for what.
 /// fn tell(report: &Report) {
 ///     if let Cause::DeadEnd(tasks) = &report.cause {
 ///         for waiting in tasks {
-///             match &waiting.waits_for {
-///                 Some(other) => println!("{} waits for {other}", waiting.task),
-///                 None => println!("{} waits for something", waiting.task),
+///             for wait in &waiting.waits {
+///                 println!("{} waits for {wait}", waiting.task);
 ///             }
 ///         }
 ///     }
@@ -326,62 +325,52 @@ impl StepTime {
 pub struct Waiting {
     /// The task.
     pub task: TaskInfo,
-    /// The task whose end it waits for, if that is known.
-    pub waits_for: Option<TaskInfo>,
-    /// The wait for a lock that the task holds itself, if there is one. Another branch of the task
-    /// may hold it.
-    pub own_lock: Option<LockWait>,
-}
-
-/// Finds the wait of a task for a lock that the task holds itself.
-type FindOwnLock = fn(TaskId) -> Option<LockWait>;
-
-thread_local! {
-    static FIND_OWN_LOCK: Cell<Option<FindOwnLock>> = const { Cell::new(None) };
-}
-
-/// Sets how [`Waiting::new`] finds [`Waiting::own_lock`] on this thread. A crate of locks calls it.
-///
-/// ```
-/// picot_context::set_find_own_lock(|_task| None);
-/// ```
-#[doc(hidden)]
-pub fn set_find_own_lock(find: fn(TaskId) -> Option<LockWait>) {
-    FIND_OWN_LOCK.set(Some(find));
+    /// What its branches wait for. Empty if it waits in a future that has no record of it, such as
+    /// one of another library, or if it does not wait.
+    pub waits: Vec<WaitInfo>,
 }
 
 impl Waiting {
-    /// Describes a task that waits, and the task that it waits for, if that is known.
+    /// Describes a task that waits.
     ///
     /// ```
     /// use std::num::NonZeroU64;
-    /// use picot_context::{TaskId, TaskInfo, Waiting};
+    /// use picot_context::{WaitInfo, TaskId, TaskInfo, Waiting};
     ///
-    /// let [one, two] = [1, 2].map(|number| {
-    ///     let id = TaskId::new(NonZeroU64::new(number).unwrap());
-    ///     TaskInfo::new(id, None, std::panic::Location::caller())
-    /// });
-    /// assert!(Waiting::new(one, Some(two)).to_string().ends_with(", which waits for task 2"));
+    /// let [one, two] = [1, 2].map(|number| TaskId::new(NonZeroU64::new(number).unwrap()));
+    /// let info = TaskInfo::new(one, None, std::panic::Location::caller());
+    /// let waiting = Waiting::new(info, vec![WaitInfo::task(two)]);
+    /// assert!(waiting.to_string().ends_with(" waits for task 2"));
     /// ```
-    pub fn new(task: TaskInfo, waits_for: Option<TaskInfo>) -> Waiting {
-        let own_lock = FIND_OWN_LOCK.get().and_then(|find| find(task.id()));
-        Waiting { task, waits_for, own_lock }
+    pub fn new(task: TaskInfo, waits: Vec<WaitInfo>) -> Waiting {
+        Waiting { task, waits }
     }
 }
 
-/// `fetch (task 7, spawned at src/main.rs:12:5)`, with the object that it waits for, if that is
-/// known.
+/// `fetch (task 7, spawned at src/main.rs:12:5) waits for task 3`. Several waits are joined by
+/// `and`. A task without a known wait `waits in a future that picot does not know (its waker is
+/// kept elsewhere)`.
 impl fmt::Display for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.task.fmt(f)?;
-        if let Some(other) = &self.waits_for {
-            write!(f, ", which waits for task {}", other.id())?;
+        if self.waits.is_empty() {
+            return write!(f, " waits in {FOREIGN}");
         }
-        let Some(wait) = &self.own_lock else { return Ok(()) };
-        let [place, lock, held_since] = [wait.place, wait.lock, wait.held_since].map(Escaped);
-        write!(f, ", which waits at {place} for the lock made at {lock} that the same task holds since {held_since}")
+        for (index, wait) in self.waits.iter().enumerate() {
+            f.write_str(if index == 0 { " waits for " } else { ", and for " })?;
+            match &*wait.on {
+                [own] if *own == self.task.id() && wait.held_since.is_some() => {
+                    write!(f, "{wait}: the task holds it itself, so it must unlock it before it locks it again")?;
+                }
+                _ => wait.fmt(f)?,
+            }
+        }
+        Ok(())
     }
 }
+
+/// The description of a wait that no leaf has a record of.
+pub(crate) const FOREIGN: &str = "a future that picot does not know (its waker is kept elsewhere)";
 
 /// A task and the lock that it waits for: one member of a [`Cause::Deadlock`].
 ///
@@ -508,20 +497,24 @@ impl fmt::Display for Cause {
                 f.write_str(
                     "cannot go on, unless another thread helps: nothing is ready, and no timer, no I/O and no blocking job is left",
                 )?;
-                tasks.iter().try_for_each(|waiting| write!(f, "; still there: {waiting}"))
+                tasks.iter().try_for_each(|waiting| write!(f, "\n  {waiting}"))
             }
             Cause::Deadlock(circle) => {
-                f.write_str("has closed a circle of locks, in which no task continues unless one unlocks: ")?;
-                for wait in circle {
-                    write!(f, "{wait} by ")?;
+                f.write_str("has closed a circle of locks, in which no task continues unless one unlocks:")?;
+                for (index, wait) in circle.iter().enumerate() {
+                    let next = circle.get(index + 1).map_or("the first", |_| "the next");
+                    write!(f, "\n  {wait}, by {next}")?;
                 }
-                f.write_str("the first; branches of one task cannot be told apart, so another branch may still unlock")
+                f.write_str(
+                    "\n  take the locks in the same order everywhere, or release one before you wait for the other\n  \
+                     (branches of one task cannot be told apart, so another branch may still unlock)",
+                )
             }
         }
     }
 }
 
-/// One line, as the default hook prints it. Names, source locations and errors are
+/// As the default hook prints it. Names, source locations and errors are
 /// [escaped](Escaped), and a panic in the `Display` of an error is noted in the text.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

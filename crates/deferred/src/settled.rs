@@ -6,7 +6,7 @@ use std::panic::Location;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
-use picot_context::{Kind, Origin, Place, Report, budget, contain};
+use picot_context::{Kind, Origin, Place, Report, WaitInfo, WaitKind, WaitNote, budget, contain};
 
 use crate::deferred::{Deferred, current_host};
 use crate::promise::Promise;
@@ -108,9 +108,10 @@ impl<T: Clone + 'static, E: 'static, P: 'static> IntoFuture for Promise<T, E, P>
     type Output = Outcome<T, E>;
     type IntoFuture = Settled<T, E, P>;
 
+    #[track_caller]
     fn into_future(self) -> Settled<T, E, P> {
         self.shared.claim();
-        Settled { promise: Some(self), number: None }
+        Settled { promise: Some(self), number: None, place: Location::caller(), note: WaitNote::new() }
     }
 }
 
@@ -139,6 +140,9 @@ pub struct Settled<T: 'static, E: 'static, P: 'static = Infallible> {
     promise: Option<Promise<T, E, P>>,
     /// The number of the registered waker.
     number: Option<u64>,
+    /// Where it is awaited.
+    place: Place,
+    note: WaitNote,
 }
 
 impl<T: Clone + 'static, E: 'static, P: 'static> Future for Settled<T, E, P> {
@@ -148,6 +152,8 @@ impl<T: Clone + 'static, E: 'static, P: 'static> Future for Settled<T, E, P> {
         let this = &mut *self;
         let promise = this.promise.as_ref().expect("a promise is not polled again after completion");
         if promise.shared.is_pending() && promise.shared.wait(&mut this.number, cx.waker()) {
+            let (made, place) = (promise.shared.place, this.place);
+            this.note.set(|| WaitInfo::new(WaitKind::Promise, "the promise").made(made).at(place));
             return Poll::Pending;
         }
         if budget::poll_left(cx).is_pending() {

@@ -26,6 +26,7 @@ mod remote;
 mod run;
 mod shared;
 mod spawner;
+mod status;
 mod task;
 
 pub use close::ClosedTasks;
@@ -40,5 +41,6 @@ pub use remote::task::{RemoteJoin, RemoteTask};
 pub use run::call::CallHandle;
 pub use run::root::{AnyRoot, Root};
 pub use spawner::{Spawner, TaskBuilder};
+pub use status::{Activity, TaskStatus};
 pub use task::handle::{CancelAndWait, Join, Task};
 pub use task::wake_key::WakeKey;

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 
-use picot_context::{Closed, Host, Place, Report, TaskId, TaskInfo, Waiting};
+use picot_context::{Closed, Host, Place, Report, TaskId, TaskInfo, Waiting, Waits};
 
 use crate::extras::extra;
 use crate::extras::hooks::Hooks;
@@ -18,6 +18,7 @@ use crate::run::batch::{end_unstarted, run_inside};
 use crate::run::call::CallHandle;
 use crate::run::queue::Item;
 use crate::shared::{Local, Shared};
+use crate::status::{Activity, TaskStatus, status};
 use crate::task::handle::Task;
 use crate::task::make::make_task;
 use crate::task::meta::Ready;
@@ -353,21 +354,58 @@ impl Spawner {
         self.local().table.borrow().len()
     }
 
-    /// The tasks that have not ended, in spawn order, each with the task whose end it awaits, if it
-    /// awaits that directly and not through a combinator.
+    /// The tasks that wait, in spawn order, each with what it waits for; see
+    /// [`status`](Spawner::status).
     ///
     /// ```
     /// let executor = picot_executor::Executor::new();
     /// let child = executor.spawner().spawn_named("child", std::future::pending::<()>());
-    /// let parent = executor.spawn(async move { child.await.unwrap() });
+    /// let (child_id, parent) = (child.id(), executor.spawn(async move { child.await.unwrap() }));
     /// executor.run_until_stalled();
     /// let waiting = executor.spawner().waiting();
-    /// assert!(waiting[0].waits_for.is_none(), "it awaits no task");
+    /// assert!(waiting[0].waits.is_empty(), "its future is not one of picot's");
     /// assert_eq!(waiting[1].task.id(), parent.id());
-    /// assert_eq!(waiting[1].waits_for.as_ref().unwrap().given_name(), Some("child"));
+    /// assert_eq!(waiting[1].waits[0].on, [child_id]);
     /// ```
     pub fn waiting(&self) -> Vec<Waiting> {
-        self.local().table.borrow().waiting()
+        let tasks = self.status(Waits::of_thread()).into_iter();
+        let waiting = tasks.filter(|status| status.activity == Activity::Waiting);
+        waiting.map(|status| Waiting::new(status.task, status.waits)).collect()
+    }
+
+    /// Lists all tasks that have not ended, in spawn order, and what each does. The list includes
+    /// the children of scopes, which their parents poll.
+    ///
+    /// `waits` holds what leaf operations have noted; this adds the waits for other tasks.
+    ///
+    /// ```
+    /// use picot_context::Waits;
+    /// use picot_executor::{Activity, Executor};
+    ///
+    /// let executor = Executor::new();
+    /// drop(executor.spawn(async {}));
+    /// let status = executor.spawner().status(Waits::of_thread());
+    /// assert_eq!(status[0].activity, Activity::Ready);
+    /// ```
+    pub fn status(&self, mut waits: Waits) -> Vec<TaskStatus> {
+        status(self.local(), &mut waits)
+    }
+
+    /// The task that a key wakes, unless it has ended.
+    ///
+    /// ```
+    /// use std::task::Poll;
+    ///
+    /// let executor = picot_executor::Executor::new();
+    /// let spawner = executor.spawner().clone();
+    /// executor.block_on(std::future::poll_fn(move |cx| {
+    ///     let key = spawner.wake_key(cx.waker()).unwrap();
+    ///     assert_eq!(spawner.task_of(key), Some(picot_context::current().unwrap().id()));
+    ///     Poll::Ready(())
+    /// }));
+    /// ```
+    pub fn task_of(&self, key: WakeKey) -> Option<TaskId> {
+        self.local().table.borrow().task_of(key)
     }
 
     /// The key of the current task, if `waker` wakes that task. Waking by key has the same effect

@@ -169,6 +169,21 @@ impl Builder {
         self.with(|options| options.record_wake_latency = true)
     }
 
+    /// Measures the steps of each task, which [`dump`](crate::dump()) then shows; see
+    /// [`LoopHandle::record_steps`](crate::LoopHandle::record_steps).
+    ///
+    /// ```
+    /// let event_loop = picot_loop::EventLoop::builder().record_steps().build()?;
+    /// event_loop.run_until_complete(async {
+    ///     let dump = picot_loop::dump();
+    ///     assert!(dump.tasks[0].steps.is_some());
+    /// })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn record_steps(self) -> Builder {
+        self.with(|options| options.record_steps = true)
+    }
+
     /// Starts a thread that calls `hook` while a step runs longer than `limit`.
     ///
     /// The thread calls `hook` once for such a step, between `limit` and twice `limit` after the

@@ -80,6 +80,9 @@ pub(crate) fn close(inner: &Rc<Inner>, limit: Duration) -> CloseReport {
     let watchdog = inner.watchdog.take();
     drop(watchdog);
     // Last of all that is dropped: until here, reports and hooks were still called.
+    let (program, steps) = (inner.observers.program.take(), inner.observers.steps.take());
+    inner.contain(Kind::Hook, None, move || drop(program));
+    drop(steps);
     inner.executor.spawner().reset_hooks();
     inner.is_close_over.set(true);
     // From here on this thread may build another loop. In a forked child it may have one already.

@@ -85,9 +85,12 @@ impl EventLoop {
         }
         let inner = Rc::new(Inner::new(&options, built_at)?);
         inner.executor.shuffle(options.seed);
+        if options.record_steps {
+            LoopHandle { inner: inner.clone() }.record_steps(true);
+        }
         if let Some(options) = options.watchdog {
             inner.watchdog.replace(Some(Rc::new(Watchdog::start(options, &inner.reactor)?)));
-            LoopHandle { inner: inner.clone() }.install_hooks(None);
+            LoopHandle { inner: inner.clone() }.install_hooks();
         }
         // From here on, the leaf crates find the loop as this thread's host.
         let host = picot_context::install(Rc::new(inner.executor.spawner().clone()));

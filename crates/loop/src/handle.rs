@@ -251,9 +251,8 @@ impl LoopHandle {
         self.inner.clock.as_virtual().is_some()
     }
 
-    /// As [`tasks`](LoopHandle::tasks), each with the task that it awaits directly.
-    ///
-    /// A task that awaits through a combinator shows no task.
+    /// The tasks that wait, in spawn order, each with what it waits for. For everything else about
+    /// them, see [`dump`](LoopHandle::dump).
     ///
     /// ```
     /// # let event_loop = picot_loop::EventLoop::new()?;
@@ -261,12 +260,12 @@ impl LoopHandle {
     /// let slow = handle.spawn_named("slow", std::future::pending::<()>());
     /// let _waiter = handle.spawn_named("waiter", async move { slow.await });
     /// event_loop.turn(Some(std::time::Duration::ZERO))?;
-    /// assert!(handle.waiting()[1].to_string().contains("which waits for"));
+    /// assert!(handle.waiting()[1].to_string().ends_with(" waits for task 1"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[doc(alias = "capture_call_graph")]
     pub fn waiting(&self) -> Vec<Waiting> {
-        self.inner.executor.spawner().waiting()
+        self.inner.waiting()
     }
 
     /// Stops the loop: the run ends after this turn.

@@ -11,6 +11,7 @@ use picot_reactor::Reactor;
 use picot_timers::saturating_nanos;
 
 use crate::diagnose::counters::Metrics;
+use crate::diagnose::observers::Observers;
 use crate::diagnose::watchdog::Watchdog;
 use crate::error::LoopError;
 use crate::hooks::Hooks;
@@ -36,6 +37,7 @@ pub(crate) struct Inner {
     /// What the turn measures.
     pub(crate) stats: TurnStats,
     pub(crate) hooks: Hooks,
+    pub(crate) observers: Observers,
     pub(crate) watches: Watches,
     pub(crate) metrics: Metrics,
     pub(crate) record_wake_latency: bool,
@@ -103,6 +105,7 @@ impl Inner {
             slow_step_limit: saturating_nanos(options.slow_step_limit),
             stats: TurnStats::default(),
             hooks: Hooks::default(),
+            observers: Observers::default(),
             watches: Watches::default(),
             metrics: Metrics::default(),
             record_wake_latency: options.record_wake_latency,

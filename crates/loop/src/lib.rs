@@ -42,6 +42,8 @@ pub use builder::Builder;
 pub use close::CloseReport;
 pub use current::{spawn, spawn_named};
 pub use diagnose::counters::{Metrics, Snapshot};
+pub use diagnose::dump::{Dump, TaskDump, dump};
+pub use diagnose::steps::TaskSteps;
 pub use diagnose::watchdog::Stuck;
 pub use embed::TurnsUntilComplete;
 pub use error::{LoopError, RunError};
@@ -58,11 +60,11 @@ pub use turn_hook::TurnHook;
 
 pub use picot_blocking::SubmitError;
 pub use picot_context::{
-    Cause, Closed, Kind, LockWait, Origin, Payload, Place, Report, StepTime, TaskId, TaskInfo, Waiting, current,
-    task_local,
+    Cause, Closed, Kind, LockWait, Origin, Payload, Place, Report, StepTime, TaskId, TaskInfo, WaitInfo, WaitKind,
+    Waiting, current, task_local,
 };
 pub use picot_executor::{
-    CallHandle, CancelAndWait, CancelReason, Exclusive, ExclusiveGuard, Exit, Hooks, Join, JoinError, Local, Refused,
-    RemoteJoin, RemoteTask, Step, Task, TaskBuilder, WaitError,
+    Activity, CallHandle, CancelAndWait, CancelReason, Exclusive, ExclusiveGuard, Exit, Hooks, Join, JoinError, Local,
+    Refused, RemoteJoin, RemoteTask, Step, Task, TaskBuilder, WaitError,
 };
 pub use picot_reactor::{Direction, Pollable, Source};

@@ -22,6 +22,7 @@ pub(crate) struct Options {
     pub(crate) lookup_threads: usize,
     pub(crate) seed: Option<u64>,
     pub(crate) record_wake_latency: bool,
+    pub(crate) record_steps: bool,
     pub(crate) watchdog: Option<WatchdogOptions>,
 }
 
@@ -39,6 +40,7 @@ impl Options {
             lookup_threads: 4,
             seed: None,
             record_wake_latency: false,
+            record_steps: false,
             watchdog: None,
         }
     }

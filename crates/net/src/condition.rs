@@ -3,10 +3,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::mem;
+use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use picot_context::{Cause, catch};
+use picot_context::{Cause, Place, WaitInfo, WaitKind, WaitNote, catch};
 use slab::Slab;
 
 use crate::operation::poll_nothing;
@@ -27,12 +28,31 @@ struct Until<'a, C> {
     holds: C,
     /// The round in which the wait was added to the waiters, and its key there.
     entry: Option<(u64, usize)>,
+    about: fn() -> WaitInfo,
+    place: Option<Place>,
+    note: WaitNote,
 }
 
 impl Condition {
     /// Waits until `condition` holds.
+    #[track_caller]
     pub fn until(&self, condition: impl Fn() -> bool + Unpin) -> impl Future<Output = ()> + Unpin {
-        Until { condition: self, holds: condition, entry: None }
+        let about = || WaitInfo::new(WaitKind::Condition, "a condition");
+        self.wait(about, Some(Location::caller()), condition)
+    }
+
+    /// As [`until`](Condition::until); `about` describes the wait for reports.
+    #[doc(hidden)]
+    pub fn until_about(
+        &self,
+        about: fn() -> WaitInfo,
+        condition: impl Fn() -> bool + Unpin,
+    ) -> impl Future<Output = ()> + Unpin {
+        self.wait(about, None, condition)
+    }
+
+    fn wait<C: Fn() -> bool + Unpin>(&self, about: fn() -> WaitInfo, place: Option<Place>, holds: C) -> Until<'_, C> {
+        Until { condition: self, holds, entry: None, about, place, note: WaitNote::new() }
     }
 
     /// Wakes all waiters, which check their conditions again.
@@ -75,6 +95,12 @@ impl<C: Fn() -> bool + Unpin> Future for Until<'_, C> {
         };
         drop(waiters);
         drop(old);
+        let (about, place) = (this.about, this.place);
+        this.note.set(|| {
+            let mut wait = about();
+            wait.place = place;
+            wait
+        });
         Poll::Pending
     }
 }

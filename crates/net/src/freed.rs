@@ -4,6 +4,8 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use picot_context::{WaitInfo, WaitKind};
+
 use crate::condition::Condition;
 
 /// The descriptors that were closed on one thread, as a count that can be awaited.
@@ -29,7 +31,8 @@ impl Freed {
 
     /// Waits until the count differs from `seen`.
     pub(crate) fn after(&self, seen: u64) -> impl Future<Output = ()> + Unpin {
-        self.changed.until(move || self.count.get() != seen)
+        self.changed
+            .until_about(|| WaitInfo::new(WaitKind::Server, "a free descriptor"), move || self.count.get() != seen)
     }
 }
 

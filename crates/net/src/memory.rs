@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use futures_io::{AsyncRead, AsyncWrite};
-use picot_context::budget;
+use picot_context::{WaitInfo, WaitKind, WaitNote, budget};
 
 use crate::operation::poll_nothing;
 
@@ -45,7 +45,7 @@ use crate::operation::poll_nothing;
 pub fn duplex(capacity: usize) -> (DuplexStream, DuplexStream) {
     assert!(capacity > 0, "a stream that holds nothing could never be written to");
     let (one, other) = (Pipe::new(capacity), Pipe::new(capacity));
-    (DuplexStream { read: one.clone(), write: other.clone() }, DuplexStream { read: other, write: one })
+    (DuplexStream::new(one.clone(), other.clone()), DuplexStream::new(other, one))
 }
 
 /// One end of a stream in memory; made by [`duplex`].
@@ -71,6 +71,30 @@ pub fn duplex(capacity: usize) -> (DuplexStream, DuplexStream) {
 pub struct DuplexStream {
     read: Rc<Pipe>,
     write: Rc<Pipe>,
+    reads: WaitNote,
+    writes: WaitNote,
+}
+
+impl DuplexStream {
+    fn new(read: Rc<Pipe>, write: Rc<Pipe>) -> DuplexStream {
+        DuplexStream { read, write, reads: WaitNote::new(), writes: WaitNote::new() }
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>, buffers: &mut [IoSliceMut<'_>]) -> Poll<io::Result<usize>> {
+        let polled = self.read.poll_read(cx, buffers);
+        note(&mut self.reads, &polled, || WaitInfo::new(WaitKind::Read, "data from a stream in memory"));
+        polled
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let polled = self.write.poll_write(cx, slices);
+        note(&mut self.writes, &polled, || WaitInfo::new(WaitKind::Write, "room in a stream in memory"));
+        polled
+    }
+}
+
+fn note<T>(note: &mut WaitNote, polled: &Poll<T>, about: impl FnOnce() -> WaitInfo) {
+    if polled.is_pending() { note.set(about) } else { note.clear() }
 }
 
 struct Pipe {
@@ -242,7 +266,7 @@ impl Pipe {
 
 impl AsyncRead for DuplexStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.read.poll_read(cx, &mut [IoSliceMut::new(buffer)])
+        self.get_mut().read(cx, &mut [IoSliceMut::new(buffer)])
     }
 
     fn poll_read_vectored(
@@ -250,13 +274,13 @@ impl AsyncRead for DuplexStream {
         cx: &mut Context<'_>,
         buffers: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.read.poll_read(cx, buffers)
+        self.get_mut().read(cx, buffers)
     }
 }
 
 impl AsyncWrite for DuplexStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.write.poll_write(cx, &[IoSlice::new(bytes)])
+        self.get_mut().write(cx, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -264,7 +288,7 @@ impl AsyncWrite for DuplexStream {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.write.poll_write(cx, slices)
+        self.get_mut().write(cx, slices)
     }
 
     /// Does nothing: written bytes can be read at once.

@@ -5,8 +5,8 @@
 pub use picot_deferred::{Deferred, Promise, when};
 #[doc(inline)]
 pub use picot_loop::{
-    CallHandle, EventLoop, JoinError, LoopHandle, RemoteHandle, Task, TimerHandle, VirtualClock, interval, run, sleep,
-    sleep_until, spawn, spawn_blocking, spawn_named, task_local, yield_now,
+    CallHandle, EventLoop, JoinError, LoopHandle, RemoteHandle, Task, TimerHandle, VirtualClock, dump, interval, run,
+    sleep, sleep_until, spawn, spawn_blocking, spawn_named, task_local, yield_now,
 };
 #[doc(inline)]
 pub use picot_macros::{main, test};
@@ -38,9 +38,10 @@ pub mod io {
 pub mod event_loop {
     #[doc(inline)]
     pub use picot_loop::{
-        Builder, Cause, Clock, CloseReport, Closed, Direction, EventLoop, Exit, Hooks, Kind, LockWait, LoopError,
-        LoopHandle, Metrics, Origin, Payload, Place, Pollable, Refused, RemoteHandle, Report, RunError, Snapshot,
-        Source, Step, StepTime, Stuck, SubmitError, TurnHook, VirtualClock, Waiting, blocking_section, exclusive, run,
+        Activity, Builder, Cause, Clock, CloseReport, Closed, Direction, Dump, EventLoop, Exit, Hooks, Kind, LockWait,
+        LoopError, LoopHandle, Metrics, Origin, Payload, Place, Pollable, Refused, RemoteHandle, Report, RunError,
+        Snapshot, Source, Step, StepTime, Stuck, SubmitError, TaskDump, TaskSteps, TurnHook, VirtualClock, WaitInfo,
+        WaitKind, Waiting, blocking_section, dump, exclusive, run,
     };
 }
 

@@ -16,7 +16,7 @@ use std::process::ExitStatus;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
-use picot_context::{Kind, Origin, Report, budget, catch, contain, report};
+use picot_context::{Kind, Origin, Report, WaitInfo, WaitKind, budget, catch, contain, report};
 use picot_loop::LoopHandle;
 use picot_net::seam::{Condition, Outgoing, Receive, Transmit};
 
@@ -755,7 +755,8 @@ impl SubprocessTransport {
     /// .unwrap();
     /// ```
     pub async fn closed(&self) {
-        self.shared.ending.until(|| self.shared.is_lost.get()).await;
+        let about = || WaitInfo::new(WaitKind::Process, "the end of the child process");
+        self.shared.ending.until_about(about, || self.shared.is_lost.get()).await;
     }
 }
 

@@ -7,6 +7,7 @@
 //! `polling`. Both run the same tests.
 
 mod check;
+mod describe;
 pub mod driver;
 mod foreign;
 mod fork;

@@ -12,10 +12,13 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
 
+use picot_context::Waits;
+
 use crate::driver::{Driver, system};
 use crate::foreign::contain_wake;
 use crate::inner::Inner;
 use crate::pollable::{Pollable, borrow};
+use crate::ready_list::List;
 use crate::source::{Registered, Source};
 
 /// The longest wait. Kernels differ in how they treat longer timeouts. The caller waits again.
@@ -360,6 +363,30 @@ impl Reactor {
     /// ```
     pub fn waiting(&self) -> usize {
         self.handle.inner.waiting.get()
+    }
+
+    /// Adds what the tasks of this reactor's sources wait for, for a report. It asks the operating
+    /// system for the peer of each socket that a task waits for.
+    ///
+    /// ```
+    /// let reactor = picot_reactor::Reactor::new()?;
+    /// let mut waits = picot_context::Waits::default();
+    /// reactor.add_waits(&mut waits);
+    /// assert!(waits.is_empty());
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[doc(hidden)]
+    pub fn add_waits(&self, waits: &mut Waits) {
+        let mut lists: Vec<(Rc<List>, usize)> = Vec::new();
+        for state in self.handle.inner.table.all() {
+            state.add_waits(waits);
+            let Some(list) = state.list() else { continue };
+            match lists.iter_mut().find(|(known, _)| Rc::ptr_eq(known, &list)) {
+                Some((_, sources)) => *sources += 1,
+                None => lists.push((list, 1)),
+            }
+        }
+        lists.into_iter().for_each(|(list, sources)| list.add_wait(sources, waits));
     }
 }
 

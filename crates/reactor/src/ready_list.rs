@@ -12,7 +12,7 @@ use std::mem;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
-use picot_context::budget;
+use picot_context::{Step, TaskId, WaitInfo, WaitKind, Waits, budget, running};
 
 use crate::foreign::{contain_wake, drop_contained};
 use crate::growing::Growing;
@@ -82,6 +82,8 @@ pub(crate) struct List {
     tokens: Growing<usize>,
     /// The waker of the owner. Kept after a wake, because the owner is likely to poll again.
     owner: Cell<Option<Waker>>,
+    /// The task that stored the owner's waker, for reports.
+    task: Cell<Option<TaskId>>,
     /// Whether the owner has dropped the list. Sources may still be in it.
     is_dropped: Cell<bool>,
 }
@@ -94,7 +96,12 @@ impl ReadyList {
     /// # let _ = list;
     /// ```
     pub fn new() -> ReadyList {
-        let list = List { tokens: Growing::default(), owner: Cell::new(None), is_dropped: Cell::new(false) };
+        let list = List {
+            tokens: Growing::default(),
+            owner: Cell::new(None),
+            task: Cell::new(None),
+            is_dropped: Cell::new(false),
+        };
         ReadyList { list: Rc::new(list) }
     }
 
@@ -128,6 +135,7 @@ impl ReadyList {
             // Foreign code: cloning and dropping wakers. It may add tokens, so the list is read
             // below.
             let old = owner.replace(Some(cx.waker().clone()));
+            self.list.task.set(running().as_ref().and_then(Step::task_id));
             old.into_iter().for_each(drop_contained);
         }
         if listed.is_empty() {
@@ -179,6 +187,14 @@ impl fmt::Debug for ReadyList {
 }
 
 impl List {
+    /// Adds the wait of the owner, which has `sources` sources.
+    pub(crate) fn add_wait(&self, sources: usize, waits: &mut Waits) {
+        if self.tokens.is_empty() {
+            let what = format!("an event of one of {sources} sources");
+            waits.add(self.task.get(), WaitInfo::new(WaitKind::Read, what));
+        }
+    }
+
     /// Adds a token if there is room. Returns whether the list was empty.
     #[inline]
     pub(crate) fn add_within_capacity(&self, token: usize) -> Option<bool> {

@@ -78,6 +78,14 @@ impl Table {
         Some(state)
     }
 
+    /// All sources.
+    pub(crate) fn all(&self) -> Vec<Rc<State>> {
+        let mut all = Vec::with_capacity(self.states.len());
+        // SAFETY: The closure counts references, and moves them into memory that has room for them.
+        unsafe { self.states.with(|states| all.extend(states.iter().flatten().take(all.capacity()).cloned())) };
+        all
+    }
+
     /// Takes all sources out, when the reactor closes.
     pub(crate) fn clear(&self) -> impl Iterator<Item = Rc<State>> {
         self.len.set(0);

@@ -9,6 +9,8 @@ use std::collections::VecDeque;
 use std::mem::{self, ManuallyDrop};
 use std::task::Waker;
 
+use picot_context::{Step, TaskId, running};
+
 use crate::foreign::drop_contained;
 use crate::growing::Growing;
 use crate::ready::Direction;
@@ -17,12 +19,16 @@ use crate::ready::Direction;
 ///
 /// It stays after a wake, because the task is likely to wait again. The source's flags say whether
 /// the task waits.
-pub(crate) struct Slot(UnsafeCell<Waker>);
+pub(crate) struct Slot {
+    waker: UnsafeCell<Waker>,
+    /// The task that stored the waker, for reports.
+    task: Cell<Option<TaskId>>,
+}
 
 impl Default for Slot {
     /// A waker that does nothing.
     fn default() -> Slot {
-        Slot(UnsafeCell::new(Waker::noop().clone()))
+        Slot { waker: UnsafeCell::new(Waker::noop().clone()), task: Cell::new(None) }
     }
 }
 
@@ -32,14 +38,19 @@ impl Slot {
         // SAFETY: `UnsafeCell` makes this type `!Sync`, so only one thread is here. No other method
         // is active: they only compare and move wakers, which calls no foreign code, and they
         // return no reference.
-        unsafe { (*self.0.get()).will_wake(waker) }
+        unsafe { (*self.waker.get()).will_wake(waker) }
+    }
+
+    pub(crate) fn task(&self) -> Option<TaskId> {
+        self.task.get()
     }
 
     /// Replaces the waker and returns the old one. The caller passes that to [`Retired::add`]: an
     /// event may be calling it right now.
     pub(crate) fn replace(&self, waker: Waker) -> Waker {
+        self.task.set(running_task());
         // SAFETY: As above.
-        unsafe { mem::replace(&mut *self.0.get(), waker) }
+        unsafe { mem::replace(&mut *self.waker.get(), waker) }
     }
 
     /// Takes the waker out, as [`replace`](Slot::replace).
@@ -58,7 +69,25 @@ impl Slot {
         // SAFETY: The access is exclusive, as above. The copy is never dropped, so the slot stays
         // the only owner. The caller promises that the original is not dropped while the copy is
         // used.
-        unsafe { ManuallyDrop::new(self.0.get().read()) }
+        unsafe { ManuallyDrop::new(self.waker.get().read()) }
+    }
+}
+
+/// The task whose step runs.
+fn running_task() -> Option<TaskId> {
+    running().as_ref().and_then(Step::task_id)
+}
+
+/// A waker, and the task that stored it, for reports.
+pub(crate) struct Waiter {
+    pub(crate) waker: Waker,
+    task: Option<TaskId>,
+}
+
+impl Waiter {
+    /// A waker that the running task stores.
+    fn running(waker: Waker) -> Waiter {
+        Waiter { waker, task: running_task() }
     }
 }
 
@@ -122,13 +151,13 @@ pub(crate) struct OtherWaiters {
 pub(crate) struct Taken {
     pub(crate) count: usize,
     /// Wakers that were in a slot. After their wake the caller passes them to [`Retired::add`].
-    pub(crate) displaced: VecDeque<Waker>,
-    futures: std::vec::IntoIter<(u64, Option<Waker>)>,
+    pub(crate) displaced: VecDeque<Waiter>,
+    futures: std::vec::IntoIter<(u64, Option<Waiter>)>,
 }
 
 impl Taken {
     pub(crate) fn futures(self) -> impl Iterator<Item = Waker> {
-        self.futures.filter_map(|(_, waker)| waker)
+        self.futures.filter_map(|(_, waiter)| Some(waiter?.waker))
     }
 }
 
@@ -137,7 +166,7 @@ impl Taken {
 struct DirectionWaiters {
     /// Wakers of tasks that polled, and that a later poll of another task has displaced from the
     /// slot. The oldest is first.
-    displaced: RefCell<VecDeque<Waker>>,
+    displaced: RefCell<VecDeque<Waiter>>,
     futures: FutureWaiters,
 }
 
@@ -160,7 +189,7 @@ impl OtherWaiters {
     /// A dropped future cannot announce that its poll waits no more, so its waker stays here. So
     /// the number is limited: beyond it, this returns the oldest waker, for the caller to wake. If
     /// its task still waits, it polls again.
-    pub(crate) fn displace(&self, direction: Direction, waker: Waker) -> Option<Waker> {
+    pub(crate) fn displace(&self, direction: Direction, waker: Waker, task: Option<TaskId>) -> Option<Waker> {
         let displaced = &self.waiters_of(direction).displaced;
         if displaced.borrow().capacity() == 0 {
             // Allocated outside of the borrow: the allocator is foreign code, and may come here.
@@ -171,15 +200,15 @@ impl OtherWaiters {
         }
         let mut displaced = displaced.borrow_mut();
         let oldest = if displaced.len() == DISPLACED { displaced.pop_front() } else { None };
-        displaced.push_back(waker);
-        oldest
+        displaced.push_back(Waiter { waker, task });
+        Some(oldest?.waker)
     }
 
     /// Removes the displaced waker of a task that has come back to the slot.
     pub(crate) fn remove_displaced(&self, direction: Direction, waker: &Waker) -> Option<Waker> {
         let mut displaced = self.waiters_of(direction).displaced.borrow_mut();
-        let index = displaced.iter().position(|other| other.will_wake(waker))?;
-        displaced.remove(index)
+        let index = displaced.iter().position(|other| other.waker.will_wake(waker))?;
+        Some(displaced.remove(index)?.waker)
     }
 
     /// Adds a future, or replaces its waker and returns the old one. Sets `id` for a new one.
@@ -189,6 +218,14 @@ impl OtherWaiters {
 
     pub(crate) fn remove(&self, direction: Direction, id: u64) -> Option<Waker> {
         self.waiters_of(direction).futures.remove(id)
+    }
+
+    /// The tasks of all waiters of a direction, for reports.
+    pub(crate) fn tasks(&self, direction: Direction) -> Vec<Option<TaskId>> {
+        let waiters = self.waiters_of(direction);
+        let mut tasks = waiters.futures.tasks();
+        tasks.extend(waiters.displaced.borrow().iter().map(|waiter| waiter.task));
+        tasks
     }
 
     /// Takes all waiters of a direction out, each kind in the order in which it began to wait.
@@ -206,7 +243,7 @@ impl OtherWaiters {
 /// order do not take quadratic time.
 #[derive(Default)]
 struct FutureWaiters {
-    entries: Growing<(u64, Option<Waker>)>,
+    entries: Growing<(u64, Option<Waiter>)>,
     /// The number of entries that are not gaps.
     len: Cell<usize>,
     last_id: Cell<u64>,
@@ -221,7 +258,7 @@ impl FutureWaiters {
     }
 
     /// Calls `change` with the waker of the future with this id.
-    fn find<R>(&self, id: u64, change: impl FnOnce(&mut Option<Waker>) -> R) -> Option<R> {
+    fn find<R>(&self, id: u64, change: impl FnOnce(&mut Option<Waiter>) -> R) -> Option<R> {
         // SAFETY: This compares ids, and both callers' closures only move wakers.
         unsafe {
             self.entries.with(|entries| {
@@ -232,10 +269,10 @@ impl FutureWaiters {
     }
 
     fn put(&self, id: &mut Option<u64>, waker: Waker) -> Option<Waker> {
-        let mut waker = Some(waker);
+        let mut waker = Some(Waiter::running(waker));
         let known = id.and_then(|id| self.find(id, |known| known.is_some().then(|| mem::replace(known, waker.take()))));
         if let Some(Some(old)) = known {
-            return old;
+            return old.map(|old| old.waker);
         }
         // Before the id is taken: the allocator is foreign code, and may add a future here. Ids
         // must be pushed in ascending order.
@@ -250,19 +287,32 @@ impl FutureWaiters {
     }
 
     fn remove(&self, id: u64) -> Option<Waker> {
-        let waker = self.find(id, Option::take)??;
+        let waiter = self.find(id, Option::take)??;
         self.len.set(self.len.get() - 1);
         // Gaps are closed when they are the majority, so removals stay O(1) amortised.
         if self.len.get() == 0 && self.entries.len() > KEPT {
             drop(self.entries.take());
         } else if self.entries.len() > 2 * self.len.get() {
             // SAFETY: `retain` drops only gaps, which are `None`, and frees nothing.
-            unsafe { self.entries.with(|entries| entries.retain(|(_, waker)| waker.is_some())) };
+            unsafe { self.entries.with(|entries| entries.retain(|(_, waiter)| waiter.is_some())) };
         }
-        Some(waker)
+        Some(waiter.waker)
     }
 
-    fn take(&self) -> (Vec<(u64, Option<Waker>)>, usize) {
+    /// The tasks of the futures that wait.
+    fn tasks(&self) -> Vec<Option<TaskId>> {
+        let mut tasks = Vec::with_capacity(self.len.get());
+        // SAFETY: The closure copies ids into memory that has room for them.
+        unsafe {
+            self.entries.with(|entries| {
+                let waiting = entries.iter().filter_map(|(_, waiter)| Some(waiter.as_ref()?.task));
+                tasks.extend(waiting.take(tasks.capacity()));
+            });
+        }
+        tasks
+    }
+
+    fn take(&self) -> (Vec<(u64, Option<Waiter>)>, usize) {
         (self.entries.take(), self.len.take())
     }
 }

@@ -1,9 +1,8 @@
 //! Circles of locks, found when the last lock closes one.
 //!
 //! A circle can only be closed by a task that holds one lock and waits for another. So a wait is
-//! noted only while a second lock is held on the thread, or if the task waits for its own lock. A
-//! noted wait is an edge from the waiter to the lock, the lock knows its holder, and each new edge
-//! is followed from holder to holder.
+//! noted only while a second lock is held on the thread. A noted wait is an edge from the waiter to
+//! the lock, the lock knows its holder, and each new edge is followed from holder to holder.
 //!
 //! Tasks are identified by task id and waker, which tells the children of a `FuturesUnordered`
 //! apart. Branches of one `join!` share both and cannot be told apart.
@@ -87,26 +86,11 @@ pub(crate) fn released() {
     HELD.set(HELD.get() - 1);
 }
 
-/// Whether `who`'s wait for what `holder` holds has to be noted. It could be part of a circle of
-/// several tasks, now or later, only if a second lock is held. A wait for the task's own lock is
-/// noted for the report of a dead end.
+/// Whether a wait for a lock has to be noted: it could be part of a circle, now or later, only if a
+/// second lock is held.
 #[inline]
-pub(crate) fn matters(who: Who, holder: Holder) -> bool {
-    HELD.get() > 1 || holder.who.is(who)
-}
-
-/// The wait of a task for a lock that the task holds itself.
-fn own_lock(task: TaskId) -> Option<LockWait> {
-    let who = Who { task: Some(task), waker: 0 };
-    EDGES
-        .try_with(|edges| {
-            let edges = edges.try_borrow().ok()?;
-            edges.range(who.edges()).find_map(|(_, edge)| {
-                let holder = edge.lock.get().filter(|holder| holder.who.task == Some(task))?;
-                Some(LockWait::new(edge.task.clone(), edge.place, edge.made, holder.place))
-            })
-        })
-        .ok()?
+pub(crate) fn matters() -> bool {
+    HELD.get() > 1
 }
 
 /// Records that `who` waits for a lock, and reports the circle that this closes, if any.
@@ -114,9 +98,6 @@ fn own_lock(task: TaskId) -> Option<LockWait> {
 pub(crate) fn begin(who: Who, waiter: u32, place: Place, lock: Seen, made: Place) -> EdgeKey {
     let key = EdgeKey(who, waiter);
     let edge = Edge { lock, made, task: picot_context::current(), place };
-    // The loop's report of a task that waits for its own lock uses this; the context crate cannot
-    // depend on this one.
-    picot_context::set_find_own_lock(own_lock);
     let circle = EDGES.with_borrow_mut(|edges| {
         edges.insert(key, edge);
         circle(edges, key)

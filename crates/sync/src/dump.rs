@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use picot_context::{Place, TaskInfo};
+use picot_context::{Place, TaskInfo, WaitKind};
 
 use crate::wait_list;
 
@@ -38,6 +38,24 @@ impl fmt::Display for Waiter {
         }
         let waits = if self.is_notified { "continues" } else { "waits" };
         write!(f, " {waits} at {} in {}, made at {}", self.place, self.what, self.made)
+    }
+}
+
+/// The kind of an operation and what it waits for, by the name of the operation.
+pub(crate) fn describe(operation: &'static str) -> (WaitKind, &'static str) {
+    match operation {
+        "Mutex::lock" => (WaitKind::Lock, "the lock"),
+        "Semaphore::acquire" => (WaitKind::Semaphore, "permits of the semaphore"),
+        "Queue::get" => (WaitKind::Queue, "an item of the queue"),
+        "Queue::put" => (WaitKind::Queue, "room in the queue"),
+        "Queue::join" => (WaitKind::Queue, "the last item to be done of the queue"),
+        "Event::wait" => (WaitKind::Event, "the event"),
+        "Barrier::wait" => (WaitKind::Barrier, "the other tasks of the barrier"),
+        "Condvar::wait" => (WaitKind::Condition, "a notification of the condition"),
+        "oneshot::Receiver" => (WaitKind::Channel, "the value of the one-shot channel"),
+        "oneshot::Sender::closed" => (WaitKind::Channel, "the end of the receiver of the one-shot channel"),
+        "watch::Receiver::changed" => (WaitKind::Watch, "a change of the watched value"),
+        other => unreachable!("the waits of {other} have no description"),
     }
 }
 

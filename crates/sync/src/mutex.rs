@@ -116,13 +116,14 @@ impl Lockable {
     /// is no wait.
     #[inline(never)]
     fn look_for_circle(&self, waiter: &Ticket, cx: &Context<'_>) -> Option<EdgeKey> {
-        let who = Who::running(Some(cx.waker()));
-        let holder = self.holder.get().filter(|holder| deadlock::matters(who, *holder))?;
-        // It has the lock already and only waits for budget: no edge.
-        if self.waiters.is_notified(waiter) {
+        // Without a holder, it has the lock already and only waits for budget: no edge.
+        let holder = self.holder.get()?;
+        let seen = self.seen.get_or_init(|| Rc::new(Cell::new(Some(holder))));
+        // A dump finds the holder by the waiter.
+        if !self.waiters.set_lock(waiter, seen) || !deadlock::matters() {
             return None;
         }
-        let seen = self.seen.get_or_init(|| Rc::new(Cell::new(Some(holder))));
+        let who = Who::running(Some(cx.waker()));
         Some(deadlock::begin(who, waiter.key(), waiter.place, seen.clone(), self.waiters.made()))
     }
 }

@@ -23,8 +23,9 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use picot_context::{Place, Running, TaskId, budget};
+use picot_context::{Place, Running, TaskId, WaitInfo, Waits, budget};
 
+use crate::deadlock::Seen;
 use crate::dump::Waiter;
 use crate::wake::{discard, wake};
 
@@ -50,6 +51,8 @@ struct Node {
     running: Running,
     place: Place,
     origin: Origin,
+    /// The lock that it waits for, to find the holder.
+    lock: Option<Seen>,
 }
 
 /// The primitive that a list belongs to, for reports.
@@ -98,6 +101,7 @@ impl Arena {
                 running,
                 place,
                 origin,
+                lock: None,
             });
         };
         self.free = node.next;
@@ -145,6 +149,7 @@ impl Arena {
         }
         let free = self.free;
         let node = self.node(key);
+        node.lock = None;
         node.next = free;
         node.age = 0;
         let running = std::mem::take(&mut node.running);
@@ -173,7 +178,35 @@ type Shared = Rc<RefCell<Arena>>;
 /// the end of the thread, the primitive gets an arena of its own.
 #[cold]
 fn thread_arena() -> Shared {
+    list_waiters();
     ARENA.try_with(Rc::clone).unwrap_or_default()
+}
+
+thread_local! {
+    /// Whether reports know the waiters of this thread.
+    static IS_LISTED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Lets reports list the waiters of this thread.
+fn list_waiters() {
+    if !IS_LISTED.replace(true) {
+        picot_context::list_waits_with(|waits| _ = ARENA.try_with(|arena| add_waits(&arena.borrow(), waits)));
+    }
+}
+
+fn add_waits(arena: &Arena, waits: &mut Waits) {
+    for node in arena.nodes.iter().filter(|node| node.age != 0) {
+        let (kind, what) = crate::dump::describe(node.origin.what);
+        let mut wait = WaitInfo::new(kind, what).made(node.origin.made).at(node.place);
+        if let Some(holder) = node.lock.as_ref().and_then(|lock| lock.get()) {
+            wait.held_since = Some(holder.place);
+            wait.on.extend(holder.who.task);
+        }
+        // A notified waiter does not wait any more.
+        if node.waker.is_some() {
+            waits.add(node.running.task_id(), wait);
+        }
+    }
 }
 
 /// Lists all waiters of this thread, longest wait first.
@@ -276,6 +309,14 @@ impl WaitList {
     /// Whether it was notified and not polled since.
     pub(crate) fn is_notified(&self, waiter: &Ticket) -> bool {
         waiter.is_in_line() && self.arena().node(waiter.key).waker.is_none()
+    }
+
+    /// Records which lock a waiter waits for. Returns false if it was notified already.
+    pub(crate) fn set_lock(&self, waiter: &Ticket, lock: &Seen) -> bool {
+        let mut arena = self.arena();
+        let node = arena.node(waiter.key);
+        node.lock = Some(lock.clone());
+        node.waker.is_some()
     }
 
     /// Lists the waiters in line, first come first.

@@ -11,13 +11,15 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use picot_context::{
-    Cause, Details, Origin, Payload, Place, Report, Step, TaskId, TaskInfo, budget, catch, contain, is_err, report,
+    Cause, Details, Origin, Payload, Place, Report, Step, TaskId, TaskInfo, WaitInfo, WaitNote, budget, catch, contain,
+    is_err, report,
 };
 use picot_loop::{CancelReason, Exit, JoinError, LoopHandle};
 use pin_project_lite::pin_project;
 
 use crate::contained;
 use crate::request::wake;
+use crate::roster;
 
 /// The part of a child's state that does not depend on its output type.
 pub(crate) struct Record {
@@ -28,6 +30,8 @@ pub(crate) struct Record {
     /// Whether the child continues when its scope fails or is cancelled.
     pub(crate) is_shielded: bool,
     pub(crate) is_started: Cell<bool>,
+    /// Its key in the roster of children.
+    pub(crate) row: Cell<Option<usize>>,
     is_ended: Cell<bool>,
     joiner: Cell<Option<Waker>>,
     /// Queues the child.
@@ -56,6 +60,7 @@ impl Record {
             cancelled: RefCell::new(None),
             is_shielded,
             is_started: Cell::new(false),
+            row: Cell::new(None),
             is_ended: Cell::new(false),
             joiner: Cell::new(None),
             waker: RefCell::new(None),
@@ -287,6 +292,7 @@ impl Record {
     pub(crate) fn end(&self) {
         // Set before the wake: the joiner may poll the handle inside of it.
         self.is_ended.set(true);
+        roster::remove(self.row.take());
         // The waker holds the list of the scope.
         self.waker.replace(None);
         if let Some(joiner) = self.joiner.take() {
@@ -332,11 +338,12 @@ impl Record {
 #[must_use = "a child continues when its handle is dropped; write `let _ =` or `drop(…)` if you intend that"]
 pub struct Child<T> {
     state: Rc<ChildState<T>>,
+    note: WaitNote,
 }
 
 impl<T> Child<T> {
     pub(crate) fn new(state: Rc<ChildState<T>>) -> Child<T> {
-        Child { state }
+        Child { state, note: WaitNote::new() }
     }
 
     /// Returns the child's id. Children and tasks of the loop are numbered together.
@@ -452,9 +459,12 @@ impl<T> Child<T> {
             if !record.is_ended.get() {
                 let old = record.joiner.replace(Some(joiner));
                 drop(old);
+                let id = record.id;
+                self.note.set(|| WaitInfo::task(id));
                 return Poll::Pending;
             }
         }
+        self.note.clear();
         budget::spend();
         // From here on the panic is the caller's.
         self.state.owes_report.set(false);

@@ -26,6 +26,7 @@ mod member_set;
 mod race;
 mod ready_list;
 mod request;
+mod roster;
 mod scope;
 mod set;
 mod shield;

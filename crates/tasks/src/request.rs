@@ -4,11 +4,12 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
-use picot_context::{Escaped, Kind, Origin, Place, TaskInfo, budget, contain};
+use picot_context::{Escaped, Kind, Origin, Place, TaskInfo, WaitInfo, WaitKind, WaitNote, budget, contain};
 use picot_loop::CancelReason;
 
 use crate::visits::Number;
@@ -181,8 +182,9 @@ impl CancelToken {
     ///     assert_eq!(scope.token().cancelled().await.reason().as_str(), "enough");
     /// });
     /// ```
+    #[track_caller]
     pub fn cancelled(&self) -> TokenCancelled {
-        TokenCancelled { state: self.state.clone(), key: None }
+        TokenCancelled { state: self.state.clone(), key: None, place: Location::caller(), note: WaitNote::new() }
     }
 
     /// Sets the request unless there is one. Returns whether it was set.
@@ -252,6 +254,9 @@ pub struct TokenCancelled {
     state: Rc<TokenState>,
     /// The number among the waits.
     key: Option<Number>,
+    /// Where it was made.
+    place: Place,
+    note: WaitNote,
 }
 
 impl TokenCancelled {
@@ -285,6 +290,8 @@ impl Future for TokenCancelled {
         // Set before the drop of the old waker, which may drop or poll other waits.
         self.key = Some(key);
         drop(old);
+        let place = self.place;
+        self.note.set(|| WaitInfo::new(WaitKind::Cancellation, "a request to cancel").at(place));
         Poll::Pending
     }
 }

@@ -24,6 +24,7 @@ use crate::error::{Failure, ScopeEnded, ScopeError};
 use crate::member_set::{MemberSet, POLLS_PER_STEP, Taken};
 use crate::ready_list::ReadyList;
 use crate::request::{CancelRequest, CancelToken, wake};
+use crate::roster::Listed;
 use crate::start::{Start, Started};
 use crate::visits::visit;
 
@@ -484,6 +485,8 @@ pub(crate) struct Inner<'env, E> {
     /// Whether a child's failure leaves the others alone.
     is_supervised: bool,
     handle: LoopHandle,
+    /// The entry for reports.
+    listed: Listed,
     place: Place,
 }
 
@@ -528,6 +531,7 @@ impl<'env, E> Inner<'env, E> {
             is_body_over: Cell::new(false),
             is_supervised,
             handle: LoopHandle::current(),
+            listed: Listed::new(place),
             place,
         })
     }
@@ -555,6 +559,7 @@ impl<'env, E> Inner<'env, E> {
             state.record.set_waker(waker.clone());
             Member::Child(job)
         });
+        state.record.row.set(self.listed.add(state.record.info()));
         // The new child is queued as ready. This wakes the scope for it, unless a wake is pending.
         self.ready.end();
         Ok(Child::new(state))
@@ -855,6 +860,7 @@ impl<T, E, Fut: Future<Output = Result<T, E>>> Future for ScopeRun<'_, T, E, Fut
             "the scope at {} is nested in more than {MAX_NESTING} children; spawn its children into one of the scopes around it",
             inner.place
         );
+        inner.listed.set_parent();
         let ready = inner.ready.begin(cx.waker()).min(POLLS_PER_STEP);
         // Charges the time so far in this step to the parent, and not to the first child.
         let mut has_ticked = inner.handle.end_inner_step();

@@ -104,6 +104,14 @@ impl<T> Entries<T> {
         self.len
     }
 
+    /// The deadlines and values of all timers, in no particular order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &T)> {
+        self.all.iter().filter_map(|entry| match &entry.state {
+            State::Free => None,
+            State::Used { value, .. } => Some((entry.deadline, value)),
+        })
+    }
+
     /// Stores a timer. The caller adds it to a list.
     pub(crate) fn insert(&mut self, deadline: u64, value: T) -> TimerKey {
         self.len += 1;

@@ -221,6 +221,18 @@ impl<T> Wheel<T> {
         Some(self.entries.get(self.entries.find(key)?).deadline)
     }
 
+    /// The deadlines and values of all timers, in no particular order. O(n) in the peak number of
+    /// timers.
+    ///
+    /// ```
+    /// let mut wheel = picot_timers::Wheel::new();
+    /// wheel.insert(10, "ping");
+    /// assert_eq!(wheel.iter().collect::<Vec<_>>(), [(10, &"ping")]);
+    /// ```
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &T)> {
+        self.entries.iter()
+    }
+
     /// The earliest deadline, exactly. It may be in the past. O(1) amortised.
     ///
     /// This takes `&mut self` because it may split slots on the way.

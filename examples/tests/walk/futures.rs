@@ -353,7 +353,7 @@ fn of_loop() -> Vec<Entry> {
             "the task is the same as that of the loop, which has an entry",
         ),
         at_once!(
-            "loop::RemoteHandle::spawn executor::Remote::spawn executor::RemoteTask executor::RemoteTask::ignore_errors executor::RemoteJoin",
+            "loop::RemoteHandle::spawn loop::RemoteHandle::dump executor::Remote::spawn executor::RemoteTask executor::RemoteTask::ignore_errors executor::RemoteJoin",
             |beat| {
                 let remote = LoopHandle::current().remote();
                 let tasks: Vec<_> = (0..MANY).map(|_| remote.spawn(|| async {}).unwrap()).collect();
@@ -772,7 +772,7 @@ fn of_net() -> Vec<Entry> {
             }
         ),
         at_once!(
-            "net::Connections::connect net::Connections::wait_empty net::Condition::until net::connect_protocol net::Transport::closed",
+            "net::Connections::connect net::Connections::wait_empty net::Condition::until net::Condition::until_about net::connect_protocol net::Transport::closed",
             |beat| {
                 let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
                 let address = listener.local_addr().unwrap();

@@ -10,7 +10,7 @@ use std::time::Duration;
 use picot::event_loop::{LoopHandle, exclusive};
 use picot::task::{JoinSet, Scope, Supervisor, scope, shield, supervised};
 use picot::time::{Instant, interval, interval_at, move_on_after, sleep_until};
-use picot::{CancelScope, Deferred, Promise, deferred, sleep, spawn, spawn_blocking, spawn_named, timeout};
+use picot::{CancelScope, Deferred, Promise, deferred, dump, sleep, spawn, spawn_blocking, spawn_named, timeout};
 
 use crate::census::{Function, functions};
 
@@ -52,6 +52,7 @@ fn places() -> Vec<Place> {
         place!("loop::Instant::elapsed", then().elapsed()),
         place!("loop::Instant::now", Instant::now()),
         place!("loop::LoopHandle::current", LoopHandle::current()),
+        place!("loop::dump", dump()),
         place!("loop::exclusive", exclusive()),
         place!("loop::interval", interval(SECOND)),
         place!("loop::interval_at", interval_at(then(), SECOND)),

@@ -214,6 +214,20 @@ impl<C> Refused<C> {
         self.is_full
     }
 
+    /// The same without the call, which is dropped.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let remote = executor.remote();
+    /// executor.close();
+    /// let refused = remote.call_soon(|| ()).unwrap_err();
+    /// let refused: picot_executor::Refused<()> = refused.without_call();
+    /// assert!(!refused.is_full());
+    /// ```
+    pub fn without_call(self) -> Refused<()> {
+        Refused { call: (), is_full: self.is_full }
+    }
+
     /// The closure, for the caller to run elsewhere or to drop.
     ///
     /// ```

@@ -15,7 +15,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use picot_context::{Details, Kind, Origin, Place, Report, TaskInfo, budget, contain, is_err, report};
+use picot_context::{
+    Details, Kind, Origin, Place, Report, TaskInfo, WaitInfo, WaitKind, WaitNote, budget, contain, is_err, report,
+};
 use pin_project_lite::pin_project;
 
 use crate::bound::Bound;
@@ -66,6 +68,7 @@ use crate::task::make::make_task;
 pub struct RemoteTask<T> {
     mailbox: Arc<Mailbox<T>>,
     shared: Arc<Shared>,
+    note: WaitNote,
 }
 
 /// The place to which the outcome is delivered.
@@ -240,7 +243,10 @@ where
             home: OnceLock::new(),
             abandon: abandon::<F::Output>,
         });
-        (Box::new(Request { place, make, mailbox: mailbox.clone() }), RemoteTask { mailbox, shared })
+        (
+            Box::new(Request { place, make, mailbox: mailbox.clone() }),
+            RemoteTask { mailbox, shared, note: WaitNote::new() },
+        )
     }
 }
 
@@ -432,6 +438,7 @@ impl<T> RemoteTask<T> {
                 budget::spend();
                 let outcome = state.outcome.take().expect("the outcome of this task was taken already");
                 drop(state);
+                self.note.clear();
                 return Poll::Ready(outcome.inspect_err(JoinError::claim));
             }
             if state.waker.as_ref().is_some_and(|old| old.will_wake(cx.waker())) {
@@ -444,10 +451,13 @@ impl<T> RemoteTask<T> {
                 continue;
             };
             let old = state.waker.replace(waker);
+            let task = state.info.as_ref().filter(|_| self.shared.local.get().is_some()).map(TaskInfo::id);
             drop(state);
             if let Some(old) = old {
                 self.drop_waker(old);
             }
+            let elsewhere = || WaitInfo::new(WaitKind::Task, "a task of another thread");
+            self.note.set(|| task.map_or_else(elsewhere, WaitInfo::task));
             return Poll::Pending;
         }
     }

@@ -216,6 +216,22 @@ impl<T> Queue<T> {
         unsafe { (*self.front.get()).len() - self.taken.get() + (*self.back.get()).len() }
     }
 
+    /// Maps the tasks that are queued, in their order. `map` must only read from the task.
+    pub(crate) fn map_tasks<R>(&self, map: fn(&T) -> R) -> Vec<R> {
+        loop {
+            let mut mapped = Vec::with_capacity(self.len());
+            // SAFETY: As in `push_place`: the loop below allocates nothing, because `mapped` has
+            // room for all, and `map` only reads. Slots that were taken are not looked at.
+            let (front, back) = unsafe { (&*self.front.get(), &*self.back.get()) };
+            let places = front[self.taken.get()..].iter().chain(back);
+            // The allocator may have pushed meanwhile.
+            if places.clone().count() <= mapped.capacity() {
+                mapped.extend(places.flatten().map(map));
+                return mapped;
+            }
+        }
+    }
+
     /// Exchanges all items with those of another queue.
     pub(crate) fn exchange(&self, other: &Queue<T>) {
         let armed = self.disarm();

@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use picot_context::{Cause, Place, TaskId, TaskInfo, budget, may_be_err};
+use picot_context::{Cause, Place, Step, TaskId, TaskInfo, budget, may_be_err, running};
 
 use crate::error::{CancelReason, JoinError, unclaimed};
 use crate::extras::reports::Scene;
@@ -388,13 +388,14 @@ impl Meta {
             None
         } else {
             drop(table);
-            let joiner = Joiner::Other(waker.clone());
+            let new = waker.clone();
             if self.is(flag::ENDED) {
                 // The clone has run the executor, and the task has ended meanwhile.
                 waker.wake_by_ref();
                 return Poll::Pending;
             }
-            local.table.borrow_mut().rare_state(self).joiner.replace(joiner)
+            let task = running().as_ref().and_then(Step::task_id);
+            local.table.borrow_mut().set_other_joiner(self, new, task)
         };
         if let Some(Joiner::Other(old)) = old {
             // A previous waiter's waker. A panic in its destructor must not reach the current

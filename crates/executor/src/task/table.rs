@@ -6,12 +6,11 @@
 //!
 //! Rarely used state is kept aside, so that an entry is small. No user code runs in this file.
 
-use std::collections::HashMap;
 use std::ptr::NonNull;
 use std::rc::Rc;
 use std::task::Waker;
 
-use picot_context::{Details, Place, ROOT_NAME, TaskId, TaskInfo, Waiting};
+use picot_context::{Details, Place, ROOT_NAME, TaskId, TaskInfo, WaitInfo, Waits};
 use slab::Slab;
 
 use crate::error::CancelReason;
@@ -74,6 +73,9 @@ pub(crate) struct Table {
     entries: Slab<Entry>,
     /// Indexed by slot, as far as any task needed one. The state of a vacant slot is empty.
     rare_states: Vec<RareState>,
+    /// For reports, indexed by slot as far as needed: the task whose step has registered the last
+    /// [`Joiner::Other`] there. Beside the rare state, because that is moved at each end of a task.
+    other_joiners: Vec<Option<TaskId>>,
     root: Option<RootEntry>,
 }
 
@@ -215,6 +217,8 @@ impl Table {
         let slots = self.entries.iter().next_back().map_or(0, |(slot, _)| slot + 1);
         self.rare_states.truncate(slots);
         self.rare_states.shrink_to(slots);
+        self.other_joiners.truncate(slots);
+        self.other_joiners.shrink_to(slots);
     }
 
     /// Why the task is to be cancelled, if it is.
@@ -263,20 +267,36 @@ impl Table {
         slots.into_iter().filter_map(|slot| self.rare_states.get_mut(slot as usize)?.joiner.take()).collect()
     }
 
-    /// Lists each task with the task whose end it awaits directly.
-    pub(crate) fn waiting(&self) -> Vec<Waiting> {
-        let all = self.in_spawn_order();
-        // The data pointer of a waker identifies its task.
-        let awaited: HashMap<_, _> = (all.iter())
-            .filter_map(|listed| {
-                let waits = match self.rare_states.get(listed.slot as usize)?.joiner.as_ref()? {
-                    Joiner::Task(key) => self.waker(*key)?.data(),
-                    Joiner::Other(waker) => waker.data(),
-                };
-                Some((waits, listed.info()))
-            })
-            .collect();
-        let waits_for = |listed: &Listed<'_>| awaited.get(&listed.waker?.data()).cloned();
-        all.iter().map(|listed| Waiting::new(listed.info(), waits_for(listed))).collect()
+    /// Sets the joiner of `meta`, and records that a step of `task` has done it.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn set_other_joiner(&mut self, meta: &TaskState, waker: Waker, task: Option<TaskId>) -> Option<Joiner> {
+        let slot = meta.slot as usize;
+        if self.other_joiners.len() <= slot {
+            self.other_joiners.resize(slot + 1, None);
+        }
+        self.other_joiners[slot] = task;
+        self.rare_state(meta).joiner.replace(Joiner::Other(waker))
+    }
+
+    /// The task that a key wakes, unless it has ended.
+    pub(crate) fn task_of(&self, key: WakeKey) -> Option<TaskId> {
+        let id = match key.slot {
+            ROOT_SLOT => self.root.as_ref()?.id,
+            slot => self.entries.get(slot as usize)?.meta().id,
+        };
+        key.is(id).then_some(id)
+    }
+
+    /// Adds the waits for the ends of tasks.
+    pub(crate) fn add_joins(&self, waits: &mut Waits) {
+        for (slot, entry) in &self.entries {
+            let Some(joiner) = self.rare_states.get(slot).and_then(|state| state.joiner.as_ref()) else { continue };
+            let joins = match joiner {
+                Joiner::Task(key) => self.task_of(*key),
+                Joiner::Other(_) => self.other_joiners.get(slot).copied().flatten(),
+            };
+            waits.add(joins, WaitInfo::task(entry.meta().id));
+        }
     }
 }

@@ -40,7 +40,7 @@ impl Inner {
         let ends = stats.has_root.get() && (self.error_on_deadlock || is_alone());
         stats.is_at_dead_end.set(ends);
         if !stats.has_reported_dead_end.replace(true) {
-            self.report(Kind::Loop, Cause::DeadEnd(self.executor.spawner().waiting()));
+            self.report(Kind::Loop, Cause::DeadEnd(self.waiting()));
         }
     }
 

@@ -2,7 +2,10 @@
 
 pub(crate) mod counters;
 pub(crate) mod dead_end;
+pub(crate) mod dump;
 pub(crate) mod hooks;
 pub(crate) mod metrics;
+pub(crate) mod observers;
 pub(crate) mod slow_step;
+pub(crate) mod steps;
 pub(crate) mod watchdog;

@@ -7,7 +7,8 @@
 use std::iter::FusedIterator;
 use std::task::Waker;
 
-use picot_executor::{CallHandle, WakeKey};
+use picot_context::{Step, TaskId, running};
+use picot_executor::{CallHandle, Spawner, WakeKey};
 use picot_timers::{TimerKey, Wheel};
 use slab::Slab;
 
@@ -38,6 +39,8 @@ const _: () = assert!(size_of::<Entry>() == 8);
 pub(crate) struct Timers {
     wheel: Wheel<Entry>,
     others: Slab<Due>,
+    /// For reports: the task whose step has set the waker in the same slot of `others`.
+    setters: Vec<Option<TaskId>>,
 }
 
 impl Timers {
@@ -100,12 +103,25 @@ impl Timers {
         self.wheel.shrink();
         if self.others.capacity() > KEPT && self.others.len() < self.others.capacity() / 4 {
             self.others.shrink_to_fit();
+            self.setters.truncate(self.others.capacity());
+            self.setters.shrink_to_fit();
         }
+    }
+
+    /// The timers that wake tasks: their deadlines and tasks.
+    pub(crate) fn tasks(&self, spawner: &Spawner) -> impl Iterator<Item = (u64, Option<TaskId>)> {
+        self.wheel.iter().filter_map(|(deadline, entry)| match entry {
+            Entry::Task(key) => Some((deadline, spawner.task_of(*key))),
+            Entry::Other(number) => match &self.others[*number as usize] {
+                Due::Wake(_) => Some((deadline, self.setters.get(*number as usize).copied().flatten())),
+                Due::Task(_) | Due::Call(_) => None,
+            },
+        })
     }
 
     /// Removes the timers that are due; see [`Wheel::expire`].
     pub(crate) fn expire(&mut self, now: u64) -> impl FusedIterator<Item = Due> {
-        let Timers { wheel, others } = self;
+        let Timers { wheel, others, .. } = self;
         wheel.expire(now).map(|entry| take(others, entry))
     }
 
@@ -114,8 +130,21 @@ impl Timers {
             Due::Task(key) => Entry::Task(key),
             // The cast is lossless: there are at most as many as timers, and the wheel holds fewer
             // than 2^32.
-            other => Entry::Other(self.others.insert(other) as u32),
+            other => Entry::Other(self.put_other(other) as u32),
         }
+    }
+
+    /// Out of line: nearly all timers are keys.
+    #[cold]
+    #[inline(never)]
+    fn put_other(&mut self, due: Due) -> usize {
+        let task = running().as_ref().and_then(Step::task_id);
+        let number = self.others.insert(due);
+        if self.setters.len() <= number {
+            self.setters.resize(number + 1, None);
+        }
+        self.setters[number] = task;
+        number
     }
 
     fn take(&mut self, entry: Entry) -> Due {

@@ -154,6 +154,7 @@ fn cases() -> Vec<Case> {
         ("LoopHandle::call_soon_at", Error, |left| {
             refused(left.handle.call_soon_at(std::panic::Location::caller(), || ()))
         }),
+        ("LoopHandle::dump", Value, |left| value(|| assert!(left.handle.dump().tasks.is_empty()))),
         ("LoopHandle::end_inner_step", Value, |left| value(|| assert!(!left.handle.end_inner_step()))),
         ("LoopHandle::has_virtual_clock", Value, |left| value(|| left.handle.has_virtual_clock())),
         ("LoopHandle::is_closed", Value, |left| value(|| assert!(left.handle.is_closed()))),
@@ -163,6 +164,7 @@ fn cases() -> Vec<Case> {
         ("LoopHandle::on_check", Panic, |left| panics(|| left.handle.on_check(|| ()))),
         ("LoopHandle::on_idle", Panic, |left| panics(|| left.handle.on_idle(|| ()))),
         ("LoopHandle::on_prepare", Panic, |left| panics(|| left.handle.on_prepare(|| ()))),
+        ("LoopHandle::record_steps", Panic, |left| panics(|| left.handle.record_steps(true))),
         ("LoopHandle::register", Error, |left| {
             io_answer(left.handle.register(std::net::UdpSocket::bind("127.0.0.1:0").unwrap()))
         }),
@@ -193,6 +195,7 @@ fn cases() -> Vec<Case> {
         ("Metrics::snapshot", Value, |left| value(|| left.metrics.snapshot())),
         ("RemoteHandle::backlog", Value, |left| value(|| assert_eq!(left.remote.backlog(), 0))),
         ("RemoteHandle::call_soon", Error, |left| refused(left.remote.call_soon(|| ()))),
+        ("RemoteHandle::dump", Error, |left| refused(left.remote.dump())),
         ("RemoteHandle::spawn", Error, |left| refused(left.remote.spawn(|| async {}))),
         ("RemoteHandle::stop", Error, |left| refused(left.remote.stop())),
         ("RemoteHandle::with_limit", Value, |left| value(|| left.remote.clone().with_limit(1))),

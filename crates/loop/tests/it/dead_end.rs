@@ -34,9 +34,9 @@ fn tasks_that_wait_for_each_other_end_the_run_and_are_reported() {
     let seen = seen.take();
     assert_eq!(seen.len(), 2);
     assert_eq!(seen[0].task.given_name(), Some("main"));
-    assert_eq!(seen[0].waits_for.as_ref().unwrap().id(), seen[1].task.id(), "main waits for the other task");
+    assert_eq!(seen[0].waits[0].on, [seen[1].task.id()], "main waits for the other task");
     assert_eq!(seen[1].task.place().line(), line);
-    assert!(seen[1].waits_for.is_none(), "the other task waits for no known task");
+    assert!(seen[1].waits.is_empty(), "the other task waits for nothing that is known");
 }
 
 #[test]

@@ -116,7 +116,7 @@ fn code_on_the_thread_may_report_and_list_waiting_tasks() {
                 let (handle, trace) = (handle.clone(), trace.clone());
                 move || {
                     for waiting in handle.waiting() {
-                        let waits_for = waiting.waits_for.map(|task| task.id().get());
+                        let waits_for = waiting.waits[0].on.first().map(|task| task.get());
                         trace.add(format!("{} waits for {waits_for:?}", waiting.task.id()));
                     }
                     let origin = picot_loop::Origin::new(Kind::Loop);

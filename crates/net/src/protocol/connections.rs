@@ -15,7 +15,7 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use picot_context::catch;
+use picot_context::{WaitInfo, WaitKind, catch};
 use picot_reactor::ReadyList;
 
 use super::connection::{Connection, Io};
@@ -368,7 +368,8 @@ impl Connections {
     /// # If dropped
     /// Nothing happens.
     pub async fn wait_empty(&self) {
-        self.handle.0.changed.until(|| self.is_empty()).await;
+        let about = || WaitInfo::new(WaitKind::Server, "the end of the connections");
+        self.handle.0.changed.until_about(about, || self.is_empty()).await;
     }
 
     /// Closes all connections; see [`Transport::close`].

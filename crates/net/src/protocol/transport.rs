@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::rc::Weak;
 
 use super::connection::{Connection, closed, lost};
+use picot_context::{WaitInfo, WaitKind};
+
 use crate::operation::call;
 
 /// The connection of a protocol (asyncio's `Transport`). Clones are handles of the same connection,
@@ -247,7 +249,10 @@ impl Transport {
     #[doc(alias = "wait_closed")]
     pub async fn closed(&self) {
         match self.with(Connection::ending) {
-            Some(ending) => ending.until(|| self.connection.strong_count() == 0).await,
+            Some(ending) => {
+                let about = || WaitInfo::new(WaitKind::Server, "the end of the connection");
+                ending.until_about(about, || self.connection.strong_count() == 0).await;
+            }
             None => call(|| ()).await,
         }
     }

@@ -16,7 +16,7 @@ use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use picot_context::{Cause, Payload, Place, budget, catch, contain};
+use picot_context::{Cause, Payload, Place, WaitInfo, WaitKind, budget, catch, contain};
 use picot_loop::{Closed, LoopHandle, Task};
 use slab::Slab;
 
@@ -231,7 +231,8 @@ impl Server {
     pub async fn wait_closed(&self) {
         let shared = &self.shared;
         // The last listener that ends closes the server.
-        shared.changed.until(|| shared.listening.get() == 0 && shared.clients() == 0).await;
+        let about = || WaitInfo::new(WaitKind::Server, "the end of the server");
+        shared.changed.until_about(about, || shared.listening.get() == 0 && shared.clients() == 0).await;
     }
 
     /// Waits until the server is closed and all connections have ended, for a program that only
@@ -403,7 +404,8 @@ impl Shared {
         let Open { listener, listening: Listening(shared) } = &open;
         loop {
             // Back-pressure: at the limit, connections wait in the backlog.
-            shared.changed.until(|| shared.clients() < shared.max).await;
+            let about = || WaitInfo::new(WaitKind::Server, "room for a client");
+            shared.changed.until_about(about, || shared.clients() < shared.max).await;
             match listener.accept().await {
                 Ok((stream, peer)) => start(shared, stream, peer),
                 Err(error) => {

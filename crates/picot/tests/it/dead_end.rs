@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use picot::EventLoop;
-use picot::event_loop::{Cause, Place, RunError, Waiting};
+use picot::event_loop::{Cause, Place, RunError, WaitKind, Waiting};
 use picot::sync::Mutex;
 
 /// Runs `future` to a dead end. Returns the tasks that the only report lists, and its text.
@@ -39,14 +39,17 @@ fn a_task_that_waits_for_a_lock_that_it_holds_is_named_with_the_lock() {
         let _guard = lock.lock().await;
     });
     assert_eq!(tasks.len(), 2);
-    assert!(tasks[0].own_lock.is_none());
-    let wait = tasks[1].own_lock.as_ref().unwrap();
-    let file = |place: Place| (place.file(), place.line() - line);
-    assert_eq!(file(wait.lock), (file!(), 2), "where the lock was made");
-    assert_eq!(file(wait.held_since), (file!(), 5));
-    assert_eq!(file(wait.place), (file!(), 6));
-    let lock = format!("the lock made at {} that the same task holds since {}", wait.lock, wait.held_since);
-    assert!(text.contains(&format!("which waits at {} for {lock}", wait.place)), "{text}");
+    let own = |waiting: &Waiting| waiting.waits.iter().any(|wait| wait.on == [waiting.task.id()]);
+    assert!(!own(&tasks[0]) && own(&tasks[1]));
+    for (task, place) in [(&tasks[0], 10), (&tasks[1], 6)] {
+        let [wait] = &*task.waits else { panic!("{task:?}") };
+        let file = |place: Option<Place>| place.map(|place| (place.file(), place.line() - line));
+        assert_eq!((wait.kind, file(wait.made)), (WaitKind::Lock, Some((file!(), 2))));
+        assert_eq!((file(wait.held_since), file(wait.place)), (Some((file!(), 5)), Some((file!(), place))));
+        assert_eq!(wait.on, [tasks[1].task.id()], "the holder");
+    }
+    assert_eq!(text.matches("the task holds it itself, so it must unlock it before it locks it again").count(), 1);
+    assert!(text.contains(&format!("waits for the lock made at {}, held by task ", tasks[1].waits[0].made.unwrap())));
 }
 
 #[test]
@@ -59,7 +62,7 @@ fn the_lock_that_a_task_holds_is_named_however_it_was_taken_and_whatever_else_is
                 let _held = if takes_without_waiting { lock.try_lock().unwrap() } else { lock.lock().await };
                 let _again = lock.lock().await;
             });
-            assert!(tasks[0].own_lock.is_some());
+            assert_eq!(tasks[0].waits[0].on, [tasks[0].task.id()]);
         }
     }
 }
@@ -87,5 +90,5 @@ fn a_wait_that_has_ended_or_was_dropped_is_not_named() {
         pending::<()>().await;
         drop(second);
     });
-    assert!(tasks[0].own_lock.is_none());
+    assert!(tasks[0].waits.is_empty());
 }

@@ -8,3 +8,4 @@ mod main_macro;
 mod names;
 mod prelude;
 mod test_macro;
+mod waits;

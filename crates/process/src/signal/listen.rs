@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
+use picot_context::{WaitInfo, WaitKind, WaitNote};
 
 use super::number::Signal;
 
@@ -130,7 +131,18 @@ impl Signals {
     /// .unwrap();
     /// ```
     pub async fn recv(&mut self) -> Option<Signal> {
-        poll_fn(|cx| self.listener.poll(cx)).await
+        let mut note = WaitNote::new();
+        poll_fn(|cx| {
+            let polled = self.listener.poll(cx);
+            if polled.is_pending() {
+                note.set(|| {
+                    let names: Vec<_> = self.listener.signals().iter().map(Signal::to_string).collect();
+                    WaitInfo::new(WaitKind::Signal, format!("the signal {}", names.join(" or ")))
+                });
+            }
+            polled
+        })
+        .await
     }
 }
 

@@ -148,6 +148,10 @@ impl State {
         unsafe { BorrowedIo::borrow_raw(self.raw) }
     }
 
+    pub(crate) fn list(&self) -> Option<Rc<List>> {
+        self.list.get().cloned()
+    }
+
     #[inline]
     pub(crate) fn key(&self) -> Key {
         self.key.get()

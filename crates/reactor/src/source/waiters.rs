@@ -5,10 +5,11 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
-use picot_context::{Kind, Origin, budget, contain};
+use picot_context::{Kind, Origin, Waits, budget, contain};
 
 use super::state::{HAS_OTHERS, MAY_ASSUME, NEEDS_ARMING, State};
 use super::{Registered, Source};
+use crate::describe::describe;
 use crate::foreign::{contain_wake, drop_contained};
 use crate::inner::Inner;
 use crate::ready::{Direction, Readiness};
@@ -69,10 +70,10 @@ impl State {
             let mut taken = self.others.get().map_or_else(Taken::default, |others| others.take(direction));
             // The counts are right before any waker is called: it may read them, or wait again.
             inner.waiting.set(inner.waiting.get() - taken.count);
-            for waker in taken.displaced.drain(..) {
-                contain_wake(|| waker.wake_by_ref());
+            for waiter in taken.displaced.drain(..) {
+                contain_wake(|| waiter.waker.wake_by_ref());
                 // It was in a slot, so a call further up the stack may still use it.
-                inner.retired.add(waker);
+                inner.retired.add(waiter.waker);
             }
             if self.has(bit.bits()) {
                 self.clear_flag(bit.bits());
@@ -170,7 +171,8 @@ impl State {
         // Foreign code may run here: the allocator.
         let others = self.others();
         let removed = others.remove_displaced(direction, &waker);
-        let oldest = others.displace(direction, slot.replace(waker));
+        let task = slot.task();
+        let oldest = others.displace(direction, slot.replace(waker), task);
         self.set_flag(HAS_OTHERS);
         self.mark_waiting(inner, bit);
         // The displaced waker counts as a further waiter, a removed or evicted one no longer.
@@ -191,6 +193,19 @@ impl State {
         }
     }
 
+    /// Adds what the waiters of this source wait for, for a report. `directions` are those of a
+    /// task that polls.
+    pub(crate) fn add_waits(&self, waits: &mut Waits) {
+        for direction in Direction::ALL {
+            let polls = self.has(Readiness::of(direction).bits());
+            let polling = polls.then(|| self.slot(direction).task());
+            let others = self.others.get().map_or_else(Vec::new, |others| others.tasks(direction));
+            for task in polling.into_iter().chain(others) {
+                waits.add(task, describe(self.io(), direction));
+            }
+        }
+    }
+
     /// Ends a registration that has other waiters. Out of line, because few sources have any.
     #[cold]
     pub(super) fn delete_with_others(&self, inner: &Inner, others: &OtherWaiters, polled: [Waker; 2]) {
@@ -204,7 +219,7 @@ impl State {
         polled.into_iter().chain([urgent]).for_each(|waker| inner.retired.add(waker));
         // `Ready` futures borrow the source, so the ones that are left here were leaked.
         for mut taken in left {
-            taken.displaced.drain(..).for_each(|waker| inner.retired.add(waker));
+            taken.displaced.drain(..).for_each(|waiter| inner.retired.add(waiter.waker));
             taken.futures().for_each(drop_contained);
         }
     }

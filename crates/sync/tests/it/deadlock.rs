@@ -54,8 +54,15 @@ fn two_tasks_that_wait_for_each_other_are_named_while_the_rest_continues() {
     assert_eq!((circle[0].held_since.line(), circle[1].held_since.line()), (last - 7, last - 2));
     assert!(circle.iter().all(|wait| wait.lock.line() == made));
     assert!(text.starts_with("grace (task 2, spawned at "), "{text}");
-    assert!(text.contains("has closed a circle of locks, in which no task continues unless one unlocks: "), "{text}");
-    assert!(text.contains(" by the first; branches of one task cannot be told apart"), "{text}");
+    let lines: Vec<_> = text.lines().collect();
+    assert!(
+        lines[0].ends_with("has closed a circle of locks, in which no task continues unless one unlocks:"),
+        "{text}"
+    );
+    assert!(lines[1].starts_with("  grace (task 2, spawned at ") && lines[1].ends_with(", by the next"), "{text}");
+    assert!(lines[2].starts_with("  ada (task 1, spawned at ") && lines[2].ends_with(", by the first"), "{text}");
+    assert!(lines[3].starts_with("  take the locks in the same order everywhere"), "{text}");
+    assert_eq!(lines.len(), 5, "{text}");
 
     tasks.run();
     assert_eq!(trace.take(), ["0: 0", "1: 0", "2: 0"], "it was reported once, before the lively one ran again");
