@@ -5,6 +5,7 @@ mod bare;
 pub mod descriptors;
 #[cfg(target_os = "linux")]
 pub mod echo;
+pub mod http;
 pub mod net;
 mod oneshots;
 mod schedulers;

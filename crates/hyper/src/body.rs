@@ -122,7 +122,7 @@ impl Body {
     /// The operating system's error with the path; and if the path is no regular file.
     ///
     /// # Panics
-    /// If this thread has no loop.
+    /// When polled, if this thread has no loop, or on another thread than the one that called.
     ///
     /// # If dropped
     /// The file is closed once it is open.
@@ -137,25 +137,28 @@ impl Body {
     /// # })
     /// # .unwrap();
     /// ```
-    pub async fn open(path: impl AsRef<Path>) -> io::Result<Body> {
+    pub fn open<P: AsRef<Path>>(path: P) -> impl Future<Output = io::Result<Body>> + Send + use<P> {
         let path = path.as_ref().to_path_buf();
-        let name = path.clone();
-        let open = move || {
-            let file = File::open(&path)?;
-            let metadata = file.metadata()?;
-            if !metadata.is_file() {
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+        // `Send` is for handlers of axum.
+        Local::new(async move {
+            let opened = path.clone();
+            let open = move || {
+                let file = File::open(&opened)?;
+                let metadata = file.metadata()?;
+                if !metadata.is_file() {
+                    return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+                }
+                Ok((file, metadata.len()))
+            };
+            let job = LoopHandle::current().try_spawn_blocking(open).map_err(io::Error::other)?;
+            match job.await.map_err(io::Error::other)? {
+                Ok((file, length)) => Ok(Body::file(file, length)),
+                Err(error) => {
+                    let text = format!("cannot open {}: {error}", Escaped(path.display()));
+                    Err(io::Error::new(error.kind(), text))
+                }
             }
-            Ok((file, metadata.len()))
-        };
-        let job = LoopHandle::current().try_spawn_blocking(open).map_err(io::Error::other)?;
-        match job.await.map_err(io::Error::other)? {
-            Ok((file, length)) => Ok(Body::file(file, length)),
-            Err(error) => {
-                let text = format!("cannot open {}: {error}", Escaped(name.display()));
-                Err(io::Error::new(error.kind(), text))
-            }
-        }
+        })
     }
 
     /// Makes a body of the next `length` bytes of an open file, read as [`open`](Body::open) does.

@@ -8,3 +8,5 @@ mod guest_nats;
 mod guest_reqwest;
 #[cfg(feature = "guest_sqlx")]
 mod guest_sqlx;
+#[cfg(unix)]
+mod http;
