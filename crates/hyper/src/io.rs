@@ -329,7 +329,7 @@ by_uninit!(TcpStream);
 #[cfg(unix)]
 by_uninit!(UnixStream);
 by_initialized!({} DuplexStream, |stream| stream);
-#[cfg(feature = "tls")]
+#[cfg(feature = "__tls")]
 by_initialized!({S: AsyncRead + AsyncWrite + Unpin + 'static} picot_net::tls::TlsStream<S>, |stream| stream);
 by_initialized!({S: AsyncRead + AsyncWrite + Unpin + 'static} AnyStream<S>, |stream| &mut stream.0);
 

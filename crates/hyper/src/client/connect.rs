@@ -44,17 +44,17 @@ async fn connect_unlimited(pool: &Rc<Pool>, host: &Rc<Host>) -> Result<Sender, B
     if !is_https {
         return begin(pool, host, stream, pool.options.http2_only).await;
     }
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "__tls")]
     {
         let stream = pool.connector().await?.connect(name, stream).await?;
-        let is_http2 = match stream.connection().alpn_protocol() {
+        let is_http2 = match stream.alpn_protocol() {
             Some(protocol) => protocol == b"h2",
             None => pool.options.http2_only,
         };
         begin(pool, host, stream, is_http2).await
     }
-    #[cfg(not(feature = "tls"))]
-    Err("HTTPS needs the feature `tls` of picot-hyper".into())
+    #[cfg(not(feature = "__tls"))]
+    Err("HTTPS needs the feature `tls-ring` or `tls-aws-lc` of picot-hyper".into())
 }
 
 /// Begins HTTP on a stream. A task of its own runs the connection until its end.

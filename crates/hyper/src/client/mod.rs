@@ -13,7 +13,7 @@ use http::header::HOST;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use picot_loop::Local;
-#[cfg(feature = "tls")]
+#[cfg(feature = "__tls")]
 use picot_net::tls::TlsConnector;
 
 use crate::body::{Body, BoxError};
@@ -90,7 +90,7 @@ impl Client {
                 idle_timeout: Duration::from_secs(20),
                 connect_timeout: Duration::from_secs(10),
                 http2_only: false,
-                #[cfg(feature = "tls")]
+                #[cfg(feature = "__tls")]
                 tls: None,
             },
         }
@@ -412,8 +412,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Uses this connector for HTTPS. Its configuration names the protocols for ALPN: `h2` and
-    /// `http/1.1`. The default trusts the system's authorities and speaks HTTP/1.
+    /// Uses this connector for HTTPS. The client sets the protocols for ALPN. The default trusts the
+    /// system's authorities.
     ///
     /// ```
     /// use picot_hyper::Client;
@@ -423,7 +423,7 @@ impl ClientBuilder {
     ///     Client::builder().tls(connector).build()
     /// }
     /// ```
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "__tls")]
     pub fn tls(mut self, connector: TlsConnector) -> Self {
         self.options.tls = Some(connector);
         self

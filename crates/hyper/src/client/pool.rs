@@ -16,7 +16,7 @@ use picot_sync::{Permit, Semaphore};
 
 use super::connect::{Sender, connect};
 use crate::body::{Body, BoxError};
-#[cfg(feature = "tls")]
+#[cfg(feature = "__tls")]
 use picot_net::tls::TlsConnector;
 
 /// What connections can serve: requests to one host and port.
@@ -41,7 +41,7 @@ pub(super) struct Options {
     pub(super) idle_timeout: Duration,
     pub(super) connect_timeout: Duration,
     pub(super) http2_only: bool,
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "__tls")]
     pub(super) tls: Option<TlsConnector>,
 }
 
@@ -54,7 +54,7 @@ pub(super) struct Pool {
     /// Closes what was idle too long. Set while a connection is idle.
     reaper: RefCell<Option<TimerHandle>>,
     /// Made of the system's authorities with the first request for HTTPS.
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "__tls")]
     connector: RefCell<Option<TlsConnector>>,
 }
 
@@ -88,8 +88,8 @@ impl Pool {
             permits: Rc::new(Semaphore::new(options.max_total)),
             open: Cell::new(0),
             reaper: RefCell::default(),
-            #[cfg(feature = "tls")]
-            connector: RefCell::new(options.tls.clone()),
+            #[cfg(feature = "__tls")]
+            connector: RefCell::new(options.tls.clone().map(|connector| with_alpn(connector, &options))),
             options,
         })
     }
@@ -102,12 +102,12 @@ impl Pool {
         self.hosts.borrow().values().map(|host| host.idle.borrow().len()).sum()
     }
 
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "__tls")]
     pub(super) async fn connector(&self) -> std::io::Result<TlsConnector> {
         if let Some(connector) = &*self.connector.borrow() {
             return Ok(connector.clone());
         }
-        let connector = TlsConnector::new().await?;
+        let connector = with_alpn(TlsConnector::new().await?, &self.options);
         *self.connector.borrow_mut() = Some(connector.clone());
         Ok(connector)
     }
@@ -226,6 +226,12 @@ impl Pool {
         }
         drop(closed);
     }
+}
+
+/// Lets a connector choose among the protocols that the client speaks.
+#[cfg(feature = "__tls")]
+fn with_alpn(connector: TlsConnector, options: &Options) -> TlsConnector {
+    if options.http2_only { connector.alpn_protocols(["h2"]) } else { connector.alpn_protocols(["h2", "http/1.1"]) }
 }
 
 impl Drop for Pool {

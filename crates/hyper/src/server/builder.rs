@@ -23,7 +23,7 @@ use crate::body::BoxError;
 use crate::executor::LoopExecutor;
 use crate::io::HttpStream;
 use crate::timer::LoopTimer;
-#[cfg(feature = "tls")]
+#[cfg(feature = "__tls")]
 use picot_net::tls::TlsAcceptor;
 
 /// The time that a peer may be silent, by default.
@@ -64,7 +64,7 @@ pub struct HttpServerBuilder {
     ping: Option<(Duration, Duration)>,
     report_peer_errors: bool,
     closing: Closing,
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "__tls")]
     tls: Option<TlsAcceptor>,
 }
 
@@ -83,7 +83,7 @@ impl HttpServerBuilder {
             ping: Some((SILENCE, Duration::from_secs(20))),
             report_peer_errors: false,
             closing: Closing::new(),
-            #[cfg(feature = "tls")]
+            #[cfg(feature = "__tls")]
             tls: None,
         }
     }
@@ -225,8 +225,8 @@ impl HttpServerBuilder {
         HttpServerBuilder { report_peer_errors: true, ..self }
     }
 
-    /// Serves HTTPS. The acceptor's configuration names the protocols for ALPN: `h2` and
-    /// `http/1.1`. Its limit is that of the handshake.
+    /// Serves HTTPS. The server sets the protocols for ALPN: `h2` and `http/1.1`, or the one that it
+    /// is limited to. The acceptor's limit is that of the handshake.
     ///
     /// ```
     /// use picot_hyper::HttpServer;
@@ -236,7 +236,7 @@ impl HttpServerBuilder {
     ///     HttpServer::builder().tls(acceptor)
     /// }
     /// ```
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "__tls")]
     pub fn tls(self, acceptor: TlsAcceptor) -> Self {
         HttpServerBuilder { tls: Some(acceptor), ..self }
     }
@@ -333,8 +333,12 @@ impl HttpServerBuilder {
         // An error, where the timer would panic.
         LoopHandle::try_current()?;
         let listeners = listeners.into().max_connections(self.max_connections);
-        #[cfg(feature = "tls")]
-        let tls = self.tls.clone();
+        #[cfg(feature = "__tls")]
+        let tls = self.tls.clone().map(|acceptor| match self.protocols {
+            Protocols::Both => acceptor.alpn_protocols(["h2", "http/1.1"]),
+            Protocols::Http1 => acceptor.alpn_protocols(["http/1.1"]),
+            Protocols::Http2 => acceptor.alpn_protocols(["h2"]),
+        });
         let shared = Rc::new(self.shared());
         let connections = shared.clone();
         let inner = listeners.serve(move |stream: L::Stream, peer: L::Peer| {
@@ -342,11 +346,11 @@ impl HttpServerBuilder {
             // Made here, so that a panic is reported as one of this connection.
             let service = Counted::<S, B>::new(make(&peer), shared.clone());
             count(&shared, |counts| counts.connections += 1);
-            #[cfg(feature = "tls")]
+            #[cfg(feature = "__tls")]
             let tls = tls.clone();
             async move {
                 let _open = Open::new(&shared);
-                #[cfg(feature = "tls")]
+                #[cfg(feature = "__tls")]
                 if let Some(acceptor) = tls {
                     return end(&shared, secure(&shared, &acceptor, stream, service).await);
                 }
@@ -391,7 +395,7 @@ impl HttpServerBuilder {
 }
 
 /// Serves a connection with TLS. ALPN decides on the protocol; without it, the first bytes do.
-#[cfg(feature = "tls")]
+#[cfg(feature = "__tls")]
 async fn secure<T, S, R>(shared: &Shared, acceptor: &TlsAcceptor, stream: T, service: S) -> Result<(), Ended>
 where
     T: HttpStream,
@@ -403,7 +407,7 @@ where
     R::Error: Into<BoxError>,
 {
     let stream = acceptor.accept(stream).await.map_err(|error| (Failure::Handshake, error.into()))?;
-    let protocols = match (shared.protocols, stream.connection().alpn_protocol()) {
+    let protocols = match (shared.protocols, stream.alpn_protocol()) {
         (Protocols::Both, Some(b"h2")) => Protocols::Http2,
         (Protocols::Both, Some(_)) => Protocols::Http1,
         (protocols, _) => protocols,

@@ -42,7 +42,7 @@ pub(super) enum Failure {
     Malformed,
     TimedOut,
     Disconnected,
-    #[cfg(feature = "tls")]
+    #[cfg(feature = "__tls")]
     Handshake,
     /// An error of the program, which is reported.
     Service,
@@ -74,7 +74,7 @@ impl Failure {
             Failure::Malformed => &mut counts.malformed,
             Failure::TimedOut => &mut counts.timed_out,
             Failure::Disconnected => &mut counts.disconnected,
-            #[cfg(feature = "tls")]
+            #[cfg(feature = "__tls")]
             Failure::Handshake => &mut counts.handshakes_failed,
             Failure::Service => &mut counts.failed,
         };

@@ -8,6 +8,8 @@ mod io;
 mod limits;
 mod server;
 mod timer;
+#[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
+mod tls;
 
 use std::cell::RefCell;
 use std::convert::Infallible;
