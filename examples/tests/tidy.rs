@@ -128,6 +128,42 @@ fn the_default_members_build_no_other_runtime() {
     );
 }
 
+/// The crates of others that a package builds with, on the system of this test.
+fn crates_of_others(package: &str, features: &[&str]) -> BTreeSet<String> {
+    let tree = Command::new(env!("CARGO"))
+        .args(["tree", "--locked", "--edges", "normal", "--prefix", "none", "--format", "{p}", "--package", package])
+        .args(features)
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+    let tree = String::from_utf8(tree.stdout).unwrap();
+    let names = tree.lines().filter_map(|line| line.split(' ').next()).filter(|name| !name.is_empty());
+    names.filter(|name| !name.starts_with("picot")).map(str::to_string).collect()
+}
+
+/// The script `.ci/lean` measures what they cost to build.
+#[test]
+#[cfg(target_os = "linux")]
+fn the_loop_and_the_umbrella_bring_few_crates_of_others() {
+    let limits: [(&str, &[&str], usize); 5] = [
+        ("picot-loop", &[], 11),
+        ("picot-net", &[], 15),
+        ("picot", &["--no-default-features"], 17),
+        // The handlers of signals, which all libraries of a process have to share.
+        ("picot", &["--no-default-features", "--features", "process"], 20),
+        // The parser of the attributes.
+        ("picot", &[], 24),
+    ];
+    for (package, features, limit) in limits {
+        let crates = crates_of_others(package, features);
+        assert!(crates.len() <= limit, "{package} {features:?} brings {} crates: {crates:?}", crates.len());
+        let has = |name: &str| crates.contains(name);
+        assert!(has("polling") && has("async-task"), "{package} {features:?}: {crates:?}");
+        assert_eq!(has("syn"), package == "picot" && features.is_empty(), "{package} {features:?}");
+    }
+}
+
 #[test]
 fn unsafe_code_is_forbidden_but_where_it_earns_its_place() {
     for name in crates() {

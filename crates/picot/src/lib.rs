@@ -8,6 +8,7 @@ pub use picot_loop::{
     CallHandle, EventLoop, JoinError, LoopHandle, RemoteHandle, Task, TimerHandle, VirtualClock, dump, interval, run,
     sleep, sleep_until, spawn, spawn_blocking, spawn_named, task_local, yield_now,
 };
+#[cfg(feature = "macros")]
 #[doc(inline)]
 pub use picot_macros::{main, test};
 #[doc(inline)]

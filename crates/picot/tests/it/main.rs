@@ -4,8 +4,11 @@
 mod auto_traits;
 mod dead_end;
 mod deferred;
+#[cfg(feature = "macros")]
 mod main_macro;
 mod names;
+#[cfg(feature = "macros")]
 mod prelude;
+#[cfg(feature = "macros")]
 mod test_macro;
 mod waits;
