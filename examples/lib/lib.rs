@@ -27,6 +27,7 @@ mod documentation {
         Walks: "docs/walks.md";
         NonGoals: "docs/non-goals.md";
         Documentation: "docs/README.md";
+        Ecosystem: "docs/ecosystem.md";
         Glossary: "docs/glossary.md";
         GuideTutorial: "docs/guide/tutorial.md";
         GuideRustForAsyncio: "docs/guide/rust-for-asyncio.md";

@@ -10,3 +10,11 @@ mod guest_reqwest;
 mod guest_sqlx;
 #[cfg(unix)]
 mod http;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(any(feature = "guest_sqlx", feature = "postgres"))]
+mod postgresql;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(feature = "websocket")]
+mod websocket;
