@@ -115,7 +115,8 @@ impl EventLoop {
             Limit::Zero => return Some(Duration::ZERO),
             // The next turn jumps to the deadline instead of waiting for it.
             Limit::Deadline(_) if inner.clock.as_virtual().is_some() => return Some(Duration::ZERO),
-            Limit::Deadline(deadline) => Some(deadline),
+            // In a burst of timers, one wake-up of the host is for several of them, too.
+            Limit::Deadline(deadline) => Some(inner.stats.batch.delay(deadline)),
             Limit::After(_) | Limit::None => None,
         };
         // From here on, the first push to a queue makes the descriptor readable. False: something
