@@ -15,5 +15,6 @@ mod documentation {
     pages! {
         DesignHyper: "docs/design/hyper.md";
         GuideHttp: "docs/guide/http.md";
+        GuideTokio: "docs/guide/tokio.md";
     }
 }

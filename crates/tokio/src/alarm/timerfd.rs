@@ -17,7 +17,8 @@ use crate::readable::Readable;
 const TOLERANCE: Duration = Duration::from_micros(1);
 
 pub(crate) struct Alarm {
-    timer: Readable<OwnedFd>,
+    /// Made for the first timer.
+    timer: Option<Readable<OwnedFd>>,
     /// For when it is set, until it rings.
     set_for: Option<Instant>,
     handle: LoopHandle,
@@ -25,27 +26,38 @@ pub(crate) struct Alarm {
 
 impl Alarm {
     pub(crate) fn new(handle: LoopHandle) -> io::Result<Alarm> {
-        let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
-        Ok(Alarm { timer: Readable::new(timer)?, set_for: None, handle })
+        Ok(Alarm { timer: None, set_for: None, handle })
     }
 
     pub(crate) fn clear(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        if self.timer.clear(cx)? {
-            self.set_for = None;
+        if let Some(timer) = &self.timer {
+            if timer.clear(cx)? {
+                self.set_for = None;
+            }
         }
         Ok(())
     }
 
     /// Sets the alarm, unless it rings earlier anyway. So a deadline that is moved to later times
     /// again and again costs no system call each time, but at most one early ring.
-    pub(crate) fn set(&mut self, timeout: Duration, _: &mut Context<'_>) -> io::Result<()> {
+    pub(crate) fn set(&mut self, timeout: Duration, cx: &mut Context<'_>) -> io::Result<()> {
         let deadline = self.handle.now() + timeout;
         if self.set_for.is_some_and(|set_for| set_for <= deadline + TOLERANCE) {
             return Ok(());
         }
         let once = Timespec::try_from(timeout).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 });
         let time = Itimerspec { it_interval: Timespec::default(), it_value: once };
-        timerfd_settime(self.timer.get(), TimerfdTimerFlags::empty(), &time)?;
+        let timer = match &self.timer {
+            Some(timer) => timer,
+            None => {
+                let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
+                let timer = self.timer.insert(Readable::new(timer)?);
+                // Has its first ring wake the caller.
+                timer.clear(cx)?;
+                timer
+            }
+        };
+        timerfd_settime(timer.get(), TimerfdTimerFlags::empty(), &time)?;
         self.set_for = Some(deadline);
         Ok(())
     }
@@ -70,7 +82,7 @@ mod tests {
         let cx = &mut Context::from_waker(Waker::noop());
         let mut seconds_left = |timeout| {
             alarm.set(Duration::from_secs(timeout), cx).unwrap();
-            timerfd_gettime(alarm.timer.get()).unwrap().it_value.tv_sec + 1
+            timerfd_gettime(alarm.timer.as_ref().unwrap().get()).unwrap().it_value.tv_sec + 1
         };
         assert_eq!(seconds_left(100), 100);
         assert_eq!(seconds_left(200), 100, "it rings earlier anyway");
