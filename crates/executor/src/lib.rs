@@ -42,5 +42,6 @@ pub use run::call::CallHandle;
 pub use run::root::{AnyRoot, Root};
 pub use spawner::{Spawner, TaskBuilder};
 pub use status::{Activity, TaskStatus};
+pub use task::cancel_handle::CancelHandle;
 pub use task::handle::{CancelAndWait, Join, Task};
 pub use task::wake_key::WakeKey;

@@ -17,6 +17,7 @@ use crate::error::{CancelReason, JoinError, unclaimed};
 use crate::extras::reports::Scene;
 use crate::shared::{Phase, Shared};
 use crate::task::body::Outcome;
+use crate::task::cancel_handle::CancelHandle;
 use crate::task::meta::Meta;
 use crate::task::state::flag;
 use crate::task::table::Joiner;
@@ -27,6 +28,8 @@ use crate::task::table::Joiner;
 /// - `task.await` waits for its end and takes the handle. Dropping that wait unfinished cancels the
 ///   task, so a timeout or a lost race cancels it, too (as asyncio's `await task`).
 /// - `(&mut task).await` only watches: dropping it has no effect.
+/// - Where a `Future` is wanted, such as in a `FuturesUnordered`, pass
+///   [`task.cancel_on_drop()`](Task::cancel_on_drop), which is the future that `task.await` polls.
 /// - A task that awaits itself gets an error at once, and continues without its handle.
 /// - [`cancel`](Task::cancel) requests its end; [`cancel_and_wait`](Task::cancel_and_wait) also
 ///   waits for it.
@@ -177,6 +180,46 @@ impl<T> Task<T> {
         }
         self.meta().cancel(reason.into());
         true
+    }
+
+    /// A second handle, which can only cancel the task, for code that must not take its outcome.
+    ///
+    /// # Panics
+    /// If the outcome was taken already.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let task = executor.spawn(std::future::pending::<()>());
+    /// let handle = task.cancel_handle();
+    /// let outcome = executor.block_on(async move {
+    ///     handle.cancel("not needed");
+    ///     task.await
+    /// });
+    /// assert!(outcome.unwrap_err().is_cancelled());
+    /// ```
+    #[track_caller]
+    #[doc(alias = "abort_handle")]
+    pub fn cancel_handle(&self) -> CancelHandle {
+        let meta = self.meta();
+        CancelHandle::new(meta.owner.clone(), meta.slot, meta.id)
+    }
+
+    /// Takes the outcome without waiting; `None` if the task has not ended.
+    ///
+    /// # Panics
+    /// If the outcome was taken already.
+    ///
+    /// ```
+    /// let executor = picot_executor::Executor::new();
+    /// let mut task = executor.spawn(async { 7 });
+    /// assert!(task.try_join().is_none());
+    /// executor.run_until_stalled();
+    /// assert_eq!(task.try_join().unwrap().unwrap(), 7);
+    /// ```
+    #[track_caller]
+    #[doc(alias = "result")]
+    pub fn try_join(&mut self) -> Option<Result<T, JoinError>> {
+        self.handle().is_finished().then(|| self.take_outcome().inspect_err(JoinError::claim))
     }
 
     /// Cancels the task and waits until its future has been dropped. Returns `None` if it was

@@ -1,6 +1,7 @@
 //! Tasks: the handle, the metadata, the future that runs, and the table of all tasks.
 
 pub(crate) mod body;
+pub(crate) mod cancel_handle;
 pub(crate) mod handle;
 pub(crate) mod make;
 pub(crate) mod meta;

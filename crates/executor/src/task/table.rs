@@ -134,7 +134,11 @@ impl Table {
     /// The rare state of a task, which is made if it does not exist.
     pub(crate) fn rare_state(&mut self, meta: &TaskState) -> &mut RareState {
         meta.set(flag::HAS_RARE_STATE);
-        let slot = meta.slot as usize;
+        self.rare_state_in(meta.slot)
+    }
+
+    fn rare_state_in(&mut self, slot: u32) -> &mut RareState {
+        let slot = slot as usize;
         if self.rare_states.len() <= slot {
             self.rare_states.resize_with(slot + 1, RareState::default);
         }
@@ -152,11 +156,30 @@ impl Table {
 
     /// Records why the task is cancelled, and wakes it. The first reason stays.
     pub(crate) fn cancel(&mut self, meta: &TaskState, reason: CancelReason) {
-        self.rare_state(meta).details.get_or_insert_default().cancelled.get_or_insert(reason);
-        if let Some(waker) = &self.entries[meta.slot as usize].waker {
+        meta.set(flag::HAS_RARE_STATE);
+        self.set_reason(meta.slot, reason);
+    }
+
+    fn set_reason(&mut self, slot: u32, reason: CancelReason) {
+        self.rare_state_in(slot).details.get_or_insert_default().cancelled.get_or_insert(reason);
+        if let Some(waker) = &self.entries[slot as usize].waker {
             // One of our own wakers: it pushes to the queue and does not borrow the table.
             waker.wake_by_ref();
         }
+    }
+
+    /// The state of a task that has not ended.
+    pub(crate) fn find(&self, slot: u32, id: TaskId) -> Option<&TaskState> {
+        self.entries.get(slot as usize).map(Entry::meta).filter(|meta| meta.id == id)
+    }
+
+    /// Marks a task to be cancelled, as [`Meta::cancel`](crate::task::meta::Meta::cancel) does.
+    /// Returns false if it has ended: its slot is free, or another task's.
+    pub(crate) fn cancel_in_slot(&mut self, slot: u32, id: TaskId, reason: CancelReason) -> bool {
+        let Some(meta) = self.find(slot, id) else { return false };
+        meta.set(flag::CANCELLED | flag::HAS_RARE_STATE);
+        self.set_reason(slot, reason);
+        true
     }
 
     /// The key of the task in `slot`, if `waker` wakes that task. In the task's first step this

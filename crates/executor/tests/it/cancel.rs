@@ -229,3 +229,49 @@ fn a_handle_that_cancels_on_drop_cancels_awaited_or_not() {
     executor.run_until_stalled();
     assert_eq!(executor.block_on(async { finished.await.unwrap() }), 1);
 }
+
+#[test]
+fn a_second_handle_cancels_while_the_first_is_awaited() {
+    let executor = Executor::new();
+    let task = executor.spawn(std::future::pending::<()>());
+    let (handle, again) = (task.cancel_handle(), task.cancel_handle().clone());
+    let waits = executor.spawn(async move { task.await.unwrap_err() });
+    executor.run_until_stalled();
+    assert!(handle.cancel("first") && again.cancel("second"), "both while it has not ended");
+    assert!(!handle.is_finished(), "not inside of `cancel`");
+    executor.run_until_stalled();
+    assert!(handle.is_finished() && !again.cancel("third"));
+    let error = executor.block_on(async { waits.await.unwrap() });
+    assert_eq!(error.reason().unwrap().as_str(), "first");
+}
+
+#[test]
+fn a_second_handle_does_nothing_to_a_later_task_in_the_same_slot() {
+    let executor = Executor::new();
+    let first = executor.spawn(async {});
+    let handle = first.cancel_handle();
+    executor.run_until_stalled();
+    drop(first);
+    let second = executor.spawn(std::future::pending::<()>());
+    assert!(!handle.cancel("a mistake") && handle.is_finished());
+    executor.run_until_stalled();
+    assert!(!second.is_finished());
+    // The second task has the slot of the first: its own handle finds it there.
+    assert!(second.cancel_handle().cancel("not needed"));
+}
+
+#[test]
+fn a_second_handle_keeps_no_task_and_outlives_its_executor() {
+    let (executor, trace) = (Executor::new(), Trace::default());
+    let dropped = trace.on_drop("dropped");
+    let task = executor.spawn(async move {
+        let _dropped = dropped;
+        std::future::pending::<()>().await;
+    });
+    let handle = task.cancel_handle();
+    assert!(task.cancel_handle().cancel("before its first step"));
+    executor.close();
+    assert_eq!(trace.take(), ["dropped"]);
+    assert!(!handle.cancel("too late") && handle.is_finished());
+    drop(task);
+}

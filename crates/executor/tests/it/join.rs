@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 
+use picot_context::budget;
 use picot_executor::{Executor, Task};
 use picot_testkit::WakeCount;
 
@@ -248,4 +249,26 @@ fn a_watch_that_is_dropped_keeps_no_task_of_the_same_executor() {
     assert!(watcher.is_finished() && Rc::strong_count(&held) == 1);
     gate.open();
     assert_eq!(executor.run_until_stalled(), 1, "the task that was watched, and no other");
+}
+
+#[test]
+fn an_outcome_can_be_taken_without_a_wait_once_also_when_the_budget_is_spent() {
+    let executor = Executor::new();
+    executor.spawner().set_error_hook(|report| unreachable!("{report}"));
+    let (mut value, mut panics) = (executor.spawn(async { 7 }), executor.spawn(async { panic!("on purpose") }));
+    assert!(value.try_join().is_none());
+    executor.block_on(async move {
+        std::future::poll_fn(|cx| {
+            if !value.is_finished() {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            (0..budget::PER_STEP).for_each(|_| budget::spend());
+            assert_eq!(value.try_join().unwrap().unwrap(), 7);
+            let error = panics.try_join().unwrap().unwrap_err();
+            assert!(error.is_panic(), "it is claimed, so the hook gets no report");
+            Poll::Ready(())
+        })
+        .await;
+    });
 }
