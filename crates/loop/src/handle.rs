@@ -11,6 +11,7 @@ use picot_executor::{CallHandle, Hooks, Task, TaskBuilder};
 use picot_reactor::{Pollable, Source};
 
 use crate::inner::Inner;
+use crate::time::clock::Anchor;
 use crate::time::instant::Instant;
 use crate::time::timer_handle::TimerHandle;
 
@@ -152,6 +153,11 @@ impl LoopHandle {
     #[doc(alias = "time")]
     pub fn now(&self) -> Instant {
         Instant::from_nanos(self.inner.clock.now())
+    }
+
+    /// The readings that relate the loop's clock to std's.
+    pub(crate) fn anchor(&self) -> Anchor {
+        *self.inner.anchor.get_or_init(|| Anchor::now(&self.inner.clock))
     }
 
     /// Spawns a task. Its first poll is in the next turn.

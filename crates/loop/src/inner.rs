@@ -1,6 +1,6 @@
 //! The parts of a loop.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::lanes::Lanes;
 use crate::options::Options;
 use crate::status::Status;
 use crate::time::batch::TimerBatch;
-use crate::time::clock::Timepiece;
+use crate::time::clock::{Anchor, Timepiece};
 use crate::time::timers::{Due, Timers};
 use crate::watches::Watches;
 
@@ -30,6 +30,8 @@ pub(crate) struct Inner {
     pub(crate) timers: RefCell<Timers>,
     pub(crate) lanes: Lanes,
     pub(crate) clock: Timepiece,
+    /// Relates the clock to std's; read when a time is converted first.
+    pub(crate) anchor: OnceCell<Anchor>,
     pub(crate) io_grace: Duration,
     pub(crate) deadlock_delay: Duration,
     pub(crate) error_on_deadlock: bool,
@@ -99,6 +101,7 @@ impl Inner {
             reactor,
             timers: RefCell::default(),
             clock: options.timepiece(),
+            anchor: OnceCell::new(),
             io_grace: options.io_grace,
             deadlock_delay: options.deadlock_delay,
             error_on_deadlock: options.error_on_deadlock,

@@ -64,7 +64,7 @@ pub use picot_context::{
     Waiting, current, task_local,
 };
 pub use picot_executor::{
-    Activity, CallHandle, CancelAndWait, CancelReason, Exclusive, ExclusiveGuard, Exit, Hooks, Join, JoinError, Local,
-    Refused, RemoteJoin, RemoteTask, Step, Task, TaskBuilder, WaitError,
+    Activity, CallHandle, CancelAndWait, CancelHandle, CancelReason, Exclusive, ExclusiveGuard, Exit, Hooks, Join,
+    JoinError, Local, Refused, RemoteJoin, RemoteTask, Step, Task, TaskBuilder, WaitError,
 };
 pub use picot_reactor::{Direction, Pollable, Source};

@@ -50,6 +50,8 @@ fn places() -> Vec<Place> {
         place!("deferred::when_race", deferred::when_race([settled()])),
         place!("deferred::when_settled", deferred::when_settled([settled()])),
         place!("loop::Instant::elapsed", then().elapsed()),
+        place!("loop::Instant::from_std", Instant::from_std(picot::run(async { Instant::now().into_std() }))),
+        place!("loop::Instant::into_std", then().into_std()),
         place!("loop::Instant::now", Instant::now()),
         place!("loop::LoopHandle::current", LoopHandle::current()),
         place!("loop::dump", dump()),

@@ -115,6 +115,39 @@ impl Timepiece {
     }
 }
 
+/// Two readings at one moment, of a loop's clock and of std's. They relate the two.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Anchor {
+    std: std::time::Instant,
+    nanos: u64,
+}
+
+impl Anchor {
+    /// Reads std's clock first. So a time of std becomes one that is nanoseconds later, and no
+    /// timer for it is early.
+    #[expect(clippy::disallowed_methods, reason = "this file reads the time")]
+    pub(crate) fn now(clock: &Timepiece) -> Anchor {
+        let std = std::time::Instant::now();
+        Anchor { std, nanos: clock.now() }
+    }
+
+    /// The loop's time of an instant of std. Saturates at the time when the loop's clock began.
+    pub(crate) fn nanos(&self, instant: std::time::Instant) -> u64 {
+        match instant.checked_duration_since(self.std) {
+            Some(later) => self.nanos.saturating_add(saturating_nanos(later)),
+            None => self.nanos.saturating_sub(saturating_nanos(self.std - instant)),
+        }
+    }
+
+    /// The instant of std of a loop's time. `None` if std cannot represent it.
+    pub(crate) fn std(&self, nanos: u64) -> Option<std::time::Instant> {
+        match nanos.checked_sub(self.nanos) {
+            Some(later) => self.std.checked_add(Duration::from_nanos(later)),
+            None => self.std.checked_sub(Duration::from_nanos(self.nanos - nanos)),
+        }
+    }
+}
+
 /// The time at which a clock began.
 #[cfg(target_os = "linux")]
 #[derive(Debug)]

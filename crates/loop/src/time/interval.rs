@@ -191,6 +191,41 @@ impl Interval {
         self.sleep.reset(self.sleep.now() + self.period);
     }
 
+    /// Restarts the grid: the next tick is `delay` from now. A delay of zero ticks at once.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use picot_loop::{Instant, interval};
+    ///
+    /// # picot_loop::run(async {
+    /// let mut ticks = interval(Duration::from_secs(60));
+    /// let now = ticks.tick().await;
+    /// ticks.reset_after(Duration::from_millis(1));
+    /// assert!(ticks.tick().await < now + Duration::from_secs(60));
+    /// # });
+    /// ```
+    #[doc(alias = "reset_immediately")]
+    pub fn reset_after(&mut self, delay: Duration) {
+        self.sleep.reset(self.sleep.now() + delay);
+    }
+
+    /// Restarts the grid: the next tick is at `start`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use picot_loop::interval;
+    ///
+    /// # picot_loop::run(async {
+    /// let mut ticks = interval(Duration::from_secs(60));
+    /// let start = ticks.tick().await + Duration::from_millis(1);
+    /// ticks.reset_at(start);
+    /// assert_eq!(ticks.tick().await, start);
+    /// # });
+    /// ```
+    pub fn reset_at(&mut self, start: Instant) {
+        self.sleep.reset(start);
+    }
+
     /// The tick after `tick`, which is taken `now`.
     fn after(&self, tick: Instant, now: Instant) -> Instant {
         match self.missed {

@@ -49,6 +49,57 @@ impl Instant {
     pub fn elapsed(self) -> Duration {
         Instant::now() - self
     }
+
+    /// Converts a time of std's clock, for libraries that use it.
+    ///
+    /// On the operating system's clock both are the same time, to some nanoseconds, and a timer is
+    /// never early. A time before the loop's clock began becomes the time when it began.
+    ///
+    /// A virtual clock, or another one of the program, is related to std's by one pair of readings:
+    /// distances stay, and what [`into_std`](Instant::into_std) has returned converts back to the
+    /// same time. But such a clock and std's drift apart after that, so a later reading of std's
+    /// clock means another time here. Under such a clock convert durations instead.
+    ///
+    /// # Panics
+    /// If this thread has no loop.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use picot_loop::{Instant, sleep_until};
+    ///
+    /// # picot_loop::run(async {
+    /// let deadline = std::time::Instant::now() + Duration::from_millis(1); // of a library
+    /// sleep_until(Instant::from_std(deadline)).await;
+    /// assert!(std::time::Instant::now() >= deadline);
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn from_std(instant: std::time::Instant) -> Instant {
+        Instant::from_nanos(LoopHandle::current().anchor().nanos(instant))
+    }
+
+    /// Converts a time of this thread's loop for a library that uses std's clock; see
+    /// [`from_std`](Instant::from_std).
+    ///
+    /// # Panics
+    /// If this thread has no loop, or if std cannot represent the time. Some systems cannot
+    /// represent one that is long before they have started.
+    ///
+    /// ```
+    /// use picot_loop::Instant;
+    ///
+    /// # picot_loop::run(async {
+    /// let now = Instant::now();
+    /// assert_eq!(Instant::from_std(now.into_std()), now);
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn into_std(self) -> std::time::Instant {
+        match LoopHandle::current().anchor().std(self.nanos()) {
+            Some(instant) => instant,
+            None => panic!("std cannot represent {self:?} of the loop's clock; convert a duration instead"),
+        }
+    }
 }
 
 /// Waits for at least `duration`. A duration of zero is a [`yield_now`].

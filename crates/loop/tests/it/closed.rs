@@ -141,6 +141,8 @@ fn cases() -> Vec<Case> {
             panics(|| left.interval.poll_tick(&mut Context::from_waker(Waker::noop())))
         }),
         ("Interval::reset", Value, |left| value(|| left.interval.reset())),
+        ("Interval::reset_after", Value, |left| value(|| left.interval.reset_after(SECOND))),
+        ("Interval::reset_at", Value, |left| value(|| left.interval.reset_at(left.timer.when()))),
         ("Interval::tick", Panic, |left| panics(|| poll_once(pin!(left.interval.tick())))),
         ("LoopHandle::add_reader", Panic, |left| panics(|| left.handle.add_reader(&left.source, |_| ()))),
         ("LoopHandle::add_writer", Panic, |left| panics(|| left.handle.add_writer(&left.source, |_| ()))),

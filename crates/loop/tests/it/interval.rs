@@ -121,3 +121,22 @@ fn a_period_of_zero_is_refused() {
     let (_event_loop, _trace, _clock) = virtual_loop();
     drop(interval(Duration::ZERO));
 }
+
+#[test]
+fn a_reset_moves_the_grid_to_a_delay_or_a_time() {
+    let (event_loop, _trace, _clock) = virtual_loop();
+    event_loop
+        .run_until_complete(async {
+            let start = Instant::now();
+            let mut ticks = interval(10 * SECOND);
+            assert_eq!(ticks.tick().await, start);
+            ticks.reset_after(3 * SECOND);
+            assert_eq!((ticks.tick().await, ticks.tick().await), (start + 3 * SECOND, start + 13 * SECOND));
+            ticks.reset_at(start + 14 * SECOND);
+            assert_eq!((ticks.tick().await, ticks.tick().await), (start + 14 * SECOND, start + 24 * SECOND));
+            ticks.reset_after(Duration::ZERO);
+            assert_eq!((ticks.tick().await, Instant::now()), (start + 24 * SECOND, start + 24 * SECOND), "at once");
+            assert_eq!(ticks.tick().await, start + 34 * SECOND);
+        })
+        .unwrap();
+}

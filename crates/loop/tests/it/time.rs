@@ -550,3 +550,40 @@ fn dropped_cancelled_and_moved_timers_leave_the_wheel_at_once() {
     assert_eq!(timers(), 0);
     assert_eq!(clock.elapsed(), Duration::ZERO, "no deadline has passed");
 }
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the test is about std's clock")]
+fn a_time_of_std_is_the_same_time_of_the_loop_and_never_early() {
+    picot_loop::run(async {
+        let start = std::time::Instant::now();
+        let (earlier, now) = (Instant::from_std(start), Instant::now());
+        assert!(earlier <= now && now - earlier < SECOND);
+        assert_eq!(Instant::from_std(start + SECOND) - earlier, SECOND);
+        for time in [now, now + 100 * SECOND, now - Duration::from_nanos(1)] {
+            assert_eq!(Instant::from_std(time.into_std()), time, "it converts back");
+        }
+        for _ in 0..20 {
+            let deadline = std::time::Instant::now() + Duration::from_micros(50);
+            sleep_until(Instant::from_std(deadline)).await;
+            assert!(std::time::Instant::now() >= deadline);
+        }
+        let first = Instant::from_std(start) - 1_000_000 * SECOND;
+        assert_eq!(Instant::from_std(start.checked_sub(SECOND).unwrap()), first, "before the clock of the loop began");
+    });
+}
+
+#[test]
+fn under_a_virtual_clock_converted_times_keep_their_distances() {
+    let (event_loop, _trace, clock) = virtual_loop();
+    event_loop
+        .run_until_complete(async {
+            let start = Instant::now();
+            let std = start.into_std();
+            sleep(3_600 * SECOND).await;
+            assert_eq!(Instant::now().into_std() - std, 3_600 * SECOND, "the virtual time that has passed");
+            sleep_until(Instant::from_std(std + 3_601 * SECOND)).await;
+            assert_eq!(clock.elapsed(), 3_601 * SECOND);
+            assert_eq!(Instant::from_std(std), start);
+        })
+        .unwrap();
+}
