@@ -26,4 +26,4 @@ pub use pollable::Pollable;
 pub use reactor::{Reactor, RegisterError, WakeHandle};
 pub use ready::{Direction, Readiness};
 pub use ready_list::ReadyList;
-pub use source::{Ready, Source};
+pub use source::{Ready, ReadyOwned, Source};

@@ -26,7 +26,7 @@ use crate::pollable::{BorrowedIo, Pollable, raw};
 use crate::ready::{Direction, Readiness};
 use crate::ready_list::ReadyList;
 use state::{ACKNOWLEDGED, NEEDS_ARMING, State};
-pub use waiters::Ready;
+pub use waiters::{Ready, ReadyOwned};
 
 /// An I/O object that is registered with a reactor.
 ///

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use picot_context::{Kind, Origin, Waits, budget, contain};
@@ -265,7 +266,41 @@ impl<T> Source<T> {
     /// # fn main() {}
     /// ```
     pub fn ready(&self, direction: Direction) -> Ready<'_> {
-        Ready { registered: &self.registered, direction, id: None }
+        Ready { registered: &self.registered, wait: Wait::new(direction) }
+    }
+
+    /// As [`ready`](Source::ready), for a wait that owns its source, so that a struct or a task can
+    /// keep it.
+    ///
+    /// The source and its object stay open while the wait exists.
+    ///
+    /// # Errors
+    /// As [`ready`](Source::ready).
+    ///
+    /// # If dropped
+    /// Nothing happens.
+    ///
+    /// ```
+    /// use std::net::UdpSocket;
+    /// use std::rc::Rc;
+    /// use picot_reactor::{Direction, Reactor, ReadyOwned, Source};
+    ///
+    /// /// Keeps a wait between its polls.
+    /// struct Sender {
+    ///     socket: Rc<Source<UdpSocket>>,
+    ///     wait: Option<ReadyOwned<UdpSocket>>,
+    /// }
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let socket = Rc::new(reactor.register(UdpSocket::bind("127.0.0.1:0")?)?);
+    /// let wait = Some(socket.ready_owned(Direction::Write));
+    /// let sender = Sender { socket, wait };
+    /// # drop((sender.wait, sender.socket));
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[doc(alias = "readable_owned")]
+    pub fn ready_owned(self: &Rc<Self>, direction: Direction) -> ReadyOwned<T> {
+        ReadyOwned { source: self.clone(), wait: Wait::new(direction) }
     }
 
     /// Waits for data, an end or an error to read; see [`ready`](Source::ready).
@@ -333,15 +368,100 @@ impl<T> Source<T> {
 #[must_use = "futures do nothing unless they are awaited"]
 pub struct Ready<'a> {
     registered: &'a Registered,
+    wait: Wait,
+}
+
+impl Future for Ready<'_> {
+    type Output = io::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let registered = self.registered;
+        self.wait.poll(registered, cx)
+    }
+}
+
+impl Drop for Ready<'_> {
+    fn drop(&mut self) {
+        self.wait.leave(self.registered);
+    }
+}
+
+impl fmt::Debug for Ready<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ready").field("direction", &self.wait.direction).finish_non_exhaustive()
+    }
+}
+
+/// A wait for a direction of a source that it owns a share of; made by [`Source::ready_owned`].
+///
+/// ```
+/// use std::pin::pin;
+/// use std::rc::Rc;
+/// use std::task::{Context, Waker};
+/// use picot_reactor::{Direction, Reactor};
+///
+/// let reactor = Reactor::new()?;
+/// let source = Rc::new(reactor.register(std::net::UdpSocket::bind("127.0.0.1:0")?)?);
+/// let mut wait = pin!(source.ready_owned(Direction::Write));
+/// drop(source); // the wait keeps it
+/// let mut cx = Context::from_waker(Waker::noop());
+/// while wait.as_mut().poll(&mut cx).is_pending() {
+///     reactor.wait(None)?;
+/// }
+/// # std::io::Result::Ok(())
+/// ```
+#[must_use = "futures do nothing unless they are awaited"]
+pub struct ReadyOwned<T> {
+    source: Rc<Source<T>>,
+    wait: Wait,
+}
+
+impl<T> Future for ReadyOwned<T> {
+    type Output = io::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let ReadyOwned { source, wait } = &mut *self;
+        wait.poll(&source.registered, cx)
+    }
+}
+
+impl<T> Drop for ReadyOwned<T> {
+    fn drop(&mut self) {
+        // Before the share of the source, which may be the last one.
+        self.wait.leave(&self.source.registered);
+    }
+}
+
+impl<T> fmt::Debug for ReadyOwned<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadyOwned").field("direction", &self.wait.direction).finish_non_exhaustive()
+    }
+}
+
+/// A wait among those of a source, which its owner passes to each call.
+struct Wait {
     direction: Direction,
-    /// The future's id among the waiters, once it waits.
+    /// The id among the waiters, once it waits.
     id: Option<u64>,
 }
 
-impl Ready<'_> {
+impl Wait {
+    fn new(direction: Direction) -> Wait {
+        Wait { direction, id: None }
+    }
+
+    fn poll(&mut self, registered: &Registered, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(budget::poll_left(cx));
+        let is_ready = registered.state.is_known_ready(self.direction);
+        let result = if is_ready { Ok(()) } else { ready!(self.begin(registered, cx)) };
+        self.leave(registered);
+        budget::spend_call();
+        Poll::Ready(result)
+    }
+
     /// Begins to wait, or updates the waker. Ready if the direction is ready now, or with an error.
-    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Registered { inner, state } = self.registered;
+    fn begin(&mut self, registered: &Registered, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Registered { inner, state } = registered;
         inner.check()?;
         let others = state.others();
         // Foreign code: the clone here, and the drop of the old waker below. Nothing is borrowed.
@@ -360,37 +480,12 @@ impl Ready<'_> {
     }
 
     /// Stops waiting. Does nothing if an event has taken the future out already.
-    fn leave(&mut self) {
+    fn leave(&mut self, registered: &Registered) {
         let Some(id) = self.id.take() else { return };
-        let Registered { inner, state } = self.registered;
+        let Registered { inner, state } = registered;
         let Some(waker) = state.others().remove(self.direction, id) else { return };
         state.update_others_flag();
         inner.waiting.set(inner.waiting.get() - 1);
         drop_contained(waker);
-    }
-}
-
-impl Future for Ready<'_> {
-    type Output = io::Result<()>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(budget::poll_left(cx));
-        let is_ready = self.registered.state.is_known_ready(self.direction);
-        let result = if is_ready { Ok(()) } else { ready!(self.wait(cx)) };
-        self.leave();
-        budget::spend_call();
-        Poll::Ready(result)
-    }
-}
-
-impl Drop for Ready<'_> {
-    fn drop(&mut self) {
-        self.leave();
-    }
-}
-
-impl fmt::Debug for Ready<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ready").field("direction", &self.direction).finish_non_exhaustive()
     }
 }

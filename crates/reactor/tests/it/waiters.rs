@@ -4,6 +4,8 @@
 use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
@@ -47,6 +49,40 @@ fn several_tasks_that_poll_one_direction_are_all_served() {
             assert_eq!(reactor.waiting(), 0);
             drop(source);
         }
+    }
+}
+
+#[test]
+fn owned_waits_keep_their_source_and_are_woken_with_the_others() {
+    for reactor in drivers() {
+        let (source, mut peer) = registered(&reactor);
+        let source = Rc::new(source);
+        let count = WakeCount::default();
+        let mut waits: Vec<_> = (0..3).map(|_| source.ready_owned(Direction::Read)).collect();
+        let mut borrowed = Box::pin(source.readable());
+        for wait in &mut waits {
+            assert!(count.poll(|cx| Pin::new(&mut *wait).poll(cx)).is_pending());
+        }
+        assert!(count.poll(|cx| borrowed.as_mut().poll(cx)).is_pending());
+        assert_eq!(reactor.waiting(), 4);
+        drop(waits.pop());
+        assert_eq!(reactor.waiting(), 3, "a dropped wait leaves its source");
+        peer.write_all(b"x").unwrap();
+        wait_until(&reactor, || count.get() == 3);
+        assert!(count.poll(|cx| borrowed.as_mut().poll(cx)).is_ready());
+        drop(borrowed);
+        for wait in &mut waits {
+            assert!(count.poll(|cx| Pin::new(wait).poll(cx)).is_ready());
+        }
+        assert_eq!(source.try_io(Direction::Read, |mut io| io.read(&mut [0; 8])).unwrap(), 1);
+
+        // The last share is that of a wait, in line when it is dropped.
+        let mut last = source.ready_owned(Direction::Priority);
+        assert!(count.poll(|cx| Pin::new(&mut last).poll(cx)).is_pending());
+        drop((source, waits));
+        assert_eq!((reactor.sources(), reactor.waiting()), (1, 1));
+        drop(last);
+        assert_eq!((reactor.sources(), reactor.waiting()), (0, 0));
     }
 }
 
