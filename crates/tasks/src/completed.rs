@@ -127,6 +127,11 @@ impl<F: Future> AsCompleted<F> {
         self.len() == 0
     }
 
+    /// Drops the waker of the last poll: nothing waits for the members until the next one.
+    pub(crate) fn forget_parent(&self) {
+        self.members.forget_parent();
+    }
+
     /// Drops the members that have not ended.
     pub(crate) fn clear(&mut self) {
         self.unpolled = 0;
@@ -232,7 +237,7 @@ impl<F: Future> Drop for Next<'_, F> {
     fn drop(&mut self) {
         // The set outlives the wait. It must not keep the waker, and so the task, that waited.
         if self.is_pending {
-            self.completed.members.forget_parent();
+            self.completed.forget_parent();
         }
     }
 }

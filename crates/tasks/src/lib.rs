@@ -2,10 +2,10 @@
 //!
 //! # Contents
 //! - Children that borrow: [`scope()`], [`supervised()`], [`Scope`], [`Child`].
-//! - Cancelling: [`CancelScope`], [`CancelToken`], [`timeout`], [`move_on_after`],
-//!   [`effective_deadline`], [`shield()`].
-//! - Waiting for several: [`gather()`], [`gather_settled`], [`as_completed`], [`JoinSet`],
-//!   [`race()`], [`race_staggered`].
+//! - Cancelling: [`CancelScope`], [`CancelSource`], [`CancelToken`], [`timeout`],
+//!   [`move_on_after`], [`effective_deadline`], [`shield()`].
+//! - Waiting for several: [`gather()`], [`gather_settled`], [`gather_bounded`], [`as_completed`],
+//!   [`as_completed_bounded`], [`JoinSet`], [`race()`], [`race_staggered`].
 //!
 //! # Other crates
 //! `futures-lite` and `futures-util` work here as on any executor: `future::zip`, `future::or`,
@@ -14,6 +14,7 @@
 //! are cancelled with the wait for them.
 #![forbid(unsafe_code)]
 
+mod bounded;
 mod cancel;
 mod child;
 mod completed;
@@ -35,6 +36,7 @@ mod supervised;
 mod timeout;
 mod visits;
 
+pub use bounded::{AsCompletedBounded, as_completed_bounded, gather_bounded};
 pub use cancel::{CancelError, CancelScope, RescheduleError, Run, effective_deadline};
 pub use child::{Child, ChildJoin};
 pub use completed::{AsCompleted, as_completed};
@@ -42,7 +44,7 @@ pub use error::{Failure, ScopeEnded, ScopeError};
 pub use gather::{gather, gather_settled};
 pub use inputs::{Gather, GatherSettled, Many, Race, Tuple};
 pub use race::{Staggered, race, race_staggered};
-pub use request::{CancelRequest, CancelToken, TokenCancelled};
+pub use request::{CancelGuard, CancelRequest, CancelSource, CancelToken, TokenCancelled};
 pub use scope::{ChildOutput, Scope, ScopeRun, scope};
 pub use set::{JoinSet, NothingToWaitFor, Wait};
 pub use shield::{Shield, shield};

@@ -177,6 +177,40 @@ impl<T> JoinSet<T> {
         .await
     }
 
+    /// Returns the outcome of the next task that has ended, without waiting. `None` if none has.
+    ///
+    /// ```
+    /// use picot_loop::yield_now;
+    /// use picot_tasks::JoinSet;
+    ///
+    /// picot_loop::run(async {
+    ///     let mut set = JoinSet::new();
+    ///     let id = set.spawn(async { 7 });
+    ///     assert!(set.try_next().is_none());
+    ///     yield_now().await;
+    ///     let (ended, outcome) = set.try_next().unwrap();
+    ///     assert_eq!((ended, outcome.unwrap()), (id, 7));
+    ///     assert!(set.try_next().is_none() && set.is_empty());
+    /// });
+    /// ```
+    #[doc(alias = "try_join_next")]
+    pub fn try_next(&mut self) -> Option<(TaskId, Result<T, JoinError>)> {
+        while self.ended.is_empty() {
+            // In the order of their ends. A member that was woken and has not ended is still
+            // registered, so it is put back without a poll.
+            let mut taken = self.members.take()?;
+            let (id, task) = &mut taken.value;
+            match task.try_join() {
+                None => self.members.put_back(taken),
+                Some(outcome) => {
+                    self.ended.push_back((*id, outcome));
+                    self.members.remove(taken.key);
+                }
+            }
+        }
+        self.ended.pop_front()
+    }
+
     /// Waits until a task has ended, also by an error (asyncio's `wait` with `FIRST_COMPLETED`).
     ///
     /// Awaiting it returns the outcomes of all tasks that have ended by then. The other tasks stay
@@ -276,6 +310,33 @@ impl<T> JoinSet<T> {
     #[track_caller]
     pub fn wait_all(&mut self) -> Wait<'_, T> {
         Wait::new(self, |_| false, Location::caller())
+    }
+
+    /// Requests the cancellation of one task. Its outcome still comes. Returns `false` if it has
+    /// ended, or is not in the set.
+    ///
+    /// This searches the set. To cancel many of a large set, keep a
+    /// [`cancel_handle`](Task::cancel_handle) of each task before it is
+    /// [inserted](JoinSet::insert).
+    ///
+    /// ```
+    /// use picot_tasks::JoinSet;
+    ///
+    /// picot_loop::run(async {
+    ///     let mut set = JoinSet::new();
+    ///     let slow = set.spawn(std::future::pending());
+    ///     let fast = set.spawn(async {});
+    ///     assert!(set.cancel(slow, "too slow"));
+    ///     let (id, outcome) = set.next().await.unwrap();
+    ///     assert!(id == fast && outcome.is_ok());
+    ///     let (id, outcome) = set.next().await.unwrap();
+    ///     assert!(id == slow && outcome.unwrap_err().is_cancelled());
+    /// });
+    /// ```
+    #[doc(alias = "abort")]
+    pub fn cancel(&self, id: TaskId, reason: impl Into<CancelReason>) -> bool {
+        let task = self.members.values().find(|(member, _)| *member == id);
+        task.is_some_and(|(_, task)| task.cancel(reason))
     }
 
     /// Requests the cancellation of all tasks that have not ended. Their outcomes still come.

@@ -3,7 +3,7 @@
 use std::future::pending;
 
 use picot_loop::{Instant, sleep, spawn, yield_now};
-use picot_tasks::{CancelScope, gather_settled, timeout};
+use picot_tasks::{CancelScope, CancelSource, gather_settled, timeout};
 
 use crate::trace::{Trace, millis, run, sleeper};
 
@@ -245,4 +245,124 @@ fn an_eager_task_is_not_inside_the_scope_of_its_spawner() {
         sleep(millis(10)).await;
         assert_eq!(trace.take(), ["Ok(1)", "Ok(())"]);
     });
+}
+
+#[test]
+fn a_source_needs_no_loop_and_its_first_reason_stays() {
+    let source = CancelSource::new();
+    let token = source.token();
+    assert!(!token.is_cancelled());
+    assert!(source.clone().cancel("first") && !source.cancel("second"));
+    let request = token.request().unwrap();
+    assert_eq!((request.reason().as_str(), request.place().file()), ("first", file!()));
+}
+
+#[test]
+fn a_request_reaches_all_tokens_below_and_none_above() {
+    let root = CancelSource::new();
+    let (one, other) = (root.child(), root.child());
+    let (below, beside) = (one.child(), other.child());
+    assert!(one.cancel("one"));
+    let reasons = || {
+        [&root, &one, &other, &below, &beside]
+            .map(|source| source.request().map_or("none".to_string(), |request| request.reason().to_string()))
+    };
+    assert_eq!(reasons(), ["none", "one", "none", "one", "none"]);
+    assert!(root.cancel("all"));
+    assert_eq!(reasons(), ["all", "one", "all", "one", "all"]);
+    assert_eq!(one.child().request().unwrap().reason().as_str(), "one", "a child that comes late");
+}
+
+#[test]
+fn waits_are_woken_from_above_to_below_when_all_have_the_request() {
+    run(|trace| async move {
+        let root = CancelSource::new();
+        let sources = [root.clone(), root.child(), root.child()];
+        let below = sources[1].child();
+        for (name, source) in ["second child", "below", "first child", "root"].into_iter().zip([
+            &sources[2],
+            &below,
+            &sources[1],
+            &sources[0],
+        ]) {
+            let (trace, token, all) = (trace.clone(), source.token(), sources.clone());
+            drop(spawn(async move {
+                token.cancelled().await;
+                assert!(all.iter().all(|source| source.is_cancelled()));
+                trace.add(name);
+            }));
+        }
+        yield_now().await;
+        root.cancel("all");
+        yield_now().await;
+        assert_eq!(trace.take(), ["root", "first child", "below", "second child"]);
+    });
+}
+
+#[test]
+fn a_child_outlives_the_handles_of_its_parent_and_leaves_nothing_there() {
+    let root = CancelSource::new();
+    let below = root.child().child();
+    root.cancel("all");
+    assert!(below.is_cancelled(), "the token in between is kept by its child");
+
+    let root = CancelSource::new();
+    for _ in 0..3 {
+        drop(root.child());
+    }
+    let wait = root.child().cancelled();
+    assert!(root.cancel("all"));
+    assert_eq!(now(wait).unwrap().reason().as_str(), "all", "a wait keeps its token");
+}
+
+/// A chain of a hundred thousand tokens, each the child of the one before.
+#[test]
+fn a_long_chain_of_tokens_uses_no_stack() {
+    let chain = |length| {
+        let root = CancelSource::new();
+        let mut last = root.child();
+        for _ in 1..length {
+            last = last.child();
+        }
+        (root, last)
+    };
+    let (root, last) = chain(100_000);
+    assert!(root.cancel("all") && last.is_cancelled());
+    drop((last, root));
+    let (root, last) = chain(100_000);
+    drop(root);
+    drop(last);
+}
+
+#[test]
+fn a_child_of_a_scopes_token_has_its_request_which_cannot_be_withdrawn_then() {
+    let scope = CancelScope::new();
+    scope.cancel("a mistake");
+    assert!(scope.withdraw());
+    let child = scope.token().child();
+    assert!(child.cancel("alone") && !scope.is_cancelled());
+    let child = scope.token().child();
+    scope.cancel("all");
+    assert!(!scope.withdraw(), "it has reached the child");
+    assert_eq!(child.request().unwrap().reason().as_str(), "all");
+}
+
+#[test]
+fn a_guard_makes_the_request_unless_it_is_disarmed() {
+    let source = CancelSource::new();
+    let guard = source.clone().cancel_on_drop();
+    assert!(!source.is_cancelled());
+    drop(guard);
+    let request = source.request().unwrap();
+    assert_eq!((request.reason().as_str(), request.place().file()), ("its guard was dropped", file!()));
+    let source = CancelSource::new().cancel_on_drop().disarm();
+    assert!(!source.is_cancelled());
+}
+
+/// The output of a future that is ready at its first poll.
+fn now<F: Future + Unpin>(mut future: F) -> Option<F::Output> {
+    match std::pin::Pin::new(&mut future).poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
+        std::task::Poll::Ready(output) => Some(output),
+        std::task::Poll::Pending => None,
+    }
 }

@@ -1,5 +1,6 @@
 //! The behaviour of scopes, deadlines and waits for several, under the virtual clock.
 
+mod bounded;
 mod budget;
 mod cancel;
 mod drops;

@@ -1,7 +1,9 @@
 //! `JoinSet`, `wait` and `shield`: nothing is cancelled by waiting, and nothing is lost.
 
-use std::future::pending;
+use std::future::{pending, poll_fn};
+use std::pin::Pin;
 
+use futures_lite::Stream as _;
 use picot_loop::{EventLoop, LoopHandle, VirtualClock, sleep, spawn, yield_now};
 use picot_tasks::{JoinSet, shield, timeout};
 
@@ -172,5 +174,52 @@ fn a_panic_of_shielded_work_without_a_wait_is_reported() {
         drop(shield(async { std::panic::resume_unwind(Box::new("lost")) }));
         sleep(millis(1)).await;
         assert_eq!(reports.take(), ["panicked with \"lost\""]);
+    });
+}
+
+#[test]
+fn what_has_ended_is_taken_without_a_wait_in_the_order_of_the_ends() {
+    run(|trace| async move {
+        let mut set = sleepers(&trace, &[3, 1, 2]);
+        assert!(set.try_next().is_none() && JoinSet::<()>::new().try_next().is_none());
+        sleep(millis(2)).await;
+        yield_now().await;
+        assert_eq!(values(set.try_next().into_iter().collect()), [1]);
+        assert_eq!(values(set.try_next().into_iter().collect()), [2]);
+        assert!(set.try_next().is_none());
+        assert_eq!(set.len(), 1);
+        let (_, last) = set.next().await.unwrap();
+        assert_eq!(last.unwrap(), Err(3));
+        assert!(set.try_next().is_none() && set.is_empty());
+    });
+}
+
+#[test]
+fn a_stream_that_waits_is_woken_also_after_a_look_in_between() {
+    run(|trace| async move {
+        let mut set = sleepers(&trace, &[2]);
+        let mut looked = false;
+        let next = poll_fn(|cx| {
+            let poll = Pin::new(&mut set).poll_next(cx);
+            // Ignored by this poll, and the wake is still to come.
+            assert!(looked || set.try_next().is_none());
+            looked = true;
+            poll
+        });
+        assert_eq!(next.await.unwrap().1.unwrap(), Ok(2));
+    });
+}
+
+#[test]
+fn one_task_of_a_set_is_cancelled() {
+    run(|trace| async move {
+        let mut set = sleepers(&trace, &[2, 4]);
+        let id = set.spawn(pending());
+        yield_now().await;
+        assert!(set.cancel(id, "too slow"));
+        let (ended, outcome) = set.next().await.unwrap();
+        assert_eq!((ended, outcome.unwrap_err().reason().unwrap().as_str()), (id, "too slow"));
+        assert!(!set.cancel(id, "again"), "it is not in the set any more");
+        assert_eq!(values(set.wait_all().await.unwrap()), [2, 4]);
     });
 }
