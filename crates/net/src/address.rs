@@ -6,10 +6,13 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::slice;
 
 use picot_context::Escaped;
 
-/// Where to connect to or listen: a socket address, or a host with a port.
+/// Where to connect to or listen: a socket address, several of them, or a host with a port.
+///
+/// Several addresses are tried like those of a name: best first, until one succeeds.
 ///
 /// ```
 /// use picot_net::Address;
@@ -18,7 +21,10 @@ use picot_context::Escaped;
 /// let _: Address = "localhost:80".into();
 /// let _: Address = ("localhost", 80).into();
 /// let _: Address = (std::net::Ipv6Addr::LOCALHOST, 80).into();
-/// let _: Address = std::net::SocketAddr::from(([127, 0, 0, 1], 80)).into();
+/// let number = std::net::SocketAddr::from(([127, 0, 0, 1], 80));
+/// let _: Address = number.into();
+/// let _: Address = (&number).into();
+/// let _: Address = [number, ([127, 0, 0, 1], 8080).into()].into();
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address(Kind);
@@ -26,24 +32,30 @@ pub struct Address(Kind);
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
     Number(SocketAddr),
+    /// None, or more than one.
+    Numbers(Vec<SocketAddr>),
     /// `host:port`.
     Name(String),
     HostPort(String, u16),
 }
 
 impl Address {
-    /// The socket address, if this is a numeric one, which needs no lookup.
+    /// The socket address, if this is a single numeric one, which needs no lookup.
     pub(crate) fn number(&self) -> Option<SocketAddr> {
         match self.0 {
             Kind::Number(address) => Some(address),
-            Kind::Name(_) | Kind::HostPort(..) => None,
+            Kind::Numbers(_) | Kind::Name(_) | Kind::HostPort(..) => None,
         }
     }
 
-    /// The socket address, or the host and port to look up. An error if the text is neither.
-    pub(crate) fn parts(&self) -> io::Result<Result<SocketAddr, (&str, u16)>> {
+    /// The socket addresses, or the host and port to look up. An error if it is neither.
+    pub(crate) fn parts(&self) -> io::Result<Result<&[SocketAddr], (&str, u16)>> {
         let name = match &self.0 {
-            Kind::Number(address) => return Ok(Ok(*address)),
+            Kind::Number(address) => return Ok(Ok(slice::from_ref(address))),
+            Kind::Numbers(addresses) if addresses.is_empty() => {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, "the list of addresses is empty"));
+            }
+            Kind::Numbers(addresses) => return Ok(Ok(addresses)),
             Kind::HostPort(host, port) => return Ok(Err((host, *port))),
             Kind::Name(name) => name,
         };
@@ -70,6 +82,14 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::Number(address) => address.fmt(f),
+            Kind::Numbers(addresses) if addresses.is_empty() => f.write_str("no address"),
+            Kind::Numbers(addresses) => {
+                for (n, address) in addresses.iter().enumerate() {
+                    let separator = if n == 0 { "" } else { ", " };
+                    write!(f, "{separator}{address}")?;
+                }
+                Ok(())
+            }
             Kind::Name(name) => Escaped(name).fmt(f),
             Kind::HostPort(host, port) => write!(f, "{}:{port}", Escaped(host)),
         }
@@ -79,6 +99,45 @@ impl fmt::Display for Address {
 impl From<SocketAddr> for Address {
     fn from(address: SocketAddr) -> Address {
         Address(Kind::Number(address))
+    }
+}
+
+impl From<&SocketAddr> for Address {
+    fn from(address: &SocketAddr) -> Address {
+        (*address).into()
+    }
+}
+
+impl From<Vec<SocketAddr>> for Address {
+    fn from(addresses: Vec<SocketAddr>) -> Address {
+        match addresses[..] {
+            [address] => address.into(),
+            _ => Address(Kind::Numbers(addresses)),
+        }
+    }
+}
+
+impl From<&Vec<SocketAddr>> for Address {
+    fn from(addresses: &Vec<SocketAddr>) -> Address {
+        addresses.clone().into()
+    }
+}
+
+impl From<&[SocketAddr]> for Address {
+    fn from(addresses: &[SocketAddr]) -> Address {
+        addresses.to_vec().into()
+    }
+}
+
+impl<const N: usize> From<[SocketAddr; N]> for Address {
+    fn from(addresses: [SocketAddr; N]) -> Address {
+        addresses.to_vec().into()
+    }
+}
+
+impl<const N: usize> From<&[SocketAddr; N]> for Address {
+    fn from(addresses: &[SocketAddr; N]) -> Address {
+        addresses.to_vec().into()
     }
 }
 

@@ -111,11 +111,12 @@ impl Resolve for SystemResolver {
 
 /// Looks up the socket addresses of `address` with the system's resolver.
 ///
-/// A numeric address is returned at once, even without a loop.
+/// Numeric addresses are returned at once, even without a loop.
 ///
 /// # Errors
-/// The resolver's error, with the host. Also if the host has no address, if a text is not of the
-/// form `host:port`, or if a name needs a loop and this thread has none, or a closed one.
+/// The resolver's error, with the host. Also if the host has no address, if a list is empty, if a
+/// text is not of the form `host:port`, or if a name needs a loop and this thread has none, or a
+/// closed one.
 ///
 /// # If dropped
 /// A lookup that has not started never starts; one that runs continues, and its result is dropped.
@@ -141,7 +142,7 @@ pub(crate) async fn lookup_with(resolver: &dyn Resolve, address: &Address) -> io
     poll_fn(budget::poll_left).await;
     budget::spend();
     let (host, port) = match address.parts()? {
-        Ok(number) => return Ok(vec![number]),
+        Ok(numbers) => return Ok(numbers.to_vec()),
         Err(name) => name,
     };
     let found = resolver.resolve(host, port).await?;

@@ -72,10 +72,15 @@ impl UdpSocket {
         UdpOptions::new().bind(address).await
     }
 
-    /// Sends a datagram, which may be empty, to `address`.
+    /// Sends a datagram, which may be empty, to `address`. Of several addresses, or those of a
+    /// name, it uses the first one of the socket's family, IPv4 or IPv6.
+    ///
+    /// A name is looked up at each call. For many datagrams, look it up once by
+    /// [`lookup`], or [`connect`](UdpSocket::connect) the socket.
     ///
     /// # Errors
-    /// As for [`send`](UdpSocket::send); and if the socket is connected to another address.
+    /// As for [`send`](UdpSocket::send); if the socket is connected to another address; and the
+    /// resolver's error, if a name is looked up.
     ///
     /// # If dropped
     /// The datagram is not sent.
@@ -92,7 +97,26 @@ impl UdpSocket {
     /// # .unwrap();
     /// ```
     #[doc(alias = "sendto")]
-    pub async fn send_to(&self, datagram: &[u8], address: SocketAddr) -> io::Result<usize> {
+    pub async fn send_to(&self, datagram: &[u8], address: impl Into<Address>) -> io::Result<usize> {
+        let target = address.into();
+        let address = match target.number() {
+            Some(address) => address,
+            // Boxed, because few sends choose, and that would enlarge the future of each.
+            None => Box::pin(self.choose(target)).await?,
+        };
+        self.send_to_number(datagram, address).await
+    }
+
+    /// Chooses the address of `target` to send to.
+    async fn choose(&self, target: Address) -> io::Result<SocketAddr> {
+        let addresses = lookup(target).await?;
+        let is_ipv4 = self.local_addr()?.is_ipv4();
+        let suits = addresses.iter().find(|address| address.is_ipv4() == is_ipv4);
+        // If none suits, the system's error for the first one says so.
+        Ok(*suits.or(addresses.first()).expect("a lookup without addresses is an error"))
+    }
+
+    async fn send_to_number(&self, datagram: &[u8], address: SocketAddr) -> io::Result<usize> {
         match self.peer.get() {
             None => {
                 let sent = operate(&self.source, Direction::Write, |socket| socket.send_to(datagram, address)).await;
@@ -231,6 +255,34 @@ impl UdpSocket {
     /// ```
     pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let received = operate(&self.source, Direction::Read, |socket| socket.recv(buffer)).await;
+        received.map_err(|error| self.not_received(error))
+    }
+
+    /// Receives a datagram, and leaves it to be received again.
+    ///
+    /// # Errors
+    /// As for [`recv`](UdpSocket::recv).
+    ///
+    /// # If dropped
+    /// Nothing happens.
+    ///
+    /// ```
+    /// use picot_net::UdpSocket;
+    ///
+    /// # picot_loop::run(async {
+    /// let receiver = UdpSocket::bind("127.0.0.1:0").await?;
+    /// let sender = UdpSocket::bind("127.0.0.1:0").await?;
+    /// sender.connect(receiver.local_addr()?).await?;
+    /// receiver.connect(sender.local_addr()?).await?;
+    /// sender.send(b"hello").await?;
+    /// assert_eq!(receiver.peek(&mut [0; 16]).await?, 5);
+    /// assert_eq!(receiver.recv(&mut [0; 16]).await?, 5, "the same datagram");
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
+    pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let received = operate(&self.source, Direction::Read, |socket| socket.peek(buffer)).await;
         received.map_err(|error| self.not_received(error))
     }
 

@@ -18,7 +18,7 @@ use super::{REST, REST_MAX};
 use crate::descriptor::descriptor;
 use crate::freed::CountWhenClosed;
 use crate::open::open_loop;
-use crate::operation::operate;
+use crate::operation::{call, operate};
 use crate::operation_error::About;
 use crate::report::unix_name;
 
@@ -88,6 +88,34 @@ impl UnixDatagram {
         }
         let path = path.as_ref();
         bind(path).about(format_args!("bind a datagram socket to {}", Shown(path)))
+    }
+
+    /// As [`bind`](UnixDatagram::bind), to an address of std, such as an abstract name.
+    ///
+    /// # Errors
+    /// As [`bind`](UnixDatagram::bind); and if the address is unnamed.
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")]
+    /// # {
+    /// use std::os::linux::net::SocketAddrExt;
+    /// use std::os::unix::net::SocketAddr;
+    /// use picot_net::UnixDatagram;
+    ///
+    /// # picot_loop::run(async {
+    /// let name = SocketAddr::from_abstract_name(format!("datagram-{}", std::process::id()))?;
+    /// let socket = UnixDatagram::bind_addr(&name)?;
+    /// assert_eq!(socket.local_addr()?.as_abstract_name(), name.as_abstract_name());
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// # }
+    /// ```
+    pub fn bind_addr(address: &SocketAddr) -> io::Result<UnixDatagram> {
+        match path::of_address(address) {
+            Ok(path) => UnixDatagram::bind(path),
+            Err(error) => Err(error).about(format_args!("bind a datagram socket to {address:?}")),
+        }
     }
 
     /// Makes a socket without an address, to send from.
@@ -163,6 +191,37 @@ impl UnixDatagram {
         sent.about(format_args!("send a datagram to {}", Shown(path)))
     }
 
+    /// As [`send_to`](UnixDatagram::send_to), to an address of std, such as that of a sender.
+    ///
+    /// # Errors
+    /// As [`send_to`](UnixDatagram::send_to); and if the address is unnamed, as that of a sender is
+    /// whose socket was not bound.
+    ///
+    /// # If dropped
+    /// The datagram is not sent.
+    ///
+    /// ```
+    /// use picot_net::UnixDatagram;
+    ///
+    /// # picot_loop::run(async {
+    /// let path = |name| std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
+    /// let server = UnixDatagram::bind(path("asks"))?;
+    /// let client = UnixDatagram::bind(path("answers"))?;
+    /// client.send_to(b"question", path("asks")).await?;
+    /// let (_length, sender) = server.recv_from(&mut [0; 16]).await?;
+    /// server.send_to_addr(b"answer", &sender).await?;
+    /// assert_eq!(client.recv(&mut [0; 16]).await?, 6);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
+    pub async fn send_to_addr(&self, datagram: &[u8], address: &SocketAddr) -> io::Result<usize> {
+        match path::of_address(address) {
+            Ok(path) => self.send_to(datagram, path).await,
+            Err(error) => call(|| Err(error)).await.about(format_args!("send a datagram to {address:?}")),
+        }
+    }
+
     /// Receives a datagram, with the address of its sender. Bytes that do not fit into `buffer` are
     /// lost.
     ///
@@ -211,6 +270,31 @@ impl UnixDatagram {
         let path = path.as_ref();
         let connected = path::address(path).and_then(|address| self.socket().connect(&address));
         connected.about(format_args!("connect a datagram socket to {}", Shown(path)))
+    }
+
+    /// As [`connect`](UnixDatagram::connect), to an address of std, such as an abstract name.
+    ///
+    /// # Errors
+    /// As [`connect`](UnixDatagram::connect); and if the address is unnamed.
+    ///
+    /// ```
+    /// use picot_net::UnixDatagram;
+    ///
+    /// # picot_loop::run(async {
+    /// let path = std::env::temp_dir().join(format!("datagram-address-{}", std::process::id()));
+    /// let (server, client) = (UnixDatagram::bind(&path)?, UnixDatagram::unbound()?);
+    /// client.connect_addr(&server.local_addr()?)?;
+    /// client.send(b"hello").await?;
+    /// assert_eq!(server.recv(&mut [0; 16]).await?, 5);
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
+    pub fn connect_addr(&self, address: &SocketAddr) -> io::Result<()> {
+        match path::of_address(address) {
+            Ok(path) => self.connect(path),
+            Err(error) => Err(error).about(format_args!("connect a datagram socket to {address:?}")),
+        }
     }
 
     /// Sends a datagram to the peer. Waits until the peer has room for it.

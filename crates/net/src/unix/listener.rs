@@ -88,6 +88,35 @@ impl UnixListener {
         bind(path).about(format_args!("listen at {}", Shown(path)))
     }
 
+    /// As [`bind`](UnixListener::bind), to an address of std, such as an abstract name.
+    ///
+    /// # Errors
+    /// As [`bind`](UnixListener::bind); and if the address is unnamed.
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")]
+    /// # {
+    /// use std::os::linux::net::SocketAddrExt;
+    /// use std::os::unix::net::SocketAddr;
+    /// use picot_net::{UnixListener, UnixStream};
+    ///
+    /// # picot_loop::run(async {
+    /// let name = SocketAddr::from_abstract_name(format!("picot-{}", std::process::id()))?;
+    /// let listener = UnixListener::bind_addr(&name)?;
+    /// let client = UnixStream::connect_addr(&name).await?;
+    /// assert!(listener.accept().await.is_ok());
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// # }
+    /// ```
+    pub fn bind_addr(address: &SocketAddr) -> io::Result<UnixListener> {
+        match path::of_address(address) {
+            Ok(path) => UnixListener::bind(path),
+            Err(error) => Err(error).about(format_args!("listen at {address:?}")),
+        }
+    }
+
     /// Accepts the next connection, with the address of its peer, which rarely has one. Any number
     /// of tasks may accept; each connection goes to one of them. A connection that its peer has
     /// given up meanwhile is passed over.

@@ -8,11 +8,16 @@
 //! question and the removal are two system calls, so a lock on the folder joins them: otherwise a
 //! second server could remove the socket that a first one has bound between them.
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::net::SocketAddr;
 use std::path::{self, Path, PathBuf};
 use std::process;
 use std::thread;
@@ -41,6 +46,22 @@ pub(crate) fn address(path: &Path) -> io::Result<SockAddr> {
             invalid(&format!("the path has {length} bytes, and an address has room for {max}"))
         }),
     }
+}
+
+/// The path of an address of std; an abstract name begins with a zero byte there.
+pub(crate) fn of_address(address: &SocketAddr) -> io::Result<PathBuf> {
+    if let Some(path) = address.as_pathname() {
+        return Ok(path.to_path_buf());
+    }
+    #[cfg(target_os = "linux")]
+    if let Some(name) = std::os::linux::net::SocketAddrExt::as_abstract_name(address) {
+        return Ok(OsString::from_vec([b"\0", name].concat()).into());
+    }
+    #[cfg(target_os = "android")]
+    if let Some(name) = std::os::android::net::SocketAddrExt::as_abstract_name(address) {
+        return Ok(OsString::from_vec([b"\0", name].concat()).into());
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "the address is unnamed, so no socket can be found by it"))
 }
 
 /// A path or abstract name as text: `/run/server`, `@server`.

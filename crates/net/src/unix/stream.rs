@@ -22,6 +22,7 @@ use crate::descriptor::descriptor;
 use crate::duplex::{Duplex, duplex};
 use crate::freed::CountWhenClosed;
 use crate::open::open_loop;
+use crate::operation::call;
 use crate::operation_error::About;
 use crate::report::connection_name;
 use crate::split::{ReadHalf, WriteHalf, split};
@@ -82,6 +83,33 @@ impl UnixStream {
     pub async fn connect(path: impl AsRef<Path>) -> io::Result<UnixStream> {
         let path = path.as_ref();
         UnixStream::connect_to(path).await.about(format_args!("connect to {}", Shown(path)))
+    }
+
+    /// As [`connect`](UnixStream::connect), to an address of std, such as an abstract name.
+    ///
+    /// # Errors
+    /// As [`connect`](UnixStream::connect); and if the address is unnamed.
+    ///
+    /// # If dropped
+    /// The connection is not made, or closed again.
+    ///
+    /// ```
+    /// use picot_net::{UnixListener, UnixStream};
+    ///
+    /// # picot_loop::run(async {
+    /// let path = std::env::temp_dir().join(format!("stream-address-{}", std::process::id()));
+    /// let listener = UnixListener::bind(&path)?;
+    /// let client = UnixStream::connect_addr(&listener.local_addr()?).await?;
+    /// assert_eq!(client.peer_addr()?.as_pathname(), Some(&*path));
+    /// # std::io::Result::Ok(())
+    /// # })
+    /// # .unwrap();
+    /// ```
+    pub async fn connect_addr(address: &SocketAddr) -> io::Result<UnixStream> {
+        match path::of_address(address) {
+            Ok(path) => UnixStream::connect(path).await,
+            Err(error) => call(|| Err(error)).await.about(format_args!("connect to {address:?}")),
+        }
     }
 
     /// Makes two streams that are connected to each other.

@@ -2,7 +2,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-use picot_net::{Address, lookup};
+use futures_lite::future::block_on;
+use picot_net::{Address, TcpListener, TcpStream, lookup};
 
 use crate::run;
 
@@ -91,6 +92,36 @@ fn a_name_in_the_hosts_file_does_not_wait_for_a_thread() {
         }
         let resolved: Vec<SocketAddr> = std::net::ToSocketAddrs::to_socket_addrs("localhost:80")?.collect();
         assert_eq!(found[0], resolved[0], "the system's resolver prefers the same one");
+        Ok(())
+    });
+}
+
+#[test]
+fn several_addresses_are_one_address_to_try_in_order() {
+    let (one, two): (SocketAddr, SocketAddr) = (([127, 0, 0, 1], 1).into(), ([127, 0, 0, 1], 2).into());
+    assert_eq!(block_on(lookup([one, two])).unwrap(), [one, two]);
+    assert_eq!(block_on(lookup(&[two, one])).unwrap(), [two, one]);
+    assert_eq!(block_on(lookup(&vec![one, two])).unwrap(), [one, two]);
+    assert_eq!(block_on(lookup(&one)).unwrap(), [one]);
+    assert_eq!(Address::from(vec![one]), Address::from(one), "a list of one is that one");
+    assert_eq!(Address::from([one, two]).to_string(), "127.0.0.1:1, 127.0.0.1:2");
+    assert_eq!(Address::from(Vec::new()).to_string(), "no address");
+    let error = block_on(lookup(Vec::new())).unwrap_err();
+    assert_eq!(error.to_string(), "cannot look up no address: the list of addresses is empty");
+}
+
+#[test]
+fn a_list_of_addresses_is_connected_to_and_bound_like_a_name() {
+    run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let there = listener.local_addr()?;
+        let closed = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
+        let stream = TcpStream::connect([closed, there]).await?;
+        assert_eq!(stream.peer_addr()?, there, "the first one has refused");
+        let other = TcpListener::bind([there, ([127, 0, 0, 1], 0).into()]).await?;
+        assert_ne!(other.local_addr()?, there, "the first one is in use");
+        let error = TcpStream::connect([closed, closed]).await.unwrap_err();
+        assert!(error.to_string().contains(&closed.to_string()), "{error}");
         Ok(())
     });
 }

@@ -158,7 +158,7 @@ fn a_loop_over_a_full_buffer_lets_other_tasks_run() {
 fn a_loop_over_datagrams_and_ended_connections_lets_other_tasks_run() {
     run(async {
         let socket = UdpSocket::bind("127.0.0.1:0").await?;
-        let (one, other) = (socket.local_addr()?, "127.0.0.1:1".parse().unwrap());
+        let (one, other) = (socket.local_addr()?, std::net::SocketAddr::from(([127, 0, 0, 1], 1)));
         beside_a_heartbeat! {
             "connect": socket.connect(one).await?;
             "send_to elsewhere": socket.send_to(b"x", other).await.unwrap_err();

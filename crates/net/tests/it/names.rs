@@ -215,6 +215,8 @@ async fn udp(seen: &mut Seen) -> io::Result<()> {
     seen.names("UdpSocket::recv_from", socket.recv_from(&mut [0; 8]).await, &[&"receive", &local, &gone]);
     socket.send(b"x").await?;
     seen.names("UdpSocket::peek_from", socket.peek_from(&mut [0; 8]).await, &[&"receive", &local, &gone]);
+    socket.send(b"x").await?;
+    seen.names("UdpSocket::peek", socket.peek(&mut [0; 8]).await, &[&"receive", &local, &gone]);
     let (group, interface) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(203, 0, 113, 1));
     let parts: &[&dyn ToString] = &[&group, &interface];
     seen.names("UdpSocket::join_multicast_v4", socket.join_multicast_v4(group, interface), parts);
@@ -293,6 +295,13 @@ async fn unix(seen: &mut Seen, folder: &Path) -> io::Result<()> {
     let path = folder.join("no\nfolder").join("socket");
     let shown = format!("{}/no\\nfolder/socket", folder.display());
     seen.names("UnixListener::bind", UnixListener::bind(&path), &[&"listen", &shown]);
+    let address = std::os::unix::net::SocketAddr::from_pathname(&path)?;
+    seen.names("UnixListener::bind_addr", UnixListener::bind_addr(&address), &[&"listen", &shown]);
+    seen.names("UnixStream::connect_addr", UnixStream::connect_addr(&address).await, &[&"connect", &shown]);
+    seen.names("UnixDatagram::bind_addr", UnixDatagram::bind_addr(&address), &[&shown]);
+    let sender = UnixDatagram::unbound()?;
+    seen.names("UnixDatagram::connect_addr", sender.connect_addr(&address), &[&shown]);
+    seen.names("UnixDatagram::send_to_addr", sender.send_to_addr(b"x", &address).await, &[&shown]);
     seen.names("start_unix_server", start_unix_server(&path, nothing), &[&shown]);
     seen.names("UnixStream::connect", UnixStream::connect(&path).await, &[&"connect", &shown]);
     seen.names("open_unix_connection", open_unix_connection(&path).await, &[&shown]);

@@ -124,7 +124,7 @@ fn every_member_of_a_group_receives_its_datagrams_until_it_leaves() {
         for member in [&one, &other] {
             member.join_multicast_v4(group, Ipv4Addr::LOCALHOST)?;
         }
-        sender.send_to(b"all", (group, port).into()).await?;
+        sender.send_to(b"all", (group, port)).await?;
         let mut buffer = [0; 100];
         for member in [&one, &other] {
             let (length, from) = member.recv_from(&mut buffer).await?;
@@ -137,8 +137,8 @@ fn every_member_of_a_group_receives_its_datagrams_until_it_leaves() {
                 io::ErrorKind::AddrNotAvailable
             );
         }
-        sender.send_to(b"unheard", (group, port).into()).await?;
-        sender.send_to(b"you", (Ipv4Addr::LOCALHOST, port).into()).await?;
+        sender.send_to(b"unheard", (group, port)).await?;
+        sender.send_to(b"you", (Ipv4Addr::LOCALHOST, port)).await?;
         // One of the two receives it. A datagram that is not there before it was not received.
         or(one.source().readable(), other.source().readable()).await?;
         assert_eq!([heard(&one)?, heard(&other)?].concat(), [b"you"]);
@@ -161,7 +161,7 @@ fn a_member_of_an_ipv6_group_receives_its_datagrams_until_it_leaves() {
         assert!(member.socket().only_v6()?);
         let (sender, port) = (UdpSocket::bind("[::]:0").await?, member.local_addr()?.port());
         for interface in 1..100 {
-            let group = SocketAddrV6::new(group_v6(), port, 0, interface).into();
+            let group = SocketAddrV6::new(group_v6(), port, 0, interface);
             if sender.send_to(b"unheard", group).await.is_err() {
                 continue;
             }
@@ -172,7 +172,7 @@ fn a_member_of_an_ipv6_group_receives_its_datagrams_until_it_leaves() {
             assert_eq!((&buffer[..length], from.port()), (&b"all"[..], sender.local_addr()?.port()));
             member.leave_multicast_v6(group_v6(), interface)?;
             sender.send_to(b"unheard", group).await?;
-            sender.send_to(b"you", (Ipv6Addr::LOCALHOST, port).into()).await?;
+            sender.send_to(b"you", (Ipv6Addr::LOCALHOST, port)).await?;
             member.source().readable().await?;
             assert_eq!(heard(&member)?, [b"you"]);
             return Ok(());
@@ -188,7 +188,7 @@ fn a_member_of_an_ipv6_group_receives_its_datagrams_until_it_leaves() {
 fn a_broadcast_is_refused_until_it_is_allowed_and_then_received() {
     run(async {
         let (sender, hearer) = (UdpSocket::bind("127.0.0.1:0").await?, UdpSocket::bind("0.0.0.0:0").await?);
-        let all = (Ipv4Addr::new(127, 255, 255, 255), hearer.local_addr()?.port()).into();
+        let all = (Ipv4Addr::new(127, 255, 255, 255), hearer.local_addr()?.port());
         assert_eq!(sender.send_to(b"early", all).await.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
         sender.set_broadcast(true)?;
         sender.send_to(b"all", all).await?;
@@ -284,6 +284,41 @@ fn a_socket_goes_to_std_and_back_with_its_peer() {
         assert_eq!(one.peer_addr(), Some(two.local_addr()?));
         one.send(b"still").await?;
         assert_eq!(two.recv(&mut [0; 8]).await?, 5);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_datagram_is_sent_to_the_first_address_of_the_sockets_family() {
+    run(async {
+        let (one, two) = sockets().await?;
+        let to = two.local_addr()?;
+        let mut buffer = [0; 16];
+        one.send_to(b"1", &to).await?;
+        one.send_to(b"2", &[(Ipv6Addr::LOCALHOST, to.port()).into(), to][..]).await?;
+        one.send_to(b"3", to.to_string()).await?;
+        one.send_to(b"4", ("localhost", to.port())).await?;
+        for n in [b"1", b"2", b"3", b"4"] {
+            assert_eq!(two.recv(&mut buffer).await?, 1);
+            assert_eq!(&buffer[..1], n);
+        }
+        let error = one.send_to(b"5", Vec::<SocketAddr>::new()).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        assert!(error.to_string().contains("the list of addresses is empty"), "{error}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_datagram_that_was_looked_at_is_received_again() {
+    run(async {
+        let (one, two) = sockets().await?;
+        one.connect(two.local_addr()?).await?;
+        two.connect(one.local_addr()?).await?;
+        one.send(b"kept").await?;
+        let mut buffer = [0; 16];
+        assert_eq!((two.peek(&mut buffer).await?, two.peek(&mut buffer[..2]).await?), (4, 2));
+        assert_eq!((two.recv(&mut buffer).await?, &buffer[..4]), (4, &b"kept"[..]));
         Ok(())
     });
 }

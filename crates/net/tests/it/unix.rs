@@ -455,3 +455,51 @@ fn a_datagram_waits_for_a_peer_that_others_have_filled() {
         Ok(())
     });
 }
+
+#[test]
+fn sockets_are_found_by_addresses_of_std_too() {
+    let (path, other) = (Path::new("address"), Path::new("address-datagrams"));
+    run(async {
+        let listener = UnixListener::bind_addr(&std::os::unix::net::SocketAddr::from_pathname(&path.0)?)?;
+        let client = UnixStream::connect_addr(&listener.local_addr()?).await?;
+        let (server, from) = listener.accept().await?;
+        assert!(from.is_unnamed());
+        for error in [
+            UnixListener::bind_addr(&from).map(drop).unwrap_err(),
+            UnixStream::connect_addr(&from).await.map(drop).unwrap_err(),
+            UnixDatagram::bind_addr(&from).map(drop).unwrap_err(),
+            UnixDatagram::unbound()?.connect_addr(&from).unwrap_err(),
+            UnixDatagram::unbound()?.send_to_addr(b"x", &from).await.map(drop).unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+            assert!(error.to_string().contains("unnamed"), "{error}");
+        }
+        drop((client, server));
+        let one = UnixDatagram::bind_addr(&std::os::unix::net::SocketAddr::from_pathname(&other.0)?)?;
+        let two = UnixDatagram::unbound()?;
+        two.connect_addr(&one.local_addr()?)?;
+        two.send(b"hello").await?;
+        assert_eq!(one.recv(&mut [0; 16]).await?, 5);
+        Ok(())
+    });
+    assert!(!path.0.exists() && !other.0.exists(), "paths are removed as ever");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_answer_goes_to_a_sender_with_an_abstract_name() {
+    use std::os::linux::net::SocketAddrExt;
+
+    run(async {
+        let name = |text: &str| {
+            std::os::unix::net::SocketAddr::from_abstract_name(format!("picot-{text}-{}", std::process::id()))
+        };
+        let (server, client) = (UnixDatagram::bind_addr(&name("server")?)?, UnixDatagram::bind_addr(&name("client")?)?);
+        client.send_to_addr(b"question", &name("server")?).await?;
+        let (_, sender) = server.recv_from(&mut [0; 16]).await?;
+        assert_eq!(sender.as_abstract_name(), name("client")?.as_abstract_name());
+        server.send_to_addr(b"answer", &sender).await?;
+        assert_eq!(client.recv(&mut [0; 16]).await?, 6);
+        Ok(())
+    });
+}
