@@ -13,7 +13,8 @@ pub use picot_loop::{
 pub use picot_macros::{main, test};
 #[doc(inline)]
 pub use picot_tasks::{
-    CancelScope, JoinSet, as_completed, gather, gather_settled, move_on_after, race, scope, shield, supervised, timeout,
+    CancelScope, CancelSource, JoinSet, as_completed, as_completed_bounded, gather, gather_bounded, gather_settled,
+    move_on_after, race, scope, shield, supervised, timeout,
 };
 
 /// Promises: what `Deferred`, `Promise` and `when` at the root come from.
@@ -96,8 +97,9 @@ pub mod sync {
 pub mod task {
     #[doc(inline)]
     pub use picot_loop::{
-        CancelAndWait, CancelReason, Exclusive, ExclusiveGuard, Join, JoinError, Local, RemoteJoin, RemoteTask, Task,
-        TaskBuilder, TaskId, TaskInfo, WaitError, YieldNow, current, spawn, spawn_blocking, spawn_named, yield_now,
+        CancelAndWait, CancelHandle, CancelReason, Exclusive, ExclusiveGuard, Join, JoinError, Local, RemoteJoin,
+        RemoteTask, Task, TaskBuilder, TaskId, TaskInfo, WaitError, YieldNow, current, spawn, spawn_blocking,
+        spawn_named, yield_now,
     };
     #[doc(inline)]
     pub use picot_tasks::*;

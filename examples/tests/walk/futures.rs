@@ -23,7 +23,8 @@ use picot::net::{
 use picot::process::{Command, SubprocessProtocol, SubprocessTransport, pipe, stdin, stdout};
 use picot::sync::{Barrier, Condvar, Event, Mutex, OnceCell, Queue, Semaphore, broadcast, mpsc, oneshot, watch};
 use picot::task::{
-    JoinSet, Local, as_completed, gather, gather_settled, race, race_staggered, scope, shield, supervised,
+    JoinSet, Local, as_completed, as_completed_bounded, gather, gather_bounded, gather_settled, race, race_staggered,
+    scope, shield, supervised,
 };
 use picot::task::{Scope, Supervisor};
 use picot::time::{Instant, move_on_after, move_on_at, timeout_at};
@@ -397,17 +398,22 @@ fn of_loop() -> Vec<Entry> {
                 }
             }
         }),
-        at_once!("reactor::Source::ready reactor::Source::readable reactor::Source::writable reactor::Ready", |beat| {
-            let (near, mut far) = std::os::unix::net::UnixStream::pair().unwrap();
-            near.set_nonblocking(true).unwrap();
-            far.write_all(b"!").unwrap();
-            let source = LoopHandle::current().register(near).unwrap();
-            while beat.goes_on() {
-                source.writable().await.unwrap();
-                source.readable().await.unwrap();
-                source.ready(picot::event_loop::Direction::Read).await.unwrap();
+        at_once!(
+            "reactor::Source::ready reactor::Source::readable reactor::Source::writable reactor::Ready \
+                  reactor::Source::ready_owned reactor::ReadyOwned",
+            |beat| {
+                let (near, mut far) = std::os::unix::net::UnixStream::pair().unwrap();
+                near.set_nonblocking(true).unwrap();
+                far.write_all(b"!").unwrap();
+                let source = Rc::new(LoopHandle::current().register(near).unwrap());
+                while beat.goes_on() {
+                    source.ready_owned(picot::event_loop::Direction::Read).await.unwrap();
+                    source.writable().await.unwrap();
+                    source.readable().await.unwrap();
+                    source.ready(picot::event_loop::Direction::Read).await.unwrap();
+                }
             }
-        }),
+        ),
     ]
 }
 
@@ -466,6 +472,18 @@ fn of_tasks() -> Vec<Entry> {
         at_once!("tasks::race_staggered tasks::Staggered", |beat| {
             while beat.goes_on() {
                 _ = race_staggered([ready(Ok::<_, u8>(1))], Duration::from_secs(1)).await;
+            }
+        }),
+        at_once!("tasks::gather_bounded", |beat| {
+            while beat.goes_on() {
+                _ = gather_bounded(1, [ready(Ok::<_, Infallible>(1)), ready(Ok(2))]).await;
+                _ = gather_bounded(1, Vec::<std::future::Ready<Result<u8, u8>>>::new()).await;
+            }
+        }),
+        at_once!("tasks::AsCompletedBounded::next", |beat| {
+            let mut all = as_completed_bounded(2, (0..MANY).map(|_| ready(1)));
+            while beat.goes_on() {
+                _ = all.next().await;
             }
         }),
         at_once!("tasks::AsCompleted::next", |beat| {
@@ -634,17 +652,22 @@ fn of_net() -> Vec<Entry> {
                 drop((near, listener.accept().await.unwrap()));
             }
         }),
-        at_once!("net::UnixStream::connect net::open_unix_connection net::UnixListener::accept", |beat| {
-            let folder = Folder::new("walk-unix");
-            let path = folder.join("socket");
-            let listener = UnixListener::bind(&path).unwrap();
-            while beat.goes_on() {
-                let near = UnixStream::connect(&path).await.unwrap();
-                drop((near, listener.accept().await.unwrap()));
-                let near = open_unix_connection(&path).await.unwrap();
-                drop((near, listener.accept().await.unwrap()));
+        at_once!(
+            "net::UnixStream::connect net::UnixStream::connect_addr net::open_unix_connection net::UnixListener::accept",
+            |beat| {
+                let folder = Folder::new("walk-unix");
+                let path = folder.join("socket");
+                let listener = UnixListener::bind(&path).unwrap();
+                while beat.goes_on() {
+                    let near = UnixStream::connect(&path).await.unwrap();
+                    drop((near, listener.accept().await.unwrap()));
+                    let near = open_unix_connection(&path).await.unwrap();
+                    drop((near, listener.accept().await.unwrap()));
+                    let near = UnixStream::connect_addr(&listener.local_addr().unwrap()).await.unwrap();
+                    drop((near, listener.accept().await.unwrap()));
+                }
             }
-        }),
+        ),
         at_once!("net::lookup", |beat| {
             while beat.goes_on() {
                 drop(lookup("127.0.0.1:80").await.unwrap());
@@ -739,7 +762,7 @@ fn of_net() -> Vec<Entry> {
         }),
         at_once!(
             "net::UdpSocket::connect net::UdpSocket::send net::UdpSocket::send_to net::UdpSocket::recv \
-             net::UdpSocket::recv_from net::UdpSocket::peek_from",
+             net::UdpSocket::recv_from net::UdpSocket::peek_from net::UdpSocket::peek",
             |beat| {
                 let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
                 let address = socket.local_addr().unwrap();
@@ -747,6 +770,7 @@ fn of_net() -> Vec<Entry> {
                     socket.connect(address).await.unwrap();
                     socket.send(b"!").await.unwrap();
                     socket.peek_from(&mut [0]).await.unwrap();
+                    socket.peek(&mut [0]).await.unwrap();
                     socket.recv(&mut [0]).await.unwrap();
                     socket.send_to(b"!", address).await.unwrap();
                     socket.recv_from(&mut [0]).await.unwrap();
@@ -754,7 +778,8 @@ fn of_net() -> Vec<Entry> {
             }
         ),
         at_once!(
-            "net::UnixDatagram::send net::UnixDatagram::send_to net::UnixDatagram::recv net::UnixDatagram::recv_from",
+            "net::UnixDatagram::send net::UnixDatagram::send_to net::UnixDatagram::send_to_addr net::UnixDatagram::recv \
+             net::UnixDatagram::recv_from",
             |beat| {
                 let folder = Folder::new("walk-datagram");
                 let path = folder.join("socket");
@@ -767,6 +792,8 @@ fn of_net() -> Vec<Entry> {
                     far.recv_from(&mut [0]).await.unwrap();
                     let unbound = UnixDatagram::unbound().unwrap();
                     unbound.send_to(b"!", &path).await.unwrap();
+                    bound.recv(&mut [0]).await.unwrap();
+                    unbound.send_to_addr(b"!", &bound.local_addr().unwrap()).await.unwrap();
                     bound.recv(&mut [0]).await.unwrap();
                 }
             }
