@@ -181,11 +181,11 @@ kinds! {
     Queue => "queue",
     /// A notification of a condition.
     Condition => "condition",
-    /// An event to be set.
+    /// An event to be set, or a value that is made once.
     Event => "event",
     /// The other tasks of a barrier.
     Barrier => "barrier",
-    /// A value of a one-shot channel, or its end.
+    /// A value of a channel, room in it, or its end.
     Channel => "channel",
     /// A change of a watched value.
     Watch => "watch",

@@ -54,6 +54,11 @@ pub(crate) fn describe(operation: &'static str) -> (WaitKind, &'static str) {
         "Condvar::wait" => (WaitKind::Condition, "a notification of the condition"),
         "oneshot::Receiver" => (WaitKind::Channel, "the value of the one-shot channel"),
         "oneshot::Sender::closed" => (WaitKind::Channel, "the end of the receiver of the one-shot channel"),
+        "mpsc::Receiver::recv" => (WaitKind::Channel, "an item of the channel"),
+        "mpsc::Sender::send" => (WaitKind::Channel, "room in the channel"),
+        "mpsc::Sender::closed" => (WaitKind::Channel, "the end of the receiver of the channel"),
+        "broadcast::Receiver::recv" => (WaitKind::Channel, "a message of the broadcast channel"),
+        "OnceCell::get_or_init" => (WaitKind::Event, "the value that another task makes for the cell"),
         "watch::Receiver::changed" => (WaitKind::Watch, "a change of the watched value"),
         other => unreachable!("the waits of {other} have no description"),
     }

@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
-use picot_context::{Kind, ManualHost, Step, TaskId, budget, enter};
+use picot_context::{Kind, ManualHost, Step, TaskId, Waits, budget, enter};
 use picot_sync::{
     Barrier, Condvar, Event, Mutex, OnceCell, Queue, Semaphore, broadcast, mpsc, oneshot, waiting, watch,
 };
@@ -584,6 +584,20 @@ fn a_wait_leaves_nothing_behind_however_it_ends() {
             drop(hand);
             assert!(waiting().is_empty(), "{}", entry.name);
         }
+    }
+}
+
+#[test]
+fn a_report_names_what_each_wait_waits_for() {
+    for entry in all() {
+        let (mut future, _fulfil) = (entry.waits)();
+        let task = TaskId::new(NonZeroU64::MIN);
+        let entered = enter(Step::task(task, Location::caller()), None);
+        assert!(future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        drop(entered);
+        let waits = Waits::of_thread().take(task);
+        assert_eq!(waits.len(), 1, "{}", entry.name);
+        assert!(!waits[0].what.is_empty(), "{}", entry.name);
     }
 }
 
