@@ -1,5 +1,7 @@
 //! Runs the examples against real servers. One that is not installed is skipped by name.
 
+#[cfg(feature = "dns")]
+mod dns;
 #[cfg(feature = "guest_axum")]
 mod guest_axum;
 #[cfg(feature = "guest_nats")]
