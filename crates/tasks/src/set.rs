@@ -328,9 +328,9 @@ impl<T> JoinSet<T> {
     ///     let fast = set.spawn(async {});
     ///     assert!(set.cancel(slow, "too slow"));
     ///     let (id, outcome) = set.next().await.unwrap();
-    ///     assert!(id == fast && outcome.is_ok());
-    ///     let (id, outcome) = set.next().await.unwrap();
     ///     assert!(id == slow && outcome.unwrap_err().is_cancelled());
+    ///     let (id, outcome) = set.next().await.unwrap();
+    ///     assert!(id == fast && outcome.is_ok());
     /// });
     /// ```
     #[doc(alias = "abort")]
