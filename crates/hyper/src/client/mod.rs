@@ -412,8 +412,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Uses this connector for HTTPS. The client sets the protocols for ALPN. The default trusts the
-    /// system's authorities.
+    /// Uses this connector for HTTPS. The client sets the protocols for ALPN. The default trusts
+    /// the system's authorities.
     ///
     /// ```
     /// use picot_hyper::Client;

@@ -225,8 +225,8 @@ impl HttpServerBuilder {
         HttpServerBuilder { report_peer_errors: true, ..self }
     }
 
-    /// Serves HTTPS. The server sets the protocols for ALPN: `h2` and `http/1.1`, or the one that it
-    /// is limited to. The acceptor's limit is that of the handshake.
+    /// Serves HTTPS. The server sets the protocols for ALPN: `h2` and `http/1.1`, or the one that
+    /// it is limited to. The acceptor's limit is that of the handshake.
     ///
     /// ```
     /// use picot_hyper::HttpServer;
