@@ -82,3 +82,38 @@ macro_rules! by_futures_io {
 }
 
 pub(crate) use by_futures_io;
+
+/// Miri can run these, as it cannot run system calls.
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receive_fills_the_free_part_and_initializes_no_more_than_it_returns() {
+        let mut memory = [MaybeUninit::uninit(); 8];
+        let mut buffer = ReadBuf::uninit(&mut memory);
+        buffer.put_slice(b"ab");
+        let mut receive = |bytes: &[u8]| {
+            poll_fill(&mut buffer, |memory| {
+                for (slot, byte) in memory.iter_mut().zip(bytes) {
+                    slot.write(*byte);
+                }
+                if bytes.is_empty() { Poll::Pending } else { Poll::Ready(Ok(bytes.len())) }
+            })
+        };
+        assert!(receive(b"").is_pending());
+        assert!(matches!(receive(b"cde"), Poll::Ready(Ok(()))));
+        assert!(matches!(receive(b"f"), Poll::Ready(Ok(()))));
+        assert_eq!((buffer.filled(), buffer.initialized().len()), (&b"abcdef"[..], 6));
+        let failed = poll_fill(&mut buffer, |_| Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())));
+        assert!(matches!(failed, Poll::Ready(Err(_))));
+        assert_eq!(buffer.filled(), b"abcdef");
+    }
+
+    #[test]
+    #[should_panic(expected = "at most as many bytes as there is room")]
+    fn a_receive_that_claims_more_than_the_room_is_refused() {
+        let mut memory = [MaybeUninit::uninit(); 2];
+        let _ = poll_fill(&mut ReadBuf::uninit(&mut memory), |_| Poll::Ready(Ok(3)));
+    }
+}
