@@ -195,13 +195,21 @@ impl<T> JoinSet<T> {
     /// ```
     #[doc(alias = "try_join_next")]
     pub fn try_next(&mut self) -> Option<(TaskId, Result<T, JoinError>)> {
-        while self.ended.is_empty() {
-            // In the order of their ends. A member that was woken and has not ended is still
-            // registered, so it is put back without a poll.
+        // The members that were woken, in the order of their ends. The number of members bounds the
+        // loop, because one that has not ended is queued again.
+        for _ in 0..self.members.len() {
+            if !self.ended.is_empty() {
+                break;
+            }
             let mut taken = self.members.take()?;
             let (id, task) = &mut taken.value;
             match task.try_join() {
-                None => self.members.put_back(taken),
+                // Woken in its last step, which has not returned yet.
+                None => {
+                    let waker = taken.waker.clone();
+                    self.members.put_back(taken);
+                    waker.wake();
+                }
                 Some(outcome) => {
                     self.ended.push_back((*id, outcome));
                     self.members.remove(taken.key);
