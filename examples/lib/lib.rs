@@ -37,6 +37,8 @@ mod documentation {
         Security: "docs/SECURITY.md";
         Releasing: "docs/releasing.md";
         GuideTrouble: "docs/guide/when-something-goes-wrong.md";
+        GuideLookingInside: "docs/guide/looking-inside.md";
+        GuideStalls: "docs/guide/finding-stalls.md";
         Benchmarks: "docs/benchmarks.md";
         GuideBlocking: "docs/guide/blocking-the-loop.md";
         GuideConnections: "docs/guide/connections.md";

@@ -41,6 +41,8 @@ pub use remote::task::{RemoteJoin, RemoteTask};
 pub use run::call::CallHandle;
 pub use run::root::{AnyRoot, Root};
 pub use spawner::{Spawner, TaskBuilder};
+#[doc(hidden)]
+pub use status::QueueEnd;
 pub use status::{Activity, TaskStatus};
 pub use task::cancel_handle::CancelHandle;
 pub use task::handle::{CancelAndWait, Join, Task};

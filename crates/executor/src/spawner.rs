@@ -18,7 +18,7 @@ use crate::run::batch::{end_unstarted, run_inside};
 use crate::run::call::CallHandle;
 use crate::run::queue::Item;
 use crate::shared::{Local, Shared};
-use crate::status::{Activity, TaskStatus, status};
+use crate::status::{Activity, QueueEnd, TaskStatus, status};
 use crate::task::handle::Task;
 use crate::task::make::make_task;
 use crate::task::meta::Ready;
@@ -389,6 +389,23 @@ impl Spawner {
     /// ```
     pub fn status(&self, mut waits: Waits) -> Vec<TaskStatus> {
         status(self.local(), &mut waits)
+    }
+
+    /// The end of the queue, for [`queued_since`](Spawner::queued_since).
+    #[doc(hidden)]
+    pub fn queue_end(&self) -> QueueEnd {
+        let local = self.local();
+        QueueEnd { queue: local.queue.end(), root: local.root.queued.get() }
+    }
+
+    /// The tasks that were queued since `end` was the end of the queue and are still there, in
+    /// their order; the root is the last. At most one batch may have begun in between.
+    #[doc(hidden)]
+    pub fn queued_since(&self, end: QueueEnd) -> Vec<TaskId> {
+        let local = self.local();
+        let root = local.root.id().filter(|_| local.root.queued.get() && !end.root);
+        let tasks = local.queue.map_since(end.queue, |task| task.meta().id);
+        tasks.into_iter().flatten().chain(root).collect()
     }
 
     /// The task that a key wakes, unless it has ended.

@@ -60,6 +60,15 @@ impl std::fmt::Display for Activity {
     }
 }
 
+/// The end of the run queue at one moment.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct QueueEnd {
+    pub(crate) queue: (usize, usize),
+    /// Whether the root was queued.
+    pub(crate) root: bool,
+}
+
 pub(crate) fn status(local: &Local, waits: &mut Waits) -> Vec<TaskStatus> {
     let table = local.table.borrow();
     table.add_joins(waits);

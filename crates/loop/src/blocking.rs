@@ -105,7 +105,7 @@ impl LoopHandle {
     ) -> Result<Task<T>, SubmitError> {
         // Submitted here, not in the task's first poll, so that the job may start at once.
         let job = lane.submit_at(place, closure)?;
-        Ok(self.spawn_at(place, None, async move {
+        let task = self.spawn_at(place, None, async move {
             match job.await {
                 Ok(value) => value,
                 Err(JobError::Panicked(payload)) => {
@@ -113,6 +113,8 @@ impl LoopHandle {
                 }
                 Err(error) => panic!("{error}"),
             }
-        }))
+        });
+        self.inner.observers.trace(|trace| trace.job(task.id(), place));
+        Ok(task)
     }
 }

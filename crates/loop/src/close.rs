@@ -81,6 +81,8 @@ pub(crate) fn close(inner: &Rc<Inner>, limit: Duration) -> CloseReport {
     drop(watchdog);
     // Last of all that is dropped: until here, reports and hooks were still called.
     let (program, steps) = (inner.observers.program.take(), inner.observers.steps.take());
+    inner.observers.traces.set(false);
+    drop(inner.observers.trace.take());
     inner.contain(Kind::Hook, None, move || drop(program));
     drop(steps);
     inner.executor.spawner().reset_hooks();

@@ -44,6 +44,7 @@ pub use current::{spawn, spawn_named};
 pub use diagnose::counters::{Metrics, Snapshot};
 pub use diagnose::dump::{Dump, TaskDump, dump};
 pub use diagnose::steps::TaskSteps;
+pub use diagnose::trace::Trace;
 pub use diagnose::watchdog::Stuck;
 pub use embed::TurnsUntilComplete;
 pub use error::{LoopError, RunError};

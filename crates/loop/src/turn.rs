@@ -9,6 +9,7 @@ use std::time::Duration;
 use picot_context::{Cause, Kind};
 use picot_executor::AnyRoot;
 
+use crate::diagnose::trace::{Slice, TraceRecorder, What};
 use crate::error::RunError;
 use crate::inner::Inner;
 use crate::time::clock::Clock;
@@ -68,6 +69,7 @@ impl Inner {
     /// Runs a turn, which waits for at most `limit`. Returns the number of steps of the last turn.
     pub(crate) fn turn(&self, root: Option<Pin<&mut dyn AnyRoot>>, limit: Option<Duration>, turns: Turns) -> usize {
         let mut woken_at = None;
+        self.observers.trace(|trace| trace.begin(Slice::Turn));
         let has_work = self.executor.has_work();
         if !has_work || self.must_poll() {
             // With an empty queue the loop sleeps, and the step count starts again after that.
@@ -79,10 +81,12 @@ impl Inner {
             // 1. How long to wait.
             // 2. Wait for I/O.
             // 3. Queue the tasks whose sources are ready: `wait` wakes them.
+            self.observers.trace(|trace| trace.begin(Slice::Wait));
             match self.clock.as_virtual() {
                 None => self.wait_for_next(limit),
                 Some(clock) => self.wait_virtually(clock, limit),
             }
+            self.observers.trace(TraceRecorder::end);
             // 4. Queue the timers that are due.
             self.queue_due_timers();
             self.end_event_poll();
@@ -92,8 +96,10 @@ impl Inner {
         // 5. Take what came from other threads, at most 512 items. Also without an event poll, so
         //    that other threads do not wait for one.
         self.executor.take_remote();
+        self.observers.trace(TraceRecorder::add_woken_now);
         // 6. Run exactly what is queued now.
         let again = |steps| {
+            self.observers.trace(TraceRecorder::add_joiners);
             let goes_on = turns == Turns::UntilEventPoll && woken_at.is_none() && !self.must_return();
             if goes_on {
                 self.count_turn(steps);
@@ -110,6 +116,10 @@ impl Inner {
             self.stats.step_began_at.set(self.clock.coarse());
         }
         self.count_turn(steps);
+        self.observers.trace(|trace| {
+            trace.add_joiners();
+            trace.end();
+        });
         steps
     }
 
@@ -320,6 +330,9 @@ impl Inner {
         let now = self.clock.now();
         due.extend(self.timers.borrow_mut().expire(now).take(TIMERS_PER_TURN));
         self.stats.batch.add(due.len(), now);
+        if !due.is_empty() {
+            self.observers.trace(|trace| trace.add(What::Timers(due.len())));
+        }
         for timer in due.drain(..) {
             match timer {
                 Due::Task(key) => self.executor.spawner().wake(key),

@@ -42,7 +42,7 @@ pub mod event_loop {
     pub use picot_loop::{
         Activity, Builder, Cause, Clock, CloseReport, Closed, Direction, Dump, EventLoop, Exit, Hooks, Kind, LockWait,
         LoopError, LoopHandle, Metrics, Origin, Payload, Place, Pollable, Refused, RemoteHandle, Report, RunError,
-        Snapshot, Source, Step, StepTime, Stuck, SubmitError, TaskDump, TaskSteps, TurnHook, TurnsUntilComplete,
+        Snapshot, Source, Step, StepTime, Stuck, SubmitError, TaskDump, TaskSteps, Trace, TurnHook, TurnsUntilComplete,
         VirtualClock, WaitInfo, WaitKind, Waiting, blocking_section, dump, exclusive, run,
     };
 }

@@ -26,5 +26,5 @@ pub use command::Command;
 pub use interrupt::{Interrupt, Interrupted, RunUntilInterrupted};
 pub use pipe::{PipeReader, PipeWriter, pipe};
 pub use protocol::{SubprocessProtocol, SubprocessTransport};
-pub use signal::{Signal, SignalHandlers, Signals, ctrl_c, signal, signals};
+pub use signal::{Signal, SignalHandlers, Signals, ctrl_c, dump_on, signal, signals};
 pub use stdio::{Stderr, Stdin, Stdout, stderr, stdin, stdout};

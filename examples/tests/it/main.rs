@@ -9,6 +9,7 @@ mod clients;
 mod echo;
 #[cfg(unix)]
 mod embed;
+mod look_inside;
 mod net;
 mod only_deferred;
 mod only_executor;

@@ -3,6 +3,7 @@
 use picot_examples::program::{all_lines, example, lines};
 
 const GUIDE: &str = include_str!("../../../docs/guide/when-something-goes-wrong.md");
+const STALLS: &str = include_str!("../../../docs/guide/finding-stalls.md");
 
 /// How long something took is different each time.
 fn without_times(line: &str) -> String {
@@ -17,7 +18,8 @@ fn without_times(line: &str) -> String {
 
 #[test]
 fn the_guide_shows_what_is_printed() {
-    let mut shown = GUIDE.split("$ cargo run --example trouble ").skip(1).map(|rest| {
+    let pages = [GUIDE, STALLS].into_iter();
+    let mut shown = pages.flat_map(|page| page.split("$ cargo run --example trouble ").skip(1)).map(|rest| {
         let (kind, text) = rest.split_once('\n').unwrap();
         let text = text.lines().take_while(|line| !line.is_empty() && *line != "```");
         (kind.to_string(), text.map(without_times).collect::<Vec<_>>())
@@ -30,7 +32,7 @@ fn the_guide_shows_what_is_printed() {
         assert_eq!(stderr.iter().map(|line| without_times(line)).collect::<Vec<_>>(), text, "{kind}");
         count += 1;
     }
-    assert_eq!(count, 10);
+    assert_eq!(count, 11);
 }
 
 #[test]

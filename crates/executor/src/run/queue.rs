@@ -232,6 +232,28 @@ impl<T> Queue<T> {
         }
     }
 
+    /// The end of the queue: which row is in front, and the length of the other.
+    pub(crate) fn end(&self) -> (usize, usize) {
+        // SAFETY: As in `push_place`. The references end here.
+        unsafe { ((*self.front.get()).as_ptr().addr(), (*self.back.get()).len()) }
+    }
+
+    /// Maps the places that were queued since `end` and are still there, in their order; none for a
+    /// callback or the root. `map` must only read from the task. Between the two calls the rows may
+    /// have swapped once.
+    pub(crate) fn map_since<R>(&self, end: (usize, usize), map: fn(&T) -> R) -> Vec<Option<R>> {
+        let mut mapped = Vec::with_capacity(self.len());
+        // SAFETY: As in `map_tasks`: `take` keeps the vector within its room.
+        let (front, back) = unsafe { (&*self.front.get(), &*self.back.get()) };
+        let (front, back) = match end {
+            (row, len) if row == front.as_ptr().addr() => (&[][..], back.get(len..)),
+            (_, len) => (front.get(len.max(self.taken.get())..).unwrap_or_default(), Some(&back[..])),
+        };
+        let places = front.iter().chain(back.unwrap_or_default()).take(mapped.capacity());
+        mapped.extend(places.map(|place| place.as_ref().map(map)));
+        mapped
+    }
+
     /// Exchanges all items with those of another queue.
     pub(crate) fn exchange(&self, other: &Queue<T>) {
         let armed = self.disarm();

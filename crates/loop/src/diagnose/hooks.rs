@@ -7,6 +7,7 @@ use picot_executor::{Exit, Hooks};
 
 use crate::diagnose::observers::Observers;
 use crate::diagnose::steps::StepRecorder;
+use crate::diagnose::trace::{Trace, TraceRecorder};
 use crate::diagnose::watchdog::Watchdog;
 use crate::handle::{LoopHandle, expect_open};
 
@@ -111,10 +112,11 @@ impl LoopHandle {
     /// Installs the hooks that are set: none, one, or all of them as one.
     pub(crate) fn install_hooks(&self) {
         let spawner = self.inner.executor.spawner();
-        let Observers { program, steps } = &self.inner.observers;
+        let Observers { program, steps, trace, .. } = &self.inner.observers;
         let watchdog = self.inner.watchdog.borrow().clone().map(|watchdog| watchdog as Rc<dyn Hooks>);
         let steps = steps.borrow().clone().map(|steps| steps as Rc<dyn Hooks>);
-        let mut all: Vec<_> = [watchdog, steps, program.borrow().clone()].into_iter().flatten().collect();
+        let trace = trace.borrow().clone().map(|trace| trace as Rc<dyn Hooks>);
+        let mut all: Vec<_> = [watchdog, steps, trace, program.borrow().clone()].into_iter().flatten().collect();
         match all.len() {
             0 => spawner.reset_hooks(),
             1 => spawner.set_hooks(all.remove(0)),
@@ -151,6 +153,55 @@ impl LoopHandle {
         let inner = Rc::downgrade(&self.inner);
         let recorder = StepRecorder::new(move || inner.upgrade().map_or(0, |inner| inner.clock.now()));
         let old = steps.replace(is_on.then(|| Rc::new(recorder)));
+        self.install_hooks();
+        drop(old);
+    }
+
+    /// Begins to record a trace: spawns, steps, wakes, exits, turns, waits, due timers, blocking
+    /// jobs and slow steps. The last `capacity` events are kept. A recording that runs begins anew.
+    ///
+    /// An event takes about 50 bytes. While a trace is recorded, a step costs a few hundred
+    /// nanoseconds more. Without one it costs nothing.
+    ///
+    /// # Panics
+    /// If the loop is closed, or if `capacity` is zero.
+    ///
+    /// ```
+    /// let event_loop = picot_loop::EventLoop::new()?;
+    /// event_loop.handle().begin_trace(100_000);
+    /// event_loop.run_until_complete(async { picot_loop::yield_now().await })?;
+    /// let mut json = Vec::new();
+    /// event_loop.handle().end_trace().unwrap().write_json(&mut json)?;
+    /// // Write it to a file, and open that in https://ui.perfetto.dev.
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn begin_trace(&self, capacity: usize) {
+        expect_open(self.check_not_ended());
+        assert!(capacity != 0, "a trace of no events records nothing: pass the number of events to keep");
+        let inner = Rc::downgrade(&self.inner);
+        let clock = move || inner.upgrade().map_or(0, |inner| inner.clock.now());
+        let recorder = TraceRecorder::new(clock, self.inner.executor.spawner().clone(), capacity);
+        self.set_trace(Some(Rc::new(recorder)));
+    }
+
+    /// Ends the recording, and returns what was recorded; none if no trace is recorded.
+    ///
+    /// ```
+    /// let event_loop = picot_loop::EventLoop::new()?;
+    /// assert!(event_loop.handle().end_trace().is_none());
+    /// # Ok::<(), picot_loop::LoopError>(())
+    /// ```
+    pub fn end_trace(&self) -> Option<Trace> {
+        let recorder = self.inner.observers.trace.borrow().clone()?;
+        self.set_trace(None);
+        Some(recorder.take())
+    }
+
+    fn set_trace(&self, recorder: Option<Rc<TraceRecorder>>) {
+        let observers = &self.inner.observers;
+        observers.traces.set(recorder.is_some());
+        let old = observers.trace.replace(recorder);
         self.install_hooks();
         drop(old);
     }

@@ -8,4 +8,6 @@ pub(crate) mod metrics;
 pub(crate) mod observers;
 pub(crate) mod slow_step;
 pub(crate) mod steps;
+pub(crate) mod trace;
+pub(crate) mod trace_json;
 pub(crate) mod watchdog;

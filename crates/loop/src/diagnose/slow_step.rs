@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use picot_context::{Cause, Kind, Origin, Report, StepTime};
 
+use crate::diagnose::trace::What;
 use crate::inner::Inner;
 
 impl Inner {
@@ -40,6 +41,7 @@ impl Inner {
     }
 
     fn report_slow_step(&self, took: u64) {
+        self.observers.trace(|trace| trace.add(What::SlowStep));
         // A hook of the turn may run outside of a step.
         let origin = Origin::running().unwrap_or(Origin::new(Kind::Loop));
         let ran = self

@@ -156,7 +156,9 @@ fn cases() -> Vec<Case> {
         ("LoopHandle::call_soon_at", Error, |left| {
             refused(left.handle.call_soon_at(std::panic::Location::caller(), || ()))
         }),
+        ("LoopHandle::begin_trace", Panic, |left| panics(|| left.handle.begin_trace(1))),
         ("LoopHandle::dump", Value, |left| value(|| assert!(left.handle.dump().tasks.is_empty()))),
+        ("LoopHandle::end_trace", Value, |left| value(|| assert!(left.handle.end_trace().is_none()))),
         ("LoopHandle::end_inner_step", Value, |left| value(|| assert!(!left.handle.end_inner_step()))),
         ("LoopHandle::has_virtual_clock", Value, |left| value(|| left.handle.has_virtual_clock())),
         ("LoopHandle::is_closed", Value, |left| value(|| assert!(left.handle.is_closed()))),

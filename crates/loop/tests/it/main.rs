@@ -27,6 +27,8 @@ mod start;
 mod stderr;
 mod time;
 mod trace;
+#[cfg(unix)]
+mod trace_events;
 mod turn;
 mod virtual_clock;
 mod wakers;

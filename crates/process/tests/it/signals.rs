@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use futures_lite::StreamExt;
 use picot_loop::{EventLoop, LoopHandle, sleep, spawn, yield_now};
-use picot_process::{Signal, SignalHandlers, Signals, ctrl_c, signal, signals};
+use picot_process::{Signal, SignalHandlers, Signals, ctrl_c, dump_on, signal, signals};
 use rustix::process::{Signal as Raw, getpid, kill_process};
 
 use crate::program::{alone, say, start, start_after};
@@ -626,4 +626,34 @@ fn signals_are_named() {
     let listen = async { format!("{:?}", signal(Signal::WINCH).unwrap()) };
     let shown = event_loop.run_until_complete(listen).unwrap();
     assert!(shown.starts_with("Signals { signals: [Signal(SIGWINCH)]"), "{shown}");
+}
+
+#[test]
+fn a_signal_dumps_all_tasks_until_the_listener_is_cancelled() {
+    alone(|| {
+        let event_loop = EventLoop::new().unwrap();
+        let dumps = Rc::new(RefCell::new(Vec::new()));
+        let seen = dumps.clone();
+        event_loop
+            .run_until_complete(async move {
+                let _reader = picot_loop::spawn_named("sleeper", sleep(Duration::from_secs(60)));
+                let kept = seen.clone();
+                let listener = dump_on(Signal::USR1, move |dump| kept.borrow_mut().push(dump.clone())).unwrap();
+                for expected in 1..=2 {
+                    yield_now().await;
+                    raise(Raw::USR1);
+                    while seen.borrow().len() < expected {
+                        yield_now().await;
+                    }
+                }
+                assert!(listener.cancel_and_wait("enough").await.is_none(), "it was cancelled");
+            })
+            .unwrap();
+        let dumps = dumps.take();
+        assert_eq!(dumps.len(), 2);
+        for dump in dumps {
+            let names: Vec<_> = dump.tasks.iter().filter_map(|task| task.task.given_name()).collect();
+            assert!(["main", "sleeper", "dump"].iter().all(|name| names.contains(name)), "{dump}");
+        }
+    });
 }
