@@ -14,6 +14,7 @@ mod documentation {
 
     pages! {
         DesignHyper: "docs/design/hyper.md";
+        DesignInspect: "docs/design/inspect.md";
         GuideHttp: "docs/guide/http.md";
         GuideTokio: "docs/guide/tokio.md";
     }

@@ -62,6 +62,7 @@ fn dependencies_point_downwards_and_leaves_do_not_know_each_other() {
         ("deferred", &["context"]),
         ("executor", &["context"]),
         ("hyper", &["context", "loop", "net", "sync"]),
+        ("inspect", &["context", "loop", "net", "tasks"]),
         ("loop", &["blocking", "context", "executor", "reactor", "timers"]),
         ("macros", &[]),
         ("net", &["context", "loop", "reactor"]),
@@ -98,7 +99,8 @@ fn the_default_members_are_all_but_those_that_build_other_peoples_stacks() {
     let defaults = workspace_list("default-members");
     left_out.retain(|member| !defaults.contains(member));
     left_out.sort();
-    let others = ["benches/peers", "crates/hyper", "crates/tokio", "crates/tokio/suite", "examples/ecosystem"];
+    let others =
+        ["benches/peers", "crates/hyper", "crates/inspect", "crates/tokio", "crates/tokio/suite", "examples/ecosystem"];
     assert_eq!(left_out, others, "the members that `cargo test` leaves out");
 }
 

@@ -12,6 +12,7 @@ use picot_timers::saturating_nanos;
 
 use crate::diagnose::counters::Metrics;
 use crate::diagnose::observers::Observers;
+use crate::diagnose::slow_steps::SlowSteps;
 use crate::diagnose::watchdog::Watchdog;
 use crate::error::LoopError;
 use crate::hooks::Hooks;
@@ -40,6 +41,7 @@ pub(crate) struct Inner {
     pub(crate) stats: TurnStats,
     pub(crate) hooks: Hooks,
     pub(crate) observers: Observers,
+    pub(crate) slow_steps: SlowSteps,
     pub(crate) watches: Watches,
     pub(crate) metrics: Metrics,
     pub(crate) record_wake_latency: bool,
@@ -109,6 +111,7 @@ impl Inner {
             stats: TurnStats::default(),
             hooks: Hooks::default(),
             observers: Observers::default(),
+            slow_steps: SlowSteps::default(),
             watches: Watches::default(),
             metrics: Metrics::default(),
             record_wake_latency: options.record_wake_latency,

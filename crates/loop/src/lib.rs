@@ -43,6 +43,7 @@ pub use close::CloseReport;
 pub use current::{spawn, spawn_named};
 pub use diagnose::counters::{Metrics, Snapshot};
 pub use diagnose::dump::{Dump, TaskDump, dump};
+pub use diagnose::slow_steps::SlowStep;
 pub use diagnose::steps::TaskSteps;
 pub use diagnose::trace::Trace;
 pub use diagnose::watchdog::Stuck;

@@ -42,8 +42,8 @@ pub mod event_loop {
     pub use picot_loop::{
         Activity, Builder, Cause, Clock, CloseReport, Closed, Direction, Dump, EventLoop, Exit, Hooks, Kind, LockWait,
         LoopError, LoopHandle, Metrics, Origin, Payload, Place, Pollable, Refused, RemoteHandle, Report, RunError,
-        Snapshot, Source, Step, StepTime, Stuck, SubmitError, TaskDump, TaskSteps, Trace, TurnHook, TurnsUntilComplete,
-        VirtualClock, WaitInfo, WaitKind, Waiting, blocking_section, dump, exclusive, run,
+        SlowStep, Snapshot, Source, Step, StepTime, Stuck, SubmitError, TaskDump, TaskSteps, Trace, TurnHook,
+        TurnsUntilComplete, VirtualClock, WaitInfo, WaitKind, Waiting, blocking_section, dump, exclusive, run,
     };
 }
 

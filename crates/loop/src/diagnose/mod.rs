@@ -7,6 +7,7 @@ pub(crate) mod hooks;
 pub(crate) mod metrics;
 pub(crate) mod observers;
 pub(crate) mod slow_step;
+pub(crate) mod slow_steps;
 pub(crate) mod steps;
 pub(crate) mod trace;
 pub(crate) mod trace_json;

@@ -4,8 +4,33 @@ use std::time::Duration;
 
 use picot_context::{Cause, Kind, Origin, Report, StepTime};
 
+use crate::diagnose::slow_steps::SlowStep;
 use crate::diagnose::trace::What;
+use crate::handle::LoopHandle;
 use crate::inner::Inner;
+use crate::time::instant::Instant;
+
+impl LoopHandle {
+    /// The last slow steps of the loop, at most 32, the newest last: those that the error hook got
+    /// as reports with [`Cause::SlowStep`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let limit = Duration::from_millis(20);
+    /// let event_loop = picot_loop::EventLoop::builder().slow_step_limit(limit).build()?;
+    /// event_loop.handle().set_error_hook(|_| ());
+    /// event_loop.run_until_complete(async {
+    ///     let begin = picot_loop::Instant::now();
+    ///     while begin.elapsed() < Duration::from_millis(40) {} // blocks the loop
+    /// })?;
+    /// assert!(event_loop.handle().slow_steps()[0].time.took >= limit);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn slow_steps(&self) -> Vec<SlowStep> {
+        self.inner.slow_steps.list()
+    }
+}
 
 impl Inner {
     /// Times the step that ends here, and reports it if it was slow. Returns true if the coarse
@@ -48,7 +73,9 @@ impl Inner {
             .clock
             .thread_cpu_time()
             .map(|ran| Duration::from_nanos(ran.saturating_sub(self.stats.cpu_time.get()).min(took)));
-        let cause = Cause::SlowStep(StepTime::new(Duration::from_nanos(took), ran));
+        let time = StepTime::new(Duration::from_nanos(took), ran);
+        self.slow_steps.push(Instant::from_nanos(self.clock.now()), origin.clone(), time);
+        let cause = Cause::SlowStep(time);
         self.executor.spawner().report(Report::new(origin, cause));
     }
 

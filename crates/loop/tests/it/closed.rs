@@ -183,6 +183,7 @@ fn cases() -> Vec<Case> {
         ("LoopHandle::reset_hooks", Value, |left| value(|| left.handle.reset_hooks())),
         ("LoopHandle::set_error_hook", Panic, |left| panics(|| left.handle.set_error_hook(|_| ()))),
         ("LoopHandle::set_hooks", Panic, |left| panics(|| left.handle.set_hooks(Rc::new(NoHooks)))),
+        ("LoopHandle::slow_steps", Value, |left| value(|| assert!(left.handle.slow_steps().is_empty()))),
         ("LoopHandle::spawn", Error, |left| cancelled(left.handle.spawn(async {}))),
         ("LoopHandle::spawn_blocking", Panic, |left| {
             let text = catch_unwind(AssertUnwindSafe(|| left.handle.spawn_blocking(|| ()))).err().unwrap();
