@@ -10,6 +10,8 @@
 pub mod deadlines;
 #[cfg(feature = "deferred")]
 pub mod deferred;
+#[cfg(feature = "growth")]
+pub mod growth;
 mod measure;
 mod memory;
 #[cfg(feature = "executor")]

@@ -62,16 +62,16 @@ struct Part {
     nanos: Option<u128>,
 }
 
-/// Called by a block of which only a part counts: that begins here. Instructions are then not
-/// counted.
+/// Called by a block of which only parts count: one begins here. Instructions are then not counted.
 pub fn begin_part() {
-    PART.set(Part { start: Some(wall_time()), nanos: None });
+    PART.set(Part { start: Some(wall_time()), ..PART.get() });
 }
 
-/// The part that counts ends here.
+/// The part ends here. The parts of a run are added up.
 pub fn end_part() {
-    let Part { start, .. } = PART.get();
-    PART.set(Part { start: None, nanos: start.map(|start| (wall_time() - start).as_nanos()) });
+    let Part { start, nanos } = PART.get();
+    let took = start.map_or(0, |start| (wall_time() - start).as_nanos());
+    PART.set(Part { start: None, nanos: Some(nanos.unwrap_or(0) + took) });
 }
 
 /// Runs `block`, which does `operations` of something, and says what one of them costs.
@@ -132,6 +132,7 @@ struct Run {
 
 impl Run {
     fn begin(time: Time) -> Run {
+        PART.set(Part { start: None, nanos: None });
         Run { time, counter: counter::start(), start: time.now() }
     }
 

@@ -1,6 +1,10 @@
 //! The list of the turn's hooks.
+//!
+//! A hook is found by its id without a walk, because each is looked up again before it is called:
+//! an earlier one may have removed it.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use picot_context::Place;
@@ -15,7 +19,8 @@ pub(crate) enum Moment {
 
 #[derive(Default)]
 pub(crate) struct Hooks {
-    all: RefCell<Vec<Hook>>,
+    /// By id, which is the order in which they were added.
+    all: RefCell<BTreeMap<u64, Hook>>,
     /// The number of hooks. Cached, because every turn reads it.
     count: Cell<usize>,
     /// The number of idle hooks among them.
@@ -35,24 +40,20 @@ impl Hooks {
     pub(crate) fn add(&self, moment: Moment, place: Place, call: impl FnMut() + 'static) -> u64 {
         let id = self.last_id.get() + 1;
         self.last_id.set(id);
-        self.all.borrow_mut().push(Hook { id, moment, place, call: Rc::new(RefCell::new(call)) });
-        self.update_counts();
+        self.all.borrow_mut().insert(id, Hook { id, moment, place, call: Rc::new(RefCell::new(call)) });
+        self.count.set(self.count.get() + 1);
+        self.idle_count.set(self.idle_count.get() + usize::from(moment == Moment::Idle));
         id
     }
 
     pub(crate) fn remove(&self, id: u64) -> bool {
-        let mut all = self.all.borrow_mut();
-        let removed = all.iter().position(|hook| hook.id == id).map(|index| all.remove(index));
-        drop(all);
-        self.update_counts();
-        // Dropped at the end, with no borrow live: its captures are user code and may add a hook.
-        removed.is_some()
-    }
-
-    fn update_counts(&self) {
-        let all = self.all.borrow();
-        self.count.set(all.len());
-        self.idle_count.set(all.iter().filter(|hook| hook.moment == Moment::Idle).count());
+        let removed = self.all.borrow_mut().remove(&id);
+        let Some(hook) = &removed else { return false };
+        self.count.set(self.count.get() - 1);
+        self.idle_count.set(self.idle_count.get() - usize::from(hook.moment == Moment::Idle));
+        // `removed` is dropped at the end, with no borrow live: its captures are user code and may
+        // add a hook.
+        true
     }
 
     /// Whether an idle hook keeps the loop from waiting.
@@ -68,17 +69,18 @@ impl Hooks {
 
     /// Clones the hooks of one moment, because a hook may add or remove hooks while they run.
     pub(crate) fn at(&self, moment: Moment) -> Vec<Hook> {
-        self.all.borrow().iter().filter(|hook| hook.moment == moment).cloned().collect()
+        self.all.borrow().values().filter(|hook| hook.moment == moment).cloned().collect()
     }
 
     pub(crate) fn contains(&self, id: u64) -> bool {
-        self.all.borrow().iter().any(|hook| hook.id == id)
+        self.all.borrow().contains_key(&id)
     }
 
-    /// Takes all hooks out. The caller drops them, with no borrow live.
-    pub(crate) fn take(&self) -> Vec<Hook> {
-        let all = self.all.take();
-        self.update_counts();
-        all
+    /// Takes all hooks out, in the order in which they were added. The caller drops them, with no
+    /// borrow live.
+    pub(crate) fn take(&self) -> impl Iterator<Item = Hook> + use<> {
+        self.count.set(0);
+        self.idle_count.set(0);
+        self.all.take().into_values()
     }
 }

@@ -328,8 +328,10 @@ impl Inner {
         // borrow may be live then.
         let mut due = self.stats.due.take();
         let now = self.clock.now();
-        due.extend(self.timers.borrow_mut().expire(now).take(TIMERS_PER_TURN));
-        self.stats.batch.add(due.len(), now);
+        let mut timers = self.timers.borrow_mut();
+        due.extend(timers.expire(now).take(TIMERS_PER_TURN));
+        self.stats.batch.add(due.len(), now, timers.len());
+        drop(timers);
         if !due.is_empty() {
             self.observers.trace(|trace| trace.add(What::Timers(due.len())));
         }
