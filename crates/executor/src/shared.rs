@@ -57,6 +57,8 @@ pub(crate) struct Local {
     pub(crate) held: Queue<Ready>,
     /// The number of sleeps so far, modulo 256; see [`rest`](Local::rest).
     rests: Cell<u8>,
+    /// Whether the last sleep has found much unused memory.
+    had_large_waste: Cell<bool>,
     last_id: Cell<u64>,
     /// The number of references to `Shared` that were kept for reuse; see
     /// [`Owner`](crate::task::meta::Owner).
@@ -138,6 +140,7 @@ impl Local {
             extras: Extras::default(),
             held: Queue::new(),
             rests: Cell::new(0),
+            had_large_waste: Cell::new(false),
             last_id: Cell::new(0),
             spare: Cell::new(0),
         }
@@ -219,16 +222,31 @@ impl Local {
 
     /// Calls [`shrink`](Local::shrink) every `RESTS`th time. A load that comes and goes each turn
     /// would otherwise free and allocate in each turn. Returns whether this call was such a one.
+    ///
+    /// Much unused memory is freed at once: what it takes to fill it again is little beside the
+    /// tasks that fill it. An attempt may be in vain, if a task has a high slot, and is linear; so
+    /// there is one for each peak.
     #[inline]
     pub(crate) fn rest(&self) -> bool {
         const RESTS: u8 = 64;
         let rests = self.rests.get().wrapping_add(1);
         self.rests.set(rests);
-        let shrinks = rests % RESTS == 0;
+        let wastes = self.has_large_waste();
+        let shrinks = rests % RESTS == 0 || (wastes && !self.had_large_waste.get());
+        self.had_large_waste.set(wastes);
         if shrinks {
             self.shrink();
         }
         shrinks
+    }
+
+    /// Whether a peak has left much memory that is nearly unused now.
+    fn has_large_waste(&self) -> bool {
+        /// 512 KiB of a row, and 3 times that of the table.
+        const LARGE: usize = 1 << 16;
+        let (tasks, slots) = self.table.borrow().usage();
+        let capacity = slots.max(self.queue.capacity());
+        capacity > LARGE && tasks.max(self.queue.len()) < capacity / 8
     }
 
     /// Calls a waker of foreign code. A panic in it is reported.
@@ -289,5 +307,30 @@ impl Local {
         if let Err(payload) = picot_context::catch(f) {
             self.reports.running_panicked(payload);
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use crate::executor::Executor;
+
+    #[test]
+    #[cfg_attr(miri, ignore = "a hundred thousand tasks take minutes")]
+    fn a_table_that_cannot_shrink_is_looked_at_once_for_each_peak() {
+        let executor = Executor::new();
+        let local = executor.spawner().local();
+        let shrinks = |sleeps: usize| (0..sleeps).filter(|_| local.rest()).count();
+        assert_eq!(shrinks(1), 0, "nothing is unused");
+        let mut tasks: Vec<_> = (0..100_000).map(|_| executor.spawn(std::future::pending::<()>())).collect();
+        executor.run_until_stalled();
+        assert_eq!(shrinks(10), 0, "all of it is used");
+        // The last task has the highest slot.
+        let last = tasks.pop();
+        tasks.iter().for_each(|task| assert!(task.cancel("the peak is over")));
+        executor.run_until_stalled();
+        assert_eq!(shrinks(40), 1);
+        last.iter().for_each(|task| assert!(task.cancel("the peak is over")));
+        executor.run_until_stalled();
+        assert_eq!(shrinks(64), 1, "the 64th sleep shrinks it, as always");
     }
 }

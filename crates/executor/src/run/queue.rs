@@ -279,12 +279,17 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Frees memory of which less than a quarter is used. Costs three comparisons if there is none.
-    pub(crate) fn shrink(&self) {
+    /// The greatest number of items for which one of the rows has memory.
+    pub(crate) fn capacity(&self) -> usize {
         // SAFETY: As in `push_place`. The references end here.
         let [front, back, others] =
             unsafe { [(*self.front.get()).capacity(), (*self.back.get()).capacity(), (*self.others.get()).capacity()] };
-        if front.max(back).max(others) > KEPT {
+        front.max(back).max(others)
+    }
+
+    /// Frees memory of which less than a quarter is used. Costs three comparisons if there is none.
+    pub(crate) fn shrink(&self) {
+        if self.capacity() > KEPT {
             self.shrink_large();
         }
     }

@@ -226,6 +226,11 @@ impl Table {
         self.rare_states.get_mut(meta.slot as usize).map(std::mem::take).unwrap_or_default()
     }
 
+    /// The number of tasks, and of slots for which there is memory.
+    pub(crate) fn usage(&self) -> (usize, usize) {
+        (self.entries.len(), self.entries.capacity().max(self.rare_states.capacity()))
+    }
+
     /// Frees memory of which less than a quarter is used, as far as no task's slot lies in it.
     pub(crate) fn shrink(&mut self) {
         let used = self.entries.len();

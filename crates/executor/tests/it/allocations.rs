@@ -212,6 +212,31 @@ fn memory_of_a_peak_of_tasks_and_callbacks_is_freed() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "a hundred thousand tasks take minutes")]
+fn memory_of_a_great_peak_of_tasks_is_freed_at_the_first_sleep() {
+    const PEAK: usize = 100_000;
+    let executor = Executor::new();
+    executor.run_until_stalled();
+    let before = held_bytes();
+    let park = || (0..PEAK).map(|_| executor.spawn(std::future::pending::<()>())).collect::<Vec<_>>();
+    let end = |tasks: &[picot_executor::Task<()>]| {
+        tasks.iter().for_each(|task| assert!(task.cancel("the peak is over")));
+        executor.run_until_stalled();
+    };
+    for _ in 0..2 {
+        let tasks = park();
+        executor.run_until_stalled();
+        assert_eq!(allocations(|| drop(executor.fall_asleep())), 0, "all of it is in use");
+        end(&tasks);
+        drop(tasks);
+        assert!(held_bytes() - before > 2_000_000, "the peak has left its tables and rows");
+        drop(executor.fall_asleep());
+        let kept = held_bytes() - before;
+        assert!(kept < 100_000, "{kept} bytes are kept after a sleep");
+    }
+}
+
+#[test]
 fn a_load_that_comes_and_goes_in_each_turn_does_not_allocate_for_its_queue() {
     let executor = grown();
     let wakers: Rc<RefCell<Vec<Waker>>> = Rc::default();
