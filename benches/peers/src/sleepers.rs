@@ -72,6 +72,7 @@ impl Sleeper for Smol {
 
 impl Scheduler for MonoioTimed {
     const NAME: &'static str = "monoio";
+    const WAKES_FROM_ANYWHERE: bool = Monoio::WAKES_FROM_ANYWHERE;
     type Join<T: 'static> = monoio::task::JoinHandle<T>;
 
     fn run<F: Future>(self, future: F) -> F::Output {
