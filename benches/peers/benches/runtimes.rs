@@ -1,5 +1,5 @@
-//! The scheduler's workloads through whole runtimes, each as its users run it: with I/O and time. The
-//! bare executor and bare `async-task` are beside them. Run it by `cargo bench -p
+//! The scheduler's workloads through whole runtimes, each as its users run it: with I/O and time.
+//! The bare executor and bare `async-task` are beside them. Run it by `cargo bench -p
 //! picot-benches-peers --bench runtimes`, with a part of a row's title to run only that, with
 //! `--svg` to draw the table, too, into docs/runtimes.svg, and with `--callgrind` to count
 //! instructions instead.

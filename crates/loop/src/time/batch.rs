@@ -30,7 +30,8 @@ pub(crate) struct TimerBatch {
 }
 
 impl TimerBatch {
-    /// Adds the cost of `timers` timers that were due at the time `now`, while `set` others are set.
+    /// Adds the cost of `timers` timers that were due at the time `now`, while `set` others are
+    /// set.
     pub(crate) fn add(&self, timers: usize, now: u64, set: usize) {
         let cost = if set < CROWD { COST } else { COST_IN_A_CROWD };
         // Debt that is paid by now does not count. Nor does debt beyond what the next wait may pay
