@@ -2,18 +2,13 @@
 //!
 //! All calls are in one source file, which one run of the compiler checks.
 
-use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
-use picot_testkit::Folder;
-
-/// A wrong call, and the message, the label and the note that the compiler shows for it.
-type Case = (&'static str, &'static [&'static str]);
+use picot_testkit::{MessageCase, assert_messages};
 
 /// One case for each `on_unimplemented` of the crates.
-const CASES: [Case; 11] = [
+const CASES: [MessageCase; 11] = [
     (
         "picot_reactor::Reactor::new().unwrap().register(String::new())",
         &[
@@ -105,62 +100,21 @@ const CASES: [Case; 11] = [
     ),
 ];
 
-/// The library of this name that was built for this test. Several builds may exist; the newest is
-/// it.
-fn library(name: &str) -> PathBuf {
-    let deps = env::current_exe().unwrap().parent().unwrap().to_path_buf();
-    let files = fs::read_dir(deps).unwrap().map(|entry| entry.unwrap().path());
-    let is_it = |path: &PathBuf| {
-        let file = path.file_name().unwrap().to_string_lossy();
-        file.starts_with(&format!("lib{name}-")) && file.ends_with(".rlib")
-    };
-    files.filter(is_it).max_by_key(|path| path.metadata().unwrap().modified().unwrap()).expect("a built library")
-}
-
-/// The compiler's errors for a source file with each of the calls in a function of its own.
-fn errors() -> Vec<String> {
-    let folder = Folder::new("texts");
-    let source = folder.path().join("wrong.rs");
-    let functions =
-        CASES.iter().enumerate().map(|(n, (call, _))| format!("pub fn wrong_{n}() {{ let _ = {call}; }}\n"));
-    let helpers = "fn listener<L: picot::net::Listener>(_: L) {}\n\
-                   fn promise() -> picot::Promise<i32, String> { todo!() }\n";
-    fs::write(&source, format!("{helpers}{}", functions.collect::<String>())).unwrap();
-    let output = Command::new(env::var_os("RUSTC").unwrap_or("rustc".into()))
-        .args(["--edition", "2024", "--crate-type", "lib", "--emit", "metadata", "-A", "warnings", "-o"])
-        .arg(source.with_extension("rmeta"))
-        .args(["picot", "picot_reactor"].map(|name| format!("--extern={name}={}", library(name).display())))
-        .arg("-L")
-        .arg(env::current_exe().unwrap().parent().unwrap())
-        .arg(&source)
-        .output()
-        .expect("the compiler that built this test runs");
-    assert!(!output.status.success(), "wrong calls compile");
-    String::from_utf8_lossy(&output.stderr).split("\nerror").map(str::to_string).collect()
-}
-
-/// Whether `text` is the whole text of a line of a diagnostic, after its arrow or `note:`. A text
-/// that ends within a type may continue.
-fn is_whole(line: &str, text: &str) -> bool {
-    line.split_once(text).is_some_and(|(before, after)| {
-        before.trim_end().ends_with([':', '^', '-', '|']) && (after.is_empty() || text.ends_with('<'))
-    })
-}
+/// Functions that the calls use.
+const HELPERS: &str = "fn listener<L: picot::net::Listener>(_: L) {}\n\
+                       fn promise() -> picot::Promise<i32, String> { todo!() }\n";
 
 #[test]
 fn wrong_calls_get_a_message_that_helps() {
-    let errors = errors();
-    for (call, texts) in CASES {
-        let first = errors.iter().find(|error| error.contains(texts[0]));
-        let error = first.unwrap_or_else(|| panic!("{call}: no {:?} in\n{}", texts[0], errors.join("\nerror")));
-        for text in texts {
-            assert!(error.lines().any(|line| is_whole(line, text)), "{call}: no {text:?} in\n{error}");
-        }
-    }
+    assert_messages(&["picot", "picot_reactor"], HELPERS, &CASES);
 }
 
+/// The adapters, which are no default members, test their messages themselves.
 #[test]
-fn each_message_of_the_crates_has_a_case() {
+fn each_message_of_the_default_members_has_a_case() {
+    let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml")).unwrap();
+    let defaults = manifest.lines().find(|line| line.starts_with("default-members")).unwrap();
+    let is_default = |path: &Path| defaults.contains(&format!("\"crates/{}\"", path.file_name().unwrap().display()));
     fn count(folder: &Path) -> usize {
         let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         let each = paths.map(|path| match path.is_dir() {
@@ -170,7 +124,7 @@ fn each_message_of_the_crates_has_a_case() {
         each.sum()
     }
     let crates = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates")).unwrap();
-    let counts =
-        crates.map(|entry| entry.unwrap().path().join("src")).filter(|src| src.is_dir()).map(|src| count(&src));
+    let crates = crates.map(|entry| entry.unwrap().path()).filter(|path| is_default(path));
+    let counts = crates.map(|path| count(&path.join("src")));
     assert_eq!(counts.sum::<usize>(), CASES.len());
 }

@@ -6,6 +6,7 @@ mod client;
 mod end;
 mod io;
 mod limits;
+mod messages;
 mod server;
 mod timer;
 #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
