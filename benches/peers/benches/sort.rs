@@ -23,13 +23,14 @@ const GNU: &str = r#"for file; do sort -n --parallel="$THREADS" -T "$TEMP" "$fil
 
 fn main() {
     let arguments: Vec<_> = env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    if let [way, files @ ..] = &arguments[..] {
-        if way == RAYON || way == RAYON_QUICK {
+    let filter = match &arguments[..] {
+        [way, files @ ..] if way == RAYON || way == RAYON_QUICK => {
             let checksum = by_rayon(files, way == RAYON_QUICK).expect("the files hold integers");
             return println!("checksum {checksum:016x}");
         }
-    }
-    let filter = arguments.first().map_or("", |word| word);
+        [filter, ..] => filter,
+        [] => "",
+    };
     build();
     for (millions, files, rounds) in [(16, 8, 5), (16, 64, 5), (200, 8, 3), (200, 64, 3)] {
         let title = format!("{millions} million integers in {files} files");
