@@ -16,6 +16,7 @@ mod measure;
 mod memory;
 #[cfg(feature = "executor")]
 pub mod picot;
+mod picture;
 #[cfg(feature = "reactor")]
 pub mod reactor;
 pub mod scheduler;
@@ -30,3 +31,4 @@ pub mod waiting;
 
 pub use measure::{Figures, Table, Time, begin_part, callgrind, end_part, measure, measure_async, measure_by};
 pub use memory::{Counting, count_allocations, live_bytes};
+pub use picture::Picture;

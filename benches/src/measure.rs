@@ -8,6 +8,8 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use std::{env, io};
 
+use crate::picture;
+
 /// How often a block is run; the fastest counts.
 const RUNS: usize = 7;
 
@@ -259,7 +261,8 @@ impl Table {
             print!("| {column:cell$} ");
         }
         println!("|");
-        println!("|{:-<1$}|", "", width + 2 + self.columns.len() * (cell + 3));
+        let line = format!("|{:-<1$}", "", cell + 2);
+        println!("|{:-<1$}{2}|", "", width + 2, line.repeat(self.columns.len()));
         for (name, cells) in &self.rows {
             print!("| {name:width$} ");
             for n in 0..self.columns.len() {
@@ -272,44 +275,6 @@ impl Table {
     /// The table as a picture: a group of bars a row, each as long as its share of the row's worst.
     /// Shorter is better.
     pub fn svg(&self, title: &str) -> String {
-        const NAMES: usize = 170;
-        const BARS: usize = 520;
-        const BAR: usize = 13;
-        let mut body = String::new();
-        let mut y = 44;
-        for (name, cells) in &self.rows {
-            let cells: Vec<_> =
-                self.columns.iter().zip(cells).filter_map(|(column, text)| Some((column, number(text)?))).collect();
-            let worst = cells.iter().map(|(_, nanos)| *nanos).fold(0.0, f64::max);
-            let _ = writeln!(body, "<text x='10' y='{}' font-weight='bold'>{name}</text>", y + 12);
-            y += BAR + 6;
-            for (n, (column, nanos)) in cells.iter().enumerate() {
-                let width = (nanos / worst * BARS as f64).round();
-                let colour = if n == 0 { "#2a6f97" } else { "#b8c4cc" };
-                let (middle, end) = (y + 10, NAMES as f64 + width + 6.0);
-                let _ = write!(
-                    body,
-                    "<text x='{}' y='{middle}' text-anchor='end'>{column}</text>\n\
-                     <rect x='{NAMES}' y='{y}' width='{width}' height='{}' fill='{colour}'/>\n\
-                     <text x='{end}' y='{middle}'>{:.0} ns</text>\n",
-                    NAMES - 8,
-                    BAR - 2,
-                    nanos,
-                );
-                y += BAR;
-            }
-            y += 10;
-        }
-        let width = NAMES + BARS + 90;
-        format!(
-            "<svg xmlns='http://www.w3.org/2000/svg' width='{width}' height='{y}' font-family='sans-serif' font-size='11'>\n\
-             <rect width='100%' height='100%' fill='white'/>\n\
-             <text x='10' y='24' font-size='15' font-weight='bold'>{title}</text>\n{body}</svg>\n"
-        )
+        picture::draw(title, " ns", &self.columns, &self.rows)
     }
-}
-
-/// The number that a cell begins with.
-fn number(cell: &str) -> Option<f64> {
-    cell.split(' ').next()?.parse().ok()
 }

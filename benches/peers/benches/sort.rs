@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::Command;
 use std::{env, thread};
 
+use picot_benches::Table;
 use picot_benches_peers::sort::by_rayon;
 use picot_examples::program::example;
 
@@ -39,7 +40,11 @@ fn main() {
             let table = compare(&folder, millions * 1_000_000 / files, files, rounds);
             fs::remove_dir_all(&folder).expect("the folder is this program's");
             match table {
-                Ok(table) => println!("{title}, {rounds} rounds:\n\n{table}"),
+                Ok(table) => {
+                    println!("{title}, {rounds} rounds:\n");
+                    table.print();
+                    println!();
+                }
                 Err(error) => println!("{title}: {error}"),
             }
         }
@@ -61,7 +66,7 @@ struct Figures {
     peak: f64,
 }
 
-fn compare(folder: &Path, integers: usize, files: usize, rounds: usize) -> io::Result<String> {
+fn compare(folder: &Path, integers: usize, files: usize, rounds: usize) -> io::Result<Table> {
     fs::create_dir(folder)?;
     let files: Vec<_> = (1..=files as u64)
         .map(|number| {
@@ -89,9 +94,9 @@ fn compare(folder: &Path, integers: usize, files: usize, rounds: usize) -> io::R
     // GNU sort takes minutes for the large table.
     let few = if integers * files.len() > 100_000_000 { 1 } else { rounds };
     let contestants = [
-        contestant("`sort_chunks --way when`", sort_chunks(&["--way", "when"]), rounds),
-        contestant("`sort_chunks --way tasks`", sort_chunks(&["--way", "tasks"]), rounds),
-        contestant("the same, `--memory 16M`", sort_chunks(&["--way", "tasks", "--memory", "16M"]), rounds),
+        contestant("by when", sort_chunks(&["--way", "when"]), rounds),
+        contestant("by tasks", sort_chunks(&["--way", "tasks"]), rounds),
+        contestant("by tasks, 16 MiB", sort_chunks(&["--way", "tasks", "--memory", "16M"]), rounds),
         contestant("rayon, std's parser", rayon(RAYON), rounds),
         contestant("rayon, our parser", rayon(RAYON_QUICK), rounds),
         contestant("GNU sort", gnu, few),
@@ -107,7 +112,7 @@ fn compare(folder: &Path, integers: usize, files: usize, rounds: usize) -> io::R
             }
         }
     }
-    let mut table = "| | seconds: median, least | processor's seconds | peak MiB |\n|---|---:|---:|---:|\n".to_string();
+    let mut table = Table::new("");
     for ((name, ..), figures) in contestants.iter().zip(&figures) {
         let sorted = |of: fn(&Figures) -> f64| {
             let mut values: Vec<_> = figures.iter().map(of).collect();
@@ -115,9 +120,10 @@ fn compare(folder: &Path, integers: usize, files: usize, rounds: usize) -> io::R
             values
         };
         let median = |of| sorted(of)[figures.len() / 2];
-        let (wall, least) = (median(|figures| figures.wall), sorted(|figures| figures.wall)[0]);
-        let (processor, peak) = (median(|figures| figures.processor), median(|figures| figures.peak));
-        table.push_str(&format!("| {name} | {wall:.2}, {least:.2} | {processor:.2} | {peak:.0} |\n"));
+        table.add("seconds, median", name, format!("{:.2}", median(|figures| figures.wall)));
+        table.add("seconds, least", name, format!("{:.2}", sorted(|figures| figures.wall)[0]));
+        table.add("processor's seconds", name, format!("{:.2}", median(|figures| figures.processor)));
+        table.add("peak MiB", name, format!("{:.0}", median(|figures| figures.peak)));
     }
     Ok(table)
 }
