@@ -8,6 +8,10 @@ use std::time::{Duration, Instant as StdInstant};
 use hyper::rt::{Sleep, Timer};
 use picot_loop::{Instant, Local, sleep, sleep_until};
 
+/// The longest time limit for hyper, a hundred years. hyper adds a limit to an instant of std,
+/// which panics if the sum overflows.
+pub(crate) const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// The loop's timers for hyper, which measures time-outs with them.
 ///
 /// It follows the loop's clock, a virtual one too. hyper requires its sleeps to be `Send` and

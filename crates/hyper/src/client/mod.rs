@@ -364,6 +364,10 @@ impl ClientBuilder {
     /// Limits the connections of the whole client. At the limit, the connection that was idle
     /// longest is closed for a new one. The default is 256.
     ///
+    /// A connection of HTTP/2 counts only while it is made. There is one for each host, and it
+    /// stays until its server ends it or the client is dropped: a client that meets many hosts with
+    /// HTTP/2 is better dropped and made anew from time to time.
+    ///
     /// # Panics
     /// If it is 0.
     ///
@@ -377,7 +381,7 @@ impl ClientBuilder {
     }
 
     /// Closes a connection of HTTP/1 that was idle for this long; zero keeps none. The default is
-    /// 20 s, which is shorter than what most servers allow.
+    /// 20 s, which is shorter than what most servers allow. Connections of HTTP/2 are not closed.
     ///
     /// ```
     /// use std::time::Duration;

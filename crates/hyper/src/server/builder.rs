@@ -22,7 +22,7 @@ use super::{HttpServer, Protocols, Shared};
 use crate::body::BoxError;
 use crate::executor::LoopExecutor;
 use crate::io::HttpStream;
-use crate::timer::LoopTimer;
+use crate::timer::{LONGEST, LoopTimer};
 #[cfg(feature = "__tls")]
 use picot_net::tls::TlsAcceptor;
 
@@ -365,7 +365,7 @@ impl HttpServerBuilder {
         let mut http1 = http1::Builder::new();
         http1
             .timer(timer.clone())
-            .header_read_timeout(self.header_timeout)
+            .header_read_timeout(self.header_timeout.min(LONGEST))
             .max_headers(self.max_headers)
             .max_header_size(self.max_header_bytes)
             .max_buf_size(self.max_header_bytes);
@@ -377,7 +377,7 @@ impl HttpServerBuilder {
             .max_pending_accept_reset_streams(self.max_resets.0)
             .max_local_error_reset_streams(self.max_resets.1);
         if let Some((interval, timeout)) = self.ping {
-            http2.keep_alive_interval(interval).keep_alive_timeout(timeout);
+            http2.keep_alive_interval(interval.min(LONGEST)).keep_alive_timeout(timeout.min(LONGEST));
         }
         Shared {
             http1,
@@ -406,7 +406,20 @@ where
     R::Data: Send,
     R::Error: Into<BoxError>,
 {
-    let stream = acceptor.accept(stream).await.map_err(|error| (Failure::Handshake, error.into()))?;
+    use std::future::poll_fn;
+    use std::pin::{Pin, pin};
+    use std::task::Poll;
+
+    let (mut handshake, mut closing) = (pin!(acceptor.accept(stream)), shared.closing.changed());
+    let accepted = poll_fn(|cx| {
+        if let Poll::Ready(accepted) = handshake.as_mut().poll(cx) {
+            return Poll::Ready(Some(accepted));
+        }
+        // A peer within its handshake has sent no request that could be lost.
+        Pin::new(&mut closing).poll(cx).map(|()| None)
+    });
+    let Some(accepted) = accepted.await else { return Ok(()) };
+    let stream = accepted.map_err(|error| (Failure::Handshake, error.into()))?;
     let protocols = match (shared.protocols, stream.alpn_protocol()) {
         (Protocols::Both, Some(b"h2")) => Protocols::Http2,
         (Protocols::Both, Some(_)) => Protocols::Http1,

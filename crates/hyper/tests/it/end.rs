@@ -114,3 +114,24 @@ fn a_head_that_is_half_received_is_answered_after_the_close() {
         assert!(client.rest().await.ends_with("hello"));
     });
 }
+
+#[test]
+fn a_shutdown_drops_the_late_handlers_of_http2_before_it_returns() {
+    run_virtual(async |_| {
+        let alive = std::rc::Rc::new(());
+        let held = alive.clone();
+        let service = service_fn(move |_: Request<Body>| {
+            let held = held.clone();
+            async move {
+                let _held = held;
+                std::future::pending::<Result<Response<Body>, Infallible>>().await
+            }
+        });
+        let server = serve(listener().await, service).unwrap();
+        let mut http2 = connect_http2(server.local_addrs()[0]).await;
+        let _late = http2.send_request(request("/", ""));
+        until(|| server.counts().requests == 1).await;
+        server.shutdown(SECOND).await;
+        assert_eq!(std::rc::Rc::strong_count(&alive), 1, "the service and its handlers are dropped");
+    });
+}

@@ -246,3 +246,16 @@ fn a_peer_of_http2_that_answers_no_ping_is_gone() {
         assert_eq!(server.counts().timed_out, 1);
     });
 }
+
+#[test]
+fn a_time_limit_may_be_as_long_as_a_duration_can_be() {
+    run(async |_| {
+        let builder = HttpServer::builder().header_timeout(Duration::MAX).body_timeout(Duration::MAX);
+        let builder = builder.write_timeout(Duration::MAX).ping(Some((Duration::MAX, Duration::MAX)));
+        let server = builder.serve(listener().await, service_fn(describe)).unwrap();
+        let address = server.local_addrs()[0];
+        assert_eq!(Raw::connect(address).await.get("/").await.1, "GET / 0");
+        let mut http2 = connect_http2(address).await;
+        assert_eq!(text(http2.send_request(request("/", "body")).await).await, "POST / 4");
+    });
+}

@@ -82,3 +82,16 @@ fn a_peer_that_does_not_begin_the_handshake_is_timed_out() {
         sleep(Duration::from_secs(60)).await;
     });
 }
+
+#[test]
+fn a_shutdown_ends_a_connection_that_has_not_begun_its_handshake_at_once() {
+    run_virtual(async |_| {
+        let (server, _) = serve(HttpServer::builder()).await;
+        let silent = Raw::connect(server.local_addrs()[0]).await;
+        until(|| server.connections() == 1).await;
+        let start = Instant::now();
+        assert_eq!(server.shutdown(Duration::from_secs(10)).await.len(), 0);
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        assert_eq!(silent.rest().await, "");
+    });
+}
