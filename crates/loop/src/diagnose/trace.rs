@@ -219,3 +219,13 @@ impl std::fmt::Debug for TraceRecorder {
         f.debug_struct("TraceRecorder").field("capacity", &self.capacity).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_takes_as_many_bytes_as_begin_trace_says() {
+        assert!(size_of::<Event>() <= 40, "{}", size_of::<Event>());
+    }
+}
