@@ -33,6 +33,12 @@ impl<T> Shared<T> {
         self.value.try_borrow().expect(IN_USE).clone()
     }
 
+    /// The value for `Debug`, which must not panic: `None` while a closure changes it. Cloned, so
+    /// that the value's own `Debug` runs without a borrow.
+    fn debug_value(&self) -> Option<Rc<T>> {
+        self.value.try_borrow().ok().map(|value| value.clone())
+    }
+
     /// Counts a change, and wakes the receivers.
     fn changed(&self) {
         self.version.set(self.version.get() + 1);
@@ -409,13 +415,14 @@ impl std::error::Error for Ended {}
 
 impl<T: fmt::Debug> fmt::Debug for Sender<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sender").field("value", &self.borrow()).finish()
+        f.debug_struct("Sender").field("value", &self.shared.debug_value()).finish()
     }
 }
 
 impl<T: fmt::Debug> fmt::Debug for Receiver<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Receiver").field("value", &self.borrow()).field("has_changed", &self.has_changed()).finish()
+        let value = self.shared.debug_value();
+        f.debug_struct("Receiver").field("value", &value).field("has_changed", &self.has_changed()).finish()
     }
 }
 

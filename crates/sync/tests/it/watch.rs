@@ -132,3 +132,17 @@ fn a_modification_that_uses_its_channel_panics_and_the_channel_works_on() {
     sender.send_modify(|value| *value = 2);
     assert_eq!(*receiver.borrow(), 2);
 }
+
+#[test]
+fn both_ends_can_be_printed_while_a_closure_changes_the_value() {
+    let (sender, receiver) = channel(1);
+    let printed = |value: &str| {
+        let sender = format!("{sender:?}") == format!("Sender {{ value: {value} }}");
+        sender && format!("{receiver:?}") == format!("Receiver {{ value: {value}, has_changed: false }}")
+    };
+    assert!(printed("Some(1)"));
+    sender.send_if_modified(|_| {
+        assert!(printed("None"));
+        false
+    });
+}
