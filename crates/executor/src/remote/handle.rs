@@ -252,9 +252,9 @@ impl<C> fmt::Debug for Refused<C> {
 impl<C> fmt::Display for Refused<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.is_full {
-            "too many calls wait at the loop; this error holds the call, to be tried again later"
+            "too many calls wait at the loop; try again later"
         } else {
-            "the loop is closed and takes no more calls; this error holds the call, to be run elsewhere or dropped"
+            "the loop is closed and takes no more calls"
         })
     }
 }
